@@ -1,0 +1,5 @@
+"""`python -m mnedge` is `mnedge`."""
+
+from mnedge.cli import main
+
+main()

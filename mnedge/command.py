@@ -1,0 +1,118 @@
+"""The only file that starts a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnedge.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+_LAST_WORDS = 1200
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that ended. `returncode` is negative for a signal, as in `subprocess`."""
+
+    args: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """Standard output as text; undecodable bytes are replaced."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        """The end of standard error, or of standard output where that is empty."""
+        text = (self.stderr.strip() or self.stdout.strip()).decode(errors="replace")
+        return text[-_LAST_WORDS:]
+
+
+def find(program: str, advice: str) -> str:
+    """Returns the path of `program`.
+
+    Raises:
+        ToolError: It is not on PATH; `advice` says how to get it.
+    """
+    path = shutil.which(program)
+    if path is None:
+        raise ToolError(f"{program} not found on PATH; {advice}")
+    return path
+
+
+def run(
+    args: Sequence[str | Path],
+    *,
+    timeout_s: float = 600.0,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> Finished:
+    """Runs a program to its end and collects what it prints.
+
+    The child gets a process group of its own, which is killed on a time-out and on Ctrl-C, so that nothing is
+    left running.
+
+    Args:
+        args: Program and arguments; no shell is involved.
+        timeout_s: Seconds after which the group is killed.
+        stdin: Bytes for its standard input; None for an empty one.
+        cwd: Working directory.
+        env: Variables on top of this process' own.
+        check: Raise where the exit status is not 0.
+
+    Raises:
+        ToolError: The program is missing, ran out of time, or (with `check`) failed.
+    """
+    argv = tuple(str(arg) for arg in args)
+    log.debug("run %s", shlex.join(argv))
+    try:
+        process = subprocess.Popen(  # noqa: S603 - argv lists only, built by this program
+            argv,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            start_new_session=True,
+        )
+    except FileNotFoundError as exc:
+        raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc
+    except OSError as exc:
+        raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+    except subprocess.TimeoutExpired as exc:
+        kill(process)
+        raise ToolError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
+    except BaseException:
+        kill(process)
+        raise
+    finished = Finished(argv, process.returncode, stdout, stderr)
+    if check and finished.returncode != 0:
+        raise ToolError(f"{shlex.join(argv)} failed with status {finished.returncode}: {finished.last_words}")
+    return finished
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()

@@ -1,0 +1,144 @@
+"""What the .tflite reader and writer share: names of dtypes, ops, and the options table of each op."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+DTYPES = {
+    schema.TensorType.FLOAT32: "float32",
+    schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.INT32: "int32",
+    schema.TensorType.UINT8: "uint8",
+    schema.TensorType.INT64: "int64",
+    schema.TensorType.BOOL: "bool",
+    schema.TensorType.INT16: "int16",
+    schema.TensorType.INT8: "int8",
+}
+DTYPE_CODES = {name: code for code, name in DTYPES.items()}
+
+
+def _enum_names(enum: type) -> dict[int, str]:
+    return {code: name for name, code in vars(enum).items() if not name.startswith("_")}
+
+
+OP_NAMES = _enum_names(schema.BuiltinOperator)
+OP_CODES = {name: code for code, name in OP_NAMES.items()}
+PADDINGS = _enum_names(schema.Padding)
+ACTIVATIONS = _enum_names(schema.ActivationFunctionType)
+
+# The ops that a Graph may hold, with the options table that each one carries ("" for none).
+OPTIONS = {
+    "ADD": "AddOptions",
+    "ARG_MAX": "ArgMaxOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "CONCATENATION": "ConcatenationOptions",
+    "CONV_2D": "Conv2DOptions",
+    "CUSTOM": "",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "DEQUANTIZE": "DequantizeOptions",
+    "DIV": "DivOptions",
+    "EXP": "ExpOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "HARD_SWISH": "HardSwishOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "LOGISTIC": "",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MEAN": "ReducerOptions",
+    "MINIMUM": "MaximumMinimumOptions",
+    "MUL": "MulOptions",
+    "PAD": "PadOptions",
+    "QUANTIZE": "QuantizeOptions",
+    "RELU": "",
+    "RELU6": "",
+    "RESHAPE": "ReshapeOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
+    "RSQRT": "",
+    "SLICE": "SliceOptions",
+    "SOFTMAX": "SoftmaxOptions",
+    "SQUARED_DIFFERENCE": "SquaredDifferenceOptions",
+    "SQUEEZE": "SqueezeOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
+    "SUB": "SubOptions",
+    "SUM": "ReducerOptions",
+    "TILE": "TileOptions",
+    "TRANSPOSE": "TransposeOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
+}
+
+# Schema fields under the names that Graph uses.
+_RENAMED = {"fused_activation_function": "activation", "stride_h": "stride_h", "stride_w": "stride_w"}
+_ENUMS = {"padding": PADDINGS, "activation": ACTIVATIONS}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
+
+
+def options_from_table(table: object) -> dict[str, Any]:
+    """Turns an options object of the schema into Graph options.
+
+    Raises:
+        ValueError: An enum holds a code that the schema does not have.
+    """
+    options: dict[str, Any] = {}
+    for attribute, value in vars(table).items():
+        name = _snake(attribute)
+        name = _RENAMED.get(name, name)
+        if name in _ENUMS:
+            if value not in _ENUMS[name]:
+                raise ValueError(f"{name} code {value} is not in the schema")
+            options[name] = _ENUMS[name][value]
+        elif value is None:
+            continue
+        elif hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
+            options[name] = tuple(int(item) for item in value)
+        else:
+            options[name] = value
+    return options
+
+
+def table_from_options(kind: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 - one generated class per op
+    """Builds the schema's options object for an op; None where it has none."""
+    class_name = OPTIONS[kind]
+    if not class_name:
+        return None
+    table = getattr(schema, f"{class_name}T")()
+    for attribute in vars(table):
+        name = _snake(attribute)
+        name = _RENAMED.get(name, name)
+        if name not in options:
+            continue
+        value = options[name]
+        if name in _ENUMS:
+            value = next(code for code, text in _ENUMS[name].items() if text == value)
+        setattr(table, attribute, list(value) if isinstance(value, tuple) else value)
+    return table
+
+
+def options_union_code(kind: str) -> int:
+    """The BuiltinOptions code of an op's options table; 0 for none."""
+    return int(getattr(schema.BuiltinOptions, OPTIONS[kind])) if OPTIONS[kind] else 0
+
+
+def op_version(kind: str, dtypes: SimpleNamespace) -> int:
+    """The lowest TFLite op version that takes these dtypes, from the runtime's op registration.
+
+    Args:
+        kind: The op.
+        dtypes: `data` (of the first output, or input for DEQUANTIZE) and `weights` as dtype names.
+    """
+    if dtypes.data != "int8":
+        return 1
+    if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        return 3
+    if kind == "FULLY_CONNECTED":
+        return 4
+    if kind == "TRANSPOSE_CONV":
+        return 3 if dtypes.weights else 2
+    return 1 if kind in ("RESHAPE", "SQUEEZE", "HARD_SWISH") else 2
