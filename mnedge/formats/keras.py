@@ -87,10 +87,13 @@ def _renamed(graph: Graph, layers: Collection[str], output_names: Sequence[str])
 
 
 def _layer(path_names: str, layers: Collection[str], *, weighted: bool) -> str | None:
-    """The layer named in a tensor's path names ("model/layer_1/op;…"); convolutions before activations."""
+    """The layer named in a tensor's path names ("model/layer_1/op;…"); convolutions before activations.
+
+    Tracing puts a number behind every layer's name, so the name without it is tried first.
+    """
     found = []
     for part in re.split(r"[;/]", path_names):
-        for candidate in (part, re.sub(r"_\d+$", "", part)):
+        for candidate in (re.sub(r"_\d+$", "", part), part):
             if candidate in layers:
                 found.append(candidate)
                 break

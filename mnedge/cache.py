@@ -1,0 +1,166 @@
+"""Content-addressed results of stages; the only file that writes to the cache.
+
+An entry is a folder named after the stage and the hash of all that goes in, with the checksums of what came out.
+It appears by a rename, so it is whole or not there; a checksum that does not fit makes it be rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cache as memoized
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge.artifact import sha256, size_bytes
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger(__name__)
+_ENTRY = "entry.json"
+_SCRATCH = ".making-"
+_ABANDONED_S = 24 * 3600
+_TOOLS = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cached result: its folder, stage, size and the time of its last use (seconds since 1970)."""
+
+    path: Path
+    stage: str
+    size_bytes: int
+    used_at: float
+
+
+def root() -> Path:
+    """The cache's folder: $MNEDGE_CACHE, or mnedge below the user's cache folder."""
+    if chosen := os.environ.get("MNEDGE_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnedge"
+
+
+@memoized
+def tool_versions() -> dict[str, str]:
+    """Versions of the packages that shape the results, without importing them."""
+    versions = {}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@memoized
+def code_sha256() -> str:
+    """Checksum of this package's own source, so that a changed program never meets old results."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*")):
+        if path.suffix in (".py", ".c", ".h") and path.is_file():
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) -> Path:
+    """Returns the folder with a stage's result, made now or earlier.
+
+    Args:
+        name: The stage's name.
+        key: All that goes in, as JSON values; code and tool versions are added here.
+        make: Fills an empty folder. It runs at most once per key; if it fails, nothing is kept.
+
+    Raises:
+        InputError: The cache cannot be written.
+    """
+    parts = {"key": key, "code": code_sha256(), "tools": tool_versions()}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    entry = root() / f"{name}-{digest[:32]}"
+    if _is_whole(entry):
+        os.utime(entry)
+        log.info("%s: from the cache", name)
+        return entry
+    try:
+        root().mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=root(), prefix=_SCRATCH))
+    except OSError as exc:
+        raise InputError(f"the cache {root()} cannot be written: {exc.strerror}; set MNEDGE_CACHE elsewhere") from exc
+    try:
+        make(scratch)
+        files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        sums = {path.relative_to(scratch).as_posix(): sha256(path) for path in files}
+        (scratch / _ENTRY).write_text(json.dumps({"stage": name, "key": key, "files": sums}, default=str, indent=1))
+        _place(scratch, entry)
+    except OSError as exc:
+        if exc.filename is not None and not str(exc.filename).startswith(str(root())):
+            raise
+        raise InputError(f"the cache {root()} cannot be written: {exc.strerror}; free space or set MNEDGE_CACHE") from exc
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return entry
+
+
+def _place(scratch: Path, entry: Path) -> None:
+    if entry.exists() and not _is_whole(entry):
+        shutil.rmtree(entry)
+    try:
+        scratch.rename(entry)
+    except OSError:
+        # Another build of the same key was faster; its result is as good.
+        if not _is_whole(entry):
+            raise
+
+
+def _is_whole(entry: Path) -> bool:
+    try:
+        sums = json.loads((entry / _ENTRY).read_text())["files"]
+        whole = all(sha256(entry / name) == checksum for name, checksum in sums.items())
+    except (OSError, ValueError, KeyError):
+        return False
+    if not whole:
+        log.warning("%s: a file does not fit its checksum; making it again", entry.name)
+    return whole
+
+
+def entries() -> list[Entry]:
+    """All entries, the one used last first."""
+    if not root().is_dir():
+        return []
+    found = []
+    for path in root().iterdir():
+        if path.is_dir() and not path.name.startswith("."):
+            stage_name = path.name.rpartition("-")[0]
+            found.append(Entry(path, stage_name, size_bytes(path), path.stat().st_mtime))
+    return sorted(found, key=lambda entry: -entry.used_at)
+
+
+def prune(keep_bytes: int = 0) -> int:
+    """Removes the entries used longest ago until at most `keep_bytes` are left, and abandoned scratch folders.
+
+    Returns:
+        The bytes that were freed.
+    """
+    freed, kept = 0, 0
+    for entry in entries():
+        if kept + entry.size_bytes <= keep_bytes:
+            kept += entry.size_bytes
+            continue
+        shutil.rmtree(entry.path, ignore_errors=True)
+        freed += entry.size_bytes
+    if root().is_dir():
+        for path in root().glob(f"{_SCRATCH}*"):
+            if keep_bytes == 0 or time.time() - path.stat().st_mtime > _ABANDONED_S:
+                freed += size_bytes(path)
+                shutil.rmtree(path, ignore_errors=True)
+    return freed

@@ -1,0 +1,77 @@
+"""LiteRT: ai-edge-litert, or tflite-runtime where that is what is installed (an old Raspberry Pi)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.errors import InputError, ToolError
+from mnedge.graph.graph import Quantization
+from mnedge.runtimes._runtime import Runtime, TensorSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# The first one that is installed is used; its name stands in every figure.
+_PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
+
+
+class LiteRtSession:
+    """A model in LiteRT's interpreter with its default delegate (XNNPACK)."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        package, installed, module = _installed()
+        try:
+            interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as exc:
+            raise InputError(f"{package} {installed} refuses {path}: {str(exc).strip()}") from exc
+        self._interpreter = interpreter
+        details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
+        names = [detail["op_name"] for detail in details]
+        self.partitions = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
+        delegate = "XNNPACK" if self.partitions else "no delegate"
+        self.version = f"{package} {installed} ({delegate})"
+        self.ops = len(names)
+        self.input = _spec(interpreter.get_input_details()[0])
+        self.outputs = tuple(_spec(detail) for detail in interpreter.get_output_details())
+        self._input_index = interpreter.get_input_details()[0]["index"]
+        self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
+
+    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order."""
+        self._interpreter.set_tensor(self._input_index, image)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._output_indices]
+
+
+def _spec(detail: dict[str, Any]) -> TensorSpec:
+    scales = detail["quantization_parameters"]["scales"]
+    zero_points = detail["quantization_parameters"]["zero_points"]
+    quantization = Quantization.per_tensor(float(scales[0]), int(zero_points[0])) if len(scales) else None
+    return TensorSpec(detail["name"], tuple(detail["shape"].tolist()), np.dtype(detail["dtype"]).name, quantization)
+
+
+def _installed() -> tuple[str, str, Any]:
+    for package, module in _PACKAGES:
+        try:
+            return package, version(package), import_module(module)
+        except (PackageNotFoundError, ImportError):
+            continue
+    raise ToolError("no LiteRT is installed; pip install ai-edge-litert (or, on 32-bit Arm, tflite-runtime with numpy<2)")
+
+
+def _version() -> str | None:
+    try:
+        package, installed, _ = _installed()
+    except ToolError:
+        return None
+    return f"{package} {installed}"
+
+
+RUNTIME = Runtime(suffix=".tflite", open=LiteRtSession, version=_version)
