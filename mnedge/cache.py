@@ -105,7 +105,9 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
     except OSError as exc:
         if exc.filename is not None and not str(exc.filename).startswith(str(root())):
             raise
-        raise InputError(f"the cache {root()} cannot be written: {exc.strerror}; free space or set MNEDGE_CACHE") from exc
+        raise InputError(
+            f"the cache {root()} cannot be written: {exc.strerror}; free space or set MNEDGE_CACHE"
+        ) from exc
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return entry

@@ -1,0 +1,31 @@
+"""Data sets, preprocessing and calibration sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from mnedge.data._dataset import Dataset
+
+
+def open_dataset(spec: str, *, skip_broken: bool = False) -> Dataset:
+    """Opens `demo`, a folder with one folder per class, or a labels.csv.
+
+    Raises:
+        InputError: No such thing, or it cannot be used; the message says why.
+    """
+    if spec == "demo":
+        from mnedge.data.demo import open_demo
+
+        return open_demo()
+    from mnedge.data.files import open_csv, open_folder
+
+    path = Path(spec)
+    if path.is_dir():
+        return open_folder(path, skip_broken=skip_broken)
+    if path.is_file():
+        return open_csv(path, skip_broken=skip_broken)
+    raise InputError(f"{spec} is neither `demo`, nor a folder, nor a labels.csv that exists")

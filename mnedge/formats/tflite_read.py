@@ -116,7 +116,9 @@ class _Reader:
             raise ValueError(f"tensor {name} has the shape {shape}")
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
-        return Tensor(name, shape, dtype, self._quantization(entry, name, shape), self._values(entry, name, shape, dtype))
+        return Tensor(
+            name, shape, dtype, self._quantization(entry, name, shape), self._values(entry, name, shape, dtype)
+        )
 
     def _values(self, entry: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:  # noqa: ANN401
         if entry.IsVariable() or entry.Buffer() == 0:

@@ -91,7 +91,9 @@ def for_file(path: Path) -> str:
 
     suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes")}
     if path.suffix not in suffixes:
-        raise InputError(f"{path}: no runtime loads {path.suffix or 'a file without suffix'}; known: {', '.join(suffixes)}")
+        raise InputError(
+            f"{path}: no runtime loads {path.suffix or 'a file without suffix'}; known: {', '.join(suffixes)}"
+        )
     return suffixes[path.suffix]
 
 

@@ -63,7 +63,9 @@ def _installed() -> tuple[str, str, Any]:
             return package, version(package), import_module(module)
         except (PackageNotFoundError, ImportError):
             continue
-    raise ToolError("no LiteRT is installed; pip install ai-edge-litert (or, on 32-bit Arm, tflite-runtime with numpy<2)")
+    raise ToolError(
+        "no LiteRT is installed; pip install ai-edge-litert (or, on 32-bit Arm, tflite-runtime with numpy<2)"
+    )
 
 
 def _version() -> str | None:

@@ -1,0 +1,117 @@
+"""Dataset: labelled pictures in splits, read lazily."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.data.preprocess import Preprocessing
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+SPLITS = ("train", "calibration", "eval")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled pictures.
+
+    Attributes:
+        name: How reports call it: "demo", or the folder's or CSV's path as given.
+        classes: Class names by index.
+        fixed_classes: Whether `classes` is the whole list (folders, demo); a CSV may show only some indices.
+        labels: int64, (pictures,); class index of each picture.
+        splits: Picture numbers of "train", "calibration" and "eval".
+        sources: What each picture is called in messages (its path below the data set).
+        read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
+        fingerprint: Checksum that changes when a picture, label, split or the preprocessing does.
+        preprocessing: How pictures become pixels.
+        default_resolution: Resolution of a build that names none.
+        skip_broken: Leave broken pictures out instead of stopping.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    fixed_classes: bool
+    labels: NDArray[np.int64]
+    splits: Mapping[str, NDArray[np.int64]]
+    sources: tuple[str, ...]
+    read: Callable[[int, int], NDArray[np.uint8]]
+    fingerprint: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    default_resolution: int = 224
+    skip_broken: bool = False
+
+    def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:
+        """Picture numbers of a split, at most `limit` of them, evenly spread over the split.
+
+        Raises:
+            InputError: The split is empty.
+        """
+        numbers = self.splits.get(name, np.zeros(0, np.int64))
+        if numbers.size == 0:
+            raise InputError(
+                f"{self.name} has no pictures in its {name} split; add some, or another data set with --data"
+            )
+        if limit is not None and numbers.size > limit:
+            numbers = numbers[np.linspace(0, numbers.size - 1, limit).astype(int)]
+        return numbers
+
+    def stream(self, numbers: NDArray[np.int64], resolution: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Reads pictures in parallel, a few ahead of the caller, in order.
+
+        Yields:
+            Picture number and its pixels: uint8, (resolution, resolution, 3).
+
+        Raises:
+            InputError: A picture is broken, unless `skip_broken`; or all of them are.
+        """
+        given = 0
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()
+            waiting = iter(numbers.tolist())
+            try:
+                while True:
+                    while len(ahead) < 4 * workers and (number := next(waiting, None)) is not None:
+                        ahead.append((number, pool.submit(self.read, number, resolution)))
+                    if not ahead:
+                        break
+                    number, future = ahead.popleft()
+                    try:
+                        pixels = future.result()
+                    except InputError:
+                        if not self.skip_broken:
+                            raise
+                        continue
+                    given += 1
+                    yield number, pixels
+            finally:
+                for _, future in ahead:
+                    future.cancel()
+        if given == 0 and numbers.size:
+            raise InputError(f"{self.name}: none of the {numbers.size} pictures can be read")
+
+    def pixels(self, numbers: NDArray[np.int64], resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Reads pictures at once.
+
+        Returns:
+            Pixels, uint8, (n, resolution, resolution, 3), and labels, int64, (n,).
+        """
+        read = list(self.stream(numbers, resolution))
+        kept = np.array([number for number, _ in read], np.int64)
+        return np.stack([pixels for _, pixels in read]), self.labels[kept]
+
+
+def to_real(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Brings 8-bit pixels to the range [-1, 1] that the models take: pixel / 127.5 - 1, float32."""
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -1,0 +1,58 @@
+"""The data set of a first try: scikit-learn's 1,797 handwritten digits, enlarged, in RGB, offline."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.data._dataset import Dataset
+from mnedge.data.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RESOLUTION = 96
+_EVAL, _CALIBRATION = 400, 200
+_SEED = 0
+
+
+@cache
+def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures, uint8 (1797, 8, 8), and labels."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return (bunch.images * (255.0 / 16.0)).round().astype(np.uint8), bunch.target.astype(np.int64)
+
+
+def _read(number: int, resolution: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    picture = Image.fromarray(_digits()[0][number]).resize((resolution, resolution), Image.Resampling.BICUBIC)
+    return np.asarray(picture.convert("RGB"), np.uint8)
+
+
+def open_demo() -> Dataset:
+    """Opens the digits with their fixed split: 1,197 train, 200 calibration, 400 eval."""
+    _, labels = _digits()
+    order = np.random.default_rng(_SEED).permutation(labels.size)
+    splits = {
+        "eval": np.sort(order[:_EVAL]),
+        "calibration": np.sort(order[_EVAL : _EVAL + _CALIBRATION]),
+        "train": np.sort(order[_EVAL + _CALIBRATION :]),
+    }
+    return Dataset(
+        name="demo",
+        classes=tuple(str(digit) for digit in range(10)),
+        fixed_classes=True,
+        labels=labels,
+        splits=splits,
+        sources=tuple(f"digit {number}" for number in range(labels.size)),
+        read=_read,
+        fingerprint=f"demo-{_SEED}-{version('scikit-learn')}",
+        preprocessing=Preprocessing(crop_fraction=1.0, interpolation="bicubic"),
+        default_resolution=RESOLUTION,
+    )
