@@ -1,0 +1,204 @@
+"""Recipe: what to build; frozen, validated, from YAML or from flags."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+
+from mnedge.errors import InputError
+
+Task = Literal["classify", "detect", "segment", "embed"]
+Method = Literal["ptq", "qat"]
+Effort = Literal["fast", "default", "max"]
+IoDtype = Literal["int8", "uint8", "float32"]
+Granularity = Literal["per-channel", "per-tensor"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "task": get_args(Task),
+    "method": get_args(Method),
+    "effort": get_args(Effort),
+    "io": get_args(IoDtype),
+    "granularity": get_args(Granularity),
+}
+GATES = {
+    "min_top1": "lowest top-1 of any int8 artifact, 0..1",
+    "max_top1_drop": "largest loss of top-1 against float, 0..1",
+    "max_p50_ms": "highest median latency of any int8 artifact, ms",
+    "max_size_kib": "largest int8 .tflite, KiB",
+    "max_arena_kib": "largest arena of a microcontroller artifact, KiB",
+    "max_flash_kib": "largest flash of a microcontroller artifact, KiB",
+    "min_speedup_over_float": "lowest ratio of float to int8 median latency",
+    "int8_only": "true: no op of an int8 artifact is float",
+    "parity": "lowest top-1 agreement between runtimes, 0..1",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One thing to build.
+
+    Attributes:
+        variant: Family: v1, v2, v3-small, v3-large, and -minimalistic of the last two.
+        alpha: Width multiplier.
+        resolution: Side of the input in pixels; None for the data set's own.
+        classes: Number of classes; None for the data set's.
+        task: What the head does.
+        int8: Whether int8 artifacts are built beside the float ones.
+        method: Quantization after training (ptq) or with fake quantization in training (qat).
+        effort: How much time post-training quantization may take.
+        granularity: Of the weight scales; None for what the target wants.
+        io: dtype of the int8 artifacts' input and output.
+        allow_float: Ops that may stay float in an int8 artifact.
+        weights: demo, imagenet, random, or a file.
+        data: demo, a folder, or a labels.csv.
+        skip_broken: Leave broken pictures out.
+        calibration_images: How many pictures of the calibration split are used, at most.
+        targets: Names of targets.
+        threads: Threads of latency measurements.
+        seed: Of everything random.
+        gates: Limits that can fail the build, by name.
+        bundles: Kinds of bundles to make.
+    """
+
+    variant: str = "v3-small"
+    alpha: float = 1.0
+    resolution: int | None = None
+    classes: int | None = None
+    task: Task = "classify"
+    int8: bool = False
+    method: Method = "ptq"
+    effort: Effort = "default"
+    granularity: Granularity | None = None
+    io: IoDtype = "int8"
+    allow_float: tuple[str, ...] = ()
+    weights: str = "demo"
+    data: str = "demo"
+    skip_broken: bool = False
+    calibration_images: int = 200
+    targets: tuple[str, ...] = ("cpu",)
+    threads: int = 1
+    seed: int = 0
+    gates: dict[str, float | bool] = field(default_factory=dict)
+    bundles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            got = getattr(self, name)
+            if got is not None and got not in allowed:
+                raise InputError.unknown(name, str(got), allowed)
+        if self.threads < 1:
+            raise InputError(f"threads is {self.threads}; it is at least 1")
+        if not 1 <= self.calibration_images <= 256:
+            raise InputError(f"calibration_images is {self.calibration_images}; it is 1 to 256")
+        for name in self.gates:
+            if name not in GATES:
+                raise InputError.unknown("gate", name, GATES)
+        if not self.targets:
+            raise InputError("targets is empty; name at least one, e.g. cpu")
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as JSON values, for keys and manifests."""
+        return asdict(self)
+
+    def with_flags(self, flags: dict[str, Any]) -> Recipe:
+        """A copy in which every flag that was given (is not None or empty) wins.
+
+        Raises:
+            InputError: A value is not allowed.
+        """
+        given = {name: value for name, value in flags.items() if value is not None and value != ()}
+        return replace(self, **given)
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with mnedge."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def folder() -> Path:
+    """The folder of the recipes: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "recipes"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "recipes"
+
+
+def load(name_or_path: str) -> Recipe:
+    """Reads a recipe by the name of one that comes with mnedge, or from a YAML file.
+
+    Raises:
+        InputError: No such recipe, not YAML, a misspelt key or a wrong value; with file and line.
+    """
+    path = Path(name_or_path)
+    if name_or_path in names():
+        path = folder() / f"{name_or_path}.yaml"
+    elif not path.is_file():
+        near = difflib.get_close_matches(name_or_path, names(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"no recipe file {name_or_path}{hint} Recipes that come with mnedge: {', '.join(names())}")
+    try:
+        document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} cannot be read: {exc}") from exc
+    except yaml.YAMLError as exc:
+        raise InputError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(document, yaml.MappingNode):
+        raise InputError(f"{path} line 1: a recipe is a list of `key: value` lines, e.g. `variant: v3-small`")
+    lines = {key.value: key.start_mark.line + 1 for key, _ in document.value}
+    known = {entry.name for entry in fields(Recipe)} - {"skip_broken"}
+    for key, line in lines.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{path} line {line}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
+    for key, value in values.items():
+        values[key] = _typed(path, lines[key], key, value)
+    try:
+        recipe = Recipe(**values)
+    except InputError as exc:
+        raise InputError(f"{path}: {exc}") from exc
+    return _with_paths(recipe, path.parent)
+
+
+def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 - YAML values
+    """Checks a value's type against its default and turns lists into tuples."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "alpha": (int, float),
+        "resolution": (int,),
+        "classes": (int,),
+        "calibration_images": (int,),
+        "threads": (int,),
+        "seed": (int,),
+        "int8": (bool,),
+        "gates": (dict,),
+        "targets": (list,),
+        "bundles": (list,),
+        "allow_float": (list,),
+    }
+    wanted = kinds.get(key, (str,))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        names_wanted = " or ".join(kind.__name__ for kind in wanted)
+        raise InputError(f"{path} line {line}: {key} is {value!r}; it takes a {names_wanted}")
+    if key == "gates":
+        for name, limit in value.items():
+            if name not in GATES:
+                raise InputError(f"{path} line {line}: {InputError.unknown('gate', str(name), GATES)}")
+            if not isinstance(limit, (int, float)):
+                raise InputError(f"{path} line {line}: gate {name} is {limit!r}; it takes a number: {GATES[name]}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _with_paths(recipe: Recipe, base: Path) -> Recipe:
+    """Resolves weights and data that are paths against the recipe's own folder."""
+
+    def resolve(value: str, words: tuple[str, ...]) -> str:
+        return value if value in words or Path(value).is_absolute() else str(base / value)
+
+    return replace(
+        recipe,
+        weights=resolve(recipe.weights, ("demo", "imagenet", "random")),
+        data=resolve(recipe.data, ("demo",)),
+    )

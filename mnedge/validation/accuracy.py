@@ -1,0 +1,81 @@
+"""Top-1 and top-5, with the interval that the number of pictures allows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnedge.validation.predict import Predictions
+
+
+def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+    """Whether the label is among the k highest scores of each row; ties go to the lower class index.
+
+    Args:
+        outputs: Scores, float32, (pictures, classes).
+        labels: Class indices, int64, (pictures,).
+        k: How many classes count.
+
+    Returns:
+        bool, (pictures,).
+    """
+    order = np.argsort(-outputs, axis=1, kind="stable")[:, :k]
+    hits: NDArray[np.bool_] = (order == labels[:, None]).any(axis=1)
+    return hits
+
+
+def accuracy_row(predictions: Predictions, *, artifact: str, device: str, dataset: str) -> dict[str, Any]:
+    """The row of report.json: {artifact, runtime, device, dataset, images, top1, top5, top1_interval, partitions}.
+
+    Accuracies are in 0..1; the interval is Wilson's at 95 %.
+    """
+    top1 = topk_hits(predictions.outputs, predictions.labels, 1)
+    top5 = topk_hits(predictions.outputs, predictions.labels, 5)
+    return {
+        "artifact": artifact,
+        "runtime": predictions.version,
+        "device": device,
+        "dataset": dataset,
+        "images": int(top1.size),
+        "top1": float(top1.mean()),
+        "top5": float(top5.mean()),
+        "top1_interval": list(wilson_interval(int(top1.sum()), int(top1.size))),
+        "partitions": predictions.partitions,
+    }
+
+
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share. Wilson 1927, "Probable inference", J. Am. Stat. Assoc. 22, eq. for p0."""
+    z = 1.959964
+    share = hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def confusion(predictions: Predictions, classes: tuple[str, ...], worst: int = 10) -> list[dict[str, Any]]:
+    """The most frequent mix-ups, the worst first: rows {truth, predicted, images, fraction}.
+
+    `fraction` is the share of the true class' pictures that were taken for the other one.
+    """
+    predicted = predictions.outputs.argmax(axis=1)
+    pairs: dict[tuple[int, int], int] = {}
+    for truth, guess in zip(predictions.labels.tolist(), predicted.tolist(), strict=True):
+        if truth != guess:
+            pairs[truth, guess] = pairs.get((truth, guess), 0) + 1
+    totals = np.bincount(predictions.labels, minlength=len(classes))
+    ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:worst]
+    return [
+        {
+            "truth": classes[truth],
+            "predicted": classes[guess] if guess < len(classes) else str(guess),
+            "images": count,
+            "fraction": count / int(totals[truth]),
+        }
+        for (truth, guess), count in ranked
+    ]

@@ -1,0 +1,35 @@
+"""Agreement between two artifacts on the same pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mnedge.validation.predict import Predictions
+
+
+def parity_row(reference: Predictions, other: Predictions, *, names: tuple[str, str]) -> dict[str, Any]:
+    """The row of report.json: {reference, artifact, images, top1_agreement, max_abs_lsb, max_abs_error}.
+
+    `max_abs_lsb` counts the steps of the coarser of the two outputs (None where both are float);
+    `max_abs_error` is in real units.
+
+    Args:
+        reference: What one artifact said.
+        other: What the other said of the same pictures.
+        names: Names of both artifacts.
+    """
+    assert np.array_equal(reference.numbers, other.numbers), "parity needs the same pictures"
+    difference = np.abs(reference.outputs.astype(np.float64) - other.outputs.astype(np.float64))
+    step = max(reference.step_size, other.step_size)
+    same = reference.outputs.argmax(axis=1) == other.outputs.argmax(axis=1)
+    return {
+        "reference": names[0],
+        "artifact": names[1],
+        "images": int(same.size),
+        "top1_agreement": float(same.mean()),
+        "max_abs_lsb": float(difference.max() / step) if step else None,
+        "max_abs_error": float(difference.max()),
+    }
