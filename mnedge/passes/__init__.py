@@ -1,0 +1,1 @@
+"""Rewrites Graph -> Graph: one pass = one file, which exports `apply`."""

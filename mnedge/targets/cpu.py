@@ -2,4 +2,16 @@
 
 from mnedge.targets._target import Target
 
-TARGET = Target(description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86")
+TARGET = Target(
+    description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86",
+    passes=(
+        "fold-pad",
+        "fuse-activation",
+        "fold-constants",
+        "fully-connected-to-conv",
+        "lower-hard-swish",
+        "fold-scale",
+        "drop-identities",
+    ),
+    int8_passes=("fold-pad", "fuse-activation", "lower-hard-swish", "fold-scale", "drop-identities"),
+)

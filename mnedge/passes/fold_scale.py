@@ -1,0 +1,186 @@
+"""Multiplications by a positive constant, folded forward into the weights of what consumes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.passes._pass import scalar, scaled, same_quantization
+
+# f(k * x) = k * f(x) for every k > 0.
+_HOMOGENEOUS = (
+    "AVERAGE_POOL_2D", "DEQUANTIZE", "MAX_POOL_2D", "MEAN", "PAD", "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TILE", "TRANSPOSE",
+)  # fmt: skip
+# Where the data, the weights and the bias of a convolution stand among its inputs.
+_CONVOLUTIONS = {
+    "CONV_2D": (0, 1, 2),
+    "DEPTHWISE_CONV_2D": (0, 1, 2),
+    "FULLY_CONNECTED": (0, 1, 2),
+    "TRANSPOSE_CONV": (2, 1, 3),
+}
+# An int8 MUL whose result has its input's range, to this share, only changes what the steps stand for.
+_SAME_RANGE = 0.01
+
+
+def apply(graph: Graph) -> Graph:
+    """Drops every MUL by a positive scalar constant and scales the weights of its consumers instead.
+
+    Exact in real arithmetic. Each activation is carried as `factor` times its old value: a factor passes through
+    ops with f(k x) = k f(x) (pooling, mean, reshape, ReLU …), two factors multiply in a MUL of activations, and a
+    convolution ends it by dividing its weights. Where an op cannot take the factor, and at the graph's outputs,
+    one MUL is put back. In a quantized graph only scales change: weights and activations keep their bytes, and a
+    bias is rounded again only where the file's own scales did not agree.
+    """
+    return _Folding(graph).run()
+
+
+class _Folding:
+    """One sweep in order of execution.
+
+    Attributes:
+        held: Per activation of the old graph the tensor that now holds `factor` times its real values, and the
+            factor; a missing entry is the tensor itself and 1.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tensors: dict[str, Tensor] = dict(graph.tensors)
+        self.held: dict[str, tuple[str, float]] = {}
+        self.ops: list[Op] = []
+
+    def run(self) -> Graph:
+        for op in self.graph.ops:
+            self._visit(op)
+        for name in self.graph.outputs:
+            self._plain(name)
+        return self.graph.replaced(tensors=self.tensors.values(), ops=self.ops)
+
+    def _hold(self, name: str) -> tuple[str, float]:
+        return self.held.get(name, (name, 1.0))
+
+    def _fresh(self, wish: str) -> str:
+        name, number = wish, 1
+        while name in self.tensors:
+            name, number = f"{wish}_{number}", number + 1
+        return name
+
+    def _is_constant(self, name: str | None) -> bool:
+        return name is not None and self.tensors[name].is_constant
+
+    def _visit(self, op: Op) -> None:
+        if self._drop(op):
+            return
+        if all(name is None or name not in self.held for name in op.inputs):
+            self.ops.append(op)
+            return
+        places = _CONVOLUTIONS.get(op.kind)
+        factors = [1.0 if name is None else self._hold(name)[1] for name in op.inputs]
+        keeps_sign = op.options.get("activation", "NONE") in ("NONE", "RELU")
+        if places and self._is_constant(op.inputs[places[1]]):
+            self.ops.append(self._rescale_weights(op, *places))
+        elif op.kind in _HOMOGENEOUS and keeps_sign:
+            self._carry(op, factors[0])
+        elif op.kind == "MUL" and keeps_sign:
+            self._carry(op, factors[0] * factors[1])
+        elif op.kind in ("ADD", "SUB", "CONCATENATION") and keeps_sign and len({*factors}) == 1:
+            self._carry(op, factors[0])
+        else:
+            self.ops.append(replace(op, inputs=tuple(name and self._plain(name) for name in op.inputs)))
+
+    def _drop(self, op: Op) -> bool:
+        """Drops a MUL by a positive scalar: its readers take its input, with another factor."""
+        if op.kind != "MUL" or op.options.get("activation", "NONE") != "NONE":
+            return False
+        for side in (1, 0):
+            source, result = str(op.inputs[1 - side]), op.outputs[0]
+            multiplier = self.tensors[str(op.inputs[side])]
+            if not multiplier.is_constant or self._is_constant(source) or multiplier.data is None:
+                continue
+            if multiplier.data.size != 1 or self.tensors[source].shape != self.tensors[result].shape:
+                continue
+            value = float(multiplier.real().ravel()[0])
+            if value <= 0 or not self._same_range(source, result, value):
+                continue
+            holder, factor = self._hold(source)
+            self.held[result] = (holder, factor / value)
+            return True
+        return False
+
+    def _same_range(self, source: str, result: str, value: float) -> bool:
+        before, after = self.graph.tensors[source].quantization, self.graph.tensors[result].quantization
+        if before is None or after is None:
+            return before is after
+        if self.graph.tensors[source].dtype != self.graph.tensors[result].dtype:
+            return False
+        ratio = float(before.scale[0]) * value / float(after.scale[0])
+        return bool(before.zero_point[0] == after.zero_point[0]) and abs(ratio - 1) < _SAME_RANGE
+
+    def _carry(self, op: Op, factor: float) -> None:
+        """Lets an op work on the held tensors; its result holds `factor` times the old values."""
+        holders = [name and self._hold(name)[0] for name in op.inputs]
+        old = self.tensors[op.outputs[0]]
+        if factor == 1.0:
+            self.ops.append(replace(op, inputs=tuple(holders)))
+            return
+        quantization = old.quantization and scaled(old.quantization, factor)
+        source = self.graph.tensors[str(op.inputs[0])]
+        if op.kind != "MUL" and same_quantization(source.quantization, old.quantization):
+            # Pooling and reshaping kernels want the scales of both sides equal to the last bit.
+            quantization = self.tensors[str(holders[0])].quantization
+        new = replace(old, name=self._fresh(f"{old.name}/times{factor:.4g}"), quantization=quantization)
+        self.tensors[new.name] = new
+        self.held[old.name] = (new.name, factor)
+        self.ops.append(replace(op, inputs=tuple(holders), outputs=(new.name,)))
+
+    def _plain(self, name: str) -> str:
+        """Makes the old value of `name` under its old name, with one MUL where a factor is in the way."""
+        if name not in self.held:
+            return name
+        holder, factor = self.held.pop(name)
+        inverse = scalar(self._fresh(f"{name}/scale"), 1 / factor, self.tensors[holder])
+        self.tensors[inverse.name] = inverse
+        self.ops.append(Op("MUL", (holder, inverse.name), (name,), {"activation": "NONE"}))
+        return name
+
+    def _rescale_weights(self, op: Op, data: int, weights: int, bias: int) -> Op:
+        inputs = list(op.inputs)
+        holder, factor = self._hold(str(inputs[data]))
+        inputs[data] = holder
+        tensor = self.tensors[str(inputs[weights])]
+        if tensor.quantization is None:
+            assert tensor.data is not None
+            new = replace(tensor, data=(tensor.data.astype(np.float64) / factor).astype(tensor.dtype))
+        else:
+            new = replace(tensor, quantization=scaled(tensor.quantization, 1 / factor))
+        inputs[weights] = self._put(new, op)
+        if len(inputs) > bias and inputs[bias] is not None:
+            inputs[bias] = self._put(self._rescaled_bias(str(inputs[bias]), holder, new), op)
+        return replace(op, inputs=tuple(inputs))
+
+    def _rescaled_bias(self, name: str, holder: str, weights: Tensor) -> Tensor:
+        """A bias in steps of input scale times weight scale; its integers stay where that product did not change."""
+        tensor, activation = self.tensors[name], self.tensors[holder].quantization
+        if tensor.quantization is None or weights.quantization is None or activation is None:
+            return tensor
+        scale = activation.scale.astype(np.float64) * weights.quantization.scale
+        axis = 0 if scale.size > 1 else None
+        quantization = Quantization(scale.astype(np.float32), np.zeros(scale.shape, np.int64), axis)
+        old = tensor.quantization.scale.astype(np.float64)
+        if np.allclose(old, scale, rtol=1e-6, atol=0):
+            return replace(tensor, quantization=quantization)
+        assert tensor.data is not None
+        steps = np.round(tensor.data.astype(np.float64) * (old / scale))
+        limits = np.iinfo(tensor.dtype)
+        return replace(
+            tensor, data=np.clip(steps, limits.min, limits.max).astype(tensor.dtype), quantization=quantization
+        )
+
+    def _put(self, tensor: Tensor, op: Op) -> str:
+        """Stores a changed constant, under a new name where other ops read the old one."""
+        if any(tensor.name in other.inputs for other in self.graph.ops if other is not op):
+            tensor = replace(tensor, name=self._fresh(f"{tensor.name}/scaled"))
+        self.tensors[tensor.name] = tensor
+        return tensor.name
