@@ -18,8 +18,8 @@ _MAKES_ANY_SCALE = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "M
 def apply(graph: Graph) -> Graph:
     """Drops ops whose result is their input, and merges the two of a pair that one can do.
 
-    Exact. Dropped: RESHAPE, SQUEEZE, PAD, TILE, TRANSPOSE and RESIZE to the shape and order that already is, pooling over
-    one pixel, QUANTIZE to the same scale. Merged: RESHAPE of a RESHAPE; and a QUANTIZE to the same dtype into the
+    Exact. Dropped: RESHAPE, SQUEEZE, PAD, TILE, TRANSPOSE and RESIZE to the shape and order that already is, pooling
+    over one pixel, QUANTIZE to the same scale. Merged: RESHAPE of a RESHAPE; and a QUANTIZE to the same dtype into the
     convolution, ADD or MUL that makes its input, which then rounds once, not twice.
     """
     while True:

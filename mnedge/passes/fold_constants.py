@@ -22,8 +22,8 @@ _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 def apply(graph: Graph) -> Graph:
     """Folds ADD, SUB and MUL by a constant (one value, or one a channel) into a float convolution's weights and bias.
 
-    Exact in real arithmetic: (W x + b) * m + c = (m W) x + (m b + c). This is how batch normalization, where it is still
-    in the graph, and the + 3 of a hard-sigmoid go away.
+    Exact in real arithmetic: (W x + b) * m + c = (m W) x + (m b + c). This is how batch normalization, where it is
+    still in the graph, and the + 3 of a hard-sigmoid go away.
     """
     while True:
         pair = _find(graph)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
-from mnedge.passes._pass import scalar, scaled, same_quantization
+from mnedge.passes._pass import same_quantization, scalar, scaled
 
 # f(k * x) = k * f(x) for every k > 0.
 _HOMOGENEOUS = (

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def apply(graph: Graph) -> Graph:
     """Rewrites MEAN over height and width, FULLY_CONNECTED as MEAN that keeps its dimensions, CONV_2D, RESHAPE.
 
-    Exact: a 1x1 convolution of one pixel is the same matrix product. Every LiteRT and tflite-runtime takes a convolution
-    with one weight scale a channel; for FULLY_CONNECTED only the newer ones do, and the older read it wrongly.
+    Exact: a 1x1 convolution of one pixel is the same matrix product. Every LiteRT and tflite-runtime takes a
+    convolution with one weight scale a channel; for FULLY_CONNECTED only the newer ones do, and the older read it wrongly.
     """
     producers, once = graph.producers(), read_once(graph)
     for op in graph.ops:

@@ -8,10 +8,11 @@ TARGET = Target(
         "fold-pad",
         "fuse-activation",
         "fold-constants",
+        "pool-to-mean",
         "fully-connected-to-conv",
         "lower-hard-swish",
         "fold-scale",
         "drop-identities",
     ),
-    int8_passes=("fold-pad", "fuse-activation", "lower-hard-swish", "fold-scale", "drop-identities"),
+    int8_passes=("fold-pad", "fuse-activation", "pool-to-mean", "lower-hard-swish", "fold-scale", "drop-identities"),
 )
