@@ -18,7 +18,7 @@ def apply(graph: Graph) -> Graph:
     """Rewrites MEAN over height and width, FULLY_CONNECTED as MEAN that keeps its dimensions, CONV_2D, RESHAPE.
 
     Exact: a 1x1 convolution of one pixel is the same matrix product. Every LiteRT and tflite-runtime takes a
-    convolution with one weight scale a channel; for FULLY_CONNECTED only the newer ones do, and the older read it wrongly.
+    convolution with one weight scale a channel; for FULLY_CONNECTED only the newer ones do, and the older are wrong.
     """
     producers, once = graph.producers(), read_once(graph)
     for op in graph.ops:
