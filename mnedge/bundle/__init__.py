@@ -1,0 +1,1 @@
+"""What an app, a board or a firmware build takes."""

@@ -1,0 +1,1 @@
+"""Int8 Graph to C for microcontrollers."""

@@ -1,0 +1,1 @@
+"""Where artifacts execute; one way to get there = one file."""

@@ -1,0 +1,1 @@
+"""Keras to Graph, and Graph to and from the files that ship."""

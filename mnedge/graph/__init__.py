@@ -1,0 +1,1 @@
+"""Graph, Op, Tensor, Quantization, and what executes them."""

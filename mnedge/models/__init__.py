@@ -1,0 +1,1 @@
+"""The families as tables of rows, and their Keras builders."""

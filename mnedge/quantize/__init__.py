@@ -1,0 +1,1 @@
+"""Float Graph to int8 Graph."""

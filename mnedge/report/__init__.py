@@ -1,0 +1,1 @@
+"""report.json for people: terminal and HTML."""

@@ -1,0 +1,1 @@
+"""Accuracy, parity, latency, memory and gates; one measurement = one file."""
