@@ -77,5 +77,5 @@ def _fit(image: Image.Image, resolution: int, preprocessing: Preprocessing) -> N
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
     resample = Image.Resampling[preprocessing.interpolation.upper()]
-    resized = image.resize((resolution, resolution), resample, box=box, reducing_gap=3.0)
+    resized = image.resize((resolution, resolution), resample, box=box)
     return np.asarray(resized, np.uint8)

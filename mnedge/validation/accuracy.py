@@ -29,7 +29,7 @@ def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -
     return hits
 
 
-def accuracy_row(predictions: Predictions, *, artifact: str, device: str, dataset: str) -> dict[str, Any]:
+def accuracy_row(predictions: Predictions, *, artifact: str, dataset: str) -> dict[str, Any]:
     """The row of report.json: {artifact, runtime, device, dataset, images, top1, top5, top1_interval, partitions}.
 
     Accuracies are in 0..1; the interval is Wilson's at 95 %.
@@ -38,14 +38,14 @@ def accuracy_row(predictions: Predictions, *, artifact: str, device: str, datase
     top5 = topk_hits(predictions.outputs, predictions.labels, 5)
     return {
         "artifact": artifact,
-        "runtime": predictions.version,
-        "device": device,
+        "runtime": predictions.info.version,
+        "device": predictions.device,
         "dataset": dataset,
         "images": int(top1.size),
         "top1": float(top1.mean()),
         "top5": float(top5.mean()),
         "top1_interval": list(wilson_interval(int(top1.sum()), int(top1.size))),
-        "partitions": predictions.partitions,
+        "partitions": predictions.info.partitions,
     }
 
 

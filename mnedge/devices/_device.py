@@ -1,0 +1,82 @@
+"""What every device offers: it loads an artifact and runs it over pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnedge import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.runtimes import TensorSpec
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model as the device's runtime loaded it.
+
+    Attributes:
+        version: Runtime, version and delegate, e.g. "ai-edge-litert 2.3.0 (XNNPACK)".
+        partitions: Delegate partitions; None where the notion does not exist.
+        ops: Ops or nodes after the runtime's own rewriting.
+        input: The input.
+        outputs: All outputs in file order.
+    """
+
+    version: str
+    partitions: int | None
+    ops: int
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+
+
+class LoadedModel(Protocol):
+    """A model that is loaded on a device."""
+
+    info: ModelInfo
+
+    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+        """Runs images one by one and gives all raw outputs of each, in order.
+
+        Args:
+            images: Pixels, uint8, (resolution, resolution, 3) each; the device encodes them for the input.
+            count: How many there are.
+        """
+        ...
+
+
+class Device(Protocol):
+    """A place where artifacts execute.
+
+    Attributes:
+        name: What reports call it: its URI.
+    """
+
+    name: str
+
+    def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]:
+        """Loads an artifact in a runtime; leaving the context unloads it and cleans up.
+
+        Raises:
+            ToolError: The device or its runtime cannot be had.
+            InputError: The runtime refuses the file.
+        """
+        ...
+
+
+def get(uri: str) -> Device:
+    """Opens a device by URI: `local`, or `scheme://…` where the scheme is the name of a file here.
+
+    Raises:
+        InputError: No such scheme, or the URI is not of its form.
+        ToolError: The device cannot be reached.
+    """
+    scheme = uri.partition("://")[0]
+    connect: Callable[[str], Device] = registry.load("mnedge.devices", scheme, "connect")
+    return connect(uri)

@@ -1,0 +1,88 @@
+"""This machine: one session per core, pictures encoded and computed side by side."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnedge import runtimes
+from mnedge.devices._device import ModelInfo
+from mnedge.runtimes._runtime import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.runtimes import Session
+
+
+@dataclass(frozen=True)
+class LocalDevice:
+    """This machine.
+
+    Attributes:
+        name: "local".
+        workers: Sessions side by side, one thread each; 0 for one per core.
+    """
+
+    name: str = "local"
+    workers: int = 0
+
+    @contextmanager
+    def load(self, path: Path, runtime: str = "") -> Iterator[_LocalModel]:
+        """Loads an artifact; `runtime` "" takes the one that loads such files.
+
+        Raises:
+            ToolError: The runtime is not installed.
+            InputError: The runtime refuses the file.
+        """
+        engine = runtimes.get(runtime or runtimes.for_file(path))
+        yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1)
+
+
+class _LocalModel:
+    def __init__(self, open_session: Callable[[], Session], workers: int) -> None:
+        first = open_session()
+        self.info = ModelInfo(first.version, first.partitions, first.ops, first.input, first.outputs)
+        self._open = open_session
+        self._workers = workers
+        self._spare = [first]
+        self._lock = threading.Lock()
+
+    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+        """Runs images one by one and gives all raw outputs of each, in order."""
+        del count
+        own = threading.local()
+
+        def infer(pixels: NDArray[Any]) -> list[NDArray[Any]]:
+            if not hasattr(own, "session"):
+                with self._lock:
+                    taken = self._spare.pop() if self._spare else None
+                own.session = taken if taken is not None else self._open()
+            session: Session = own.session
+            return session.run(encode(pixels[None], self.info.input))
+
+        pending: deque[Future[list[NDArray[Any]]]] = deque()
+        with ThreadPoolExecutor(self._workers) as pool:
+            try:
+                for pixels in images:
+                    pending.append(pool.submit(infer, pixels))
+                    if len(pending) > 4 * self._workers:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+def connect(uri: str) -> LocalDevice:
+    """Opens this machine; the URI is `local`."""
+    return LocalDevice(uri)
