@@ -1,0 +1,338 @@
+"""What of a float graph becomes int8 and what the meaning of its ops fixes: shared scales, known ranges, layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mnedge.errors import UnsupportedError
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+Granularity = Literal["per-channel", "per-tensor"]
+Interval = tuple[float, float]
+
+INFINITE: Interval = (-np.inf, np.inf)
+
+# Index of weights and bias among the inputs, the channel axis of the weights, and the index of the data.
+WEIGHTED = {
+    "CONV_2D": (1, 2, 0, 0),
+    "DEPTHWISE_CONV_2D": (1, 2, 3, 0),
+    "FULLY_CONNECTED": (1, 2, 0, 0),
+    "TRANSPOSE_CONV": (1, 3, 0, 2),
+}
+# TFLite's int8 specification: inputs and outputs of these ops have one scale and zero point.
+_SAME_SCALE = {
+    "AVERAGE_POOL_2D": (0,),
+    "CONCATENATION": None,
+    "MAX_POOL_2D": (0,),
+    "MAXIMUM": None,
+    "MINIMUM": None,
+    "PAD": (0,),
+    "RESHAPE": (0,),
+    "RESIZE_BILINEAR": (0,),
+    "RESIZE_NEAREST_NEIGHBOR": (0,),
+    "SLICE": (0,),
+    "SQUEEZE": (0,),
+    "STRIDED_SLICE": (0,),
+    "TILE": (0,),
+    "TRANSPOSE": (0,),
+}
+_FIXED_OUTPUT = {
+    "L2_NORMALIZATION": Quantization.per_tensor(1 / 128, 0),
+    "LOGISTIC": Quantization.per_tensor(1 / 256, -128),
+    "SOFTMAX": Quantization.per_tensor(1 / 256, -128),
+}
+_RESCALING = ("ADD", "ARG_MAX", "EXP", "HARD_SWISH", "MEAN", "MUL", "QUANTIZE", "RELU", "RELU6", "RSQRT", "SUB", "SUM")
+INT8_KINDS = frozenset({*WEIGHTED, *_SAME_SCALE, *_FIXED_OUTPUT, *_RESCALING, "SQUARED_DIFFERENCE", "DEQUANTIZE"})
+
+_ACTIVATION_INTERVALS: dict[str, Interval] = {
+    "NONE": INFINITE,
+    "RELU": (0.0, np.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An op with weights.
+
+    Attributes:
+        op: The op.
+        weights: Name of its weights.
+        bias: Name of its bias.
+        data: Name of the activation that it reads.
+        output: Name of the activation that it makes.
+        axis: Channel axis of the weights.
+    """
+
+    op: Op
+    weights: str
+    bias: str
+    data: str
+    output: str
+    axis: int
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A float graph with the constraints that int8 puts on it.
+
+    Attributes:
+        graph: The float graph in which every layer has weights and a bias of its own.
+        group: The group of every activation (and activation-like constant) that becomes int8; the members of
+            a group share scale and zero point.
+        fixed: Quantization of the groups whose range the op's meaning fixes.
+        bounds: Interval of each group outside which values cannot occur or do not matter.
+        layers: Ops with weights, in order of execution.
+        granularity: Of the weight scales.
+        float_kinds: Op kinds that stay float.
+    """
+
+    graph: Graph
+    group: Mapping[str, str]
+    fixed: Mapping[str, Quantization]
+    bounds: Mapping[str, Interval]
+    layers: tuple[Layer, ...]
+    granularity: Granularity
+    float_kinds: frozenset[str] = frozenset()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups in the order in which the graph makes them."""
+        return tuple(dict.fromkeys(self.group.values()))
+
+    @property
+    def free_groups(self) -> tuple[str, ...]:
+        """The groups whose range is to be chosen."""
+        return tuple(name for name in self.groups if name not in self.fixed)
+
+    def is_float(self, op: Op) -> bool:
+        """Whether an op stays float."""
+        return op.kind in self.float_kinds
+
+
+def scheme_of(
+    graph: Graph,
+    images: NDArray[np.float32],
+    granularity: Granularity = "per-channel",
+    allow_float: frozenset[str] = frozenset(),
+) -> Scheme:
+    """Works out what int8 asks of a float graph.
+
+    Args:
+        graph: Float graph with one input.
+        images: float32 (N, H, W, C) as the graph wants them; their interval fixes the input's scale.
+        granularity: Of the weight scales.
+        allow_float: Op kinds that may stay float.
+
+    Raises:
+        UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
+    """
+    missing = {op.kind for op in graph.ops} - INT8_KINDS
+    if missing - allow_float:
+        raise UnsupportedError(
+            f"no int8 form of {', '.join(sorted(missing - allow_float))}; "
+            "lower these ops first, or allow them to stay float with --allow-float"
+        )
+    quantized = next((tensor for tensor in graph.tensors.values() if tensor.quantization is not None), None)
+    if quantized is not None:
+        raise UnsupportedError(f"tensor {quantized.name} is quantized already; give the float model")
+    graph = _with_requantization(_with_own_constants(graph), allow_float)
+    group, fixed = _groups(graph, images, allow_float)
+    return Scheme(graph, group, fixed, _bounds(graph, group), _layers(graph, allow_float), granularity, allow_float)
+
+
+def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
+    """Quantization of the input in which every 8-bit pixel keeps a step of its own.
+
+    Pictures in [-1, 1] are p / 127.5 - 1 and get the steps p - 128; those in [0, 1] and [0, 255] likewise.
+    Anything else gets its own minimum and maximum.
+    """
+    low, high = min(float(images.min()), 0.0), max(float(images.max()), 0.0)
+    if -1.0001 <= low < -0.1 and high <= 1.0001:
+        return Quantization.per_tensor(1 / 127.5, -1)
+    if low == 0.0 and 0.0 < high <= 1.0001:
+        return Quantization.per_tensor(1 / 255, -128)
+    if low == 0.0 and 1.0 < high <= 255.0:
+        return Quantization.per_tensor(1.0, -128)
+    return range_quantization(low, high)
+
+
+def range_quantization(low: float, high: float) -> Quantization:
+    """The int8 quantization of an interval, widened to hold 0 and shifted so that 0 is a step.
+
+    Jacob et al. 2018, section 3.1, arXiv:1712.05877.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / 255, 1e-12)
+    zero_point = int(np.clip(np.round(-128 - low / scale), -128, 127))
+    return Quantization.per_tensor(scale, zero_point)
+
+
+def _with_own_constants(graph: Graph) -> Graph:
+    """Gives every layer weights and a bias that no other op reads; a missing bias becomes zeros."""
+    seen: set[str] = set()
+    added: dict[str, Tensor] = {}
+
+    def own(name: str, values: NDArray[np.float32]) -> str:
+        fresh, number = name, 1
+        while fresh in seen:
+            fresh, number = f"{name}_{number}", number + 1
+        seen.add(fresh)
+        added[fresh] = constant(fresh, values)
+        return fresh
+
+    ops = []
+    for op in graph.ops:
+        if op.kind not in WEIGHTED or not graph.tensors[str(op.inputs[WEIGHTED[op.kind][0]])].is_constant:
+            ops.append(op)
+            continue
+        weights_index, bias_index, axis, _ = WEIGHTED[op.kind]
+        inputs = [*op.inputs, *(None,) * (bias_index + 1 - len(op.inputs))]
+        weights = graph.tensors[str(inputs[weights_index])]
+        inputs[weights_index] = own(weights.name, weights.real())
+        bias = inputs[bias_index]
+        values = np.zeros(weights.shape[axis], np.float32) if bias is None else graph.tensors[bias].real()
+        inputs[bias_index] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values)
+        ops.append(replace(op, inputs=tuple(inputs)))
+    return graph.replaced(tensors=added.values(), ops=ops)
+
+
+def _with_requantization(graph: Graph, allow_float: frozenset[str]) -> Graph:
+    """Puts QUANTIZE between a tensor whose scale is fixed and an op that joins it with others."""
+    producers = graph.producers()
+    ops: list[Op] = []
+    tensors: list[Tensor] = []
+    for op in graph.ops:
+        inputs = list(op.inputs)
+        if _SAME_SCALE.get(op.kind, ()) is None and op.kind not in allow_float:
+            for index, name in enumerate(inputs):
+                source = producers.get(str(name))
+                if name in graph.inputs or (source is not None and source.kind in _FIXED_OUTPUT):
+                    fresh = f"{name}/requantized_for/{op.outputs[0]}"
+                    tensors.append(replace(graph.tensors[str(name)], name=fresh))
+                    ops.append(Op("QUANTIZE", (name,), (fresh,)))
+                    inputs[index] = fresh
+        ops.append(replace(op, inputs=tuple(inputs)))
+    return graph.replaced(tensors=tensors, ops=ops)
+
+
+def _groups(
+    graph: Graph, images: NDArray[np.float32], allow_float: frozenset[str]
+) -> tuple[dict[str, str], dict[str, Quantization]]:
+    parent = {name: name for name in graph.inputs}
+    fixed = {graph.inputs[0]: pixel_quantization(images)}
+    int8_ops = [op for op in graph.ops if op.kind not in allow_float]
+    for op in int8_ops:
+        parent.update({name: name for name in _activations(graph, op)})
+        if op.kind in _FIXED_OUTPUT:
+            fixed[op.outputs[0]] = _FIXED_OUTPUT[op.kind]
+
+    def find(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for op in int8_ops:
+        indices = _SAME_SCALE.get(op.kind, ())
+        for name in op.inputs if indices is None else [op.inputs[index] for index in indices]:
+            first, second = find(str(name)), find(op.outputs[0])
+            if first != second:
+                parent[second] = first
+    return {name: find(name) for name in parent}, {find(name): value for name, value in fixed.items()}
+
+
+def _activations(graph: Graph, op: Op) -> list[str]:
+    """The real tensors around an op, without constant weights and biases."""
+    weights = {op.inputs[index] for index in WEIGHTED.get(op.kind, ())[:2] if index < len(op.inputs)}
+    names = [name for name in (*op.inputs, *op.outputs) if name is not None]
+    return [
+        name
+        for name in names
+        if graph.tensors[name].dtype.startswith("float") and not (name in weights and graph.tensors[name].is_constant)
+    ]
+
+
+def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
+    producers, consumers = graph.producers(), graph.consumers()
+    bounds: dict[str, Interval] = {}
+    for name, representative in group.items():
+        tensor = graph.tensors[name]
+        if tensor.data is not None:
+            values = tensor.real()
+            interval = (float(values.min()), float(values.max()))
+        elif name in producers and producers[name].kind in _SAME_SCALE:
+            continue  # its values are the group's
+        else:
+            made = _made_interval(producers.get(name))
+            readers = [_read_interval(graph, op, name, producers) for op in consumers[name]]
+            read = INFINITE if name in graph.outputs or not readers else _hull(readers)
+            interval = (max(made[0], read[0]), min(made[1], read[1]))
+        bounds[representative] = _hull([bounds.get(representative, interval), interval])
+    return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in bounds.items()}
+
+
+def _hull(intervals: list[Interval]) -> Interval:
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _made_interval(op: Op | None) -> Interval:
+    """Interval of what an op can make."""
+    if op is None:
+        return INFINITE
+    if op.kind in ("RELU", "RELU6"):
+        return _ACTIVATION_INTERVALS[op.kind]
+    if op.kind == "HARD_SWISH":
+        return (-0.375, np.inf)
+    if op.kind in ("SOFTMAX", "LOGISTIC"):
+        return (0.0, 1.0)
+    if op.kind in ("EXP", "RSQRT", "SQUARED_DIFFERENCE"):
+        return (0.0, np.inf)
+    return _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+
+
+def _read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) -> Interval:
+    """Interval of an input outside which all values give an op's output the value at the nearer end."""
+    if op.kind in ("RELU", "RELU6"):
+        return _ACTIVATION_INTERVALS[op.kind]
+    if op.kind == "HARD_SWISH":
+        return (-3.0, np.inf)
+    if op.kind == "ADD":
+        return _shifted_interval(graph, op, name)
+    if op.kind == "MUL" and op.inputs.count(name) == 1:
+        gate = producers.get(str(next(other for other in op.inputs if other != name)))
+        if gate is not None and gate.kind == "ADD" and name in gate.inputs:
+            # x * relu6(x + 3) is 0 wherever the gate is.
+            low, _ = _shifted_interval(graph, gate, name)
+            return (low, np.inf)
+    return INFINITE
+
+
+def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
+    """For ADD(x, c) with a fused activation: the activation's interval seen from x."""
+    other = graph.tensors[str(next((item for item in op.inputs if item != name), name))]
+    if other.data is None or other.data.size != 1:
+        return INFINITE
+    shift = float(other.real().reshape(()))
+    low, high = _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    return (low - shift, high - shift)
+
+
+def _layers(graph: Graph, allow_float: frozenset[str]) -> tuple[Layer, ...]:
+    layers = []
+    for op in graph.ops:
+        if op.kind not in WEIGHTED or op.kind in allow_float:
+            continue
+        weights, bias, axis, data = WEIGHTED[op.kind]
+        names = [str(op.inputs[index]) for index in (weights, bias, data)]
+        if graph.tensors[names[0]].is_constant:
+            layers.append(Layer(op, names[0], names[1], names[2], op.outputs[0], axis))
+    return tuple(layers)
