@@ -103,6 +103,12 @@ def copy(source: Path, path: Path) -> None:
     write_bytes(path, source.read_bytes())
 
 
+def copy_folder(source: Path, path: Path) -> None:
+    """Copies a folder to its place, whole or not at all."""
+    with folder(path) as scratch:
+        shutil.copytree(source, scratch, dirs_exist_ok=True)
+
+
 @contextmanager
 def folder(path: Path) -> Iterator[Path]:
     """Gives an empty folder beside `path` that takes its place when the block ends well.

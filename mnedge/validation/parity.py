@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mnedge.validation.predict import Predictions
 
 
@@ -33,3 +35,18 @@ def parity_row(reference: Predictions, other: Predictions, *, names: tuple[str, 
         "max_abs_lsb": float(difference.max() / step) if step else None,
         "max_abs_error": float(difference.max()),
     }
+
+
+def parity_rows(predictions: Mapping[str, Predictions], order: Sequence[str]) -> list[dict[str, Any]]:
+    """Compares each artifact with the first one, and each int8 artifact with the first int8 one.
+
+    Args:
+        predictions: What each artifact said, by its name.
+        order: The artifacts' names; the first one is the reference, the float .tflite.
+    """
+    rows = [
+        parity_row(predictions[order[0]], predictions[name], names=(order[0], name)) for name in order[1:]
+    ]
+    int8 = [name for name in order if ".int8." in name]
+    rows += [parity_row(predictions[int8[0]], predictions[name], names=(int8[0], name)) for name in int8[1:]]
+    return rows

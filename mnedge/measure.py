@@ -1,0 +1,178 @@
+"""The measuring stage: accuracy, parity, latency, int8 and memory of placed artifacts, as one report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mnedge import __version__, cache, devices
+from mnedge.artifact import write_text
+from mnedge.validation.gates import gate_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnedge.artifact import Artifact
+    from mnedge.job import Job
+    from mnedge.validation.predict import Predictions
+
+    Progress = Callable[[str, float], None]
+
+_SCHEMA = 1
+_PARITY_IMAGES = 200
+_RUNNABLE = ("tflite", "onnx")
+
+
+def measure(
+    job: Job, artifacts: list[Artifact], accounts: list[dict[str, Any]], progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measures artifacts on this machine, or finds the figures of the same artifacts in the cache.
+
+    Returns:
+        The report (report.json), and the details that the pages show beside it.
+    """
+    rows = [artifact.row() for artifact in artifacts]
+    key = {
+        "artifacts": rows,
+        "data": job.dataset.fingerprint,
+        "labelled": job.is_labelled,
+        "threads": job.recipe.threads,
+        "machine": machine(),
+    }
+
+    def make(folder: Path) -> None:
+        write_text(folder / "measured.json", json.dumps(_measured(job, artifacts, progress)))
+
+    measured = json.loads((cache.stage("measure", key, make) / "measured.json").read_text())
+    details = measured.pop("details")
+    report = {"schema": _SCHEMA, "slug": job.slug, "variant": _variant_row(job), "artifacts": rows, **measured}
+    report["memory"] = [_memory_row(artifact) for artifact in artifacts if artifact.format == "c"]
+    report["gates"] = gate_rows(report, job.recipe.gates)
+    details |= {
+        "quantization": accounts,
+        "steps": accounts[0]["steps"] if accounts else [],
+        "recipe": job.recipe.as_json(),
+        "tools": {"mnedge": __version__, "python": platform.python_version(), **cache.tool_versions()},
+        "machine": machine(),
+        "dataset": _describe(job),
+        "manifest": _manifest(job, rows, accounts),
+    }
+    return report, details
+
+
+def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Any]:
+    from mnedge.validation.accuracy import accuracy_row, confusion
+    from mnedge.validation.latency import measure_latency
+    from mnedge.validation.parity import parity_rows
+
+    runnable = [artifact for artifact in artifacts if artifact.format in _RUNNABLE]
+    predictions = _predictions(job, runnable, progress)
+    accuracy, mixed_up = [], []
+    if job.is_labelled:
+        for artifact in runnable:
+            said = predictions[artifact.path.name]
+            accuracy.append(accuracy_row(said, artifact=artifact.path.name, dataset=job.dataset.name))
+            worst = confusion(said, tuple(job.labels()))
+            mixed_up += [{"artifact": artifact.path.name, **row} for row in worst]
+    progress("measure latency", 0.0)
+    latency = measure_latency([artifact.path for artifact in runnable], threads=job.recipe.threads)
+    progress("measure latency", 1.0)
+    samples = {row["artifact"]: row.pop("samples_ms") for row in latency}
+    return {
+        "accuracy": accuracy,
+        "latency": latency,
+        "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable]),
+        "int8": [_int8_row(artifact, predictions) for artifact in runnable if artifact.precision == "int8"],
+        "details": {"confusion": mixed_up, "latency_samples": samples},
+    }
+
+
+def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Predictions]:
+    from mnedge.validation.predict import predict
+
+    # Random weights have no accuracy; parity needs a few pictures only.
+    numbers = job.dataset.split("eval", None if job.is_labelled else _PARITY_IMAGES)
+    local = devices.get("local")
+    found = {}
+    for place, artifact in enumerate(artifacts):
+
+        def told(fraction: float, place: int = place) -> None:
+            progress("validate", (place + fraction) / len(artifacts) * 0.999)
+
+        told(0.0)
+        found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
+    progress("validate", 1.0)
+    return found
+
+
+def _int8_row(artifact: Artifact, predictions: dict[str, Predictions]) -> dict[str, Any]:
+    """The row of report.json: {artifact, ops, float_ops, delegate_partitions}."""
+    from mnedge.validation.int8 import int8_ops
+
+    ops, float_ops = int8_ops(artifact.path)
+    return {
+        "artifact": artifact.path.name,
+        "ops": ops,
+        "float_ops": float_ops,
+        "delegate_partitions": predictions[artifact.path.name].info.partitions,
+    }
+
+
+def _memory_row(artifact: Artifact) -> dict[str, Any]:
+    manifest = json.loads((artifact.path / "manifest.json").read_text())
+    fields = ("arena_bytes", "flash_bytes", "stack_bytes")
+    return {"artifact": artifact.path.name, "target": artifact.target, **{name: manifest[name] for name in fields}}
+
+
+def _variant_row(job: Job) -> dict[str, Any]:
+    from mnedge.models.cost import cost
+
+    counted = cost(job.variant)
+    return {**asdict(job.variant), "parameters": counted.parameters, "macs": counted.macs}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures of this machine depend on: CPU, cores, system."""
+    import psutil
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": psutil.cpu_count() or 1,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    from pathlib import Path
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(line.partition(":")[::2] for line in lines if ":" in line)
+    names = {name.strip(): value.strip() for name, value in fields.items()}
+    return names.get("model name") or names.get("Model") or platform.machine()
+
+
+def _describe(job: Job) -> str:
+    from mnedge.data.files import describe
+
+    return describe(job.dataset)
+
+
+def _manifest(job: Job, rows: list[dict[str, Any]], accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What it takes to build the same again: resolved recipe, tool versions, checksums. No times, no host."""
+    return {
+        "schema": _SCHEMA,
+        "slug": job.slug,
+        "recipe": {**job.recipe.as_json(), "resolution": job.variant.resolution, "classes": job.variant.classes},
+        "tools": {"mnedge": __version__, **cache.tool_versions()},
+        "weights_sha256": job.weights_sha256 or None,
+        "dataset": {"name": job.dataset.name, "preprocessing": asdict(job.dataset.preprocessing)},
+        "calibration_sha256": accounts[0]["calibration_sha256"] if accounts else None,
+        "artifacts": rows,
+    }

@@ -1,0 +1,63 @@
+"""READ FIRST: `build(recipe)`, the stages in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnedge import artifact, job, measure, stages
+from mnedge.artifact import Artifact
+from mnedge.report import write_reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.recipe import Recipe
+
+
+def build(recipe: Recipe, out: Path | None, progress: Callable[[str, float], None]) -> dict[str, Any]:
+    """Builds, measures and writes all that a recipe asks for.
+
+    Args:
+        recipe: What to build.
+        out: Folder of the artifacts; None for artifacts/SLUG.
+        progress: Told the name of a stage and the share of it that is done, 0..1.
+
+    Returns:
+        The report, as written to report.json; its gates may have failed.
+
+    Raises:
+        MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
+    """
+    work = job.resolve(recipe)
+    float_tflite = stages.float_model(work, progress)
+    found = [
+        (float_tflite, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", recipe.targets[0])),
+    ]
+    if any("onnx" in target.formats for target in work.targets.values()):
+        float_onnx = stages.onnx_model(float_tflite, "uint8")
+        name = Path(f"{work.slug}.fp32.onnx")
+        found.append((float_onnx, Artifact(name, "onnx", "fp32", "float32", recipe.targets[0])))
+    accounts: list[dict[str, Any]] = []
+    if recipe.int8:
+        int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
+        found += int8
+    folder = out or Path("artifacts") / work.slug
+    placed = _place(found, folder, work.labels())
+    report, details = measure.measure(work, placed, accounts, progress)
+    write_reports(folder, report, details)
+    return report
+
+
+def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) -> list[Artifact]:
+    """Copies artifacts from the cache to where they ship from; each appears whole."""
+    placed = []
+    for source, made in found:
+        path = folder / made.path
+        if source.is_dir():
+            artifact.copy_folder(source, path)
+        else:
+            artifact.copy(source, path)
+        placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
+    artifact.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
+    return placed

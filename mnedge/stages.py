@@ -1,0 +1,242 @@
+"""The stages of a build: each makes files from a job and earlier files, once per content."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnedge import cache
+from mnedge.artifact import Artifact, sha256, write_bytes, write_text
+from mnedge.data._dataset import to_real
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnedge.graph.graph import Graph
+    from mnedge.job import Job
+    from mnedge.targets import Target
+
+    Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How a float graph becomes int8: targets that agree in this share one int8 artifact.
+
+    Attributes:
+        targets: The targets that share it, by name.
+        passes: Names of the passes, in order.
+        granularity: Of the weight scales.
+    """
+
+    targets: tuple[str, ...]
+    passes: tuple[str, ...]
+    granularity: str
+
+
+def lowerings(job: Job) -> list[Lowering]:
+    """The distinct ways to int8 that the job's targets ask for, the first target's first."""
+    groups: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for name, target in job.targets.items():
+        key = (target.passes, job.recipe.granularity or target.granularity)
+        groups.setdefault(key, []).append(name)
+    return [Lowering(tuple(names), *key) for key, names in groups.items()]
+
+
+def weights(job: Job, progress: Progress) -> str | Path:
+    """The weights to build with; demo weights that the package does not bring are trained now, once."""
+    from mnedge.models.build import packaged_demo
+
+    if job.weights != "demo" or packaged_demo(job.variant) is not None:
+        return job.weights
+    key = {"variant": asdict(job.variant), "data": job.dataset.fingerprint, "seed": job.recipe.seed}
+
+    def make(folder: Path) -> None:
+        from mnedge.models.build import build_model
+        from mnedge.training.demo import train_demo
+
+        model = build_model(job.variant, "random", job.recipe.seed)
+        resolution = job.variant.resolution
+        pixels, labels = job.dataset.pixels(job.dataset.split("train"), resolution)
+        trained = train_demo(model, to_real(pixels), labels, seed=job.recipe.seed, progress=progress)
+        trained.save_weights(folder / "demo.weights.h5")
+
+    return cache.stage("demo-weights", key, make) / "demo.weights.h5"
+
+
+def float_model(job: Job, progress: Progress) -> Path:
+    """The float .tflite: Keras model, converted, batch norm folded."""
+    source = weights(job, progress)
+    key = {
+        "variant": asdict(job.variant),
+        "weights": str(job.weights) if isinstance(source, str) else sha256(source),
+        "packaged": job.weights_sha256,
+        "seed": job.recipe.seed,
+    }
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.keras import keras_to_graph
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.models.build import build_model
+
+        progress("build the Keras model", 0.0)
+        model = build_model(job.variant, source, job.recipe.seed)
+        progress("build the Keras model", 1.0)
+        progress("convert to float .tflite", 0.0)
+        write_bytes(folder / "fp32.tflite", write_tflite(keras_to_graph(model)))
+        progress("convert to float .tflite", 1.0)
+
+    return cache.stage("float", key, make) / "fp32.tflite"
+
+
+def calibration_sha256(job: Job) -> str:
+    """Checksum of the calibration pictures as the model sees them."""
+    import hashlib
+
+    pixels, _ = _calibration_pixels(job)
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def _calibration_pixels(job: Job) -> tuple[Any, Any]:
+    numbers = job.dataset.split("calibration", job.recipe.calibration_images)
+    return job.dataset.pixels(numbers, job.variant.resolution)
+
+
+def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
+    """The folder with the int8 .tflite of one lowering, its calibration checksum and its quantization steps."""
+    recipe = job.recipe
+    key = {
+        "float": sha256(float_tflite),
+        "data": job.dataset.fingerprint,
+        "images": recipe.calibration_images,
+        "passes": lowering.passes,
+        "granularity": lowering.granularity,
+        "method": recipe.method,
+        "effort": recipe.effort,
+        "io": recipe.io,
+        "allow_float": recipe.allow_float,
+        "seed": recipe.seed,
+    }
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.tflite_read import read_tflite
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.passes import run_passes
+        from mnedge.quantize.honesty import check_int8
+        from mnedge.quantize.io import with_io
+
+        graph = run_passes(read_tflite(float_tflite), lowering.passes)
+        quantized = _quantize(job, graph, lowering, progress)
+        check_int8(quantized.graph, recipe.allow_float)
+        write_bytes(folder / "int8.tflite", write_tflite(with_io(quantized.graph, recipe.io)))
+        account = {
+            "steps": list(quantized.steps),
+            "settings": dict(quantized.settings),
+            "calibration_sha256": calibration_sha256(job),
+        }
+        write_text(folder / "int8.json", json.dumps(account, indent=1, default=str))
+
+    return cache.stage("int8", key, make)
+
+
+def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
+    recipe = job.recipe
+    pixels, _ = _calibration_pixels(job)
+    options = {"granularity": lowering.granularity, "seed": recipe.seed}
+    if recipe.method == "qat":
+        from mnedge.quantize.qat import quantize_qat
+
+        numbers = job.dataset.split("train")
+        trained, labels = job.dataset.pixels(numbers, job.variant.resolution)
+        return quantize_qat(
+            graph,
+            to_real(trained),
+            labels if job.is_labelled else None,
+            calibration=to_real(pixels),
+            checkpoint_dir=cache.root() / "qat",
+            progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
+            **options,
+        )
+    from mnedge.quantize.ptq import quantize_ptq
+
+    quantized = quantize_ptq(
+        graph,
+        to_real(pixels),
+        effort=recipe.effort,
+        allow_float=frozenset(recipe.allow_float),
+        progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
+        **options,
+    )
+    progress("quantize to int8", 1.0)
+    return quantized
+
+
+def onnx_model(tflite: Path, activations: str) -> Path:
+    """The .onnx of a .tflite; `activations` ("uint8", "int8") matters for int8 models only."""
+    key = {"tflite": sha256(tflite), "activations": activations}
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.onnx_write import write_onnx
+        from mnedge.formats.tflite_read import read_tflite
+
+        write_bytes(folder / "model.onnx", write_onnx(read_tflite(tflite), activations=activations))
+
+    return cache.stage("onnx", key, make) / "model.onnx"
+
+
+def c_sources(job: Job, tflite: Path, name: str, target: str) -> Path:
+    """The folder with the C sources of an int8 .tflite for a microcontroller target."""
+    key = {"tflite": sha256(tflite), "name": name, "target": target}
+
+    def make(folder: Path) -> None:
+        from mnedge.codegen.compile import compile_c
+        from mnedge.formats.tflite_read import read_tflite
+
+        compile_c(read_tflite(tflite), name=name, target=target, out=folder / "c", model_sha256=sha256(tflite))
+
+    del job
+    return cache.stage("c", key, make) / "c"
+
+
+def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
+    """The stem of an int8 artifact: the slug, and the target's name where it is not the first lowering's."""
+    return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
+
+
+def c_targets(job: Job, lowering: Lowering) -> list[tuple[str, Target]]:
+    """The targets of a lowering that take C sources."""
+    return [(name, job.targets[name]) for name in lowering.targets if "c" in job.targets[name].formats]
+
+
+def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
+    """All int8 artifacts of a job.
+
+    Returns:
+        Pairs of the file (or folder) in the cache and the artifact with the name that it ships under, and the
+        account of each quantization.
+    """
+    found: list[tuple[Path, Artifact]] = []
+    accounts = []
+    ways = lowerings(job)
+    for lowering in ways:
+        folder = int8_model(job, float_tflite, lowering, progress)
+        accounts.append({"targets": lowering.targets, **json.loads((folder / "int8.json").read_text())})
+        tflite, stem, target = folder / "int8.tflite", artifact_names(job, lowering, ways[0]), lowering.targets[0]
+        found.append((tflite, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
+        for name in lowering.targets:
+            if "onnx" in job.targets[name].formats:
+                onnx = onnx_model(tflite, job.targets[name].onnx_activations)
+                suffix = "" if name == target else f".{name}"
+                found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
+        for name, _ in c_targets(job, lowering):
+            sources = c_sources(job, tflite, job.slug.replace(".", "_"), name)
+            found.append((sources, _named(f"{job.slug}.{name}", "c", job.recipe.io, name)))
+    return found, accounts
+
+
+def _named(name: str, kind: Any, io: Any, target: str) -> Artifact:  # noqa: ANN401 - the Literals of Artifact
+    from pathlib import Path
+
+    return Artifact(Path(name), kind, "int8", io, target)

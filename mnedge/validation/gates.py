@@ -1,0 +1,111 @@
+"""Gates: limits on what was measured; one that is broken fails the build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_KIB = 1024
+
+
+def _int8_paths(report: Mapping[str, Any]) -> set[str]:
+    return {row["path"] for row in report["artifacts"] if row["precision"] == "int8"}
+
+
+def _top1(report: Mapping[str, Any], precision: str) -> list[float]:
+    paths = {row["path"] for row in report["artifacts"] if row["precision"] == precision}
+    return [row["top1"] for row in report["accuracy"] if row["artifact"] in paths]
+
+
+def _min_top1(report: Mapping[str, Any]) -> float | None:
+    return min(_top1(report, "int8") or _top1(report, "fp32"), default=None)
+
+
+def _max_top1_drop(report: Mapping[str, Any]) -> float | None:
+    before, after = _top1(report, "fp32"), _top1(report, "int8")
+    return max(before) - min(after) if before and after else None
+
+
+def _max_p50_ms(report: Mapping[str, Any]) -> float | None:
+    paths = _int8_paths(report)
+    return max((row["p50_ms"] for row in report["latency"] if row["artifact"] in paths), default=None)
+
+
+def _max_size_kib(report: Mapping[str, Any]) -> float | None:
+    rows = (row for row in report["artifacts"] if row["precision"] == "int8" and row["format"] == "tflite")
+    return max((row["bytes"] / _KIB for row in rows), default=None)
+
+
+def _memory_kib(field: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def measure(report: Mapping[str, Any]) -> float | None:
+        return max((row[field] / _KIB for row in report["memory"]), default=None)
+
+    return measure
+
+
+def _min_speedup_over_float(report: Mapping[str, Any]) -> float | None:
+    """The lowest ratio of float to int8 median over formats, each against its own float file."""
+    p50 = {row["artifact"]: row["p50_ms"] for row in report["latency"]}
+    ratios = []
+    for path in _int8_paths(report):
+        reference = f"{report['slug']}.fp32.{path.rpartition('.')[2]}"
+        if path in p50 and reference in p50:
+            ratios.append(p50[reference] / p50[path])
+    return min(ratios, default=None)
+
+
+def _float_ops(report: Mapping[str, Any]) -> float | None:
+    return float(sum(len(row["float_ops"]) for row in report["int8"])) if report["int8"] else None
+
+
+def _parity(report: Mapping[str, Any]) -> float | None:
+    int8 = _int8_paths(report)
+    rows = [row["top1_agreement"] for row in report["parity"] if (row["reference"] in int8) == (row["artifact"] in int8)]
+    return min(rows, default=None)
+
+
+# name: (what is measured, whether the limit is the lowest allowed value)
+_GATES: dict[str, tuple[Callable[[Mapping[str, Any]], float | None], bool]] = {
+    "min_top1": (_min_top1, True),
+    "max_top1_drop": (_max_top1_drop, False),
+    "max_p50_ms": (_max_p50_ms, False),
+    "max_size_kib": (_max_size_kib, False),
+    "max_arena_kib": (_memory_kib("arena_bytes"), False),
+    "max_flash_kib": (_memory_kib("flash_bytes"), False),
+    "min_speedup_over_float": (_min_speedup_over_float, True),
+    "int8_only": (_float_ops, False),
+    "parity": (_parity, True),
+}
+
+
+def gate_rows(report: Mapping[str, Any], gates: Mapping[str, float | bool]) -> list[dict[str, Any]]:
+    """Holds a report against its gates.
+
+    Returns:
+        Rows {name, limit, measured, passed}; a gate whose figure was not measured has `measured` None and fails.
+    """
+    rows = []
+    for name, limit in gates.items():
+        if name == "int8_only" and not limit:
+            continue
+        measure, is_lower_limit = _GATES[name]
+        measured = measure(report)
+        bound = 0.0 if name == "int8_only" else float(limit)
+        passed = measured is not None and (measured >= bound if is_lower_limit else measured <= bound)
+        rows.append({"name": name, "limit": limit, "measured": measured, "passed": passed})
+    return rows
+
+
+def check_gates(rows: list[dict[str, Any]]) -> None:
+    """Raises GateError where a gate failed; the message names limit and measurement of each."""
+    failed = [row for row in rows if not row["passed"]]
+    if failed:
+        said = "; ".join(
+            f"{row['name']}: limit {row['limit']}, measured {'nothing' if row['measured'] is None else row['measured']}"
+            for row in failed
+        )
+        raise GateError(f"{len(failed)} of {len(rows)} gates failed: {said}")
