@@ -1,0 +1,97 @@
+"""Variant: which network, by family, width and resolution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mnedge.errors import InputError
+from mnedge.models._family import Family
+from mnedge.models._network import Layer, Network
+from mnedge.models.mobilenet_v1 import V1
+from mnedge.models.mobilenet_v2 import V2
+from mnedge.models.mobilenet_v3 import V3_LARGE, V3_LARGE_MINIMALISTIC, V3_SMALL, V3_SMALL_MINIMALISTIC
+
+FAMILIES = {
+    family.name: family for family in (V1, V2, V3_SMALL, V3_LARGE, V3_SMALL_MINIMALISTIC, V3_LARGE_MINIMALISTIC)
+}
+
+# Five halvings must leave one pixel.
+MIN_RESOLUTION = 32
+
+# A .tflite is a flatbuffer, which ends at 2 GiB; the same goes for a tensor of it.
+_MAX_FLOATS = 2**31 // 4
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network that can be built.
+
+    Attributes:
+        family: Token of the command line: v1, v2, v3-small, v3-large or one of the two minimalistic ones.
+        alpha: Width multiplier.
+        resolution: Side of the square input in pixels.
+        classes: Number of outputs.
+
+    Raises:
+        InputError: No such family, or the family has no network of this width, resolution or class count.
+    """
+
+    family: str
+    alpha: float = 1.0
+    resolution: int = 224
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise InputError.unknown("variant", self.family, FAMILIES)
+        object.__setattr__(self, "alpha", float(self.alpha))
+        _check(self)
+
+    @property
+    def slug(self) -> str:
+        """Name of its artifacts, e.g. mobilenet_v3_small_1.0_224."""
+        return f"{family_of(self).slug}_{self.alpha}_{self.resolution}"
+
+
+def family_of(variant: Variant) -> Family:
+    """The table that the variant is a row of, or could be."""
+    return FAMILIES[variant.family]
+
+
+def trace(variant: Variant) -> tuple[Layer, ...]:
+    """Writes down the layers of a network, input first, without building it."""
+    network = Network((variant.resolution, variant.resolution, 3))
+    family_of(variant).trace(network, variant.alpha, variant.classes)
+    return tuple(network.layers)
+
+
+def _check(variant: Variant) -> None:
+    family = family_of(variant)
+    widths = ", ".join(f"{alpha}" for alpha in family.alphas)
+    if not (math.isfinite(variant.alpha) and variant.alpha > 0):
+        raise InputError(f"alpha {variant.alpha} is not a width; {variant.family} is published with {widths}")
+    if variant.family == "v1" and int(32 * variant.alpha) < 1:
+        raise InputError(
+            f"alpha {variant.alpha} leaves v1's first layer, of 32 channels, without any; "
+            f"the smallest is {1 / 32}, published are {widths}"
+        )
+    if variant.resolution < MIN_RESOLUTION:
+        sizes = ", ".join(f"{resolution}" for resolution in family.resolutions)
+        raise InputError(
+            f"resolution {variant.resolution} is too small: {variant.family} halves its input five times, so the "
+            f"smallest is {MIN_RESOLUTION}; published are {sizes}"
+        )
+    if variant.classes < 2:
+        raise InputError(f"{variant.classes} classes cannot be told apart; give 2 or more")
+    layers = trace(variant)
+    if sum(layer.parameters for layer in layers) > _MAX_FLOATS:
+        raise InputError(
+            f"{variant.family} with alpha {variant.alpha} and {variant.classes} classes has more weights than a model "
+            f"file can hold (2 GiB); {variant.family} is published with alpha {widths}"
+        )
+    if max(math.prod(layer.output_shape) for layer in layers) > _MAX_FLOATS:
+        raise InputError(
+            f"resolution {variant.resolution} needs a tensor of more than 2 GiB; published are "
+            f"{', '.join(f'{resolution}' for resolution in family.resolutions)}"
+        )

@@ -1,0 +1,147 @@
+"""Builds the Keras model of a variant and fills it with weights.
+
+Every model takes float32 of shape (1, H, W, 3), NHWC, RGB, in [-1, 1] (a pixel p of 0..255 is p / 127.5 - 1) and gives
+the softmax of its classes, float32 of shape (1, classes).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mnedge.errors import InputError
+from mnedge.models import weights as weight_files
+from mnedge.models._variant import Variant, family_of
+
+if TYPE_CHECKING:
+    import keras
+
+Weights = Literal["demo", "imagenet", "random"] | Path
+
+DEMO_CLASSES = 10
+
+_PACKAGED_DEMOS = {("v3-small", 1.0, 96): "demo_v3_small_1.0_96.h5"}
+
+
+def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
+    """Builds a classifier.
+
+    Args:
+        variant: What to build.
+        weights: "demo" (the packaged checkpoint), "imagenet" (Keras' own download and cache), "random", or a file.
+        seed: For random weights.
+
+    Returns:
+        A model that takes float32 (1, H, W, 3) in [-1, 1] and gives float32 (1, classes), softmax.
+
+    Raises:
+        InputError: The weights are missing, broken, or of another architecture or class count.
+    """
+    model = _architecture(variant)
+    if isinstance(weights, Path):
+        weight_files.load(model, variant, weights)
+    elif weights == "random":
+        _fill_randomly(model, seed)
+    elif weights == "imagenet":
+        weight_files.load_imagenet(model, variant)
+    else:
+        checkpoint = packaged_demo(variant)
+        if checkpoint is None:
+            raise InputError(
+                f"there is no packaged demo checkpoint of {variant.slug} with {variant.classes} classes; "
+                "train one first, or give --weights FILE"
+            )
+        weight_files.load(model, variant, checkpoint)
+    return model
+
+
+def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
+    """Builds a network without its classifier: what another head stands on.
+
+    Args:
+        variant: What to build; its classes do not matter.
+        weights: As for `build_model`; a file may be with or without a classifier.
+        seed: For random weights.
+
+    Returns:
+        A model that takes float32 (1, H, W, 3) in [-1, 1] and gives the last feature map, float32
+        (1, H / 32, W / 32, channels).
+
+    Raises:
+        InputError: The weights are missing, broken, or of another architecture.
+    """
+    backbone = _architecture(variant, include_top=False)
+    if isinstance(weights, Path):
+        classes = weight_files.classes_in(variant, weights)
+        if classes is None:
+            weight_files.load_no_top(backbone, variant, weights)
+            return backbone
+    else:
+        classes = classes_of(variant, weights) or variant.classes
+    classifier = build_model(replace(variant, classes=classes), weights, seed)
+    trained = {layer.name: layer for layer in classifier.layers}
+    for layer in backbone.layers:
+        if layer.weights:
+            layer.set_weights(trained[layer.name].get_weights())
+    return backbone
+
+
+def classes_of(variant: Variant, weights: Weights) -> int | None:
+    """How many classes some weights tell apart; None where they do not say: random, or a file without classifier.
+
+    Args:
+        variant: What the weights are of; its classes do not matter.
+        weights: As for `build_model`.
+
+    Raises:
+        InputError: The file is missing, broken, or holds another architecture.
+    """
+    if isinstance(weights, Path):
+        return weight_files.classes_in(variant, weights)
+    return {"demo": DEMO_CLASSES, "imagenet": weight_files.IMAGENET_CLASSES}.get(weights)
+
+
+def packaged_demo(variant: Variant) -> Path | None:
+    """The checkpoint of a variant that comes with the package, or None where it is trained on first use."""
+    name = _PACKAGED_DEMOS.get((variant.family, variant.alpha, variant.resolution))
+    return Path(__file__).with_name(name) if name and variant.classes == DEMO_CLASSES else None
+
+
+def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:
+    import keras
+
+    family = family_of(variant)
+    side = variant.resolution
+    arguments: dict[str, Any] = dict(family.keras_arguments)
+    if include_top:
+        arguments["classes"] = variant.classes
+    network = getattr(keras.applications, family.keras_name)(
+        # A batch of one keeps SHAPE, STRIDED_SLICE and PACK out of the converted graph.
+        input_tensor=keras.Input(batch_shape=(1, side, side, 3), name="image"),
+        input_shape=(side, side, 3),
+        alpha=variant.alpha,
+        include_top=include_top,
+        weights=None,
+        **arguments,
+    )
+    # The builder wraps its input in a list; a plain tensor can be called on without a warning.
+    return keras.Model(network.inputs[0], network.outputs[0], name=variant.slug)
+
+
+def _fill_randomly(model: keras.Model, seed: int) -> None:
+    """Draws kernels so that activations keep their variance (https://arxiv.org/abs/1502.01852, eq. 10).
+
+    The generator is NumPy's, so the weights do not depend on the version of Keras.
+    """
+    generator = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        if weight.path.endswith("kernel"):
+            is_depthwise = len(weight.shape) == 4 and "depthwise" in weight.path or "conv_dw" in weight.path
+            fan_in = math.prod(weight.shape[:2] if is_depthwise else weight.shape[:-1])
+            weight.assign(generator.normal(0, math.sqrt(2 / fan_in), weight.shape).astype(np.float32))
+        elif weight.path.endswith(("beta", "bias")):
+            weight.assign(generator.normal(0, 0.1, weight.shape).astype(np.float32))

@@ -1,0 +1,264 @@
+"""Weights files: read, checked against the architecture, refused with a reason.
+
+Three formats hold weights: the older HDF5 of Keras 2 and keras.applications (.h5), Keras 3's (.weights.h5), and the .keras
+archive. They are told apart by what is in them, not by their names. Only arrays are read: no configuration is ever
+deserialized, and a file whose configuration asks for code of its own is refused, which is stricter than Keras' safe mode.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.errors import InputError
+from mnedge.models._variant import FAMILIES, Variant, family_of, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import h5py
+    import keras
+
+    from mnedge.models._network import Layer
+
+    Kernels = Counter[tuple[int, ...]]
+
+IMAGENET_CLASSES = 1000
+
+_ALLOWED = "allowed are the .h5, .weights.h5 and .keras files of a Keras MobileNet"
+_CODE_RUNNERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_ARRAYS = "model.weights.h5"
+_LOG = logging.getLogger(__name__)
+
+
+def load(model: keras.Model, variant: Variant, path: Path) -> None:
+    """Fills a classifier of `variant` with the weights of a file.
+
+    Raises:
+        InputError: The file is missing, broken, or holds another architecture or class count.
+    """
+    with _opened(path) as file:
+        kernels = _kernels(file)
+        classes = _classes(kernels, variant, path)
+        if classes is None:
+            raise InputError(
+                f"{path} holds {variant.family} without its classifier (no_top), and classifying needs one; "
+                "take the file with top, or train a classifier on it first"
+            )
+        if classes != variant.classes:
+            raise InputError(
+                f"{path} tells {classes} classes apart, asked for are {variant.classes}; "
+                f"leave --classes out or give --classes {classes}"
+            )
+        _fill(model, file, path)
+
+
+def load_no_top(backbone: keras.Model, variant: Variant, path: Path) -> None:
+    """Fills a backbone (a model without classifier) with a file that has no classifier either.
+
+    Raises:
+        InputError: The file is missing, broken, or holds another architecture.
+    """
+    with _opened(path) as file:
+        _classes(_kernels(file), variant, path)
+        _fill(backbone, file, path)
+
+
+def classes_in(variant: Variant, path: Path) -> int | None:
+    """How many classes a file of this family and width tells apart; None for one without classifier.
+
+    Raises:
+        InputError: The file is missing, broken, or holds another architecture.
+    """
+    with _opened(path) as file:
+        return _classes(_kernels(file), variant, path)
+
+
+def load_imagenet(model: keras.Model, variant: Variant) -> None:
+    """Fills a classifier with the ImageNet weights that Keras publishes, by Keras' own download and cache.
+
+    Keras checks the checksum where it publishes one (V3). Weights do not depend on the resolution; the file trained at
+    the nearest published one is taken.
+
+    Raises:
+        InputError: Keras publishes none for this width or class count, or they cannot be had.
+    """
+    import keras
+
+    family = family_of(variant)
+    if variant.alpha not in family.alphas:
+        widths = ", ".join(str(alpha) for alpha in family.alphas)
+        raise InputError(
+            f"there are no ImageNet weights for {variant.family} with alpha {variant.alpha}, only for {widths}; "
+            "take one of these, or --weights random or FILE"
+        )
+    if variant.classes != IMAGENET_CLASSES:
+        raise InputError(
+            f"ImageNet weights tell {IMAGENET_CLASSES} classes apart, asked for are {variant.classes}; "
+            "leave --classes out, or train a classifier on them first"
+        )
+    sizes = {row.resolution for row in family.published if row.alpha == variant.alpha}
+    resolution = min(sizes, key=lambda size: abs(size - variant.resolution))
+    name = family.imagenet_file(variant.alpha, resolution)
+    if resolution != variant.resolution:
+        _LOG.warning("%s was trained at %d px, the nearest to %d", name, resolution, variant.resolution)
+    try:
+        # Keras tells of its download on stdout, which belongs to results.
+        with redirect_stdout(sys.stderr):
+            source = getattr(keras.applications, family.keras_name)(
+                input_shape=(resolution, resolution, 3),
+                alpha=variant.alpha,
+                weights="imagenet",
+                **family.keras_arguments,
+            )
+    except Exception as exc:  # Keras raises a bare Exception when a download fails
+        folder = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+        raise InputError(
+            f"the ImageNet weights {name} cannot be had: {_last_line(exc)}. Put the file into {folder} and run again, "
+            "or give a weights file with --weights FILE"
+        ) from exc
+    model.set_weights(source.get_weights())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Opens the arrays of a weights file, whatever its format, once it has been found harmless."""
+    import h5py
+
+    if not path.is_file():
+        raise InputError(f"weights file {path} does not exist; {_ALLOWED}")
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+    if not magic:
+        raise InputError(f"weights file {path} is empty; {_ALLOWED}")
+    try:
+        if magic.startswith(b"PK"):
+            with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
+                _refuse_code(json.loads(archive.read("config.json")), path)
+                with h5py.File(archive.extract(_ARRAYS, scratch)) as file:
+                    yield file
+            return
+        if magic != b"\x89HDF\r\n\x1a\n":
+            raise InputError(f"{path} is not a weights file, it begins with {magic!r}; {_ALLOWED}")
+        with h5py.File(path) as file:
+            if "model_config" in file.attrs:
+                _refuse_code(json.loads(file.attrs["model_config"]), path)
+            yield file
+    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as exc:
+        raise InputError(
+            f"weights file {path} is cut short or broken: {_last_line(exc)}; fetch or save it again"
+        ) from exc
+
+
+def _refuse_code(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
+    """Walks a configuration and refuses what would bring code of its own."""
+    if isinstance(config, dict):
+        name, module = config.get("class_name"), config.get("module")
+        foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")
+        if name in _CODE_RUNNERS or foreign:
+            raise InputError(
+                f"{path} wants to run code of its own ({module or 'layer'} {name}), which is refused; "
+                "save only the weights with model.save_weights('NAME.weights.h5')"
+            )
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            _refuse_code(value, path)
+
+
+def _is_legacy(file: h5py.File) -> bool:
+    return "layer_names" in file.attrs or "model_weights" in file
+
+
+def _kernels(file: h5py.File) -> Kernels:
+    """Counts the shapes of all kernels in a file; vectors (bias, batch norm) are left out."""
+    import h5py
+
+    found: Kernels = Counter()
+
+    def count(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and len(item.shape) > 1 and "optimizer" not in name:
+            found[tuple(item.shape)] += 1
+
+    file.visititems(count)
+    return found
+
+
+def _head(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers behind the last pooling, the classifier last."""
+    return layers[1 + max(place for place, layer in enumerate(layers) if layer.kind == "pool") :]
+
+
+def _split(variant: Variant) -> tuple[Kernels, Kernels]:
+    """Counts the kernel shapes of a variant: (backbone, head without the classifier itself)."""
+    layers = trace(variant)
+    head = _head(layers)
+    body = layers[: len(layers) - len(head)]
+    return (
+        Counter(layer.kernel_shape for layer in body if layer.kernel_shape),
+        Counter(layer.kernel_shape for layer in head[:-1]),
+    )
+
+
+def _match(kernels: Kernels, variant: Variant) -> tuple[bool, int | None]:
+    """Whether the kernels are those of a variant, and with how many classes; None without classifier."""
+    body, head = _split(variant)
+    if kernels == body:
+        return True, None
+    rest = kernels - (body + head)
+    is_whole = (body + head) - kernels == Counter() and rest.total() == 1
+    classifier = trace(variant)[-1].kernel_shape
+    if is_whole and next(iter(rest))[:-1] == classifier[:-1]:
+        return True, next(iter(rest))[-1]
+    return False, None
+
+
+def _classes(kernels: Kernels, variant: Variant, path: Path) -> int | None:
+    fits, classes = _match(kernels, variant)
+    if fits:
+        return classes
+    raise InputError(
+        f"{path} does not hold {variant.family} with alpha {variant.alpha}: {_describe(kernels)}; "
+        "name the variant that the file is of, or give another file"
+    )
+
+
+def _describe(kernels: Kernels) -> str:
+    """Says what a file holds instead: the published network that its kernels are of, if any."""
+    for family in FAMILIES.values():
+        for alpha in family.alphas:
+            fits, classes = _match(kernels, Variant(family.name, alpha))
+            if fits:
+                ending = f"with {classes} classes" if classes else "without classifier (no_top)"
+                return f"it holds {family.name} with alpha {alpha}, {ending}"
+    return f"its {kernels.total()} kernels are those of no published MobileNet"
+
+
+def _fill(model: keras.Model, file: h5py.File, path: Path) -> None:
+    # Keras tells the formats apart by the name, so the file gets the one that its content asks for.
+    with tempfile.TemporaryDirectory() as scratch:
+        named = Path(scratch) / ("legacy.h5" if _is_legacy(file) else _ARRAYS)
+        shutil.copyfile(file.filename, named)
+        try:
+            model.load_weights(named)
+        except (ValueError, KeyError, IndexError, OSError) as exc:
+            raise InputError(f"the weights of {path} do not fit {model.name}: {_last_line(exc)}; {_ALLOWED}") from exc
+    for weight in model.weights:
+        if not np.isfinite(weight.numpy()).all():
+            raise InputError(f"{path} holds values that are not numbers (in {weight.path}); train or fetch it again")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
+    return lines[-1].rstrip(".") if lines else type(error).__name__
