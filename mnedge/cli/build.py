@@ -1,0 +1,64 @@
+"""`mnedge build`: the whole pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, progress
+
+_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
+
+
+@click.command()
+@click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(_FAMILIES)}. [default: v3-small]")
+@click.option("--alpha", type=float, help="Width multiplier. [default: 1.0]")
+@click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
+@click.option("--classes", type=int, help="Number of classes. [default: those of the weights, or of the data]")
+@click.option("--task", help="classify, detect, segment or embed. [default: classify]")
+@click.option("--int8", is_flag=True, default=None, help="Build int8 artifacts beside the float ones.")
+@click.option("--method", help="int8 after training (ptq) or with fake quantization in training (qat). [default: ptq]")
+@click.option("--effort", help="Time that ptq may take: fast, default or max. [default: default]")
+@click.option("--granularity", help="Of weight scales: per-channel or per-tensor. [default: the target's]")
+@click.option("--io", help="dtype of the int8 model's ends: int8, uint8 or float32. [default: int8]")
+@click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
+@click.option("--weights", metavar="W", help="demo, imagenet, random, or a .h5, .weights.h5 or .keras file.")
+@click.option("--data", metavar="D", help="demo, a folder with one folder per class, or a labels.csv. [default: demo]")
+@click.option("--skip-broken", is_flag=True, default=None, help="Leave broken pictures out instead of stopping.")
+@click.option("--target", "targets", multiple=True, metavar="NAME", help="See `mnedge targets`; repeatable.")
+@click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
+@click.option("--seed", type=int, help="Seed of everything random. [default: 0]")
+@click.option("--recipe", "recipe_name", metavar="R", help="A recipe's name or file; flags win over it.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/SLUG]")
+@json_option
+def command(recipe_name: str | None, out: Path | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+    """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
+
+    \b
+    mnedge build --variant v3-small --int8
+    mnedge build --variant v2 --alpha 0.35 --resolution 96 --int8 --target cortex-m4
+    mnedge build --variant v1 --alpha 0.25 --int8 --weights w.h5 --data photos/labels.csv
+    mnedge build --recipe demo
+
+    Exits 1 when a gate of the recipe fails.
+    """
+    from mnedge import recipe
+    from mnedge.pipeline import build
+    from mnedge.report.terminal import print_report
+    from mnedge.validation.gates import check_gates
+
+    wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
+    wanted = wanted.with_flags(flags)
+    if out is not None and out.is_file():
+        raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
+    with progress() as told:
+        report = build(wanted, out, told)
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+        folder = out or Path("artifacts") / report["slug"]
+        click.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
+    check_gates(report["gates"])
