@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mnedge import data, targets
 from mnedge.artifact import sha256
@@ -14,6 +14,7 @@ from mnedge.models.build import classes_of, packaged_demo
 
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
+    from mnedge.models.build import Weights
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
 
@@ -34,7 +35,7 @@ class Job:
     recipe: Recipe
     variant: Variant
     dataset: Dataset
-    weights: str | Path
+    weights: Weights
     weights_sha256: str
     targets: dict[str, Target]
 
@@ -66,8 +67,9 @@ def resolve(recipe: Recipe) -> Job:
     if recipe.task != "classify":
         raise UnsupportedError(f"task {recipe.task!r} is not built by this version; it builds classify")
     chosen = {name: targets.get(name) for name in recipe.targets}
-    words = ("demo", "imagenet", "random")
-    weights: str | Path = recipe.weights if recipe.weights in words else Path(recipe.weights)
+    weights: Weights = Path(recipe.weights)
+    if recipe.weights in ("demo", "imagenet", "random"):
+        weights = cast("Weights", recipe.weights)
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000)
     if isinstance(weights, Path) and not weights.is_file():
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge import artifact, job, measure, stages
 from mnedge.artifact import Artifact
-from mnedge.report import write_reports
+from mnedge.report.write import write_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -182,7 +182,7 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         names_wanted = " or ".join(kind.__name__ for kind in wanted)
         raise InputError(f"{path} line {line}: {key} is {value!r}; it takes a {names_wanted}")
-    if key == "gates":
+    if isinstance(value, dict):
         for name, limit in value.items():
             if name not in GATES:
                 raise InputError(f"{path} line {line}: {InputError.unknown('gate', str(name), GATES)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, sha256, write_bytes, write_text
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.job import Job
+    from mnedge.models.build import Weights
+    from mnedge.recipe import Granularity
     from mnedge.targets import Target
 
     Progress = Callable[[str, float], None]
@@ -33,19 +35,19 @@ class Lowering:
 
     targets: tuple[str, ...]
     passes: tuple[str, ...]
-    granularity: str
+    granularity: Granularity
 
 
 def lowerings(job: Job) -> list[Lowering]:
     """The distinct ways to int8 that the job's targets ask for, the first target's first."""
-    groups: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], Granularity], list[str]] = {}
     for name, target in job.targets.items():
         key = (target.passes, job.recipe.granularity or target.granularity)
         groups.setdefault(key, []).append(name)
     return [Lowering(tuple(names), *key) for key, names in groups.items()]
 
 
-def weights(job: Job, progress: Progress) -> str | Path:
+def weights(job: Job, progress: Progress) -> Weights:
     """The weights to build with; demo weights that the package does not bring are trained now, once."""
     from mnedge.models.build import packaged_demo
 
@@ -60,8 +62,14 @@ def weights(job: Job, progress: Progress) -> str | Path:
         model = build_model(job.variant, "random", job.recipe.seed)
         resolution = job.variant.resolution
         pixels, labels = job.dataset.pixels(job.dataset.split("train"), resolution)
-        trained = train_demo(model, to_real(pixels), labels, seed=job.recipe.seed, progress=progress)
-        trained.save_weights(folder / "demo.weights.h5")
+        train_demo(
+            model,
+            pixels,
+            labels,
+            seed=job.recipe.seed,
+            progress=lambda stage, fraction: progress(f"demo weights: {stage}", fraction),
+        )
+        model.save_weights(folder / "demo.weights.h5")
 
     return cache.stage("demo-weights", key, make) / "demo.weights.h5"
 
@@ -123,7 +131,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
     def make(folder: Path) -> None:
         from mnedge.formats.tflite_read import read_tflite
         from mnedge.formats.tflite_write import write_tflite
-        from mnedge.passes import run_passes
+        from mnedge.passes._pass import run_passes
         from mnedge.quantize.honesty import check_int8
         from mnedge.quantize.io import with_io
 
@@ -144,7 +152,6 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
 def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
     recipe = job.recipe
     pixels, _ = _calibration_pixels(job)
-    options = {"granularity": lowering.granularity, "seed": recipe.seed}
     if recipe.method == "qat":
         from mnedge.quantize.qat import quantize_qat
 
@@ -157,7 +164,8 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             calibration=to_real(pixels),
             checkpoint_dir=cache.root() / "qat",
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
-            **options,
+            granularity=lowering.granularity,
+            seed=recipe.seed,
         )
     from mnedge.quantize.ptq import quantize_ptq
 
@@ -167,13 +175,14 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         effort=recipe.effort,
         allow_float=frozenset(recipe.allow_float),
         progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
-        **options,
+        granularity=lowering.granularity,
+        seed=recipe.seed,
     )
     progress("quantize to int8", 1.0)
     return quantized
 
 
-def onnx_model(tflite: Path, activations: str) -> Path:
+def onnx_model(tflite: Path, activations: Literal["uint8", "int8"]) -> Path:
     """The .onnx of a .tflite; `activations` ("uint8", "int8") matters for int8 models only."""
     key = {"tflite": sha256(tflite), "activations": activations}
 

@@ -6,8 +6,7 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -15,6 +14,9 @@ import yaml
 from mnedge.data._dataset import SPLITS, Dataset
 from mnedge.data.preprocess import INTERPOLATIONS, Preprocessing, read_pixels
 from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -61,18 +63,7 @@ def open_csv(path: Path, *, skip_broken: bool = False) -> Dataset:
     Raises:
         InputError: A column is missing, an index is no class, a file is not there, or a split has no known name.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            table = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise InputError(f"{path} cannot be read as CSV: {exc}") from exc
-    for column in ("filename", "class_index"):
-        if column not in columns:
-            raise InputError(f"{path} line 1: no column {column!r}; it has {', '.join(columns) or 'none'}")
-    if not table:
-        raise InputError(f"{path} lists no pictures; add rows below its header")
+    table = _table(path)
     rows, names, missing = [], {}, []
     for line, entry in enumerate(table, start=2):
         index = _class_index(path, line, entry)
@@ -95,6 +86,22 @@ def open_csv(path: Path, *, skip_broken: bool = False) -> Dataset:
     if max(indices) >= len(classes):
         raise InputError(f"{path} has class_index {max(indices)}, but its list of names has {len(classes)} classes")
     return _dataset(str(path), path.parent, rows, classes, fixed_classes=False, skip_broken=skip_broken)
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or []
+            table = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise InputError(f"{path} cannot be read as CSV: {exc}") from exc
+    for column in ("filename", "class_index"):
+        if column not in columns:
+            raise InputError(f"{path} line 1: no column {column!r}; it has {', '.join(columns) or 'none'}")
+    if not table:
+        raise InputError(f"{path} lists no pictures; add rows below its header")
+    return table
 
 
 def _class_index(path: Path, line: int, entry: dict[str, Any]) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated
+
+schema: Any = schema_py_generated
 
 DTYPES = {
     schema.TensorType.FLOAT32: "float32",
@@ -126,19 +127,20 @@ def options_union_code(kind: str) -> int:
     return int(getattr(schema.BuiltinOptions, OPTIONS[kind])) if OPTIONS[kind] else 0
 
 
-def op_version(kind: str, dtypes: SimpleNamespace) -> int:
+def op_version(kind: str, data: str, weights: str) -> int:
     """The lowest TFLite op version that takes these dtypes, from the runtime's op registration.
 
     Args:
         kind: The op.
-        dtypes: `data` (of the first output, or input for DEQUANTIZE) and `weights` as dtype names.
+        data: dtype of the first output (of the input for DEQUANTIZE).
+        weights: dtype of the second input; "" where there is none.
     """
-    if dtypes.data != "int8":
+    if data != "int8":
         return 1
     if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         return 3
     if kind == "FULLY_CONNECTED":
         return 4
     if kind == "TRANSPOSE_CONV":
-        return 3 if dtypes.weights else 2
+        return 3 if weights else 2
     return 1 if kind in ("RESHAPE", "SQUEEZE", "HARD_SWISH") else 2

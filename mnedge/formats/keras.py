@@ -53,7 +53,7 @@ def keras_to_graph(model: Any) -> Graph:  # noqa: ANN401 - Keras is not imported
 
 def _renamed(graph: Graph, layers: Collection[str], output_names: Sequence[str]) -> Graph:
     """Calls every tensor after the layer that it comes from, instead of the converter's path names."""
-    names: dict[str, str] = {name: "image" for name in graph.inputs}
+    names: dict[str, str] = dict.fromkeys(graph.inputs, "image")
     taken = set(names.values())
 
     def give(tensor: str, wish: str) -> None:
@@ -70,10 +70,10 @@ def _renamed(graph: Graph, layers: Collection[str], output_names: Sequence[str])
         for output in op.outputs:
             if output not in names:
                 give(output, wish)
-        for place, tensor in enumerate(op.inputs):
-            if tensor is not None and tensor not in names:
+        for place, source in enumerate(op.inputs):
+            if source is not None and source not in names:
                 role = ("", "weights", "bias")[place] if op.kind in _WEIGHTED and place < 3 else "constant"
-                give(tensor, f"{names[op.outputs[0]]}/{role}")
+                give(source, f"{names[op.outputs[0]]}/{role}")
     tensors = {names[name]: replace(tensor, name=names[name]) for name, tensor in graph.tensors.items()}
     ops = tuple(
         replace(
@@ -100,4 +100,4 @@ def _layer(path_names: str, layers: Collection[str], *, weighted: bool) -> str |
     if weighted:
         found = [name for name in found if not re.match(r"re_?lu|activation|.*_relu$", name)] or found
     plain = [name for name in found if not re.search(r"_?bn(_|$)", name)]
-    return (plain or found or [None])[0]
+    return next(iter(plain or found), None)

@@ -67,7 +67,7 @@ class _Reader:
         self.names: list[str] = []
 
     def graph(self) -> Graph:
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for index in range(self._count(self.subgraph.TensorsLength())):
             tensor = self._tensor(index, tensors)
             tensors[tensor.name] = tensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers
@@ -172,7 +171,7 @@ class _Writer:
         builtin = op.kind in OPTIONS
         weights = self.graph.tensors[op.inputs[1]].dtype if len(op.inputs) > 1 and op.inputs[1] else ""
         data = self.graph.tensors[op.inputs[0] if op.kind == "DEQUANTIZE" else op.outputs[0]].dtype  # type: ignore[index]
-        version = op_version(op.kind, SimpleNamespace(data=data, weights=weights)) if builtin else 1
+        version = op_version(op.kind, data, weights) if builtin else 1
         code = (op.kind, max(version, op.version))
         if code not in self.codes:
             self.codes.append(code)

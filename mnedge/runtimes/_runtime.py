@@ -117,7 +117,8 @@ def encode(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[Any]:
     # With scale 1/127.5 every pixel lies half-way between two steps. Ties go up, all of them, so that each pixel
     # keeps a step of its own; rounding to even would merge neighbours.
     steps = np.floor(real.astype(np.float64) / scale + 0.5 + 1e-4) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    encoded: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    return encoded
 
 
 def decode(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:

@@ -34,7 +34,7 @@ class LiteRtSession:
         self._interpreter = interpreter
         details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
         names = [detail["op_name"] for detail in details]
-        self.partitions = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
+        self.partitions: int | None = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
         delegate = "XNNPACK" if self.partitions else "no delegate"
         self.version = f"{package} {installed} ({delegate})"
         self.ops = len(names)

@@ -47,9 +47,11 @@ def validate(
         found = []
         for path in artifacts:
             stage = f"{path.name} on {uri}"
-            said = predict(
-                path, dataset, numbers, device=device, progress=lambda share, s=stage: progress(s, min(share, 0.999))
-            )
+
+            def told(share: float, stage: str = stage) -> None:
+                progress(stage, min(share, 0.999))
+
+            said = predict(path, dataset, numbers, device=device, progress=told)
             progress(stage, 1.0)
             if said.outputs.shape[1] <= int(said.labels.max()):
                 raise InputError(

@@ -64,7 +64,9 @@ def _float_ops(report: Mapping[str, Any]) -> float | None:
 
 def _parity(report: Mapping[str, Any]) -> float | None:
     int8 = _int8_paths(report)
-    rows = [row["top1_agreement"] for row in report["parity"] if (row["reference"] in int8) == (row["artifact"] in int8)]
+    rows = [
+        row["top1_agreement"] for row in report["parity"] if (row["reference"] in int8) == (row["artifact"] in int8)
+    ]
     return min(rows, default=None)
 
 

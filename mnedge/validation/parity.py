@@ -44,9 +44,7 @@ def parity_rows(predictions: Mapping[str, Predictions], order: Sequence[str]) ->
         predictions: What each artifact said, by its name.
         order: The artifacts' names; the first one is the reference, the float .tflite.
     """
-    rows = [
-        parity_row(predictions[order[0]], predictions[name], names=(order[0], name)) for name in order[1:]
-    ]
+    rows = [parity_row(predictions[order[0]], predictions[name], names=(order[0], name)) for name in order[1:]]
     int8 = [name for name in order if ".int8." in name]
     rows += [parity_row(predictions[int8[0]], predictions[name], names=(int8[0], name)) for name in int8[1:]]
     return rows
