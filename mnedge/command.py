@@ -80,22 +80,8 @@ def run(
     Raises:
         ToolError: The program is missing, ran out of time, or (with `check`) failed.
     """
+    process = start(args, stdin=stdin is not None, cwd=cwd, env=env)
     argv = tuple(str(arg) for arg in args)
-    log.debug("run %s", shlex.join(argv))
-    try:
-        process = subprocess.Popen(  # noqa: S603 - argv lists only, built by this program
-            argv,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
-            start_new_session=True,
-        )
-    except FileNotFoundError as exc:
-        raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc
-    except OSError as exc:
-        raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired as exc:
@@ -108,6 +94,44 @@ def run(
     if check and finished.returncode != 0:
         raise ToolError(f"{shlex.join(argv)} failed with status {finished.returncode}: {finished.last_words}")
     return finished
+
+
+def start(
+    args: Sequence[str | Path],
+    *,
+    stdin: bool = True,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a program in a process group of its own, to talk to through pipes.
+
+    Who starts it ends it with `kill`, whatever happens; the wait for an answer is the caller's to limit.
+
+    Args:
+        args: Program and arguments; no shell is involved.
+        stdin: Whether its standard input is a pipe; otherwise it is empty.
+        cwd: Working directory.
+        env: Variables on top of this process' own.
+
+    Raises:
+        ToolError: The program is missing or cannot be started.
+    """
+    argv = tuple(str(arg) for arg in args)
+    log.debug("run %s", shlex.join(argv))
+    try:
+        return subprocess.Popen(  # noqa: S603 - argv lists only, built by this program
+            argv,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            start_new_session=True,
+        )
+    except FileNotFoundError as exc:
+        raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc
+    except OSError as exc:
+        raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
