@@ -1,0 +1,124 @@
+"""The head of the page: what was built and how it did, in five figures and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnedge.report import figures
+from mnedge.report.summary import METRICS, AgainstFloat, Line, against_float, headline, lines, metrics, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mnedge.report.tables import Tone
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure: what, how much, and what that means."""
+
+    label: str
+    value: str
+    detail: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the gates passed, in a sentence."""
+
+    text: str
+    tone: Tone
+
+
+def verdict(report: Mapping[str, Any]) -> Verdict:
+    """Sums the gates up; failed ones are named with limit and measurement."""
+    gates = rows(report, "gates")
+    failed = [row for row in gates if not row.get("passed")]
+    if not gates:
+        return Verdict("No gates were set.", "")
+    if not failed:
+        return Verdict("The gate passed." if len(gates) == 1 else f"All {len(gates)} gates passed.", "good")
+    named = "; ".join(
+        f"{row['name']} is {figures.plain(row.get('measured'))}, the limit is {figures.plain(row.get('limit'))}"
+        for row in failed
+    )
+    return Verdict(f"{len(failed)} of {len(gates)} gates failed: {named}.", "bad")
+
+
+def cards(report: Mapping[str, Any]) -> list[Card]:
+    """The figures of the line that the build is judged by; what was not measured has no card."""
+    found = lines(report)
+    line = headline(found)
+    if line is None:
+        return []
+    metric = next(iter(metrics(report)), None)
+    versus = against_float(line, found, metric)
+    made = [_size(line, versus), _accuracy(line, versus, metric), _latency(line, versus)]
+    made += [_integers(report, line), *_memory(report)]
+    return [card for card in made if card is not None]
+
+
+def _size(line: Line, versus: AgainstFloat | None) -> Card | None:
+    if line.bytes is None:
+        return None
+    detail = f"{figures.times(versus.smaller)} smaller than float" if versus and versus.smaller else line.short
+    return Card("Size", figures.size(line.bytes), detail)
+
+
+def _accuracy(line: Line, versus: AgainstFloat | None, metric: str | None) -> Card | None:
+    value = line.accuracy.get(metric) if metric else None
+    if metric is None or value is None:
+        return None
+    bounds = line.accuracy.get(f"{metric}_interval")
+    sentences = [f"95 % interval {figures.interval(bounds)}, {figures.plain(line.accuracy.get('images'))} pictures"]
+    tone: Tone = ""
+    if versus and versus.accuracy:
+        change = versus.accuracy
+        sentences.append(f"{figures.points(change.value)} points against float, {_shown(change.shown)}")
+        tone = "bad" if change.shown and change.value < 0 else ""
+    name = METRICS[metric]
+    return Card(name[0].upper() + name[1:], figures.percent(value), "; ".join(sentences), tone)
+
+
+def _shown(shown: bool | None) -> str:  # noqa: FBT001 - three-valued
+    if shown is None:
+        return "without an interval"
+    return "which the intervals show" if shown else "less than these pictures can tell apart"
+
+
+def _latency(line: Line, versus: AgainstFloat | None) -> Card | None:
+    if line.p50_ms is None:
+        return None
+    threads = line.latency.get("threads")
+    sentences = [f"{line.device}, {threads} thread{'s' * (threads != 1)}"]
+    tone: Tone = ""
+    if versus and versus.faster:
+        ratio = versus.faster.value
+        word = "faster" if ratio >= 1 else "slower"
+        sentences.insert(0, f"{figures.times(ratio if ratio >= 1 else 1 / ratio)} {word} than float")
+        tone = "bad" if ratio < 1 and versus.faster.shown else ""
+    return Card("Median latency", figures.milliseconds(line.p50_ms), "; ".join(sentences), tone)
+
+
+def _integers(report: Mapping[str, Any], line: Line) -> Card | None:
+    row = next((row for row in rows(report, "int8") if str(row["artifact"]).endswith(line.name)), None)
+    if row is None:
+        return None
+    floats, ops, partitions = row.get("float_ops") or 0, row.get("ops"), row.get("delegate_partitions")
+    detail = f"{ops} ops, " + (f"{floats} in float" if floats else "none in float")
+    if partitions is not None:
+        detail += f"; {partitions} delegate partition{'s' * (partitions != 1)}"
+    return Card("Integer ops", "mixed" if floats else "all int8", detail, "bad" if floats else "good")
+
+
+def _memory(report: Mapping[str, Any]) -> Sequence[Card]:
+    return [
+        Card(
+            f"Memory on {row.get('target', 'the target')}",
+            figures.size(row.get("arena_bytes")),
+            f"arena; flash {figures.size(row.get('flash_bytes'))}, stack {figures.size(row.get('stack_bytes'))}",
+        )
+        for row in rows(report, "memory")[:2]
+    ]

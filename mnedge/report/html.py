@@ -1,0 +1,149 @@
+"""report.json as one self-contained page: no request leaves it, and it reads on a phone and on paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnedge.report import figures, plots
+from mnedge.report.cards import cards, verdict
+from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, rows, short_name
+from mnedge.report.tables import Table, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from jinja2 import Environment
+
+    from mnedge.report.summary import Line, Row
+
+_WORST_CONFUSIONS = 10
+
+
+def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
+    """Renders the page.
+
+    Args:
+        report: report.json, schema 1. Lists may be empty and keys absent.
+        details: What the page shows beside it; every key may be absent. `confusion` rows {artifact, truth,
+            predicted, images, fraction}; `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization
+            {name, seconds, agreement}; `plan` {arena_bytes, tensors: [{name, offset, bytes, first, last}]};
+            `recipe` and `tools` mappings; `machine` and `dataset` text; `warnings` texts.
+
+    Returns:
+        HTML; text from outside is escaped.
+    """
+    found = lines(report)
+    measured = metrics(report)
+    metric = measured[0] if measured else None
+    page = _environment().get_template("report.html")
+    return page.render(
+        title=str(report.get("slug") or "report"),
+        lead=list(_lead(report, details)),
+        verdict=verdict(report),
+        cards=cards(report),
+        warnings=[str(warning) for warning in details.get("warnings") or []],
+        bubbles=plots.bubbles(found, metric),
+        latencies=plots.latencies(found, details.get("latency_samples") or {}),
+        confusions=_confusions(found, details.get("confusion") or []),
+        steps=plots.steps(details.get("steps") or []),
+        memory=plots.memory(details.get("plan")),
+        tables=tables(report),
+        facts=list(_facts(report, details)),
+    )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mnedge.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=figures.percent, points=figures.points, seconds=figures.seconds, px=lambda value: f"{value:.2f}"
+    )
+    return environment
+
+
+def _lead(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[str]:
+    """What was built, in a few words each."""
+    variant = report.get("variant") or {}
+    if variant.get("family"):
+        yield f"MobileNet {variant['family']}"
+    if variant.get("alpha") is not None:
+        yield f"alpha {variant['alpha']}"
+    if variant.get("resolution"):
+        yield f"{variant['resolution']} px"
+    if variant.get("classes"):
+        yield f"{variant['classes']:,} classes"
+    if variant.get("parameters"):
+        yield f"{figures.magnitude(variant['parameters'])} parameters"
+    if variant.get("macs"):
+        yield f"{figures.magnitude(variant['macs'])} multiply-adds"
+    if details.get("dataset"):
+        yield str(details["dataset"])
+
+
+def _confusions(found: Sequence[Line], confusion: Sequence[Row]) -> dict[str, Any] | None:
+    """The worst mix-ups of the artifact that the build is judged by, with float's share of the same ones."""
+    line = headline(found)
+    if line is None:
+        return None
+    own = [row for row in confusion if base_name(row["artifact"]) == line.name]
+    if not own:
+        return None
+    peer = float_peer(line, found)
+    theirs = {
+        (row["truth"], row["predicted"]): row for row in confusion if peer and base_name(row["artifact"]) == peer.name
+    }
+    worst = sorted(own, key=lambda row: -row["images"])[:_WORST_CONFUSIONS]
+    largest = max(row["fraction"] for row in [*worst, *theirs.values()]) or 1.0
+    return {
+        "line": line,
+        "peer": peer if theirs else None,
+        "rows": [
+            {
+                "truth": str(row["truth"]),
+                "predicted": str(row["predicted"]),
+                "images": row["images"],
+                "fraction": row["fraction"],
+                "width": 100 * row["fraction"] / largest,
+                # Only float's worst are known: one that is missing there is rarer than those, not absent.
+                "peer": theirs.get((row["truth"], row["predicted"])),
+                "peer_width": 100
+                * (theirs.get((row["truth"], row["predicted"])) or {"fraction": 0.0})["fraction"]
+                / largest,
+            }
+            for row in worst
+        ],
+    }
+
+
+def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Table]:
+    """What the build was made from and with, and the checksums of what came out."""
+    from mnedge.report.tables import Cell
+
+    slug = str(report.get("slug", ""))
+    for title, mapping in (("Recipe", details.get("recipe")), ("Tools", details.get("tools"))):
+        if mapping:
+            cells = tuple((Cell(str(name)), Cell(figures.plain(value))) for name, value in mapping.items())
+            yield Table(title, ("", ""), cells)
+    if details.get("machine"):
+        yield Table("Machine", ("",), ((Cell(figures.plain(details["machine"])),),))
+    artifacts = [row for row in rows(report, "artifacts") if row.get("sha256")]
+    if artifacts:
+        yield Table(
+            "Checksums, SHA-256",
+            ("artifact", ">bytes", "sha256"),
+            tuple(
+                (
+                    Cell(short_name(base_name(row["path"]), slug)),
+                    Cell(figures.plain(row.get("bytes"))),
+                    Cell(str(row["sha256"]), "key"),
+                )
+                for row in artifacts
+            ),
+        )

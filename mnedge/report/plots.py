@@ -1,0 +1,402 @@
+"""Where the marks of a plot stand. The page draws them; nothing here knows of SVG or colours.
+
+Across, positions are percentages of the plot's width, so that a plot fits a phone and a sheet of paper while its
+text keeps its size. Down, they are pixels from the top.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnedge.report import figures
+from mnedge.report.summary import METRICS, base_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mnedge.report.summary import Line
+
+# The plotting area: the numbers of the y axis stand left of it.
+LEFT, RIGHT = 11.0, 96.0
+# Labels are kept apart as if the plot were this wide.
+_NOMINAL_WIDTH = 480.0
+_LARGEST_RADIUS = 21.0
+_LABEL_GAP = 13.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A grid line: its place (percent across, pixels down) and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Bubble:
+    """An artifact in the plane.
+
+    Attributes:
+        line: What it stands for.
+        x: Percent across.
+        y: Pixels down.
+        radius: Pixels; the area is proportional to the artifact's bytes.
+        whisker: Pixels down of the interval's upper and lower end; None without an interval.
+        label: Shift of its letter from the centre, pixels.
+        words: All its figures in a sentence.
+    """
+
+    line: Line
+    x: float
+    y: float
+    radius: float
+    whisker: tuple[float, float] | None
+    label: tuple[float, float]
+    words: str
+
+
+@dataclass(frozen=True)
+class BubblePlot:
+    """Size against accuracy against latency."""
+
+    bubbles: tuple[Bubble, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    x_title: str
+    y_title: str
+    height: float
+
+
+def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0) -> BubblePlot | None:
+    """Places artifacts by median latency (across) and accuracy (down), area by size.
+
+    Without an accuracy the size is the height as well, without a latency it is the position across.
+
+    Returns:
+        None where fewer than two artifacts can be placed.
+    """
+    timed = any(line.p50_ms is not None for line in found)
+    judged = metric is not None and any(line.accuracy.get(metric) is not None for line in found)
+    if not (timed or judged):
+        return None
+
+    def across(line: Line) -> float | None:
+        return line.p50_ms if timed else _mib(line)
+
+    def down(line: Line) -> float | None:
+        return line.accuracy.get(metric) if judged and metric else _mib(line)
+
+    placed = [line for line in found if across(line) is not None and down(line) is not None]
+    if len(placed) < 2:
+        return None
+    x_values = ticks(0.0, 1.06 * max(across(line) or 0.0 for line in placed), 6)
+    low, high = _vertical_range(placed, metric if judged else None)
+    y_values = ticks(low, high, 5)
+    y_low, y_high = min(y_values[0], low), max(y_values[-1], high)
+    top, bottom = 26.0, height - 40.0
+
+    def x_of(value: float) -> float:
+        return LEFT + (RIGHT - LEFT) * value / x_values[-1]
+
+    def y_of(value: float) -> float:
+        return bottom - (bottom - top) * (value - y_low) / (y_high - y_low)
+
+    largest = max(line.bytes or 0 for line in placed) or 1
+    rough = [
+        (line, x_of(across(line) or 0.0), y_of(down(line) or 0.0), _radius(line.bytes or 0, largest)) for line in placed
+    ]
+    labels = _labels([(x * _NOMINAL_WIDTH / 100, y, radius) for _, x, y, radius in rough])
+    marks = []
+    for (line, x, y, radius), label in zip(rough, labels, strict=True):
+        bounds = line.accuracy.get(f"{metric}_interval") if judged else None
+        whisker = (y_of(bounds[1]), y_of(bounds[0])) if bounds else None
+        marks.append(Bubble(line, x, y, radius, whisker, label, words(line, metric)))
+    # Small ones are drawn last, so that none is hidden.
+    marks.sort(key=lambda bubble: -bubble.radius)
+    percent = judged
+    return BubblePlot(
+        bubbles=tuple(marks),
+        x_ticks=tuple(Tick(x_of(value), figures.axis(value)) for value in x_values),
+        y_ticks=tuple(Tick(y_of(value), figures.axis(100 * value if percent else value)) for value in y_values),
+        x_title="median latency, ms" if timed else "size, MiB",
+        y_title=f"{METRICS[metric]}, %" if judged and metric else "size, MiB",
+        height=height,
+    )
+
+
+def words(line: Line, metric: str | None) -> str:
+    """A line's figures in a sentence, for those who do not see the plot."""
+    parts = [figures.size(line.bytes)]
+    if metric and line.accuracy.get(metric) is not None:
+        parts.append(f"{METRICS[metric]} {figures.percent(line.accuracy[metric])}")
+    if line.p50_ms is not None:
+        parts.append(f"median {figures.milliseconds(line.p50_ms)}")
+    place = f" on {line.device}" if line.device not in ("", "local") else ""
+    return f"{line.key}: {line.short}{place}, {', '.join(parts)}"
+
+
+def _mib(line: Line) -> float | None:
+    return None if line.bytes is None else line.bytes / 2**20
+
+
+def _radius(count_bytes: int, largest: int) -> float:
+    return max(4.0, _LARGEST_RADIUS * math.sqrt(count_bytes / largest))
+
+
+def _vertical_range(placed: Sequence[Line], metric: str | None) -> tuple[float, float]:
+    if metric is None:
+        return 0.0, 1.1 * max(_mib(line) or 0.0 for line in placed)
+    lows, highs = [], []
+    for line in placed:
+        value = line.accuracy[metric]
+        bounds = line.accuracy.get(f"{metric}_interval") or (value, value)
+        lows.append(min(bounds))
+        highs.append(max(bounds))
+    # Bubbles need room above and below their centres.
+    margin = max(0.01, 0.25 * (max(highs) - min(lows)))
+    return max(0.0, min(lows) - margin), min(1.0, max(highs) + margin / 2)
+
+
+def _labels(circles: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
+    """Shifts that keep the letters of near circles apart: in the centre if it can be, else around it."""
+    taken: list[tuple[float, float]] = []
+    shifts = []
+    for number, (x, y, radius) in enumerate(circles):
+        reach = radius + 9.0
+        around = [(reach * math.cos(angle), reach * math.sin(angle)) for angle in (0.0, math.pi, -0.8, -2.3, 0.8, 2.3)]
+        candidates = [(0.0, 0.0), *around] if radius >= 9.0 else around
+        centres = [(cx, cy) for other, (cx, cy, _) in enumerate(circles) if other != number]
+
+        def free(shift: tuple[float, float], x: float = x, y: float = y, others: Any = centres) -> bool:  # noqa: ANN401
+            spot = (x + shift[0], y + shift[1])
+            return all(math.dist(spot, other) > _LABEL_GAP for other in (*taken, *others))
+
+        shift = next((candidate for candidate in candidates if free(candidate)), candidates[0])
+        taken.append((x + shift[0], y + shift[1]))
+        shifts.append(shift)
+    return shifts
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often each latency came up.
+
+    Attributes:
+        line: Which artifact.
+        top: Pixels down to the row's text.
+        base: Pixels down to the foot of the bars.
+        bars: Left end and width in percent across, height in pixels.
+        median: Percent across.
+        words: Median, nine of ten, number of runs.
+        beyond: Runs that lie right of the axis.
+    """
+
+    line: Line
+    top: float
+    base: float
+    bars: tuple[tuple[float, float, float], ...]
+    median: float
+    words: str
+    beyond: int
+
+
+@dataclass(frozen=True)
+class LatencyPlot:
+    """Histograms of several artifacts over one axis from 0 ms."""
+
+    rows: tuple[Histogram, ...]
+    x_ticks: tuple[Tick, ...]
+    height: float
+
+
+def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> LatencyPlot | None:
+    """Draws the runs of each artifact as a histogram; None without samples.
+
+    Args:
+        found: The lines of the report.
+        samples: Milliseconds of each run, by artifact.
+    """
+    by_name = {base_name(name): sorted(values) for name, values in samples.items() if values}
+    timed: dict[str, Line] = {}
+    for line in found:
+        if line.name in by_name and (line.latency or line.name not in timed):
+            timed.setdefault(line.name, line)
+    if not timed:
+        return None
+    # The last hundredth of the runs is the machine's doing; it is counted, not drawn.
+    end = 1.05 * max(_quantile(by_name[name], 0.99) for name in timed)
+    values = ticks(0.0, end, 6)
+    row_height, bar_height, bins = 58.0, 30.0, 150
+    rows_made = []
+    for number, (name, line) in enumerate(timed.items()):
+        runs = by_name[name]
+        counts = [0] * bins
+        for run in runs:
+            if run < values[-1]:
+                counts[int(run / values[-1] * bins)] += 1
+        tallest = max(counts) or 1
+        step = (RIGHT - LEFT) / bins
+        base = row_height * (number + 1) - 4.0
+        bars = tuple(
+            (LEFT + step * index, step, max(1.5, bar_height * count / tallest))
+            for index, count in enumerate(counts)
+            if count
+        )
+        median = _quantile(runs, 0.5)
+        beyond = len(runs) - sum(counts)
+        text = f"p50 {figures.three(median)} ms, p90 {figures.three(_quantile(runs, 0.9))} ms"
+        at = LEFT + (RIGHT - LEFT) * median / values[-1]
+        rows_made.append(Histogram(line, base - 40.0, base, bars, at, text, beyond))
+    x_ticks = tuple(Tick(LEFT + (RIGHT - LEFT) * value / values[-1], figures.axis(value)) for value in values)
+    return LatencyPlot(tuple(rows_made), x_ticks, row_height * len(timed) + 38.0)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of quantization did to the agreement with float.
+
+    Attributes:
+        name: The step.
+        start: Agreement before it, percent across.
+        end: Agreement after it; None where it was not measured.
+        gain: Whether the agreement rose or stayed.
+        agreement: After it, 0..1.
+        change: Against the step before; None for the first.
+        seconds: What it took.
+    """
+
+    name: str
+    start: float | None
+    end: float | None
+    gain: bool
+    agreement: float | None
+    change: float | None
+    seconds: float | None
+
+
+def steps(quantization: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Places each step's agreement on a common axis that ends at 100 %."""
+    known = [float(row["agreement"]) for row in quantization if row.get("agreement") is not None]
+    if not known:
+        return ()
+    floor = math.floor(10 * max(0.0, min(known) - 0.05)) / 10
+
+    def place(value: float) -> float:
+        return 2.0 + 96.0 * (value - floor) / (1.0 - floor)
+
+    made = []
+    before: float | None = None
+    for row in quantization:
+        value = row.get("agreement")
+        made.append(
+            Step(
+                name=str(row.get("name", "")),
+                start=None if before is None else place(before),
+                end=None if value is None else place(value),
+                gain=before is None or value is None or value >= before,
+                agreement=value,
+                change=None if before is None or value is None else value - before,
+                seconds=row.get("seconds"),
+            )
+        )
+        before = value if value is not None else before
+    return tuple(made)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A tensor in the arena: percent across and wide, pixels down and high, and its words."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    words: str
+    at_peak: bool
+
+
+@dataclass(frozen=True)
+class MemoryPlot:
+    """The arena: layers across, addresses upwards."""
+
+    blocks: tuple[Block, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    arena: Tick
+    height: float
+    words: str
+
+
+def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPlot | None:
+    """Places the tensors of a memory plan by time and address.
+
+    Args:
+        plan: {arena_bytes, tensors: [{name, offset, bytes, first, last}]}; first and last are the layers, from 0,
+            between which the tensor is alive, both included.
+        height: Pixels.
+    """
+    tensors = list((plan or {}).get("tensors") or [])
+    if plan is None or not tensors:
+        return None
+    layers = 1 + max(int(tensor["last"]) for tensor in tensors)
+    highest = max(int(tensor["offset"]) + int(tensor["bytes"]) for tensor in tensors)
+    arena = int(plan.get("arena_bytes") or highest)
+    top, bottom = 26.0, height - 40.0
+    kib = ticks(0.0, max(arena, highest) / 1024, 5)
+    end = max(arena, highest, 1024 * kib[-1])
+
+    def x_of(layer: float) -> float:
+        return LEFT + (RIGHT - LEFT) * layer / layers
+
+    def y_of(address: float) -> float:
+        return bottom - (bottom - top) * address / end
+
+    blocks = []
+    for tensor in tensors:
+        first, last = int(tensor["first"]), int(tensor["last"])
+        offset, size = int(tensor["offset"]), int(tensor["bytes"])
+        blocks.append(
+            Block(
+                x=x_of(first),
+                y=y_of(offset + size),
+                width=x_of(last + 1) - x_of(first),
+                height=max(1.0, y_of(offset) - y_of(offset + size)),
+                words=f"{tensor.get('name', '')}: {figures.size(size)} at {offset:,}, layers {first} to {last}",
+                at_peak=offset + size == highest,
+            )
+        )
+    every = max(1, round(layers / 6))
+    return MemoryPlot(
+        blocks=tuple(blocks),
+        x_ticks=tuple(Tick(x_of(layer + 0.5), str(layer)) for layer in range(0, layers, every)),
+        y_ticks=tuple(Tick(y_of(1024 * value), figures.axis(value)) for value in kib),
+        arena=Tick(y_of(arena), figures.size(arena)),
+        height=height,
+        words=f"{len(tensors)} tensors in {layers} layers share {arena:,} bytes",
+    )
+
+
+def ticks(low: float, high: float, count: int) -> tuple[float, ...]:
+    """Round numbers that span an interval, at steps of 1, 2, 2.5 or 5 times a power of ten.
+
+    The first is at most `low` and the last at least `high`.
+
+    Args:
+        low: Lower end.
+        high: Upper end, above `low`.
+        count: About how many.
+    """
+    span = (high - low) / max(1, count - 1)
+    power = 10.0 ** math.floor(math.log10(span))
+    step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= span * (1 - 1e-9))
+    start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return tuple(round(index * step, 12) for index in range(start, stop + 1))

@@ -1,0 +1,175 @@
+"""report.json joined: one line per artifact and place where it ran, and how it stands against float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from mnedge.report import difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mnedge.report.difference import Difference
+
+Row = dict[str, Any]
+
+# What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
+METRICS = {
+    "top1": "top-1",
+    "map50": "mAP at IoU 0.5",
+    "mean_iou": "mean IoU",
+    "roc_auc": "ROC AUC",
+    "top5": "top-5",
+    "map": "mAP",
+}
+_KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One artifact on one device.
+
+    Attributes:
+        key: A letter that stands for it in the plots.
+        name: File name.
+        short: File name without the build's slug.
+        artifact: Its row of `artifacts`.
+        accuracy: Its row of `accuracy` on this device, empty where not measured.
+        latency: Its row of `latency`, likewise.
+    """
+
+    key: str
+    name: str
+    short: str
+    artifact: Row
+    accuracy: Row = field(default_factory=dict)
+    latency: Row = field(default_factory=dict)
+
+    @property
+    def precision(self) -> str:
+        """fp32 or int8."""
+        return str(self.artifact.get("precision", ""))
+
+    @property
+    def device(self) -> str:
+        """URI of the device, "" where nothing was measured."""
+        return str(self.latency.get("device") or self.accuracy.get("device") or "")
+
+    @property
+    def runtime(self) -> str:
+        """Runtime and version, "" where nothing was measured."""
+        return str(self.latency.get("runtime") or self.accuracy.get("runtime") or "")
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of the artifact."""
+        return self.artifact.get("bytes")
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median latency."""
+        return self.latency.get("p50_ms")
+
+
+def rows(report: Mapping[str, Any], name: str) -> list[Row]:
+    """A list of the report; empty where the key is absent."""
+    return list(report.get(name) or [])
+
+
+def base_name(artifact: object) -> str:
+    """File name of an artifact as rows refer to it, with or without a folder."""
+    return PurePath(str(artifact)).name
+
+
+def short_name(name: str, slug: str) -> str:
+    """A file name without the slug in front, e.g. "int8.tflite"."""
+    return name[len(slug) + 1 :] if slug and name.startswith(slug) and len(name) > len(slug) + 1 else name
+
+
+def lines(report: Mapping[str, Any]) -> list[Line]:
+    """Joins artifacts with what was measured on them, in the order of `artifacts`."""
+    slug = str(report.get("slug", ""))
+    found: list[Line] = []
+    for artifact in rows(report, "artifacts"):
+        name = base_name(artifact["path"])
+        accuracies = [row for row in rows(report, "accuracy") if base_name(row["artifact"]) == name]
+        latencies = [row for row in rows(report, "latency") if base_name(row["artifact"]) == name]
+        joined = [(_same_place(accuracies, latency), latency) for latency in latencies]
+        used = {id(accuracy) for accuracy, _ in joined}
+        joined += [(accuracy, {}) for accuracy in accuracies if id(accuracy) not in used]
+        for accuracy, latency in joined or [({}, {})]:
+            key = _KEYS[len(found)] if len(found) < len(_KEYS) else str(len(found) + 1)
+            found.append(Line(key, name, short_name(name, slug), artifact, accuracy, latency))
+    return found
+
+
+def _same_place(accuracies: Iterable[Row], latency: Row) -> Row:
+    here = [row for row in accuracies if row.get("device") == latency.get("device")]
+    same_runtime = [row for row in here if row.get("runtime") == latency.get("runtime")]
+    return (same_runtime or here or [{}])[0]
+
+
+def metrics(report: Mapping[str, Any]) -> list[str]:
+    """The metrics that the accuracy rows hold, the headline first."""
+    return [name for name in METRICS if any(row.get(name) is not None for row in rows(report, "accuracy"))]
+
+
+def headline(found: Sequence[Line]) -> Line | None:
+    """The line that a build is judged by: int8 before float, .tflite before the rest, measured before not."""
+
+    def rank(line: Line) -> tuple[bool, bool, bool, bool]:
+        return (
+            line.precision != "int8",
+            line.artifact.get("format") != "tflite",
+            not line.latency,
+            not line.accuracy,
+        )
+
+    return min(found, key=rank, default=None)
+
+
+def float_peer(line: Line, found: Sequence[Line]) -> Line | None:
+    """The float line to hold an int8 line against: the same device, and the same format where there is one."""
+    if line.precision == "fp32":
+        return None
+    peers = [other for other in found if other.precision == "fp32" and (not line.device or other.device == line.device)]
+
+    def rank(other: Line) -> tuple[bool, bool]:
+        return (
+            other.artifact.get("format") != line.artifact.get("format"),
+            other.latency.get("threads") != line.latency.get("threads"),
+        )
+
+    return min(peers, key=rank, default=None)
+
+
+@dataclass(frozen=True)
+class AgainstFloat:
+    """An int8 line against its float peer.
+
+    Attributes:
+        peer: The float line.
+        smaller: Float bytes over int8 bytes.
+        faster: Ratio of the median latencies.
+        accuracy: Difference of the headline metric.
+    """
+
+    peer: Line
+    smaller: float | None
+    faster: Difference | None
+    accuracy: Difference | None
+
+
+def against_float(line: Line, found: Sequence[Line], metric: str | None) -> AgainstFloat | None:
+    """Holds an int8 line against float; None where there is nothing to hold it against."""
+    peer = float_peer(line, found)
+    if peer is None:
+        return None
+    return AgainstFloat(
+        peer=peer,
+        smaller=peer.bytes / line.bytes if peer.bytes and line.bytes else None,
+        faster=difference.of_latency(peer.latency, line.latency),
+        accuracy=difference.of_accuracy(peer.accuracy, line.accuracy, metric) if metric else None,
+    )

@@ -1,0 +1,188 @@
+"""The tables of a report, as text cells; the terminal and the page print the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge.report import figures
+from mnedge.report.summary import METRICS, against_float, base_name, lines, metrics, rows, short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mnedge.report.summary import AgainstFloat, Line, Row
+
+Tone = Literal["", "good", "bad", "key"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell's text and what it means: good, bad, or the key letter of a plot."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: What it shows.
+        columns: Names; one that starts with ">" is set to the right.
+        rows: Cells, as many as columns.
+        notes: Sentences below it: where the figures come from, what the signs mean.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    """All tables of a report that have a row: artifacts, int8, parity, memory, gates."""
+    slug = str(report.get("slug", ""))
+    built = [
+        artifacts(report),
+        _plain(
+            "int8",
+            ("artifact", ">ops", ">float ops", ">delegate partitions"),
+            (_integer_row(row, slug) for row in rows(report, "int8")),
+        ),
+        _plain(
+            "Parity",
+            ("artifact", "agrees with", ">pictures", ">same top-1 %", ">largest error, LSB", ">largest error"),
+            (_parity_row(row, slug) for row in rows(report, "parity")),
+        ),
+        _plain(
+            "Memory, bytes",
+            ("artifact", "target", ">arena", ">flash", ">stack"),
+            (_memory_row(row, slug) for row in rows(report, "memory")),
+        ),
+        gates(report),
+    ]
+    return [table for table in built if table.rows]
+
+
+def artifacts(report: Mapping[str, Any]) -> Table:
+    """One row per artifact and device: size, accuracy with its interval, latency, and the same against float."""
+    found = lines(report)
+    measured = metrics(report)
+    headline = measured[0] if measured else None
+    timed = any(line.latency for line in found)
+    columns = ["", "artifact", ">size", ">smaller"]
+    for metric in measured:
+        columns.append(f">{METRICS[metric]} %")
+        if metric == headline:
+            columns += [">95 % interval", ">against float"]
+    columns += [">p50 ms", ">p90 ms", ">faster"] if timed else []
+    table_rows = []
+    starred = False
+    for line in found:
+        versus = against_float(line, found, headline)
+        cells = [Cell(line.key, "key"), Cell(line.short), Cell(figures.size(line.bytes))]
+        cells.append(Cell(figures.times(versus.smaller) if versus else ""))
+        for metric in measured:
+            cells.append(Cell(_share(line.accuracy.get(metric))))
+            if metric == headline:
+                cells.append(Cell(figures.interval(line.accuracy.get(f"{metric}_interval"))))
+                cells.append(_change(versus))
+                starred = starred or cells[-1].text.endswith("*")
+        if timed:
+            faster = versus.faster if versus else None
+            cells += [Cell(_number(line.p50_ms)), Cell(_number(line.latency.get("p90_ms")))]
+            cells.append(Cell(figures.times(faster.value) if faster else ""))
+        table_rows.append(tuple(cells))
+    notes = tuple(_provenance(found, starred=starred))
+    return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
+
+
+def gates(report: Mapping[str, Any]) -> Table:
+    """The limits, what was measured, and the verdicts; failed ones first."""
+    ordered = sorted(rows(report, "gates"), key=lambda row: bool(row.get("passed")))
+    return _plain("Gates", ("verdict", "gate", ">limit", ">measured"), (_gate_row(row) for row in ordered))
+
+
+def _plain(title: str, columns: tuple[str, ...], table_rows: Iterator[tuple[Cell, ...]]) -> Table:
+    return Table(title, columns, tuple(table_rows))
+
+
+def _change(versus: AgainstFloat | None) -> Cell:
+    change = versus.accuracy if versus else None
+    if change is None:
+        return Cell("")
+    if not change.shown:
+        return Cell(figures.points(change.value))
+    return Cell(figures.points(change.value) + "*", "good" if change.value > 0 else "bad")
+
+
+def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
+    """Where the figures come from: every way in which something was measured, once."""
+    accuracy = {
+        f"{figures.plain(line.accuracy.get('images'))} pictures of {line.accuracy.get('dataset', '?')}, "
+        f"on {line.accuracy.get('device', '?')}": None
+        for line in found
+        if line.accuracy
+    }
+    latency: dict[str, list[str]] = {}
+    for line in found:
+        if line.latency:
+            row = line.latency
+            threads = row.get("threads")
+            where = f"{row.get('runtime', '?')} on {row.get('device', '?')}, {threads} thread{'s' * (threads != 1)}"
+            latency.setdefault(where, []).append(line.key)
+    if accuracy:
+        yield f"Accuracy: {'; '.join(accuracy)}."
+    if starred:
+        yield "* The intervals show a difference from float (points of a percent)."
+    if latency:
+        yield f"Latency: {'; '.join(f'{chr(32).join(keys)} {where}' for where, keys in latency.items())}."
+
+
+def _integer_row(row: Row, slug: str) -> tuple[Cell, ...]:
+    floats = row.get("float_ops")
+    return (
+        Cell(short_name(base_name(row["artifact"]), slug)),
+        Cell(figures.plain(row.get("ops"))),
+        Cell(figures.plain(floats), "bad" if floats else ""),
+        Cell(figures.plain(row.get("delegate_partitions"))),
+    )
+
+
+def _parity_row(row: Row, slug: str) -> tuple[Cell, ...]:
+    return (
+        Cell(short_name(base_name(row["artifact"]), slug)),
+        Cell(short_name(base_name(row["reference"]), slug)),
+        Cell(figures.plain(row.get("images"))),
+        Cell(_share(row.get("top1_agreement"))),
+        Cell(_number(row.get("max_abs_lsb"))),
+        Cell(_number(row.get("max_abs_error"))),
+    )
+
+
+def _memory_row(row: Row, slug: str) -> tuple[Cell, ...]:
+    return (
+        Cell(short_name(base_name(row["artifact"]), slug)),
+        Cell(str(row.get("target", ""))),
+        *(Cell(figures.plain(row.get(name))) for name in ("arena_bytes", "flash_bytes", "stack_bytes")),
+    )
+
+
+def _gate_row(row: Row) -> tuple[Cell, ...]:
+    where = row.get("artifact") or row.get("device")
+    return (
+        Cell("pass", "good") if row.get("passed") else Cell("FAIL", "bad"),
+        Cell(f"{row['name']} ({where})" if where else str(row["name"])),
+        Cell(figures.plain(row.get("limit"))),
+        Cell(figures.plain(row.get("measured"))),
+    )
+
+
+def _share(fraction: float | None) -> str:
+    return figures.MISSING if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return figures.MISSING if value is None else figures.three(value)
