@@ -1,0 +1,61 @@
+"""What several tests need: the shared data, a small network, a private cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+
+_ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Lets fuzz tests run longer: `pytest --fuzz 10000`."""
+    parser.addoption("--fuzz", type=int, default=300, help="Cases of each fuzz test.")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real weights, pictures and models; they are no part of the project."""
+    folder = Path(os.environ.get("MNEDGE_SHARED_DATA") or _ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no shared data: set MNEDGE_SHARED_DATA to the folder with the real weights and pictures")
+    return folder
+
+
+@pytest.fixture
+def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def small_int8() -> Graph:
+    """An int8 network of one convolution and a softmax: 8 x 8 x 3 to 4 classes."""
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
+    scales = rng.uniform(0.002, 0.01, 4).astype(np.float32)
+    image = Quantization.per_tensor(1 / 127.5, -1)
+    tensors = [
+        Tensor("image", (1, 8, 8, 3), "int8", image),
+        constant("weights", weights, Quantization.per_channel(scales, 0)),
+        constant("bias", np.arange(4, dtype=np.int32), Quantization.per_channel(scales / np.float32(127.5), 0)),
+        Tensor("conv", (1, 4, 4, 4), "int8", Quantization.per_tensor(0.03, -10)),
+        constant("axes", np.array([1, 2], np.int32)),
+        Tensor("mean", (1, 4), "int8", Quantization.per_tensor(0.02, 0)),
+        Tensor("scores", (1, 4), "int8", Quantization.per_tensor(1 / 256, -128)),
+    ]
+    ops = (
+        Op("CONV_2D", ("image", "weights", "bias"), ("conv",), {
+            "padding": "SAME", "stride_h": 2, "stride_w": 2, "dilation_h_factor": 1, "dilation_w_factor": 1,
+            "activation": "NONE",
+        }),
+        Op("MEAN", ("conv", "axes"), ("mean",), {"keep_dims": False}),
+        Op("SOFTMAX", ("mean",), ("scores",), {"beta": 1.0}),
+    )  # fmt: skip
+    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))

@@ -1,0 +1,41 @@
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mnedge import command
+from mnedge.errors import ToolError
+
+
+def test_collects_output_and_status() -> None:
+    done = command.run(
+        [sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"], check=False
+    )
+    assert (done.returncode, done.text.strip(), done.last_words) == (3, "out", "err")
+
+
+def test_a_failure_carries_the_last_words() -> None:
+    with pytest.raises(ToolError, match=r"status 3: no board"):
+        command.run([sys.executable, "-c", "import sys; sys.exit(print('no board', file=sys.stderr) or 3)"])
+
+
+def test_a_missing_program_says_how_to_get_it() -> None:
+    with pytest.raises(ToolError, match="not found"):
+        command.run(["no-such-program-here"])
+    with pytest.raises(ToolError, match="apt-get install it"):
+        command.find("no-such-program-here", "apt-get install it")
+
+
+def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
+    script = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid)); time.sleep(60)"
+    with pytest.raises(ToolError, match="stopped after 2 s"):
+        command.run([sys.executable, "-c", script], timeout_s=2)
+    child = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+    pytest.fail("the grandchild still runs")
