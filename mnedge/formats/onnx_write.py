@@ -221,8 +221,8 @@ class _Writer:
         scale, middle = float(quantization.scale[0]), int(quantization.zero_point[0]) - int(np.iinfo(dtype).min)
         if abs(scale * 127.5 - 1) > 1e-5 or middle != 127:
             return value
-        quarter = self.values(np.array(scale / 4, np.float32), "quarter_step")
-        return self.node("Add", (value, quarter), f"{value}/off_ties")
+        quarter = self.values(np.array(-scale / 4, np.float32), "quarter_step")
+        return self.node("Sub", (value, quarter), f"{value}/off_ties")
 
     def _leave(self, tensor: Tensor) -> None:
         value = self.held[tensor.name]

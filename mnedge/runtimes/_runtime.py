@@ -41,14 +41,17 @@ class Session(Protocol):
     Attributes:
         version: Runtime and version, e.g. "litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions (LiteRT) or None where the notion does not exist.
-        ops: Number of ops or nodes that run after the runtime's own rewriting.
     """
 
     version: str
     partitions: int | None
-    ops: int
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def ops(self) -> int:
+        """Number of ops or nodes that run after the runtime's own rewriting."""
+        ...
 
     def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
         """Runs one image of `input.shape` and dtype; returns copies of all outputs in file order."""

@@ -1,0 +1,128 @@
+"""ONNX Runtime on its CPU provider."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import InputError, ToolError
+from mnedge.runtimes._runtime import Runtime, TensorSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PROVIDERS = ("CPUExecutionProvider",)
+_ERRORS_ONLY = 3
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+class OnnxRuntimeSession:
+    """A model in ONNX Runtime with all of its graph optimizations."""
+
+    partitions: int | None = None
+
+    def __init__(self, path: Path, threads: int) -> None:
+        ort = _module()
+        self.version = f"onnxruntime {version('onnxruntime')}"
+        self._path = path
+        self._session = _open(ort, path, threads)
+        self.input = _spec(self._session.get_inputs()[0])
+        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+
+    @cached_property
+    def ops(self) -> int:
+        """Number of nodes after ONNX Runtime's own optimization."""
+        return 0 if self._path.suffix == ".ort" else len(optimized_nodes(self._path))
+
+    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one image of the input's shape and dtype; returns all outputs in file order."""
+        outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
+        return outputs
+
+
+def optimized_nodes(path: Path) -> list[tuple[str, str, bool]]:
+    """The nodes that ONNX Runtime executes for a file, after its own optimization for this machine.
+
+    Args:
+        path: An .onnx file.
+
+    Returns:
+        Op type, node name, and whether the node reads or makes float values, in order of execution.
+
+    Raises:
+        ToolError: ONNX Runtime is not installed.
+        InputError: It refuses the file.
+    """
+    import onnx
+
+    ort = _module()
+    with tempfile.TemporaryDirectory() as folder:
+        optimized = Path(folder) / "optimized.onnx"
+        _open(ort, path, 1, optimized)
+        graph = onnx.load(optimized).graph
+    floats = _float_values(graph)
+    return [(node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node]
+
+
+def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
+    """Names of the float values that nodes make or the caller feeds; scales are constants and do not count."""
+    import onnx
+
+    float_types = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    floats = {value.name for value in graph.input if value.type.tensor_type.elem_type in float_types}
+    constants = {constant.name: constant.data_type in float_types for constant in graph.initializer}
+    for node in graph.node:
+        data = next((name for name in node.input if name and name not in constants), "")
+        is_float = data in floats or (not data and any(constants.get(name, False) for name in node.input))
+        if node.op_type == "DequantizeLinear":
+            is_float = True
+        elif node.op_type in ("QuantizeLinear", "ArgMax", "Shape") or node.op_type.startswith("QLinear"):
+            is_float = False
+        if is_float:
+            floats.update(node.output)
+    return floats
+
+
+def _open(ort: Any, path: Path, threads: int, optimized: Path | None = None) -> Any:  # noqa: ANN401 - a pybind class
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
+    try:
+        return ort.InferenceSession(str(path), options, providers=list(_PROVIDERS))
+    except Exception as exc:
+        # Its exceptions share no base but Exception.
+        if type(exc).__module__.startswith("onnxruntime"):
+            raise InputError(f"onnxruntime {version('onnxruntime')} refuses {path}: {str(exc).strip()}") from exc
+        raise
+
+
+def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 - a pybind class
+    element = value.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape)
+    return TensorSpec(value.name, shape, _DTYPES.get(element, element))
+
+
+def _module() -> Any:  # noqa: ANN401 - a module
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise ToolError(f"onnxruntime is not installed or does not load ({exc}); pip install onnxruntime") from exc
+    return onnxruntime
+
+
+def _version() -> str | None:
+    try:
+        return f"onnxruntime {version('onnxruntime')}"
+    except PackageNotFoundError:
+        return None
+
+
+RUNTIME = Runtime(suffix=".onnx", open=OnnxRuntimeSession, version=_version)
