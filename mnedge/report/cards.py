@@ -82,7 +82,7 @@ def _accuracy(line: Line, versus: AgainstFloat | None, metric: str | None) -> Ca
     return Card(name[0].upper() + name[1:], figures.percent(value), "; ".join(sentences), tone)
 
 
-def _shown(shown: bool | None) -> str:  # noqa: FBT001 - three-valued
+def _shown(shown: bool | None) -> str:
     if shown is None:
         return "without an interval"
     return "which the intervals show" if shown else "less than these pictures can tell apart"

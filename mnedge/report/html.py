@@ -142,7 +142,7 @@ def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Ta
                 (
                     Cell(short_name(base_name(row["path"]), slug)),
                     Cell(figures.plain(row.get("bytes"))),
-                    Cell(str(row["sha256"]), "key"),
+                    Cell(str(row["sha256"]), "code"),
                 )
                 for row in artifacts
             ),

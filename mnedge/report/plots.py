@@ -228,7 +228,7 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
     # The last hundredth of the runs is the machine's doing; it is counted, not drawn.
     end = 1.05 * max(_quantile(by_name[name], 0.99) for name in timed)
     values = ticks(0.0, end, 6)
-    row_height, bar_height, bins = 58.0, 30.0, 150
+    row_height, bar_height, bins = 66.0, 30.0, 150
     rows_made = []
     for number, (name, line) in enumerate(timed.items()):
         runs = by_name[name]
@@ -248,7 +248,7 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
         beyond = len(runs) - sum(counts)
         text = f"p50 {figures.three(median)} ms, p90 {figures.three(_quantile(runs, 0.9))} ms"
         at = LEFT + (RIGHT - LEFT) * median / values[-1]
-        rows_made.append(Histogram(line, base - 40.0, base, bars, at, text, beyond))
+        rows_made.append(Histogram(line, base - 45.0, base, bars, at, text, beyond))
     x_ticks = tuple(Tick(LEFT + (RIGHT - LEFT) * value / values[-1], figures.axis(value)) for value in values)
     return LatencyPlot(tuple(rows_made), x_ticks, row_height * len(timed) + 38.0)
 

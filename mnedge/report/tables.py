@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from mnedge.report.summary import AgainstFloat, Line, Row
 
-Tone = Literal["", "good", "bad", "key"]
+Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text and what it means: good, bad, or the key letter of a plot."""
+    """A cell's text and what it is: good, bad, the letter of a float or int8 artifact in the plots, or code."""
 
     text: str
     tone: Tone = ""
@@ -82,7 +82,11 @@ def artifacts(report: Mapping[str, Any]) -> Table:
     starred = False
     for line in found:
         versus = against_float(line, found, headline)
-        cells = [Cell(line.key, "key"), Cell(line.short), Cell(figures.size(line.bytes))]
+        cells = [
+            Cell(line.key, "int8" if line.precision == "int8" else "fp32"),
+            Cell(line.short),
+            Cell(figures.size(line.bytes)),
+        ]
         cells.append(Cell(figures.times(versus.smaller) if versus else ""))
         for metric in measured:
             cells.append(Cell(_share(line.accuracy.get(metric))))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mnedge.report.tables import Table
 
 _WIDTH_WITHOUT_TERMINAL = 160
-_STYLES = {"": "", "good": "green", "bad": "bold red", "key": "dim"}
+_STYLES = {"good": "green", "bad": "bold red", "fp32": "dim"}
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ def print_table(console: Console, table: Table) -> None:
         name = Text(column.lstrip(">"))
         printed.add_column(name, justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in table.rows:
-        printed.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
+        printed.add_row(*(Text(cell.text, style=_STYLES.get(cell.tone, "")) for cell in row))
     console.print(printed)
     for note in table.notes:
         console.print(note, style="dim", markup=False)
