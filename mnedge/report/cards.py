@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.summary import METRICS, AgainstFloat, Line, against_float, headline, lines, metrics, rows
+from mnedge.report.summary import METRICS, against_float, float_op_count, headline, lines, metrics, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mnedge.report.summary import AgainstFloat, Line
     from mnedge.report.tables import Tone
 
 
@@ -106,7 +107,7 @@ def _integers(report: Mapping[str, Any], line: Line) -> Card | None:
     row = next((row for row in rows(report, "int8") if str(row["artifact"]).endswith(line.name)), None)
     if row is None:
         return None
-    floats, ops, partitions = row.get("float_ops") or 0, row.get("ops"), row.get("delegate_partitions")
+    floats, ops, partitions = float_op_count(row), row.get("ops"), row.get("delegate_partitions")
     detail = f"{ops} ops, " + (f"{floats} in float" if floats else "none in float")
     if partitions is not None:
         detail += f"; {partitions} delegate partition{'s' * (partitions != 1)}"

@@ -127,12 +127,14 @@ def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Ta
     from mnedge.report.tables import Cell
 
     slug = str(report.get("slug", ""))
-    for title, mapping in (("Recipe", details.get("recipe")), ("Tools", details.get("tools"))):
-        if mapping:
-            cells = tuple((Cell(str(name)), Cell(figures.plain(value))) for name, value in mapping.items())
-            yield Table(title, ("", ""), cells)
-    if details.get("machine"):
-        yield Table("Machine", ("",), ((Cell(figures.plain(details["machine"])),),))
+    for title in ("recipe", "tools", "machine"):
+        fact = details.get(title)
+        if not fact:
+            continue
+        named = fact.items() if isinstance(fact, dict) else [("", fact)]
+        # A seed or a resolution is a name here, not a quantity: no thousands separators.
+        cells = tuple((Cell(str(name)), Cell(_written(value))) for name, value in named)
+        yield Table(title.capitalize(), ("", ""), cells)
     artifacts = [row for row in rows(report, "artifacts") if row.get("sha256")]
     if artifacts:
         yield Table(
@@ -147,3 +149,7 @@ def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Ta
                 for row in artifacts
             ),
         )
+
+
+def _written(value: object) -> str:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else figures.plain(value)

@@ -78,6 +78,12 @@ def rows(report: Mapping[str, Any], name: str) -> list[Row]:
     return list(report.get(name) or [])
 
 
+def float_op_count(row: Mapping[str, Any]) -> int:
+    """How many ops of an `int8` row compute in float; the row names them or counts them."""
+    floats = row.get("float_ops") or 0
+    return floats if isinstance(floats, int) else len(floats)
+
+
 def base_name(artifact: object) -> str:
     """File name of an artifact as rows refer to it, with or without a folder."""
     return PurePath(str(artifact)).name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge.report import figures
-from mnedge.report.summary import METRICS, against_float, base_name, lines, metrics, rows, short_name
+from mnedge.report.summary import METRICS, against_float, base_name, float_op_count, lines, metrics, rows, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,7 +146,7 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
 
 
 def _integer_row(row: Row, slug: str) -> tuple[Cell, ...]:
-    floats = row.get("float_ops")
+    floats = float_op_count(row)
     return (
         Cell(short_name(base_name(row["artifact"]), slug)),
         Cell(figures.plain(row.get("ops"))),
