@@ -67,6 +67,18 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, bool]]:
     return [(node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node]
 
 
+def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
+    """Runs a model on zeros with ONNX Runtime's profiler and returns its JSON file, made in `folder`."""
+    import numpy as np
+
+    session = _open(_module(), path, threads, profile_prefix=str(folder / "profile"))
+    spec = _spec(session.get_inputs()[0])
+    feed = {spec.name: np.zeros(spec.shape, spec.dtype)}
+    for _ in range(runs):
+        session.run(None, feed)
+    return Path(session.end_profiling())
+
+
 def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
     """Names of the float values that nodes make or the caller feeds; scales are constants and do not count."""
     import onnx
@@ -86,13 +98,22 @@ def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
     return floats
 
 
-def _open(ort: Any, path: Path, threads: int, optimized: Path | None = None) -> Any:  # noqa: ANN401 - a pybind class
+def _open(
+    ort: Any,  # noqa: ANN401 - a module
+    path: Path,
+    threads: int,
+    optimized: Path | None = None,
+    profile_prefix: str = "",
+) -> Any:  # noqa: ANN401 - a pybind class
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    if profile_prefix:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
     if not path.is_file():
         raise InputError(f"{path} is not a file")
     try:

@@ -1,65 +1,273 @@
-"""Latency of artifacts on this machine: warm-up, then interleaved rounds, so that a drifting machine hurts all alike."""
+"""Latency of artifacts: warmed up until stable, timed in turns, compared with the interval that the runs allow."""
 
 from __future__ import annotations
 
+import platform
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge import runtimes
-from mnedge.runtimes._runtime import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-_WARM_UP_S = 0.3
-_BUDGET_S = 2.0
-_MIN_RUNS, _MAX_RUNS = 30, 1000
+    from numpy.typing import NDArray
+
+    from mnedge.runtimes import Session, TensorSpec
+
+_WARMUP_S = 0.25
+_LONGEST_WARMUP_S = 4.0
+_STABLE_FRACTION = 0.05
+# Runs of one artifact before the turn passes on: long enough to be in its own caches, short against any drift.
+_TURN_S = 0.008
+_FEWEST_TURN_RUNS = 3
+_FEWEST_ROUNDS = 12
+_RESAMPLES = 2000
 
 
-def measure_latency(paths: Sequence[Path], *, threads: int = 1, seed: int = 0) -> list[dict[str, Any]]:
-    """Times artifacts side by side on random pictures.
+@dataclass(frozen=True)
+class Timing:
+    """The runs of one artifact.
+
+    Attributes:
+        artifact: Its path.
+        runtime: Runtime and version.
+        threads: Threads that the runtime was given.
+        partitions: Delegate partitions; None where the notion does not exist.
+        rounds_ms: Milliseconds of each run, one array a round; the first run of a turn, in cold caches, left out.
+        stable: Whether the warm-up ended because two stretches agreed, not because its time was over.
+    """
+
+    artifact: Path
+    runtime: str
+    threads: int
+    partitions: int | None
+    rounds_ms: tuple[NDArray[np.float64], ...]
+    stable: bool
+
+    @property
+    def samples_ms(self) -> NDArray[np.float64]:
+        """All runs in order, milliseconds."""
+        return np.concatenate(self.rounds_ms)
+
+    def row(self, device: str = "local") -> dict[str, Any]:
+        """The row of report.json: {artifact, runtime, device, threads, p50_ms, p90_ms, runs, …}."""
+        samples = self.samples_ms
+        p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
+        return {
+            "artifact": self.artifact.name,
+            "runtime": self.runtime,
+            "device": device,
+            "threads": self.threads,
+            "p50_ms": p50,
+            "p90_ms": p90,
+            "p99_ms": p99,
+            "runs": int(samples.size),
+            "warmed_up": self.stable,
+            "partitions": self.partitions,
+            "samples_ms": [round(float(value), 5) for value in samples],
+        }
+
+
+def measure_latency(
+    paths: Sequence[Path], *, threads: int = 1, seconds: float = 1.5, progress: Callable[[float], None] | None = None
+) -> list[dict[str, Any]]:
+    """Times artifacts on this machine and returns their rows of report.json; see `time_in_turns`.
+
+    The rows hold `samples_ms`, all runs, besides the fields of the contract.
+    """
+    return [timing.row() for timing in time_in_turns(paths, threads=threads, seconds=seconds, progress=progress)]
+
+
+def time_in_turns(
+    paths: Sequence[Path], *, threads: int = 1, seconds: float = 1.5, progress: Callable[[float], None] | None = None
+) -> list[Timing]:
+    """Times artifacts on random input of this machine, in rounds in which each has its turn.
+
+    A machine that drifts (heat, clock, other work) then slows all of them alike, and ratios stay. The order turns by
+    one place each round.
 
     Args:
-        paths: The artifacts.
-        threads: Threads of each session.
-        seed: Of the pictures.
+        paths: .tflite and .onnx files.
+        threads: Threads for each runtime.
+        seconds: Measured time for each artifact, warm-up not counted; at least 12 rounds are run.
+        progress: Called with the share (0..1) that is done.
+
+    Raises:
+        InputError: A runtime refuses a file, or none loads it.
+        ToolError: A runtime is not installed.
+    """
+    sessions = [runtimes.get(runtimes.for_file(path)).open(path, threads) for path in paths]
+    feeds = [random_input(session.input) for session in sessions]
+    pairs: list[tuple[Session, NDArray[Any]]] = list(zip(sessions, feeds, strict=True))
+    warmed = [warm_up(session, feed) for session, feed in pairs]
+    turn_runs = [max(_FEWEST_TURN_RUNS, int(_TURN_S * 1e3 / run_ms)) + 1 for run_ms, _ in warmed]
+    rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
+    begin, budget = time.perf_counter(), seconds * len(pairs)
+    while len(rounds[0]) < _FEWEST_ROUNDS or time.perf_counter() - begin < budget:
+        first = len(rounds[0]) % len(pairs)
+        for place in (*range(first, len(pairs)), *range(first)):
+            session, feed = pairs[place]
+            rounds[place].append(_turn(session, feed, turn_runs[place])[1:])
+        if progress is not None:
+            progress(min((time.perf_counter() - begin) / budget, 0.99))
+    return [
+        Timing(path, session.version, threads, session.partitions, tuple(runs), stable)
+        for path, session, runs, (_, stable) in zip(paths, sessions, rounds, warmed, strict=True)
+    ]
+
+
+def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
+    """Random values for an input: in [-1, 1] for float, the whole range of an integer dtype."""
+    generator = np.random.default_rng(seed)
+    if spec.dtype.startswith("float"):
+        return generator.uniform(-1.0, 1.0, spec.shape).astype(spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
+
+
+def _turn(session: Session, feed: NDArray[Any], runs: int) -> NDArray[np.float64]:
+    elapsed_ms = np.empty(runs)
+    for number in range(runs):
+        begin = time.perf_counter_ns()
+        session.run(feed)
+        elapsed_ms[number] = (time.perf_counter_ns() - begin) / 1e6
+    return elapsed_ms
+
+
+def warm_up(session: Session, feed: NDArray[Any]) -> tuple[float, bool]:
+    """Runs a session until two stretches in a row have medians within 5 %.
 
     Returns:
-        Rows {artifact, runtime, device, threads, p50_ms, p90_ms, p99_ms, runs, partitions, samples_ms}.
+        The last median in milliseconds, and whether it became stable within 4 seconds.
     """
-    rng = np.random.default_rng(seed)
-    sessions, images, runs = [], [], []
-    for path in paths:
-        session = runtimes.get(runtimes.for_file(path)).open(path, threads)
-        image = encode(rng.integers(0, 256, session.input.shape).astype(np.uint8), session.input)
-        started = time.perf_counter()
-        count = 0
-        while time.perf_counter() - started < _WARM_UP_S:
-            session.run(image)
-            count += 1
-        sessions.append(session)
-        images.append(image)
-        runs.append(int(np.clip(count * _BUDGET_S / _WARM_UP_S, _MIN_RUNS, _MAX_RUNS)))
-    samples: list[list[float]] = [[] for _ in paths]
-    for number in range(max(runs, default=0)):
-        for place, session in enumerate(sessions):
-            if number < runs[place]:
-                started = time.perf_counter()
-                session.run(images[place])
-                samples[place].append((time.perf_counter() - started) * 1e3)
-    return [
-        {
-            "artifact": path.name,
-            "runtime": session.version,
-            "device": "local",
-            "threads": threads,
-            **{f"p{share}_ms": float(np.percentile(times, share)) for share in (50, 90, 99)},
-            "runs": len(times),
-            "partitions": session.partitions,
-            "samples_ms": times,
+    before, deadline = np.inf, time.perf_counter() + _LONGEST_WARMUP_S
+    while True:
+        stretch: list[float] = []
+        until = time.perf_counter() + _WARMUP_S
+        while len(stretch) < _FEWEST_TURN_RUNS or time.perf_counter() < until:
+            stretch += _turn(session, feed, 1).tolist()
+        median = float(np.median(stretch))
+        if abs(median / before - 1) < _STABLE_FRACTION:
+            return median, True
+        if time.perf_counter() > deadline:
+            return median, False
+        before = median
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster an artifact is than the reference.
+
+    Attributes:
+        artifact: Its path.
+        reference: What it is compared with.
+        speedup: Reference's median by the artifact's; above 1 is faster.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+    """
+
+    artifact: Path
+    reference: Path
+    speedup: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What the interval shows: "faster", "slower", or "no difference shown"."""
+        if self.low > 1.0:
+            return "faster"
+        return "slower" if self.high < 1.0 else "no difference shown"
+
+    def row(self) -> dict[str, Any]:
+        """{artifact, reference, speedup, interval, verdict}."""
+        return {
+            "artifact": self.artifact.name,
+            "reference": self.reference.name,
+            "speedup": self.speedup,
+            "interval": [self.low, self.high],
+            "verdict": self.verdict,
         }
-        for path, session, times in zip(paths, sessions, samples, strict=True)
-    ]
+
+
+def compare(timings: Sequence[Timing], *, seed: int = 0) -> list[Ratio]:
+    """Compares each artifact with the first one.
+
+    The interval is the percentile bootstrap (Efron 1979) over rounds, the same rounds for both sides: runs
+    within a round share the state of the machine and are not independent.
+    """
+    rounds = min(len(timing.rounds_ms) for timing in timings)
+    medians = np.array([[np.median(runs) for runs in timing.rounds_ms[:rounds]] for timing in timings])
+    generator = np.random.default_rng(seed)
+    picks = generator.integers(0, medians.shape[1], (_RESAMPLES, medians.shape[1]))
+    resampled = np.median(medians[:, picks], axis=2)
+    found = []
+    for place in range(1, len(timings)):
+        low, high = np.percentile(resampled[0] / resampled[place], (2.5, 97.5))
+        speedup = float(np.median(medians[0]) / np.median(medians[place]))
+        found.append(Ratio(timings[place].artifact, timings[0].artifact, speedup, float(low), float(high)))
+    return found
+
+
+def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.0) -> list[dict[str, float]]:
+    """Runs one artifact without a pause and returns its latency over time, one entry a bin.
+
+    Returns:
+        {seconds, p50_ms, p90_ms, runs}: `seconds` is the end of the bin.
+    """
+    session = runtimes.get(runtimes.for_file(path)).open(path, threads)
+    feed = random_input(session.input)
+    found: list[dict[str, float]] = []
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        until = min(time.perf_counter() + bin_s, begin + seconds)
+        samples: list[float] = []
+        while not samples or time.perf_counter() < until:
+            samples += _turn(session, feed, 1).tolist()
+        p50, p90 = np.percentile(samples, (50, 90))
+        found.append(
+            {"seconds": time.perf_counter() - begin, "p50_ms": float(p50), "p90_ms": float(p90), "runs": len(samples)}
+        )
+    return found
+
+
+# What the integer and float kernels of these runtimes choose by.
+_KERNEL_FEATURES = (
+    "sse4_1", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "amx_int8",
+    "neon", "asimd", "asimdhp", "asimddp", "i8mm", "sve",
+)  # fmt: skip
+
+
+def conditions() -> dict[str, Any]:
+    """What the figures of this machine depend on: CPU, features, cores, governor, load."""
+    import psutil
+
+    fields: dict[str, str] = {}
+    for line in _text("/proc/cpuinfo").splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip(), value.strip())
+    features = set((fields.get("flags") or fields.get("Features") or "").split())
+    cores = psutil.cpu_count() or 1
+    load = psutil.getloadavg()[0]
+    return {
+        "cpu": fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine(),
+        "machine": platform.machine(),
+        "features": [name for name in _KERNEL_FEATURES if name in features],
+        "cores": cores,
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        "load": round(load, 2),
+        "busy": load > 0.5 * cores,
+    }
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""

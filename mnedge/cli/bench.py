@@ -1,0 +1,121 @@
+"""`mnedge bench`: latency of artifacts, and whether they differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONGEST_BAR = 50
+
+
+@click.command()
+@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--device", "uris", multiple=True, default=("local",), show_default=True, help="Device URI; repeatable.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads of the runtime.")
+@click.option("--seconds", default=3.0, show_default=True, type=float, help="Measured time for each artifact.")
+@click.option("--ops", is_flag=True, help="Also measure the time of each op.")
+@click.option("--sustained", type=float, metavar="SECONDS", help="Run without a pause and draw latency over time.")
+@json_option
+def command(
+    artifacts: tuple[Path, ...],
+    uris: tuple[str, ...],
+    threads: int,
+    seconds: float,
+    ops: bool,
+    sustained: float | None,
+    as_json: bool,
+) -> None:
+    """Measure the latency of ARTIFACTS, and compare each with the first one.
+
+    Each is warmed up until stable; then all take turns, so that a machine that drifts slows all of them alike. A
+    difference that its 95 % interval does not show is not called one.
+
+    \b
+    mnedge bench model.fp32.tflite model.int8.tflite model.int8.onnx
+    mnedge bench model.int8.tflite --ops --json
+    mnedge bench model.int8.tflite --sustained 60
+    """
+    from mnedge.validation.bench import bench
+
+    with progress() as told:
+        result = bench(artifacts, uris, threads=threads, seconds=seconds, ops=ops, sustained_s=sustained, progress=told)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    machine = result["conditions"]
+    features = f" ({' '.join(machine['features'])})" if machine["features"] else ""
+    click.echo(f"{machine['cpu']}{features}, {machine['cores']} cores", nl=False)
+    click.echo(f", governor {machine['governor'] or 'unknown'}, load {machine['load']:.2f}")
+    if machine["busy"]:
+        click.echo("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
+    _print_latency(result["latency"])
+    if result["ratios"]:
+        _print_ratios(result["ratios"])
+    for name, rows in result.get("ops", {}).items():
+        _print_ops(name, rows)
+    for name, rows in result.get("sustained", {}).items():
+        _print_sustained(name, rows)
+
+
+def _print_latency(rows: Sequence[dict[str, Any]]) -> None:
+    columns = ("artifact", "runtime", "device", ">threads", ">p50 ms", ">p90 ms", ">p99 ms", ">runs", ">partitions")
+    cells = [
+        (
+            row["artifact"] + ("" if row.get("warmed_up", True) else " (not stable)"),
+            row["runtime"],
+            row["device"],
+            row["threads"],
+            *(_number(row.get(key)) for key in ("p50_ms", "p90_ms", "p99_ms")),
+            row["runs"],
+            row.get("partitions"),
+        )
+        for row in rows
+    ]
+    print_table("Latency", columns, cells)
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _print_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    cells = [
+        (row["artifact"], f"{row['speedup']:.2f} x", "{:.2f} to {:.2f}".format(*row["interval"]), row["verdict"])
+        for row in rows
+    ]
+    print_table(f"Against {rows[0]['reference']}", ("artifact", ">speed", ">95 % interval", "verdict"), cells)
+
+
+def _print_ops(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    from mnedge.validation.op_latency import by_kind
+
+    kinds = [(row["op"], row["count"], f"{row['ms']:.3f}", f"{row['share']:.0%}") for row in by_kind(list(rows))]
+    print_table(f"Ops of {name}", ("op", ">count", ">ms", ">share"), kinds)
+    slowest = sorted(rows, key=lambda row: -row["ms"])[:10]
+    cells = [(row["op"], row["output"], "x".join(map(str, row["shape"])), f"{row['ms']:.3f}") for row in slowest]
+    print_table("The slowest ten", ("op", "makes", "input", ">ms"), cells)
+
+
+def _print_sustained(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    longest = max(row["p50_ms"] for row in rows)
+    cells = [
+        (
+            f"{row['seconds']:.0f}",
+            f"{row['p50_ms']:.3f}",
+            f"{row['p90_ms']:.3f}",
+            "█" * round(_LONGEST_BAR * row["p50_ms"] / longest),
+        )
+        for row in rows
+    ]
+    print_table(f"{name} over time", (">s", ">p50 ms", ">p90 ms", "p50"), cells)

@@ -1,0 +1,118 @@
+"""All that `mnedge bench` measures, as one result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge import devices
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
+from mnedge.validation.op_latency import op_latency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_BOARD_TURNS = 3
+_ROUNDS_PER_TURN = 5
+
+
+def bench(
+    paths: Sequence[Path],
+    uris: Sequence[str] = ("local",),
+    *,
+    threads: int = 1,
+    seconds: float = 3.0,
+    ops: bool = False,
+    sustained_s: float | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Measures artifacts, each against the first.
+
+    Args:
+        paths: .tflite and .onnx files.
+        uris: Devices; ratios are taken on each device by itself.
+        threads: Threads of the runtime.
+        seconds: Measured time for each artifact.
+        ops: Measure each op too (this machine only).
+        sustained_s: Run each artifact without a pause for so long too (this machine only).
+        progress: Called with what is being done and the share (0..1) of it that is done.
+
+    Returns:
+        {conditions, latency: [rows of report.json], ratios: [{artifact, reference, speedup, interval, verdict}]}, and
+        with `ops` {ops: {artifact: rows}}, with `sustained_s` {sustained: {artifact: rows}}.
+
+    Raises:
+        InputError: A file is missing, or its runtime refuses it.
+        UnsupportedError: `ops` or `sustained_s` on another device.
+    """
+    missing = next((path for path in paths if not path.exists()), None)
+    if missing is not None:
+        raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
+    if (ops or sustained_s) and tuple(uris) != ("local",):
+        raise UnsupportedError(f"--ops and --sustained run on this machine only, not on {', '.join(uris)}")
+    told = progress or (lambda _stage, _fraction: None)
+    result: dict[str, Any] = {"conditions": conditions(), "latency": [], "ratios": []}
+    for uri in uris:
+        rows, ratios = _on_device(uri, paths, threads, seconds, lambda share: told("measure latency", share))
+        result["latency"] += rows
+        result["ratios"] += ratios
+    told("measure latency", 1.0)
+    if ops:
+        result["ops"] = {}
+        for number, path in enumerate(paths):
+            told("measure ops", number / len(paths))
+            result["ops"][path.name] = op_latency(path, threads=threads)
+        told("measure ops", 1.0)
+    if sustained_s:
+        told("run on", 0.0)
+        result["sustained"] = {path.name: sustained(path, threads=threads, seconds=sustained_s) for path in paths}
+        told("run on", 1.0)
+    return result
+
+
+def _on_device(
+    uri: str, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    if uri == "local":
+        timings = time_in_turns(paths, threads=threads, seconds=seconds, progress=told)
+        notes: list[dict[str, Any]] = [{} for _ in paths]
+    else:
+        timings, notes = _on_board(uri, paths, threads, seconds, told)
+    rows = [{**timing.row(uri), **note} for timing, note in zip(timings, notes, strict=True)]
+    for row in rows:
+        del row["samples_ms"]
+    return rows, [{"device": uri, **ratio.row()} for ratio in compare(timings)]
+
+
+def _on_board(
+    uri: str, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
+) -> tuple[list[Timing], list[dict[str, Any]]]:
+    """Times artifacts on another device, in a few turns where there are several."""
+    device: Any = devices.get(uri)
+    if not hasattr(device, "latency"):
+        raise UnsupportedError(f"{uri} measures no latency; its times mean nothing or it runs no .tflite and .onnx")
+    turns = _BOARD_TURNS if len(paths) > 1 else 1
+    rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
+    told_of: list[Any] = [None for _ in paths]
+    unstable: list[dict[str, None]] = [{} for _ in paths]
+    for turn in range(turns):
+        for place, path in enumerate(paths):
+            told((turn * len(paths) + place) / (turns * len(paths)))
+            timing = device.latency(path, threads=threads, seconds=seconds / turns)
+            samples = np.array([sample.ms for sample in timing.samples])
+            rounds[place] += np.array_split(samples, min(_ROUNDS_PER_TURN, samples.size))
+            unstable[place] |= dict.fromkeys(timing.unstable)
+            told_of[place] = timing
+    timings = [
+        Timing(path, last.info.version, threads, last.info.partitions, tuple(runs), not reasons)
+        for path, last, runs, reasons in zip(paths, told_of, rounds, unstable, strict=True)
+    ]
+    notes = [
+        {"board": dict(last.notes), "unstable": list(reasons)} for last, reasons in zip(told_of, unstable, strict=True)
+    ]
+    return timings, notes

@@ -1,0 +1,114 @@
+"""Time per op: what a latency is made of."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.validation.latency import random_input
+
+_PROFILED_RUNS = 50
+_SECONDS_EACH = 0.03
+_FEWEST_RUNS = 10
+
+
+def op_latency(path: Path, *, threads: int = 1) -> list[dict[str, Any]]:
+    """Measures each op of an artifact.
+
+    An .onnx is profiled by ONNX Runtime itself. LiteRT's Python interpreter has no profiler, so each op of a .tflite is
+    timed alone, as a model of one op with the same constants and the same delegate; what the call itself costs is taken
+    off. The sum leaves out what ops share: caches that stay warm, and memory between them.
+
+    Returns:
+        {op, output, shape, ms} in order of execution; `shape` is the first input's.
+    """
+    return _onnx_ops(path, threads) if path.suffix == ".onnx" else _tflite_ops(path, threads)
+
+
+def by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sums rows of `op_latency` by op: {op, count, ms, share}, the largest first."""
+    total = sum(row["ms"] for row in rows) or 1.0
+    kinds = dict.fromkeys(row["op"] for row in rows)
+    found = [
+        {
+            "op": kind,
+            "count": sum(row["op"] == kind for row in rows),
+            "ms": sum(row["ms"] for row in rows if row["op"] == kind),
+            "share": sum(row["ms"] for row in rows if row["op"] == kind) / total,
+        }
+        for kind in kinds
+    ]
+    return sorted(found, key=lambda row: -float(row["ms"]))
+
+
+def _tflite_ops(path: Path, threads: int) -> list[dict[str, Any]]:
+    from mnedge.formats.tflite_read import read_tflite
+
+    graph = read_tflite(path)
+    timed: dict[tuple[Any, ...], float] = {}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "op.tflite"
+        call_ms = _time_alone(_smallest(), file, threads)
+        for op in graph.ops:
+            alone = _alone(graph, op)
+            ends = tuple((graph.tensors[name].shape, graph.tensors[name].dtype) for name in alone.tensors)
+            key = (op.kind, ends, tuple(sorted(op.options.items())))
+            if key not in timed:
+                timed[key] = max(_time_alone(alone, file, threads) - call_ms, 0.0)
+            shape = list(graph.tensors[alone.inputs[0]].shape)
+            rows.append({"op": op.kind, "output": op.outputs[0], "shape": shape, "ms": timed[key]})
+    return rows
+
+
+def _alone(graph: Graph, op: Op) -> Graph:
+    """The graph of one op; what others make for it becomes an input."""
+    fed = [name for name in dict.fromkeys(op.inputs) if name is not None and not graph.tensors[name].is_constant]
+    return graph.replaced(ops=[op], inputs=fed, outputs=op.outputs)
+
+
+def _smallest() -> Graph:
+    """A graph that computes next to nothing: what is left is the call."""
+    value, one = Tensor("value", (1,), "float32"), constant("one", np.ones(1, np.float32))
+    add = Op("ADD", ("value", "one"), ("sum",), {"activation": "NONE"})
+    return Graph({"value": value, "one": one, "sum": Tensor("sum", (1,), "float32")}, (add,), ("value",), ("sum",))
+
+
+def _time_alone(graph: Graph, path: Path, threads: int) -> float:
+    """Median milliseconds of computing alone, without copies in and out."""
+    from mnedge.formats.tflite_write import write_tflite
+    from mnedge.runtimes.litert import LiteRtSession
+
+    path.write_bytes(write_tflite(graph))
+    session = LiteRtSession(path, threads)
+    session.run(random_input(session.input))
+    samples: list[float] = []
+    until = time.perf_counter() + _SECONDS_EACH
+    while len(samples) < _FEWEST_RUNS or time.perf_counter() < until:
+        samples.append(session.invoke_ms())
+    return float(np.median(samples))
+
+
+def _onnx_ops(path: Path, threads: int) -> list[dict[str, Any]]:
+    from mnedge.runtimes.onnxruntime import profile
+
+    with tempfile.TemporaryDirectory() as folder:
+        events = json.loads(profile(path, threads, _PROFILED_RUNS, Path(folder)).read_text())
+    found: dict[str, dict[str, Any]] = {}
+    durations: dict[str, list[float]] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") != "Node" or not name.endswith("_kernel_time"):
+            continue
+        name = name.removesuffix("_kernel_time")
+        shapes = event["args"].get("input_type_shape") or [{}]
+        shape: list[int] = next(iter(shapes[0].values()), []) if shapes else []
+        found.setdefault(name, {"op": event["args"]["op_name"], "output": name, "shape": shape})
+        durations.setdefault(name, []).append(event["dur"] / 1e3)
+    return [{**row, "ms": float(np.median(durations[name]))} for name, row in found.items()]
