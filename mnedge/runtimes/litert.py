@@ -39,11 +39,12 @@ class LiteRtSession:
             raise InputError(f"{package} {installed} refuses {path}: {str(exc).strip()}") from exc
         self._interpreter = interpreter
         details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
-        names = [detail["op_name"] for detail in details]
-        self.partitions: int | None = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
-        delegate = "XNNPACK" if self.partitions else "no delegate"
+        partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
+        self.partitions: int | None = partitions
+        self.undelegated = _undelegated(details)
+        delegate = "XNNPACK" if partitions else "no delegate"
         self.version = f"{package} {installed} ({delegate})"
-        self.ops = self.partitions + len(self.undelegated)
+        self.ops = partitions + len(self.undelegated)
         self.input = _spec(interpreter.get_input_details()[0])
         self.outputs = tuple(_spec(detail) for detail in interpreter.get_output_details())
         self._input_index = interpreter.get_input_details()[0]["index"]

@@ -1,0 +1,115 @@
+"""What is in a Graph read from a .tflite: ops, dtypes, sizes, multiply-adds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.graph.macs import op_macs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mnedge.graph.graph import Graph, Tensor
+
+_LARGEST = 5
+
+
+def inspect_graph(graph: Graph) -> dict[str, Any]:
+    """Counts a graph.
+
+    Returns:
+        JSON values: `ops` rows {kind, count, dtypes, macs, weights_bytes}, the heaviest first; `op_count`, `macs`,
+        `parameters`, `weights_bytes` and the same by dtype; `inputs` and `outputs` rows {name, shape, dtype, scale,
+        zero_point}; `largest_weights` and `largest_activations` rows {name, shape, dtype, bytes}; `metadata`
+        {name: text or number of bytes}.
+    """
+    weights = [tensor for tensor in graph.tensors.values() if tensor.is_constant]
+    activations = [tensor for tensor in graph.tensors.values() if not tensor.is_constant]
+    by_dtype: Counter[str] = Counter()
+    for tensor in weights:
+        by_dtype[tensor.dtype] += tensor_bytes(tensor)
+    rows = _op_rows(graph)
+    return {
+        "ops": rows,
+        "op_count": len(graph.ops),
+        "macs": sum(row["macs"] for row in rows),
+        "parameters": _parameters(graph),
+        "weights_bytes": sum(by_dtype.values()),
+        "weights_bytes_by_dtype": dict(by_dtype.most_common()),
+        "inputs": [_end(graph.tensors[name]) for name in graph.inputs],
+        "outputs": [_end(graph.tensors[name]) for name in graph.outputs],
+        "largest_weights": _largest(weights),
+        "largest_activations": _largest(activations),
+        "metadata": {name: _metadata_text(data) for name, data in graph.metadata.items()},
+    }
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether the graph's convolutions and matrix products take integers: an int8 or uint8 model."""
+    heavy = [op for op in graph.ops if op_macs(graph, op)]
+    integer = [op for op in heavy if graph.tensors[op.outputs[0]].dtype in ("int8", "uint8", "int16")]
+    return 2 * len(integer) > len(heavy) > 0
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's values."""
+    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+
+
+def _op_rows(graph: Graph) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    dtypes: dict[str, Counter[str]] = {}
+    counted: set[str] = set()
+    for op in graph.ops:
+        row = rows.setdefault(op.kind, {"kind": op.kind, "count": 0, "dtypes": [], "macs": 0, "weights_bytes": 0})
+        row["count"] += 1
+        row["macs"] += op_macs(graph, op)
+        dtypes.setdefault(op.kind, Counter())[graph.tensors[op.outputs[0]].dtype] += 1
+        for name in op.inputs:
+            # Shared constants are stored, and counted, once.
+            if name is not None and name not in counted and graph.tensors[name].is_constant:
+                counted.add(name)
+                row["weights_bytes"] += tensor_bytes(graph.tensors[name])
+    for kind, row in rows.items():
+        row["dtypes"] = [dtype for dtype, _ in dtypes[kind].most_common()]
+    return sorted(rows.values(), key=lambda row: (-row["macs"], -row["count"], row["kind"]))
+
+
+def _parameters(graph: Graph) -> int:
+    """Numbers that were trained: weights and biases of the ops that multiply, as stored."""
+    names = {
+        name
+        for op in graph.ops
+        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+        for place, name in enumerate(op.inputs)
+        if name is not None and graph.tensors[name].is_constant and not (op.kind == "TRANSPOSE_CONV" and place == 0)
+    }
+    return sum(math.prod(graph.tensors[name].shape) for name in names)
+
+
+def _end(tensor: Tensor) -> dict[str, Any]:
+    quantization = tensor.quantization
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "scale": float(quantization.scale[0]) if quantization else None,
+        "zero_point": int(quantization.zero_point[0]) if quantization else None,
+    }
+
+
+def _largest(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+    ranked = sorted(tensors, key=lambda tensor: (-tensor_bytes(tensor), tensor.name))[:_LARGEST]
+    return [
+        {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "bytes": tensor_bytes(tensor)}
+        for tensor in ranked
+    ]
+
+
+def _metadata_text(data: bytes) -> str | int:
+    text = data.rstrip(b"\0")
+    return text.decode() if text and text.isascii() and text.decode().isprintable() else len(data)
