@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
-from mnedge.models._family import Family
 from mnedge.models._network import Layer, Network
 from mnedge.models.mobilenet_v1 import V1
 from mnedge.models.mobilenet_v2 import V2
 from mnedge.models.mobilenet_v3 import V3_LARGE, V3_LARGE_MINIMALISTIC, V3_SMALL, V3_SMALL_MINIMALISTIC
+
+if TYPE_CHECKING:
+    from mnedge.models._family import Family
 
 FAMILIES = {
     family.name: family for family in (V1, V2, V3_SMALL, V3_LARGE, V3_SMALL_MINIMALISTIC, V3_LARGE_MINIMALISTIC)

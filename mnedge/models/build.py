@@ -140,7 +140,8 @@ def _fill_randomly(model: keras.Model, seed: int) -> None:
     generator = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         if weight.path.endswith("kernel"):
-            is_depthwise = len(weight.shape) == 4 and "depthwise" in weight.path or "conv_dw" in weight.path
+            # Keras lays a depthwise kernel out as (height, width, channels, 1): each channel sees one input channel.
+            is_depthwise = len(weight.shape) == 4 and weight.shape[-1] == 1
             fan_in = math.prod(weight.shape[:2] if is_depthwise else weight.shape[:-1])
             weight.assign(generator.normal(0, math.sqrt(2 / fan_in), weight.shape).astype(np.float32))
         elif weight.path.endswith(("beta", "bias")):

@@ -1,8 +1,8 @@
 """Weights files: read, checked against the architecture, refused with a reason.
 
-Three formats hold weights: the older HDF5 of Keras 2 and keras.applications (.h5), Keras 3's (.weights.h5), and the .keras
-archive. They are told apart by what is in them, not by their names. Only arrays are read: no configuration is ever
-deserialized, and a file whose configuration asks for code of its own is refused, which is stricter than Keras' safe mode.
+Three formats hold weights: the older HDF5 of Keras 2 and keras.applications (.h5), Keras 3's (.weights.h5), and the
+.keras archive. They are told apart by what is in them, not by their names. Only arrays are read: no configuration is
+ever deserialized, and a file whose configuration asks for code of its own is refused: stricter than Keras' safe mode.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Trains a small classifier from nothing in a few minutes: what stands behind `--weights demo`.
 
-The pictures of a first try are simple, so most of the training runs at a low resolution, a little at a higher one, and the
-last steps at the model's own: the weights do not depend on it (progressive resizing, https://arxiv.org/abs/2104.00298,
-section 4). The statistics of the batch norms are measured afresh at the end, since a moving average of 0.999 would still
-remember its start after so few steps.
+The pictures of a first try are simple, so most of the training runs at a low resolution, a little at a higher one, and
+the last steps at the model's own: the weights do not depend on it (progressive resizing,
+https://arxiv.org/abs/2104.00298, section 4). The statistics of the batch norms are measured afresh at the end, since a
+moving average of 0.999 would still remember its start after so few steps.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Progress = Callable[[str, float], None]
+    Step = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], Any]
 
 _BATCH = 32
 _PEAK_LEARNING_RATE = 3e-3
@@ -30,7 +31,7 @@ _LABEL_SMOOTHING = 0.05
 _NARROW_PARAMETERS = 2_000_000
 _EPOCHS_NARROW, _EPOCHS_WIDE = 30, 16
 _LOW, _MIDDLE = 64, 96
-_MIDDLE_FRACTION = 0.2
+_MIDDLE_FRACTION = 0.3
 _OWN_STEPS = 24
 _STATISTICS_PICTURES = 512
 
@@ -54,7 +55,7 @@ def train_demo(
     """Trains a classifier in place.
 
     Args:
-        model: Takes float32 (1, H, W, 3) in [-1, 1], gives softmax (1, classes); its weights are where training starts.
+        model: Takes float32 (1, H, W, 3) in [-1, 1], gives softmax (1, classes); its kernels are drawn afresh.
         images: Training pictures, uint8, (n, H, W, 3).
         labels: Class indices, (n,).
         seed: Of the order, the augmentation and the dropout.
@@ -66,10 +67,10 @@ def train_demo(
     keras.utils.set_random_seed(seed)
     # The clone takes pictures of any size and number.
     learner = keras.models.clone_model(model, input_tensors=_any_size(model))
-    learner.set_weights(model.get_weights())
-    legs = _plan(model, len(images))
     generator = np.random.default_rng(seed)
-    step = _make_step(learner, sum(leg.steps for leg in legs), len(np.unique(labels)))
+    _draw_kernels(learner, generator)
+    legs = _plan(model, len(images))
+    step = _make_step(learner, sum(leg.steps for leg in legs))
     done = 0
     for leg in legs:
         pixels = _resized(images, leg.side)
@@ -90,6 +91,19 @@ def _any_size(model: keras.Model) -> Any:  # noqa: ANN401 - an input in the stru
     return [image] if isinstance(model.input, list) else image
 
 
+def _draw_kernels(learner: keras.Model, generator: np.random.Generator) -> None:
+    """Draws kernels as Keras does by default (https://proceedings.mlr.press/v9/glorot10a.html, eq. 16).
+
+    Small depthwise kernels matter: a batch norm undoes their scale, and the smaller they are, the further a step of
+    Adam turns them.
+    """
+    for weight in learner.trainable_weights:
+        if weight.path.endswith("kernel"):
+            receptive = math.prod(weight.shape[:-2])
+            limit = math.sqrt(6 / (receptive * (weight.shape[-2] + weight.shape[-1])))
+            weight.assign(generator.uniform(-limit, limit, weight.shape).astype(np.float32))
+
+
 def _plan(model: keras.Model, pictures: int) -> list[_Leg]:
     epochs = _EPOCHS_NARROW if model.count_params() < _NARROW_PARAMETERS else _EPOCHS_WIDE
     steps = epochs * math.ceil(pictures / _BATCH)
@@ -101,9 +115,7 @@ def _plan(model: keras.Model, pictures: int) -> list[_Leg]:
     return legs if side <= _MIDDLE else [*legs, _Leg(side, _OWN_STEPS)]
 
 
-def _make_step(
-    learner: keras.Model, steps: int, classes: int
-) -> Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], Any]:
+def _make_step(learner: keras.Model, steps: int) -> Step:
     """Makes the function that takes one step on (pixels, labels, warps)."""
     import keras
     import tensorflow as tf
@@ -120,7 +132,6 @@ def _make_step(
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(learner.trainable_variables)
 
-    @tf.function(reduce_retracing=True)
     def step(pixels: Any, labels: Any, warps: Any) -> Any:  # noqa: ANN401 - traced tensors
         warped = tf.raw_ops.ImageProjectiveTransformV3(
             images=pixels,
@@ -140,7 +151,8 @@ def _make_step(
         optimizer.apply(tape.gradient(loss, learner.trainable_variables), learner.trainable_variables)
         return loss
 
-    return step
+    compiled: Step = tf.function(step, reduce_retracing=True)
+    return compiled
 
 
 def _resized(images: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
@@ -192,9 +204,9 @@ def _measure_batch_norm(
     for number, batch in enumerate(batches, start=1):
         forward(batch)
         share = len(batch) / len(pixels)
-        for (mean, variance), norm in zip(sums, norms, strict=True):
-            mean += share * norm.moving_mean.numpy()
-            variance += share * norm.moving_variance.numpy()
+        for total, norm in zip(sums, norms, strict=True):
+            total[0] += share * norm.moving_mean.numpy()
+            total[1] += share * norm.moving_variance.numpy()
         told("batch norm", number / len(batches))
     for (mean, variance), norm, momentum in zip(sums, norms, momenta, strict=True):
         norm.moving_mean.assign(mean.astype(np.float32))

@@ -1,0 +1,131 @@
+"""`mnedge cost`: parameters and multiply-adds of a network, per layer and beside standard convolutions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from mnedge.models.cost import Comparison, Cost
+
+
+@click.command()
+@click.option("--variant", required=True, metavar="NAME", help="Family: v1, v2, v3-small, v3-large[-minimalistic].")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option("--resolution", type=int, default=224, show_default=True, help="Side of the input in pixels.")
+@click.option("--classes", type=int, default=1000, show_default=True, help="Number of classes.")
+@json_option
+def command(variant: str, alpha: float, resolution: int, classes: int, as_json: bool) -> None:
+    """Count parameters and multiply-adds (MACs) of a network, per layer and in total.
+
+    Beside them stands the same network with standard convolutions instead of depthwise separable ones. Parameters
+    include the four numbers per channel of each batch norm, as Keras counts them.
+    """
+    from mnedge.models._variant import Variant
+    from mnedge.models.cost import compare, cost, standard_convolution
+
+    chosen = Variant(variant, alpha, resolution, classes)
+    counted, standard, comparisons = cost(chosen), standard_convolution(chosen), compare(chosen)
+    if as_json:
+        print_json(
+            {
+                "slug": chosen.slug,
+                "variant": {"family": variant, "alpha": alpha, "resolution": resolution, "classes": classes},
+                "parameters": counted.parameters,
+                "macs": counted.macs,
+                "standard_convolution": {"parameters": standard.parameters, "macs": standard.macs},
+                "saving": {
+                    "parameters_fraction": 1 - counted.parameters / standard.parameters,
+                    "macs_fraction": 1 - counted.macs / standard.macs,
+                },
+                "layers": _layers(counted),
+                "published": [comparison_row(comparison) for comparison in comparisons],
+            }
+        )
+        return
+    print_table(
+        f"{chosen.slug}, {classes} classes",
+        ("layer", "kind", ">output", ">kernel", ">stride", ">parameters", ">MACs"),
+        (
+            (
+                layer.name,
+                layer.kind.replace("_", " "),
+                " x ".join(str(extent) for extent in layer.output_shape),
+                f"{layer.kernel} x {layer.kernel}" if layer.kernel_shape else None,
+                layer.stride if layer.kernel_shape else None,
+                f"{layer.parameters:,}" if layer.kernel_shape else None,
+                f"{layer.macs:,}" if layer.kernel_shape else None,
+            )
+            for layer in counted.layers
+        ),
+    )
+    print_table(
+        "Total",
+        ("network", ">parameters", ">MACs"),
+        (
+            (chosen.slug, f"{counted.parameters:,}", f"{counted.macs:,}"),
+            ("with standard convolutions", f"{standard.parameters:,}", f"{standard.macs:,}"),
+            (
+                "saving",
+                f"{standard.parameters / counted.parameters:.2f} x",
+                f"{standard.macs / counted.macs:.2f} x",
+            ),
+        ),
+    )
+    if comparisons:
+        print_published("Published, for 1000 classes", comparisons)
+
+
+def print_published(title: str, comparisons: list[Comparison]) -> None:
+    """Prints published rows beside the counted figures."""
+    print_table(
+        title,
+        (">alpha", ">resolution", ">parameters, M", ">printed", ">MACs, M", ">printed", ">top-1", "source", "remark"),
+        (
+            (
+                comparison.published.alpha,
+                comparison.published.resolution,
+                f"{comparison.cost.parameters / 1e6:.2f}",
+                comparison.published.parameters_millions,
+                f"{comparison.cost.macs / 1e6:.1f}",
+                comparison.published.macs_millions,
+                f"{comparison.published.top1:.3f}",
+                comparison.published.source,
+                comparison.remark,
+            )
+            for comparison in comparisons
+        ),
+    )
+
+
+def comparison_row(comparison: Comparison) -> dict[str, object]:
+    """One published row as JSON values."""
+    published = comparison.published
+    return {
+        "source": published.source,
+        "parameters_millions": published.parameters_millions,
+        "macs_millions": published.macs_millions,
+        "top1": published.top1,
+        "parameters_verdict": comparison.parameters,
+        "macs_verdict": comparison.macs,
+        "remark": comparison.remark,
+    }
+
+
+def _layers(counted: Cost) -> list[dict[str, object]]:
+    return [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "input_shape": list(layer.input_shape),
+            "output_shape": list(layer.output_shape),
+            "kernel": layer.kernel if layer.kernel_shape else None,
+            "stride": layer.stride if layer.kernel_shape else None,
+            "parameters": layer.parameters,
+            "macs": layer.macs,
+        }
+        for layer in counted.layers
+    ]
