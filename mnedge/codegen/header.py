@@ -1,0 +1,69 @@
+"""NAME.h: the calls, and what a caller must know, as macros."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnedge.codegen.emit import Unit, io_types
+
+if TYPE_CHECKING:
+    from mnedge.codegen.program import Value
+
+
+def header_text(unit: Unit) -> str:
+    """NAME.h, safe to include from C++."""
+    upper, name = unit.name.upper(), unit.name
+    c_in, c_out = io_types(unit)
+    outputs = [unit.program.values[entry] for entry in unit.program.outputs]
+    macros: list[tuple[str, object, str]] = [
+        ("ARENA_BYTES", unit.plan.arena_bytes, "working memory that the caller gives"),
+        ("ARENA_ALIGNMENT", "8u", "of the arena's first byte"),
+        *_value_macros("INPUT", unit.input),
+    ]
+    if unit.plan.input_in_arena:
+        offset = unit.plan.offsets[unit.program.input]
+        macros.append(("INPUT_OFFSET", offset, "of the input in the arena: a picture put there is not copied"))
+    for number, value in enumerate(outputs):
+        prefix = "OUTPUT" if len(outputs) == 1 else f"OUTPUT{number}"
+        macros += _value_macros(prefix, value)
+        if len(outputs) > 1:
+            macros.append((f"{prefix}_OFFSET", unit.output_offset(unit.program.outputs[number]), "in the output"))
+    lines = "".join(f"#define {upper}_{key} {value} /* {text} */\n" for key, value, text in macros)
+    return (
+        f"/* {unit.description} */\n#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n{lines}\n"
+        f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{_prototypes(unit, name, c_in, c_out)}\n'
+        f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
+    )
+
+
+def _value_macros(prefix: str, value: Value) -> list[tuple[str, object, str]]:
+    return [
+        (f"{prefix}_BYTES", value.size_bytes, "x".join(map(str, value.shape))),
+        (f"{prefix}_ROWS", value.rows, "height"),
+        (f"{prefix}_COLUMNS", value.columns, "width"),
+        (f"{prefix}_CHANNELS", value.channels, "innermost"),
+        (f"{prefix}_SCALE", f"{value.scale!r}f", "real = scale * (step - zero point)"),
+        (f"{prefix}_ZERO_POINT", f"({value.zero_point})", value.dtype),
+    ]
+
+
+def _prototypes(unit: Unit, name: str, c_in: str, c_out: str) -> str:
+    overwritten = ""
+    if unit.plan.input_in_arena:
+        overwritten = (
+            f" * The input may be (const {c_in} *)arena + {name.upper()}_INPUT_OFFSET and is overwritten then; an input elsewhere\n"
+            " * is copied there and stays as it is.\n"
+        )
+    text = (
+        f"/* Runs the model once. All state is in the arena, so calls with different arenas may run at the same time.\n"
+        f"{overwritten} * Returns 0, or -1 for a null pointer or an arena that is not aligned. */\n"
+        f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena);\n"
+    )
+    if unit.plan.streamed:
+        text += (
+            f"\n/* The same with a picture that is handed over row by row: begin, {name.upper()}_INPUT_ROWS rows, end.\n"
+            f" * The output is complete after end. Each returns 0, or -1 for a null pointer or a row too many or too few. */\n"
+            f"int {name}_begin({c_out} *output, void *arena);\n"
+            f"int {name}_row(const {c_in} *input, void *arena);\nint {name}_end(void *arena);\n"
+        )
+    return text

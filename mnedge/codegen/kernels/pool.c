@@ -1,0 +1,3 @@
+struct pool {
+    int32_t input_columns, output_columns, channels, kernel_rows, kernel_columns, stride, pad_left, low, high;
+};

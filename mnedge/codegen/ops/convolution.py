@@ -1,0 +1,335 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED: one integer multiply-accumulate, three access patterns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mnedge.codegen.ops import packing
+from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
+from mnedge.errors import UnsupportedError
+from mnedge.graph.arithmetic import activation_range, clamp, multiply, quantize_multipliers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnedge.codegen.source import Source
+    from mnedge.graph.graph import Op
+
+_ACCUMULATOR_LIMIT = 1 << 31
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a kernel looks: extents, strides, dilations and the padding before the first row and column."""
+
+    rows: int = 1
+    columns: int = 1
+    stride_rows: int = 1
+    stride_columns: int = 1
+    dilation_rows: int = 1
+    dilation_columns: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+
+    def input_rows(self, row: int) -> tuple[int, int]:
+        """First input row and one past the last under output row `row`; may lie outside the input."""
+        first = row * self.stride_rows - self.pad_top
+        return first, first + (self.rows - 1) * self.dilation_rows + 1
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output pixel reads the one input pixel at its own place."""
+        return self == Window()
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale:
+    """From the accumulator of each output channel to int8, with the input's zero point already in the bias.
+
+    Attributes:
+        bias: int64 that fits int32, shape (channels,).
+        multiplier: 0 or [2^30, 2^31), shape (channels,).
+        shift: TFLite's sign: above 0 to the left; shape (channels,).
+        zero_point: Of the output.
+        low: Smallest output step.
+        high: Largest output step.
+        table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.
+    """
+
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+    table: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A dense or depthwise convolution; a fully connected layer is one over `pixels` pixels of its input.
+
+    Attributes:
+        depthwise: Whether each output channel reads one input channel.
+        weights: int8 as int64; dense OHWI, depthwise HWC with C = input channels * multiplier.
+        window: Access pattern.
+        rescale: Requantization; `bias` holds -input_zero_point * sum(weights).
+        input: The value it reads.
+        output: The value it makes.
+        input_channels: Input channels; of a fully connected layer the length of a row of weights.
+        is_flat: Whether it is a fully connected layer, computed in one call.
+        in_place: Never.
+    """
+
+    depthwise: bool
+    weights: NDArray[np.int64]
+    window: Window
+    rescale: Rescale
+    input: Value
+    output: Value
+    input_channels: int
+    is_flat: bool = False
+    in_place: bool = False
+
+    @property
+    def form(self) -> Literal["window", "pixels", "whole"]:
+        """A dense pointwise convolution takes any run of pixels."""
+        if self.is_flat:
+            return "whole"
+        return "pixels" if self.window.is_pointwise and not self.depthwise else "window"
+
+    @property
+    def output_channels(self) -> int:
+        """Output channels."""
+        return int(self.rescale.bias.size)
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels."""
+        return self.output.size_bytes // self.output_channels
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return self.window.input_rows(row)
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return self.is_flat
+
+    def macs(self) -> int:
+        """Multiply-adds of the whole layer."""
+        taps = self.window.rows * self.window.columns * (1 if self.depthwise else self.input_channels)
+        return self.output.size_bytes * taps
+
+    def with_table(self, table: NDArray[np.int64], output: Value) -> Convolution:
+        """The same layer with each output step replaced by table[step + 128]."""
+        return replace(self, rescale=replace(self.rescale, table=table), output=output)
+
+    def variant(self, kernels: KernelSet) -> str:
+        """Which kernel computes it: "pointwise", "patches" or "depthwise" of a set, or the portable one.
+
+        The fast kernels need exactness that is proven here: accumulators that cannot overflow when doubled,
+        and multipliers that only ever shift to the right.
+        """
+        per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
+        bound = 2 * int((np.abs(self.rescale.bias) + 128 * per_channel).max())
+        right = bool((self.rescale.shift[self.rescale.multiplier != 0] < 0).all())
+        fast = bound < _ACCUMULATOR_LIMIT and right
+        if self.depthwise:
+            one_to_one = self.output_channels == self.input.channels
+            fast = fast and one_to_one and self.output_channels % packing.DEPTHWISE_LANES[kernels] == 0
+            return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
+        if kernels == "portable" or not fast:
+            return "portable_convolution"
+        return "pointwise" if self.window.is_pointwise else "patches"
+
+    def scratch_bytes(self, kernels: KernelSet) -> int:
+        """See `Kernel`."""
+        variant = self.variant(kernels)
+        if variant in ("pointwise", "patches"):
+            depth = self.window.rows * self.window.columns * self.input_channels
+            return packing.pointwise_scratch_bytes(kernels, depth, patches=variant == "patches")
+        return self.input.channels
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        variant = self.variant(kernels)
+        if variant.startswith("portable"):
+            return ("requantize", variant)
+        if variant == "patches":
+            return (f"{kernels}_requantize", f"{kernels}_pointwise", f"{kernels}_patches")
+        return (f"{kernels}_requantize", f"{kernels}_{variant}")
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        variant = self.variant(kernels)
+        if variant.startswith("portable"):
+            return self._portable_constants(symbol)
+        pack = packing.depthwise if variant == "depthwise" else packing.pointwise
+        arrays, fields = pack(self.weights, self.rescale, kernels, symbol)
+        return arrays + descriptor(f"{kernels}_{variant}", symbol, {**fields, **self._geometry(variant)})
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        variant = self.variant(kernels)
+        function = variant if variant.startswith("portable") else f"{kernels}_{variant}"
+        arguments = [f"&{site.symbol}", site.inputs[0], site.output, site.scratch]
+        if variant == "pointwise":
+            pixels = str(self.pixels) if self.is_flat else site.pixels
+            return f"{function}({', '.join([*arguments[:3], pixels, site.scratch])});"
+        if variant == "portable_convolution" and self.form != "window":
+            # One row pointer: the run of pixels is a row.
+            pixels = str(self.pixels) if self.is_flat else site.pixels
+            return f"{function}({', '.join([arguments[0], f'&(const int8_t *){{{site.inputs[0]}}}', *arguments[2:]])}, {pixels});"
+        if variant == "portable_convolution":
+            return f"{function}({', '.join(arguments)}, {self.output.columns});"
+        return f"{function}({', '.join(arguments)});"
+
+    def _geometry(self, variant: str) -> dict[str, Any]:
+        window = self.window
+        if variant == "pointwise":
+            return {}
+        fields: dict[str, Any] = {
+            "input_columns": self.input.columns if self.form == "window" else 0,
+            "input_channels": self.input_channels,
+            "kernel_rows": window.rows,
+            "kernel_columns": window.columns,
+            "stride": window.stride_columns,
+            "dilation": window.dilation_columns,
+            "pad_left": window.pad_left,
+            "pad_value": self.input.zero_point,
+        }
+        if not variant.startswith("portable"):
+            fields["output_columns"] = self.output.columns
+        return fields
+
+    def _portable_constants(self, symbol: str) -> str:
+        rescale = self.rescale
+        arrays = [
+            int_array("int8_t", f"{symbol}_weights", self.weights),
+            int_array("int32_t", f"{symbol}_bias", rescale.bias, 8),
+            int_array("int32_t", f"{symbol}_multiplier", rescale.multiplier, 8),
+            int_array("int8_t", f"{symbol}_shift", rescale.shift),
+        ]
+        fields: dict[str, Any] = {
+            "weights": f"{symbol}_weights",
+            "bias": f"{symbol}_bias",
+            "multiplier": f"{symbol}_multiplier",
+            "shift": f"{symbol}_shift",
+            "table": table_pointer(symbol, rescale.table, arrays),
+            "output_channels": self.output_channels,
+            "zero_point": rescale.zero_point,
+            "low": rescale.low,
+            "high": rescale.high,
+            **self._geometry("portable"),
+        }
+        if self.depthwise:
+            fields["output_columns"] = self.output.columns
+            fields["multiplicity"] = self.output_channels // self.input.channels
+        kind = "portable_depthwise" if self.depthwise else "portable_convolution"
+        return "".join(arrays) + descriptor(kind, symbol, fields)
+
+
+def table_pointer(symbol: str, table: NDArray[np.int64] | None, arrays: list[str]) -> str:
+    """Appends the table's array where there is one and returns the C expression that points at it."""
+    if table is None:
+        return "NULL"
+    arrays.append(int_array("int8_t", f"{symbol}_table", table))
+    return f"{symbol}_table"
+
+
+def settled(weights: NDArray[np.int64], channel_axis: int, rescale: Rescale) -> Rescale:
+    """Gives channels without a nonzero weight a bias that cannot overflow and makes the same constant.
+
+    Training leaves dead channels with scales near 0, and biases near 2^31 in steps of them.
+    """
+    others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
+    dead = ~weights.any(axis=others)
+    constant = clamp(multiply(rescale.bias, rescale.multiplier, rescale.shift) + rescale.zero_point, rescale.low, rescale.high)
+    # 4 k * 2^30 / 2^31 is 2 k, halved k: exact in every kernel set.
+    return replace(
+        rescale,
+        bias=np.where(dead, 4 * (constant - rescale.zero_point), rescale.bias),
+        multiplier=np.where(dead, 1 << 30, rescale.multiplier),
+        shift=np.where(dead, -1, rescale.shift),
+    )
+
+
+def lower_convolution(source: Source, op: Op) -> Convolution:
+    """CONV_2D and DEPTHWISE_CONV_2D; a PAD in front was folded into the input's padding.
+
+    Raises:
+        UnsupportedError: Weights that are not constant symmetric int8.
+    """
+    depthwise = op.kind == "DEPTHWISE_CONV_2D"
+    entry, padding = source.padded(str(op.inputs[0]))
+    x, y = source.value(entry), source.value(op.outputs[0])
+    weights = source.weights(op)
+    rows, columns = weights.shape[1:3]
+    axes = [("h", x.rows, rows, 0), ("w", x.columns, columns, 1)]
+    geometry = []
+    for letter, extent, taps, axis in axes:
+        stride = int(op.options.get(f"stride_{letter}", 1))
+        dilation = int(op.options.get(f"dilation_{letter}Factor", 1) or 1)
+        before = padding[axis]
+        if op.options.get("padding") == "SAME":
+            reach = (taps - 1) * dilation + 1
+            wanted = (-(-extent // stride) - 1) * stride + reach - extent
+            before += max(wanted, 0) // 2
+        geometry.append((stride, dilation, before))
+    (stride_h, dilation_h, top), (stride_w, dilation_w, left) = geometry
+    window = Window(rows, columns, stride_h, stride_w, dilation_h, dilation_w, top, left)
+    kernel_weights = weights[0] if depthwise else weights
+    if not depthwise and weights.shape[3] != x.channels:
+        raise UnsupportedError(
+            f"{source.where(op)} is a grouped convolution ({weights.shape[3]} weights a tap for {x.channels} "
+            "input channels); only dense and depthwise ones are compiled"
+        )
+    rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=2 if depthwise else 0)
+    return Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+
+
+def lower_fully_connected(source: Source, op: Op) -> Convolution:
+    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix."""
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    weights = source.weights(op)
+    kernel_weights = weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
+    rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=0)
+    return Convolution(False, kernel_weights, Window(), rescale, x, y, weights.shape[1], is_flat=True)  # noqa: FBT003
+
+
+def _rescale(
+    source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int64], *, channel_axis: int
+) -> Rescale:
+    tensor = source.graph.tensors[str(op.inputs[1])]
+    assert tensor.quantization is not None
+    channels = weights.shape[channel_axis]
+    scales = tensor.quantization.scale
+    if op.kind == "FULLY_CONNECTED" and scales.size == 1:
+        # The runtime multiplies these two in float32.
+        product = np.float64(np.float32(x.scale) * scales[0])
+        reals = np.full(channels, product / np.float64(y.scale))
+    else:
+        reals = np.float64(x.scale) * np.broadcast_to(scales, (channels,)).astype(np.float64) / np.float64(y.scale)
+    multiplier, shift = quantize_multipliers(reals)
+    bias = np.zeros(channels, np.int64)
+    if len(op.inputs) > 2 and op.inputs[2] is not None:
+        data = source.constant(str(op.inputs[2]), op)
+        bias = data.astype(np.int64).ravel()
+    others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
+    bias = bias - x.zero_point * weights.sum(axis=others)
+    low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
+    rescale = settled(weights, channel_axis, Rescale(bias, multiplier, shift, y.zero_point, low, high))
+    worst = np.abs(rescale.bias) + 128 * np.abs(weights).sum(axis=others)
+    if int(worst.max()) >= _ACCUMULATOR_LIMIT:
+        channel = int(worst.argmax())
+        raise UnsupportedError(
+            f"{source.where(op)}: channel {channel} can sum up to {int(worst.max()):,}, past the 32-bit "
+            "accumulator; its bias is out of proportion to its weights: quantize the model again"
+        )
+    return rescale

@@ -1,0 +1,165 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN over rows and columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mnedge.codegen.ops.convolution import Window
+from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
+from mnedge.errors import UnsupportedError
+from mnedge.graph.arithmetic import activation_range, quantize_multiplier
+
+if TYPE_CHECKING:
+    from mnedge.codegen.source import Source
+    from mnedge.graph.graph import Op
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The average or maximum under a window; positions outside the input do not count."""
+
+    kind: Literal["average", "maximum"]
+    window: Window
+    low: int
+    high: int
+    input: Value
+    output: Value
+    form: Literal["window", "pixels", "whole"] = "window"
+    in_place: bool = False
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return self.window.input_rows(row)
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return False
+
+    def scratch_bytes(self, kernels: KernelSet) -> int:
+        """See `Kernel`."""
+        del kernels
+        return 0
+
+    def macs(self) -> int:
+        """See `Kernel`."""
+        return 0
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("pool", f"{self.kind}_pool")
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        window = self.window
+        fields = {
+            "input_columns": self.input.columns,
+            "output_columns": self.output.columns,
+            "channels": self.output.channels,
+            "kernel_rows": window.rows,
+            "kernel_columns": window.columns,
+            "stride": window.stride_columns,
+            "pad_left": window.pad_left,
+            "low": self.low,
+            "high": self.high,
+        }
+        return descriptor("pool", symbol, dict(fields))
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return f"{self.kind}_pool(&{site.symbol}, {site.inputs[0]}, {site.output});"
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean over rows and columns, one value a channel."""
+
+    fields: dict[str, Any]
+    input: Value
+    output: Value
+    form: Literal["window", "pixels", "whole"] = "whole"
+    in_place: bool = False
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del row, index
+        return 0, self.input.rows
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return True
+
+    def scratch_bytes(self, kernels: KernelSet) -> int:
+        """See `Kernel`."""
+        del kernels
+        return 4 * self.input.channels
+
+    def macs(self) -> int:
+        """See `Kernel`."""
+        return 0
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        sums = "portable_channel_sums" if kernels == "portable" else f"{kernels}_channel_sums"
+        return ("requantize", sums, "mean")
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return descriptor("mean", symbol, self.fields)
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return f"mean(&{site.symbol}, {site.inputs[0]}, {site.output}, {site.scratch});"
+
+
+def lower_pool(source: Source, op: Op) -> Pool:
+    """AVERAGE_POOL_2D and MAX_POOL_2D.
+
+    Raises:
+        UnsupportedError: The scale changes, which TFLite does not do either.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    if (x.scale, x.zero_point) != (y.scale, y.zero_point):
+        raise UnsupportedError(f"{source.where(op)} changes the scale; TFLite pools within one scale")
+    geometry = []
+    for letter, side, extent in (("h", "height", x.rows), ("w", "width", x.columns)):
+        stride, taps = int(op.options[f"stride_{letter}"]), int(op.options[f"filter_{side}"])
+        wanted = (-(-extent // stride) - 1) * stride + taps - extent if op.options["padding"] == "SAME" else 0
+        geometry.append((taps, stride, max(wanted, 0) // 2))
+    (rows, stride_h, top), (columns, stride_w, left) = geometry
+    window = Window(rows, columns, stride_h, stride_w, 1, 1, top, left)
+    low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
+    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y)
+
+
+def lower_mean(source: Source, op: Op) -> Mean:
+    """MEAN over all rows and columns.
+
+    Raises:
+        UnsupportedError: Other axes.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    axes = {int(axis) % len(x.shape) for axis in np.atleast_1d(source.constant(str(op.inputs[1]), op)).ravel()}
+    if len(x.shape) != 4 or axes != {1, 2}:
+        raise UnsupportedError(f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled")
+    multiplier, shift = quantize_multiplier(float(np.float64(x.scale) / np.float64(y.scale)))
+    count = x.rows * x.columns
+    fields: dict[str, Any] = {
+        "pixels": count,
+        "channels": x.channels,
+        "input_zero_point": x.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": y.zero_point,
+    }
+    return Mean(fields, x, y)

@@ -1,0 +1,291 @@
+"""The memory plan: which layers run together, and where each value, ring and scratch lies in the arena."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mnedge.codegen.schedule import Segment, readers_of, segment
+from mnedge.errors import BudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnedge.codegen.program import KernelSet, Program
+
+Optimise = Literal["balanced", "ram", "speed"]
+_ALIGNMENT = 8
+_LONGEST_SEGMENT = 24
+_ATTEMPTS = 400
+
+
+@dataclass(frozen=True)
+class Block:
+    """Memory for one thing, live while segments first … last run.
+
+    Attributes:
+        name: The value's name; for scratch memory "scratch N".
+        size_bytes: How much.
+        first: Index of the segment that fills it.
+        last: Index of the last segment that reads it.
+        kind: "value", "ring", "scratch" or "state".
+    """
+
+    name: str
+    size_bytes: int
+    first: int
+    last: int
+    kind: Literal["value", "ring", "scratch", "state"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything is.
+
+    Attributes:
+        segments: In order of execution.
+        blocks: Everything that lives in the arena.
+        offsets: First byte of each block by name.
+        arena_bytes: Size of the arena.
+        streamed: The caller hands the input over row by row.
+        input_in_arena: The input lies in the arena, and is overwritten.
+    """
+
+    segments: tuple[Segment, ...]
+    blocks: tuple[Block, ...]
+    offsets: dict[str, int]
+    arena_bytes: int
+    streamed: bool
+    input_in_arena: bool
+
+
+def plan(
+    program: Program,
+    kernels: KernelSet,
+    *,
+    optimise: Optimise = "balanced",
+    budget_bytes: int | None = None,
+    streamed: bool = False,
+    input_in_arena: bool = False,
+) -> Plan:
+    """Plans the arena.
+
+    "ram" takes the smallest arena; "balanced" the fastest plan within an eighth of the smallest; "speed" runs
+    layer by layer; a budget takes the fastest plan that fits.
+
+    Args:
+        program: What is to run.
+        kernels: Kernel set, which decides the scratch memory.
+        optimise: What to prefer.
+        budget_bytes: Largest arena allowed; None for no limit.
+        streamed: The caller hands the input over row by row.
+        input_in_arena: The input lies in the arena and may be overwritten.
+
+    Raises:
+        BudgetError: No plan fits; names the smallest one.
+    """
+    candidates = _candidates(program, kernels, streamed=streamed)
+    weigh = _weigher(program, input_in_arena=input_in_arena)
+    ladder = _limits(candidates, weigh, len(program.layers))
+    smallest: Plan | None = None
+    placed = []
+    for limit in ladder:
+        chosen = _fastest(candidates, weigh, len(program.layers), limit)
+        current = _place(program, chosen, streamed=streamed, input_in_arena=input_in_arena)
+        placed.append(current)
+        if smallest is None or current.arena_bytes < smallest.arena_bytes:
+            smallest = current
+    assert smallest is not None
+    allowed = {"ram": smallest.arena_bytes, "balanced": smallest.arena_bytes * 9 // 8, "speed": 1 << 60}[optimise]
+    if budget_bytes is not None:
+        if smallest.arena_bytes > budget_bytes:
+            advice = "a smaller variant or resolution, --stream-input or --input-may-be-overwritten may fit"
+            raise BudgetError.exceeded("the smallest plan's arena", smallest.arena_bytes, budget_bytes, advice)
+        allowed = budget_bytes if optimise == "balanced" else min(max(allowed, 0), budget_bytes)
+    fitting = [item for item in placed if item.arena_bytes <= allowed]
+    return min(fitting, key=lambda item: (sum(part.overhead for part in item.segments), item.arena_bytes))
+
+
+Candidates = dict[tuple[int, int], Segment]
+
+
+def _candidates(program: Program, kernels: KernelSet, *, streamed: bool) -> Candidates:
+    found = {}
+    count = len(program.layers)
+    for first in range(count):
+        for last in range(first, min(first + _LONGEST_SEGMENT, count)):
+            part = segment(program, first, last, kernels, streamed=streamed)
+            if part is None and last > first:
+                break
+            if part is not None:
+                found[first, last] = part
+    return found
+
+
+def _weigher(program: Program, *, input_in_arena: bool) -> Callable[[Segment], int]:
+    """A function that estimates the bytes that are live while a segment runs, before anything is placed."""
+    readers = readers_of(program)
+    made_by = {layer.output: index for index, layer in enumerate(program.layers)}
+    outside = set(program.outputs) if input_in_arena else {program.input, *program.outputs}
+    sizes = {name: value.size_bytes for name, value in program.values.items() if name not in outside}
+
+    def weigh(part: Segment) -> int:
+        through = sum(
+            size
+            for name, size in sizes.items()
+            if made_by.get(name, -1) < part.first
+            and max(readers[name], default=-1) > part.last
+            and name not in part.rings
+        )
+        dying = {name for name in part.reads if name in sizes and max(readers[name]) <= part.last}
+        rings = sum(rows * program.values[name].row_bytes for name, rows in part.rings.items())
+        live = through + rings + part.scratch_bytes
+        grown = [name for name in part.whole if name in sizes]
+        paired: set[str] = set()
+        for output in sorted(grown, key=lambda name: -sizes[name]):
+            partner = min(
+                dying - paired,
+                key=lambda name: max(sizes[output], sizes[name] + part.distances[output, name]) - sizes[name],
+                default=None,
+            )
+            if partner is None:
+                live += sizes[output]
+            else:
+                paired.add(partner)
+                live += max(sizes[output], sizes[partner] + part.distances[output, partner])
+        return live + sum(sizes[name] for name in dying - paired)
+
+    return weigh
+
+
+def _limits(candidates: Candidates, weigh: Callable[[Segment], int], count: int) -> list[int]:
+    """Peaks worth trying, from the smallest possible one up to that of the layer-by-layer plan."""
+    best = [0] + [1 << 60] * count
+    for last in range(count):
+        for first in range(last + 1):
+            if (first, last) in candidates:
+                best[last + 1] = min(best[last + 1], max(best[first], weigh(candidates[first, last])))
+    least = best[count]
+    weights = sorted({weigh(part) for part in candidates.values()})
+    above = [weight for weight in weights if weight > least]
+    steps = max(len(above) // 10, 1)
+    near = [least * factor // 64 for factor in (65, 66, 68, 70, 72)]
+    return [least, *near, *above[::steps], 1 << 60]
+
+
+def _fastest(candidates: Candidates, weigh: Callable[[Segment], int], count: int, limit: int) -> list[Segment]:
+    """The segments with the least overhead among those whose every part weighs at most `limit`."""
+    best: list[tuple[int, int, list[Segment]] | None] = [(0, 0, [])] + [None] * count
+    for last in range(count):
+        for first in range(last + 1):
+            part, before = candidates.get((first, last)), best[first]
+            if part is None or before is None or weigh(part) > limit:
+                continue
+            entry = (before[0] + part.overhead, max(before[1], weigh(part)), [*before[2], part])
+            current = best[last + 1]
+            if current is None or entry[:2] < current[:2]:
+                best[last + 1] = entry
+    final = best[count]
+    assert final is not None
+    return final[2]
+
+
+def _blocks(program: Program, segments: list[Segment], *, streamed: bool, input_in_arena: bool) -> list[Block]:
+    readers = readers_of(program)
+    by_layer = {index: number for number, part in enumerate(segments) for index in range(part.first, part.last + 1)}
+    blocks = []
+    if streamed:
+        blocks.append(Block("state", state_bytes(segments[0]), 0, 0, "state"))
+    if input_in_arena:
+        last = by_layer[max(readers[program.input])]
+        blocks.append(Block(program.input, program.values[program.input].size_bytes, 0, last, "value"))
+    for number, part in enumerate(segments):
+        for name, rows in part.rings.items():
+            # A single row of the caller's input is read where it is.
+            if name != program.input or rows > 1:
+                blocks.append(Block(name, rows * program.values[name].row_bytes, number, number, "ring"))
+        for name in part.whole:
+            if name not in program.outputs:
+                last = max((by_layer[reader] for reader in readers[name]), default=number)
+                blocks.append(Block(name, program.values[name].size_bytes, number, last, "value"))
+        if part.scratch_bytes:
+            blocks.append(Block(f"scratch {number}", part.scratch_bytes, number, number, "scratch"))
+    return blocks
+
+
+def state_bytes(part: Segment) -> int:
+    """Bytes of the row counters of a streamed segment: three pointers of at most 8 bytes and one int32 a layer."""
+    return 24 + 4 * (part.last - part.first + 2)
+
+
+def _place(program: Program, segments: list[Segment], *, streamed: bool, input_in_arena: bool) -> Plan:
+    blocks = _blocks(program, segments, streamed=streamed, input_in_arena=input_in_arena)
+    gaps: dict[tuple[str, str], int] = {}
+    last_of = {block.name: block.last for block in blocks}
+    for number, part in enumerate(segments):
+        for (output, name), distance in part.distances.items():
+            if last_of.get(name) == number:
+                gaps[output, name] = -(-distance // _ALIGNMENT) * _ALIGNMENT
+    bound = max(
+        (sum(block.size_bytes for block in blocks if block.kind != "value" and block.first <= number <= block.last) for number in range(len(segments))),
+        default=0,
+    )
+    best: dict[str, int] = {}
+    best_top = 1 << 62
+    for order in _orders(blocks):
+        offsets, top = _first_fit(order, gaps, best_top)
+        if top < best_top:
+            best, best_top = offsets, top
+        if best_top <= bound:
+            break
+    return Plan(tuple(segments), tuple(blocks), best, max(best_top, 0), streamed, input_in_arena)
+
+
+def _orders(blocks: list[Block]) -> Iterator[list[Block]]:
+    """Orders to place blocks in: backwards in time, as outputs lie below inputs; by size; and shuffled ones."""
+    state = [block for block in blocks if block.kind == "state"]
+    rest = [block for block in blocks if block.kind != "state"]
+    backwards = sorted(rest, key=lambda block: (-block.last, -block.first, -block.size_bytes))
+    yield state + backwards
+    yield state + sorted(rest, key=lambda block: -block.size_bytes)
+    # A fixed seed: the same model gives the same plan.
+    chance = random.Random(5)  # noqa: S311 - no secret
+    largest = sorted(rest, key=lambda block: -block.size_bytes)
+    for attempt in range(_ATTEMPTS):
+        base = backwards if attempt % 2 else largest
+        reach = 1 + attempt % 7
+        keys = {block.name: position + chance.uniform(0, reach) for position, block in enumerate(base)}
+        yield state + sorted(rest, key=lambda block: keys[block.name])
+
+
+def _first_fit(order: list[Block], gaps: dict[tuple[str, str], int], stop_at: int) -> tuple[dict[str, int], int]:
+    offsets: dict[str, int] = {}
+    placed: list[Block] = []
+    top = 0
+    for block in order:
+        forbidden = []
+        for other in placed:
+            if other.first > block.last or block.first > other.last:
+                continue
+            start, end = offsets[other.name], offsets[other.name] + other.size_bytes
+            if (block.name, other.name) in gaps:
+                # This one is written while the other is read: it may lie at start - gap or below.
+                forbidden.append((start - gaps[block.name, other.name] + 1, end))
+            elif (other.name, block.name) in gaps:
+                forbidden.append((start - block.size_bytes + 1, start + gaps[other.name, block.name]))
+            else:
+                forbidden.append((start - block.size_bytes + 1, end))
+        offset = 0
+        for low, high in sorted(forbidden):
+            if low <= offset < high:
+                offset = -(-high // _ALIGNMENT) * _ALIGNMENT
+        # A second pass, as rounding up may have run into an earlier range.
+        while any(low <= offset < high for low, high in forbidden):
+            offset = -(-max(high for low, high in forbidden if low <= offset < high) // _ALIGNMENT) * _ALIGNMENT
+        offsets[block.name] = offset
+        placed.append(block)
+        top = max(top, offset + block.size_bytes)
+        if top >= stop_at:
+            return offsets, top
+    return offsets, top

@@ -1,0 +1,104 @@
+"""What lowering reads of a Graph: values with their quantization, constants, and the pads folded away."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.codegen.program import Value
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph, Op
+
+_MAX_BYTES = 1 << 30
+
+
+@dataclass
+class Source:
+    """A graph under lowering.
+
+    Attributes:
+        graph: The whole graph.
+        aliases: Tensors that hold the same bytes as another one (RESHAPE, SQUEEZE), to that other one.
+        pads: Outputs of folded PADs: the tensor under the padding, and the rows above and columns left of it.
+    """
+
+    graph: Graph
+    aliases: dict[str, str] = field(default_factory=dict)
+    pads: dict[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def where(self, op: Op) -> str:
+        """Names an op in a message."""
+        return f"{op.kind} (op {list(self.graph.ops).index(op)}, output {op.outputs[0]})"
+
+    def resolve(self, name: str) -> str:
+        """The tensor that holds the bytes of `name`."""
+        while name in self.aliases:
+            name = self.aliases[name]
+        return name
+
+    def padded(self, name: str) -> tuple[str, tuple[int, int]]:
+        """The tensor under a folded PAD and its padding (top, left); (0, 0) where there is none."""
+        if name in self.pads:
+            inner, padding = self.pads[name]
+            return inner, padding
+        return name, (0, 0)
+
+    def value(self, name: str) -> Value:
+        """An activation with the shape that its reader sees.
+
+        Raises:
+            UnsupportedError: It is not an int8 or uint8 tensor with one scale, of batch 1 and a sane size.
+        """
+        tensor = self.graph.tensors[name]
+        quantization = tensor.quantization
+        if tensor.dtype not in ("int8", "uint8") or quantization is None or quantization.scale.size != 1:
+            raise UnsupportedError(
+                f"tensor {name} is {tensor.dtype}{'' if quantization else ' without a scale'}; C is made of "
+                "int8 models only: convert it with `mnedge quantize` first"
+            )
+        if math.prod(tensor.shape) > _MAX_BYTES:
+            raise UnsupportedError(f"tensor {name} of shape {tensor.shape} is larger than {_MAX_BYTES:,} bytes")
+        scale = float(quantization.scale[0])
+        if scale <= 0.0:
+            raise UnsupportedError(f"tensor {name} has the scale {scale:g}; it must be above 0")
+        return Value(name, tensor.shape, tensor.dtype, scale, int(quantization.zero_point[0]))
+
+    def constant(self, name: str, op: Op) -> NDArray[Any]:
+        """The elements of a constant.
+
+        Raises:
+            UnsupportedError: The tensor is computed at run time.
+        """
+        data = self.graph.tensors[name].data
+        if data is None:
+            raise UnsupportedError(f"{self.where(op)} reads {name}, which is computed at run time; it must be a constant")
+        return data
+
+    def weights(self, op: Op) -> NDArray[np.int64]:
+        """The int8 weights of a convolution as int64.
+
+        Raises:
+            UnsupportedError: Not constant, not int8, or not symmetric.
+        """
+        name = str(op.inputs[1])
+        tensor = self.graph.tensors[name]
+        data = self.constant(name, op)
+        if tensor.dtype != "int8" or tensor.quantization is None or tensor.quantization.zero_point.any():
+            raise UnsupportedError(
+                f"{self.where(op)} has {tensor.dtype} weights{'' if tensor.dtype != 'int8' else ' with a zero point'}; "
+                "symmetric int8 weights are due, as the TFLite converter and `mnedge quantize` write them"
+            )
+        return data.astype(np.int64)
+
+
+def c_identifier(text: str) -> str:
+    """`text` with everything that C does not allow in a name replaced by underscores."""
+    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")

@@ -1,0 +1,237 @@
+"""TFLite's integer arithmetic in NumPy, bit for bit: the reference that generated code is derived from.
+
+Fixed-point rounding follows Jacob et al. 2018, sec. 2.2, arXiv:1712.05877, in the double-rounding form that
+TFLite's reference kernels use: a saturating rounding doubling high multiply, then a rounding shift.
+All functions take and give int64 arrays that hold int32 values unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ints = Any  # an int64 array of any shape, or an int
+
+_INT32_MAX = (1 << 31) - 1
+_INT32_MIN = -(1 << 31)
+_Q2_ONE = 1 << 29
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """Splits a real factor >= 0 into multiplier * 2^(shift - 31); Jacob et al. 2018, eq. 6.
+
+    Returns:
+        The multiplier, 0 or in [2^30, 2^31), and the shift; above 0 it is a shift to the left.
+    """
+    if real == 0.0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    # C's round(): half away from zero; the factor is never negative.
+    multiplier = math.floor(fraction * (1 << 31) + 0.5)
+    if multiplier == 1 << 31:
+        multiplier, shift = 1 << 30, shift + 1
+    if shift < -31:
+        return 0, 0
+    if shift > 30:
+        return _INT32_MAX, 30
+    return multiplier, shift
+
+
+def quantize_multipliers(reals: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`quantize_multiplier` for each channel: multipliers and shifts of shape (channels,)."""
+    pairs = [quantize_multiplier(float(real)) for real in reals]
+    return np.array([pair[0] for pair in pairs], np.int64), np.array([pair[1] for pair in pairs], np.int64)
+
+
+def doubling_high_multiply(a: Ints, b: Ints) -> NDArray[np.int64]:
+    """round(a * b / 2^31), ties up, saturated: gemmlowp's SaturatingRoundingDoublingHighMul."""
+    product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
+    # Truncation after a sign-dependent nudge is the same as flooring after +2^30.
+    return np.minimum((product + (1 << 30)) >> 31, _INT32_MAX)
+
+
+def rounding_shift_right(x: Ints, exponent: Ints) -> NDArray[np.int64]:
+    """round(x / 2^exponent), ties away from zero: gemmlowp's RoundingDivideByPOT. Exponents 0 to 31."""
+    x, exponent = np.asarray(x, np.int64), np.asarray(exponent, np.int64)
+    mask = (np.int64(1) << exponent) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> exponent) + ((x & mask) > threshold)
+
+
+def multiply(x: Ints, multiplier: Ints, shift: Ints) -> NDArray[np.int64]:
+    """TFLite's MultiplyByQuantizedMultiplier with double rounding."""
+    shift = np.asarray(shift, np.int64)
+    left, right = np.maximum(shift, 0), np.maximum(-shift, 0)
+    return rounding_shift_right(doubling_high_multiply(np.asarray(x, np.int64) << left, multiplier), right)
+
+
+def activation_range(activation: str, scale: float, zero_point: int, dtype: str = "int8") -> tuple[int, int]:
+    """The quantized limits of a fused activation.
+
+    Raises:
+        UnsupportedError: An activation outside NONE, RELU, RELU6 and RELU_N1_TO_1.
+    """
+    limits = np.iinfo(dtype)
+
+    def quantized(real: float) -> int:
+        ratio = float(np.float32(real) / np.float32(scale))
+        return zero_point + int(math.copysign(math.floor(abs(ratio) + 0.5), ratio))
+
+    low, high = int(limits.min), int(limits.max)
+    if activation == "RELU":
+        low = max(low, quantized(0.0))
+    elif activation == "RELU6":
+        low, high = max(low, quantized(0.0)), min(high, quantized(6.0))
+    elif activation == "RELU_N1_TO_1":
+        low, high = max(low, quantized(-1.0)), min(high, quantized(1.0))
+    elif activation != "NONE":
+        raise UnsupportedError(
+            f"the fused activation {activation} has no integer kernel; NONE, RELU, RELU6 and RELU_N1_TO_1 have"
+        )
+    return low, high
+
+
+def clamp(x: Ints, low: int = -128, high: int = 127) -> NDArray[np.int64]:
+    """x limited to [low, high]."""
+    return np.clip(np.asarray(x, np.int64), low, high)
+
+
+def requantize(
+    x: Ints, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
+) -> NDArray[np.int64]:
+    """QUANTIZE from integers to integers, before the clamp to the output's range."""
+    multiplier, shift = quantize_multiplier(float(np.float64(input_scale) / np.float64(output_scale)))
+    return multiply(np.asarray(x, np.int64) - input_zero_point, multiplier, shift) + output_zero_point
+
+
+def add_multipliers(scale_1: float, scale_2: float, output_scale: float) -> tuple[tuple[int, int], ...]:
+    """The three (multiplier, shift) of an int8 ADD or SUB, whose inputs are first shifted left by 20."""
+    twice_max = 2 * float(max(np.float32(scale_1), np.float32(scale_2)))
+    return (
+        quantize_multiplier(float(np.float32(scale_1)) / twice_max),
+        quantize_multiplier(float(np.float32(scale_2)) / twice_max),
+        quantize_multiplier(twice_max / ((1 << 20) * float(np.float32(output_scale)))),
+    )
+
+
+def multiply_multiplier(scale_1: float, scale_2: float, output_scale: float) -> tuple[int, int]:
+    """The (multiplier, shift) of an int8 MUL; the runtime divides in float32."""
+    product = np.float32(scale_1) * np.float32(scale_2)
+    return quantize_multiplier(float(product / np.float32(output_scale)))
+
+
+def hard_swish(
+    x: Ints, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
+) -> NDArray[np.int64]:
+    """HARD_SWISH on int8 in TFLite's 16-bit fixed point: x * relu6(x + 3) / 6; Howard et al. 2019, eq. 1."""
+    hires_scale = np.float32(1.0 / 128.0) * np.float32(input_scale)
+    multiplier, exponent = quantize_multiplier(float(hires_scale / np.float32(output_scale)))
+    relu_multiplier, relu_exponent = quantize_multiplier(float(hires_scale / (np.float32(3.0) / np.float32(32768.0))))
+    if exponent > 0:
+        raise UnsupportedError(
+            f"HARD_SWISH from scale {input_scale:g} to {output_scale:g} overflows TFLite's 16-bit kernel; "
+            "quantize the model again so that the output's range is not much smaller than the input's"
+        )
+    hires = (np.asarray(x, np.int64) - input_zero_point) << 7
+    preshift = _high_multiply_16(hires, _to_16_bits(multiplier))
+    relu = hires
+    if relu_exponent > 0:
+        relu = _saturate_16(relu << (relu_exponent - 1))
+    relu = _high_multiply_16(relu, _to_16_bits(relu_multiplier))
+    if relu_exponent > 0:
+        relu = _saturate_16(relu << 1)
+    elif relu_exponent < 0:
+        relu = rounding_shift_right(relu, -relu_exponent)
+    relu = (relu + (1 << 15)) >> 1
+    product = relu * preshift
+    # C's division truncates; this one rounding bias cancels that of the multiplications above.
+    product = np.where(product < 0, -(-product >> 15), product >> 15)
+    return clamp(rounding_shift_right(product, -exponent) + output_zero_point)
+
+
+def _saturate_16(x: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.clip(x, -(1 << 15), (1 << 15) - 1)
+
+
+def _to_16_bits(multiplier: int) -> int:
+    return (1 << 15) - 1 if multiplier >= _INT32_MAX - (1 << 15) else (multiplier + (1 << 15)) >> 16
+
+
+def _high_multiply_16(a: NDArray[np.int64], b: int) -> NDArray[np.int64]:
+    return np.minimum((a * b + (1 << 14)) >> 15, (1 << 15) - 1)
+
+
+def input_radius(integer_bits: int, left_shift: int) -> int:
+    """The largest |input| that a fixed-point function with `integer_bits` still takes: CalculateInputRadius."""
+    return math.floor(((1 << integer_bits) - 1) * (1 << (31 - integer_bits)) / 2.0**left_shift)
+
+
+def logistic(x: Ints, input_scale: float, input_zero_point: int) -> NDArray[np.int64]:
+    """LOGISTIC on int8; the output has scale 1/256 and zero point -128."""
+    fraction, shift = math.frexp(float(np.float32(input_scale)) * (1 << 27))
+    multiplier = math.floor(fraction * (1 << 31) + 0.5)
+    if multiplier == 1 << 31:
+        multiplier, shift = 1 << 30, shift + 1
+    radius = input_radius(4, shift)
+    centred = np.asarray(x, np.int64) - input_zero_point
+    inside = np.clip(centred, -radius, radius)
+    q4 = np.clip(multiply(inside, multiplier, shift), _INT32_MIN + 1, _INT32_MAX)
+    positive = _reciprocal_of_one_plus(exp_of_negative(-np.abs(q4), 4))
+    q0 = np.where(q4 > 0, positive, np.where(q4 == 0, 1 << 30, _INT32_MAX - positive))
+    result = clamp(rounding_shift_right(q0, 23) - 128)
+    return np.where(centred <= -radius, -128, np.where(centred >= radius, 127, result))
+
+
+def exp_of_negative(x: Ints, integer_bits: int) -> NDArray[np.int64]:
+    """exp(x) in Q0.31 for x <= 0 with `integer_bits` bits before the point: gemmlowp's exp_on_negative_values."""
+    x = np.asarray(x, np.int64)
+    fractional_bits = 31 - integer_bits
+    quarter = 1 << (fractional_bits - 2)
+    modulo = (x & (quarter - 1)) - quarter
+    result = _exp_between_minus_quarter_and_0(np.clip(modulo << integer_bits, _INT32_MIN, _INT32_MAX))
+    remainder = modulo - x
+    factors = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)  # exp(-2^e), e from -2
+    for exponent, factor in zip(range(-2, 5), factors, strict=True):
+        if integer_bits > exponent:
+            bit = remainder & (1 << (fractional_bits + exponent))
+            result = np.where(bit != 0, doubling_high_multiply(result, factor), result)
+    return np.where(x == 0, _INT32_MAX, result)
+
+
+def _exp_between_minus_quarter_and_0(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    exp_minus_eighth, third = 1895147668, 715827883
+    x = a + (1 << 28)
+    x2 = doubling_high_multiply(x, x)
+    x3 = doubling_high_multiply(x2, x)
+    x4 = doubling_high_multiply(x2, x2)
+    series = rounding_shift_right(doubling_high_multiply(rounding_shift_right(x4, 2) + x3, third) + x2, 1)
+    return exp_minus_eighth + doubling_high_multiply(exp_minus_eighth, x + series)
+
+
+def _reciprocal_of_one_plus(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1 / (1 + a) in Q0.31 for a in [0, 1], three Newton-Raphson steps: gemmlowp's one_over_one_plus_x."""
+    # gemmlowp's RoundingHalfSum rounds half away from zero; the sum is never negative.
+    half = (np.asarray(a, np.int64) + _INT32_MAX + 1) >> 1
+    x = 1515870810 + doubling_high_multiply(half, -1010580540)
+    for _ in range(3):
+        error = _Q2_ONE - doubling_high_multiply(half, x)
+        x = x + np.clip(doubling_high_multiply(x, error) << 2, _INT32_MIN, _INT32_MAX)
+    return np.clip(x << 1, _INT32_MIN, _INT32_MAX)
+
+
+def softmax_exponentials(beta: float, input_scale: float) -> NDArray[np.int64]:
+    """exp(beta * scale * -d) in Q0.31 for d = 0 … 255 steps below the row's maximum; 0 where SOFTMAX skips."""
+    real = min(float(beta) * float(np.float32(input_scale)) * (1 << 26), _INT32_MAX)
+    multiplier, left_shift = quantize_multiplier(real)
+    differences = -np.arange(256, dtype=np.int64)
+    # Steps beyond the radius would overflow the shift; they are cut to 0 below.
+    skipped = differences < -input_radius(5, left_shift)
+    rescaled = multiply(np.where(skipped, 0, differences), multiplier, left_shift)
+    return np.where(skipped, 0, exp_of_negative(rescaled, 5))
