@@ -135,6 +135,17 @@ def _is_whole(entry: Path) -> bool:
     return whole
 
 
+def resumable(name: str, key: Mapping[str, object]) -> Path:
+    """Returns the folder where work that may be cut off keeps what it has; whoever ends the work removes it.
+
+    Args:
+        name: The work's name.
+        key: All that the partial results depend on, as JSON values.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+    return root() / f"{name}-{digest[:32]}"
+
+
 def entries() -> list[Entry]:
     """All entries, the one used last first."""
     if not root().is_dir():

@@ -1,5 +1,5 @@
 """Where artifacts execute; one way to get there = one file."""
 
-from mnedge.devices._device import Device, LoadedModel, ModelInfo, get
+from mnedge.devices._device import Device, DeviceTiming, LoadedModel, ModelInfo, Sample, get
 
-__all__ = ["Device", "LoadedModel", "ModelInfo", "get"]
+__all__ = ["Device", "DeviceTiming", "LoadedModel", "ModelInfo", "Sample", "get"]

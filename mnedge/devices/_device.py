@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mnedge import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -27,6 +27,7 @@ class ModelInfo:
         ops: Ops or nodes after the runtime's own rewriting.
         input: The input.
         outputs: All outputs in file order.
+        emulated: Whether the device's instructions are translated: its outputs count, its times do not.
     """
 
     version: str
@@ -34,6 +35,48 @@ class ModelInfo:
     ops: int
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One timed inference.
+
+    Attributes:
+        ms: Its time, in milliseconds.
+        temperature_c: Temperature of the SoC right after it, in degrees Celsius; None where it is not told.
+        clock_mhz: Clock of the fastest core right after it; None where it is not told.
+    """
+
+    ms: float
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceTiming:
+    """Latency of a model on a device, sample by sample.
+
+    Attributes:
+        info: The model as the device's runtime loaded it.
+        samples: In the order of time, warm-up left out.
+        throttled: What the board said afterwards of power and temperature; None where it is not told.
+        notes: Facts that belong beside the figure: SoC, governor, battery, delegate, pinning.
+    """
+
+    info: ModelInfo
+    samples: tuple[Sample, ...]
+    throttled: tuple[str, ...] | None = None
+    notes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def unstable(self) -> tuple[str, ...]:
+        """Why the figure cannot be relied on; empty where nothing speaks against it."""
+        reasons = [words for words in self.throttled or () if "occurred" not in words]
+        clocks = [sample.clock_mhz for sample in self.samples if sample.clock_mhz is not None]
+        if clocks and min(clocks) < 0.98 * max(clocks):
+            reasons.append(f"clock between {min(clocks):.0f} and {max(clocks):.0f} MHz")
+        return tuple(reasons)
 
 
 class LoadedModel(Protocol):

@@ -1,0 +1,141 @@
+"""`mnedge device`: boards and phones that measure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.devices.ssh import SshDevice
+
+
+@click.group()
+def command() -> None:
+    """Set up and check the boards and phones that measure.
+
+    \b
+    mnedge device setup ssh://pi@raspberrypi.local
+    mnedge device check ssh://pi@raspberrypi.local
+    """
+
+
+@command.command()
+@click.argument("uri")
+@click.option("--wheels", is_flag=True, help="Fetch wheels here and copy them: for a board without internet.")
+@click.option("--package", "packages", multiple=True, help="Install this instead, as pip takes it; repeatable.")
+@json_option
+def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> None:
+    """Make a private Python environment with the runtimes on the board at URI."""
+    from mnedge.devices import _setup
+    from mnedge.devices.ssh import ENVIRONMENT
+
+    device = _open(uri)
+    installed = _setup.setup(
+        device,
+        device.facts(),
+        f'"{ENVIRONMENT}"',
+        packages,
+        wheels=wheels,
+        progress=lambda words: click.echo(f"{device.name}: {words}", err=True),
+    )
+    result = _check(device)
+    if as_json:
+        print_json({"installed": installed, **result})
+        return
+    _print(result)
+
+
+@command.command()
+@click.argument("uri")
+@json_option
+def check(uri: str, as_json: bool) -> None:
+    """Say what the device at URI is, which runtimes it has, whether they work, and what to fix."""
+    result = _check(_open(uri))
+    if as_json:
+        print_json(result)
+        return
+    _print(result)
+
+
+def _open(uri: str) -> SshDevice:
+    from mnedge import devices
+    from mnedge.devices.ssh import SshDevice
+    from mnedge.errors import InputError
+
+    device = devices.get(uri)
+    if not isinstance(device, SshDevice):
+        raise InputError(f"{uri}: `mnedge device` is for ssh://[user@]host[:port]")
+    return device
+
+
+def _check(device: SshDevice) -> dict[str, Any]:
+    """Facts, what each runtime does with a small model, and advice."""
+    import tempfile
+    from pathlib import Path
+
+    from mnedge.devices._check import advice, try_runtimes
+
+    facts = device.facts()
+    with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
+        tried = try_runtimes(device, facts, _probes(Path(folder)))
+    return {"device": device.name, **facts, "runtimes": tried, "advice": advice(facts, tried, device.uri)}
+
+
+def _probes(folder: Path) -> dict[str, Path]:
+    """The smallest model that XNNPACK takes, for each runtime."""
+    import numpy as np
+
+    from mnedge.formats.onnx_write import write_onnx
+    from mnedge.formats.tflite_write import write_tflite
+    from mnedge.graph.graph import Graph, Op, Tensor, constant
+
+    options = {"stride_h": 1, "stride_w": 1, "padding": "SAME", "activation": "NONE"}
+    graph = Graph(
+        tensors={
+            "input": Tensor("input", (1, 8, 8, 3), "float32"),
+            "weights": constant("weights", np.full((4, 3, 3, 3), 0.1, np.float32)),
+            "bias": constant("bias", np.zeros(4, np.float32)),
+            "output": Tensor("output", (1, 8, 8, 4), "float32"),
+        },
+        ops=(Op("CONV_2D", ("input", "weights", "bias"), ("output",), options),),
+        inputs=("input",),
+        outputs=("output",),
+    )
+    paths = {"litert": folder / "probe.tflite", "onnxruntime": folder / "probe.onnx"}
+    paths["litert"].write_bytes(write_tflite(graph))
+    paths["onnxruntime"].write_bytes(write_onnx(graph))
+    return paths
+
+
+def _print(result: dict[str, Any]) -> None:
+    def gib(count: int | None) -> str | None:
+        return None if count is None else f"{count / 2**30:.1f} GiB"
+
+    packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items() if version)
+    throttled = result["throttled"]
+    clock = result["clock_mhz"] and f"{result['clock_mhz']:.0f} of {result['clock_max_mhz'] or 0:.0f} MHz"
+    rows = [
+        ("board", result["board"]),
+        ("emulated", "yes: its times are not a board's" if result["emulated"] else "no"),
+        ("CPU", f"{result['cores']} x {result['cpu']} ({result['machine']}, {result['bits']} bits)"),
+        ("memory", f"{gib(result['memory_bytes'])}, {gib(result['memory_available_bytes'])} free"),
+        ("disk", f"{gib(result['disk_free_bytes'])} free"),
+        ("system", f"{result['os']}, kernel {result['kernel']}, {result['libc']}"),
+        ("Python", f"{result['python']} ({result['python_path']})"),
+        ("packages", packages),
+        *((f"{name} works", tried["says"]) for name, tried in result["runtimes"].items()),
+        ("governor", result["governor"]),
+        ("clock", clock),
+        ("temperature", result["temperature_c"] and f"{result['temperature_c']:.1f} °C"),
+        ("power", None if throttled is None else ", ".join(throttled) or "good"),
+    ]
+    print_table(result["device"], ("", ""), rows)
+    for line in result["advice"]:
+        click.echo(f"! {line}")
+    if not result["advice"]:
+        click.echo("Ready.")

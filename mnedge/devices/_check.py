@@ -1,0 +1,81 @@
+"""Whether a board is fit to measure, and what to fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import Protocol
+
+    from mnedge.devices._device import LoadedModel
+
+    class _Loads(Protocol):
+        def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]: ...
+
+
+_HOT_C = 75.0
+_LITTLE_MEMORY_BYTES = 200 << 20
+_LITTLE_DISK_BYTES = 64 << 20
+
+
+def try_runtimes(device: _Loads, facts: Mapping[str, Any], probes: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Loads a small model in each runtime that is installed.
+
+    Args:
+        device: The board.
+        facts: What its agent says of it.
+        probes: A model for each runtime's name.
+
+    Returns:
+        For each runtime {works, says, partitions}: its version and delegate, or why it does not load.
+    """
+    packages = facts["packages"]
+    installed = {
+        "litert": packages["ai-edge-litert"] or packages["tflite-runtime"],
+        "onnxruntime": packages["onnxruntime"],
+    }
+    tried: dict[str, dict[str, Any]] = {}
+    for runtime, path in probes.items():
+        if not installed[runtime]:
+            tried[runtime] = {"works": False, "says": "not installed", "partitions": None}
+            continue
+        try:
+            with device.load(path, runtime) as model:
+                info = model.info
+                tried[runtime] = {"works": True, "says": info.version, "partitions": info.partitions}
+        except ToolError as exc:
+            tried[runtime] = {"works": False, "says": str(exc), "partitions": None}
+    return tried
+
+
+def advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], uri: str) -> list[str]:
+    """What to fix before figures are taken, the worst first; empty where nothing is."""
+    found = []
+    if not any(runtime["works"] for runtime in tried.values()):
+        found.append(f"no runtime works: mnedge device setup {uri}")
+    for name, runtime in tried.items():
+        if not runtime["works"] and runtime["says"] != "not installed":
+            found.append(f"{name} is installed but does not work: {runtime['says']}")
+    for words in facts["throttled"] or ():
+        fix = "use the official power supply and a short cable" if "voltage" in words else "add a heat sink or a fan"
+        found.append(f"the board reports {words}: {fix}; latency is unreliable")
+    governor = facts["governor"]
+    if governor not in (None, "performance"):
+        found.append(
+            f"the governor is {governor}, so clocks follow load; for steady figures: echo performance | sudo tee "
+            "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        )
+    temperature_c = facts["temperature_c"]
+    if temperature_c is not None and temperature_c > _HOT_C:
+        found.append(f"{temperature_c:.0f} °C before any work: let it cool, or add a heat sink")
+    available = facts["memory_available_bytes"]
+    if available is not None and available < _LITTLE_MEMORY_BYTES:
+        found.append(f"only {available >> 20} MiB of memory are free: stop other programs")
+    if facts["disk_free_bytes"] < _LITTLE_DISK_BYTES:
+        found.append(f"only {facts['disk_free_bytes'] >> 20} MiB of disk are free: make room, or name ?tmp=DIR")
+    return found

@@ -1,0 +1,199 @@
+"""The host's end of the pipe to an agent: frames out, frames in, and a limit on every wait."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import struct
+import threading
+import time
+import zlib
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from mnedge import command
+from mnedge.devices import _agent
+
+if TYPE_CHECKING:
+    import subprocess
+
+_PING_S = 10.0
+_GRACE_S = 5.0
+
+# Python reads the agent from its standard input, so nothing lies on the device before the agent can remove it.
+BOOTSTRAP = (
+    "import sys\n"
+    "if sys.version_info < (3, 8): sys.stderr.write('mnedge-old-python ' + sys.version.split()[0]); sys.exit(3)\n"
+    "s = sys.stdin.buffer\n"
+    "exec(compile(s.read(int(s.readline())), 'mnedge_agent.py', 'exec'))\n"
+)
+
+
+class LostError(Exception):
+    """The pipe to the agent ended, or brings something else than frames.
+
+    Attributes:
+        returncode: Exit status of the program that carried the pipe.
+        stderr: The end of what it and the agent said.
+        stage: What the agent was doing, in its own words.
+    """
+
+    def __init__(self, returncode: int, stderr: str, stage: str) -> None:
+        super().__init__(f"status {returncode} while {stage}: {stderr}")
+        self.returncode, self.stderr, self.stage = returncode, stderr, stage
+
+
+class SilentError(Exception):
+    """The device gave no sign of life, or no result, within the limit."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One message; `whole` tells whether the checksum fits."""
+
+    kind: bytes
+    number: int
+    payload: bytes
+    whole: bool = True
+
+
+class Link:
+    """An agent at the other end of a program's standard input and output.
+
+    Args:
+        process: The program that carries the pipe (ssh, adb), ready to start Python with `BOOTSTRAP`.
+        silence_s: Longest time without any sign of life; a live agent ticks every two seconds.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], silence_s: float) -> None:
+        self.process, self.silence_s = process, silence_s
+        self.stage = "starting Python"
+        self._incoming: queue.Queue[Frame | None] = queue.Queue()
+        self._outgoing: queue.Queue[bytes | None] = queue.Queue()
+        self._said: deque[bytes] = deque(maxlen=64)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._threads = [
+            threading.Thread(target=self._write, args=(process.stdin,), daemon=True),
+            threading.Thread(target=self._read, args=(process.stdout,), daemon=True),
+            threading.Thread(target=self._listen, args=(process.stderr,), daemon=True),
+        ]
+        source = Path(_agent.__file__).read_bytes()
+        self._outgoing.put(f"{len(source)}\n".encode() + source)
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, kind: bytes, number: int = 0, payload: bytes = b"") -> None:
+        """Queues one frame."""
+        header = _agent.HEADER.pack(_agent.MAGIC, kind, number, len(payload), zlib.crc32(payload))
+        self._outgoing.put(header + payload)
+
+    def receive(self, until_s: float) -> Frame:
+        """Waits for the next frame that is not a tick.
+
+        Args:
+            until_s: Limit in `time.monotonic` seconds, ticks or not.
+
+        Raises:
+            LostError: The pipe ended.
+            SilentError: No sign of life for `silence_s`, or no frame until `until_s`.
+        """
+        while True:
+            wait_s = min(self.silence_s, until_s - time.monotonic())
+            try:
+                frame = self._incoming.get(timeout=max(wait_s, 0.01))
+            except queue.Empty:
+                if time.monotonic() < until_s:
+                    raise SilentError(f"no sign of life for {self.silence_s:g} s while {self.stage}") from None
+                raise SilentError(f"alive, but no answer within the limit while {self.stage}") from None
+            if frame is None:
+                raise LostError(self._returncode(), self.last_words, self.stage)
+            if frame.kind != b"T":
+                return frame
+            if frame.payload:
+                self.stage = frame.payload.decode(errors="replace")
+
+    @property
+    def last_words(self) -> str:
+        """The end of what the other side wrote to standard error."""
+        return b"".join(self._said).decode(errors="replace").strip()[-1200:]
+
+    def close(self) -> None:
+        """Lets the agent clean up and end by itself for a few seconds; then ends the program."""
+        self.send(b"Q")
+        self._outgoing.put(None)
+        deadline = time.monotonic() + _GRACE_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the program that carries the pipe; an agent that can still run sees the end of its input."""
+        self._outgoing.put(None)
+        command.kill(self.process)
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+
+    def _returncode(self) -> int:
+        try:
+            code = self.process.wait(timeout=_GRACE_S)
+        except Exception:  # noqa: BLE001 - still running: it closed the pipe without an end
+            command.kill(self.process)
+            code = self.process.returncode
+        self._threads[2].join(timeout=1.0)
+        return code
+
+    def _write(self, pipe: IO[bytes]) -> None:
+        ping = _agent.HEADER.pack(_agent.MAGIC, b"P", 0, 0, zlib.crc32(b""))
+        try:
+            while True:
+                try:
+                    data = self._outgoing.get(timeout=_PING_S)
+                except queue.Empty:
+                    data = ping
+                if data is None:
+                    break
+                pipe.write(data)
+                pipe.flush()
+        except (OSError, ValueError):
+            pass  # The reader meets the end of the pipe as well, and tells.
+        finally:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        try:
+            # A login script may print before the agent does.
+            seen = b""
+            while not seen.endswith(_agent.PREAMBLE):
+                byte = pipe.read(1)
+                if not byte:
+                    self._said.append(seen[-500:])
+                    return
+                seen = seen[-4096:] + byte
+            while True:
+                header = pipe.read(_agent.HEADER.size)
+                if len(header) < _agent.HEADER.size:
+                    return
+                magic, kind, number, length, crc = _agent.HEADER.unpack(header)
+                if magic != _agent.MAGIC:
+                    self._said.append(b"the pipe brings damaged frames")
+                    return
+                payload = pipe.read(length)
+                if len(payload) < length:
+                    return
+                self._incoming.put(Frame(kind, number, payload, zlib.crc32(payload) == crc))
+        except (OSError, ValueError, struct.error):
+            pass
+        finally:
+            self._incoming.put(None)
+
+    def _listen(self, pipe: IO[bytes]) -> None:
+        try:
+            while data := pipe.read1(4096) if hasattr(pipe, "read1") else pipe.read(1):
+                self._said.append(data)
+        except (OSError, ValueError):
+            pass

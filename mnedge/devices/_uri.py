@@ -1,0 +1,58 @@
+"""Device URIs: `scheme://place?option=value&…`; the options are the device's own and checked by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+# What may stand in a user, host, port or serial: nothing that a shell or an option parser would take as its own.
+_PLACE = re.compile(r"[A-Za-z0-9_.:@%\[\]-]*")
+
+
+@dataclass(frozen=True)
+class DeviceUri:
+    """A device URI in its parts.
+
+    Attributes:
+        scheme: Way to get there: ssh, adb, …
+        place: What stands between `://` and `?`: [user@]host[:port], or a serial; may be empty.
+        options: What stands behind `?`, by name.
+    """
+
+    scheme: str
+    place: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The device as reports call it: without the options, which may hold paths of this machine."""
+        return f"{self.scheme}://{self.place}"
+
+
+def parse(uri: str, options: Collection[str]) -> DeviceUri:
+    """Takes a device URI apart.
+
+    Args:
+        uri: As the user gave it.
+        options: Names of the options that the device knows.
+
+    Raises:
+        InputError: A character that no host or serial has, or an option that the device does not know.
+    """
+    scheme, _, rest = uri.partition("://")
+    place, _, query = rest.partition("?")
+    place = place.rstrip("/")
+    if not _PLACE.fullmatch(place) or place.startswith("-") or "@-" in place:
+        raise InputError(f"{uri!r} is not a device URI; a host or serial has letters, digits and . _ - : @ only")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    for name in given:
+        if name not in options:
+            raise InputError.unknown(f"option of {scheme}://", name, options)
+    return DeviceUri(scheme, place, given)

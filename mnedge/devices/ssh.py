@@ -1,0 +1,297 @@
+"""A Linux board over the user's own ssh: `ssh://[user@]host[:port]`.
+
+Options behind `?`: ssh_config=FILE (as `ssh -F`), python=PATH there, tmp=DIR there, silence_s=SECONDS without a sign
+of life, delegate=optional to accept figures without XNNPACK.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+import threading
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mnedge import command
+from mnedge.devices import _uri
+from mnedge.devices._link import BOOTSTRAP, LostError
+from mnedge.devices._remote import Conversation, RemoteModel, board_facts, time_model
+from mnedge.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from mnedge.devices._device import DeviceTiming
+    from mnedge.devices._uri import DeviceUri
+
+ENVIRONMENT = "$HOME/.local/share/mnedge/env"
+_OPTIONS = ("ssh_config", "python", "tmp", "silence_s", "delegate")
+_READY = b"mnedge-ready\n"
+_CONNECT_S = 10
+_LOGIN_S = 45.0
+_CONNECTION_LOST = 255
+# Batch mode: a prompt would hang a CI job. Forwardings and commands of the user's config belong to other uses.
+_SSH_OPTIONS = (
+    "BatchMode=yes",
+    f"ConnectTimeout={_CONNECT_S}",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ClearAllForwardings=yes",
+    "RemoteCommand=none",
+    "PermitLocalCommand=no",
+    "LogLevel=ERROR",
+)
+
+
+class _Master:
+    """The one connection that all commands share; it ends when this process does, even by SIGKILL."""
+
+    def __init__(self, ssh: list[str], host: list[str], name: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mnedge-ssh-"))
+        self.path = self.folder / "c"
+        # The connection lives as long as this `cat` has an input, and its input is a pipe from here.
+        self.process = command.start(
+            [*ssh, "-o", "ControlMaster=yes", "-o", f"ControlPath={self.path}", *host, "echo mnedge-ready; exec cat"]
+        )
+        try:
+            self._wait(name)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the connection."""
+        command.kill(self.process)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self, name: str) -> None:
+        said: list[bytes] = []
+        ready = threading.Event()
+
+        def read(pipe: IO[bytes]) -> None:
+            for line in pipe:
+                said.append(line)
+                if line.endswith(_READY):
+                    ready.set()
+                    return
+            ready.set()
+
+        assert self.process.stdout is not None
+        reader = threading.Thread(target=read, args=(self.process.stdout,), daemon=True)
+        reader.start()
+        if not ready.wait(_LOGIN_S):
+            raise ToolError(f"{name}: connected, but no shell within {_LOGIN_S:g} s; try `ssh` to it by hand")
+        if said and said[-1].endswith(_READY):
+            return
+        command.kill(self.process)
+        assert self.process.stderr is not None
+        words = self.process.stderr.read().decode(errors="replace").strip()
+        raise ToolError(_why_not_connected(name, words or b"".join(said).decode(errors="replace").strip()))
+
+
+class SshDevice:
+    """A Linux board over ssh.
+
+    Attributes:
+        name: The URI without options, as reports show it.
+        uri: The URI as given.
+        silence_s: Longest time without a sign of life.
+        answer_s: Longest wait for one answer of a board that is alive.
+        needs_delegate: Whether a figure without XNNPACK is an error.
+    """
+
+    answer_s = 900.0
+
+    def __init__(self, uri: str, parts: DeviceUri) -> None:
+        self.uri, self.name = uri, parts.name
+        self.silence_s = float(parts.options.get("silence_s", "30"))
+        self.needs_delegate = parts.options.get("delegate", "required") != "optional"
+        self._python = parts.options.get("python")
+        self._tmp = parts.options.get("tmp")
+        config = parts.options.get("ssh_config")
+        self._ssh = ["ssh", "-T", *(["-F", config] if config else [])]
+        for option in _SSH_OPTIONS:
+            self._ssh += ["-o", option]
+        self._host = _host_arguments(parts)
+        self._lock = threading.Lock()
+        self._masters: list[_Master] = []
+        weakref.finalize(self, _close_all, self._masters)
+
+    @contextmanager
+    def load(self, path: Path, runtime: str = "") -> Iterator[RemoteModel]:
+        """Loads an artifact on the board; `runtime` "" takes the one that loads such files.
+
+        Raises:
+            ToolError: The board cannot be reached, lacks Python or the runtime, or the runtime refuses the file.
+        """
+        model = RemoteModel(self, path, runtime)
+        try:
+            yield model
+        except BaseException:
+            model.abort()
+            raise
+        model.close()
+
+    def latency(
+        self,
+        path: Path,
+        runtime: str = "",
+        *,
+        threads: int = 1,
+        warmup_s: float = 0.5,
+        runs: int = 50,
+        seconds: float = 0.0,
+    ) -> DeviceTiming:
+        """Times an artifact on the board, on random input.
+
+        Args:
+            path: The artifact.
+            runtime: Name of the runtime; "" for the one that loads such files.
+            threads: Threads of the runtime.
+            warmup_s: Seconds of inferences that do not count; at least one inference.
+            runs: Fewest timed inferences.
+            seconds: Shortest time of measuring; sustained speed shows after minutes.
+
+        Raises:
+            ToolError: As in `load`.
+        """
+        return time_model(self, path, runtime, threads=threads, warmup_s=warmup_s, runs=runs, seconds=seconds)
+
+    def facts(self) -> dict[str, Any]:
+        """What the board says of itself: see `_agent.facts`.
+
+        Raises:
+            ToolError: The board cannot be reached or lacks Python.
+        """
+        talk = None
+        try:
+            talk = Conversation(self)
+            return board_facts(talk)
+        except LostError as lost:
+            raise ToolError(
+                f"{self.name}: connection lost: {lost.stderr or 'no reason given'}; run this again"
+            ) from lost
+        finally:
+            if talk is not None:
+                talk.close()
+
+    def start_agent(self) -> subprocess.Popen[bytes]:
+        """Starts Python there, ready to read the agent.
+
+        Raises:
+            ToolError: The board cannot be reached.
+        """
+        pythons = [shlex.quote(self._python)] if self._python else [f'"{ENVIRONMENT}/bin/python"', "python3"]
+        lines = [
+            f"export TMPDIR={shlex.quote(self._tmp)}" if self._tmp else ":",
+            f"for python in {' '.join(pythons)}; do",
+            '  if command -v "$python" > /dev/null 2>&1; then',
+            # No exec: the shell tells a signal as 128 + number, where ssh itself would only say 255.
+            f'    "$python" -c {shlex.quote(BOOTSTRAP)}; exit $?',
+            "  fi",
+            "done",
+            "echo mnedge-no-python >&2; exit 127",
+        ]
+        return command.start(self._command("\n".join(lines)))
+
+    def run(self, script: str, *, timeout_s: float = 30.0, stdin: bytes | None = None) -> command.Finished:
+        """Runs a POSIX shell script there; its exit status is the caller's to judge.
+
+        Raises:
+            ToolError: The board cannot be reached, or the script took too long.
+        """
+        return command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+
+    def is_cut(self, lost: LostError) -> bool:
+        """Whether the connection ended, and not the agent."""
+        return lost.returncode == _CONNECTION_LOST
+
+    def reset(self) -> None:
+        """Drops the connection; the next command makes a new one."""
+        with self._lock:
+            _close_all(self._masters)
+
+    def _command(self, script: str) -> list[str]:
+        """The ssh command for a script, over the one connection; whatever the login shell is, sh runs it."""
+        command.find("ssh", "install OpenSSH's client (apt install openssh-client)")
+        with self._lock:
+            if self._masters and self._masters[0].process.poll() is not None:
+                _close_all(self._masters)
+            if not self._masters:
+                self._masters.append(_Master(self._ssh, self._host, self.name))
+            path = self._masters[0].path
+        return [
+            *self._ssh,
+            "-o",
+            "ControlMaster=no",
+            "-o",
+            f"ControlPath={path}",
+            *self._host,
+            f"exec sh -c {shlex.quote(script)}",
+        ]
+
+
+def connect(uri: str) -> SshDevice:
+    """Opens a board by URI; the connection is made when it is first needed.
+
+    Raises:
+        InputError: The URI has no host, or an unknown option.
+    """
+    parts = _uri.parse(uri, _OPTIONS)
+    if not parts.place.rpartition("@")[2]:
+        raise InputError(f"{uri!r} names no host; the form is ssh://[user@]host[:port]")
+    return SshDevice(uri, parts)
+
+
+def _close_all(masters: list[_Master]) -> None:
+    while masters:
+        masters.pop().close()
+
+
+def _host_arguments(parts: DeviceUri) -> list[str]:
+    user, _, host = parts.place.rpartition("@")
+    port = ""
+    if host.startswith("["):
+        host, _, port = host[1:].partition("]")
+        port = port.lstrip(":")
+    elif host.count(":") == 1:
+        host, port = host.split(":")
+    if port and not port.isdigit():
+        raise InputError(f"{parts.name}: {port!r} is no port; the form is ssh://[user@]host[:port]")
+    return [*(["-l", user] if user else []), *(["-p", port] if port else []), "--", host]
+
+
+def _why_not_connected(name: str, words: str) -> str:
+    """One message with the next step, from what ssh said."""
+    target = name.removeprefix("ssh://")
+    host = target.rpartition("@")[2]
+    for pattern, what, advice in (
+        ("Could not resolve", "host not found", "check the name, or give the address; `ping` it"),
+        ("Name or service not known", "host not found", "check the name, or give the address; `ping` it"),
+        ("Connection refused", "connection refused", "start the ssh server there (raspi-config, Interface Options)"),
+        ("timed out", "no answer", "is the board on, and in this network? Check its address"),
+        ("No route to host", "no route", "is the board on, and in this network? Check its address"),
+        (
+            "IDENTIFICATION HAS CHANGED",
+            "the host key has changed",
+            f"if you set the board up anew, remove the old key with `ssh-keygen -R {host}`, else beware",
+        ),
+        ("Host key verification failed", "the host key is not known", f"log in once by hand: `ssh {target}`"),
+        (
+            "Permission denied",
+            "the board refuses the key",
+            f"copy yours with `ssh-copy-id {target}`; is the user right?",
+        ),
+        ("Too many authentication failures", "the board refuses the keys", "name the right one in ~/.ssh/config"),
+        ("UNPROTECTED PRIVATE KEY", "ssh ignores a key that others can read", "chmod 600 the key file"),
+    ):
+        if pattern in words:
+            return f"{name}: {what}; {advice}\n{words.splitlines()[-1]}"
+    return f"{name}: ssh failed; try `ssh {target}` by hand\n{words or 'ssh gave no reason'}"
