@@ -1,0 +1,124 @@
+"""`mnedge compare`: builds side by side, and where they part."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from mnedge.report.comparison import Build, Figure
+    from mnedge.report.difference import Difference
+
+
+@click.command()
+@click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B [C]...")
+@json_option
+def command(builds: tuple[Path, ...], as_json: bool) -> None:
+    """Hold builds against the first one: size, accuracy, latency, and what made them differ.
+
+    Each of A, B … is the folder of a build or its report.json. A * says that the measurements show the
+    difference: for accuracy the 95 % intervals do, for latency nine of ten runs of the faster one beat the
+    median of the other. What changed comes from the manifests, with the stage that it first acts in.
+    """
+    from mnedge.errors import InputError
+    from mnedge.report import comparison
+
+    if len(builds) < 2:
+        raise InputError("compare takes two or more builds, e.g. mnedge compare artifacts/A artifacts/B")
+    read = [comparison.read_build(path) for path in builds]
+    figures, changes = comparison.figures(read), comparison.changes(read)
+    verdict = comparison.first_difference(changes)
+    if as_json:
+        print_json(
+            {
+                "builds": [str(path) for path in builds],
+                "figures": [asdict(figure) for figure in figures],
+                "changes": [asdict(change) for change in changes],
+                "verdict": verdict,
+            }
+        )
+        return
+    _print_figures(read, figures)
+    missing = [build.name for build in read if not build.manifest]
+    if missing:
+        click.echo(f"no manifest.json beside {', '.join(missing)}: what changed is known from the artifacts alone")
+    if changes:
+        print_table(
+            "What changed",
+            ("first acts in", "what", *_letters(read)),
+            ((change.stage, change.what, *(_value(value) for value in change.values)) for change in changes),
+        )
+    click.echo(verdict)
+
+
+def _letters(builds: list[Build]) -> list[str]:
+    return [chr(ord("A") + place) if place < 26 else str(place + 1) for place in range(len(builds))]
+
+
+def _print_figures(builds: list[Build], figures: list[Figure]) -> None:
+    letters = _letters(builds)
+    for letter, build in zip(letters, builds, strict=True):
+        click.echo(f"{letter}  {build.name}  {build.report.get('slug', '')}")
+    columns = ["artifact", "", f">{letters[0]}"]
+    for letter in letters[1:]:
+        columns += [f">{letter}", f">{letter} against {letters[0]}"]
+    rows = []
+    previous = ""
+    for figure in figures:
+        cells = ["" if figure.artifact == previous else figure.artifact, _name(figure), _amount(figure, 0)]
+        for place, change in enumerate(figure.changes, start=1):
+            cells += [_amount(figure, place), _change(figure, change)]
+        rows.append((*cells, figure.note))
+        previous = figure.artifact
+    noted = any(figure.note for figure in figures)
+    print_table("", (*columns, *([""] if noted else [])), (row if noted else row[:-1] for row in rows))
+    if any(str(cell).endswith("*") for row in rows for cell in row):
+        click.echo("* the measurements show the difference")
+    if any(figure.name == "p50_ms" for figure in figures):
+        click.echo("latencies come from separate runs; `mnedge bench` times artifacts side by side in one")
+
+
+def _name(figure: Figure) -> str:
+    from mnedge.report.summary import METRICS
+
+    return {"bytes": "size", "p50_ms": "p50 ms"}.get(figure.name) or f"{METRICS[figure.name]} %"
+
+
+def _amount(figure: Figure, place: int) -> str | None:
+    from mnedge.report import figures
+
+    value = figure.values[place]
+    if value is None:
+        return None
+    if figure.name == "bytes":
+        return figures.size(value)
+    return figures.three(value) if figure.name == "p50_ms" else f"{100 * value:.2f}"
+
+
+def _change(figure: Figure, change: Difference | None) -> str | None:
+    from mnedge.report import figures
+
+    if change is None:
+        return None
+    if figure.name not in ("bytes", "p50_ms"):
+        return figures.points(change.value) + (" *" if change.shown else "  ")
+    better, worse = ("smaller", "larger") if figure.name == "bytes" else ("faster", "slower")
+    if change.value == 1.0:
+        return "same  "
+    ratio, word = (change.value, better) if change.value > 1 else (1 / change.value, worse)
+    text = f"{100 * (ratio - 1):.1f} %" if ratio < 1.995 else figures.times(ratio)
+    # Sizes are counted, not measured: any difference is one.
+    return f"{text} {word}" + (" *" if change.shown and figure.name == "p50_ms" else "  ")
+
+
+def _value(value: Any) -> str | None:  # noqa: ANN401 - any JSON value of a manifest
+    from mnedge.report import figures
+
+    if isinstance(value, str) and len(value) == 64 and value.isalnum():
+        return value[:12]
+    return None if value is None else str(value) if isinstance(value, int) else figures.plain(value)

@@ -1,0 +1,207 @@
+"""What this installation and machine offer: packages, programs, CPU, disk. Quick: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mnedge import __version__, cache, command
+from mnedge.errors import ToolError
+
+_VERSION_TIMEOUT_S = 10.0
+# What a build may leave in the cache and in the artifacts folder.
+_ROOM_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package or program.
+
+    Attributes:
+        name: As its installer calls it.
+        version: As installed; None where it is missing.
+        needed: Whether `mnedge build` needs it.
+        gives: What it is for.
+        get: The command that installs it.
+    """
+
+    name: str
+    version: str | None
+    needed: bool
+    gives: str
+    get: str
+
+
+# (distributions of which one is enough, what for); the same set as `dependencies` in pyproject.toml.
+_NEEDED = (
+    (("ai-edge-litert", "tflite-runtime"), "runs .tflite files"),
+    (("click",), "the command line"),
+    (("flatbuffers",), "writes .tflite files"),
+    (("jinja2",), "report.html"),
+    (("keras",), "the models"),
+    (("numpy",), "arrays"),
+    (("onnx",), "writes .onnx files"),
+    (("onnxruntime",), "runs .onnx files"),
+    (("pillow",), "decodes and resizes pictures"),
+    (("psutil",), "load, memory and cores of this machine"),
+    (("pyyaml",), "recipes"),
+    (("rich",), "tables and progress in the terminal"),
+    (("scikit-learn",), "the demo pictures"),
+    (("tensorflow",), "conversion from Keras, training, quantization-aware training"),
+)
+_EXTRA = (
+    ("tflite-micro", "the arena that TFLM would need, beside the compiled C"),
+    ("ethos-u-vela", "`compile --target ethos-u…`: models for Arm Ethos-U"),
+)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program: names of which one is enough, how it tells its version, what it is for, its packages."""
+
+    names: tuple[str, ...]
+    arguments: tuple[str, ...]
+    gives: str
+    apt: str
+    brew: str
+
+
+_PROGRAMS = (
+    _Program(
+        ("arm-none-eabi-gcc",),
+        ("--version",),
+        "builds C for Cortex-M: flash and stack to the byte",
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+        "--cask gcc-arm-embedded",
+    ),
+    _Program(
+        ("qemu-system-arm",), ("--version",), "runs Cortex-M builds, `--device qemu://…`", "qemu-system-arm", "qemu"
+    ),
+    _Program(("gcc", "clang"), ("--version",), "runs compiled C on this machine", "gcc", "gcc"),
+    _Program(("ssh",), ("-V",), "measures on a board, `--device ssh://user@host`", "openssh-client", "openssh"),
+    _Program(
+        ("adb",), ("version",), "measures on a phone, `--device adb://serial`", "adb", "--cask android-platform-tools"
+    ),
+    _Program(
+        ("qemu-aarch64-static", "qemu-aarch64"),
+        ("--version",),
+        "runs arm64 programs (Raspberry Pi bundles) on this machine",
+        "qemu-user-static",
+        "qemu",
+    ),
+)
+
+# CPU flags of Linux that decide how fast int8 is, with what they bring.
+_FEATURES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX512-VNNI, int8 dot products",
+    "avx_vnni": "AVX-VNNI, int8 dot products",
+    "amx_int8": "AMX, int8 matrix products",
+    "asimd": "NEON",
+    "asimddp": "dotprod, int8 dot products",
+    "i8mm": "i8mm, int8 matrix products",
+    "sve": "SVE",
+}
+
+
+def packages() -> list[Part]:
+    """The Python packages that mnedge needs or can use, by their installed metadata."""
+    found = []
+    for names, gives in _NEEDED:
+        installed = next(((name, text) for name in names if (text := _installed(name))), None)
+        name, text = installed or (names[0], None)
+        found.append(Part(name, text, needed=True, gives=gives, get=f"pip install {names[0]}"))
+    found += [
+        Part(name, _installed(name), needed=False, gives=gives, get=f"pip install {name}") for name, gives in _EXTRA
+    ]
+    return found
+
+
+def programs() -> list[Part]:
+    """The programs that targets and devices use, each asked for its version."""
+    found = []
+    for program in _PROGRAMS:
+        name = next((name for name in program.names if shutil.which(name)), None)
+        text = _program_version(name, program.arguments) if name else None
+        found.append(Part(name or program.names[0], text, needed=False, gives=program.gives, get=_installer(program)))
+    return found
+
+
+def machine() -> dict[str, str]:
+    """This machine in a few lines: Python, system, CPU and what it has for int8, memory, room in the cache."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return {
+        "mnedge": __version__,
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "cores": f"{os.cpu_count() or 1}, load {psutil.getloadavg()[0]:.1f}",
+        "CPU features": "; ".join(cpu_features()) or "not known on this system",
+        "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free",
+        "cache": _room(cache.root()),
+    }
+
+
+def cpu_features() -> list[str]:
+    """The features of this CPU that decide how fast int8 is; empty where the system does not tell (not Linux)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    lists = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    flags = set(lists[0].split()) if lists else set()
+    return [words for flag, words in _FEATURES.items() if flag in flags]
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs that TensorFlow sees; imports TensorFlow.
+
+    Raises:
+        ToolError: TensorFlow is missing or does not load.
+    """
+    try:
+        import tensorflow as tf
+    except ImportError as exc:
+        raise ToolError(f"TensorFlow does not load ({exc}); pip install tensorflow") from exc
+    devices = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(device).get("device_name", device.name) for device in devices]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _program_version(name: str, arguments: tuple[str, ...]) -> str:
+    """The first version number that a program prints; "does not run" where it is there but fails."""
+    try:
+        finished = command.run([name, *arguments], timeout_s=_VERSION_TIMEOUT_S)
+    except ToolError:
+        return "does not run"
+    said = f"{finished.text}\n{finished.last_words}"
+    number = re.search(r"\d+\.\d+[\w.]*", said)
+    return number[0] if number else "installed"
+
+
+def _installer(program: _Program) -> str:
+    if platform.system() == "Darwin":
+        return f"brew install {program.brew}"
+    return f"apt-get install {program.apt}"
+
+
+def _room(folder: Path) -> str:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    text = f"{folder}, {free / 2**30:.1f} GiB free"
+    if not os.access(existing, os.W_OK):
+        return f"{text}; cannot be written: set MNEDGE_CACHE to another folder"
+    return text if free > _ROOM_BYTES else f"{text}; little room: set MNEDGE_CACHE to another disk"
