@@ -1,4 +1,4 @@
-"""HARD_SWISH to ADD, MUL and a scale: XNNPACK takes no int8 HARD_SWISH, and each one would cut the graph."""
+"""HARD_SWISH to ADD, MUL and a scale: XNNPACK takes no int8 HARD_SWISH."""
 
 from __future__ import annotations
 

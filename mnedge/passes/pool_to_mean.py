@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D over the whole plane to MEAN: XNNPACK takes no quantized AVERAGE_POOL_2D."""
+"""Global AVERAGE_POOL_2D to MEAN: XNNPACK takes no quantized AVERAGE_POOL_2D."""
 
 from __future__ import annotations
 

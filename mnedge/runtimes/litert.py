@@ -30,10 +30,13 @@ class LiteRtSession:
         undelegated: Kinds of the ops that no delegate took, in order of execution.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, *, delegate: bool = True) -> None:
         package, installed, module = _installed()
+        options = {}
+        if not delegate:
+            options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+            interpreter = module.Interpreter(model_path=str(path), num_threads=threads, **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
             raise InputError(f"{package} {installed} refuses {path}: {str(exc).strip()}") from exc
@@ -42,8 +45,7 @@ class LiteRtSession:
         partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
         self.partitions: int | None = partitions
         self.undelegated = _undelegated(details)
-        delegate = "XNNPACK" if partitions else "no delegate"
-        self.version = f"{package} {installed} ({delegate})"
+        self.version = f"{package} {installed} ({'XNNPACK' if partitions else 'no delegate'})"
         self.ops = partitions + len(self.undelegated)
         self.input = _spec(interpreter.get_input_details()[0])
         self.outputs = tuple(_spec(detail) for detail in interpreter.get_output_details())

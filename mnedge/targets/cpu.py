@@ -14,5 +14,13 @@ TARGET = Target(
         "fold-scale",
         "drop-identities",
     ),
-    int8_passes=("fold-pad", "fuse-activation", "pool-to-mean", "lower-hard-swish", "fold-scale", "drop-identities"),
+    int8_passes=(
+        "fold-pad",
+        "fuse-activation",
+        "pool-to-mean",
+        "lower-hard-swish",
+        "fold-scale",
+        "drop-identities",
+        "bound-scales",
+    ),
 )

@@ -1,0 +1,94 @@
+"""`mnedge optimize`: an existing model rewritten for a runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table, progress
+
+
+@click.command()
+@click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new .tflite.")
+@click.option("--for", "target", default="xnnpack", show_default=True, help="xnnpack, or a target's name.")
+@click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
+@click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
+@json_option
+def command(source: Path, out: Path, target: str, data: str | None, no_measure: bool, as_json: bool) -> None:
+    """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
+
+    The rewrites are exact in real arithmetic; where a quantized one can round differently, the agreement that is
+    measured says how much. A model with nothing to gain comes back unchanged, byte for byte.
+
+    \b
+    mnedge optimize theirs.int8.tflite -o ours.int8.tflite
+    mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
+    """
+    from mnedge.optimize import optimize
+
+    dataset = None
+    if data is not None:
+        from mnedge.data import open_dataset
+
+        dataset = open_dataset(data)
+    with progress() as told:
+        result = optimize(source, out, target=target, dataset=dataset, measure=not no_measure, progress=told)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    if not result["changed"]:
+        click.echo(f"{result['out']} is {result['source']}, unchanged: {result['why']}.")
+        return
+    cells = [
+        (
+            row["name"],
+            row["what"],
+            _ops(row["removed"]),
+            _ops(row["added"]),
+            row["rescaled"] or "",
+            row["rounded"] or "",
+        )
+        for row in result["passes"]
+    ]
+    print_table(
+        f"{result['source']} for {result['for']}", ("rewrite", "what", "gone", "new", ">rescaled", ">rounded"), cells
+    )
+    before, after = result["before"], result["after"]
+    click.echo(
+        f"{result['out']}: {before['ops']} -> {after['ops']} ops, {before['bytes']:,} -> {after['bytes']:,} bytes"
+    )
+    if before.get("refused"):
+        click.echo(f"The runtime refuses the original: {before['refused']}")
+    if "partitions" in after:
+        click.echo(f"Delegate partitions: {before.get('partitions', 'refused')} -> {after['partitions']}")
+    for row in result.get("agreement", []):
+        _print_agreement(row)
+    ratio = result.get("ratio")
+    if ratio is not None:
+        first, second = (row["p50_ms"] for row in result["latency"])
+        interval = "{:.2f} to {:.2f}".format(*ratio["interval"])
+        click.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {ratio['speedup']:.2f} x ({interval}): {ratio['verdict']}")
+    elif "latency" in result:
+        click.echo(f"Speed: {result['latency'][0]['p50_ms']:.3f} ms")
+
+
+def _print_agreement(row: dict[str, Any]) -> None:
+    kernels = "" if row["delegate"] else ", both without delegate"
+    if row["identical"]:
+        click.echo(f"Agreement on {row['count']} {row['inputs']} inputs: identical{kernels}")
+        return
+    click.echo(
+        f"Agreement on {row['count']} {row['inputs']} inputs: top-1 {row['top1_agreement']:.1%}, outputs differ by at "
+        f"most {row['max_abs_difference']:g} {row['unit']}{kernels}"
+    )
+
+
+def _ops(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())

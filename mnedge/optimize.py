@@ -1,0 +1,246 @@
+"""`optimize`: an existing model rewritten for a runtime, with an account of what changed."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge import command, targets
+from mnedge.artifact import size_bytes, write_bytes
+from mnedge.errors import InputError, ToolError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.passes._pass import run_passes
+from mnedge.runtimes._runtime import encode
+from mnedge.runtimes.litert import LiteRtSession
+from mnedge.validation.latency import compare, random_input, time_in_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.graph.graph import Graph
+    from mnedge.runtimes import TensorSpec
+
+# Names of runtimes that people know, and the target whose passes serve them.
+ALIASES = {"xnnpack": "cpu"}
+_RANDOM_INPUTS = 64
+_PICTURES = 200
+_FOR_INT8_ONLY = ("lower-hard-swish",)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What one pass did to a graph.
+
+    Attributes:
+        name: The pass.
+        what: First line of its module's docstring.
+        removed: Ops that are gone, by kind.
+        added: Ops that are new, by kind.
+        rescaled: Constants and activations whose scale changed and whose integers did not.
+        rounded: Constants whose integers changed.
+    """
+
+    name: str
+    what: str
+    removed: dict[str, int]
+    added: dict[str, int]
+    rescaled: int
+    rounded: int
+
+    def row(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {**vars(self)}
+
+
+def passes_for(graph: Graph, target: str) -> tuple[str, ...]:
+    """Names of the passes that lower a graph for a target (or a runtime of `ALIASES`).
+
+    A float graph gets those of the target's passes that help float: its runtimes have a float HARD_SWISH of their own.
+
+    Raises:
+        InputError: No such target.
+    """
+    found = targets.get(ALIASES.get(target, target))
+    if is_quantized(graph):
+        return found.int8_passes
+    return tuple(name for name in found.passes if name not in _FOR_INT8_ONLY)
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Whether any activation is int8 or uint8."""
+    return any(
+        tensor.dtype in ("int8", "uint8") and tensor.quantization is not None and not tensor.is_constant
+        for tensor in graph.tensors.values()
+    )
+
+
+def rewrite(graph: Graph, names: Sequence[str]) -> tuple[Graph, list[Rewrite]]:
+    """Applies passes one by one and says what each one changed; passes that changed nothing are left out."""
+    found = []
+    for name in names:
+        after = run_passes(graph, (name,))
+        account = _difference(name, graph, after)
+        if account is not None:
+            found.append(account)
+            graph = after
+    return graph, found
+
+
+def _difference(name: str, before: Graph, after: Graph) -> Rewrite | None:
+    old, new = (Counter(op.kind for op in graph.ops) for graph in (before, after))
+    rescaled = rounded = 0
+    for tensor in after.tensors.values():
+        source = before.tensors.get(tensor.name)
+        if source is None or source is tensor:
+            continue
+        if source.data is not None and tensor.data is not None and not np.array_equal(source.data, tensor.data):
+            rounded += 1
+        elif source.quantization is not None and tensor.quantization is not None:
+            rescaled += not np.array_equal(source.quantization.scale, tensor.quantization.scale)
+    if old == new and not rescaled and not rounded and write_tflite(before) == write_tflite(after):
+        return None
+    return Rewrite(name, _summary(name), dict(old - new), dict(new - old), rescaled, rounded)
+
+
+def optimize(
+    source: Path,
+    out: Path,
+    *,
+    target: str = "xnnpack",
+    dataset: Dataset | None = None,
+    measure: bool = True,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
+    """Rewrites an existing .tflite for a runtime and writes the result.
+
+    A model with nothing to gain is copied byte for byte. Input and outputs keep name, shape, dtype and scale.
+
+    Args:
+        source: A float, int8 or uint8 .tflite, anybody's.
+        out: Where the result goes.
+        target: "xnnpack", or the name of a target.
+        dataset: Real pictures to measure agreement on besides random input.
+        measure: Measure agreement and speed.
+        progress: Called with what is being done and the share (0..1) that is done.
+
+    Returns:
+        {changed, why, passes: [rows of Rewrite], before, after: {bytes, ops, partitions}, agreement, latency, ratio}.
+
+    Raises:
+        InputError: The file cannot be read, or there is no such target.
+        UnsupportedError: It holds an op outside the supported ones.
+    """
+    told = progress or (lambda _stage, _fraction: None)
+    data = _read(source)
+    graph = parse_tflite(data, str(source))
+    names = passes_for(graph, target)
+    after, rewrites = rewrite(graph, names)
+    result: dict[str, Any] = {"source": str(source), "out": str(out), "for": target}
+    result["passes"] = [item.row() for item in rewrites]
+    result["changed"] = bool(rewrites)
+    result["why"] = _why(names, target) if not rewrites else ""
+    optimized = write_tflite(after) if rewrites else data
+    write_bytes(out, optimized)
+    result["before"] = {"bytes": size_bytes(source), "ops": len(graph.ops)}
+    result["after"] = {"bytes": len(optimized), "ops": len(after.ops)}
+    if measure and rewrites:
+        _measure(result, source, out, dataset, told)
+    return result
+
+
+def _read(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
+
+
+def _why(names: Sequence[str], target: str) -> str:
+    if not names:
+        return f"{target} asks for no rewrites of such a model"
+    return f"nothing to gain, none of the rewrites for {target} applies ({', '.join(names)})"
+
+
+def _summary(name: str) -> str:
+    """First line of what a pass says of itself, without its full stop."""
+    text = import_module(f"mnedge.passes.{name.replace('-', '_')}").__doc__ or ""
+    return text.strip().partition("\n")[0].rstrip(".")
+
+
+def _measure(
+    result: dict[str, Any],
+    source: Path,
+    out: Path,
+    dataset: Dataset | None,
+    told: Callable[[str, float], None],
+) -> None:
+    refusal = loads(source)
+    result["before"]["refused"] = refusal
+    told("measure agreement", 0.0)
+    result["agreement"] = [_agreement("random", source, out, None, delegate=refusal is None)]
+    if dataset is not None:
+        result["agreement"].append(_agreement(dataset.name, source, out, dataset, delegate=refusal is None))
+    told("measure agreement", 1.0)
+    told("measure latency", 0.0)
+    paths = [out] if refusal else [source, out]
+    timings = time_in_turns(paths, progress=lambda share: told("measure latency", share))
+    told("measure latency", 1.0)
+    result["latency"] = [timing.row() for timing in timings]
+    for row in result["latency"]:
+        del row["samples_ms"]
+    result["ratio"] = compare(timings)[0].row() if len(timings) > 1 else None
+    for key, timing in zip(("after",) if refusal else ("before", "after"), timings, strict=True):
+        result[key]["partitions"] = timing.partitions
+
+
+def loads(path: Path) -> str | None:
+    """Why LiteRT cannot load a file; None where it can.
+
+    Asked in a process of its own: a runtime that refuses a scale may end its process.
+    """
+    code = (
+        "import sys; from pathlib import Path; from mnedge.runtimes.litert import LiteRtSession; "
+        "LiteRtSession(Path(sys.argv[1]), 1)"
+    )
+    try:
+        command.run([sys.executable, "-c", code, str(path.resolve())], timeout_s=120)
+    except ToolError as exc:
+        lines = [line for line in str(exc).splitlines() if "ERROR" in line or "Error" in line]
+        return lines[-1].strip() if lines else "it ends the process"
+    return None
+
+
+def _agreement(name: str, source: Path, out: Path, dataset: Dataset | None, *, delegate: bool) -> dict[str, Any]:
+    """How often both files say the same, on random input or on pictures of a data set."""
+    sessions = [LiteRtSession(path, 1, delegate=delegate) for path in (source, out)]
+    inputs = _inputs(sessions[0].input, dataset)
+    outputs = [np.concatenate([session.run(image)[0].reshape(1, -1) for image in inputs]) for session in sessions]
+    before, after = (values.astype(np.float64) for values in outputs)
+    quantization = sessions[0].outputs[0].quantization
+    return {
+        "inputs": name,
+        "count": len(inputs),
+        "top1_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
+        "max_abs_difference": float(np.abs(before - after).max()),
+        "unit": "steps" if quantization is not None else "real",
+        "identical": bool(np.array_equal(before, after)),
+        "delegate": delegate,
+    }
+
+
+def _inputs(spec: TensorSpec, dataset: Dataset | None) -> list[NDArray[Any]]:
+    """Random input, or pictures as the model takes them."""
+    if dataset is None:
+        return [random_input(spec, seed) for seed in range(_RANDOM_INPUTS)]
+    pixels, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
+    return [encode(picture[None], spec) for picture in pixels]

@@ -1,0 +1,134 @@
+"""Scales that XNNPACK refuses, brought to where it takes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# XNNPACK, src/subgraph and src/operators: what one step of an input may be in steps of the output.
+_MOST_PER_ACCUMULATOR = 2.0**8
+_LEAST_PER_ACCUMULATOR = 2.0**-32
+_ADD_STEPS = (2.0**-10, 2.0**8)
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_MAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB")
+_TAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB", "MEAN", "HARD_SWISH", "QUANTIZE", "DEQUANTIZE")
+
+
+def apply(graph: Graph) -> Graph:
+    """Widens the scale of activations that are all but zero, and of weights of dead channels.
+
+    XNNPACK wants input scale x weight scale / output scale below 256 (and above 2^-32), and an ADD's input scale
+    between 2^-10 and 2^8 of its output's. Calibration breaks this where a layer's outputs are all but zero. A wider
+    scale holds the same values in fewer steps; the biases of the layers that read them are rounded again to their new steps. Not exact:
+    the activations concerned move by less than one of their new steps. A graph within the limits is left as it is.
+    """
+    widened = _Widening(graph)
+    for op in graph.ops:
+        widened.visit(op)
+    return widened.result()
+
+
+class _Widening:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tensors: dict[str, Tensor] = dict(graph.tensors)
+        self.readers = graph.consumers()
+        self.producers = graph.producers()
+
+    def result(self) -> Graph:
+        return self.graph.replaced(tensors=self.tensors.values())
+
+    def visit(self, op: Op) -> None:
+        if op.kind in _CONVOLUTIONS:
+            self._convolution(op)
+        elif op.kind in ("ADD", "SUB"):
+            self._addition(op)
+
+    def _scale(self, name: str | None) -> NDArray[np.float64] | None:
+        quantization = self.tensors[name].quantization if name is not None else None
+        return None if quantization is None else quantization.scale.astype(np.float64)
+
+    def _convolution(self, op: Op) -> None:
+        source, weights, result = self._scale(op.inputs[0]), self._scale(op.inputs[1]), self._scale(op.outputs[0])
+        if source is None or weights is None or result is None:
+            return
+        most = float((source * weights).max())
+        if most / result[0] >= _MOST_PER_ACCUMULATOR and self._may_widen(op.outputs[0]):
+            # Half of the limit: the file's float32 scales must stay below it after rounding.
+            self._widen(op.outputs[0], 2 * most / _MOST_PER_ACCUMULATOR)
+            result = self._scale(op.outputs[0])
+            assert result is not None
+        dead = source * weights / result[0] < 2 * _LEAST_PER_ACCUMULATOR
+        if np.any(dead):
+            self._revive(op, dead, float(result[0] / source[0]))
+
+    def _revive(self, op: Op, dead: NDArray[np.bool_], ratio: float) -> None:
+        """Gives channels whose weights count for nothing zero weights and a scale that the runtime takes."""
+        weights = self.tensors[str(op.inputs[1])]
+        assert weights.quantization is not None
+        assert weights.data is not None
+        if weights.quantization.axis is None or any(reader is not op for reader in self.readers[weights.name]):
+            return
+        scale = weights.quantization.scale.astype(np.float64)
+        new_scale = np.where(dead, 4 * _LEAST_PER_ACCUMULATOR * ratio, scale)
+        shape = [1] * weights.data.ndim
+        shape[weights.quantization.axis] = -1
+        data = np.where(dead.reshape(shape), 0, weights.data).astype(weights.dtype)
+        quantization = replace(weights.quantization, scale=new_scale.astype(np.float32))
+        self.tensors[weights.name] = replace(weights, data=data, quantization=quantization)
+        self._round_bias(op)
+
+    def _addition(self, op: Op) -> None:
+        result = self._scale(op.outputs[0])
+        for name in op.inputs:
+            source = self._scale(name)
+            if source is None or result is None or name is None or self.tensors[name].is_constant:
+                continue
+            if source[0] / result[0] < _ADD_STEPS[0] and self._may_widen(name):
+                self._widen(name, 2 * _ADD_STEPS[0] * float(result[0]))
+            elif source[0] / result[0] >= _ADD_STEPS[1] and self._may_widen(op.outputs[0]):
+                self._widen(op.outputs[0], 2 * float(source[0]) / _ADD_STEPS[1])
+                result = self._scale(op.outputs[0])
+
+    def _may_widen(self, name: str) -> bool:
+        producer = self.producers.get(name)
+        return (
+            name not in self.graph.outputs
+            and producer is not None
+            and producer.kind in _MAKES_ANY_SCALE
+            and all(reader.kind in _TAKES_ANY_SCALE for reader in self.readers[name])
+        )
+
+    def _widen(self, name: str, scale: float) -> None:
+        tensor = self.tensors[name]
+        assert tensor.quantization is not None
+        quantization = Quantization(np.array([scale], np.float32), tensor.quantization.zero_point)
+        self.tensors[name] = replace(tensor, quantization=quantization)
+        for reader in self.readers[name]:
+            if reader.kind in _CONVOLUTIONS and reader.inputs[0] == name:
+                self._round_bias(reader)
+
+    def _round_bias(self, op: Op) -> None:
+        """Brings a bias to steps of input scale times weight scale."""
+        name = op.inputs[2] if len(op.inputs) > 2 else None
+        source, weights = self._scale(op.inputs[0]), self._scale(op.inputs[1])
+        if name is None or source is None or weights is None:
+            return
+        bias = self.tensors[name]
+        if bias.quantization is None or bias.data is None:
+            return
+        scale = source * weights
+        limits = np.iinfo(bias.dtype)
+        steps = np.round(bias.data * (bias.quantization.scale.astype(np.float64) / scale))
+        quantization = Quantization(
+            scale.astype(np.float32), np.zeros(scale.shape, np.int64), 0 if scale.size > 1 else None
+        )
+        data = np.clip(steps, limits.min, limits.max).astype(bias.dtype)
+        self.tensors[name] = replace(bias, data=data, quantization=quantization)
