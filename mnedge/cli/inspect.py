@@ -13,15 +13,13 @@ from mnedge.cli._output import json_option, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LONGEST_NAME = 60
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--layers", is_flag=True, help="Find the layers whose int8 values are furthest from the float model's.")
-@click.option("--reference", type=click.Path(path_type=Path), help="With --layers: the float .tflite.")
-@click.option("--data", default="demo", show_default=True, help="With --layers: demo, a folder or a labels.csv.")
-@click.option("--images", type=click.IntRange(min=1), default=32, show_default=True, help="With --layers: how many.")
 @json_option
-def command(file: Path, layers: bool, reference: Path | None, data: str, images: int, as_json: bool) -> None:
+def command(file: Path, as_json: bool) -> None:
     """Show the ops, dtypes, sizes, inputs and outputs of a .tflite or .onnx file.
 
     For a .tflite it also says how many delegate partitions LiteRT makes of it and which ops stay outside, for
@@ -29,11 +27,6 @@ def command(file: Path, layers: bool, reference: Path | None, data: str, images:
     """
     from mnedge.errors import InputError
 
-    if layers:
-        if reference is None:
-            raise InputError("--layers compares with a float model; name it with --reference FILE.tflite")
-        _print_layers(file, reference, data, images, as_json=as_json)
-        return
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
     if file.suffix not in inspectors:
         raise InputError(f"{file} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
@@ -48,15 +41,15 @@ def _inspect_tflite(path: Path) -> dict[str, Any]:
     from mnedge import runtimes
     from mnedge.errors import InputError, ToolError
     from mnedge.formats.tflite_read import read_tflite
-    from mnedge.quantize.honesty import float_ops
     from mnedge.report.inspect_tflite import inspect_graph, is_quantized
+    from mnedge.validation.int8 import int8_ops
 
     graph = read_tflite(path)
     quantized = is_quantized(graph)
     found = {
         **_header(path, "tflite", quantized=quantized),
         **inspect_graph(graph),
-        "float_ops": [f"{op.kind} {op.outputs[0]}" for op in float_ops(graph)] if quantized else None,
+        "float_ops": int8_ops(path)[1] if quantized else None,
     }
     try:
         session = runtimes.get("litert").open(path, 1)
@@ -77,6 +70,7 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
     from mnedge.errors import InputError, ToolError
     from mnedge.report.inspect_onnx import inspect_onnx
     from mnedge.runtimes.onnxruntime import optimized_nodes
+    from mnedge.validation.int8 import int8_ops
 
     counted = inspect_onnx(path)
     kinds = {row["kind"] for row in counted["ops"]}
@@ -86,9 +80,8 @@ def _inspect_onnx(path: Path) -> dict[str, Any]:
         nodes = optimized_nodes(path)
     except (InputError, ToolError) as exc:
         return {**found, "runtime": {"error": str(exc)}}
-    ends = ("QuantizeLinear", "DequantizeLinear")
     if quantized:
-        found["float_ops"] = [f"{kind} {name}" for kind, name, is_float in nodes if is_float and kind not in ends]
+        found["float_ops"] = int8_ops(path)[1]
     runtime = {
         "version": runtimes.get("onnxruntime").version(),
         "partitions": None,
@@ -119,7 +112,7 @@ def _print(found: dict[str, Any]) -> None:
         "Ends",
         ("", "name", "shape", "dtype", ">scale", ">zero point"),
         (
-            (end, row["name"], _shape(row), row["dtype"], _number(row["scale"]), row["zero_point"])
+            (end, _name(row), _shape(row), row["dtype"], _number(row["scale"]), row["zero_point"])
             for end, rows in (("in", found["inputs"]), ("out", found["outputs"]))
             for row in rows
         ),
@@ -139,7 +132,7 @@ def _print(found: dict[str, Any]) -> None:
         ),
     )
     for title, name in (("Largest constants", "largest_weights"), ("Largest activations", "largest_activations")):
-        rows = ((row["name"], _shape(row), row["dtype"], figures.size(row["bytes"])) for row in found[name])
+        rows = ((_name(row), _shape(row), row["dtype"], figures.size(row["bytes"])) for row in found[name])
         print_table(title, ("tensor", "shape", "dtype", ">size"), rows)
     if found["metadata"]:
         metadata = found["metadata"].items()
@@ -169,6 +162,12 @@ def _verdicts(found: dict[str, Any]) -> Iterable[str]:
         yield "no float ops: all of it computes in integers"
 
 
+def _name(row: dict[str, Any]) -> str:
+    """A tensor's name; the converter joins the names of all that it fused, and the end of them says most."""
+    name: str = row["name"]
+    return name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME:]}"
+
+
 def _shape(row: dict[str, Any]) -> str:
     return "x".join(str(extent) for extent in row["shape"]) or "scalar"
 
@@ -176,6 +175,3 @@ def _shape(row: dict[str, Any]) -> str:
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
-
-def _print_layers(file: Path, reference: Path, data: str, images: int, *, as_json: bool) -> None:
-    raise NotImplementedError

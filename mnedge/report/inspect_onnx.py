@@ -33,12 +33,8 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     by_dtype: Counter[str] = Counter()
     for tensor in constants.values():
         by_dtype[_dtype(tensor.data_type)] += _bytes(tuple(tensor.dims), _dtype(tensor.data_type))
-    made = {name for node in graph.node for name in node.output}
-    activations = [
-        (name, shape, dtype)
-        for name, (shape, dtype) in shapes.items()
-        if name in made or name in {value.name for value in graph.input}
-    ]
+    stored = _stored(graph, constants)
+    activations = [(name, *shape_and_dtype) for name, shape_and_dtype in shapes.items() if name not in stored]
     weights = [(name, tuple(tensor.dims), _dtype(tensor.data_type)) for name, tensor in constants.items()]
     inputs = [value.name for value in graph.input if value.name not in constants]
     return {
