@@ -137,7 +137,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     if not path.is_file():
-        raise InputError(f"weights file {path} does not exist; {_ALLOWED}")
+        raise InputError(f"weights file {path} does not exist or is not a file; {_ALLOWED}")
     with path.open("rb") as stream:
         magic = stream.read(8)
     if not magic:

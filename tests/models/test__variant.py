@@ -1,0 +1,56 @@
+import math
+
+import pytest
+
+from mnedge.errors import InputError
+from mnedge.models._variant import FAMILIES, Variant
+
+
+@pytest.mark.parametrize(
+    ("variant", "slug"),
+    [
+        (Variant("v3-small", 1.0, 224), "mobilenet_v3_small_1.0_224"),
+        (Variant("v1", 0.25, 224), "mobilenet_v1_0.25_224"),
+        (Variant("v2", 1, 96), "mobilenet_v2_1.0_96"),
+        (Variant("v3-small-minimalistic"), "mobilenet_v3_small_minimalistic_1.0_224"),
+        (Variant("v3-large-minimalistic"), "mobilenet_v3_large_minimalistic_1.0_224"),
+    ],
+)
+def test_a_slug_names_family_width_and_resolution(variant: Variant, slug: str) -> None:
+    assert variant.slug == slug
+
+
+def test_the_families_are_the_tokens_of_the_command_line() -> None:
+    assert set(FAMILIES) == {
+        "v1",
+        "v2",
+        "v3-small",
+        "v3-large",
+        "v3-small-minimalistic",
+        "v3-large-minimalistic",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("v3small",), "did you mean 'v3-small'"),
+        (("v4",), "Known: v1, v2, v3-large"),
+        (("v1", 0.0), "0.25, 0.5, 0.75, 1.0"),
+        (("v1", 0.03), "the smallest is 0.03125"),
+        (("v2", -1.0), "0.35, 0.5, 0.75, 1.0, 1.3, 1.4"),
+        (("v2", math.nan), "is not a width"),
+        (("v2", math.inf), "is not a width"),
+        (("v2", 100.0), "2 GiB"),
+        (("v2", 1.0, 31), "the smallest is 32; published are 96, 128, 160, 192, 224"),
+        (("v2", 1.0, 0), "the smallest is 32"),
+        (("v2", 1.0, 10**6), "2 GiB"),
+        (("v2", 1.0, 224, 1), "2 or more"),
+        (("v2", 1.0, 224, 10**7), "2 GiB"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_is_near(arguments: tuple, said: str) -> None:
+    with pytest.raises(InputError) as error:
+        Variant(*arguments)
+    assert said in str(error.value)
+    assert str(arguments[-1]) in str(error.value)
