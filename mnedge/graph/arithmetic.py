@@ -127,6 +127,14 @@ def multiply_multiplier(scale_1: float, scale_2: float, output_scale: float) -> 
     return quantize_multiplier(float(product / np.float32(output_scale)))
 
 
+def mean_multiplier(input_scale: float, output_scale: float, count: int) -> tuple[int, int]:
+    """The (multiplier, shift) from a sum of `count` steps to their mean on the output's scale."""
+    multiplier, shift = quantize_multiplier(float(np.float64(input_scale) / np.float64(output_scale)))
+    # The division by `count` keeps as many bits as the shift leaves room for.
+    extra = min(count.bit_length() - 1, 32, 31 + shift)
+    return (multiplier << extra) // count, shift - extra
+
+
 def hard_swish(
     x: Ints, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
 ) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ KERNEL void mean(const struct mean *layer, const int8_t *input, int8_t *output, 
     for (int32_t channel = 0; channel < layer->channels; channel++) {
         const int32_t centred = sums[channel] - layer->pixels * layer->input_zero_point;
         const int32_t scaled = requantize(centred, layer->multiplier, layer->shift);
-        const int32_t half = scaled > 0 ? layer->pixels / 2 : -(layer->pixels / 2);
-        output[channel] = clamp_int8((scaled + half) / layer->pixels + layer->zero_point, -128, 127);
+        output[channel] = clamp_int8(scaled + layer->zero_point, -128, 127);
     }
 }

@@ -275,7 +275,7 @@ def lower_convolution(source: Source, op: Op) -> Convolution:
     geometry = []
     for letter, extent, taps, axis in axes:
         stride = int(op.options.get(f"stride_{letter}", 1))
-        dilation = int(op.options.get(f"dilation_{letter}Factor", 1) or 1)
+        dilation = _dilation(op, letter)
         before = padding[axis]
         if op.options.get("padding") == "SAME":
             reach = (taps - 1) * dilation + 1
@@ -292,6 +292,12 @@ def lower_convolution(source: Source, op: Op) -> Convolution:
         )
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=2 if depthwise else 0)
     return Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+
+
+def _dilation(op: Op, letter: str) -> int:
+    """The dilation along "h" or "w", under either spelling of its option."""
+    names = (f"dilation_{letter}_factor", f"dilation_{letter}Factor")
+    return next((int(op.options[name]) for name in names if op.options.get(name)), 1)
 
 
 def lower_fully_connected(source: Source, op: Op) -> Convolution:

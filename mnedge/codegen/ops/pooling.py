@@ -10,7 +10,7 @@ import numpy as np
 from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.errors import UnsupportedError
-from mnedge.graph.arithmetic import activation_range, quantize_multiplier
+from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
 if TYPE_CHECKING:
     from mnedge.codegen.source import Source
@@ -152,8 +152,8 @@ def lower_mean(source: Source, op: Op) -> Mean:
     axes = {int(axis) % len(x.shape) for axis in np.atleast_1d(source.constant(str(op.inputs[1]), op)).ravel()}
     if len(x.shape) != 4 or axes != {1, 2}:
         raise UnsupportedError(f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled")
-    multiplier, shift = quantize_multiplier(float(np.float64(x.scale) / np.float64(y.scale)))
     count = x.rows * x.columns
+    multiplier, shift = mean_multiplier(x.scale, y.scale, count)
     fields: dict[str, Any] = {
         "pixels": count,
         "channels": x.channels,

@@ -1,0 +1,220 @@
+"""int8 Graph to a folder of C sources: lower, plan, emit, and measure what the toolchain here can measure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge import artifact, targets
+from mnedge.codegen import project, vectors
+from mnedge.codegen.emit import Unit, source_text
+from mnedge.codegen.header import header_text
+from mnedge.codegen.lower import lower
+from mnedge.codegen.picture import draw
+from mnedge.codegen.plan import Plan, plan
+from mnedge.devices import qemu
+from mnedge.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.codegen.program import KernelSet
+    from mnedge.graph.graph import Graph
+
+Optimise = Literal["balanced", "ram", "speed"]
+_DEFAULT_CORE = "cortex-m3"
+_C_WORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while class delete "
+    "export explicit friend mutable namespace new operator private protected public template this throw try typename "
+    "using virtual bool true false and or not xor asm main run".split()
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a compiled model takes; manifest.json.
+
+    Attributes:
+        name: Prefix of the C names.
+        target: Target it was compiled for.
+        arena_bytes: Working memory the caller gives, with all scratch; the input too where `input_in_arena`.
+        flash_bytes: Code and constants of NAME.c at -O2; None without arm-none-eabi-gcc.
+        stack_bytes: Deepest stack under NAME_run on the emulated board; None where it did not run.
+        instructions: Executed by one NAME_run on the emulated board; None where it did not run.
+        layers: One row a layer: index, op, shapes, macs, kernel.
+        code_bytes: The code of `flash_bytes`.
+        input_bytes: The input, which the caller keeps outside the arena unless `input_in_arena`.
+        output_bytes: The output, which the caller keeps.
+        ram_bytes: Arena, output, and the input where it is outside.
+        input_in_arena: Whether the input lies in the arena and is overwritten.
+        streamed: Whether the input can be handed over row by row.
+        kernels: Kernel set.
+        optimise: What the plan preferred.
+        macs: Multiply-adds of one run.
+        model_sha256: Checksum of the .tflite.
+        vectors: Test vectors from LiteRT's reference kernels, or why there are none.
+        verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
+        plan: The memory plan as lines of text, time down, addresses to the right.
+    """
+
+    name: str
+    target: str
+    arena_bytes: int
+    flash_bytes: int | None
+    stack_bytes: int | None
+    instructions: int | None
+    layers: list[dict[str, Any]]
+    code_bytes: int | None = None
+    input_bytes: int = 0
+    output_bytes: int = 0
+    ram_bytes: int = 0
+    input_in_arena: bool = False
+    streamed: bool = False
+    kernels: str = ""
+    optimise: str = ""
+    macs: int = 0
+    model_sha256: str = ""
+    vectors: str = ""
+    verified: str = ""
+    plan: tuple[str, ...] = ()
+
+
+def compile_c(
+    graph: Graph,
+    *,
+    name: str,
+    target: str,
+    out: Path,
+    optimise: Optimise = "balanced",
+    budget_bytes: int | None = None,
+    stream_input: bool = False,
+    input_may_be_overwritten: bool = False,
+    model_sha256: str = "",
+    model: bytes = b"",
+    measure: bool = True,
+) -> Manifest:
+    """Writes C sources for an int8 graph; the folder appears whole or not at all.
+
+    Args:
+        graph: The model, int8 or uint8 at its ends, int8 inside.
+        name: Prefix of all C names, a C identifier.
+        target: Name of a target with a kernel set, e.g. "cortex-m4".
+        out: Folder to write.
+        optimise: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
+        budget_bytes: Largest arena allowed; None for no limit.
+        stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
+        input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+        model_sha256: Checksum of the .tflite, for the manifest.
+        model: The .tflite itself, from which the test vectors are made; b"" leaves them out.
+        measure: Build and run the code on the emulated board where the tools are there.
+
+    Raises:
+        InputError: The name is no C identifier.
+        UnsupportedError: The target takes no C, or an op has no kernel.
+        BudgetError: No plan fits the budget.
+        ToolError: The cross compiler or the emulator failed.
+    """
+    check_name(name)
+    chosen = targets.get(target)
+    if not chosen.kernels:
+        raise UnsupportedError(f"target {target} takes no C sources; choose cortex-m4, cortex-m7, cortex-m55 or generic")
+    if stream_input and input_may_be_overwritten:
+        raise InputError("--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole")
+    kernels: KernelSet = chosen.kernels
+    program = lower(graph)
+    if not program.layers:
+        raise UnsupportedError("the model computes nothing: its output is its input")
+    memory = plan(
+        program,
+        kernels,
+        optimise=optimise,
+        budget_bytes=budget_bytes,
+        streamed=stream_input,
+        input_in_arena=input_may_be_overwritten,
+    )
+    description = f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
+    unit = Unit(name, program, memory, kernels, description)
+    found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
+    with artifact.folder(out) as folder:
+        (folder / f"{name}.h").write_text(header_text(unit))
+        (folder / f"{name}.c").write_text(source_text(unit))
+        project.write(folder, unit, found)
+        manifest = _manifest(unit, memory, target, optimise, model_sha256, found.note)
+        if measure:
+            manifest = _measured(folder, manifest, chosen.device, found)
+        (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    return manifest
+
+
+def check_name(name: str) -> None:
+    """Checks that a name can start C names.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name, re.ASCII) or name in _C_WORDS:
+        raise InputError(f"{name!r} cannot start C names: give --name a letter, then letters, digits and underscores, no C word")
+
+
+def _manifest(unit: Unit, memory: Plan, target: str, optimise: str, model_sha256: str, note: str) -> Manifest:
+    program = unit.program
+    input_bytes = program.values[program.input].size_bytes
+    output_bytes = sum(program.values[name].size_bytes for name in program.outputs)
+    outside = 0 if memory.input_in_arena else input_bytes
+    return Manifest(
+        unit.name,
+        target,
+        memory.arena_bytes,
+        None,
+        None,
+        None,
+        _layers(unit),
+        input_bytes=input_bytes,
+        output_bytes=output_bytes,
+        ram_bytes=memory.arena_bytes + output_bytes + (0 if memory.streamed else outside),
+        input_in_arena=memory.input_in_arena,
+        streamed=memory.streamed,
+        kernels=unit.kernels,
+        optimise=optimise,
+        macs=sum(layer.kernel.macs() for layer in program.layers),
+        model_sha256=model_sha256,
+        vectors=note,
+        plan=tuple(draw(program, memory).splitlines()),
+    )
+
+
+def _layers(unit: Unit) -> list[dict[str, Any]]:
+    segments = {index: number for number, part in enumerate(unit.plan.segments) for index in range(part.first, part.last + 1)}
+    return [
+        {
+            "index": index,
+            "op": layer.op,
+            "inputs": [list(unit.program.values[name].shape) for name in layer.inputs],
+            "output": list(layer.kernel.output.shape),
+            "macs": layer.kernel.macs(),
+            "kernel": layer.kernel.sources(unit.kernels)[-1],
+            "segment": segments[index],
+        }
+        for index, layer in enumerate(unit.program.layers)
+    ]
+
+
+def _measured(folder: Path, manifest: Manifest, device: str, found: vectors.Vectors) -> Manifest:
+    """The manifest with what the tools here can tell."""
+    core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    missing = qemu.missing_tools()
+    if "arm-none-eabi-gcc" in missing:
+        return manifest
+    size = qemu.measure_size(folder / f"{manifest.name}.c", core)
+    manifest = replace(manifest, flash_bytes=size.flash_bytes, code_bytes=size.code_bytes)
+    if missing:
+        return manifest
+    inputs = found.inputs if found.inputs is not None else vectors.noise(manifest.input_bytes, count=1)
+    run = qemu.run_inputs(folder, inputs, core=core)
+    if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
+        raise AssertionError(f"{manifest.name} on the emulated {core} differs from LiteRT's reference kernels")
+    verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""
+    return replace(manifest, stack_bytes=run.stack_bytes, instructions=run.instructions or None, verified=verified)

@@ -1,0 +1,86 @@
+"""The rest of the folder: CMakeLists.txt, and a test program with vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnedge.codegen.emit import io_types
+from mnedge.codegen.program import int_array
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.codegen.emit import Unit
+    from mnedge.codegen.vectors import Vectors
+
+_CMAKE = """cmake_minimum_required(VERSION 3.13)
+project(@NAME@ C)
+
+add_library(@NAME@ STATIC @NAME@.c)
+target_include_directories(@NAME@ PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+set_target_properties(@NAME@ PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
+if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
+  target_compile_options(@NAME@ PRIVATE -O2 -Wall -Wextra -Wconversion -pedantic)
+endif()
+"""
+_CMAKE_TEST = """
+if(NOT CMAKE_CROSSCOMPILING)
+  enable_testing()
+  add_executable(test_@NAME@ test_@NAME@.c)
+  target_link_libraries(test_@NAME@ PRIVATE @NAME@)
+  add_test(NAME test_@NAME@ COMMAND test_@NAME@)
+endif()
+"""
+_TEST = """/* Runs @NAME@ on vectors from LiteRT's reference kernels; every byte must be equal. */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "@NAME@.h"
+
+#define VECTORS @COUNT@
+#define OUTPUT_BYTES @OUTPUT_BYTES@
+
+@INPUTS@
+@OUTPUTS@
+static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8 + 1];
+
+int main(void)
+{
+    static @OUT@ output[OUTPUT_BYTES];
+    int failures = 0;
+    for (int vector = 0; vector < VECTORS; vector++) {
+        const int status = @NAME@_run((const @IN@ *)inputs + vector * @UPPER@_INPUT_BYTES, output, arena);
+        if (status != 0 || memcmp(output, outputs + vector * OUTPUT_BYTES, OUTPUT_BYTES) != 0) {
+            printf("vector %d differs\\n", vector);
+            failures++;
+        }
+    }
+    printf("%d of %d vectors equal\\n", VECTORS - failures, VECTORS);
+    return failures != 0;
+}
+"""
+
+
+def write(folder: Path, unit: Unit, vectors: Vectors) -> None:
+    """Writes CMakeLists.txt and, where there are vectors, test_NAME.c."""
+    has_test = vectors.inputs is not None and vectors.outputs is not None
+    cmake = _CMAKE + (_CMAKE_TEST if has_test else "")
+    (folder / "CMakeLists.txt").write_text(cmake.replace("@NAME@", unit.name))
+    if vectors.inputs is None or vectors.outputs is None:
+        return
+    c_in, c_out = io_types(unit)
+    words = {
+        "NAME": unit.name,
+        "UPPER": unit.name.upper(),
+        "COUNT": str(len(vectors.inputs)),
+        "OUTPUT_BYTES": str(vectors.outputs.shape[1]),
+        "INPUTS": int_array("int8_t", "inputs", vectors.inputs),
+        "OUTPUTS": int_array("int8_t", "outputs", vectors.outputs),
+        "IN": c_in,
+        "OUT": c_out,
+    }
+    text = _TEST
+    for key, value in words.items():
+        text = text.replace(f"@{key}@", value)
+    (folder / f"test_{unit.name}.c").write_text(text)

@@ -1,0 +1,228 @@
+"""Emulated Cortex-M boards: generated C is built with arm-none-eabi-gcc and run under qemu-system-arm.
+
+Counts are executed instructions, not cycles. The linker script enforces the memory of the part that the board
+stands in for; the stack is painted and measured.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge import command
+from mnedge.errors import BudgetError, InputError, ToolError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ADVICE = "on Debian: apt-get install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
+_STACK_BYTES = 8 << 10
+_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Board:
+    """An emulated board.
+
+    Attributes:
+        machine: QEMU's name of it.
+        flags: Compiler flags of its core.
+        const: Origin and bytes of the region for constants.
+        ram: Origin and bytes of the region for data.
+        code_bytes: Bytes of the region for code, which starts at 0.
+    """
+
+    machine: str
+    flags: tuple[str, ...]
+    const: tuple[int, int]
+    ram: tuple[int, int]
+    code_bytes: int
+
+
+def _flags(core: str, fpu: str) -> tuple[str, ...]:
+    return (f"-mcpu={core}", "-mthumb", "-mfloat-abi=hard", f"-mfpu={fpu}")
+
+
+BOARDS = {
+    "cortex-m3": Board("mps2-an385", ("-mcpu=cortex-m3", "-mthumb"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
+    "cortex-m4": Board("mps2-an386", _flags("cortex-m4", "fpv4-sp-d16"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
+    "cortex-m7": Board("mps2-an500", _flags("cortex-m7", "fpv5-d16"), (0x60000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
+    "cortex-m55": Board("mps3-an547", _flags("cortex-m55", "auto"), (0x28000000, 8 << 20), (0x21000000, 4 << 20), 512 << 10),
+}
+ALIASES = {"m4": "cortex-m4", "m7": "cortex-m7", "m55": "cortex-m55"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run on a board gave.
+
+    Attributes:
+        outputs: int8 or uint8, shape (images, output bytes).
+        instructions: Executed a call of NAME_run, the mean of all calls; 0 where no host compiler could build the counter.
+        stack_bytes: Deepest stack below the call of NAME_run.
+        functions: Instructions a call by C function, largest first.
+    """
+
+    outputs: NDArray[Any]
+    instructions: int
+    stack_bytes: int
+    functions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Flash that NAME.c takes, from the object file: code, and constants."""
+
+    code_bytes: int
+    constant_bytes: int
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code and constants."""
+        return self.code_bytes + self.constant_bytes
+
+
+def board(core: str) -> Board:
+    """The board of a core, e.g. "cortex-m4" or "m4".
+
+    Raises:
+        InputError: No such board.
+    """
+    name = ALIASES.get(core, core)
+    if name not in BOARDS:
+        raise InputError.unknown("emulated core", core, BOARDS)
+    return BOARDS[name]
+
+
+def missing_tools() -> list[str]:
+    """The programs this device needs that are not on PATH."""
+    return [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if shutil.which(tool) is None]
+
+
+def measure_size(source: Path, core: str) -> Size:
+    """Compiles one C file with -O2 and reads the sizes of its sections.
+
+    Raises:
+        ToolError: The compiler is missing or refuses the file.
+    """
+    compiler = command.find("arm-none-eabi-gcc", ADVICE)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "model.o"
+        command.run([compiler, *board(core).flags, "-std=c99", "-O2", "-c", source, "-o", target])
+        listing = command.run([compiler.replace("gcc", "size"), "-A", target]).text
+    code = constants = 0
+    for line in listing.splitlines():
+        match = re.match(r"(\.\S+)\s+(\d+)", line)
+        if match and match[1].startswith(".text"):
+            code += int(match[2])
+        elif match and match[1].startswith((".rodata", ".data")):
+            constants += int(match[2])
+    return Size(code, constants)
+
+
+def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: int = 0) -> Run:
+    """Builds the C sources in a folder, runs them on every input and collects the outputs.
+
+    Args:
+        directory: Folder that `mnedge compile` wrote.
+        inputs: int8 or uint8 steps, shape (images, …), as many bytes an image as the model takes.
+        core: "cortex-m4", "cortex-m7" or "cortex-m55".
+        ram_bytes: RAM of the part that is stood in for; 0 for what the board has.
+
+    Raises:
+        ToolError: A tool is missing, the sources do not compile, or the program crashed.
+        BudgetError: Arena, input, output and stack do not fit the RAM.
+    """
+    program = command.find("qemu-system-arm", ADVICE)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        facts = _build(directory, folder, core, ram_bytes)
+        (folder / "inputs.bin").write_bytes(np.ascontiguousarray(inputs).tobytes())
+        argv: list[str | Path] = [program, "-M", board(core).machine, "-nographic", "-serial", "null", "-monitor", "none"]
+        argv += ["-semihosting-config", "enable=on,target=native", "-kernel", folder / "model.elf"]
+        plugin = _plugin(folder)
+        if plugin is not None:
+            argv += ["-plugin", plugin, "-d", "plugin"]
+        finished = command.run(argv, cwd=folder, timeout_s=_TIMEOUT_S, check=False)
+        if finished.returncode != 0:
+            raise ToolError(_why(finished, core))
+        raw = (folder / "outputs.bin").read_bytes()
+    count = len(inputs)
+    outputs = np.frombuffer(raw[:-4], facts["output_type"].removesuffix("_t")).reshape(count, -1)
+    stack_bytes = int.from_bytes(raw[-4:], "little")
+    functions = _functions((finished.stderr + finished.stdout).decode(errors="replace"), count)
+    return Run(outputs, sum(functions.values()), stack_bytes, functions)
+
+
+def _why(finished: command.Finished, core: str) -> str:
+    reasons = {90: "its files cannot be opened", 91: "NAME_run refused its arguments", 92: "the outputs cannot be written", 99: "it faulted"}
+    reason = reasons.get(finished.returncode, f"status {finished.returncode}: {finished.last_words}")
+    return f"the program on the emulated {core} ended early: {reason}"
+
+
+def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str, str]:
+    compiler = command.find("arm-none-eabi-gcc", ADVICE)
+    chosen = board(core)
+    facts = _facts(directory)
+    source, upper = directory / f"{facts['name']}.c", facts["name"].upper()
+    const_origin, const_bytes = chosen.const
+    ram_origin, most = chosen.ram
+    texts = {
+        "CODE_ORIGIN": "0", "CODE_LENGTH": str(chosen.code_bytes),
+        "CONST_ORIGIN": hex(const_origin), "CONST_LENGTH": str(const_bytes),
+        "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(min(ram_bytes or most, most)), "STACK_BYTES": str(_STACK_BYTES),
+        "NAME": facts["name"], "UPPER": upper, "INPUT_TYPE": facts["input_type"], "OUTPUT_TYPE": facts["output_type"],
+        "OUTPUT_BYTES": " + ".join(facts["outputs"].split()),
+    }  # fmt: skip
+    sources = files("mnedge.devices").joinpath("board")
+    for stem in ("startup.c", "harness.c", "board.ld"):
+        text = sources.joinpath(stem).read_text()
+        (folder / stem).write_text(re.sub(r"@(\w+)@", lambda match: texts[match[1]], text))
+    argv: list[str | Path] = [compiler, *chosen.flags, "-O2", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
+    argv += ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-I", directory, folder / "startup.c"]
+    argv += [folder / "harness.c", source, "-T", folder / "board.ld", "-o", folder / "model.elf"]
+    finished = command.run(argv, check=False)
+    if finished.returncode != 0:
+        overflow = re.search(r"region `(\w+)' overflowed by (\d+) bytes", finished.last_words)
+        if overflow:
+            limits = {"RAM": int(texts["RAM_LENGTH"]), "CONST": const_bytes, "CODE": chosen.code_bytes}
+            limit = limits[overflow[1]]
+            advice = "choose a smaller variant, or another plan with --optimise ram or --budget"
+            raise BudgetError.exceeded(f"{core}: region {overflow[1]}", limit + int(overflow[2]), limit, advice)
+        raise ToolError(f"arm-none-eabi-gcc failed on {source}: {finished.last_words}")
+    return facts
+
+
+def _facts(directory: Path) -> dict[str, str]:
+    """Name and I/O types of the model in a folder, read from its header."""
+    headers = sorted(directory.glob("*.h"))
+    for header in headers:
+        text = header.read_text()
+        match = re.search(r"int (\w+)_run\(const (\w+) \*input, (\w+) \*output, void \*arena\);", text)
+        if match:
+            outputs = re.findall(r"#define (\w+_OUTPUT\d*_BYTES) ", text)
+            return {"name": match[1], "input_type": match[2], "output_type": match[3], "outputs": " ".join(outputs)}
+    raise InputError(f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; run `mnedge compile` first")
+
+
+def _plugin(folder: Path) -> Path | None:
+    """Builds the instruction counter; None without a host compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    source, target = folder / "icount.c", folder / "libicount.so"
+    source.write_text(files("mnedge.devices").joinpath("board", "icount.c").read_text())
+    finished = command.run([compiler, "-O2", "-shared", "-fPIC", "-o", target, source], check=False)
+    return target if finished.returncode == 0 else None
+
+
+def _functions(log: str, count: int) -> dict[str, int]:
+    found = [(int(match[1]) // max(count, 1), match[2]) for match in re.finditer(r"icount (\d+) (\S+)", log)]
+    return {name: number for number, name in sorted(found, reverse=True)}
