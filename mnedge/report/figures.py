@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-MISSING = "\N{EN DASH}"
-_MINUS = "\N{MINUS SIGN}"
-_TIMES = "\N{MULTIPLICATION SIGN}"
+MISSING = "–"
 _KIB, _MIB = 1024, 1 << 20
 
 
@@ -40,21 +38,21 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def points(fraction: float | None) -> str:
-    """A difference of two shares in percentage points with its sign, e.g. minus 0.6."""
+    """A difference of two shares in percentage points with its sign, e.g. "−0.6"."""
     if fraction is None:
         return MISSING
     rounded = round(100 * fraction, 1)
-    return "±0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", _MINUS)
+    return "±0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", "−")
 
 
 def interval(bounds: list[float] | tuple[float, float] | None) -> str:
-    """An interval of shares in percent, e.g. 86.1 to 90.4."""
-    return MISSING if not bounds else f"{100 * bounds[0]:.1f}{MISSING}{100 * bounds[1]:.1f}"
+    """An interval of shares in percent, e.g. "86.1–90.4"."""
+    return MISSING if not bounds else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"
 
 
 def times(ratio: float | None) -> str:
-    """A ratio with a times sign after it."""
-    return MISSING if ratio is None else f"{three(ratio)}{_TIMES}"
+    """A ratio, e.g. "2.41×"."""
+    return MISSING if ratio is None else f"{three(ratio)}×"
 
 
 def magnitude(count: float | None) -> str:

@@ -1,0 +1,111 @@
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnedge.report.html import render_html
+
+_VOID = {"meta", "link", "br", "img", "hr"}
+
+
+class _Page(HTMLParser):
+    """Checks that tags close in order, and collects attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def test_every_part_is_on_the_page(report: dict[str, Any], details: dict[str, Any]) -> None:
+    page = _Page(render_html(report, details))
+    text = " ".join(page.text.split())
+    for expected in (
+        "1 of 3 gates failed: min_speedup_over_float is 2.38, the limit is 2.5.",
+        "96.98", "95.3–98.1", "3.32× smaller than float", "all int8", "126 KiB", "The machine was busy.",
+        "Size, accuracy, latency", "Latency distribution", "Quantization, step by step", "Worst confusions",
+        "Memory plan", "eight taken for one", "1,797 handwritten digits", "a CPU",
+    ):  # fmt: skip
+        assert expected in text, expected
+    assert page.tags.count("figure") == 5
+
+
+def test_nothing_is_loaded_from_anywhere(report: dict[str, Any], details: dict[str, Any]) -> None:
+    text = render_html(report, details)
+    page = _Page(text)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.tags)
+    assert not [
+        pair for pair in page.attributes if pair[0] in ("src", "href", "srcset", "action") or pair[0].startswith("on")
+    ]
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert "default-src 'none'" in text
+
+
+def test_every_plot_speaks(report: dict[str, Any], details: dict[str, Any]) -> None:
+    page = _Page(render_html(report, details))
+    labels = [value for name, value in page.attributes if name == "aria-labelledby"]
+    assert labels
+    assert set(labels) <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert "B: int8.tflite, 1.76 MiB, top-1 97.0 %, median 3." in page.text
+
+
+def test_text_from_outside_is_escaped(report: dict[str, Any], details: dict[str, Any]) -> None:
+    evil = "<script>alert('x')</script>\"&"
+    report["slug"] = evil
+    report["gates"][1]["name"] = evil
+    details.update(dataset=evil, machine={evil: evil}, warnings=[evil], tools={evil: evil})
+    details["confusion"][2]["truth"] = evil
+    details["steps"][0]["name"] = evil
+    details["plan"]["tensors"][0]["name"] = evil
+    text = render_html(report, details)
+    assert "<script" not in text
+    assert "script" not in _Page(text).tags
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_part_may_be_absent(data: st.DataObject, report: dict[str, Any], details: dict[str, Any]) -> None:
+    fewer_rows = {key: report[key] for key in data.draw(st.sets(st.sampled_from(sorted(report))))}
+    fewer_details = {key: details[key] for key in data.draw(st.sets(st.sampled_from(sorted(details))))}
+    for key, rows in fewer_rows.items():
+        if isinstance(rows, list) and data.draw(st.booleans()):
+            fewer_rows[key] = rows[: data.draw(st.integers(0, 1))]
+    page = _Page(render_html(fewer_rows, fewer_details))
+    assert "None" not in page.text
+    assert "nan" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("passed", "sentence"),
+    [([], "No gates were set."), ([True], "The gate passed."), ([True, True], "All 2 gates passed.")],
+)
+def test_the_verdict(passed: list[bool], sentence: str) -> None:
+    gates = [{"name": f"gate_{place}", "limit": 1, "measured": 1, "passed": good} for place, good in enumerate(passed)]
+    assert sentence in _Page(render_html({"gates": gates}, {})).text

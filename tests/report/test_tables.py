@@ -1,0 +1,61 @@
+from typing import Any
+
+from mnedge.report.tables import Table, artifacts, gates, tables
+
+
+def _column(table: Table, name: str) -> list[str]:
+    place = [column.lstrip(">") for column in table.columns].index(name)
+    return [row[place].text for row in table.rows]
+
+
+def test_artifacts_are_held_against_float(report: dict[str, Any]) -> None:
+    table = artifacts(report)
+    assert _column(table, "artifact") == ["fp32.tflite", "int8.tflite", "fp32.onnx", "int8.onnx"]
+    assert _column(table, "smaller") == ["", "3.32×", "", "3.40×"]
+    assert _column(table, "top-1 %") == ["97.65", "96.98", "97.65", "70.35"]
+    # 0.7 points are less than 597 pictures can tell apart, 27 are not.
+    assert _column(table, "against float") == ["", "−0.7", "", "−27.3*"]
+    assert any("intervals show" in note for note in table.notes)
+
+
+def test_nothing_is_starred_without_a_shown_difference(report: dict[str, Any]) -> None:
+    report["accuracy"] = report["accuracy"][:3]
+    table = artifacts(report)
+    assert not any("*" in note for note in table.notes)
+    assert _column(table, "top-1 %")[3] == "–"
+
+
+def test_random_weights_have_no_accuracy_columns(report: dict[str, Any]) -> None:
+    report["accuracy"] = []
+    assert not any("top-1" in column or "float" in column for column in artifacts(report).columns)
+
+
+def test_other_tasks_show_their_metrics(report: dict[str, Any]) -> None:
+    report["accuracy"] = [
+        {"artifact": row["artifact"], "device": "local", "images": 9, "map50": 0.8, "map": 0.4}
+        for row in report["accuracy"]
+    ]
+    table = artifacts(report)
+    assert _column(table, "mAP at IoU 0.5 %") == ["80.00"] * 4
+    assert _column(table, "mAP %") == ["40.00"] * 4
+    assert _column(table, "against float")[1] == "±0.0"
+
+
+def test_failed_gates_come_first(report: dict[str, Any]) -> None:
+    table = gates(report)
+    assert _column(table, "verdict") == ["FAIL", "pass", "pass"]
+    assert table.rows[0][0].tone == "bad"
+
+
+def test_float_ops_stand_out(report: dict[str, Any]) -> None:
+    report["int8"][0]["float_ops"] = ["SOFTMAX scores"]
+    table = next(table for table in tables(report) if table.title == "int8")
+    assert table.rows[0][2].text == "1"
+    assert table.rows[0][2].tone == "bad"
+
+
+def test_rows_are_as_long_as_the_columns_and_empty_tables_are_left_out(report: dict[str, Any]) -> None:
+    assert [table.title for table in tables(report)] == ["Artifacts", "int8", "Parity", "Memory, bytes", "Gates"]
+    for table in tables(report):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert tables({}) == []

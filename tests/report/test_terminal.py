@@ -1,0 +1,37 @@
+from typing import Any
+
+import pytest
+
+from mnedge.report.terminal import print_report
+
+
+def test_every_figure_is_printed(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(report)
+    text = capsys.readouterr().out
+    assert text.startswith("mobilenet_v3_small_1.0_96, 1.53 M parameters, 10.9 M multiply-adds\n")
+    for expected in (
+        "int8.tflite",
+        "96.98",
+        "95.3–98.1",
+        "3.32×",
+        "129,024",
+        "98.90",
+        "FAIL",
+        "min_speedup_over_float",
+    ):
+        assert expected in text
+
+
+def test_brackets_in_names_are_text_and_not_markup(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    for row in report["accuracy"]:
+        row["dataset"] = "photos [red]of[/red] [/] cats"
+    report["gates"][0]["name"] = "[bold]min_top1"
+    print_report(report)
+    text = capsys.readouterr().out
+    assert "photos [red]of[/red] [/] cats" in text
+    assert "[bold]min_top1" in text
+
+
+def test_an_empty_report_prints_its_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report({"slug": "net"})
+    assert capsys.readouterr().out == "net\n"
