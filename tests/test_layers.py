@@ -34,6 +34,7 @@ _RANKS = {
     "job": 7,
     "stages": 8,
     "measure": 8,
+    "optimize": 8,
     "diagnosis": 8,
     "pipeline": 9,
     "cli": 10,

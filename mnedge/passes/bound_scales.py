@@ -26,8 +26,9 @@ def apply(graph: Graph) -> Graph:
 
     XNNPACK wants input scale x weight scale / output scale below 256 (and above 2^-32), and an ADD's input scale
     between 2^-10 and 2^8 of its output's. Calibration breaks this where a layer's outputs are all but zero. A wider
-    scale holds the same values in fewer steps; the biases of the layers that read them are rounded again to their new steps. Not exact:
-    the activations concerned move by less than one of their new steps. A graph within the limits is left as it is.
+    scale holds the same values in fewer steps; the biases of the layers that read them are rounded again to their new
+    steps. Not exact: the activations concerned move by less than one of their new steps. A graph within the limits is
+    left as it is.
     """
     widened = _Widening(graph)
     for op in graph.ops:
