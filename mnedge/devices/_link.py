@@ -136,6 +136,10 @@ class Link:
         command.kill(self.process)
         for thread in self._threads:
             thread.join(timeout=1.0)
+        if not any(thread.is_alive() for thread in self._threads):
+            for pipe in (self.process.stdout, self.process.stderr):
+                assert pipe is not None
+                pipe.close()
 
     def _returncode(self) -> int:
         try:

@@ -37,7 +37,4 @@ done
 chmod 1777 "$root/tmp"
 cp /etc/resolv.conf "$root/etc/" 2> /dev/null || true
 
-# Lets the kernel start arm64 programs by itself, in a chroot too (flag F).
-binfmt=/proc/sys/fs/binfmt_misc
-[ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt
-[ -e $binfmt/qemu-aarch64 ] || tr -d '\n' < /usr/lib/binfmt.d/qemu-aarch64.conf > $binfmt/register
+"$(dirname "$0")/binfmt.sh"
