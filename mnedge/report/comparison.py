@@ -231,7 +231,5 @@ def first_difference(found: Sequence[Change]) -> str:
     stage = results[0].stage
     parts = ", ".join(change.what for change in results if change.stage == stage)
     before = [change.what for change in causes if STAGES.index(change.stage) <= STAGES.index(stage)]
-    because = (
-        f"; before or in it, these changed: {', '.join(before)}" if before else "; no recipe key or tool before it did"
-    )
-    return f"The builds part at the stage {stage!r} ({parts}){because}."
+    because = f"up to it, these changed: {', '.join(before)}" if before else "no recipe key or tool up to it changed"
+    return f"The builds part at the stage {stage!r} ({parts}); {because}."

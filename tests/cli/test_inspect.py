@@ -1,0 +1,123 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnedge.cli import main
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Tensor, constant
+
+
+def _run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(arg) for arg in args])
+    captured = capfd.readouterr()
+    return int(stopped.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def tflite(small_int8: Graph, tmp_path: Path) -> Path:
+    path = tmp_path / "small.tflite"
+    path.write_bytes(write_tflite(small_int8))
+    return path
+
+
+def test_json_says_what_is_inside_and_how_litert_takes_it(tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capfd, "inspect", tflite, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["format"], found["quantized"], found["float_ops"]) == ("tflite", True, [])
+    assert found["bytes"] == tflite.stat().st_size
+    assert found["macs"] == 4 * 4 * 4 * 27
+    runtime = found["runtime"]
+    assert runtime["partitions"] == 1
+    assert runtime["ops"] == 1 + sum(runtime["outside"].values())
+
+
+def test_the_tables_are_printed(tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capfd, "inspect", tflite)
+    assert code == 0
+    for expected in (
+        "quantized tflite",
+        "CONV_2D",
+        "1x8x8x3",
+        "-128",
+        "1 delegate partition, outside:",
+        "no float ops",
+    ):
+        assert expected in out
+
+
+def test_float_ops_of_a_quantized_model_are_named(
+    small_int8: Graph, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    extra = [Tensor("real", (1, 4), "float32"), Tensor("soft", (1, 4), "float32")]
+    ops = (
+        *small_int8.ops[:2],
+        Op("DEQUANTIZE", ("mean",), ("real",)),
+        Op("SOFTMAX", ("real",), ("soft",), {"beta": 1.0}),
+    )
+    path = tmp_path / "mixed.tflite"
+    path.write_bytes(write_tflite(small_int8.replaced(tensors=extra, ops=ops, outputs=("soft",))))
+    _, out, _ = _run(capfd, "inspect", path, "--json")
+    assert "SOFTMAX soft" in json.loads(out)["float_ops"]
+
+
+def test_a_float_model_is_not_blamed_for_float_ops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tensors = [
+        Tensor("x", (1, 4), "float32"),
+        constant("w", np.ones((3, 4), np.float32)),
+        Tensor("y", (1, 3), "float32"),
+    ]
+    op = Op("FULLY_CONNECTED", ("x", "w", None), ("y",), {"activation": "NONE"})
+    path = tmp_path / "float.tflite"
+    path.write_bytes(write_tflite(Graph({tensor.name: tensor for tensor in tensors}, (op,), ("x",), ("y",))))
+    _, out, _ = _run(capfd, "inspect", path, "--json")
+    found = json.loads(out)
+    assert (found["quantized"], found["float_ops"]) == (False, None)
+
+
+def test_onnx_shows_the_nodes_that_onnx_runtime_executes(
+    small_int8: Graph, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(write_onnx(small_int8))
+    code, out, _ = _run(capfd, "inspect", path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["macs"] == 4 * 4 * 4 * 27
+    assert found["runtime"]["executes"]["QLinearConv"] == 1
+    assert found["runtime"]["ops"] == sum(found["runtime"]["executes"].values())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("x.pb", b"1", "it inspects .tflite and .onnx"),
+        ("x.tflite", b"12345678", "TFL3"),
+        ("x.onnx", b"\xff", "not an ONNX"),
+    ],
+)
+def test_what_cannot_be_read_is_one_message(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, data: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    code, out, err = _run(capfd, "inspect", path)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.shared
+def test_v3_by_the_stock_converter_falls_apart_at_its_hard_swishes(
+    shared_data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = _run(capfd, "inspect", shared_data / "models/mcu/v3small_0.75_224_int8_random.tflite", "--json")
+    found = json.loads(out)
+    hard_swishes = next(row["count"] for row in found["ops"] if row["kind"] == "HARD_SWISH")
+    assert found["runtime"]["outside"]["HARD_SWISH"] == hard_swishes
+    # Each of them cuts the delegate's work once.
+    assert found["runtime"]["partitions"] == hard_swishes + 1
