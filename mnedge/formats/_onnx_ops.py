@@ -192,23 +192,31 @@ def _pool(kind: str) -> Callable[[Writer, Op], str]:
 
 
 def _mean(writer: Writer, op: Op) -> str:
-    source, result = _tensor(writer, op.inputs[0]), _tensor(writer, op.outputs[0])
+    source, value = _tensor(writer, op.inputs[0]), writer.real(op.inputs[0])
     positions = axes(np.ravel(_static(writer, op.inputs[1], op)).tolist(), len(source.shape))
-    value = writer.real(op.inputs[0])
-    if positions != [2, 3] or len(source.shape) != 4:
-        keep = int(bool(op.options["keep_dims"]))
-        return writer.node("ReduceMean", (value,), op.outputs[0], axes=positions, keepdims=keep)
-    value = writer.node("GlobalAveragePool", (value,), f"{op.outputs[0]}/pooled")
-    if op.options["keep_dims"]:
-        return value
-    return writer.node("Reshape", (value, writer.values(np.array(result.shape, np.int64), "shape")), op.outputs[0])
+    if positions == [2, 3] and len(source.shape) == 4:
+        value = writer.node("GlobalAveragePool", (value,), f"{op.outputs[0]}/pooled")
+    else:
+        value = writer.node("ReduceMean", (value,), f"{op.outputs[0]}/mean", axes=positions, keepdims=1)
+    return _squeezed(writer, op, value, positions)
 
 
 def _sum(writer: Writer, op: Op) -> str:
-    rank = len(_tensor(writer, op.inputs[0]).shape)
-    positions = axes(np.ravel(_static(writer, op.inputs[1], op)).tolist(), rank)
-    inputs = (writer.real(op.inputs[0]), writer.values(np.array(positions, np.int64), "axes"))
-    return writer.node("ReduceSum", inputs, op.outputs[0], keepdims=int(bool(op.options["keep_dims"])))
+    source, value = _tensor(writer, op.inputs[0]), writer.real(op.inputs[0])
+    positions = axes(np.ravel(_static(writer, op.inputs[1], op)).tolist(), len(source.shape))
+    inputs = (value, writer.values(np.array(positions, np.int64), "axes"))
+    value = writer.node("ReduceSum", inputs, f"{op.outputs[0]}/sum", keepdims=1)
+    return _squeezed(writer, op, value, positions)
+
+
+def _squeezed(writer: Writer, op: Op, value: str, positions: Sequence[int]) -> str:
+    """A reduced value without its reduced axes, where the op drops them."""
+    shape, result = list(_tensor(writer, op.inputs[0]).shape), _tensor(writer, op.outputs[0]).shape
+    if op.options["keep_dims"]:
+        return value
+    for axis in positions:
+        shape[NHWC_TO_NCHW[axis] if len(shape) == 4 else axis] = 1
+    return flat(writer, value, tuple(shape), result)
 
 
 def _pad(writer: Writer, op: Op) -> str:
@@ -253,9 +261,12 @@ def _resize(mode: str) -> Callable[[Writer, Op], str]:
 
 
 def _arg_max(writer: Writer, op: Op) -> str:
-    rank = len(_tensor(writer, op.inputs[0]).shape)
-    axis = axes([int(np.ravel(_static(writer, op.inputs[1], op))[0])], rank)[0]
-    return writer.node("ArgMax", (writer.real(op.inputs[0]),), op.outputs[0], axis=axis, keepdims=0)
+    shape = _tensor(writer, op.inputs[0]).shape
+    position = axes([int(np.ravel(_static(writer, op.inputs[1], op))[0])], len(shape))[0]
+    value = writer.node("ArgMax", (writer.real(op.inputs[0]),), f"{op.outputs[0]}/index", axis=position, keepdims=1)
+    kept = list(shape)
+    kept[NHWC_TO_NCHW[position] if len(shape) == 4 else position] = 1
+    return flat(writer, value, tuple(kept), _tensor(writer, op.outputs[0]).shape)
 
 
 def _tile(writer: Writer, op: Op) -> str:

@@ -78,7 +78,7 @@ _ENUMS = {"padding": PADDINGS, "activation": ACTIVATIONS}
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
+    return re.sub(r"(?<=[A-Za-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
 
 
 def options_from_table(table: object) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class _Writer:
         if data.ndim == 4:
             order = NHWC_TO_NCHW
             data = data.transpose(order)
-        elif data.ndim in (1, 2, 3) and data.shape[-1] > 1 and self._meets_images(tensor.name):
+        elif data.ndim in (1, 2, 3) and data.size > 1 and self._meets_images(tensor.name):
             data = np.moveaxis(data.reshape((1,) * (3 - data.ndim) + data.shape), 2, 0)
         if not self._is_steps(tensor):
             return self.values(data, tensor.name)

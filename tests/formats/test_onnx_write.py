@@ -1,0 +1,346 @@
+"""Against ONNX's own checker, ONNX Runtime and LiteRT."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from onnx import numpy_helper
+
+from mnedge.errors import UnsupportedError
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.passes._pass import run_passes
+from mnedge.runtimes.onnxruntime import optimized_nodes
+from mnedge.targets.cpu import TARGET
+
+_WINDOW = {"stride_h": 2, "stride_w": 2, "filter_height": 3, "filter_width": 3, "padding": "SAME"}
+
+
+def _litert(graph: Graph, image: Any) -> list[Any]:
+    interpreter = Interpreter(
+        model_content=write_tflite(graph), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+
+def _onnx(data: bytes, image: Any, *, optimize: bool = True) -> list[Any]:
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if not optimize:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: image})
+
+
+def _one_op(op: Op, shape: tuple[int, ...], out: tuple[int, ...], *constants: Tensor, dtype: str = "float32") -> Graph:
+    tensors = [Tensor("x", shape, "float32"), Tensor("y", out, dtype), *constants]
+    return Graph({tensor.name: tensor for tensor in tensors}, (op,), ("x",), ("y",))
+
+
+def _ints(name: str, *values: Any) -> Tensor:
+    return constant(name, np.array(values if len(values) != 1 or np.ndim(values[0]) else values[0], np.int32))
+
+
+_RNG = np.random.default_rng(5)
+_IMAGE, _ROW = (1, 5, 7, 4), (1, 12)
+_FLOAT_OPS = {
+    "mean of channels": _one_op(
+        Op("MEAN", ("x", "a"), ("y",), {"keep_dims": True}), _IMAGE, (1, 5, 7, 1), _ints("a", [3])
+    ),
+    "mean of rows": _one_op(Op("MEAN", ("x", "a"), ("y",), {"keep_dims": False}), _IMAGE, (1, 7, 4), _ints("a", [1])),
+    "sum": _one_op(Op("SUM", ("x", "a"), ("y",), {"keep_dims": False}), _IMAGE, (1, 4), _ints("a", [1, 2])),
+    "average pool": _one_op(
+        Op("AVERAGE_POOL_2D", ("x",), ("y",), {**_WINDOW, "activation": "NONE"}), _IMAGE, (1, 3, 4, 4)
+    ),
+    "max pool": _one_op(Op("MAX_POOL_2D", ("x",), ("y",), {**_WINDOW, "activation": "RELU"}), _IMAGE, (1, 3, 4, 4)),
+    "pad": _one_op(Op("PAD", ("x", "p"), ("y",)), _IMAGE, (1, 8, 9, 4), _ints("p", [0, 0], [1, 2], [0, 2], [0, 0])),
+    "flatten": _one_op(Op("RESHAPE", ("x", "s"), ("y",)), _IMAGE, (1, 140), _ints("s", 1, 140)),
+    "unflatten": _one_op(Op("RESHAPE", ("x", "s"), ("y",)), _ROW, (1, 2, 2, 3), _ints("s", 1, 2, 2, 3)),
+    "regroup": _one_op(Op("RESHAPE", ("x", "s"), ("y",)), _IMAGE, (1, 35, 2, 2), _ints("s", 1, 35, 2, 2)),
+    "transpose": _one_op(Op("TRANSPOSE", ("x", "o"), ("y",)), _IMAGE, (1, 4, 5, 7), _ints("o", 0, 3, 1, 2)),
+    "transpose rows": _one_op(Op("TRANSPOSE", ("x", "o"), ("y",)), _ROW, (12, 1), _ints("o", 1, 0)),
+    "softmax": _one_op(Op("SOFTMAX", ("x",), ("y",), {"beta": 0.5}), _ROW, _ROW),
+    "softmax of pixels": _one_op(Op("SOFTMAX", ("x",), ("y",), {"beta": 1.0}), _IMAGE, _IMAGE),
+    "hard-swish": _one_op(Op("HARD_SWISH", ("x",), ("y",)), _IMAGE, _IMAGE),
+    "logistic": _one_op(Op("LOGISTIC", ("x",), ("y",)), _IMAGE, _IMAGE),
+    "relu6": _one_op(Op("RELU6", ("x",), ("y",)), _IMAGE, _IMAGE),
+    "add channels": _one_op(
+        Op("ADD", ("x", "c"), ("y",), {"activation": "RELU6"}),
+        _IMAGE,
+        _IMAGE,
+        constant("c", np.float32([1, -2, 3, 0.5])),
+    ),
+    "subtract a plane": _one_op(
+        Op("SUB", ("x", "c"), ("y",), {"activation": "NONE"}),
+        _IMAGE,
+        _IMAGE,
+        constant("c", _RNG.normal(size=(5, 7, 1)).astype(np.float32)),
+    ),
+    "bilinear, half pixels": _one_op(
+        Op("RESIZE_BILINEAR", ("x", "s"), ("y",), {"align_corners": False, "half_pixel_centers": True}),
+        _IMAGE,
+        (1, 10, 9, 4),
+        _ints("s", 10, 9),
+    ),
+    "bilinear, corners": _one_op(
+        Op("RESIZE_BILINEAR", ("x", "s"), ("y",), {"align_corners": True, "half_pixel_centers": False}),
+        _IMAGE,
+        (1, 9, 13, 4),
+        _ints("s", 9, 13),
+    ),
+    "bilinear, plain": _one_op(
+        Op("RESIZE_BILINEAR", ("x", "s"), ("y",), {"align_corners": False, "half_pixel_centers": False}),
+        _IMAGE,
+        (1, 10, 14, 4),
+        _ints("s", 10, 14),
+    ),
+    "nearest": _one_op(
+        Op("RESIZE_NEAREST_NEIGHBOR", ("x", "s"), ("y",), {"align_corners": False, "half_pixel_centers": False}),
+        _IMAGE,
+        (1, 10, 14, 4),
+        _ints("s", 10, 14),
+    ),
+    "slice": _one_op(
+        Op("SLICE", ("x", "b", "s"), ("y",)), _IMAGE, (1, 4, 3, 2), _ints("b", 0, 1, 2, 1), _ints("s", 1, -1, 3, 2)
+    ),
+    "strided slice": _one_op(
+        Op("STRIDED_SLICE", ("x", "b", "e", "s"), ("y",), {"begin_mask": 1, "end_mask": 9}),
+        _IMAGE,
+        (1, 2, 3, 3),
+        _ints("b", 0, 1, 0, 1),
+        _ints("e", 1, 4, 6, 0),
+        _ints("s", 1, 2, 2, 1),
+    ),
+    "arg max": _one_op(
+        Op("ARG_MAX", ("x", "a"), ("y",), {"output_type": 4}), _IMAGE, (1, 5, 7), _ints("a", 3), dtype="int64"
+    ),
+    "tile": _one_op(Op("TILE", ("x", "r"), ("y",)), _IMAGE, (1, 10, 7, 8), _ints("r", 1, 2, 1, 2)),
+    "l2 normalization": _one_op(Op("L2_NORMALIZATION", ("x",), ("y",), {"activation": "NONE"}), _IMAGE, _IMAGE),
+    "concatenation": _one_op(
+        Op("CONCATENATION", ("x", "x"), ("y",), {"axis": 3, "activation": "NONE"}), _IMAGE, (1, 5, 7, 8)
+    ),
+    "transposed convolution": _one_op(
+        Op(
+            "TRANSPOSE_CONV",
+            ("s", "w", "x"),
+            ("y",),
+            {"padding": "SAME", "stride_h": 2, "stride_w": 2, "activation": "NONE"},
+        ),
+        _IMAGE,
+        (1, 10, 14, 3),
+        _ints("s", 1, 10, 14, 3),
+        constant("w", _RNG.normal(size=(3, 3, 3, 4)).astype(np.float32)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _FLOAT_OPS)
+def test_each_float_op_computes_what_litert_computes(name: str) -> None:
+    graph = _FLOAT_OPS[name]
+    image = _RNG.normal(0, 3, graph.tensors["x"].shape).astype(np.float32)
+    expected, found = _litert(graph, image)[0], _onnx(write_onnx(graph), image)[0]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+def test_convolutions(kind: str, padding: str, stride: int, dilation: int) -> None:
+    size = [-(-(extent - (2 * dilation if padding == "VALID" else 0)) // stride) for extent in (9, 8)]
+    shape = (6, 3, 3, 4) if kind == "CONV_2D" else (1, 3, 3, 8)
+    options = {"padding": padding, "stride_h": stride, "stride_w": stride, "activation": "RELU6"}
+    options |= {"dilation_h_factor": dilation, "dilation_w_factor": dilation}
+    options |= {"depth_multiplier": 2} if kind == "DEPTHWISE_CONV_2D" else {}
+    channels = 6 if kind == "CONV_2D" else 8
+    graph = _one_op(
+        Op(kind, ("x", "w", "b"), ("y",), options),
+        (1, 9, 8, 4),
+        (1, *size, channels),
+        constant("w", _RNG.normal(size=shape).astype(np.float32)),
+        constant("b", _RNG.normal(size=channels).astype(np.float32)),
+    )
+    image = _RNG.normal(size=(1, 9, 8, 4)).astype(np.float32)
+    np.testing.assert_allclose(_onnx(write_onnx(graph), image)[0], _litert(graph, image)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_has_no_onnx_form_is_named() -> None:
+    graph = _one_op(Op("MY_CUSTOM", ("x",), ("y",)), _ROW, _ROW)
+    with pytest.raises(UnsupportedError, match="MY_CUSTOM, which makes y, does not go to ONNX"):
+        write_onnx(graph)
+
+
+# -- int8
+
+
+@pytest.fixture
+def gate() -> Graph:
+    """A convolution, a lowered hard-swish, a pooled gate on it, a residual and a classifier, int8."""
+    rng = np.random.default_rng(11)
+
+    def activation(name: str, shape: tuple[int, ...], scale: float, zero_point: int) -> Tensor:
+        return Tensor(name, shape, "int8", Quantization.per_tensor(scale, zero_point))
+
+    def layer(name: str, kernel: tuple[int, ...], source: Tensor) -> list[Tensor]:
+        scale = rng.uniform(0.004, 0.01, kernel[0]).astype(np.float32)
+        assert source.quantization is not None
+        step = source.quantization.scale[0]
+        return [
+            constant(f"{name}/w", rng.integers(-127, 128, kernel).astype(np.int8), Quantization.per_channel(scale, 0)),
+            constant(
+                f"{name}/b",
+                rng.integers(-300, 300, kernel[0]).astype(np.int32),
+                Quantization.per_channel(scale * step, 0),
+            ),
+        ]
+
+    image = activation("image", (1, 8, 8, 3), 1 / 127.5, -1)
+    conv = activation("conv", (1, 8, 8, 16), 0.06, -40)
+    gated = activation("gated", (1, 8, 8, 16), 0.15, -110)
+    pooled = activation("pooled", (1, 1, 1, 16), 0.1, -120)
+    squeeze = activation("squeeze", (1, 1, 1, 16), 6 / 255, -128)
+    excited = activation("excited", (1, 8, 8, 16), 0.4, -110)
+    mixed = activation("mixed", (1, 8, 8, 16), 0.3, 4)
+    summed = activation("summed", (1, 8, 8, 16), 0.35, 0)
+    mean = activation("mean", (1, 1, 1, 16), 0.2, 0)
+    scores = activation("scores", (1, 1, 1, 5), 0.2, 0)
+    tensors = [
+        image, conv, activation("relu6", (1, 8, 8, 16), 6 / 255, -128), gated, pooled, squeeze, excited, mixed,
+        summed, mean, scores, activation("flat", (1, 5), 0.2, 0), activation("soft", (1, 5), 1 / 256, -128),
+        constant("three", np.array(127, np.int8), Quantization.per_tensor(3 / 127, 0)),
+        constant("axes", np.array([1, 2], np.int32)), constant("shape", np.array([1, 5], np.int32)),
+        *layer("conv", (16, 3, 3, 3), image), *layer("squeeze", (16, 1, 1, 16), pooled),
+        *layer("mixed", (16, 1, 1, 16), excited), *layer("scores", (5, 1, 1, 16), mean),
+    ]  # fmt: skip
+    options = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
+    none = {"activation": "NONE"}
+    ops = (
+        Op("CONV_2D", ("image", "conv/w", "conv/b"), ("conv",), {**options, **none}),
+        Op("ADD", ("conv", "three"), ("relu6",), {"activation": "RELU6"}),
+        Op("MUL", ("conv", "relu6"), ("gated",), none),
+        Op("MEAN", ("gated", "axes"), ("pooled",), {"keep_dims": True}),
+        Op("CONV_2D", ("pooled", "squeeze/w", "squeeze/b"), ("squeeze",), {**options, "activation": "RELU6"}),
+        Op("MUL", ("gated", "squeeze"), ("excited",), none),
+        Op("CONV_2D", ("excited", "mixed/w", "mixed/b"), ("mixed",), {**options, "activation": "RELU"}),
+        Op("ADD", ("mixed", "gated"), ("summed",), none),
+        Op("MEAN", ("summed", "axes"), ("mean",), {"keep_dims": True}),
+        Op("CONV_2D", ("mean", "scores/w", "scores/b"), ("scores",), {**options, **none}),
+        Op("RESHAPE", ("scores", "shape"), ("flat",)),
+        Op("SOFTMAX", ("flat",), ("soft",), {"beta": 1.0}),
+    )
+    graph = Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("soft", "summed"))
+    graph.check()
+    return graph
+
+
+def _pixels(graph: Graph, seed: int) -> tuple[Any, Any]:
+    """The same picture as the .tflite takes it (int8) and as the .onnx does (float32)."""
+    pixels = np.random.default_rng(seed).integers(0, 256, graph.tensors[graph.inputs[0]].shape)
+    return (pixels - 128).astype(np.int8), (pixels / np.float32(127.5) - 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("activations", ["uint8", "int8"])
+def test_int8_computes_what_the_tflite_computes(gate: Graph, activations: Any) -> None:
+    data = write_onnx(gate, activations=activations)
+    for seed in range(4):
+        steps, real = _pixels(gate, seed)
+        expected = _litert(gate, steps)
+        for optimize in (True, False):
+            found = _onnx(data, real, optimize=optimize)
+            for name, old, new in zip(gate.outputs, expected, found, strict=True):
+                quantization = gate.tensors[name].quantization
+                assert quantization is not None
+                assert new.dtype == np.float32
+                difference = np.abs(new - quantization.dequantize(old)) / quantization.scale[0]
+                # Two steps of a score, 0.4, move its softmax by up to 0.4 / 4, and that is 26 steps of it.
+                assert difference.max() <= {"soft": 26.0, "summed": 2.01}[name], f"{name}: {difference.max()} steps"
+                assert np.median(difference) <= 1.01
+
+
+@pytest.mark.parametrize("activations", ["uint8", "int8"])
+def test_the_files_hold_the_same_integers_and_scales(gate: Graph, activations: Any) -> None:
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(
+        write_onnx(gate, activations=activations)).graph.initializer}  # fmt: skip
+    for name in ("conv", "squeeze", "mixed", "scores"):
+        weights, bias = gate.tensors[f"{name}/w"], gate.tensors[f"{name}/b"]
+        assert weights.data is not None
+        assert np.array_equal(held[weights.name], weights.data.transpose(0, 3, 1, 2))
+        assert np.array_equal(held[bias.name], bias.data)
+        assert any(np.array_equal(value, weights.quantization.scale) for value in held.values())
+    zero_points = {int(value) for value in held.values() if value.dtype == activations and value.ndim == 0}
+    shift = 128 if activations == "uint8" else 0
+    assert {point + shift for point in (-1, -40, -110, -128, 4)} <= zero_points
+
+
+def test_every_op_is_an_integer_kernel_after_optimization(gate: Graph, tmp_path: Path) -> None:
+    file = tmp_path / "gate.onnx"
+    file.write_bytes(write_onnx(gate))
+    nodes = optimized_nodes(file)
+    counts = Counter(kind for kind, _, _ in nodes)
+    assert counts["QLinearConv"] == 4
+    assert counts["QLinearAdd"] == 2
+    assert counts["QLinearMul"] == 2
+    assert counts["QLinearGlobalAveragePool"] == 2
+    inner = [kind for kind, name, is_float in nodes if is_float and not name.endswith("/off_ties")]
+    assert set(inner) <= {"QuantizeLinear", "DequantizeLinear"}
+
+
+def test_clips_stand_on_steps_only_where_saturation_does_not_clip(gate: Graph) -> None:
+    model = onnx.load_from_string(write_onnx(gate))
+    clips = [node for node in model.graph.node if node.op_type in ("Clip", "Relu")]
+    # "mixed" has ReLU at zero point 4: its steps reach below 0. The ReLU6 of the others end with their steps.
+    assert [node.name for node in clips] == ["mixed/clipped"]
+    producer = {output: node.op_type for node in model.graph.node for output in node.output}
+    assert producer[clips[0].input[0]] == "QuantizeLinear"
+
+
+def test_every_pixel_gets_the_step_that_the_tflite_gives_it() -> None:
+    image = Tensor("image", (1, 16, 16, 1), "int8", Quantization.per_tensor(1 / 127.5, -1))
+    flat = Tensor("flat", (1, 256), "int8", image.quantization)
+    graph = Graph(
+        {"image": image, "flat": flat, "shape": constant("shape", np.array([1, 256], np.int32))},
+        (Op("RESHAPE", ("image", "shape"), ("flat",)),),
+        ("image",),
+        ("flat",),
+    )
+    pixels = np.arange(256).reshape(1, 16, 16, 1)
+    found = _onnx(write_onnx(graph), (pixels / np.float32(127.5) - 1).astype(np.float32))[0]
+    np.testing.assert_allclose(found.ravel(), (np.arange(256) - 127) / 127.5, atol=1e-6)
+
+
+def test_the_same_graph_gives_the_same_bytes(gate: Graph) -> None:
+    assert write_onnx(gate) == write_onnx(gate)
+
+
+def test_ends_keep_name_shape_and_order(gate: Graph) -> None:
+    model = onnx.load_from_string(write_onnx(gate))
+    ends = [(value.name, tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim))
+            for value in (*model.graph.input, *model.graph.output)]  # fmt: skip
+    assert ends == [("image", (1, 8, 8, 3)), ("soft", (1, 5)), ("summed", (1, 8, 8, 16))]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name", ["tf2_mobilenet_v2_1.0_224_ptq", "v3-small_224_1.0_uint8", "mobilenet_v1_0.25_128_quant"]
+)
+def test_files_of_others_run_on_integer_kernels(shared_data: Path, tmp_path: Path, name: str) -> None:
+    graph = run_passes(read_tflite(shared_data / "models" / "imagenet" / f"{name}.tflite"), TARGET.int8_passes)
+    file = tmp_path / "theirs.onnx"
+    file.write_bytes(write_onnx(graph))
+    counts = Counter(kind for kind, _, _ in optimized_nodes(file))
+    ops = Counter(op.kind for op in graph.ops)
+    assert counts["QLinearConv"] == ops["CONV_2D"] + ops["DEPTHWISE_CONV_2D"]
+    assert counts["QLinearMul"] == ops["MUL"]
+    assert counts["QLinearAdd"] == ops["ADD"]
+    assert not counts.keys() & {"Conv", "Mul", "Add", "GlobalAveragePool", "ReduceMean", "Softmax"}

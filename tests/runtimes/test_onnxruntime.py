@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mnedge import runtimes
+from mnedge.errors import InputError
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.graph.graph import Graph
+from mnedge.runtimes.onnxruntime import optimized_nodes, profile
+
+
+@pytest.fixture
+def model(tmp_path: Path, small_int8: Graph) -> Path:
+    file = tmp_path / "small.int8.onnx"
+    file.write_bytes(write_onnx(small_int8))
+    return file
+
+
+def test_a_session_tells_its_ends_and_runs(model: Path) -> None:
+    session = runtimes.get("onnxruntime").open(model, 1)
+    assert session.input.shape == (1, 8, 8, 3)
+    assert session.input.dtype == "float32"
+    assert session.version.startswith("onnxruntime ")
+    assert session.partitions is None
+    scores = session.run(np.zeros((1, 8, 8, 3), np.float32))[0]
+    assert scores.shape == (1, 4)
+    assert scores.sum() == pytest.approx(1.0, abs=0.02)
+    assert session.ops == len(optimized_nodes(model))
+
+
+def test_a_float_convolution_counts_as_float(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in
+            (("x", (1, 3, 8, 8)), ("y", (1, 2, 6, 6)))]  # fmt: skip
+    weights = numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="c")], "g", ends[:1], ends[1:], [weights]
+    )
+    file = tmp_path / "float.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    assert any(is_float for kind, _, is_float in optimized_nodes(file) if kind == "Conv")
+
+
+def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(b"\x08\x08 no model")
+    with pytest.raises(InputError, match=r"refuses .*broken\.onnx"):
+        runtimes.get("onnxruntime").open(file, 1)
+    with pytest.raises(InputError, match="is not a file"):
+        runtimes.get("onnxruntime").open(tmp_path / "absent.onnx", 1)
+
+
+def test_the_profile_names_every_kernel(model: Path, tmp_path: Path) -> None:
+    text = profile(model, 1, 3, tmp_path).read_text()
+    assert "QLinearConv" in text
