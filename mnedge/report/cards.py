@@ -98,7 +98,8 @@ def _latency(line: Line, versus: AgainstFloat | None) -> Card | None:
     if versus and versus.faster:
         ratio = versus.faster.value
         word = "faster" if ratio >= 1 else "slower"
-        sentences.insert(0, f"{figures.times(ratio if ratio >= 1 else 1 / ratio)} {word} than float")
+        doubt = "" if versus.faster.shown else ", less than the runs can tell apart"
+        sentences.insert(0, f"{figures.times(ratio if ratio >= 1 else 1 / ratio)} {word} than float{doubt}")
         tone = "bad" if ratio < 1 and versus.faster.shown else ""
     return Card("Median latency", figures.milliseconds(line.p50_ms), "; ".join(sentences), tone)
 

@@ -66,15 +66,15 @@ def magnitude(count: float | None) -> str:
 
 
 def three(value: float) -> str:
-    """A number with three significant figures and no exponent, whole numbers above 1,000 with commas."""
+    """A number with three significant figures, whole numbers above 1,000 with commas, an exponent below 0.0001."""
     if value == 0:
         return "0"
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
-    decimals = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    if abs(value) < 0.1:
-        return f"{value:.2g}" if abs(value) >= 1e-4 else f"{value:.1e}"
-    return f"{value:.{decimals}f}"
+    if abs(value) < 0.09995:
+        return f"{value:.3g}"
+    limits = (99.95, 9.995, 0.9995)
+    return f"{value:.{sum(abs(value) < limit for limit in limits)}f}"
 
 
 def plain(value: object) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mnedge.report.summary import Line, Row
 
 _WORST_CONFUSIONS = 10
+_LONGEST_LABEL = 20
 
 
 def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
@@ -90,36 +91,43 @@ def _lead(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[str
 def _confusions(found: Sequence[Line], confusion: Sequence[Row]) -> dict[str, Any] | None:
     """The worst mix-ups of the artifact that the build is judged by, with float's share of the same ones."""
     line = headline(found)
-    if line is None:
+    own = [row for row in confusion if line and base_name(row["artifact"]) == line.name]
+    if line is None or not own:
         return None
-    own = [row for row in confusion if base_name(row["artifact"]) == line.name]
-    if not own:
-        return None
+    # Where some happened twice or more, those that happened once are noise.
+    worst = sorted(own, key=lambda row: (-row["images"], -row["fraction"]))[:_WORST_CONFUSIONS]
+    worst = [row for row in worst if row["images"] > 1] or worst
     peer = float_peer(line, found)
+    # Only float's worst are known: one that is missing there is rarer than those, not absent.
     theirs = {
-        (row["truth"], row["predicted"]): row for row in confusion if peer and base_name(row["artifact"]) == peer.name
+        (row["truth"], row["predicted"]): row["fraction"]
+        for row in confusion
+        if peer and base_name(row["artifact"]) == peer.name
     }
-    worst = sorted(own, key=lambda row: -row["images"])[:_WORST_CONFUSIONS]
-    largest = max(row["fraction"] for row in [*worst, *theirs.values()]) or 1.0
+    shares = [theirs.get((row["truth"], row["predicted"])) for row in worst]
+    longest = max([row["fraction"] for row in worst] + [share for share in shares if share]) or 1.0
     return {
         "line": line,
-        "peer": peer if theirs else None,
+        "peer": peer if any(shares) else None,
         "rows": [
             {
-                "truth": str(row["truth"]),
-                "predicted": str(row["predicted"]),
+                "truth": _first_synonym(row["truth"]),
+                "predicted": _first_synonym(row["predicted"]),
                 "images": row["images"],
+                "of": round(row["images"] / row["fraction"]),
                 "fraction": row["fraction"],
-                "width": 100 * row["fraction"] / largest,
-                # Only float's worst are known: one that is missing there is rarer than those, not absent.
-                "peer": theirs.get((row["truth"], row["predicted"])),
-                "peer_width": 100
-                * (theirs.get((row["truth"], row["predicted"])) or {"fraction": 0.0})["fraction"]
-                / largest,
+                "width": 100 * row["fraction"] / longest,
+                "peer_width": 100 * share / longest if share else None,
             }
-            for row in worst
+            for row, share in zip(worst, shares, strict=True)
         ],
     }
+
+
+def _first_synonym(label: object) -> str:
+    """A class name without ImageNet's synonyms: "goldfish, Carassius auratus" is a goldfish."""
+    text = str(label)
+    return text.partition(",")[0] if len(text) > _LONGEST_LABEL else text
 
 
 def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Table]:

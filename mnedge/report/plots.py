@@ -225,8 +225,8 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
             timed.setdefault(line.name, line)
     if not timed:
         return None
-    # The last hundredth of the runs is the machine's doing; it is counted, not drawn.
-    end = 1.05 * max(_quantile(by_name[name], 0.99) for name in timed)
+    # Far outliers are the machine's doing and would squeeze the rest; they are counted, not drawn.
+    end = 1.05 * max(min(_quantile(by_name[name], 0.99), 1.5 * _quantile(by_name[name], 0.9)) for name in timed)
     values = ticks(0.0, end, 6)
     row_height, bar_height, bins = 66.0, 30.0, 150
     rows_made = []

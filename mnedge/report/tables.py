@@ -79,7 +79,6 @@ def artifacts(report: Mapping[str, Any]) -> Table:
             columns += [">95 % interval", ">against float"]
     columns += [">p50 ms", ">p90 ms", ">faster"] if timed else []
     table_rows = []
-    starred = False
     for line in found:
         versus = against_float(line, found, headline)
         cells = [
@@ -93,12 +92,10 @@ def artifacts(report: Mapping[str, Any]) -> Table:
             if metric == headline:
                 cells.append(Cell(figures.interval(line.accuracy.get(f"{metric}_interval"))))
                 cells.append(_change(versus))
-                starred = starred or cells[-1].text.endswith("*")
         if timed:
-            faster = versus.faster if versus else None
-            cells += [Cell(_number(line.p50_ms)), Cell(_number(line.latency.get("p90_ms")))]
-            cells.append(Cell(figures.times(faster.value) if faster else ""))
+            cells += [Cell(_number(line.p50_ms)), Cell(_number(line.latency.get("p90_ms"))), _faster(versus)]
         table_rows.append(tuple(cells))
+    starred = any(cell.text.endswith("*") for row in table_rows for cell in row)
     notes = tuple(_provenance(found, starred=starred))
     return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
 
@@ -122,6 +119,15 @@ def _change(versus: AgainstFloat | None) -> Cell:
     return Cell(figures.points(change.value) + "*", "good" if change.value > 0 else "bad")
 
 
+def _faster(versus: AgainstFloat | None) -> Cell:
+    faster = versus.faster if versus else None
+    if faster is None:
+        return Cell("")
+    if not faster.shown:
+        return Cell(figures.times(faster.value))
+    return Cell(figures.times(faster.value) + "*", "" if faster.value > 1 else "bad")
+
+
 def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     """Where the figures come from: every way in which something was measured, once."""
     accuracy = {
@@ -140,7 +146,10 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     if accuracy:
         yield f"Accuracy: {'; '.join(accuracy)}."
     if starred:
-        yield "* The intervals show a difference from float (points of a percent)."
+        yield (
+            "* The measurements show the difference from float: the 95 % intervals that of the accuracy (in points of "
+            "a percent), nine of ten runs that beat the other median that of the latency."
+        )
     if latency:
         yield f"Latency: {'; '.join(f'{chr(32).join(keys)} {where}' for where, keys in latency.items())}."
 

@@ -48,6 +48,8 @@ def print_table(console: Console, table: Table) -> None:
     console.print(printed)
     for note in table.notes:
         console.print(note, style="dim", markup=False)
+    if table.notes:
+        console.print()
 
 
 def _title(report: dict[str, Any]) -> str:

@@ -15,11 +15,14 @@ def test_artifacts_are_held_against_float(report: dict[str, Any]) -> None:
     assert _column(table, "top-1 %") == ["97.65", "96.98", "97.65", "70.35"]
     # 0.7 points are less than 597 pictures can tell apart, 27 are not.
     assert _column(table, "against float") == ["", "−0.7", "", "−27.3*"]
-    assert any("intervals show" in note for note in table.notes)
+    assert _column(table, "faster") == ["", "2.39×*", "", "1.54×*"]
+    assert any("measurements show" in note for note in table.notes)
 
 
 def test_nothing_is_starred_without_a_shown_difference(report: dict[str, Any]) -> None:
     report["accuracy"] = report["accuracy"][:3]
+    for row in report["latency"]:
+        row["p90_ms"] = 20.0
     table = artifacts(report)
     assert not any("*" in note for note in table.notes)
     assert _column(table, "top-1 %")[3] == "–"
