@@ -145,9 +145,9 @@ def scheme_of(
     quantized = next((tensor for tensor in graph.tensors.values() if tensor.quantization is not None), None)
     if quantized is not None:
         raise UnsupportedError(f"tensor {quantized.name} is quantized already; give the float model")
-    graph = _with_requantization(_with_own_constants(graph), allow_float)
+    graph = _with_requantization(with_own_constants(graph), allow_float)
     group, fixed = _groups(graph, images, allow_float)
-    return Scheme(graph, group, fixed, _bounds(graph, group), _layers(graph, allow_float), granularity, allow_float)
+    return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
 
 
 def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
@@ -177,7 +177,7 @@ def range_quantization(low: float, high: float) -> Quantization:
     return Quantization.per_tensor(scale, zero_point)
 
 
-def _with_own_constants(graph: Graph) -> Graph:
+def with_own_constants(graph: Graph) -> Graph:
     """Gives every layer weights and a bias that no other op reads; a missing bias becomes zeros."""
     seen: set[str] = set()
     added: dict[str, Tensor] = {}
@@ -307,12 +307,13 @@ def _read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op])
         return (-3.0, np.inf)
     if op.kind == "ADD":
         return _shifted_interval(graph, op, name)
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return _scaled_interval(graph, op)
     if op.kind == "MUL" and op.inputs.count(name) == 1:
         gate = producers.get(str(next(other for other in op.inputs if other != name)))
-        if gate is not None and gate.kind == "ADD" and name in gate.inputs:
+        if gate is not None and gate.kind in ("ADD", "DEPTHWISE_CONV_2D") and name in gate.inputs:
             # x * relu6(x + 3) is 0 wherever the gate is.
-            low, _ = _shifted_interval(graph, gate, name)
-            return (low, np.inf)
+            return (_read_interval(graph, gate, name, producers)[0], np.inf)
     return INFINITE
 
 
@@ -326,7 +327,18 @@ def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
     return (low - shift, high - shift)
 
 
-def _layers(graph: Graph, allow_float: frozenset[str]) -> tuple[Layer, ...]:
+def _scaled_interval(graph: Graph, op: Op) -> Interval:
+    """For a 1 x 1 depthwise convolution with a fused activation: the activation's interval seen from x."""
+    weights, bias = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[2])]
+    low, high = _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    if weights.data is None or bias.data is None or weights.shape[1:3] != (1, 1) or np.any(weights.real() <= 0):
+        return INFINITE
+    scale = weights.real().ravel()
+    return float(np.min((low - bias.real()) / scale)), float(np.max((high - bias.real()) / scale))
+
+
+def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[Layer, ...]:
+    """The ops with constant weights, in order of execution, but for kinds that stay float."""
     layers = []
     for op in graph.ops:
         if op.kind not in WEIGHTED or op.kind in allow_float:

@@ -1,0 +1,75 @@
+"""Rounding that a gradient goes through."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+# TensorFlow is not imported for its types.
+TensorLike: TypeAlias = Any
+
+
+def fake_quantize(value: TensorLike, low: TensorLike, high: TensorLike) -> TensorLike:
+    """Rounds to the 256 steps of [low, high], with gradients for the value and both ends of the range.
+
+    The gradient passes straight through inside the range (Bengio et al. 2013, arXiv:1308.3432). The ends get
+    the gradient of the learned step size, q - x/s inside and the clipped end outside: Esser et al. 2020, eq. 3,
+    arXiv:1902.08153, with the offset of Bhalgat et al. 2020 (LSQ+), arXiv:2004.09576.
+
+    Args:
+        value: float32 of any shape.
+        low: Scalar, at most 0.
+        high: Scalar, at least 0.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def rounded(x: TensorLike, a: TensorLike, b: TensorLike) -> Any:  # noqa: ANN401
+        y = tf.quantization.fake_quant_with_min_max_vars(x, a, b)
+
+        def gradient(upstream: TensorLike) -> Any:  # noqa: ANN401
+            dx, da, db = tf.quantization.fake_quant_with_min_max_vars_gradient(upstream, x, a, b)
+            error = tf.tensordot(tf.reshape(dx, [-1]), tf.reshape(y - x, [-1]), 1) / (b - a)
+            return dx, da - error, db + error
+
+        return y, gradient
+
+    return rounded(value, low, high)
+
+
+def fake_quantize_weights(weights: TensorLike, scale: TensorLike) -> TensorLike:
+    """Rounds to the symmetric steps -127..127 of a learned scale.
+
+    Esser et al. 2020, eq. 1 to 3, arXiv:1902.08153: d/ds is q - w/s inside the range and the end outside.
+
+    Args:
+        weights: float32.
+        scale: Broadcasts against `weights`, above 0.
+    """
+    import tensorflow as tf
+
+    ratio = weights / scale
+    inside = tf.clip_by_value(ratio, -127.0, 127.0)
+    return (inside + tf.stop_gradient(tf.round(inside) - inside)) * scale
+
+
+def soft_round(weights: TensorLike, scale: TensorLike, logits: TensorLike) -> TensorLike:
+    """Weights between the steps below and above: s * (floor(w/s) + h(V)).
+
+    Nagel et al. 2020 (AdaRound), eq. 22 and 23, arXiv:2004.10568.
+
+    Args:
+        weights: float32.
+        scale: Broadcasts against `weights`, above 0.
+        logits: V, of the shape of `weights`.
+    """
+    import tensorflow as tf
+
+    steps = tf.floor(weights / scale) + rectified_sigmoid(logits)
+    return tf.clip_by_value(steps, -127.0, 127.0) * scale
+
+
+def rectified_sigmoid(logits: TensorLike) -> TensorLike:
+    """h(V) = clip(1.2 * sigmoid(V) - 0.1, 0, 1). Nagel et al. 2020, eq. 23, arXiv:2004.10568."""
+    import tensorflow as tf
+
+    return tf.clip_by_value(1.2 * tf.sigmoid(logits) - 0.1, 0.0, 1.0)
