@@ -58,7 +58,7 @@ def source_text(unit: Unit) -> str:
     parts = [
         f"/* {unit.description}\n *\n{draw(unit.program, unit.plan, comment=True)} */\n",
         f'#include "{unit.name}.h"\n',
-        f"#include <stddef.h>\n\n{_MACROS}\n",
+        f"#include <stddef.h>\n\n{_MACROS}{_limits(unit)}\n",
     ]
     parts += [kernel_source(stem) + "\n" for stem in kernel_stems(unit)]
     for index, layer in enumerate(unit.program.layers):
@@ -84,6 +84,11 @@ _MACROS = """#if defined(__GNUC__)
 #define INLINE static inline
 #endif
 """
+
+
+def _limits(unit: Unit) -> str:
+    taps = [kernel.window.rows * kernel.window.columns for layer in unit.program.layers if hasattr(kernel := layer.kernel, "window")]
+    return f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
 
 
 def _title(unit: Unit, layer: Layer) -> str:

@@ -153,7 +153,9 @@ class Convolution:
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
             depth = self.window.rows * self.window.columns * self.input_channels
-            return packing.pointwise_scratch_bytes(kernels, depth, patches=variant == "patches")
+            return packing.pointwise_scratch_bytes(
+                kernels, depth, self.output_channels, patches=variant == "patches"
+            )
         return self.input.channels
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
@@ -161,9 +163,8 @@ class Convolution:
         variant = self.variant(kernels)
         if variant.startswith("portable"):
             return ("requantize", variant)
-        if variant == "patches":
-            return (f"{kernels}_requantize", f"{kernels}_pointwise", f"{kernels}_patches")
-        return (f"{kernels}_requantize", f"{kernels}_{variant}")
+        shared = {"pointwise": (), "patches": ("geometry", "patches", f"{kernels}_pointwise"), "depthwise": ("geometry", "taps")}
+        return (f"{kernels}_requantize", *shared[variant], f"{kernels}_{variant}")
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -172,7 +173,10 @@ class Convolution:
             return self._portable_constants(symbol)
         pack = packing.depthwise if variant == "depthwise" else packing.pointwise
         arrays, fields = pack(self.weights, self.rescale, kernels, symbol)
-        return arrays + descriptor(f"{kernels}_{variant}", symbol, {**fields, **self._geometry(variant)})
+        if variant != "pointwise":
+            fields = fields if variant == "depthwise" else {"pointwise": braced(fields)}
+            fields = {"geometry": braced(self._geometry(variant)), **fields}
+        return arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -192,8 +196,6 @@ class Convolution:
 
     def _geometry(self, variant: str) -> dict[str, Any]:
         window = self.window
-        if variant == "pointwise":
-            return {}
         fields: dict[str, Any] = {
             "input_columns": self.input.columns if self.form == "window" else 0,
             "input_channels": self.input_channels,
@@ -241,6 +243,11 @@ def table_pointer(symbol: str, table: NDArray[np.int64] | None, arrays: list[str
         return "NULL"
     arrays.append(int_array("int8_t", f"{symbol}_table", table))
     return f"{symbol}_table"
+
+
+def braced(fields: dict[str, Any]) -> str:
+    """An initializer of a struct within a struct."""
+    return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
 
 
 def settled(weights: NDArray[np.int64], channel_axis: int, rescale: Rescale) -> Rescale:

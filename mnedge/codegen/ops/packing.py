@@ -1,7 +1,114 @@
 """Weights in the order in which the fast kernels read them."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.codegen.program import int_array
+from mnedge.graph.arithmetic import clamp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnedge.codegen.ops.convolution import Rescale
+    from mnedge.codegen.program import KernelSet
+
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
-def pointwise_scratch_bytes(kernels, depth, *, patches): return 0
-def pointwise(*a): raise NotImplementedError
-depthwise = pointwise
+_DSP_ORDER = (0, 2, 1, 3)
+_TILE_ROW_BYTES = 48
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
+def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, patches: bool) -> int:
+    """Scratch of a fast pointwise kernel over `depth` input channels, or over patches of `depth` bytes."""
+    gathered = _up(2 * depth, 8) if patches else 0
+    if kernels != "dsp":
+        return gathered
+    # Two widened pixels, struct tile_row (24 bytes on a 32-bit core, 48 on a host), and two pixels of odd channels.
+    return gathered + 4 * _up(depth, 8) + _TILE_ROW_BYTES + (2 * (channels + 1) if channels % 2 else 0)
+
+
+def table_of(rescale: Rescale, symbol: str) -> tuple[str, str]:
+    """The array of a layer's table, and the expression that points at it; "" and "NULL" where it needs none.
+
+    Limits other than -128 and 127 become a table, so that kernels only ever saturate.
+    """
+    steps = np.arange(-128, 128)
+    limited = clamp(steps, rescale.low, rescale.high)
+    table = limited if rescale.table is None else rescale.table[limited + 128]
+    if (table == steps).all():
+        return "", "NULL"
+    return int_array("int8_t", f"{symbol}_table", table), f"{symbol}_table"
+
+
+def right_shifts(rescale: Rescale) -> NDArray[np.int64]:
+    """Shifts to the right, 1 to 31; a multiplier of 0 has none of its own, and keeps its 0 under any."""
+    return np.where(rescale.multiplier == 0, 1, -rescale.shift)
+
+
+def pointwise(
+    weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
+) -> tuple[str, dict[str, Any]]:
+    """Arrays and descriptor fields of a dense kernel; weights OHWI."""
+    del kernels
+    channels = weights.shape[0]
+    matrix = weights.reshape(channels, -1)
+    depth, even = _up(matrix.shape[1], 8), _up(channels, 2)
+    padded = np.zeros((even, depth), np.int64)
+    padded[:channels, : matrix.shape[1]] = matrix
+    extra = (0, even - channels)
+    lanes = padded.reshape(even // 2, 2, depth // 4, 4).transpose(0, 2, 1, 3)
+    records = [
+        np.pad(2 * rescale.bias, extra).reshape(-1, 2),
+        words(lanes.reshape(even // 2, -1), 8),
+        np.pad(rescale.multiplier, extra).reshape(-1, 2),
+        words(np.pad(np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2), ((0, 0), (0, 2))), 8),
+    ]
+    table, pointer = table_of(rescale, symbol)
+    fields = {
+        "packed": f"{symbol}_packed",
+        "table": pointer,
+        "depth": depth,
+        "input_channels": matrix.shape[1],
+        "output_channels": channels,
+        "zero_point": rescale.zero_point,
+    }
+    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
+
+
+def depthwise(
+    weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
+) -> tuple[str, dict[str, Any]]:
+    """Arrays and descriptor fields of a depthwise kernel; weights HWC."""
+    del kernels
+    quads = weights.shape[2] // 4
+    taps = 2 * weights.reshape(-1, quads, 4)[:, :, _DSP_ORDER].transpose(1, 0, 2)
+    records = [
+        2 * rescale.bias.reshape(-1, 4),
+        words(taps.reshape(quads, -1), 16),
+        rescale.multiplier.reshape(-1, 4),
+        words(right_shifts(rescale).reshape(-1, 4), 8),
+    ]
+    table, pointer = table_of(rescale, symbol)
+    fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
+    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
+
+
+def words(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Packs signed values of 8 or 16 bits into 32-bit words along the last axis, the first one in the low bits."""
+    lanes = 32 // bits
+    grouped = (values & ((1 << bits) - 1)).reshape(*values.shape[:-1], -1, lanes)
+    return (grouped << (np.arange(lanes) * bits)).sum(axis=-1)
+
+
+def word_array(symbol: str, values: NDArray[np.int64]) -> str:
+    """A const array of 32-bit words in C."""
+    flat = [f"0x{int(value) & 0xFFFFFFFF:08X}" for value in values.ravel()]
+    lines = [", ".join(flat[start : start + 8]) for start in range(0, len(flat), 8)]
+    body = ",\n    ".join(lines)
+    return f"static const uint32_t {symbol}[{len(flat)}] = {{\n    {body}\n}};\n"
