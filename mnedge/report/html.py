@@ -39,7 +39,8 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
     page = _environment().get_template("report.html")
     return page.render(
         title=str(report.get("slug") or "report"),
-        lead=list(_lead(report, details)),
+        lead=list(_lead(report)),
+        dataset=str(details.get("dataset") or ""),
         verdict=verdict(report),
         cards=cards(report),
         warnings=[str(warning) for warning in details.get("warnings") or []],
@@ -69,7 +70,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _lead(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[str]:
+def _lead(report: Mapping[str, Any]) -> Iterator[str]:
     """What was built, in a few words each."""
     variant = report.get("variant") or {}
     if variant.get("family"):
@@ -84,8 +85,6 @@ def _lead(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[str
         yield f"{figures.magnitude(variant['parameters'])} parameters"
     if variant.get("macs"):
         yield f"{figures.magnitude(variant['macs'])} multiply-adds"
-    if details.get("dataset"):
-        yield str(details["dataset"])
 
 
 def _confusions(found: Sequence[Line], confusion: Sequence[Row]) -> dict[str, Any] | None:

@@ -190,7 +190,7 @@ class Histogram:
         bars: Left end and width in percent across, height in pixels.
         median: Percent across.
         words: Median, nine of ten, number of runs.
-        beyond: Runs that lie right of the axis.
+        beyond: Runs that lie right of the axis, and of how many; "" where none do.
     """
 
     line: Line
@@ -199,7 +199,7 @@ class Histogram:
     bars: tuple[tuple[float, float, float], ...]
     median: float
     words: str
-    beyond: int
+    beyond: str
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,8 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
             if count
         )
         median = _quantile(runs, 0.5)
-        beyond = len(runs) - sum(counts)
+        slower = len(runs) - sum(counts)
+        beyond = f"{slower:,} of {len(runs):,} slower" if slower else ""
         text = f"p50 {figures.three(median)} ms, p90 {figures.three(_quantile(runs, 0.9))} ms"
         at = LEFT + (RIGHT - LEFT) * median / values[-1]
         rows_made.append(Histogram(line, base - 45.0, base, bars, at, text, beyond))

@@ -145,13 +145,13 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
             latency.setdefault(where, []).append(line.key)
     if accuracy:
         yield f"Accuracy: {'; '.join(accuracy)}."
+    if latency:
+        yield f"Latency: {'; '.join(f'{chr(32).join(keys)} {where}' for where, keys in latency.items())}."
     if starred:
         yield (
             "* The measurements show the difference from float: the 95 % intervals that of the accuracy (in points of "
             "a percent), nine of ten runs that beat the other median that of the latency."
         )
-    if latency:
-        yield f"Latency: {'; '.join(f'{chr(32).join(keys)} {where}' for where, keys in latency.items())}."
 
 
 def _integer_row(row: Row, slug: str) -> tuple[Cell, ...]:

@@ -67,7 +67,7 @@ def test_histograms_hold_every_run_and_mark_the_median(report: dict[str, Any], d
     plot = plots.latencies(lines(report), samples)
     assert plot is not None
     assert [row.line.name for row in plot.rows] == list(samples)
-    assert plot.rows[0].beyond == 1
+    assert plot.rows[0].beyond == "1 of 201 slower"
     for row in plot.rows:
         tallest = max(height for _, _, height in row.bars)
         assert tallest == pytest.approx(30.0)

@@ -1,8 +1,11 @@
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from mnedge.report.terminal import print_report
+from mnedge.report.tables import tables
+from mnedge.report.terminal import print_report, print_table
 
 
 def test_every_figure_is_printed(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +38,13 @@ def test_brackets_in_names_are_text_and_not_markup(report: dict[str, Any], capsy
 def test_an_empty_report_prints_its_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
     print_report({"slug": "net"})
     assert capsys.readouterr().out == "net\n"
+
+
+def test_a_narrow_terminal_goes_without_some_columns_and_says_so(report: dict[str, Any]) -> None:
+    text = io.StringIO()
+    for table in tables(report):
+        print_table(Console(file=text, width=80), table)
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("int8.tflite" in line and "96.98" in line and "3.4" in line for line in lines)
+    assert any("too narrow for: p90 ms, top-5 %" in line for line in lines)
