@@ -114,6 +114,8 @@ def packaged_demo(variant: Variant) -> Path | None:
 def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:
     import keras
 
+    # Keras numbers unnamed layers over the life of the process; artifacts must not depend on what was built before.
+    keras.utils.clear_session(free_memory=False)
     family = family_of(variant)
     side = variant.resolution
     arguments: dict[str, Any] = dict(family.keras_arguments)

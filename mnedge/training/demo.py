@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
     Step = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], Any]
 
-_BATCH = 32
+_BATCH = 16
 _PEAK_LEARNING_RATE = 3e-3
 _WEIGHT_DECAY = 0.02
 _LABEL_SMOOTHING = 0.05
 # Narrow networks learn more slowly, and cost less to train.
 _NARROW_PARAMETERS = 2_000_000
-_EPOCHS_NARROW, _EPOCHS_WIDE = 30, 16
+_EPOCHS_NARROW, _EPOCHS_WIDE = 20, 12
 _LOW, _MIDDLE = 64, 96
-_MIDDLE_FRACTION = 0.3
-_OWN_STEPS = 24
-_STATISTICS_PICTURES = 512
+_LOW_FRACTION = 0.6
+_OWN_STEPS = 32
+_STATISTICS_PICTURES, _STATISTICS_BATCH = 512, 64
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def train_demo(
     labels: NDArray[np.int64],
     *,
     seed: int = 0,
+    epochs: int | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Trains a classifier in place.
@@ -58,7 +59,8 @@ def train_demo(
         model: Takes float32 (1, H, W, 3) in [-1, 1], gives softmax (1, classes); its kernels are drawn afresh.
         images: Training pictures, uint8, (n, H, W, 3).
         labels: Class indices, (n,).
-        seed: Of the order, the augmentation and the dropout.
+        seed: Of the kernels, the order, the augmentation and the dropout.
+        epochs: Passes over the pictures; None for what suits the size of the network.
         progress: Is told the stage ("train", "batch norm") and its done fraction, 0..1.
     """
     import keras
@@ -69,7 +71,7 @@ def train_demo(
     learner = keras.models.clone_model(model, input_tensors=_any_size(model))
     generator = np.random.default_rng(seed)
     _draw_kernels(learner, generator)
-    legs = _plan(model, len(images))
+    legs = _plan(model, len(images), epochs)
     step = _make_step(learner, sum(leg.steps for leg in legs))
     done = 0
     for leg in legs:
@@ -104,14 +106,14 @@ def _draw_kernels(learner: keras.Model, generator: np.random.Generator) -> None:
             weight.assign(generator.uniform(-limit, limit, weight.shape).astype(np.float32))
 
 
-def _plan(model: keras.Model, pictures: int) -> list[_Leg]:
-    epochs = _EPOCHS_NARROW if model.count_params() < _NARROW_PARAMETERS else _EPOCHS_WIDE
-    steps = epochs * math.ceil(pictures / _BATCH)
+def _plan(model: keras.Model, pictures: int, epochs: int | None) -> list[_Leg]:
+    is_narrow = model.count_params() < _NARROW_PARAMETERS
+    steps = (epochs or (_EPOCHS_NARROW if is_narrow else _EPOCHS_WIDE)) * math.ceil(pictures / _BATCH)
     side = int(model.inputs[0].shape[1])
-    if side <= _LOW:
-        return [_Leg(side, steps)]
-    middle = round(steps * _MIDDLE_FRACTION)
-    legs = [_Leg(_LOW, steps - middle), _Leg(min(side, _MIDDLE), middle)]
+    middle = min(side, _MIDDLE)
+    low = middle if is_narrow else min(side, _LOW)
+    first = round(steps * _LOW_FRACTION)
+    legs = [_Leg(low, first), _Leg(middle, steps - first)]
     return legs if side <= _MIDDLE else [*legs, _Leg(side, _OWN_STEPS)]
 
 
@@ -196,7 +198,7 @@ def _measure_batch_norm(
     momenta = [norm.momentum for norm in norms]
     chosen = np.sort(generator.permutation(len(images))[:_STATISTICS_PICTURES])
     pixels = _resized(images[chosen], images.shape[1])
-    batches = [pixels[start : start + 2 * _BATCH] for start in range(0, len(pixels), 2 * _BATCH)]
+    batches = [pixels[start : start + _STATISTICS_BATCH] for start in range(0, len(pixels), _STATISTICS_BATCH)]
     for norm in norms:
         norm.momentum = 0.0
     forward = tf.function(lambda batch: learner(batch, training=True), reduce_retracing=True)
