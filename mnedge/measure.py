@@ -58,6 +58,7 @@ def measure(
         "tools": {"mnedge": __version__, "python": platform.python_version(), **cache.tool_versions()},
         "machine": machine(),
         "dataset": _describe(job),
+        "plan": _memory_plan(artifacts),
         "manifest": _manifest(job, rows, accounts),
     }
     return report, details
@@ -125,6 +126,15 @@ def _memory_row(artifact: Artifact) -> dict[str, Any]:
     manifest = json.loads((artifact.path / "manifest.json").read_text())
     fields = ("arena_bytes", "flash_bytes", "stack_bytes")
     return {"artifact": artifact.path.name, "target": artifact.target, **{name: manifest[name] for name in fields}}
+
+
+def _memory_plan(artifacts: list[Artifact]) -> dict[str, Any] | None:
+    """The plan of the first C artifact: {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]}."""
+    compiled = next((artifact for artifact in artifacts if artifact.format == "c"), None)
+    if compiled is None:
+        return None
+    manifest = json.loads((compiled.path / "manifest.json").read_text())
+    return {"target": compiled.target, "arena_bytes": manifest["arena_bytes"], "tensors": manifest["blocks"]}
 
 
 def _variant_row(job: Job) -> dict[str, Any]:

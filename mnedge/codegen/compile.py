@@ -13,7 +13,7 @@ from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
 from mnedge.codegen.picture import draw
-from mnedge.codegen.plan import Plan, plan
+from mnedge.codegen.plan import Block, Plan, plan
 from mnedge.devices import qemu
 from mnedge.errors import InputError, UnsupportedError
 
@@ -58,6 +58,8 @@ class Manifest:
         vectors: Test vectors from LiteRT's reference kernels, or why there are none.
         verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
         plan: The memory plan as lines of text, time down, addresses to the right.
+        blocks: The same as rows {name, kind, offset, bytes, first, last}: what lives in the arena, and between
+            which segments, both included.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Manifest:
     vectors: str = ""
     verified: str = ""
     plan: tuple[str, ...] = ()
+    blocks: tuple[dict[str, Any], ...] = ()
 
 
 def compile_c(
@@ -183,7 +186,13 @@ def _manifest(unit: Unit, memory: Plan, target: str, optimise: str, model_sha256
         model_sha256=model_sha256,
         vectors=note,
         plan=tuple(draw(program, memory).splitlines()),
+        blocks=tuple(_block(block, memory.offsets[block.name]) for block in memory.blocks),
     )
+
+
+def _block(block: Block, offset: int) -> dict[str, Any]:
+    row = {"name": block.name, "kind": block.kind, "offset": offset, "bytes": block.size_bytes}
+    return {**row, "first": block.first, "last": block.last}
 
 
 def _layers(unit: Unit) -> list[dict[str, Any]]:

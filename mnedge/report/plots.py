@@ -315,13 +315,14 @@ def steps(quantization: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
 
 @dataclass(frozen=True)
 class Block:
-    """A tensor in the arena: percent across and wide, pixels down and high, and its words."""
+    """Something in the arena: percent across and wide, pixels down and high, its words and what kind it is."""
 
     x: float
     y: float
     width: float
     height: float
     words: str
+    kind: str
     at_peak: bool
 
 
@@ -341,22 +342,22 @@ def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPl
     """Places the tensors of a memory plan by time and address.
 
     Args:
-        plan: {arena_bytes, tensors: [{name, offset, bytes, first, last}]}; first and last are the layers, from 0,
-            between which the tensor is alive, both included.
+        plan: {arena_bytes, tensors: [{name, offset, bytes, first, last, kind}]}; first and last are the steps, from
+            0, between which the tensor is alive, both included; a kind that is absent is "value".
         height: Pixels.
     """
     tensors = list((plan or {}).get("tensors") or [])
     if plan is None or not tensors:
         return None
-    layers = 1 + max(int(tensor["last"]) for tensor in tensors)
+    count = 1 + max(int(tensor["last"]) for tensor in tensors)
     highest = max(int(tensor["offset"]) + int(tensor["bytes"]) for tensor in tensors)
     arena = int(plan.get("arena_bytes") or highest)
     top, bottom = 26.0, height - 40.0
     kib = ticks(0.0, max(arena, highest) / 1024, 5)
     end = max(arena, highest, 1024 * kib[-1])
 
-    def x_of(layer: float) -> float:
-        return LEFT + (RIGHT - LEFT) * layer / layers
+    def x_of(step: float) -> float:
+        return LEFT + (RIGHT - LEFT) * step / count
 
     def y_of(address: float) -> float:
         return bottom - (bottom - top) * address / end
@@ -371,18 +372,19 @@ def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPl
                 y=y_of(offset + size),
                 width=x_of(last + 1) - x_of(first),
                 height=max(1.0, y_of(offset) - y_of(offset + size)),
-                words=f"{tensor.get('name', '')}: {figures.size(size)} at {offset:,}, layers {first} to {last}",
+                words=f"{tensor.get('name', '')}: {figures.size(size)} at {offset:,}, steps {first} to {last}",
+                kind=str(tensor.get("kind") or "value"),
                 at_peak=offset + size == highest,
             )
         )
-    every = max(1, round(layers / 6))
+    every = max(1, round(count / 6))
     return MemoryPlot(
         blocks=tuple(blocks),
-        x_ticks=tuple(Tick(x_of(layer + 0.5), str(layer)) for layer in range(0, layers, every)),
+        x_ticks=tuple(Tick(x_of(step + 0.5), str(step)) for step in range(0, count, every)),
         y_ticks=tuple(Tick(y_of(1024 * value), figures.axis(value)) for value in kib),
         arena=Tick(y_of(arena), figures.size(arena)),
         height=height,
-        words=f"{len(tensors)} tensors in {layers} layers share {arena:,} bytes",
+        words=f"{len(tensors)} blocks in {count} steps share {arena:,} bytes",
     )
 
 
