@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
@@ -328,7 +329,7 @@ class Block:
 
 @dataclass(frozen=True)
 class MemoryPlot:
-    """The arena: layers across, addresses upwards."""
+    """The arena: steps across, addresses upwards; `overlaps` where an output takes the place of its input."""
 
     blocks: tuple[Block, ...]
     x_ticks: tuple[Tick, ...]
@@ -336,6 +337,7 @@ class MemoryPlot:
     arena: Tick
     height: float
     words: str
+    overlaps: bool
 
 
 def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPlot | None:
@@ -385,6 +387,17 @@ def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPl
         arena=Tick(y_of(arena), figures.size(arena)),
         height=height,
         words=f"{len(tensors)} blocks in {count} steps share {arena:,} bytes",
+        overlaps=_overlap(tensors),
+    )
+
+
+def _overlap(tensors: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        one["first"] <= other["last"]
+        and other["first"] <= one["last"]
+        and one["offset"] < other["offset"] + other["bytes"]
+        and other["offset"] < one["offset"] + one["bytes"]
+        for one, other in combinations(tensors, 2)
     )
 
 

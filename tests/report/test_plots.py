@@ -97,5 +97,10 @@ def test_the_memory_plan_is_drawn_to_scale(details: dict[str, Any]) -> None:
     assert [tensor["offset"] for block, tensor in zip(plot.blocks, plan["tensors"], strict=True) if block.at_peak] == [
         40_000
     ]
+    assert not plot.overlaps
+    plan["tensors"][1]["offset"] = 39_999
+    overlapping = plots.memory(plan)
+    assert overlapping is not None
+    assert overlapping.overlaps
     assert plots.memory(None) is None
     assert plots.memory({"arena_bytes": 4, "tensors": []}) is None
