@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures, plots
 from mnedge.report.cards import cards, verdict
+from mnedge.report.memory_plot import memory_plot
 from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, rows, short_name
 from mnedge.report.tables import Table, tables
 
@@ -27,7 +28,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         report: report.json, schema 1. Lists may be empty and keys absent.
         details: What the page shows beside it; every key may be absent. `confusion` rows {artifact, truth,
             predicted, images, fraction}; `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization
-            {name, seconds, agreement}; `plan` {arena_bytes, tensors: [{name, offset, bytes, first, last}]};
+            {name, seconds, agreement}; `plan` {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]};
             `recipe` and `tools` mappings; `machine` and `dataset` text; `warnings` texts.
 
     Returns:
@@ -48,7 +49,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         latencies=plots.latencies(found, details.get("latency_samples") or {}),
         confusions=_confusions(found, details.get("confusion") or []),
         steps=plots.steps(details.get("steps") or []),
-        memory=plots.memory(details.get("plan")),
+        memory=memory_plot(details.get("plan")),
         tables=tables(report),
         facts=list(_facts(report, details)),
     )

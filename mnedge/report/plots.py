@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
+from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
 from mnedge.report.summary import METRICS, base_name
 
 if TYPE_CHECKING:
@@ -19,20 +19,10 @@ if TYPE_CHECKING:
 
     from mnedge.report.summary import Line
 
-# The plotting area: the numbers of the y axis stand left of it.
-LEFT, RIGHT = 11.0, 96.0
 # Labels are kept apart as if the plot were this wide.
 _NOMINAL_WIDTH = 480.0
 _LARGEST_RADIUS = 21.0
 _LABEL_GAP = 13.0
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A grid line: its place (percent across, pixels down) and its text."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -312,107 +302,3 @@ def steps(quantization: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
         )
         before = value if value is not None else before
     return tuple(made)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Something in the arena: percent across and wide, pixels down and high, its words and what kind it is."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    words: str
-    kind: str
-    at_peak: bool
-
-
-@dataclass(frozen=True)
-class MemoryPlot:
-    """The arena: steps across, addresses upwards; `overlaps` where an output takes the place of its input."""
-
-    blocks: tuple[Block, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    arena: Tick
-    height: float
-    words: str
-    overlaps: bool
-
-
-def memory(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPlot | None:
-    """Places the tensors of a memory plan by time and address.
-
-    Args:
-        plan: {arena_bytes, tensors: [{name, offset, bytes, first, last, kind}]}; first and last are the steps, from
-            0, between which the tensor is alive, both included; a kind that is absent is "value".
-        height: Pixels.
-    """
-    tensors = list((plan or {}).get("tensors") or [])
-    if plan is None or not tensors:
-        return None
-    count = 1 + max(int(tensor["last"]) for tensor in tensors)
-    highest = max(int(tensor["offset"]) + int(tensor["bytes"]) for tensor in tensors)
-    arena = int(plan.get("arena_bytes") or highest)
-    top, bottom = 26.0, height - 40.0
-    kib = ticks(0.0, max(arena, highest) / 1024, 5)
-    end = max(arena, highest, 1024 * kib[-1])
-
-    def x_of(step: float) -> float:
-        return LEFT + (RIGHT - LEFT) * step / count
-
-    def y_of(address: float) -> float:
-        return bottom - (bottom - top) * address / end
-
-    blocks = []
-    for tensor in tensors:
-        first, last = int(tensor["first"]), int(tensor["last"])
-        offset, size = int(tensor["offset"]), int(tensor["bytes"])
-        blocks.append(
-            Block(
-                x=x_of(first),
-                y=y_of(offset + size),
-                width=x_of(last + 1) - x_of(first),
-                height=max(1.0, y_of(offset) - y_of(offset + size)),
-                words=f"{tensor.get('name', '')}: {figures.size(size)} at {offset:,}, steps {first} to {last}",
-                kind=str(tensor.get("kind") or "value"),
-                at_peak=offset + size == highest,
-            )
-        )
-    every = max(1, round(count / 6))
-    return MemoryPlot(
-        blocks=tuple(blocks),
-        x_ticks=tuple(Tick(x_of(step + 0.5), str(step)) for step in range(0, count, every)),
-        y_ticks=tuple(Tick(y_of(1024 * value), figures.axis(value)) for value in kib),
-        arena=Tick(y_of(arena), figures.size(arena)),
-        height=height,
-        words=f"{len(tensors)} blocks in {count} steps share {arena:,} bytes",
-        overlaps=_overlap(tensors),
-    )
-
-
-def _overlap(tensors: Sequence[Mapping[str, Any]]) -> bool:
-    return any(
-        one["first"] <= other["last"]
-        and other["first"] <= one["last"]
-        and one["offset"] < other["offset"] + other["bytes"]
-        and other["offset"] < one["offset"] + one["bytes"]
-        for one, other in combinations(tensors, 2)
-    )
-
-
-def ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Round numbers that span an interval, at steps of 1, 2, 2.5 or 5 times a power of ten.
-
-    The first is at most `low` and the last at least `high`.
-
-    Args:
-        low: Lower end.
-        high: Upper end, above `low`.
-        count: About how many.
-    """
-    span = (high - low) / max(1, count - 1)
-    power = 10.0 ** math.floor(math.log10(span))
-    step = next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= span * (1 - 1e-9))
-    start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(index * step, 12) for index in range(start, stop + 1))

@@ -1,25 +1,11 @@
-import itertools
 import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mnedge.report import plots
+from mnedge.report.axes import LEFT, RIGHT
 from mnedge.report.summary import lines
-
-
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 10))
-def test_ticks_are_round_and_span_the_interval(low: float, span: float, count: int) -> None:
-    high = low + span
-    values = plots.ticks(low, high, count)
-    steps = [after - before for before, after in itertools.pairwise(values)]
-    tolerance = 1e-6 * max(abs(low), abs(high), 1.0)
-    assert values[0] <= low + tolerance
-    assert values[-1] >= high - tolerance
-    assert len(values) <= count + 2
-    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-3, abs=1e-9 * max(abs(low), 1.0))
 
 
 def test_bubbles_stand_where_their_figures_say(report: dict[str, Any]) -> None:
@@ -34,7 +20,7 @@ def test_bubbles_stand_where_their_figures_say(report: dict[str, Any]) -> None:
     for bubble in plot.bubbles:
         assert bubble.whisker is not None
         assert bubble.whisker[0] < bubble.y < bubble.whisker[1]
-        assert plots.LEFT <= bubble.x <= plots.RIGHT
+        assert LEFT <= bubble.x <= RIGHT
         assert 0 <= bubble.whisker[0] <= bubble.whisker[1] <= plot.height
 
 
@@ -82,25 +68,3 @@ def test_steps_say_what_was_gained_and_lost(details: dict[str, Any]) -> None:
     ends = [step.end for step in made if step.end is not None]
     assert made[1].start == ends[0] < ends[2] < ends[1] <= 98.0
     assert plots.steps([{"name": "x", "seconds": 1.0, "agreement": None}]) == ()
-
-
-def test_the_memory_plan_is_drawn_to_scale(details: dict[str, Any]) -> None:
-    plan = details["plan"]
-    plot = plots.memory(plan)
-    assert plot is not None
-    per_byte = [block.height / tensor["bytes"] for block, tensor in zip(plot.blocks, plan["tensors"], strict=True)]
-    assert per_byte == pytest.approx([per_byte[0]] * len(per_byte))
-    lives = [tensor["last"] + 1 - tensor["first"] for tensor in plan["tensors"]]
-    per_layer = [block.width / life for block, life in zip(plot.blocks, lives, strict=True)]
-    assert per_layer == pytest.approx([per_layer[0]] * len(per_layer))
-    # The tensor at 40,000 with 38,500 bytes ends highest.
-    assert [tensor["offset"] for block, tensor in zip(plot.blocks, plan["tensors"], strict=True) if block.at_peak] == [
-        40_000
-    ]
-    assert not plot.overlaps
-    plan["tensors"][1]["offset"] = 39_999
-    overlapping = plots.memory(plan)
-    assert overlapping is not None
-    assert overlapping.overlaps
-    assert plots.memory(None) is None
-    assert plots.memory({"arena_bytes": 4, "tensors": []}) is None
