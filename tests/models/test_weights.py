@@ -163,7 +163,8 @@ def test_a_lambda_is_refused_and_never_run(tmp_path: Path) -> None:
     source = keras.applications.MobileNetV3Small(
         alpha=0.35, weights=None, classes=5, include_preprocessing=False, input_tensor=inputs
     )
-    outputs = keras.layers.Lambda(lambda x: (open(str(witness), "w").close(), x)[1])(source.outputs[0])  # noqa: PTH123
+    place = str(witness)
+    outputs = keras.layers.Lambda(lambda x: (open(place, "w").close(), x)[1])(source.outputs[0])  # noqa: PTH123
     model = keras.Model(source.inputs[0], outputs)
     witness.unlink(missing_ok=True)
     model.save(tmp_path / "lambda.keras")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-TINY = Variant("v1", 0.125, 32, classes=10)
+TINY = Variant("v3-small", 0.25, 48, classes=10)
 
 
 def _pictures(split: str, resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -33,13 +33,13 @@ def _top1(model: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int6
 @pytest.fixture(scope="module")
 def trained() -> tuple[keras.Model, list[tuple[str, float]]]:
     model, told = build_model(TINY, "random"), []
-    images, labels = _pictures("train", 32)
-    train_demo(model, images, labels, seed=1, epochs=8, progress=lambda *told_now: told.append(told_now))
+    images, labels = _pictures("train", 48)
+    train_demo(model, images, labels, seed=1, epochs=4, progress=lambda *told_now: told.append(told_now))
     return model, told
 
 
 def test_a_tiny_network_learns_the_digits(trained: tuple[keras.Model, list[tuple[str, float]]]) -> None:
-    assert _top1(trained[0], *_pictures("calibration", 32)) > 0.8
+    assert _top1(trained[0], *_pictures("calibration", 48)) > 0.8
 
 
 def test_progress_runs_from_nothing_to_all_in_every_stage(
@@ -59,17 +59,17 @@ def test_batch_norms_hold_the_statistics_of_the_pictures(
     import keras
 
     model = trained[0]
-    first = keras.Model(model.inputs[0], model.get_layer("conv1").output)
-    images, _ = _pictures("train", 32)
+    first = keras.Model(model.inputs[0], model.get_layer("conv").output)
+    images, _ = _pictures("train", 48)
     seen = np.concatenate([first(to_real(images[start : start + 100])).numpy() for start in range(0, 1100, 100)])
-    norm = model.get_layer("conv1_bn")
+    norm = model.get_layer("conv_bn")
     # The statistics are of 512 of the 1,197 pictures.
     assert norm.moving_mean.numpy() == pytest.approx(seen.mean((0, 1, 2)), abs=0.1 * float(seen.std()))
     assert norm.moving_variance.numpy() == pytest.approx(seen.var((0, 1, 2)), rel=0.2, abs=1e-3)
 
 
-@pytest.mark.parametrize("variant", [Variant("v2", 0.1, 40, 10), Variant("v3-small", 0.1, 33, 10)])
-def test_the_same_seed_gives_the_same_network(variant: Variant) -> None:
+def test_the_same_seed_gives_the_same_network() -> None:
+    variant = Variant("v1", 0.125, 33, 10)
     images, labels = _pictures("train", variant.resolution)
     images, labels = images[:64], labels[:64]
 
