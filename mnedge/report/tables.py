@@ -146,7 +146,8 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     if accuracy:
         yield f"Accuracy: {'; '.join(accuracy)}."
     if latency:
-        yield f"Latency: {'; '.join(f'{chr(32).join(keys)} {where}' for where, keys in latency.items())}."
+        measured = [" ".join((*keys, where)) for where, keys in latency.items()]
+        yield f"Latency: {'; '.join(measured)}."
     if starred:
         yield (
             "* The measurements show the difference from float: the 95 % intervals that of the accuracy (in points of "
