@@ -182,15 +182,17 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
     return quantized
 
 
-def onnx_model(tflite: Path, activations: Literal["uint8", "int8"]) -> Path:
-    """The .onnx of a .tflite; `activations` ("uint8", "int8") matters for int8 models only."""
-    key = {"tflite": sha256(tflite), "activations": activations}
+def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
+    """The .onnx of a .tflite; `activations` ("uint8", "int8") and `passes` matter for int8 models only."""
+    key = {"tflite": sha256(tflite), "activations": activations, "passes": passes}
 
     def make(folder: Path) -> None:
         from mnedge.formats.onnx_write import write_onnx
         from mnedge.formats.tflite_read import read_tflite
+        from mnedge.passes._pass import run_passes
 
-        write_bytes(folder / "model.onnx", write_onnx(read_tflite(tflite), activations=activations))
+        graph = run_passes(read_tflite(tflite), passes)
+        write_bytes(folder / "model.onnx", write_onnx(graph, activations=activations))
 
     return cache.stage("onnx", key, make) / "model.onnx"
 
@@ -236,7 +238,7 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
         found.append((tflite, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
         for name in lowering.targets:
             if "onnx" in job.targets[name].formats:
-                onnx = onnx_model(tflite, job.targets[name].onnx_activations)
+                onnx = onnx_model(tflite, job.targets[name].onnx_activations, job.targets[name].onnx_passes)
                 suffix = "" if name == target else f".{name}"
                 found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
         for name, _ in c_targets(job, lowering):
