@@ -8,10 +8,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, command
 from mnedge.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 _VERSION_TIMEOUT_S = 10.0
 # What a build may leave in the cache and in the artifacts folder.
@@ -96,17 +100,13 @@ _PROGRAMS = (
     ),
 )
 
-# CPU flags of Linux that decide how fast int8 is, with what they bring.
-_FEATURES = {
-    "avx2": "AVX2",
-    "avx512f": "AVX-512",
-    "avx512_vnni": "AVX512-VNNI, int8 dot products",
-    "avx_vnni": "AVX-VNNI, int8 dot products",
-    "amx_int8": "AMX, int8 matrix products",
-    "asimd": "NEON",
-    "asimddp": "dotprod, int8 dot products",
-    "i8mm": "i8mm, int8 matrix products",
-    "sve": "SVE",
+# Which of the CPU's features decide how fast int8 is.
+_INT8_FEATURES = {
+    "avx512_vnni": "int8 dot products",
+    "avx_vnni": "int8 dot products",
+    "amx_int8": "int8 matrix products",
+    "asimddp": "int8 dot products",
+    "i8mm": "int8 matrix products",
 }
 
 
@@ -137,27 +137,28 @@ def machine() -> dict[str, str]:
     """This machine in a few lines: Python, system, CPU and what it has for int8, memory, room in the cache."""
     import psutil
 
+    from mnedge.validation.latency import conditions
+
+    now = conditions()
     memory = psutil.virtual_memory()
+    busy = ", busy: latencies measured now would be high" if now["busy"] else ""
     return {
         "mnedge": __version__,
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "cores": f"{os.cpu_count() or 1}, load {psutil.getloadavg()[0]:.1f}",
-        "CPU features": "; ".join(cpu_features()) or "not known on this system",
+        "CPU": f"{now['cpu']}, {now['cores']} cores, governor {now['governor'] or 'unknown'}",
+        "CPU features": ", ".join(now["features"]) or "not told by this system",
+        "for int8": _for_int8(now["features"]),
+        "load": f"{now['load']:.1f}{busy}",
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free",
         "cache": _room(cache.root()),
     }
 
 
-def cpu_features() -> list[str]:
-    """The features of this CPU that decide how fast int8 is; empty where the system does not tell (not Linux)."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    lists = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
-    flags = set(lists[0].split()) if lists else set()
-    return [words for flag, words in _FEATURES.items() if flag in flags]
+def _for_int8(features: Iterable[str]) -> str:
+    """What of a CPU's features makes int8 fast."""
+    found = [f"{_INT8_FEATURES[name]} ({name})" for name in features if name in _INT8_FEATURES]
+    return ", ".join(found) or "no int8 instructions known: int8 gains less over float here"
 
 
 def gpus() -> list[str]:

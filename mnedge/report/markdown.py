@@ -1,0 +1,46 @@
+"""report.json as Markdown, for the summary page of a CI job or a comment on a pull request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from mnedge.report.cards import verdict
+from mnedge.report.tables import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mnedge.report.tables import Table
+
+_SIGNS = {"good": "✅ ", "bad": "❌ "}
+
+
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """Renders the verdict and all tables of a report in GitHub's Markdown; text from outside is escaped."""
+    judged = verdict(report)
+    parts = [f"## {_escaped(str(report.get('slug') or 'report'))}", _SIGNS.get(judged.tone, "") + _escaped(judged.text)]
+    parts += [_table(table) for table in tables(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    rules = ["--:" if column.startswith(">") else "---" for column in table.columns]
+    lines = [
+        f"### {_escaped(table.title)}",
+        "",
+        _row([_escaped(column.lstrip(">")) for column in table.columns]),
+        _row(rules),
+        *(_row([_SIGNS.get(cell.tone, "") + _escaped(cell.text) for cell in row]) for row in table.rows),
+    ]
+    lines += [line for note in table.notes for line in ("", _escaped(note))]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text in which no character starts Markdown or HTML, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,33 @@
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from mnedge.report.junit import render_junit
+
+
+def _parsed(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314 - our own XML
+
+
+def test_each_gate_is_a_test_case_and_a_broken_limit_a_failure(report: dict[str, Any]) -> None:
+    suite = _parsed(render_junit(report))
+    assert suite.attrib == {
+        "name": "mnedge mobilenet_v3_small_1.0_96",
+        "tests": "3",
+        "failures": "1",
+        "errors": "0",
+    }
+    failures = {case.attrib["name"]: case.find("failure") for case in suite.iter("testcase")}
+    assert [name for name, failure in failures.items() if failure is not None] == ["min_speedup_over_float"]
+    failure = failures["min_speedup_over_float"]
+    assert failure is not None
+    assert failure.attrib["message"] == "measured 2.38, limit 2.5"
+
+
+def test_names_are_escaped(report: dict[str, Any]) -> None:
+    report["gates"] = [{"name": '<&">', "limit": 1, "measured": None, "passed": False}]
+    case = next(_parsed(render_junit(report)).iter("testcase"))
+    assert case.attrib["name"] == '<&">'
+
+
+def test_no_gates_are_no_tests() -> None:
+    assert _parsed(render_junit({})).attrib["tests"] == "0"
