@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import command, targets
-from mnedge.artifact import size_bytes, write_bytes
+from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.errors import InputError, ToolError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -126,7 +126,7 @@ def optimize(
     A model with nothing to gain is copied byte for byte. Input and outputs keep name, shape, dtype and scale.
 
     Args:
-        source: A float, int8 or uint8 .tflite, anybody's.
+        source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort.
         out: Where the result goes.
         target: "xnnpack", or the name of a target.
         dataset: Real pictures to measure agreement on besides random input.
@@ -140,6 +140,8 @@ def optimize(
         InputError: The file cannot be read, or there is no such target.
         UnsupportedError: It holds an op outside the supported ones.
     """
+    if source.suffix == ".onnx":
+        return _to_ort(source, out)
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
     graph = parse_tflite(data, str(source))
@@ -156,6 +158,27 @@ def optimize(
     if measure and rewrites:
         _measure(result, source, out, dataset, told)
     return result
+
+
+def _to_ort(source: Path, out: Path) -> dict[str, Any]:
+    """Brings an .onnx to ORT format, with the list of operators that a minimal build needs beside it."""
+    from mnedge.formats.ort import write_ort
+
+    if out.suffix != ".ort":
+        raise InputError(f"{source} becomes an .ort for mobile, and {out} is no such name; give -o NAME.ort")
+    model = write_ort(source)
+    config = out.with_suffix(".required_operators.config")
+    write_bytes(out, model.data)
+    write_text(config, model.required_operators)
+    return {
+        "source": str(source),
+        "out": str(out),
+        "changed": True,
+        "passes": [],
+        "before": {"bytes": size_bytes(source)},
+        "after": {"bytes": len(model.data)},
+        "required_operators": str(config),
+    }
 
 
 def _read(source: Path) -> bytes:

@@ -11,8 +11,8 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 
 
 @click.command()
-@click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new .tflite.")
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new file.")
 @click.option("--for", "target", default="xnnpack", show_default=True, help="xnnpack, or a target's name.")
 @click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
 @click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
@@ -21,11 +21,13 @@ def command(source: Path, out: Path, target: str, data: str | None, no_measure: 
     """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
 
     The rewrites are exact in real arithmetic; where a quantized one can round differently, the agreement that is
-    measured says how much. A model with nothing to gain comes back unchanged, byte for byte.
+    measured says how much. A model with nothing to gain comes back unchanged, byte for byte. An .onnx becomes an .ort
+    for mobile, with the list of operators that a minimal build of ONNX Runtime needs.
 
     \b
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
+    mnedge optimize model.int8.onnx -o model.int8.ort
     """
     from mnedge.optimize import optimize
 
@@ -45,6 +47,10 @@ def command(source: Path, out: Path, target: str, data: str | None, no_measure: 
 def _print(result: dict[str, Any]) -> None:
     if not result["changed"]:
         click.echo(f"{result['out']} is {result['source']}, unchanged: {result['why']}.")
+        return
+    if "required_operators" in result:
+        sizes = f"{result['before']['bytes']:,} -> {result['after']['bytes']:,} bytes"
+        click.echo(f"{result['out']}: {sizes}; a minimal build needs {result['required_operators']}")
         return
     cells = [
         (
