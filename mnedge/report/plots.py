@@ -50,7 +50,10 @@ class Bubble:
 
 @dataclass(frozen=True)
 class BubblePlot:
-    """Size against accuracy against latency."""
+    """Size against accuracy against latency, or two of them; `better` says which way is."""
+
+    title: str
+    better: str
 
     bubbles: tuple[Bubble, ...]
     x_ticks: tuple[Tick, ...]
@@ -107,7 +110,10 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
     # Small ones are drawn last, so that none is hidden.
     marks.sort(key=lambda bubble: -bubble.radius)
     percent = judged
+    measured = [word for word, is_there in (("accuracy", judged), ("latency", timed)) if is_there]
     return BubblePlot(
+        title=", ".join(("Size", *measured)),
+        better="up and left is better" if judged else "down and left is better",
         bubbles=tuple(marks),
         x_ticks=tuple(Tick(x_of(value), figures.axis(value)) for value in x_values),
         y_ticks=tuple(Tick(y_of(value), figures.axis(100 * value if percent else value)) for value in y_values),

@@ -72,11 +72,14 @@ def artifacts(report: Mapping[str, Any]) -> Table:
     measured = metrics(report)
     headline = measured[0] if measured else None
     timed = any(line.latency for line in found)
-    columns = ["", "artifact", ">size", ">smaller"]
+    several_places = len({line.device for line in found if line.device}) > 1
+    thread_counts = {line.latency["threads"] for line in found if line.latency.get("threads")}
+    columns = ["", "artifact", *(["device"] if several_places else []), ">size", ">smaller"]
     for metric in measured:
         columns.append(f">{METRICS[metric]} %")
         if metric == headline:
             columns += [">95 % interval", ">against float"]
+    columns += [">threads"] if len(thread_counts) > 1 else []
     columns += [">p50 ms", ">p90 ms", ">faster"] if timed else []
     table_rows = []
     for line in found:
@@ -84,6 +87,7 @@ def artifacts(report: Mapping[str, Any]) -> Table:
         cells = [
             Cell(line.key, "int8" if line.precision == "int8" else "fp32"),
             Cell(line.short),
+            *([Cell(line.device or figures.MISSING)] if several_places else []),
             Cell(figures.size(line.bytes)),
         ]
         cells.append(Cell(figures.times(versus.smaller) if versus else ""))
@@ -92,6 +96,8 @@ def artifacts(report: Mapping[str, Any]) -> Table:
             if metric == headline:
                 cells.append(Cell(figures.interval(line.accuracy.get(f"{metric}_interval"))))
                 cells.append(_change(versus))
+        if len(thread_counts) > 1:
+            cells.append(Cell(figures.plain(line.latency.get("threads"))))
         if timed:
             cells += [Cell(_number(line.p50_ms)), Cell(_number(line.latency.get("p90_ms"))), _faster(versus)]
         table_rows.append(tuple(cells))

@@ -31,6 +31,8 @@ def test_without_accuracy_the_size_is_the_height_and_without_latency_the_place_a
     assert judged is not None
     assert (timed.x_title, timed.y_title) == ("median latency, ms", "size, MiB")
     assert (judged.x_title, judged.y_title) == ("size, MiB", "top-1, %")
+    assert (timed.title, timed.better) == ("Size, latency", "down and left is better")
+    assert (judged.title, judged.better) == ("Size, accuracy", "up and left is better")
     assert plots.bubbles(lines({**report, "accuracy": [], "latency": []}), None) is None
 
 

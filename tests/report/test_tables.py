@@ -28,6 +28,16 @@ def test_nothing_is_starred_without_a_shown_difference(report: dict[str, Any]) -
     assert _column(table, "top-1 %")[3] == "–"
 
 
+def test_several_devices_and_thread_counts_get_columns(report: dict[str, Any]) -> None:
+    assert not {"device", ">threads"} & set(artifacts(report).columns)
+    row = report["latency"][1]
+    report["latency"] += [{**row, "device": "ssh://pi@pi5", "p50_ms": 9.0}, {**row, "threads": 4, "p50_ms": 1.0}]
+    table = artifacts(report)
+    assert _column(table, "device") == ["local", "local", "ssh://pi@pi5", "local", "local", "local"]
+    assert _column(table, "threads") == ["1", "1", "1", "4", "1", "1"]
+    assert _column(table, "p50 ms")[2:4] == ["9.00", "1.00"]
+
+
 def test_random_weights_have_no_accuracy_columns(report: dict[str, Any]) -> None:
     report["accuracy"] = []
     assert not any("top-1" in column or "float" in column for column in artifacts(report).columns)
