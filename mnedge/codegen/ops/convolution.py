@@ -142,6 +142,8 @@ class Convolution:
         fast = bound < _ACCUMULATOR_LIMIT and right
         if self.depthwise:
             one_to_one = self.output_channels == self.input.channels
+            # Two products are summed in 16 bits.
+            fast = fast and (kernels != "mve" or int(self.weights.min()) > -128)
             fast = fast and one_to_one and self.output_channels % packing.DEPTHWISE_LANES[kernels] == 0
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:

@@ -170,7 +170,7 @@ class Binary:
 
     def _function(self, kernels: KernelSet) -> str:
         fast = kernels != "portable" and self.kind in ("add", "multiply") and self.fields["shift"] < 0
-        return f"{kernels if fast else 'portable'}_{self.kind}"
+        return f"{'dsp' if fast else 'portable'}_{self.kind}"
 
     def with_table(self, table: NDArray[np.int64], output: Value) -> Binary:
         """The same layer with each output step replaced by table[step + 128]."""
@@ -181,7 +181,7 @@ class Binary:
         function = self._function(kernels)
         if function.startswith("portable"):
             return ("requantize", function)
-        return (f"{kernels}_requantize", function)
+        return ("dsp_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""

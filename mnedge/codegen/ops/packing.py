@@ -28,7 +28,7 @@ def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, pa
     """Scratch of a fast pointwise kernel over `depth` input channels, or over patches of `depth` bytes."""
     gathered = _up(2 * depth, 8) if patches else 0
     if kernels != "dsp":
-        return gathered
+        return gathered + (2 * _up(channels, 4) if channels % 4 else 0)
     # Two widened pixels, struct tile_row (24 bytes on a 32-bit core, 48 on a host), and two pixels of odd channels.
     return gathered + 4 * _up(depth, 8) + _TILE_ROW_BYTES + (2 * (channels + 1) if channels % 2 else 0)
 
@@ -55,7 +55,8 @@ def pointwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
 ) -> tuple[str, dict[str, Any]]:
     """Arrays and descriptor fields of a dense kernel; weights OHWI."""
-    del kernels
+    if kernels == "mve":
+        return _mve_pointwise(weights, rescale, symbol)
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
     depth, even = _up(matrix.shape[1], 8), _up(channels, 2)
@@ -85,7 +86,8 @@ def depthwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
 ) -> tuple[str, dict[str, Any]]:
     """Arrays and descriptor fields of a depthwise kernel; weights HWC."""
-    del kernels
+    if kernels == "mve":
+        return _mve_depthwise(weights, rescale, symbol)
     quads = weights.shape[2] // 4
     taps = 2 * weights.reshape(-1, quads, 4)[:, :, _DSP_ORDER].transpose(1, 0, 2)
     records = [
@@ -93,6 +95,50 @@ def depthwise(
         words(taps.reshape(quads, -1), 16),
         rescale.multiplier.reshape(-1, 4),
         words(right_shifts(rescale).reshape(-1, 4), 8),
+    ]
+    table, pointer = table_of(rescale, symbol)
+    fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
+    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
+
+
+def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
+    channels = weights.shape[0]
+    matrix = weights.reshape(channels, -1)
+    depth, whole = matrix.shape[1], _up(channels, 4)
+    extra = (0, whole - channels)
+    fours = np.pad(matrix, (extra, (0, 0))).reshape(-1, 4, depth)
+    main = depth // 16 * 16
+    blocks = fours[:, :, :main].reshape(whole // 4, 4, main // 16, 16).transpose(0, 2, 1, 3)
+    lanes = np.concatenate([blocks.reshape(whole // 4, -1), fours[:, :, main:].reshape(whole // 4, -1)], axis=1)
+    records = [
+        np.pad(rescale.bias, extra).reshape(-1, 4),
+        words(lanes, 8),
+        np.pad(rescale.multiplier, extra).reshape(-1, 4),
+        words(-np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 4), 8),
+    ]
+    packed = np.concatenate(records, axis=1)
+    table, pointer = table_of(rescale, symbol)
+    fields = {
+        "packed": f"{symbol}_packed",
+        "packed_end": f"{symbol}_packed + {packed.size}",
+        "table": pointer,
+        "input_channels": depth,
+        "output_channels": channels,
+        "zero_point": rescale.zero_point,
+    }
+    return table + word_array(f"{symbol}_packed", packed), fields
+
+
+def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
+    eights = weights.shape[2] // 8
+    # Widening 16 to 32 bits takes even and odd lanes apart.
+    order = (0, 2, 4, 6, 1, 3, 5, 7)
+    taps = weights.reshape(-1, eights, 8).transpose(1, 0, 2)
+    records = [
+        rescale.bias.reshape(-1, 8)[:, order],
+        words(taps.reshape(eights, -1), 8),
+        rescale.multiplier.reshape(-1, 8)[:, order],
+        words(-right_shifts(rescale).reshape(-1, 8)[:, order], 8),
     ]
     table, pointer = table_of(rescale, symbol)
     fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
