@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mnedge import cache
 from mnedge.artifact import Artifact, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
+from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,7 @@ def weights(job: Job, progress: Progress) -> Weights:
         from mnedge.models.build import build_model
         from mnedge.training.demo import train_demo
 
+        start_tensorflow()
         model = build_model(job.variant, "random", job.recipe.seed)
         resolution = job.variant.resolution
         pixels, labels = job.dataset.pixels(job.dataset.split("train"), resolution)
@@ -90,6 +92,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         from mnedge.models.build import build_model
 
         progress("build the Keras model", 0.0)
+        start_tensorflow()
         model = build_model(job.variant, source, job.recipe.seed)
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
@@ -151,6 +154,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
 
 def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
     recipe = job.recipe
+    start_tensorflow()
     pixels, _ = _calibration_pixels(job)
     if recipe.method == "qat":
         from mnedge.quantize.qat import quantize_qat

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.graph.graph import Graph
+from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,8 +43,10 @@ def keras_to_graph(model: Any) -> Graph:  # noqa: ANN401 - Keras is not imported
 
     function = tf.function(call).get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
     frozen = convert_variables_to_constants_v2(function)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    graph = parse_tflite(converter.convert(), f"the converted model {model.name}")
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
+    with native_stderr():
+        converted = converter.convert()
+    graph = parse_tflite(converted, f"the converted model {model.name}")
     # The converter gives Identity, Identity_1, … in the order of the sorted keys, but not at their places.
     outputs = sorted(graph.outputs, key=lambda name: int("0" + re.sub(r"\D", "", name)))
     every = model._flatten_layers()  # noqa: SLF001 - the only walk into nested models

@@ -12,6 +12,7 @@ import numpy as np
 from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
 from mnedge.runtimes._runtime import Runtime, TensorSpec
+from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +37,9 @@ class LiteRtSession:
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            interpreter = module.Interpreter(model_path=str(path), num_threads=threads, **options)
-            interpreter.allocate_tensors()
+            with native_stderr():
+                interpreter = module.Interpreter(model_path=str(path), num_threads=threads, **options)
+                interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
             raise InputError(f"{package} {installed} refuses {path}: {str(exc).strip()}") from exc
         self._interpreter = interpreter
