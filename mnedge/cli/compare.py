@@ -112,6 +112,8 @@ def _change(figure: Figure, change: Difference | None) -> str | None:
         return "same  "
     ratio, word = (change.value, better) if change.value > 1 else (1 / change.value, worse)
     text = f"{100 * (ratio - 1):.1f} %" if ratio < 1.995 else figures.times(ratio)
+    if ratio < 1.0005:
+        text = "under 0.1 %"
     # Sizes are counted, not measured: any difference is one.
     return f"{text} {word}" + (" *" if change.shown and figure.name == "p50_ms" else "  ")
 

@@ -172,7 +172,9 @@ def _dtype(code: int) -> str:
     from onnx import TensorProto
 
     names = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
-    return names.get(code) or str(TensorProto.DataType.Name(code)).lower()
+    if code not in names and code in TensorProto.DataType.values():
+        return str(TensorProto.DataType.Name(code)).lower()
+    return names.get(code, f"type {code}")
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:

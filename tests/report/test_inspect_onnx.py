@@ -65,3 +65,22 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.onnx cannot be read"):
         inspect_onnx(tmp_path / "nowhere.onnx")
+
+
+def test_a_damaged_file_is_counted_or_refused(
+    small_int8: Graph, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    whole = write_onnx(small_int8)
+    rng = np.random.default_rng(5)
+    path = tmp_path / "damaged.onnx"
+    refused = 0
+    for _ in range(request.config.getoption("--fuzz")):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), rng.integers(1, 6)):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data[: rng.integers(1, len(data))] if rng.random() < 0.2 else data)
+        try:
+            inspect_onnx(path)
+        except InputError:
+            refused += 1
+    assert refused > 0
