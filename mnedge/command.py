@@ -135,10 +135,17 @@ def start(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and all that it started."""
+    """Ends a process and all that it started, and closes its pipes."""
+    end(process)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            # What was still to be written goes nowhere.
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all that it started; the pipes are for threads that still read them to close."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()

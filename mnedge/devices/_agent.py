@@ -192,7 +192,7 @@ def facts() -> dict[str, Any]:
         "cores": len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)) or os.cpu_count(),
         "memory_bytes": int(memory["MemTotal"]) * 1024 if "MemTotal" in memory else None,
         "memory_available_bytes": int(memory["MemAvailable"]) * 1024 if "MemAvailable" in memory else None,
-        "disk_free_bytes": shutil.disk_usage(tempfile.gettempdir()).free,
+        "disk_free_bytes": shutil.disk_usage(temporary()).free,
         "os": release.get("PRETTY_NAME"),
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
@@ -467,7 +467,7 @@ def described(exc: BaseException) -> dict[str, str]:
     if isinstance(exc, (Missing, ImportError)):
         return {"kind": "missing", "message": str(exc)}
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"kind": "disk full", "message": f"{tempfile.gettempdir()}: {exc.strerror}"}
+        return {"kind": "disk full", "message": f"{temporary()}: {exc.strerror}"}
     if isinstance(exc, MemoryError):
         return {"kind": "memory", "message": "out of memory"}
     return {"kind": "failed", "message": f"{type(exc).__name__}: {exc}"}
@@ -485,9 +485,14 @@ def keep_alive(wire: Wire) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def temporary() -> str:
+    """The folder for temporary files; unlike tempfile, no other one where the chosen one is full."""
+    return os.environ.get("TMPDIR") or tempfile.gettempdir()
+
+
 def sweep() -> None:
     """Removes folders of agents of this user that are no more: a power cut leaves them."""
-    for path in Path(tempfile.gettempdir()).glob("mnedge-agent-*"):
+    for path in Path(temporary()).glob("mnedge-agent-*"):
         pid = path.name.split("-")[2]
         try:
             if path.stat().st_uid == os.getuid() and pid.isdigit():
@@ -509,7 +514,7 @@ def main() -> None:
     sweep()
     folder = ""
     try:
-        folder = tempfile.mkdtemp(prefix=f"mnedge-agent-{os.getpid()}-")
+        folder = tempfile.mkdtemp(prefix=f"mnedge-agent-{os.getpid()}-", dir=temporary())
         wire.send_json(b"H", {"pid": os.getpid(), "folder": folder, "emulated": is_emulated()})
         threading.Thread(target=keep_alive, args=(wire,), daemon=True).start()
         Agent(wire, folder).serve()

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import queue
 import struct
+import subprocess
 import threading
 import time
 import zlib
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from mnedge import command
 from mnedge.devices import _agent
-
-if TYPE_CHECKING:
-    import subprocess
 
 _PING_S = 10.0
 _GRACE_S = 5.0
@@ -121,31 +119,28 @@ class Link:
         """The end of what the other side wrote to standard error."""
         return b"".join(self._said).decode(errors="replace").strip()[-1200:]
 
-    def close(self) -> None:
-        """Lets the agent clean up and end by itself for a few seconds; then ends the program."""
+    def close(self, grace_s: float = _GRACE_S) -> None:
+        """Lets the agent clean up and end by itself for a while; then ends the program."""
         self.send(b"Q")
         self._outgoing.put(None)
-        deadline = time.monotonic() + _GRACE_S
-        while self.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=grace_s)
         self.kill()
 
     def kill(self) -> None:
         """Ends the program that carries the pipe; an agent that can still run sees the end of its input."""
         self._outgoing.put(None)
-        command.kill(self.process)
+        command.end(self.process)
+        # Over a shared connection ssh hands its pipes to the master, where a hanging board keeps them open. So each
+        # thread closes its own pipe when it ends, and nobody waits for it for long.
         for thread in self._threads:
-            thread.join(timeout=1.0)
-        if not any(thread.is_alive() for thread in self._threads):
-            for pipe in (self.process.stdout, self.process.stderr):
-                assert pipe is not None
-                pipe.close()
+            thread.join(timeout=0.5)
 
     def _returncode(self) -> int:
         try:
             code = self.process.wait(timeout=_GRACE_S)
-        except Exception:  # noqa: BLE001 - still running: it closed the pipe without an end
-            command.kill(self.process)
+        except subprocess.TimeoutExpired:  # it closed the pipe without an end
+            command.end(self.process)
             code = self.process.returncode
         self._threads[2].join(timeout=1.0)
         return code
@@ -194,6 +189,7 @@ class Link:
             pass
         finally:
             self._incoming.put(None)
+            pipe.close()
 
     def _listen(self, pipe: IO[bytes]) -> None:
         try:
@@ -201,3 +197,5 @@ class Link:
                 self._said.append(data)
         except (OSError, ValueError):
             pass
+        finally:
+            pipe.close()

@@ -169,8 +169,8 @@ class Conversation:
         self._sweep()
 
     def abort(self) -> None:
-        """Ends the agent at once, also one that hangs."""
-        self.link.kill()
+        """Ends the agent soon, also one that hangs."""
+        self.link.close(grace_s=1.0)
         self._sweep()
 
     def _sweep(self) -> None:

@@ -66,9 +66,6 @@ class _Master:
     def close(self) -> None:
         """Ends the connection."""
         command.kill(self.process)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self, name: str) -> None:
@@ -90,7 +87,6 @@ class _Master:
             raise ToolError(f"{name}: connected, but no shell within {_LOGIN_S:g} s; try `ssh` to it by hand")
         if said and said[-1].endswith(_READY):
             return
-        command.kill(self.process)
         assert self.process.stderr is not None
         words = self.process.stderr.read().decode(errors="replace").strip()
         raise ToolError(_why_not_connected(name, words or b"".join(said).decode(errors="replace").strip()))

@@ -1,0 +1,315 @@
+"""A real ssh and a real sshd, the real aarch64 wheels under qemu-user, and faults that really happen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mnedge import devices
+from mnedge.devices import _remote, _setup, ssh
+from mnedge.devices._link import Link
+from mnedge.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Pi
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.device
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(private_cache: Path) -> None:
+    del private_cache
+
+
+@pytest.fixture
+def tidy(pi: Pi) -> Iterator[tuple[str, Path]]:
+    """A temporary folder there, empty and without agents at the end."""
+    inside, outside = pi.tmp()
+    yield inside, outside
+    deadline = time.monotonic() + 10
+    while pi.agents() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert pi.agents() == []
+    assert list(outside.iterdir()) == []
+    outside.rmdir()
+
+
+def outputs_on(uri: str, path: Path, pictures: list[NDArray[np.uint8]], runtime: str = "") -> NDArray[Any]:
+    with devices.get(uri).load(path, runtime) as model:
+        return np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+
+
+def test_outputs_equal_the_hosts_bit_for_bit(
+    pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
+        there = np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        assert model.info.emulated
+        assert model.info.partitions == 1
+        assert model.info.version.endswith("(XNNPACK)")
+    assert np.array_equal(there, outputs_on("local", int8_tflite, pictures))
+
+
+@pytest.mark.shared
+def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
+    from mnedge.data import open_dataset
+    from mnedge.validation.accuracy import accuracy_row
+    from mnedge.validation.predict import predict
+
+    path = shared_data / "models/mlperf_tiny/vww_96_int8.tflite"
+    dataset = open_dataset(str(shared_data / "imagenet/labels.csv"))
+    numbers = dataset.split("eval", 24)
+    here, there = (predict(path, dataset, numbers, device=devices.get(uri)) for uri in ("local", pi.uri()))
+    assert np.array_equal(here.outputs, there.outputs)
+    rows = [accuracy_row(said, artifact="vww", dataset="imagenet") for said in (here, there)]
+    assert rows[0]["top1"] == rows[1]["top1"]
+
+
+def test_cut_connection_goes_on_where_it_ended(
+    pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    found = []
+    with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
+        for number, outputs in enumerate(model.run(pictures, len(pictures))):
+            found.append(outputs[0])
+            if number == 150:
+                pi.cut()
+    assert np.array_equal(found, outputs_on("local", int8_tflite, pictures))
+
+
+def test_board_that_does_not_come_back_keeps_results(
+    pi: Pi,
+    tidy: tuple[str, Path],
+    int8_tflite: Path,
+    pictures: list[NDArray[np.uint8]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_remote, "_RECONNECT_WAITS_S", (0.2, 0.2))
+    device = devices.get(pi.uri(tmp=tidy[0]))
+
+    def run_until_cut() -> None:
+        with device.load(int8_tflite, "") as model:
+            for number, _ in enumerate(model.run(pictures, len(pictures))):
+                if number == 150:
+                    pi.cut()
+                    pi.stop()
+
+    with pytest.raises(ToolError, match=r"did not come back(.|\n)*refused(.|\n)*of 400 pictures are done and kept"):
+        run_until_cut()
+    pi.start()
+    sent, send = [], Link.send
+
+    def count(link: Link, kind: bytes, number: int = 0, payload: bytes = b"") -> None:
+        if kind == b"C":
+            sent.append(number)
+        send(link, kind, number, payload)
+
+    monkeypatch.setattr(Link, "send", count)
+    with device.load(int8_tflite, "") as model:
+        found = [outputs[0] for outputs in model.run(pictures, len(pictures))]
+    # 400 pictures are 13 chunks of 32, and the first five were known.
+    assert sorted(sent) == list(range(sent[0], 13))
+    assert sent[0] >= 5
+    assert np.array_equal(found, outputs_on("local", int8_tflite, pictures))
+
+
+def test_board_that_hangs_is_given_up(
+    pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    def run_until_stopped() -> None:
+        with devices.get(pi.uri(tmp=tidy[0], silence_s=4)).load(int8_tflite, "") as model:
+            for _ in model.run(pictures, len(pictures)):
+                for process in pi.agents():
+                    process.suspend()
+
+    with pytest.raises(ToolError, match="no sign of life for 4 s"):
+        run_until_stopped()
+
+
+def test_full_disk_is_named(pi: Pi, tmp_path: Path) -> None:
+    inside, outside = pi.tmp()
+    path = tmp_path / "large.tflite"
+    path.write_bytes(os.urandom(200_000))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", outside], check=True)
+    try:
+        with (
+            pytest.raises(ToolError, match=r"disk full.*tmp=DIR"),
+            devices.get(pi.uri(tmp=inside)).load(path, ""),
+        ):
+            pass
+        assert list(outside.iterdir()) == []
+    finally:
+        subprocess.run(["umount", outside], check=True)
+        outside.rmdir()
+
+
+def test_missing_python_is_named(pi: Pi, int8_tflite: Path) -> None:
+    with pytest.raises(ToolError, match="no python3 there"), devices.get(pi.uri(python="/no/python")).load(int8_tflite):
+        pass
+
+
+def test_missing_runtime_is_named(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path) -> None:
+    uri = pi.uri(python="/usr/bin/python3", tmp=tidy[0])
+    with pytest.raises(ToolError, match=r"neither.*installed.*device setup"), devices.get(uri).load(int8_tflite, ""):
+        pass
+
+
+def test_refused_model_is_named(pi: Pi, tidy: tuple[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(200))
+    with pytest.raises(ToolError, match="refuses the model"), devices.get(pi.uri(tmp=tidy[0])).load(path, ""):
+        pass
+
+
+def test_lost_delegate_is_no_figure(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path) -> None:
+    cpus = pi.root / "sys/devices/system/cpu"
+    hidden = cpus.rename(cpus.with_name("hidden"))
+    try:
+        with (
+            pytest.raises(ToolError, match=r"delegate does not apply.*delegate=optional"),
+            devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, ""),
+        ):
+            pass
+        with devices.get(pi.uri(tmp=tidy[0], delegate="optional")).load(int8_tflite, "") as model:
+            assert model.info.partitions == 0
+            assert model.info.version.endswith("(no delegate)")
+    finally:
+        hidden.rename(cpus)
+
+
+def test_wheel_for_another_cpu_is_named(pi: Pi, tidy: tuple[str, Path], tmp_path: Path) -> None:
+    # onnxruntime 1.21.0 dies on the Raspberry Pi 4's Cortex-A72: github.com/microsoft/onnxruntime/issues/24112
+    device = ssh.connect(pi.uri(tmp=tidy[0]))
+    if not (pi.root / "root/old").is_dir():
+        packages = ("onnxruntime==1.21.0", "numpy<2.3")
+        _setup.setup(device, device.facts(), "/root/old", packages, wheels=True, progress=lambda _: None)
+    path = tmp_path / "any.onnx"
+    path.write_bytes(b"")
+    uri = pi.uri(tmp=tidy[0], python="/root/old/bin/python")
+    with pytest.raises(ToolError, match=r"SIGILL.*onnxruntime 1\.21\.0.*another CPU"), devices.get(uri).load(path, ""):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("HostName host.invalid", "host not found"),
+        ("Port 1", r"connection refused; start the ssh server"),
+        ("IdentityFile {folder}/other", "the board refuses the key; copy yours with `ssh-copy-id pi`"),
+        ("UserKnownHostsFile {folder}/changed", "host key has changed"),
+        ("UserKnownHostsFile {folder}/none\nStrictHostKeyChecking yes", "host key is not known"),
+    ],
+)
+def test_failed_connection_is_one_message(pi: Pi, tmp_path: Path, int8_tflite: Path, change: str, message: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    key = (tmp_path / "other.pub").read_text().rsplit(" ", 1)[0]
+    (tmp_path / "changed").write_text(f"[127.0.0.1]:{pi.port} {key}\n")
+    config = (pi.folder / "ssh_config").read_text()
+    lines = change.format(folder=tmp_path).split("\n")
+    kept = [line for line in config.splitlines() if line.split()[0] not in {new.split()[0] for new in lines}]
+    (tmp_path / "ssh_config").write_text("\n".join([*kept, *lines]) + "\n")
+    uri = f"ssh://pi?ssh_config={tmp_path / 'ssh_config'}"
+    with pytest.raises(ToolError, match=message), devices.get(uri).load(int8_tflite, ""):
+        pass
+
+
+def test_no_name_can_inject_a_command(pi: Pi, int8_tflite: Path) -> None:
+    inside, outside = pi.tmp("it's; touch $(echo pwned) `id`")
+    with devices.get(pi.uri(tmp=inside)).load(int8_tflite, ""):
+        assert len(list(outside.iterdir())) == 1
+    assert list(outside.iterdir()) == []
+    outside.rmdir()
+    assert not list(pi.root.glob("**/pwned"))
+    for uri in ("ssh://-oProxyCommand=touch", "ssh://pi@-oProxyCommand", "ssh://pi;id", "ssh://pi host", "ssh://"):
+        with pytest.raises(InputError):
+            devices.get(uri)
+
+
+def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom mnedge import devices\n"
+        "pictures = (np.full((32, 32, 3), i % 256, np.uint8) for i in range(10**6))\n"
+        "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
+        "    for _ in model.run(pictures, 10**6): print('one', flush=True)\n"
+    )
+    args = [sys.executable, "-c", script, pi.uri(tmp=tidy[0]), int8_tflite]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        process.send_signal(2)
+        process.stdout.read()
+        assert process.wait(timeout=20) != 0
+    assert list(tmp_path.glob("mnedge-ssh-*")) == []
+
+
+def test_killed_program_leaves_nothing_there(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path) -> None:
+    del tidy
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom mnedge import devices\n"
+        "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
+        "    print('in', flush=True); time.sleep(60)\n"
+    )
+    inside, outside = pi.tmp()
+    args = [sys.executable, "-c", script, pi.uri(tmp=inside), int8_tflite]
+    with subprocess.Popen(args, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        assert len(list(outside.iterdir())) == 1
+        process.kill()
+    deadline = time.monotonic() + 10
+    while list(outside.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    outside.rmdir()
+
+
+def test_latency_is_marked_as_emulated(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path) -> None:
+    device = ssh.connect(pi.uri(tmp=tidy[0]))
+    timing = device.latency(int8_tflite, threads=2, warmup_s=0.1, runs=20)
+    assert timing.info.emulated
+    assert len(timing.samples) >= 20
+    assert {sample.clock_mhz for sample in timing.samples} == {1800.0}
+    assert timing.samples[0].temperature_c == pytest.approx(48.312)
+    assert timing.unstable == ()
+    assert timing.notes["cpu"] == "Cortex-A72"
+
+
+def test_setup_without_a_wheel_keeps_the_old_environment(pi: Pi) -> None:
+    device = ssh.connect(pi.uri())
+    with pytest.raises(ToolError, match=r"no wheel of ai-edge-litert==0\.0\.1.*--package"):
+        _setup.setup(
+            device,
+            device.facts(),
+            f'"{ssh.ENVIRONMENT}"',
+            ("ai-edge-litert==0.0.1",),
+            wheels=True,
+            progress=lambda _: None,
+        )
+    assert device.facts()["packages"]["ai-edge-litert"] is not None
+    assert not (pi.root / "root/.local/share/mnedge/env.new").exists()
+
+
+def test_setup_on_a_full_disk_is_named(pi: Pi) -> None:
+    inside, outside = pi.tmp()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", outside], check=True)
+    try:
+        device = ssh.connect(pi.uri())
+        with pytest.raises(ToolError, match="disk full during setup"):
+            _setup.setup(
+                device, device.facts(), f"{inside}/env", ("flatbuffers",), wheels=True, progress=lambda _: None
+            )
+        assert list(outside.iterdir()) == []
+    finally:
+        subprocess.run(["umount", outside], check=True)
+        outside.rmdir()
