@@ -1,0 +1,173 @@
+"""int8 of this project against the stock tools, on this machine: latency as ratios, and file sizes.
+
+    python tests/benchmarks/speed.py [--variant v3-small]... [--seconds 6] [--profile]
+
+Every artifact of a variant is timed in turns in one run. Weights are random (He initialisation), which leaves latency
+as it is with trained ones; images are the demo data. The stock artifacts are TFLite's converter (full int8, int8 in
+and out) and ONNX Runtime's `quantize_static` (uint8 activations, per-channel) on this project's own float ONNX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from click import echo
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+from mnedge.formats.keras import keras_to_graph
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.models._variant import Variant
+from mnedge.models.build import build_model
+from mnedge.passes._pass import run_passes
+from mnedge.quantize.ptq import quantize_ptq
+from mnedge.targets.cpu import TARGET
+from mnedge.validation.latency import Timing, compare, conditions, time_in_turns
+from mnedge.validation.op_latency import by_kind, op_latency
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Per variant and runtime: at least so many times faster than the stock int8, and than the own float artifact.
+TARGETS = {
+    "v3-small": {"tflite": (5.0, 1.9), "onnx": (1.4, 1.2)},
+    "v3-large": {"tflite": (3.8, 2.0)},
+    "v2": {"tflite": (1.0, 2.1), "onnx": (1.0, 2.2)},
+    "v1": {"tflite": (1.0, 2.7)},
+}
+_MOST_BYTES = 1.06
+
+
+def images_of(resolution: int, count: int = 32) -> NDArray[np.float32]:
+    """Demo pictures in [-1, 1], NHWC."""
+    from mnedge.data import open_dataset
+    from mnedge.data._dataset import to_real
+
+    dataset = open_dataset("demo")
+    return to_real(dataset.pixels(dataset.split("calibration", count), resolution)[0])
+
+
+def build(variant: Variant, folder: Path) -> dict[str, Path]:
+    """Makes own and stock artifacts; keys are "tflite" or "onnx", then "float", "int8" or "stock"."""
+    images = images_of(variant.resolution)
+    model = build_model(variant, "random", 0)
+    float_graph = keras_to_graph(model)
+    int8 = quantize_ptq(run_passes(float_graph, TARGET.passes), images, effort="fast").graph
+    made = {
+        "tflite float": write_tflite(float_graph),
+        "tflite int8": write_tflite(int8),
+        "tflite stock": stock_tflite(model, images),
+        "onnx float": write_onnx(float_graph),
+        "onnx int8": write_onnx(run_passes(int8, TARGET.onnx_passes), activations=TARGET.onnx_activations),
+    }
+    paths = {}
+    for name, data in made.items():
+        paths[name] = folder / f"{name.replace(' ', '.')}.{name.split()[0]}"
+        paths[name].write_bytes(data)
+    paths["onnx stock"] = folder / "onnx.stock.onnx"
+    stock_onnx(paths["onnx float"], paths["onnx stock"], images)
+    weights = {
+        name for op in int8.ops if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") for name in op.inputs[1:3] if name
+    }
+    needed = sum(int8.tensors[name].data.nbytes for name in weights)  # type: ignore[union-attr]
+    size = len(made["tflite int8"])
+    verdict = "ok" if size <= _MOST_BYTES * needed else "MISSED"
+    stock_size = len(made["tflite stock"])
+    echo(f"int8 .tflite: {size:,} bytes, {size / needed:.3f} x weights and biases ({verdict}); stock {stock_size:,}")
+    return paths
+
+
+def stock_tflite(model: Any, images: NDArray[np.float32]) -> bytes:
+    """What TFLite's converter makes of a Keras model, full int8."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    spec = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="image")
+    function = tf.function(lambda image: model(image, training=False)).get_concrete_function(spec)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(function)])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def stock_onnx(source: Path, out: Path, images: NDArray[np.float32]) -> None:
+    """What ONNX Runtime's own quantizer makes of a float .onnx."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(images[:16])
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            image = next(self.left, None)
+            return None if image is None else {"image": image[None]}
+
+    logging.disable(logging.WARNING)
+    quantize_static(
+        source,
+        out,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+def report(family: str, timings: dict[str, Timing]) -> bool:
+    """Prints the medians and the ratios of a variant; whether all targets are met."""
+    met = True
+    for runtime, limits in TARGETS[family].items():
+        own = timings[f"{runtime} int8"]
+        for other, limit in zip(("stock", "float"), limits, strict=True):
+            ratio = compare([timings[f"{runtime} {other}"], own])[0]
+            verdict = "ok" if ratio.speedup >= limit else "MISSED"
+            met = met and ratio.speedup >= limit
+            medians = [np.median(timing.samples_ms) for timing in (timings[f"{runtime} {other}"], own)]
+            echo(
+                f"{family:9} {runtime:6} int8 against {other:5}: {medians[0]:7.3f} -> {medians[1]:.3f} ms, "
+                f"{ratio.speedup:.2f} x ({ratio.low:.2f} to {ratio.high:.2f}), at least {limit} {verdict}"
+            )
+    return met
+
+
+def main() -> int:
+    """Measures the variants that are asked for; 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--variant", action="append", choices=sorted(TARGETS))
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--seconds", type=float, default=6.0, help="measured time of each artifact")
+    parser.add_argument("--profile", action="store_true", help="print the time per op of the int8 artifacts")
+    arguments = parser.parse_args()
+    machine = conditions()
+    echo(f"{machine['cpu']} ({' '.join(machine['features'])}), {machine['cores']} cores, load {machine['load']}")
+    met = True
+    for family in arguments.variant or TARGETS:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = build(Variant(family, 1.0, arguments.resolution, 1000), Path(folder))
+            wanted = [name for name in paths if name.split()[0] in TARGETS[family]]
+            timed = time_in_turns([paths[name] for name in wanted], seconds=arguments.seconds)
+            timings = dict(zip(wanted, timed, strict=True))
+            for name, timing in timings.items():
+                echo(f"  {name:13} {timing.runtime}, partitions {timing.partitions}, {timing.samples_ms.size} runs")
+            met = report(family, timings) and met
+            for name in ("tflite int8", "onnx int8") if arguments.profile else ():
+                for row in by_kind(op_latency(paths[name])):
+                    echo(f"    {name}: {row['op']:24} {row['count']:3} {row['ms']:.3f} ms {row['share']:.0%}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
