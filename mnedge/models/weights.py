@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -48,6 +49,8 @@ _HARMLESS_FOLDERS = ("keras.src.models.", "keras.src.ops.")
 _CODE_RUNNERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _ARRAYS = "model.weights.h5"
 _LOG = logging.getLogger(__name__)
+# What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
+_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def load(model: keras.Model, variant: Variant, path: Path) -> None:
@@ -187,7 +190,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             if "model_config" in file.attrs:
                 _refuse_code(json.loads(file.attrs["model_config"]), path)
             yield file
-    except (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as exc:
+    except _DAMAGE as exc:
         raise InputError(
             f"weights file {path} is cut short or broken: {_last_line(exc)}; fetch or save it again"
         ) from exc
@@ -284,7 +287,7 @@ def _fill(model: keras.Model, file: h5py.File, path: Path) -> None:
         shutil.copyfile(file.filename, named)
         try:
             model.load_weights(named)
-        except (ValueError, KeyError, IndexError, OSError) as exc:
+        except _DAMAGE as exc:
             raise InputError(f"the weights of {path} do not fit {model.name}: {_last_line(exc)}; {_ALLOWED}") from exc
     for weight in model.weights:
         if not np.isfinite(weight.numpy()).all():

@@ -119,6 +119,19 @@ def test_a_file_that_was_cut_short_is_refused(files: dict[str, Path], tmp_path: 
         build_model(VARIANT, cut)
 
 
+@pytest.mark.parametrize("name", ["a.weights.h5", "b.h5"])
+@pytest.mark.parametrize("signature", [b"HEAP", b"TREE", b"SNOD"])
+def test_a_file_with_damaged_structure_is_refused(
+    files: dict[str, Path], tmp_path: Path, name: str, signature: bytes
+) -> None:
+    damaged = tmp_path / name
+    content = files[name].read_bytes()
+    assert signature in content
+    damaged.write_bytes(content.replace(signature, b"\0\0\0\0"))
+    with pytest.raises(InputError, match=re.escape(str(damaged))):
+        build_model(VARIANT, damaged)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x1c\x00\x00\x00TFL3 and so on", b"<html>", b"PK\x03\x04 no archive"])
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.h5"
