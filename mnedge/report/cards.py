@@ -77,7 +77,9 @@ def _accuracy(line: Line, versus: AgainstFloat | None, metric: str | None) -> Ca
     tone: Tone = ""
     if versus and versus.accuracy:
         change = versus.accuracy
-        sentences.append(f"{figures.points(change.value)} points against float, {_shown(change.shown)}")
+        same = "as many right as float"
+        told = f"{figures.points(change.value)} points against float, {_shown(change.shown)}"
+        sentences.append(same if change.value == 0 else told)
         tone = "bad" if change.shown and change.value < 0 else ""
     name = METRICS[metric]
     return Card(name[0].upper() + name[1:], figures.percent(value), "; ".join(sentences), tone)

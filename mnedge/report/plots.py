@@ -89,7 +89,7 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
     low, high = _vertical_range(placed, metric if judged else None)
     y_values = ticks(low, high, 5)
     y_low, y_high = min(y_values[0], low), max(y_values[-1], high)
-    top, bottom = 26.0, height - 40.0
+    top, bottom = 40.0, height - 40.0
 
     def x_of(value: float) -> float:
         return LEFT + (RIGHT - LEFT) * value / x_values[-1]
@@ -223,7 +223,7 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
     if not timed:
         return None
     # Far outliers are the machine's doing and would squeeze the rest; they are counted, not drawn.
-    end = 1.05 * max(min(_quantile(by_name[name], 0.99), 1.5 * _quantile(by_name[name], 0.9)) for name in timed)
+    end = 1.05 * max(min(_quantile(by_name[name], 0.99), 2.5 * _quantile(by_name[name], 0.5)) for name in timed)
     values = ticks(0.0, end, 6)
     row_height, bar_height, bins = 66.0, 30.0, 150
     rows_made = []
