@@ -1,0 +1,75 @@
+"""The documents tell the truth about the program."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from mnedge import registry
+from mnedge.cli import app
+
+_ROOT = Path(__file__).parent.parent
+_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_FOLDERS = ("target", "runtime", "device", "pass", "format", "op", "variant", "recipe")
+
+
+def _commands(text: str) -> list[list[str]]:
+    """The `mnedge …` lines of a document's code blocks, without comments and shell parts."""
+    blocks = re.findall(r"^(?: {4}|\$ )(?:.* && )?(mnedge .+)$", text, re.MULTILINE)
+    blocks += re.findall(r"^mnedge .+$", "\n".join(re.findall(r"```(?:\w*)\n(.*?)```", text, re.DOTALL)), re.MULTILINE)
+    return [shlex.split(re.split(r"\s{2,}#|\s#|\s>\s|\s\|\s", line)[0]) for line in blocks]
+
+
+def _option_names(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    for name in registry.names("mnedge.cli"):
+        assert f"mnedge {name}" in _README, f"README.md does not mention `mnedge {name}`"
+
+
+def test_the_readme_only_names_commands_and_options_that_exist() -> None:
+    found = _commands(_README)
+    assert len(found) > 5
+    context = click.Context(app)
+    for words in found:
+        command: click.Command | None = app
+        rest = words[1:]
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            command = command.get_command(context, rest.pop(0))
+            assert command is not None, words
+        assert command is not None
+        options = {word.partition("=")[0] for word in rest if word.startswith("-")}
+        assert options <= _option_names(command), (words, options - _option_names(command))
+
+
+def test_the_page_of_commands_is_their_help() -> None:
+    render = runpy.run_path(str(_ROOT / "docs" / "commands.py"))["render"]
+    assert (_ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == render(), "run python docs/commands.py"
+
+
+@pytest.mark.parametrize("name", registry.names("mnedge.cli"))
+def test_every_command_has_help(name: str) -> None:
+    command: click.Command = registry.load("mnedge.cli", name, "command")
+    assert command.help, name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_contributing_says_in_four_lines_how_to_add_each_kind() -> None:
+    text = (_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for kind in _FOLDERS:
+        section = re.search(rf"^## How to add an? {kind}\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
+        assert section, kind
+        assert re.findall(r"^(\d)\. ", section[1], re.MULTILINE) == ["1", "2", "3", "4"], kind
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    commands = re.findall(r"^(pip install .*pytest.*)$", _README, re.MULTILINE)
+    assert len(commands) == 1
+    assert "README.md" in (_ROOT / ".ci" / "run").read_text(encoding="utf-8")
