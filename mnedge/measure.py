@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SCHEMA = 1
 _PARITY_IMAGES = 200
+_WIDE_SPREAD = 1.5
 _RUNNABLE = ("tflite", "onnx")
 
 
@@ -87,8 +88,17 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
         "latency": latency,
         "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable]),
         "int8": [_int8_row(artifact, predictions) for artifact in runnable if artifact.precision == "int8"],
-        "details": {"confusion": mixed_up, "latency_samples": samples},
+        "details": {"confusion": mixed_up, "latency_samples": samples, "warnings": _warnings(latency)},
     }
+
+
+def _warnings(latency: list[dict[str, Any]]) -> list[str]:
+    """Says so where latencies spread as they only do when other programs take the cores."""
+    spread = max((row["p90_ms"] / row["p50_ms"] for row in latency), default=1.0)
+    if spread < _WIDE_SPREAD:
+        return []
+    said = f"Latencies spread widely (p90 up to {spread:.1f} times the median): other work took the cores meanwhile."
+    return [f"{said} `mnedge bench` measures again."]
 
 
 def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Predictions]:
