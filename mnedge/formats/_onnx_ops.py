@@ -165,6 +165,13 @@ def transpose(writer: Writer, op: Op, value: str) -> str:
     return writer.node("Transpose", (value,), op.outputs[0], perm=order)
 
 
+def tile(writer: Writer, op: Op, value: str) -> str:
+    """TILE of a value, whatever its dtype."""
+    repeats = _static(writer, op.inputs[1], op)
+    repeats = repeats[list(NHWC_TO_NCHW)] if len(repeats) == 4 else repeats
+    return writer.node("Tile", (value, writer.values(repeats.astype(np.int64), "repeats")), op.outputs[0])
+
+
 def _binary(kind: str) -> Callable[[Writer, Op], str]:
     def emit(writer: Writer, op: Op) -> str:
         return writer.node(kind, [writer.real(name) for name in op.inputs], op.outputs[0])
@@ -269,14 +276,6 @@ def _arg_max(writer: Writer, op: Op) -> str:
     return flat(writer, value, tuple(kept), _tensor(writer, op.outputs[0]).shape)
 
 
-def _tile(writer: Writer, op: Op) -> str:
-    repeats = _static(writer, op.inputs[1], op)
-    repeats = repeats[list(NHWC_TO_NCHW)] if len(repeats) == 4 else repeats
-    return writer.node(
-        "Tile", (writer.real(op.inputs[0]), writer.values(repeats.astype(np.int64), "repeats")), op.outputs[0]
-    )
-
-
 def _slice(writer: Writer, op: Op) -> str:
     shape = _tensor(writer, op.inputs[0]).shape
     begin, size = (_static(writer, name, op).astype(np.int64) for name in op.inputs[1:3])
@@ -365,12 +364,12 @@ EMITTERS: dict[str, Callable[[Writer, Op], str]] = {
     "STRIDED_SLICE": _strided_slice,
     "SUB": _binary("Sub"),
     "SUM": _sum,
-    "TILE": _tile,
     "TRANSPOSE_CONV": _transpose_convolution,
 }
 # Ops that move elements and compute nothing; quantized values go through them as they are.
 MOVERS: dict[str, Callable[[Writer, Op, str], str]] = {
     "RESHAPE": reshape,
     "SQUEEZE": reshape,
+    "TILE": tile,
     "TRANSPOSE": transpose,
 }

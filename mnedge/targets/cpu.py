@@ -23,5 +23,5 @@ TARGET = Target(
         "drop-identities",
         "bound-scales",
     ),
-    onnx_passes=("pad-channels", "quad-columns"),
+    onnx_passes=("pad-channels", "quad-columns", "tile-gate"),
 )

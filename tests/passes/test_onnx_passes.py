@@ -1,11 +1,11 @@
-"""quad-columns and pad-channels: what ONNX Runtime's kernels for x86 want."""
+"""pad-channels, quad-columns and tile-gate: what ONNX Runtime's kernels for x86 want."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mnedge.passes import pad_channels, quad_columns
+from mnedge.passes import pad_channels, quad_columns, tile_gate
 from mnedge.passes._pass import run_passes
 
 _STRIDES = {"stride_h": 2, "stride_w": 2}
@@ -99,3 +99,27 @@ def test_both_together_reach_the_depthwise_layer_behind_the_first_convolution(
     rewritten = run_passes(graph, ("pad-channels", "quad-columns"))
     assert rewritten.tensors["d"].shape[3] == 16
     assert np.array_equal(execute(graph, feed(graph))[0], execute(rewritten, feed(graph))[0])
+
+
+@pytest.mark.parametrize("gate_first", [False, True])
+def test_a_gate_is_repeated_along_the_row(sketch: Any, gate_first: bool, execute: Any, feed: Any) -> None:
+    sketch.value("x", 1, 16, 20, 8, q=(0.03, 1))
+    sketch.value("m", 1, 1, 1, 8, q=(0.03, 1))
+    sketch.value("y", 1, 16, 20, 8, q=(0.2, 0))
+    sketch.constant("axes", np.array([1, 2], np.int32))
+    sketch.op("MEAN", ("x", "axes"), "m", keep_dims=True)
+    sketch.op("MUL", ("m", "x") if gate_first else ("x", "m"), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    tiled = tile_gate.apply(graph)
+    assert [op.kind for op in tiled.ops] == ["MEAN", "TILE", "MUL"]
+    assert np.array_equal(execute(graph, feed(graph))[0], execute(tiled, feed(graph))[0])
+
+
+def test_a_gate_of_many_channels_stays(sketch: Any) -> None:
+    sketch.value("x", 1, 16, 20, 96, q=(0.03, 1))
+    sketch.value("m", 1, 1, 1, 96, q=(0.03, 1))
+    sketch.value("y", 1, 16, 20, 96, q=(0.2, 0))
+    sketch.constant("axes", np.array([1, 2], np.int32))
+    sketch.op("MEAN", ("x", "axes"), "m", keep_dims=True)
+    sketch.op("MUL", ("x", "m"), "y", activation="NONE")
+    assert [op.kind for op in tile_gate.apply(sketch.graph("x", "y")).ops] == ["MEAN", "MUL"]
