@@ -77,8 +77,8 @@ def source_text(unit: Unit) -> str:
 
 
 _MACROS = """#if defined(__GNUC__)
-#define KERNEL static __attribute__((noinline))
-#define INLINE static inline __attribute__((always_inline))
+#define KERNEL static __attribute__((noinline, unused))
+#define INLINE static inline __attribute__((always_inline, unused))
 #else
 #define KERNEL static
 #define INLINE static inline

@@ -1,7 +1,7 @@
 struct dsp_add {
     int32_t zero_point_1, zero_point_2, zero_point, low, high;
     int32_t multiplier_1, shift_1, multiplier_2, shift_2, multiplier, shift;
-    const int8_t *table; /* replaces each output step, or NULL */
+    const int8_t *table;
 };
 
 /* The rounding shift of an input: ties away from zero, and nothing where the shift is 0. */

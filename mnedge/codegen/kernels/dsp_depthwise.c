@@ -7,89 +7,79 @@ struct dsp_depthwise {
     int32_t zero_point;
 };
 
-/* What the inner loop needs but has no register for. */
+/* One output pixel under way; the assembly below reads it by offset. */
 struct tap_row {
-    const int8_t *const *taps;
-    const int8_t *const *taps_end;
-    int32_t zero_point;
-    const int8_t *table; /* at step 0 */
-    int8_t *output;
-    int32_t channels;
+    const int8_t *const *taps;     /* 0 */
+    const int8_t *const *taps_end; /* 4 */
+    int32_t zero_point;            /* 8 */
+    const int8_t *table;           /* 12: at step 0 */
+    int8_t *output;                /* 16 */
+    int32_t channels;              /* 20 */
 };
 
 #if DSP
-#define TAPS(unroll)                                       \
-    "2:\n\t"                                               \
-    ".rept " unroll "\n\t"                                 \
-    "ldr %[x], [%[taps]], #4\n\t"                          \
-    "ldrd %[w0], %[w1], [%[w]], #8\n\t"                    \
-    "ldr %[x], [%[x], %[channel]]\n\t"                     \
-    "sxtb16 %[odd], %[x], ror #8\n\t"                      \
-    "sxtb16 %[x], %[x]\n\t"                                \
-    "smlabb %[a0], %[x], %[w0], %[a0]\n\t"                 \
-    "smlatt %[a2], %[x], %[w0], %[a2]\n\t"                 \
-    "smlabb %[a1], %[odd], %[w1], %[a1]\n\t"               \
-    "smlatt %[a3], %[odd], %[w1], %[a3]\n\t"               \
-    ".endr\n\t"                                            \
-    "cmp %[taps], %[end]\n\t"                              \
-    "bne 2b\n\t"
-
-#define FOUR_CHANNELS(unroll)                                                                                          \
-    __asm__ volatile("1:\n\t"                                                                                          \
-                     "ldrd %[taps], %[end], [%[row]]\n\t"                                                              \
-                     "ldrd %[a0], %[a1], [%[w]], #8\n\t"                                                               \
-                     "ldrd %[a2], %[a3], [%[w]], #8\n" TAPS(unroll)                                                    \
-                     "ldrd %[w0], %[w1], [%[w]], #8\n\t"                                                               \
-                     "ldr %[x], [%[w], #8]\n\t"                                                                        \
-                     "ldr %[odd], [%[row], #8]\n\t"                                                                    \
-                     "smmulr %[a0], %[a0], %[w0]\n\t"                                                                  \
-                     "smmulr %[a1], %[a1], %[w1]\n\t"                                                                  \
-                     "ldrd %[w0], %[w1], [%[w]], #12\n\t" ROUND("%[a0]", "%[x]", "%[odd]")                             \
-                     "lsr %[x], %[x], #8\n\t"                                                                          \
-                     "smmulr %[a2], %[a2], %[w0]\n\t" ROUND("%[a1]", "%[x]", "%[odd]")                                 \
-                     "lsr %[x], %[x], #8\n\t"                                                                          \
-                     "smmulr %[a3], %[a3], %[w1]\n\t" ROUND("%[a2]", "%[x]", "%[odd]")                                 \
-                     "lsr %[x], %[x], #8\n\t" ROUND("%[a3]", "%[x]", "%[odd]")                                         \
-                     "ldrd %[w0], %[w1], [%[row], #12]\n\t"                                                            \
-                     "cbz %[w0], 3f\n\t"                                                                               \
-                     "ldrb %[a0], [%[w0], %[a0]]\n\t"                                                                  \
-                     "ldrb %[a1], [%[w0], %[a1]]\n\t"                                                                  \
-                     "ldrb %[a2], [%[w0], %[a2]]\n\t"                                                                  \
-                     "ldrb %[a3], [%[w0], %[a3]]\n"                                                                    \
-                     "3:\n\t"                                                                                          \
-                     "bfi %[a0], %[a1], #8, #8\n\t"                                                                    \
-                     "bfi %[a2], %[a3], #8, #8\n\t"                                                                    \
-                     "pkhbt %[a0], %[a0], %[a2], lsl #16\n\t"                                                          \
-                     "ldr %[x], [%[row], #20]\n\t"                                                                     \
-                     "str %[a0], [%[w1], %[channel]]\n\t"                                                              \
-                     "add %[channel], %[channel], #4\n\t"                                                              \
-                     "cmp %[channel], %[x]\n\t"                                                                        \
-                     "blt 1b"                                                                                          \
-                     : [a0] "=&r"(a0), [a1] "=&r"(a1), [a2] "=&r"(a2), [a3] "=&r"(a3), [taps] "=&r"(taps),             \
-                       [end] "=&r"(end), [w] "+&r"(packed), [channel] "+&r"(channel), [w0] "=&l"(w0), [w1] "=&r"(w1),  \
-                       [x] "=&r"(x), [odd] "=&r"(odd)                                                                  \
-                     : [row] "r"(row)                                                                                  \
-                     : "cc", "memory")
-#endif
-
-/* All channels of one output pixel, four by four. */
-INLINE void dsp_four_channels(const uint32_t *packed, const struct tap_row *row)
-{
-    int32_t channel = 0;
-#if DSP
-    int32_t a0, a1, a2, a3;
-    uint32_t w0, w1, x, odd;
-    const int8_t *const *taps, *const *end;
-    const int32_t count = (int32_t)(row->taps_end - row->taps);
-    if (count == 9) {
-        FOUR_CHANNELS("9");
-    } else if (count == 25) {
-        FOUR_CHANNELS("5");
-    } else {
-        FOUR_CHANNELS("1");
+/* All channels of one output pixel, four by four, with `unroll` taps at a time. Sums are in r4 … r7; r0 walks along the
+ * weights, r2 along the taps, r8 along the channels. */
+#define FOUR_CHANNELS(name, unroll)                                                                            \
+    __attribute__((naked, noinline)) static void name(__attribute__((unused)) const uint32_t *packed,          \
+                                                      __attribute__((unused)) const struct tap_row *row)       \
+    {                                                                                                          \
+        __asm__("push {r3-r11, lr}\n\t"                                                                        \
+                "movs r3, #0\n\t"                                                                              \
+                "mov r8, r3\n"                                                                                 \
+                "1:\n\t"                                                                                       \
+                "ldrd r2, r3, [r1]\n\t"                                                                        \
+                "ldrd r4, r5, [r0], #8\n\t"                                                                    \
+                "ldrd r6, r7, [r0], #8\n"                                                                      \
+                "2:\n\t"                                                                                       \
+                ".rept " unroll "\n\t"                                                                         \
+                "ldr r10, [r2], #4\n\t"                                                                        \
+                "ldrd r12, r9, [r0], #8\n\t"                                                                   \
+                "ldr r10, [r10, r8]\n\t"                                                                       \
+                "sxtb16 r11, r10, ror #8\n\t"                                                                  \
+                "sxtb16 r10, r10\n\t"                                                                          \
+                "smlabb r4, r10, r12, r4\n\t"                                                                  \
+                "smlatt r6, r10, r12, r6\n\t"                                                                  \
+                "smlabb r5, r11, r9, r5\n\t"                                                                   \
+                "smlatt r7, r11, r9, r7\n\t"                                                                   \
+                ".endr\n\t"                                                                                    \
+                "cmp r2, r3\n\t"                                                                               \
+                "bne 2b\n\t"                                                                                   \
+                "ldrd r12, r9, [r0], #8\n\t"                                                                   \
+                "ldr r10, [r0, #8]\n\t"                                                                        \
+                "ldr r11, [r1, #8]\n\t"                                                                        \
+                "smmulr r4, r4, r12\n\t"                                                                       \
+                "smmulr r5, r5, r9\n\t"                                                                        \
+                "ldrd r12, r9, [r0], #12\n\t" ROUND("r4", "r10", "r11")                                        \
+                "lsr r10, r10, #8\n\t"                                                                         \
+                "smmulr r6, r6, r12\n\t" ROUND("r5", "r10", "r11")                                             \
+                "lsr r10, r10, #8\n\t"                                                                         \
+                "smmulr r7, r7, r9\n\t" ROUND("r6", "r10", "r11")                                              \
+                "lsr r10, r10, #8\n\t" ROUND("r7", "r10", "r11")                                               \
+                "ldrd r2, r12, [r1, #12]\n\t"                                                                  \
+                "ldr r10, [r1, #20]\n\t"                                                                       \
+                "cbz r2, 3f\n\t"                                                                               \
+                "ldrb r4, [r2, r4]\n\t"                                                                        \
+                "ldrb r5, [r2, r5]\n\t"                                                                        \
+                "ldrb r6, [r2, r6]\n\t"                                                                        \
+                "ldrb r7, [r2, r7]\n"                                                                          \
+                "3:\n\t"                                                                                       \
+                "bfi r4, r5, #8, #8\n\t"                                                                       \
+                "bfi r6, r7, #8, #8\n\t"                                                                       \
+                "pkhbt r4, r4, r6, lsl #16\n\t"                                                                \
+                "str r4, [r12, r8]\n\t"                                                                        \
+                "add r8, r8, #4\n\t"                                                                           \
+                "cmp r8, r10\n\t"                                                                              \
+                "bne 1b\n\t"                                                                                   \
+                "pop {r3-r11, pc}");                                                                           \
     }
+FOUR_CHANNELS(dsp_nine_taps, "9")
+FOUR_CHANNELS(dsp_five_taps, "5")
+FOUR_CHANNELS(dsp_any_taps, "1")
 #else
-    for (; channel < row->channels; channel += 4) {
+static void dsp_any_taps(const uint32_t *packed, const struct tap_row *row)
+{
+    for (int32_t channel = 0; channel < row->channels; channel += 4) {
         uint32_t sums[4] = {packed[0], packed[1], packed[2], packed[3]};
         packed += 4;
         for (const int8_t *const *taps = row->taps; taps != row->taps_end; taps++, packed += 2) {
@@ -106,8 +96,11 @@ INLINE void dsp_four_channels(const uint32_t *packed, const struct tap_row *row)
         }
         packed += 5;
     }
-#endif
 }
+
+#define dsp_nine_taps dsp_any_taps
+#define dsp_five_taps dsp_any_taps
+#endif
 
 /* One row of a depthwise convolution, four channels at a time. rows[i] is NULL in the padding; scratch holds one
  * input pixel. */
@@ -123,6 +116,12 @@ KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const
     }
     for (int32_t column = 0; column < geometry->output_columns; column++, row.output += row.channels) {
         move_taps(geometry, rows, column, scratch, taps);
-        dsp_four_channels(layer->packed, &row);
+        if (count == 9) {
+            dsp_nine_taps(layer->packed, &row);
+        } else if (count % 5 == 0) {
+            dsp_five_taps(layer->packed, &row);
+        } else {
+            dsp_any_taps(layer->packed, &row);
+        }
     }
 }

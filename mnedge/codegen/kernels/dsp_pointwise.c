@@ -7,13 +7,13 @@ struct dsp_pointwise {
     int32_t input_channels, output_channels, zero_point;
 };
 
-/* What the inner loop needs but has no register for; it lies right behind the two widened pixels. */
+/* Two pixels under way, right behind their widened steps; the assembly below reads it by offset. */
 struct tile_row {
-    int32_t zero_point;
-    const int8_t *table; /* at step 0 */
-    int8_t *output, *next;
-    const int16_t *wide;
-    const uint32_t *packed_end;
+    int32_t zero_point;         /* 0 */
+    const int8_t *table;        /* 4: at step 0 */
+    int8_t *output, *next;      /* 8, 12 */
+    const int16_t *wide;        /* 16 */
+    const uint32_t *packed_end; /* 20 */
 };
 
 /* Doubles `count` steps to int16 in the order 0 2 1 3 of each four, and fills up to `depth` with zeros. */
@@ -42,72 +42,73 @@ INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t dep
     }
 }
 
-/* All output channels of two widened pixels, two by two. */
-INLINE void dsp_tiles(const struct dsp_pointwise *layer, struct tile_row *row)
-{
-    const int32_t depth = layer->depth;
-    const uint32_t *packed = layer->packed;
 #if DSP
-    const int16_t *x, *y = (const int16_t *)(void *)row, *const middle = row->wide + depth;
-    int32_t a0, a1, b0, b1;
-    uint32_t w0, w1, t0, t1, x0, x1;
-    __asm__ volatile("1:\n\t"
-                     "ldr %[x], [%[y], #16]\n\t"
-                     "ldrd %[a0], %[a1], [%[w]], #8\n\t"
-                     "mov %[y], %[middle]\n\t"
-                     "mov %[b0], %[a0]\n\t"
-                     "mov %[b1], %[a1]\n"
-                     "2:\n\t"
-                     ".rept 2\n\t"
-                     "ldrd %[w0], %[w1], [%[w]], #8\n\t"
-                     "ldrd %[x0], %[x1], [%[x]], #8\n\t"
-                     "sxtb16 %[t0], %[w0]\n\t"
-                     "sxtb16 %[w0], %[w0], ror #8\n\t"
-                     "sxtb16 %[t1], %[w1]\n\t"
-                     "sxtb16 %[w1], %[w1], ror #8\n\t"
-                     "smlad %[a0], %[t0], %[x0], %[a0]\n\t"
-                     "smlad %[a1], %[t1], %[x0], %[a1]\n\t"
-                     "smlad %[a0], %[w0], %[x1], %[a0]\n\t"
-                     "smlad %[a1], %[w1], %[x1], %[a1]\n\t"
-                     "ldrd %[x0], %[x1], [%[y]], #8\n\t"
-                     "smlad %[b0], %[t0], %[x0], %[b0]\n\t"
-                     "smlad %[b1], %[t1], %[x0], %[b1]\n\t"
-                     "smlad %[b0], %[w0], %[x1], %[b0]\n\t"
-                     "smlad %[b1], %[w1], %[x1], %[b1]\n\t"
-                     ".endr\n\t"
-                     "cmp %[x], %[middle]\n\t"
-                     "bne 2b\n\t"
-                     /* y now points at the row: multipliers, shifts, then the zero point and the table. */
-                     "ldrd %[w0], %[w1], [%[w]], #8\n\t"
-                     "ldr %[t0], [%[w]], #4\n\t"
-                     "ldrd %[x0], %[x1], [%[y]]\n\t"
-                     "lsr %[t1], %[t0], #8\n\t"
-                     "smmulr %[a0], %[a0], %[w0]\n\t"
-                     "smmulr %[b0], %[b0], %[w0]\n\t"
-                     "smmulr %[a1], %[a1], %[w1]\n\t"
-                     "smmulr %[b1], %[b1], %[w1]\n\t" ROUND("%[a0]", "%[t0]", "%[x0]") ROUND("%[b0]", "%[t0]", "%[x0]")
-                         ROUND("%[a1]", "%[t1]", "%[x0]") ROUND("%[b1]", "%[t1]", "%[x0]")
-                     "cbz %[x1], 3f\n\t"
-                     "ldrsb %[a0], [%[x1], %[a0]]\n\t"
-                     "ldrsb %[b0], [%[x1], %[b0]]\n\t"
-                     "ldrsb %[a1], [%[x1], %[a1]]\n\t"
-                     "ldrsb %[b1], [%[x1], %[b1]]\n"
-                     "3:\n\t"
-                     "ldrd %[x0], %[x1], [%[y], #8]\n\t"
-                     "ldr %[t0], [%[y], #20]\n\t"
-                     "strb %[a0], [%[x0]], #1\n\t"
-                     "strb %[a1], [%[x0]], #1\n\t"
-                     "strb %[b0], [%[x1]], #1\n\t"
-                     "strb %[b1], [%[x1]], #1\n\t"
-                     "strd %[x0], %[x1], [%[y], #8]\n\t"
-                     "cmp %[w], %[t0]\n\t"
-                     "bne 1b"
-                     : [a0] "=&r"(a0), [a1] "=&r"(a1), [b0] "=&r"(b0), [b1] "=&r"(b1), [w] "+&r"(packed), [x] "=&r"(x),
-                       [y] "+&r"(y), [w0] "=&r"(w0), [w1] "=&r"(w1), [t0] "=&r"(t0), [t1] "=&r"(t1), [x0] "=&r"(x0),
-                       [x1] "=&l"(x1)
-                     : [middle] "r"(middle)
-                     : "cc", "memory");
+/* All output channels of two widened pixels, two by two. Sums are in r4 r5 and r6 r7; r0 walks along the weights, r1 and
+ * r2 along the pixels, of which the second begins at r3. */
+__attribute__((naked, noinline)) static void dsp_tiles(__attribute__((unused)) const uint32_t *packed,
+                                                       __attribute__((unused)) struct tile_row *row,
+                                                       __attribute__((unused)) const int16_t *middle)
+{
+    __asm__("push {r3-r11, lr}\n\t"
+            "mov r3, r2\n\t"
+            "mov r2, r1\n"
+            "1:\n\t"
+            "ldr r1, [r2, #16]\n\t"
+            "ldrd r4, r5, [r0], #8\n\t"
+            "mov r2, r3\n\t"
+            "mov r6, r4\n\t"
+            "mov r7, r5\n"
+            "2:\n\t"
+            ".rept 2\n\t"
+            "ldrd r8, r9, [r0], #8\n\t"
+            "ldrd r12, lr, [r1], #8\n\t"
+            "sxtb16 r10, r8\n\t"
+            "sxtb16 r8, r8, ror #8\n\t"
+            "sxtb16 r11, r9\n\t"
+            "sxtb16 r9, r9, ror #8\n\t"
+            "smlad r4, r10, r12, r4\n\t"
+            "smlad r5, r11, r12, r5\n\t"
+            "smlad r4, r8, lr, r4\n\t"
+            "smlad r5, r9, lr, r5\n\t"
+            "ldrd r12, lr, [r2], #8\n\t"
+            "smlad r6, r10, r12, r6\n\t"
+            "smlad r7, r11, r12, r7\n\t"
+            "smlad r6, r8, lr, r6\n\t"
+            "smlad r7, r9, lr, r7\n\t"
+            ".endr\n\t"
+            "cmp r1, r3\n\t"
+            "bne 2b\n\t"
+            /* r2 has arrived at the row. */
+            "ldrd r8, r9, [r0], #8\n\t"
+            "ldr r10, [r0], #4\n\t"
+            "ldrd r12, r1, [r2]\n\t"
+            "smmulr r4, r4, r8\n\t"
+            "smmulr r6, r6, r8\n\t"
+            "smmulr r5, r5, r9\n\t"
+            "smmulr r7, r7, r9\n\t"
+            "lsr r11, r10, #8\n\t" ROUND("r4", "r10", "r12") ROUND("r6", "r10", "r12") ROUND("r5", "r11", "r12")
+            ROUND("r7", "r11", "r12")
+            "cbz r1, 3f\n\t"
+            "ldrsb r4, [r1, r4]\n\t"
+            "ldrsb r5, [r1, r5]\n\t"
+            "ldrsb r6, [r1, r6]\n\t"
+            "ldrsb r7, [r1, r7]\n"
+            "3:\n\t"
+            "ldrd r8, r9, [r2, #8]\n\t"
+            "ldr r10, [r2, #20]\n\t"
+            "strb r4, [r8], #1\n\t"
+            "strb r5, [r8], #1\n\t"
+            "strb r6, [r9], #1\n\t"
+            "strb r7, [r9], #1\n\t"
+            "strd r8, r9, [r2, #8]\n\t"
+            "cmp r0, r10\n\t"
+            "bne 1b\n\t"
+            "pop {r3-r11, pc}");
+}
 #else
+static void dsp_tiles(const uint32_t *packed, struct tile_row *row, const int16_t *middle)
+{
+    const int32_t depth = (int32_t)(middle - row->wide);
     for (; packed != row->packed_end; packed += 5 + depth / 2) {
         for (int32_t i = 0; i < 4; i++) {
             const int16_t *const wide = row->wide + (i >> 1) * depth;
@@ -123,8 +124,8 @@ INLINE void dsp_tiles(const struct dsp_pointwise *layer, struct tile_row *row)
             *(i < 2 ? row->output++ : row->next++) = row->table != NULL ? row->table[step] : (int8_t)step;
         }
     }
-#endif
 }
+#endif
 
 /* A dense 1x1 convolution of a run of pixels, two pixels and two output channels at a time. scratch holds two
  * widened pixels, a tile_row, and two output pixels where the channels are odd. */
@@ -146,7 +147,7 @@ KERNEL void dsp_pointwise(const struct dsp_pointwise *layer, const int8_t *input
         widen(input + step * layer->input_channels, wide + depth, layer->input_channels, depth);
         row->output = channels == even ? output : spare;
         row->next = channels == even ? output + step * channels : spare + even;
-        dsp_tiles(layer, row);
+        dsp_tiles(layer->packed, row, wide + depth);
         for (int32_t i = 0; i < channels && channels != even; i++) {
             output[i] = spare[i];
             output[step * channels + i] = spare[even + i];

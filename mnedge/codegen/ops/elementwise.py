@@ -113,7 +113,7 @@ class Table:
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
-        return ("mve_table",) if kernels == "mve" else ("table",)
+        return ("mve_requantize", "mve_table") if kernels == "mve" else ("table",)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """The bytes of the table, in the order of the input's bit patterns."""
@@ -169,8 +169,10 @@ class Binary:
         return self.output.size_bytes
 
     def _function(self, kernels: KernelSet) -> str:
-        fast = kernels != "portable" and self.kind in ("add", "multiply") and self.fields["shift"] < 0
-        return f"{'dsp' if fast else 'portable'}_{self.kind}"
+        # The fast kernels saturate, shift to the right, and know no table.
+        plain = self.table is None and (self.fields["low"], self.fields["high"]) == (-128, 127)
+        fast = kernels != "portable" and self.kind in ("add", "multiply") and plain and self.fields["shift"] < 0
+        return f"{kernels if fast else 'portable'}_{self.kind}"
 
     def with_table(self, table: NDArray[np.int64], output: Value) -> Binary:
         """The same layer with each output step replaced by table[step + 128]."""
@@ -181,7 +183,7 @@ class Binary:
         function = self._function(kernels)
         if function.startswith("portable"):
             return ("requantize", function)
-        return ("dsp_requantize", function)
+        return (f"{kernels}_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""

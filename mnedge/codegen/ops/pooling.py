@@ -108,8 +108,8 @@ class Mean:
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
-        sums = "portable_channel_sums" if kernels == "portable" else f"{kernels}_channel_sums"
-        return ("requantize", sums, "mean")
+        own = () if kernels == "portable" else (f"{kernels}_requantize",)
+        return ("requantize", *own, f"{kernels}_channel_sums", "mean")
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
