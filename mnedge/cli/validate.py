@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, progress
+from mnedge.cli._output import json_option, print_json, print_table, progress
 
 
 @click.command()
@@ -33,7 +34,7 @@ def command(
     mnedge validate model.int8.tflite --data photos --device ssh://pi@raspberrypi.local
     """
     from mnedge.data import open_dataset
-    from mnedge.report.terminal import print_report
+    from mnedge.errors import ToolError
     from mnedge.validation.compare import validate
 
     dataset = open_dataset(data, skip_broken=skip_broken)
@@ -42,4 +43,51 @@ def command(
     if as_json:
         print_json(result)
     else:
-        print_report(result)
+        _print(result)
+    if result["failed"]:
+        raise ToolError("\n".join(row["error"] for row in result["failed"]))
+
+
+def _print(result: dict[str, Any]) -> None:
+    """Accuracy with one column a device, then what agrees with what."""
+    rows = result["accuracy"]
+    devices = list(dict.fromkeys(row["device"] for row in rows)) + [row["device"] for row in result["failed"]]
+    found = {(row["artifact"], row["device"]): row for row in rows}
+    columns = (
+        "artifact",
+        *(f">top-1 % on {device}" for device in devices),
+        *(f"runtime on {device}" for device in devices),
+    )
+    artifacts = list(dict.fromkeys(row["artifact"] for row in rows))
+    cells = [
+        (
+            artifact,
+            *(_share(found.get((artifact, device))) for device in devices),
+            *(found.get((artifact, device), {}).get("runtime", "failed") for device in devices),
+        )
+        for artifact in artifacts
+    ]
+    print_table(f"Accuracy on {rows[0]['images']} pictures of {rows[0]['dataset']}", columns, cells)
+    if not result["parity"]:
+        return
+    print_table(
+        "Parity, picture by picture",
+        ("artifact", "agrees with", ">same top-1 %", ">largest error, LSB", ">largest error"),
+        (
+            (
+                row["artifact"],
+                row["reference"],
+                f"{100 * row['top1_agreement']:.2f}",
+                None if row["max_abs_lsb"] is None else f"{row['max_abs_lsb']:.3g}",
+                f"{row['max_abs_error']:.2g}",
+            )
+            for row in result["parity"]
+        ),
+    )
+
+
+def _share(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "failed"
+    low, high = row["top1_interval"]
+    return f"{100 * row['top1']:.2f} ({100 * low:.1f} to {100 * high:.1f})"

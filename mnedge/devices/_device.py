@@ -112,6 +112,10 @@ class Device(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Makes what another thread runs on the device end soon, with a ToolError there."""
+        ...
+
 
 def get(uri: str) -> Device:
     """Opens a device by URI: `local`, or `scheme://…` where the scheme is the name of a file here.

@@ -26,6 +26,7 @@ from mnedge.runtimes._runtime import encode
 
 if TYPE_CHECKING:
     import subprocess
+    import threading
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -55,6 +56,7 @@ class Carrier(Protocol):
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a device that is alive.
         needs_delegate: Whether a figure without the delegate is an error.
+        interrupted: Set when nothing more shall be done there.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Carrier(Protocol):
     silence_s: float
     answer_s: float
     needs_delegate: bool
+    interrupted: threading.Event
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Starts Python with `BOOTSTRAP` there.
@@ -192,7 +195,11 @@ class RemoteModel:
         self._talk: Conversation | None = None
         self._done = self._count = 0
         self.info, package = self._reconnect(first=True)
-        _check_delegate(self.info, package, path, carrier)
+        try:
+            _check_delegate(self.info, package, path, carrier)
+        except BaseException:
+            self.abort()
+            raise
         key = {"model": artifact.sha256(path), "device": carrier.name, "runtime": self.info.version}
         self._kept = cache.resumable("device-results", key)
 
@@ -311,7 +318,8 @@ class RemoteModel:
                     ) from exc
                 if first or wait_s is None or not isinstance(exc, (ToolError, LostError)):
                     raise
-                time.sleep(wait_s)
+                if self._carrier.interrupted.wait(wait_s):
+                    raise ToolError(f"{self._carrier.name}: interrupted") from exc
 
     def _split(self, result: bytes, images: int) -> Iterator[list[NDArray[Any]]]:
         offset = 0

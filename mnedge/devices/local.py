@@ -46,6 +46,9 @@ class LocalDevice:
         engine = runtimes.get(runtime or runtimes.for_file(path))
         yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1)
 
+    def interrupt(self) -> None:
+        """Nothing to do: no inference here takes long."""
+
 
 class _LocalModel:
     def __init__(self, open_session: Callable[[], Session], workers: int) -> None:

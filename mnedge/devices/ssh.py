@@ -101,6 +101,7 @@ class SshDevice:
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a board that is alive.
         needs_delegate: Whether a figure without XNNPACK is an error.
+        interrupted: Set when nothing more shall be done there.
     """
 
     answer_s = 900.0
@@ -116,6 +117,7 @@ class SshDevice:
         for option in _SSH_OPTIONS:
             self._ssh += ["-o", option]
         self._host = _host_arguments(parts)
+        self.interrupted = threading.Event()
         self._lock = threading.Lock()
         self._masters: list[_Master] = []
         weakref.finalize(self, _close_all, self._masters)
@@ -205,6 +207,11 @@ class SshDevice:
         """
         return command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
 
+    def interrupt(self) -> None:
+        """Cuts the connection for good; the agent sees the end of its input and removes what is its own."""
+        self.interrupted.set()
+        self.reset()
+
     def is_cut(self, lost: LostError) -> bool:
         """Whether the connection ended, and not the agent."""
         return lost.returncode == _CONNECTION_LOST
@@ -218,6 +225,8 @@ class SshDevice:
         """The ssh command for a script, over the one connection; whatever the login shell is, sh runs it."""
         command.find("ssh", "install OpenSSH's client (apt install openssh-client)")
         with self._lock:
+            if self.interrupted.is_set():
+                raise ToolError(f"{self.name}: interrupted")
             if self._masters and self._masters[0].process.poll() is not None:
                 _close_all(self._masters)
             if not self._masters:

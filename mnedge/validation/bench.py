@@ -113,6 +113,14 @@ def _on_board(
         for path, last, runs, reasons in zip(paths, told_of, rounds, unstable, strict=True)
     ]
     notes = [
-        {"board": dict(last.notes), "unstable": list(reasons)} for last, reasons in zip(told_of, unstable, strict=True)
+        {
+            "device": device.name,
+            "board": dict(last.notes),
+            "emulated": last.info.emulated,
+            "unstable": list(reasons),
+            "temperature_c": last.samples[-1].temperature_c,
+            "clock_mhz": last.samples[-1].clock_mhz,
+        }
+        for last, reasons in zip(told_of, unstable, strict=True)
     ]
     return timings, notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class Here:
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder, self.python = folder, python
         self.silence_s, self.answer_s = 20.0, 60.0
+        self.interrupted = threading.Event()
         self.started: list[subprocess.Popen[bytes]] = []
 
     def start_agent(self) -> subprocess.Popen[bytes]:
