@@ -57,6 +57,7 @@ class Manifest:
         model_sha256: Checksum of the .tflite.
         vectors: Test vectors from LiteRT's reference kernels, or why there are none.
         verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
+        pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
         plan: The memory plan as lines of text, time down, addresses to the right.
         blocks: The same as rows {name, kind, offset, bytes, first, last}: what lives in the arena, and between
             which segments, both included.
@@ -81,6 +82,7 @@ class Manifest:
     model_sha256: str = ""
     vectors: str = ""
     verified: str = ""
+    pruned_channels: int = 0
     plan: tuple[str, ...] = ()
     blocks: tuple[dict[str, Any], ...] = ()
 
@@ -127,7 +129,7 @@ def compile_c(
     if stream_input and input_may_be_overwritten:
         raise InputError("--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole")
     kernels: KernelSet = chosen.kernels
-    program = lower(graph)
+    program, pruned_channels = prune(lower(graph))
     if not program.layers:
         raise UnsupportedError("the model computes nothing: its output is its input")
     memory = plan(
@@ -145,7 +147,8 @@ def compile_c(
         (folder / f"{name}.h").write_text(header_text(unit))
         (folder / f"{name}.c").write_text(source_text(unit))
         project.write(folder, unit, found)
-        manifest = _manifest(unit, memory, target, optimise, model_sha256, found.note)
+        manifest = _manifest(unit, target, optimise, model_sha256, found.note)
+        manifest = replace(manifest, pruned_channels=pruned_channels)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)
         (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
@@ -162,8 +165,8 @@ def check_name(name: str) -> None:
         raise InputError(f"{name!r} cannot start C names: give --name a letter, then letters, digits and underscores, no C word")
 
 
-def _manifest(unit: Unit, memory: Plan, target: str, optimise: str, model_sha256: str, note: str) -> Manifest:
-    program = unit.program
+def _manifest(unit: Unit, target: str, optimise: str, model_sha256: str, note: str) -> Manifest:
+    program, memory = unit.program, unit.plan
     input_bytes = program.values[program.input].size_bytes
     output_bytes = sum(program.values[name].size_bytes for name in program.outputs)
     outside = 0 if memory.input_in_arena else input_bytes

@@ -1,0 +1,330 @@
+"""Generated C against LiteRT's reference kernels: random graphs, all kernel sets and plans, with sanitizers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mnedge.codegen.emit import Unit, io_types, source_text
+from mnedge.codegen.header import header_text
+from mnedge.codegen.lower import lower
+from mnedge.codegen.plan import plan
+from mnedge.codegen.prune import prune
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BATCH = 25
+IMAGES = 2
+FLAGS = "-std=c99 -O1 -g -Wall -Wextra -Wconversion -Werror -pedantic -fsanitize=address,undefined -fno-sanitize-recover=all"
+KINDS = (
+    "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish", "lowered_hard_swish",
+    "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat", "resize", "nearest", "add_channel",
+)  # fmt: skip
+HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax")
+
+
+@dataclass
+class Builder:
+    """A graph under construction."""
+
+    rng: np.random.Generator
+    tensors: list[Tensor] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+
+    def value(self, shape: tuple[int, ...], *, scale: float | None = None, zero_point: int | None = None) -> Tensor:
+        scale = float(self.rng.uniform(0.004, 0.08)) if scale is None else scale
+        zero_point = int(self.rng.choice([-128, 0, int(self.rng.integers(-128, 128))])) if zero_point is None else zero_point
+        tensor = Tensor(f"t{len(self.tensors)}", shape, "int8", Quantization.per_tensor(scale, zero_point))
+        self.tensors.append(tensor)
+        return tensor
+
+    def constant(self, data: np.ndarray, quantization: Quantization | None = None) -> str:
+        tensor = constant(f"c{len(self.tensors)}", data, quantization)
+        self.tensors.append(tensor)
+        return tensor.name
+
+    def op(self, kind: str, inputs: tuple[str, ...], output: Tensor, **options: Any) -> Tensor:
+        self.ops.append(Op(kind, inputs, (output.name,), options))
+        return output
+
+    def like(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        assert x.quantization is not None
+        return self.value(shape, scale=float(x.quantization.scale[0]), zero_point=int(x.quantization.zero_point[0]))
+
+    def weights(self, shape: tuple[int, ...], axis: int, x: Tensor, y: Tensor, taps: int) -> tuple[str, str]:
+        """Weights and bias whose sums fill the range of y; some channels dead, some scales extreme."""
+        rng, channels = self.rng, shape[axis]
+        assert x.quantization is not None
+        assert y.quantization is not None
+        data = rng.integers(-127, 128, shape)
+        if rng.random() < 0.5:
+            dead = rng.random(channels) < 0.3
+            data = np.where(dead.reshape([-1 if dim == axis else 1 for dim in range(len(shape))]), 0, data)
+        reach = 127.0 * 70.0 * np.sqrt(taps)
+        scales = 60.0 / reach * y.quantization.scale[0] / x.quantization.scale[0] * rng.uniform(0.2, 3.0, channels)
+        if rng.random() < 0.2:
+            scales[0] *= 2.0 ** float(rng.integers(-20, 4))
+        count = channels if rng.random() < 0.8 else 1
+        scales = scales[:count].astype(np.float32)
+        quantization = Quantization.per_channel(scales, axis) if count > 1 else Quantization.per_tensor(float(scales[0]), 0)
+        bias = rng.integers(-3000, 3000, channels).astype(np.int32)
+        bias_scales = (scales * x.quantization.scale[0]).astype(np.float32)
+        bias_quantization = Quantization.per_channel(bias_scales, 0) if count > 1 else Quantization.per_tensor(float(bias_scales[0]), 0)
+        return self.constant(data.astype(np.int8), quantization), self.constant(bias, bias_quantization)
+
+    def conv(self, x: Tensor, *, kernel: tuple[int, int] | None = None, depthwise: bool = False, padding: str | None = None) -> Tensor:
+        rng = self.rng
+        _, rows, columns, channels = x.shape
+        stride = 1 if kernel == (1, 1) else int(rng.choice([1, 1, 2, 3]))
+        # The runtime takes no stride together with a dilation in depthwise kernels.
+        dilation = int(rng.choice([1, 1, 1, 2])) if stride == 1 and kernel is None else 1
+        padding = padding or str(rng.choice(["SAME", "VALID"]))
+        if kernel is None:
+            kernel = (int(rng.integers(1, 6)), int(rng.integers(1, 6))) if rng.random() < 0.5 else (3, 3)
+        reach = [(taps - 1) * dilation + 1 for taps in kernel]
+        if padding == "VALID" and (reach[0] > rows or reach[1] > columns):
+            padding = "SAME"
+        extents = [rows, columns] if padding == "SAME" else [rows - reach[0] + 1, columns - reach[1] + 1]
+        new_rows, new_columns = (-(-extent // stride) for extent in extents)
+        multiplicity = int(rng.choice([1, 1, 1, 2])) if depthwise else 1
+        out = channels * multiplicity if depthwise else int(rng.choice([1, 2, 3, 4, 7, 8, 16, 24]))
+        y = self.value((1, new_rows, new_columns, out))
+        taps = kernel[0] * kernel[1] * (1 if depthwise else channels)
+        shape = (1, *kernel, out) if depthwise else (out, *kernel, channels)
+        weights, bias = self.weights(shape, 3 if depthwise else 0, x, y, taps)
+        options = {
+            "padding": padding, "stride_h": stride, "stride_w": stride, "dilation_h_factor": dilation,
+            "dilation_w_factor": dilation, "activation": str(rng.choice(["NONE", "NONE", "RELU", "RELU6"])),
+        }  # fmt: skip
+        if depthwise:
+            options["depth_multiplier"] = multiplicity
+        return self.op("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", (x.name, weights, bias), y, **options)
+
+    def fully_connected(self, x: Tensor) -> Tensor:
+        depth, out = int(np.prod(x.shape)), int(self.rng.integers(1, 14))
+        y = self.value((1, out))
+        weights, bias = self.weights((out, depth), 0, x, y, depth)
+        if x.shape != (1, depth):
+            flat = self.like(x, (1, depth))
+            x = self.op("RESHAPE", (x.name, self.constant(np.array([1, depth], np.int32))), flat, new_shape=(1, depth))
+        return self.op("FULLY_CONNECTED", (x.name, weights, bias), y, activation="NONE")
+
+    def mean(self, x: Tensor, *, keep: bool) -> Tensor:
+        y = self.value((1, 1, 1, x.shape[3]) if keep else (1, x.shape[3]))
+        return self.op("MEAN", (x.name, self.constant(np.array([1, 2], np.int32))), y, keep_dims=keep)
+
+    def scalar(self) -> str:
+        quantization = Quantization.per_tensor(float(self.rng.uniform(0.01, 0.05)), int(self.rng.integers(-128, 128)))
+        return self.constant(np.array(self.rng.integers(-128, 128), np.int8), quantization)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        return self.op("SOFTMAX", (x.name,), self.value(x.shape, scale=1 / 256, zero_point=-128), beta=1.0)
+
+    def step(self, kind: str, x: Tensor) -> Tensor:  # noqa: C901, PLR0911, PLR0912 - one case a kind
+        rng = self.rng
+        if kind in ("conv", "pad_conv") and kind == "pad_conv":
+            return self.conv(self.pad(x, same=True), padding="VALID", depthwise=bool(rng.random() < 0.5))
+        if kind == "conv":
+            return self.conv(x)
+        if kind == "pointwise":
+            return self.conv(x, kernel=(1, 1))
+        if kind == "depthwise":
+            return self.conv(x, depthwise=True)
+        if kind == "residual":
+            y = self.conv(self.conv(x, kernel=(1, 1)), kernel=(1, 1))
+            weights = [op for op in self.ops if op.outputs == (y.name,)][0].inputs
+            if y.shape != x.shape:
+                return y
+            del weights
+            return self.op("ADD", (x.name, y.name), self.value(x.shape), activation="NONE", pot_scale_int16=True)
+        if kind == "gate":
+            gate = self.mean(x, keep=True)
+            return self.op("MUL", (x.name, gate.name), self.value(x.shape), activation="NONE")
+        if kind == "add_channel":
+            quantization = Quantization.per_tensor(0.02, 3)
+            other = self.constant(rng.integers(-128, 128, (1, 1, 1, x.shape[3])).astype(np.int8), quantization)
+            return self.op("ADD", (x.name, other), self.value(x.shape), activation="RELU", pot_scale_int16=True)
+        if kind == "hard_swish":
+            scale = float(x.quantization.scale[0])  # type: ignore[union-attr]
+            return self.op("HARD_SWISH", (x.name,), self.value(x.shape, scale=scale * 0.7))
+        if kind == "lowered_hard_swish":
+            inner = self.op("ADD", (x.name, self.scalar()), self.value(x.shape), activation="RELU6", pot_scale_int16=True)
+            return self.op("MUL", (x.name, inner.name), self.value(x.shape), activation="NONE")
+        if kind == "logistic":
+            return self.op("LOGISTIC", (x.name,), self.value(x.shape, scale=1 / 256, zero_point=-128))
+        if kind == "relu6":
+            return self.op("RELU6", (x.name,), self.value(x.shape))
+        if kind == "quantize":
+            return self.op("QUANTIZE", (x.name,), self.value(x.shape))
+        if kind in ("average", "maximum"):
+            size = (int(rng.integers(1, x.shape[1] + 1)), int(rng.integers(1, x.shape[2] + 1)))
+            stride = int(rng.integers(1, 3))
+            padding = str(rng.choice(["SAME", "VALID"]))
+            extents = x.shape[1:3] if padding == "SAME" else [extent - taps + 1 for extent, taps in zip(x.shape[1:3], size, strict=True)]
+            rows, columns = (-(-extent // stride) for extent in extents)
+            y = self.like(x, (1, rows, columns, x.shape[3]))
+            options = {"padding": padding, "stride_h": stride, "stride_w": stride, "filter_height": size[0], "filter_width": size[1], "activation": "NONE"}
+            return self.op("AVERAGE_POOL_2D" if kind == "average" else "MAX_POOL_2D", (x.name,), y, **options)
+        if kind == "pad":
+            return self.pad(x, same=False)
+        if kind == "concat":
+            other = self.op("QUANTIZE", (x.name,), self.like(x, x.shape)) if rng.random() < 0.3 else self.branch(x)
+            y = self.like(x, (*x.shape[:3], x.shape[3] + other.shape[3]))
+            return self.op("CONCATENATION", (x.name, other.name), y, axis=3, activation="NONE")
+        rows, columns = int(rng.integers(1, 12)), int(rng.integers(1, 12))
+        y = self.like(x, (1, rows, columns, x.shape[3]))
+        corners = bool(rng.random() < 0.3) and rows > 1 and columns > 1
+        half = not corners and bool(rng.random() < 0.5)
+        name = "RESIZE_BILINEAR" if kind == "resize" else "RESIZE_NEAREST_NEIGHBOR"
+        size_name = self.constant(np.array([rows, columns], np.int32))
+        return self.op(name, (x.name, size_name), y, align_corners=corners, half_pixel_centers=half)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """A max pool of one pixel: the same scale, another tensor."""
+        y = self.like(x, x.shape)
+        options = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "filter_height": 3, "filter_width": 3, "activation": "NONE"}
+        return self.op("MAX_POOL_2D", (x.name,), y, **options)
+
+    def pad(self, x: Tensor, *, same: bool) -> Tensor:
+        amounts = np.zeros((4, 2), np.int32)
+        amounts[1:3] = self.rng.integers(0, 3, (2, 2))
+        if not same:
+            amounts[3] = self.rng.integers(0, 2, 2)
+        shape = tuple(int(extent + before + after) for extent, (before, after) in zip(x.shape, amounts, strict=True))
+        return self.op("PAD", (x.name, self.constant(amounts)), self.like(x, shape))
+
+
+def build(seed: int, kinds: list[str], head: str) -> Graph:
+    """A chain of random ops; the same arguments give the same graph."""
+    builder = Builder(np.random.default_rng(seed))
+    rng = builder.rng
+    x = first = builder.value((1, int(rng.integers(1, 14)), int(rng.integers(1, 14)), int(rng.choice([1, 3, 4, 8, 16, 24]))))
+    for kind in kinds:
+        x = builder.step(kind, x)
+    if head in ("mean", "mean_fc"):
+        x = builder.mean(x, keep=bool(rng.random() < 0.5))
+    if head in ("fc", "mean_fc"):
+        x = builder.fully_connected(x)
+    if head == "softmax":
+        x = builder.softmax(x)
+    if head == "pool_softmax":
+        x = builder.softmax(builder.fully_connected(builder.mean(x, keep=True)))
+    if x is first:
+        x = builder.op("RELU6", (x.name,), builder.value(x.shape))
+    tensors = {tensor.name: tensor for tensor in builder.tensors}
+    return Graph(tensors, tuple(builder.ops), (first.name,), (x.name,))
+
+
+@dataclass(frozen=True)
+class Case:
+    graph: Graph
+    unit: Unit
+    images: np.ndarray
+
+
+def case(number: int, seed: int, kinds: list[str], head: str, kernels: Any, options: dict[str, Any]) -> Case:
+    graph = build(seed, kinds, head)
+    program, _ = prune(lower(graph))
+    memory = plan(program, kernels, **options)
+    unit = Unit(f"model{number}", program, memory, kernels, "random")
+    chance = np.random.default_rng(seed)
+    images = chance.integers(-128, 128, (IMAGES, unit.input.size_bytes)).astype(np.int8)
+    return Case(graph, unit, images)
+
+
+def reference(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """LiteRT's reference kernels, without a delegate."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=write_tflite(graph), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+    )
+    interpreter.allocate_tensors()
+    entry, (output,) = interpreter.get_input_details()[0], interpreter.get_output_details()
+    results = []
+    for image in images:
+        interpreter.set_tensor(entry["index"], image.reshape(entry["shape"]))
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(output["index"]).ravel().copy())
+    return np.stack(results)
+
+
+def run_all(folder: Path, cases: list[Case]) -> list[np.ndarray]:
+    """Compiles all cases into one program with sanitizers and runs it; arenas are allocated to the byte."""
+    lines, calls = ["#include <stdio.h>", "#include <stdlib.h>"], []
+    for each in cases:
+        unit = each.unit
+        (folder / f"{unit.name}.c").write_text(source_text(unit))
+        (folder / f"{unit.name}.h").write_text(header_text(unit))
+        (folder / f"{unit.name}.bin").write_bytes(each.images.tobytes())
+        lines.append(f'#include "{unit.name}.h"')
+        upper = unit.name.upper()
+        calls.append(f'failed |= run("{unit.name}", {unit.name}_run, {upper}_INPUT_BYTES, {upper}_OUTPUT_BYTES, {upper}_ARENA_BYTES);')
+        assert io_types(unit) == ("int8_t", "int8_t")
+    body = """
+static int run(const char *name, int (*model)(const int8_t *, int8_t *, void *), size_t in, size_t out, size_t bytes)
+{
+    char path[64];
+    int failed = 0;
+    snprintf(path, sizeof path, "%s.bin", name);
+    FILE *const images = fopen(path, "rb");
+    snprintf(path, sizeof path, "%s.out", name);
+    FILE *const results = fopen(path, "wb");
+    int8_t *const input = malloc(in), *const output = malloc(out);
+    void *const arena = malloc(bytes ? bytes : 1);
+    while (fread(input, 1, in, images) == in) {
+        failed |= model(input, output, arena) != 0;
+        fwrite(output, 1, out, results);
+    }
+    free(input), free(output), free(arena), fclose(images), fclose(results);
+    return failed;
+}
+"""
+    (folder / "main.c").write_text("\n".join([*lines, body, "int main(void)\n{\n    int failed = 0;", *calls, "    return failed;\n}\n"]))
+    sources = ["main.c", *(f"{each.unit.name}.c" for each in cases)]
+    subprocess.run(["gcc", *FLAGS.split(), *sources, "-o", "run"], cwd=folder, check=True, capture_output=True, text=True)
+    finished = subprocess.run(["./run"], cwd=folder, check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return [np.frombuffer((folder / f"{each.unit.name}.out").read_bytes(), np.int8).reshape(IMAGES, -1) for each in cases]
+
+
+OPTIONS = st.sampled_from(
+    [{}, {"optimise": "ram"}, {"optimise": "speed"}, {"streamed": True}, {"input_in_arena": True}, {"streamed": True, "optimise": "ram"}]
+)
+CASE = st.tuples(
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from(KINDS), max_size=6),
+    st.sampled_from(HEADS),
+    st.sampled_from(["portable", "dsp", "mve"]),
+    OPTIONS,
+)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_random_graphs_are_bit_exact(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
+    batches = max(request.config.getoption("--fuzz") // BATCH, 1)
+
+    @settings(
+        max_examples=batches, deadline=None, database=None, derandomize=True,
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+    )  # fmt: skip
+    @given(st.lists(CASE, min_size=BATCH, max_size=BATCH))
+    def check(drawn: list[Any]) -> None:
+        folder = tmp_path_factory.mktemp("c")
+        cases = [case(number, *arguments) for number, arguments in enumerate(drawn)]
+        for each, arguments, result in zip(cases, drawn, run_all(folder, cases), strict=True):
+            expected = reference(each.graph, each.images)
+            assert np.array_equal(result, expected), (arguments, int((result != expected).sum()))
+        shutil.rmtree(folder)
+
+    check()
