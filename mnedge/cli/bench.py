@@ -53,12 +53,8 @@ def command(
 
 
 def _print(result: dict[str, Any]) -> None:
-    machine = result["conditions"]
-    features = f" ({' '.join(machine['features'])})" if machine["features"] else ""
-    click.echo(f"{machine['cpu']}{features}, {machine['cores']} cores", nl=False)
-    click.echo(f", governor {machine['governor'] or 'unknown'}, load {machine['load']:.2f}")
-    if machine["busy"]:
-        click.echo("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
+    if any(row["device"] == "local" for row in result["latency"]):
+        _print_conditions(result["conditions"])
     _print_latency(result["latency"])
     if result["ratios"]:
         _print_ratios(result["ratios"])
@@ -68,13 +64,21 @@ def _print(result: dict[str, Any]) -> None:
         _print_sustained(name, rows)
 
 
+def _print_conditions(machine: dict[str, Any]) -> None:
+    features = f" ({' '.join(machine['features'])})" if machine["features"] else ""
+    click.echo(f"{machine['cpu']}{features}, {machine['cores']} cores", nl=False)
+    click.echo(f", governor {machine['governor'] or 'unknown'}, load {machine['load']:.2f}")
+    if machine["busy"]:
+        click.echo("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
+
+
 def _print_latency(rows: Sequence[dict[str, Any]]) -> None:
     columns = ("artifact", "runtime", "device", ">threads", ">p50 ms", ">p90 ms", ">p99 ms", ">runs", ">partitions")
     cells = [
         (
             row["artifact"] + ("" if row.get("warmed_up", True) else " (not stable)"),
             row["runtime"],
-            row["device"],
+            row["device"] + (" (emulated)" if row.get("emulated") else ""),
             row["threads"],
             *(_number(row.get(key)) for key in ("p50_ms", "p90_ms", "p99_ms")),
             row["runs"],
@@ -83,6 +87,11 @@ def _print_latency(rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     print_table("Latency", columns, cells)
+    for row in rows:
+        if row.get("unstable"):
+            click.echo(f"{row['artifact']} on {row['device']} is not to be relied on: {', '.join(row['unstable'])}")
+    if any(row.get("emulated") for row in rows):
+        click.echo("Emulated: these times are the emulator's, not a board's.")
 
 
 def _number(value: float | None) -> str | None:

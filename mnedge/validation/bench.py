@@ -39,7 +39,7 @@ def bench(
         threads: Threads of the runtime.
         seconds: Measured time for each artifact.
         ops: Measure each op too (this machine only).
-        sustained_s: Run each artifact without a pause for so long too (this machine only).
+        sustained_s: Run each artifact without a pause for so long too.
         progress: Called with what is being done and the share (0..1) of it that is done.
 
     Returns:
@@ -48,13 +48,13 @@ def bench(
 
     Raises:
         InputError: A file is missing, or its runtime refuses it.
-        UnsupportedError: `ops` or `sustained_s` on another device.
+        UnsupportedError: `ops` on another device.
     """
     missing = next((path for path in paths if not path.exists()), None)
     if missing is not None:
         raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
-    if (ops or sustained_s) and tuple(uris) != ("local",):
-        raise UnsupportedError(f"--ops and --sustained run on this machine only, not on {', '.join(uris)}")
+    if ops and tuple(uris) != ("local",):
+        raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(uris)}")
     told = progress or (lambda _stage, _fraction: None)
     result: dict[str, Any] = {"conditions": conditions(), "latency": [], "ratios": []}
     for uri in uris:
@@ -70,7 +70,15 @@ def bench(
         told("measure ops", 1.0)
     if sustained_s:
         told("run on", 0.0)
-        result["sustained"] = {path.name: sustained(path, threads=threads, seconds=sustained_s) for path in paths}
+        result["sustained"] = {
+            path.name if uri == "local" else f"{path.name} on {uri.partition('?')[0]}": sustained(
+                path, threads=threads, seconds=sustained_s
+            )
+            if uri == "local"
+            else _sustained_on_board(uri, path, threads, sustained_s)
+            for uri in uris
+            for path in paths
+        }
         told("run on", 1.0)
     return result
 
@@ -124,3 +132,26 @@ def _on_board(
         for last, reasons in zip(told_of, unstable, strict=True)
     ]
     return timings, notes
+
+
+def _sustained_on_board(uri: str, path: Path, threads: int, seconds: float, bin_s: float = 1.0) -> list[dict[str, Any]]:
+    """As `latency.sustained`, on another device, with its temperature and clock: one entry a second."""
+    device: Any = devices.get(uri)
+    samples = device.latency(path, threads=threads, runs=1, seconds=seconds).samples
+    ends_s = np.cumsum([sample.ms for sample in samples]) / 1e3
+    found = []
+    for number in np.unique(ends_s // bin_s):
+        places = np.flatnonzero(ends_s // bin_s == number)
+        p50, p90 = np.percentile([samples[place].ms for place in places], (50, 90))
+        last = samples[places[-1]]
+        found.append(
+            {
+                "seconds": float(ends_s[places[-1]]),
+                "p50_ms": float(p50),
+                "p90_ms": float(p90),
+                "runs": int(places.size),
+                "temperature_c": last.temperature_c,
+                "clock_mhz": last.clock_mhz,
+            }
+        )
+    return found
