@@ -41,21 +41,17 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
     Raises:
         InputError: The weights are missing, broken, or of another architecture or class count.
     """
-    model = _architecture(variant)
-    if isinstance(weights, Path):
-        weight_files.load(model, variant, weights)
-    elif weights == "random":
-        _fill_randomly(model, seed)
-    elif weights == "imagenet":
+    file = _demo_file(variant) if weights == "demo" else weights
+    if isinstance(file, Path):
+        weight_files.check(variant, file)
+        model = _architecture(variant)
+        weight_files.load(model, file)
+    elif file == "imagenet":
+        model = _architecture(variant)
         weight_files.load_imagenet(model, variant)
     else:
-        checkpoint = packaged_demo(variant)
-        if checkpoint is None:
-            raise InputError(
-                f"there is no packaged demo checkpoint of {variant.slug} with {variant.classes} classes; "
-                "train one first, or give --weights FILE"
-            )
-        weight_files.load(model, variant, checkpoint)
+        model = _architecture(variant)
+        _fill_randomly(model, seed)
     return model
 
 
@@ -74,15 +70,12 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
     """
+    classes = classes_of(variant, weights)
     backbone = _architecture(variant, include_top=False)
-    if isinstance(weights, Path):
-        classes = weight_files.classes_in(variant, weights)
-        if classes is None:
-            weight_files.load_no_top(backbone, variant, weights)
-            return backbone
-    else:
-        classes = classes_of(variant, weights) or variant.classes
-    classifier = build_model(replace(variant, classes=classes), weights, seed)
+    if isinstance(weights, Path) and classes is None:
+        weight_files.load(backbone, weights)
+        return backbone
+    classifier = build_model(replace(variant, classes=classes or variant.classes), weights, seed)
     trained = {layer.name: layer for layer in classifier.layers}
     for layer in backbone.layers:
         if layer.weights:
@@ -109,6 +102,16 @@ def packaged_demo(variant: Variant) -> Path | None:
     """The checkpoint of a variant that comes with the package, or None where it is trained on first use."""
     name = _PACKAGED_DEMOS.get((variant.family, variant.alpha, variant.resolution))
     return Path(__file__).with_name(name) if name and variant.classes == DEMO_CLASSES else None
+
+
+def _demo_file(variant: Variant) -> Path:
+    checkpoint = packaged_demo(variant)
+    if checkpoint is None:
+        raise InputError(
+            f"there is no packaged demo checkpoint of {variant.slug} with {variant.classes} classes; "
+            "train one first, or give --weights FILE"
+        )
+    return checkpoint
 
 
 def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:

@@ -53,37 +53,37 @@ _LOG = logging.getLogger(__name__)
 _DAMAGE = (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
-def load(model: keras.Model, variant: Variant, path: Path) -> None:
-    """Fills a classifier of `variant` with the weights of a file.
+def check(variant: Variant, path: Path) -> None:
+    """Makes sure that a file holds a classifier of `variant`, before anything is built.
 
     Raises:
         InputError: The file is missing, broken, or holds another architecture or class count.
     """
-    with _opened(path) as file:
-        kernels = _kernels(file)
-        classes = _classes(kernels, variant, path)
-        if classes is None:
-            raise InputError(
-                f"{path} holds {variant.family} without its classifier (no_top), and classifying needs one; "
-                "take the file with top, or train a classifier on it first"
-            )
-        if classes != variant.classes:
-            raise InputError(
-                f"{path} tells {classes} classes apart, asked for are {variant.classes}; "
-                f"leave --classes out or give --classes {classes}"
-            )
-        _fill(model, file, path)
+    classes = classes_in(variant, path)
+    if classes is None:
+        raise InputError(
+            f"{path} holds {variant.family} without its classifier (no_top), and classifying needs one; "
+            "take the file with top, or train a classifier on it first"
+        )
+    if classes != variant.classes:
+        raise InputError(
+            f"{path} tells {classes} classes apart, asked for are {variant.classes}; "
+            f"leave --classes out or give --classes {classes}"
+        )
 
 
-def load_no_top(backbone: keras.Model, variant: Variant, path: Path) -> None:
-    """Fills a backbone (a model without classifier) with a file that has no classifier either.
+def load(model: keras.Model, path: Path) -> None:
+    """Fills a model with the weights of a file that has been found to hold its architecture.
+
+    Args:
+        model: With or without classifier, as the file is.
+        path: The file.
 
     Raises:
-        InputError: The file is missing, broken, or holds another architecture.
+        InputError: The file is broken, or its arrays do not fit after all.
     """
     with _opened(path) as file:
-        _classes(_kernels(file), variant, path)
-        _fill(backbone, file, path)
+        _fill(model, file, path)
 
 
 def classes_in(variant: Variant, path: Path) -> int | None:
