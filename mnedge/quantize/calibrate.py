@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.quantize.scheme import Scheme
+    from mnedge.quantize.scheme import Interval, Scheme
 
-_SAMPLES_PER_IMAGE = 4096
+_SAMPLES_PER_IMAGE = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,18 @@ class Statistics:
     Attributes:
         low: Smallest value.
         high: Largest value.
-        samples: float32 values drawn evenly from all images and members; at most 4,096 an image and tensor.
+        samples: float32 (pixels, channels) by member: pixels drawn evenly from all images, about 2,048 values an
+            image.
     """
 
     low: float
     high: float
-    samples: NDArray[np.float32]
+    samples: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """All samples of all members, flat."""
+        return np.concatenate([part.ravel() for part in self.samples.values()])
 
 
 def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0, batch: int = 16) -> dict[str, Statistics]:
@@ -52,45 +58,50 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0, batch: i
     random = np.random.default_rng(seed)
     picks = {}
     for name in names:
-        elements = int(np.prod(graph.tensors[name].shape[1:]))
-        count = min(elements, _SAMPLES_PER_IMAGE)
-        picks[name] = np.sort(random.choice(elements, count, replace=False)).astype(np.int32)
+        channels = _channels(graph.tensors[name].shape)
+        pixels = max(1, int(np.prod(graph.tensors[name].shape[1:])) // channels)
+        count = min(pixels, max(1, _SAMPLES_PER_IMAGE // channels))
+        picks[name] = np.sort(random.choice(pixels, count, replace=False)).astype(np.int32)
 
     shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
     def run(pictures: Any) -> Any:  # noqa: ANN401 - tensors
         env = execute(graph, {graph.inputs[0]: pictures})
-        rows = {name: tf.reshape(env[name], (tf.shape(pictures)[0], -1)) for name in names}
-        return {
-            name: (tf.reduce_min(row), tf.reduce_max(row), tf.gather(row, picks[name], axis=1))
-            for name, row in rows.items()
-        }
+        found = {}
+        for name in names:
+            rows = tf.reshape(env[name], (tf.shape(pictures)[0], -1, _channels(graph.tensors[name].shape)))
+            found[name] = (tf.reduce_min(rows), tf.reduce_max(rows), tf.gather(rows, picks[name], axis=1))
+        return found
 
-    seen: dict[str, list[tuple[float, float, NDArray[np.float32]]]] = {name: [] for name in free}
+    ends: dict[str, list[Interval]] = {name: [] for name in free}
+    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for start in range(0, len(images), batch):
         for name, (low, high, values) in run(tf.constant(images[start : start + batch])).items():
-            seen[scheme.group[name]].append((float(low), float(high), values.numpy().ravel()))
-    return {name: _bounded(scheme, name, found) for name, found in seen.items()} | _constants(scheme, seen)
+            ends[scheme.group[name]].append((float(low), float(high)))
+            samples[name].append(values.numpy().reshape(-1, values.shape[-1]))
+    result = {}
+    for group in free:
+        members = {name: np.concatenate(samples[name]) for name in names if scheme.group[name] == group}
+        result[group] = _bounded(scheme, group, ends[group], members)
+    return result
 
 
-def _bounded(scheme: Scheme, name: str, found: list[tuple[float, float, NDArray[np.float32]]]) -> Statistics:
-    low, high = scheme.bounds[name]
-    if not found:
-        return Statistics(max(low, -1.0), min(high, 1.0), np.zeros(1, np.float32))
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[-1] if len(shape) > 1 else 1
+
+
+def _bounded(
+    scheme: Scheme, group: str, ends: list[Interval], members: dict[str, NDArray[np.float32]]
+) -> Statistics:
+    data = scheme.graph.tensors[group].data
+    if not members:
+        # A group of constants alone, such as the 3 of x + 3: all its values are known.
+        values = np.zeros((1, 1), np.float32) if data is None else data.astype(np.float32).reshape(-1, 1)
+        return Statistics(min(float(values.min()), 0.0), max(float(values.max()), 0.0), {group: values})
+    low, high = scheme.bounds[group]
     return Statistics(
-        float(np.clip(min(item[0] for item in found), low, high)),
-        float(np.clip(max(item[1] for item in found), low, high)),
-        np.clip(np.concatenate([item[2] for item in found]), low, high).astype(np.float32),
+        float(np.clip(min(end[0] for end in ends), low, high)),
+        float(np.clip(max(end[1] for end in ends), low, high)),
+        {name: np.clip(values, low, high).astype(np.float32) for name, values in members.items()},
     )
-
-
-def _constants(scheme: Scheme, seen: Mapping[str, list[Any]]) -> dict[str, Statistics]:
-    """Groups of constants alone, such as the 3 of x + 3: all their values are known."""
-    known = {}
-    for name in scheme.free_groups:
-        data = scheme.graph.tensors[name].data
-        if data is not None and not seen.get(name):
-            values = data.astype(np.float32).ravel()
-            known[name] = Statistics(min(float(values.min()), 0.0), max(float(values.max()), 0.0), values)
-    return known
