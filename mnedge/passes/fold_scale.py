@@ -30,11 +30,20 @@ def apply(graph: Graph) -> Graph:
 
     Exact in real arithmetic. Each activation is carried as `factor` times its old value: a factor passes through
     ops with f(k x) = k f(x) (pooling, mean, reshape, ReLU …), two factors multiply in a MUL of activations, and a
-    convolution ends it by dividing its weights. Where an op cannot take the factor, and at the graph's outputs,
-    one MUL is put back. In a quantized graph only scales change: weights and activations keep their bytes, and a
-    bias is rounded again only where the file's own scales did not agree.
+    convolution ends it by dividing its weights. A sum whose other side a convolution alone makes multiplies that
+    convolution's weights, so that the factor passes through it too. Where an op cannot take the factor, and at the
+    graph's outputs, one MUL is put back. In a quantized graph only scales change: weights and activations keep their
+    bytes, and a bias is rounded again only where the file's own scales did not agree.
     """
     return _Folding(graph).run()
+
+
+def _multiplied(tensor: Tensor, factor: float) -> Tensor:
+    """A constant that stands for `factor` times the real values; a quantized one keeps its integers."""
+    if tensor.quantization is not None:
+        return replace(tensor, quantization=scaled(tensor.quantization, factor))
+    assert tensor.data is not None
+    return replace(tensor, data=(tensor.data.astype(np.float64) * factor).astype(tensor.dtype))
 
 
 class _Folding:
@@ -77,6 +86,8 @@ class _Folding:
             self.ops.append(op)
             return
         places = _CONVOLUTIONS.get(op.kind)
+        if op.kind in ("ADD", "SUB"):
+            self._raise_other_side(op)
         factors = [1.0 if name is None else self._hold(name)[1] for name in op.inputs]
         keeps_sign = op.options.get("activation", "NONE") in ("NONE", "RELU")
         if places and self._is_constant(op.inputs[places[1]]):
@@ -118,6 +129,36 @@ class _Folding:
         ratio = float(before.scale[0]) * value / float(after.scale[0])
         return bool(before.zero_point[0] == after.zero_point[0]) and abs(ratio - 1) < _SAME_RANGE
 
+    def _raise_other_side(self, op: Op) -> None:
+        """Gives both sides of a sum the same factor where a convolution alone makes the side that has none."""
+        for name, other in (op.inputs, op.inputs[::-1]):
+            factor = self._hold(str(other))[1]
+            if factor == 1.0 or name is None or name in self.held or name in self.graph.outputs:
+                continue
+            place = next((place for place, made in enumerate(self.ops) if made.outputs[0] == name), None)
+            read = sum(reader.inputs.count(name) for reader in self.graph.ops)
+            if place is not None and read == 1 and self._is_linear_convolution(self.ops[place]):
+                self.ops[place] = self._raised(self.ops[place], factor)
+
+    def _is_linear_convolution(self, op: Op) -> bool:
+        places = _CONVOLUTIONS.get(op.kind)
+        if places is None or op.options.get("activation", "NONE") not in ("NONE", "RELU"):
+            return False
+        return op.kind != "TRANSPOSE_CONV" and all(name is None or self._is_constant(name) for name in op.inputs[1:])
+
+    def _raised(self, op: Op, factor: float) -> Op:
+        """A convolution whose weights, bias and result are `factor` times the old ones."""
+        inputs = list(op.inputs)
+        for place in range(1, len(inputs)):
+            if inputs[place] is not None:
+                inputs[place] = self._put(_multiplied(self.tensors[str(inputs[place])], factor), op)
+        old = self.tensors[op.outputs[0]]
+        quantization = old.quantization and scaled(old.quantization, factor)
+        new = replace(old, name=self._fresh(f"{old.name}/times{factor:.4g}"), quantization=quantization)
+        self.tensors[new.name] = new
+        self.held[old.name] = (new.name, factor)
+        return replace(op, inputs=tuple(inputs), outputs=(new.name,))
+
     def _carry(self, op: Op, factor: float) -> None:
         """Lets an op work on the held tensors; its result holds `factor` times the old values."""
         holders = [name and self._hold(name)[0] for name in op.inputs]
@@ -149,12 +190,7 @@ class _Folding:
         inputs = list(op.inputs)
         holder, factor = self._hold(str(inputs[data]))
         inputs[data] = holder
-        tensor = self.tensors[str(inputs[weights])]
-        if tensor.quantization is None:
-            assert tensor.data is not None
-            new = replace(tensor, data=(tensor.data.astype(np.float64) / factor).astype(tensor.dtype))
-        else:
-            new = replace(tensor, quantization=scaled(tensor.quantization, 1 / factor))
+        new = _multiplied(self.tensors[str(inputs[weights])], 1 / factor)
         inputs[weights] = self._put(new, op)
         if len(inputs) > bias and inputs[bias] is not None:
             inputs[bias] = self._put(self._rescaled_bias(str(inputs[bias]), holder, new), op)

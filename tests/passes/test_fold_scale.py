@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,42 @@ def test_weights_that_two_layers_share_are_scaled_for_one_only(sketch: Any, same
     sketch.ops[-1] = sketch.ops[-1].with_inputs({"z/w": "y/w"})
     graph = sketch.graph("x", "y", "z")
     same(graph, fold_scale.apply(graph))
+
+
+@pytest.mark.parametrize("q", [None, (0.05, 3)], ids=["float", "int8"])
+def test_a_sum_with_a_convolution_takes_the_factor_through(sketch: Any, q: Any, execute: Any, feed: Any) -> None:
+    for name in ("x", "h", "c", "sum", "y"):
+        sketch.value(name, 1, 6, 6, 4, q=q)
+    sketch.value("scaled", 1, 6, 6, 4, q=q and (0.05 / 6, 3))
+    sketch.constant(
+        "sixth", np.float32(1 / 6) if q is None else np.int8(127), q and Quantization.per_tensor(1 / 762, 0)
+    )
+    sketch.conv("x", "h", (4, 1, 1, 4))
+    sketch.op("MUL", ("h", "sixth"), "scaled", activation="NONE")
+    sketch.conv("scaled", "c", (4, 3, 3, 4))
+    sketch.op("ADD", ("c", "scaled"), "sum", activation="NONE")
+    sketch.conv("sum", "y", (4, 1, 1, 4))
+    graph = sketch.graph("x", "y")
+    folded = fold_scale.apply(graph)
+    assert _kinds(folded) == ["CONV_2D", "CONV_2D", "ADD", "CONV_2D"]
+    old, new = (execute(item, feed(graph))[0] for item in (graph, folded))
+    if q is None:
+        np.testing.assert_allclose(new, old, rtol=1e-4, atol=1e-4)
+    else:
+        assert np.array_equal(old, new)
+
+
+def test_a_sum_with_a_clipped_convolution_gets_its_factor_back(sketch: Any, same: Any) -> None:
+    for name in ("x", "scaled", "c", "y"):
+        sketch.value(name, 1, 6, 6, 4)
+    sketch.constant("sixth", np.float32(1 / 6))
+    sketch.op("MUL", ("x", "sixth"), "scaled", activation="NONE")
+    sketch.conv("scaled", "c", (4, 3, 3, 4), activation="RELU6")
+    sketch.op("ADD", ("c", "scaled"), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    folded = fold_scale.apply(graph)
+    assert _kinds(folded).count("MUL") == 1
+    same(graph, folded)
 
 
 def _int8(sketch: Any, inner: Any, outer: Any) -> Any:
