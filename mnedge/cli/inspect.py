@@ -8,25 +8,52 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import json_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 _LONGEST_NAME = 60
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--layers", is_flag=True, help="Measure the quantization noise of every tensor and what it costs.")
+@click.option("--reference", type=click.Path(path_type=Path), help="With --layers: the float .tflite.")
+@click.option("--data", default="demo", show_default=True, help="With --layers: demo, a folder or a labels.csv.")
+@click.option("--split", default="eval", show_default=True, help="With --layers: which split of the data.")
+@click.option("--images", type=click.IntRange(min=1), default=32, show_default=True, help="With --layers: how many.")
+@click.option("--page", type=click.Path(path_type=Path), help="With --layers: also write a page with plots here.")
 @json_option
-def command(file: Path, as_json: bool) -> None:
+def command(
+    file: Path,
+    layers: bool,
+    reference: Path | None,
+    data: str,
+    split: str,
+    images: int,
+    page: Path | None,
+    as_json: bool,
+) -> None:
     """Show the ops, dtypes, sizes, inputs and outputs of a .tflite or .onnx file.
 
     For a .tflite it also says how many delegate partitions LiteRT makes of it and which ops stay outside, for
     an .onnx which nodes ONNX Runtime executes after its own rewriting. In an int8 model, float ops are named.
+
+    \b
+    mnedge inspect model.int8.tflite
+    mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     """
     from mnedge.errors import InputError
 
+    if layers:
+        if reference is None:
+            raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
+        _layers(file, reference, (data, split, images), page, as_json=as_json)
+        return
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
     if file.suffix not in inspectors:
         raise InputError(f"{file} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
@@ -175,3 +202,54 @@ def _shape(row: dict[str, Any]) -> str:
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
+
+def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: Path | None, *, as_json: bool) -> None:
+    """Measures, and shows the noise of every tensor."""
+    from mnedge.artifact import write_text
+    from mnedge.formats.tflite_read import read_tflite
+    from mnedge.report.layers_page import render_layers
+    from mnedge.validation.layers import noise_by_tensor
+
+    graph, other = read_tflite(file), read_tflite(reference)
+    images = _images(pictures, graph.tensors[graph.inputs[0]].shape[1])
+    with progress() as told:
+        result = noise_by_tensor(graph, other, images, told)
+    if page is not None:
+        write_text(page, render_layers(result, file.name))
+    if as_json:
+        print_json(result)
+    else:
+        _print_layers(result)
+        if page is not None:
+            click.echo(f"{page} shows all of them")
+
+
+def _images(pictures: tuple[str, str, int], resolution: int) -> NDArray[np.float32]:
+    import numpy as np
+
+    from mnedge.data import open_dataset
+    from mnedge.data._dataset import to_real
+
+    data, split, count = pictures
+    dataset = open_dataset(data)
+    return np.stack([to_real(pixels) for _, pixels in dataset.stream(dataset.split(split, count), resolution)])
+
+
+def _print_layers(result: dict[str, Any]) -> None:
+    from mnedge.report import figures
+    from mnedge.report.layers_page import WORST, sparkline, table
+
+    worst = result["tensors"][:WORST]
+    shown = table(worst)
+    columns = (*shown.columns, "how often, log")
+    rows = ([cell.text for cell in cells] for cells in shown.rows)
+    sparks = (sparkline(row["histogram"]["counts"]) for row in worst)
+    titled = f"The {len(worst)} of {len(result['tensors'])} tensors that cost most at the output"
+    print_table(titled, columns, ((*row, spark) for row, spark in zip(rows, sparks, strict=True)))
+    for note in shown.notes:
+        click.echo(note)
+    agreement = result["agreement"]
+    click.echo(
+        f"agreement with float on {result['images']} pictures: {figures.percent(agreement['int8'])}; "
+        f"with real activations, so by the weights alone: {figures.percent(agreement['weights_only'])}"
+    )

@@ -101,3 +101,8 @@ def _scalar(value: object) -> str:
 def axis(value: float) -> str:
     """A round number at an axis, without trailing zeros."""
     return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
+
+
+def signed(value: float) -> str:
+    """A number with three significant figures and a typeset minus."""
+    return three(value).replace("-", "−", 1) if value < 0 else three(value)

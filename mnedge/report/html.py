@@ -37,7 +37,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
     found = lines(report)
     measured = metrics(report)
     metric = measured[0] if measured else None
-    page = _environment().get_template("report.html")
+    page = environment().get_template("report.html")
     return page.render(
         title=str(report.get("slug") or "report"),
         lead=list(_lead(report)),
@@ -55,20 +55,21 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the pages; text is escaped, and a name that is not there is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("mnedge.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         percent=figures.percent, points=figures.points, seconds=figures.seconds, px=lambda value: f"{value:.2f}"
     )
-    return environment
+    return made
 
 
 def _lead(report: Mapping[str, Any]) -> Iterator[str]:

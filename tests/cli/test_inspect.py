@@ -121,3 +121,31 @@ def test_v3_by_the_stock_converter_falls_apart_at_its_hard_swishes(
     assert found["runtime"]["outside"]["HARD_SWISH"] == hard_swishes
     # Each of them cuts the delegate's work once.
     assert found["runtime"]["partitions"] == hard_swishes + 1
+
+
+def test_layers_are_measured_on_pictures_and_shown(
+    small_int8: Graph, tflite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = [
+        constant(tensor.name, tensor.real()) if tensor.is_constant else Tensor(tensor.name, tensor.shape, "float32")
+        for tensor in small_int8.tensors.values()
+        if tensor.quantization is not None
+    ]
+    reference, page = tmp_path / "small.fp32.tflite", tmp_path / "layers.html"
+    reference.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
+    flags = ("--layers", tflite, "--reference", reference, "--images", 4)
+    code, out, _ = _run(capfd, "inspect", *flags, "--json", "--page", page)
+    found = json.loads(out)
+    assert code == 0
+    assert found["images"] == 4
+    assert {row["tensor"] for row in found["tensors"]} == {"image", "conv", "mean", "scores", "weights"}
+    assert "conv" in page.read_text()
+    code, out, _ = _run(capfd, "inspect", *flags)
+    assert code == 0
+    assert "The 5 of 5 tensors that cost most" in out
+
+
+def test_layers_want_a_reference(tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _run(capfd, "inspect", "--layers", tflite)
+    assert code == 2
+    assert "--reference FILE.tflite" in err

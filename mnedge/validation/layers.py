@@ -1,0 +1,260 @@
+"""Where an int8 model loses: noise of every tensor, and what each costs at the output."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.errors import InputError
+from mnedge.graph.executor import execute, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph, Op, Tensor
+
+_BATCH = 8
+_BINS = 48
+# 10 dB: as a ratio of powers.
+_SAME_WEIGHTS = 10.0
+
+
+@dataclass
+class _Tally:
+    """Sums over batches for one tensor."""
+
+    op: str
+    tensor: Tensor
+    index: int
+    real_weights: NDArray[np.float32] | None = None
+    signal: float = 0.0
+    noise: float = 0.0
+    same_class: int = 0
+    output_noise: float = 0.0
+    clipped: int = 0
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    edges: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+
+
+def noise_by_tensor(
+    graph: Graph,
+    reference: Graph,
+    images: NDArray[np.float32],
+    progress: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """Measures the quantization noise of every activation and what it does to the output.
+
+    Three runs are held against each other: the float reference; the quantized graph with its activations rounded;
+    and the quantized graph with its weights as they are but no activation rounded. The noise of a tensor is what
+    rounding, its own and that before it, adds: SQNR = 10 log10(signal power / noise power) against the third run.
+    Then each tensor in turn is left unrounded, alone. Weights are taken from the reference where it has the same
+    ones (name, shape, and values within 10 dB, so that weights which a pass has rescaled are left out).
+
+    Args:
+        graph: The quantized model, anybody's.
+        reference: The float model that it should agree with.
+        images: float32 (N, height, width, 3), in the range that both models take.
+        progress: Told the share that is done, 0..1.
+
+    Returns:
+        {images, agreement: {int8, weights_only}, output_sqnr_db: {int8, weights_only}, tensors: rows}. A row is
+        {index, tensor, op, what: "activation" or "weights", dtype, sqnr_db, agreement_gain, output_gain_db, low, high
+        (what the dtype can hold; None for weights), min, max (what came up), clipped_fraction, histogram: {low, high,
+        counts}}; the rows that cost most come first.
+
+    Raises:
+        InputError: The graph has no quantized activation, or input or outputs of the two models do not fit.
+    """
+    tallies = _tallies(graph)
+    _check(graph, reference, tallies)
+    tallies |= _weight_tallies(graph, reference)
+    totals = {"same": 0, "same_weights": 0, "signal": 0.0, "noise": 0.0, "noise_weights": 0.0}
+    starts = range(0, len(images), _BATCH)
+    for number, start in enumerate(starts):
+        for share in _batch(graph, reference, images[start : start + _BATCH], tallies, totals):
+            progress("noise by tensor", min(0.999, (number + share) / len(starts)))
+    progress("noise by tensor", 1.0)
+    count = len(images)
+    rows = [_row(tally, totals, count) for tally in tallies.values()]
+    rows.sort(key=lambda row: (-row["output_gain_db"], -row["agreement_gain"], row["index"]))
+    return {
+        "images": count,
+        "agreement": {"int8": totals["same"] / count, "weights_only": totals["same_weights"] / count},
+        "output_sqnr_db": {
+            "int8": _decibels(totals["signal"], totals["noise"]),
+            "weights_only": _decibels(totals["signal"], totals["noise_weights"]),
+        },
+        "tensors": rows,
+    }
+
+
+def _tallies(graph: Graph) -> dict[str, _Tally]:
+    makers: list[tuple[str, Op | None]] = [(name, None) for name in graph.inputs]
+    makers += [(op.outputs[0], op) for op in graph.ops]
+    found = {}
+    for index, (name, op) in enumerate(makers):
+        tensor = graph.tensors[name]
+        if tensor.quantization is not None and tensor.dtype in ("int8", "uint8", "int16"):
+            found[name] = _Tally(op.kind if op else "input", tensor, index)
+    return found
+
+
+def _weight_tallies(graph: Graph, reference: Graph) -> dict[str, _Tally]:
+    found = {}
+    for index, op in enumerate(graph.ops):
+        for name in op.inputs[:2]:
+            tensor = graph.tensors[name] if name is not None else None
+            other = reference.tensors.get(name) if name is not None else None
+            if tensor is None or other is None or tensor.data is None or other.data is None:
+                continue
+            if tensor.quantization is None or tensor.shape != other.shape:
+                continue
+            real = other.real()
+            tally = _Tally(op.kind, tensor, len(graph.inputs) + index, real)
+            _measure(tally, real, tensor.real())
+            if tally.signal > _SAME_WEIGHTS * tally.noise:
+                found[tensor.name] = tally
+    return found
+
+
+def _check(graph: Graph, reference: Graph, tallies: dict[str, _Tally]) -> None:
+    if not tallies:
+        raise InputError("the model has no quantized activation; give an int8 model, and the float one as reference")
+    for what, names, others in (
+        ("input", graph.inputs, reference.inputs),
+        ("output", graph.outputs, reference.outputs),
+    ):
+        own, other = graph.tensors[names[0]].shape, reference.tensors[others[0]].shape
+        if own[1:] != other[1:]:
+            raise InputError(
+                f"the {what} of the model is {own}, that of the reference {other}; "
+                "give the float model that the int8 one was made from"
+            )
+
+
+def _batch(
+    graph: Graph,
+    reference: Graph,
+    images: NDArray[np.float32],
+    tallies: dict[str, _Tally],
+    totals: dict[str, Any],
+) -> Iterator[float]:
+    """Adds one batch to the tallies; yields the share of it that is done."""
+    output = graph.outputs[0]
+    wanted = np.asarray(execute(reference, {reference.inputs[0]: images})[reference.outputs[0]])
+    real = execute(graph, {graph.inputs[0]: images})
+    rounded = execute(graph, {graph.inputs[0]: images}, on_tensor=simulate(graph))
+    classes = _classes(wanted)
+    for key, env in (("", rounded), ("_weights", real)):
+        made = np.asarray(env[output])
+        totals[f"same{key}"] += int((_classes(made) == classes).sum())
+        totals[f"noise{key}"] += _power(made - wanted)
+    totals["signal"] += _power(wanted)
+    for number, (name, tally) in enumerate(tallies.items()):
+        if tally.real_weights is None:
+            _measure(tally, np.asarray(real[name]), np.asarray(rounded[name]))
+        made = _with_one_real(graph, name, images, rounded, tally.real_weights)
+        tally.same_class += int((_classes(made) == classes).sum())
+        tally.output_noise += _power(made - wanted)
+        yield (number + 1) / len(tallies)
+
+
+def _with_one_real(
+    graph: Graph,
+    name: str,
+    images: NDArray[np.float32],
+    rounded: dict[str, Any],
+    real_weights: NDArray[np.float32] | None,
+) -> NDArray[Any]:
+    """The output when one tensor stays real; what comes before it is taken from the rounded run."""
+    values = {} if real_weights is None else {name: real_weights}
+    if name in graph.inputs:
+        feeds, rest = {name: images}, graph.ops
+    else:
+        place = next(place for place, op in enumerate(graph.ops) if name in op.outputs or name in op.inputs)
+        rest = graph.ops[place:]
+        made_later = {output for op in rest for output in op.outputs}
+        read = {source for op in rest for source in op.inputs if source is not None} | set(graph.outputs)
+        feeds = {source: rounded[source] for source in read - made_later if source in rounded}
+    without = simulate(graph, without=frozenset([name]))
+    env = execute(graph, feeds, values=values, on_tensor=without, ops=rest)
+    return np.asarray(env[graph.outputs[0]])
+
+
+def _measure(tally: _Tally, real: NDArray[np.float32], rounded: NDArray[np.float32]) -> None:
+    tally.signal += _power(real)
+    tally.noise += _power(rounded - real)
+    tally.count += real.size
+    tally.low, tally.high = min(tally.low, float(real.min())), max(tally.high, float(real.max()))
+    if tally.real_weights is None:
+        low, high = _limits(tally.tensor)
+        half_step = 0.5 * _scale(tally.tensor)
+        tally.clipped += int(((real < low - half_step) | (real > high + half_step)).sum())
+    if tally.edges.size == 0:
+        bottom, top = float(real.min()), float(real.max())
+        tally.edges = np.linspace(bottom, top if top > bottom else bottom + 1.0, _BINS + 1)
+    inside = np.clip(real.ravel(), tally.edges[0], tally.edges[-1])
+    tally.bins += np.histogram(inside, tally.edges)[0]
+
+
+def _row(tally: _Tally, totals: dict[str, Any], images: int) -> dict[str, Any]:
+    is_activation = tally.real_weights is None
+    # The scales of weights may differ from channel to channel.
+    low, high = _limits(tally.tensor) if is_activation else (None, None)
+    before, after = totals["noise"], tally.output_noise
+    gain_db = 10 * math.log10(before / after) if before > 0 and after > 0 else 0.0
+    return {
+        "index": tally.index,
+        "tensor": tally.tensor.name,
+        "op": tally.op,
+        "what": "activation" if is_activation else "weights",
+        "dtype": tally.tensor.dtype,
+        "sqnr_db": _decibels(tally.signal, tally.noise),
+        "agreement_gain": (tally.same_class - totals["same"]) / images,
+        "output_gain_db": gain_db,
+        "low": low,
+        "high": high,
+        "min": tally.low,
+        "max": tally.high,
+        "clipped_fraction": tally.clipped / tally.count if is_activation else None,
+        "histogram": {
+            "low": float(tally.edges[0]),
+            "high": float(tally.edges[-1]),
+            "counts": tally.bins.tolist(),
+        },
+    }
+
+
+def _limits(tensor: Tensor) -> tuple[float, float]:
+    assert tensor.quantization is not None
+    limits = np.iinfo(tensor.dtype)
+    zero_point, scale = int(tensor.quantization.zero_point[0]), _scale(tensor)
+    return (limits.min - zero_point) * scale, (limits.max - zero_point) * scale
+
+
+def _scale(tensor: Tensor) -> float:
+    assert tensor.quantization is not None
+    return float(tensor.quantization.scale[0])
+
+
+def _classes(outputs: NDArray[Any]) -> NDArray[np.int64]:
+    """The class of each picture, or of each of its pixels or boxes."""
+    found: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return found
+
+
+def _power(values: NDArray[Any]) -> float:
+    return float(np.square(values, dtype=np.float64).sum())
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    """Signal to noise in dB; None without noise or without a signal."""
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
