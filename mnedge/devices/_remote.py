@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 import shlex
-import shutil
 import time
 from collections import deque
 from contextlib import suppress
@@ -16,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
-from mnedge import artifact, cache, runtimes
+from mnedge import artifact, runtimes
 from mnedge.devices._device import DeviceTiming, ModelInfo, Sample
 from mnedge.devices._link import Link, LostError, SilentError
+from mnedge.devices._results import Results
 from mnedge.errors import MnedgeError, ToolError
 from mnedge.graph.graph import Quantization
 from mnedge.runtimes import TensorSpec
@@ -27,7 +26,7 @@ from mnedge.runtimes._runtime import encode
 if TYPE_CHECKING:
     import subprocess
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -88,7 +87,17 @@ class Carrier(Protocol):
 
 
 @dataclass
-class _Chunk:
+class Chunk:
+    """Some pictures on their way.
+
+    Attributes:
+        number: Its place among the chunks, from 0.
+        images: How many pictures.
+        data: Their tensors, one after the other.
+        result: Their raw outputs, once they are known.
+        damaged: How often it arrived damaged.
+    """
+
     number: int
     images: int
     data: bytes
@@ -201,7 +210,7 @@ class RemoteModel:
             self.abort()
             raise
         key = {"model": artifact.sha256(path), "device": carrier.name, "runtime": self.info.version}
-        self._kept = cache.resumable("device-results", key)
+        self._kept = Results(key)
 
     def close(self) -> None:
         """Unloads the model and cleans up."""
@@ -221,11 +230,11 @@ class RemoteModel:
         Results are kept until the last one is there, so the same call after a failure goes on where it ended.
         """
         self._done, self._count = 0, count
-        chunks = self._chunks(images)
-        window: deque[_Chunk] = deque()
+        chunks = chunked(images, self.info.input)
+        window: deque[Chunk] = deque()
         while True:
             while len(window) < _WINDOW and (chunk := next(chunks, None)) is not None:
-                chunk.result = self._recall(chunk)
+                chunk.result = self._kept.recall(chunk.data)
                 window.append(chunk)
                 if chunk.result is None:
                     self._conversation.link.send(b"C", chunk.number, chunk.data)
@@ -236,28 +245,17 @@ class RemoteModel:
                     self._take(window)
                 except LostError as lost:
                     self._resume(window, lost)
-            for outputs in self._split(result, window.popleft().images):
+            for outputs in split(result, self.info.outputs, window.popleft().images):
                 self._done += 1
                 yield outputs
-        shutil.rmtree(self._kept, ignore_errors=True)
+        self._kept.discard()
 
     @property
     def _conversation(self) -> Conversation:
         assert self._talk is not None
         return self._talk
 
-    def _chunks(self, images: Iterable[NDArray[Any]]) -> Iterator[_Chunk]:
-        waiting: list[bytes] = []
-        number = 0
-        for pixels in images:
-            waiting.append(encode(pixels[None], self.info.input).tobytes())
-            if len(waiting) >= min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // len(waiting[0]))):
-                yield _Chunk(number, len(waiting), b"".join(waiting))
-                waiting, number = [], number + 1
-        if waiting:
-            yield _Chunk(number, len(waiting), b"".join(waiting))
-
-    def _take(self, window: deque[_Chunk]) -> None:
+    def _take(self, window: deque[Chunk]) -> None:
         """Waits for one frame and files it under its chunk."""
         self._conversation.link.stage = f"computing picture {self._done + 1} of {self._count}"
         try:
@@ -269,14 +267,14 @@ class RemoteModel:
             return
         if frame.kind == b"R" and frame.whole:
             chunk.result = frame.payload
-            self._keep(chunk)
+            self._kept.keep(chunk.data, chunk.result)
             return
         chunk.damaged += 1
         if chunk.damaged > _DAMAGED_LIMIT:
             raise ToolError(f"{self._carrier.name}: the connection damages what it carries{self._so_far()}")
         self._conversation.link.send(b"C", chunk.number, chunk.data)
 
-    def _resume(self, window: deque[_Chunk], lost: LostError) -> None:
+    def _resume(self, window: deque[Chunk], lost: LostError) -> None:
         """After a cut: a new connection, the model again, and all chunks without results again."""
         log.warning(
             "%s: connection cut after %d of %d pictures; connecting again", self._carrier.name, self._done, self._count
@@ -321,38 +319,37 @@ class RemoteModel:
                 if self._carrier.interrupted.wait(wait_s):
                     raise ToolError(f"{self._carrier.name}: interrupted") from exc
 
-    def _split(self, result: bytes, images: int) -> Iterator[list[NDArray[Any]]]:
-        offset = 0
-        for _ in range(images):
-            outputs: list[NDArray[Any]] = []
-            for spec in self.info.outputs:
-                dtype, count = np.dtype(spec.dtype), int(np.prod(spec.shape))
-                outputs.append(np.frombuffer(result, dtype, count, offset).reshape(spec.shape))
-                offset += count * dtype.itemsize
-            yield outputs
-
-    def _entry(self, chunk: _Chunk) -> Path:
-        return self._kept / hashlib.sha256(chunk.data).hexdigest()[:32]
-
-    def _keep(self, chunk: _Chunk) -> None:
-        assert chunk.result is not None
-        with suppress(MnedgeError):  # a full disk here must not end the run there
-            self._kept.mkdir(parents=True, exist_ok=True)
-            artifact.write_bytes(self._entry(chunk), hashlib.sha256(chunk.result).digest() + chunk.result)
-
-    def _recall(self, chunk: _Chunk) -> bytes | None:
-        try:
-            kept = self._entry(chunk).read_bytes()
-        except OSError:
-            return None
-        return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None
-
     def _so_far(self) -> str:
         return (
             f"\n{self._done} of {self._count} pictures are done and kept; the same command goes on from there"
             if self._done
             else ""
         )
+
+
+def chunked(images: Iterable[NDArray[Any]], spec: TensorSpec) -> Iterator[Chunk]:
+    """Encodes pictures for an input and bundles them: at most 2 MiB or 32 pictures a chunk."""
+    waiting: list[bytes] = []
+    number = 0
+    for pixels in images:
+        waiting.append(encode(pixels[None], spec).tobytes())
+        if len(waiting) >= min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // len(waiting[0]))):
+            yield Chunk(number, len(waiting), b"".join(waiting))
+            waiting, number = [], number + 1
+    if waiting:
+        yield Chunk(number, len(waiting), b"".join(waiting))
+
+
+def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[list[NDArray[Any]]]:
+    """Takes raw outputs of several pictures apart: one list of arrays a picture."""
+    offset = 0
+    for _ in range(images):
+        outputs: list[NDArray[Any]] = []
+        for spec in specs:
+            dtype, count = np.dtype(spec.dtype), int(np.prod(spec.shape))
+            outputs.append(np.frombuffer(result, dtype, count, offset).reshape(spec.shape))
+            offset += count * dtype.itemsize
+        yield outputs
 
 
 def time_model(
