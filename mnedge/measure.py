@@ -120,14 +120,15 @@ def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dic
 
 
 def _int8_row(artifact: Artifact, predictions: dict[str, Predictions]) -> dict[str, Any]:
-    """The row of report.json: {artifact, ops, float_ops, delegate_partitions}."""
+    """The row of report.json: {artifact, ops, float_ops, float_op_names, delegate_partitions}."""
     from mnedge.validation.int8 import int8_ops
 
-    ops, float_ops = int8_ops(artifact.path)
+    ops, names = int8_ops(artifact.path)
     return {
         "artifact": artifact.path.name,
         "ops": ops,
-        "float_ops": float_ops,
+        "float_ops": len(names),
+        "float_op_names": names,
         "delegate_partitions": predictions[artifact.path.name].info.partitions,
     }
 

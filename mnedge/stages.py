@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
 
+_INNER, _SHIPPED = "int8.tflite", "shipped.tflite"
+
 
 @dataclass(frozen=True)
 class Lowering:
@@ -116,7 +118,7 @@ def _calibration_pixels(job: Job) -> tuple[Any, Any]:
 
 
 def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
-    """The folder with the int8 .tflite of one lowering, its calibration checksum and its quantization steps."""
+    """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
     recipe = job.recipe
     key = {
         "float": sha256(float_tflite),
@@ -141,7 +143,8 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         graph = run_passes(read_tflite(float_tflite), lowering.passes)
         quantized = _quantize(job, graph, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
-        write_bytes(folder / "int8.tflite", write_tflite(with_io(quantized.graph, recipe.io)))
+        write_bytes(folder / _INNER, write_tflite(quantized.graph))
+        write_bytes(folder / _SHIPPED, write_tflite(with_io(quantized.graph, recipe.io)))
         account = {
             "steps": list(quantized.steps),
             "settings": dict(quantized.settings),
@@ -238,8 +241,8 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
     for lowering in ways:
         folder = int8_model(job, float_tflite, lowering, progress)
         accounts.append({"targets": lowering.targets, **json.loads((folder / "int8.json").read_text())})
-        tflite, stem, target = folder / "int8.tflite", artifact_names(job, lowering, ways[0]), lowering.targets[0]
-        found.append((tflite, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
+        tflite, stem, target = folder / _INNER, artifact_names(job, lowering, ways[0]), lowering.targets[0]
+        found.append((folder / _SHIPPED, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
         for name in lowering.targets:
             if "onnx" in job.targets[name].formats:
                 onnx = onnx_model(tflite, job.targets[name].onnx_activations, job.targets[name].onnx_passes)
@@ -247,7 +250,7 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
                 found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
         for name, _ in c_targets(job, lowering):
             sources = c_sources(job, tflite, job.slug.replace(".", "_"), name)
-            found.append((sources, _named(f"{job.slug}.{name}", "c", job.recipe.io, name)))
+            found.append((sources, _named(f"{job.slug}.{name}", "c", "int8", name)))
     return found, accounts
 
 

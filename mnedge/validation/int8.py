@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mnedge.graph.precision import float_ops
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ENDS = ("QUANTIZE", "DEQUANTIZE")
 _ONNX_ENDS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -25,13 +26,7 @@ def _tflite_ops(path: Path) -> tuple[int, list[str]]:
     from mnedge.formats.tflite_read import read_tflite
 
     graph = read_tflite(path)
-    named = []
-    for op in graph.ops:
-        tensors = [graph.tensors[name] for name in (*op.inputs, *op.outputs) if name is not None]
-        is_end = op.kind in _ENDS and any(tensor.name in (*graph.inputs, *graph.outputs) for tensor in tensors)
-        if not is_end and any(tensor.dtype == "float32" for tensor in tensors):
-            named.append(f"{op.kind} {op.outputs[0]}")
-    return len(graph.ops), named
+    return len(graph.ops), [f"{op.kind} {op.outputs[0]}" for op in float_ops(graph)]
 
 
 def _onnx_ops(path: Path) -> tuple[int, list[str]]:
