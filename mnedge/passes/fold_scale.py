@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +36,22 @@ def apply(graph: Graph) -> Graph:
     graph's outputs, one MUL is put back. In a quantized graph only scales change: weights and activations keep their
     bytes, and a bias is rounded again only where the file's own scales did not agree.
     """
-    return _Folding(graph).run()
+    folded = _Folding(graph).run()
+    # Putting a MUL back where there was one gains nothing: then the graph stays as it is.
+    return folded if _scaled_values(folded) < _scaled_values(graph) else graph
+
+
+def _scaled_values(graph: Graph) -> int:
+    """How many values are multiplied by a scalar constant."""
+    return sum(
+        math.prod(graph.tensors[op.outputs[0]].shape)
+        for op in graph.ops
+        if op.kind == "MUL" and any(_is_scalar_constant(graph.tensors[str(name)]) for name in op.inputs)
+    )
+
+
+def _is_scalar_constant(tensor: Tensor) -> bool:
+    return tensor.data is not None and tensor.data.size == 1
 
 
 def _multiplied(tensor: Tensor, factor: float) -> Tensor:
