@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mnedge.codegen.schedule import Segment, readers_of, segment
-from mnedge.errors import BudgetError
+from mnedge.errors import BudgetError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,8 +84,15 @@ def plan(
 
     Raises:
         BudgetError: No plan fits; names the smallest one.
+        UnsupportedError: Streamed, but the first layers need the picture whole.
     """
     candidates = _candidates(program, kernels, streamed=streamed)
+    if not any(first == 0 for first, _ in candidates):
+        layer = program.layers[0]
+        raise UnsupportedError(
+            f"the input cannot be streamed: {layer.op} and what else reads it need the picture whole; "
+            "compile without --stream-input"
+        )
     weigh = _weigher(program, input_in_arena=input_in_arena)
     ladder = _limits(candidates, weigh, len(program.layers))
     smallest: Plan | None = None
@@ -187,6 +194,7 @@ def _fastest(candidates: Candidates, weigh: Callable[[Segment], int], count: int
             if current is None or entry[:2] < current[:2]:
                 best[last + 1] = entry
     final = best[count]
+    # Layer by layer is always possible, and no limit is below the smallest peak.
     assert final is not None
     return final[2]
 

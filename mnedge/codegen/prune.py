@@ -65,11 +65,7 @@ def prune(program: Program) -> tuple[Program, int]:
 def _constant_outputs(kernel: Convolution) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Which output channels have no weight, and the step that every channel would have without input."""
     axes = (0, 1) if kernel.depthwise else (1, 2, 3)
-    rescale = kernel.rescale
-    steps = multiply(rescale.bias, rescale.multiplier, rescale.shift) + rescale.zero_point
-    steps = clamp(steps, rescale.low, rescale.high)
-    if rescale.table is not None:
-        steps = rescale.table[steps + 128]
+    steps = kernel.rescale.steps(np.zeros(kernel.output_channels, np.int64))
     return ~kernel.weights.any(axis=axes), steps
 
 

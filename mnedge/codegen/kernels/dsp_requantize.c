@@ -6,13 +6,13 @@
 #endif
 
 #if DSP
-/* Rounds x * 2^-shift + zero_point to a step. The carry is the last bit shifted out: half up. One less beforehand
- * makes the ties of negatives go down, away from zero. */
-#define ROUND(x, shift, zero_point)            \
-    "add " x ", " x ", " x ", asr #31\n\t"     \
+/* Rounds x * 2^-shift + zero_point to a step, ties up: the carry is the last bit shifted out. */
+#define ROUND_UP(x, shift, zero_point)         \
     "asrs " x ", " x ", " shift "\n\t"         \
     "adc " x ", " x ", " zero_point "\n\t"     \
     "ssat " x ", #8, " x "\n\t"
+/* The same with ties away from zero: negatives are one less beforehand. */
+#define ROUND(x, shift, zero_point) "add " x ", " x ", " x ", asr #31\n\t" ROUND_UP(x, shift, zero_point)
 #endif
 
 /* round(a * b / 2^32): with a doubled accumulator TFLite's SaturatingRoundingDoublingHighMul. */
@@ -41,4 +41,12 @@ INLINE int32_t requantize_doubled(int32_t doubled, int32_t multiplier, int32_t s
     x = ((x + (x >> 31) + (1 << (shift - 1))) >> shift) + zero_point;
     return x < -128 ? -128 : x > 127 ? 127 : x;
 #endif
+}
+
+/* The same with one rounding, ties up. */
+INLINE int32_t requantize_once_doubled(int32_t doubled, int32_t multiplier, int32_t shift, int32_t zero_point)
+{
+    const int32_t high = (int32_t)((int64_t)doubled * multiplier >> 32);
+    const int32_t x = (int32_t)(((int64_t)high + (1 << (shift - 1))) >> shift) + zero_point;
+    return x < -128 ? -128 : x > 127 ? 127 : x;
 }

@@ -4,6 +4,7 @@ struct mve_pointwise {
     const uint32_t *packed, *packed_end;
     const int8_t *table; /* replaces each output step, or NULL */
     int32_t input_channels, output_channels, zero_point;
+    int32_t round_once; /* as LiteRT's FULLY_CONNECTED does, and no other op */
 };
 
 /* Two pixels under way; the assembly below reads it by offset. */
@@ -36,94 +37,98 @@ struct tile_row {
     "vmladava.s8 r6, q0, q2\n\t"        \
     "vmladava.s8 lr, q1, q2\n\t"
 
-/* All output channels of two pixels, four by four. Sums are in r0 r2 r4 r6 and r8 r10 r12 lr; q6 is the zero point,
- * q7 the places. */
-__attribute__((naked, noinline)) static void mve_tiles(__attribute__((unused)) const uint32_t *packed,
-                                                       __attribute__((unused)) struct tile_row *row)
-{
-    __asm__("push {r3-r11, lr}\n\t"
-            "vpush {d8-d15}\n\t"
-            "mov r7, r0\n\t"
-            "mov r11, r1\n\t"
-            "add r9, r11, #32\n\t"
-            "vldrh.u16 q7, [r9]\n\t"
-            "ldrd r9, r1, [r11, #24]\n\t"
-            "vdup.16 q6, r9\n"
-            "1:\n\t"
-            "ldrd r3, r5, [r11]\n\t"
-            "ldr r9, [r11, #8]\n\t"
-            "ldrd r0, r2, [r7], #8\n\t"
-            "ldrd r4, r6, [r7], #8\n\t"
-            "mov r8, r0\n\t"
-            "mov r10, r2\n\t"
-            "mov r12, r4\n\t"
-            "mov lr, r6\n\t"
-            "cmp r9, #0\n\t"
-            "beq 3f\n"
-            "2:\n\t"
-            "vldrb.u8 q2, [r7], #16\n\t"
-            "vldrb.u8 q0, [r3], #16\n\t"
-            "vldrb.u8 q1, [r5], #16\n\t"
-            "vmladava.s8 r0, q0, q2\n\t"
-            "vmladava.s8 r8, q1, q2\n\t"
-            "vldrb.u8 q2, [r7], #16\n\t"
-            "vmladava.s8 r2, q0, q2\n\t"
-            "vmladava.s8 r10, q1, q2\n\t"
-            "vldrb.u8 q2, [r7], #16\n\t"
-            "vmladava.s8 r4, q0, q2\n\t"
-            "vmladava.s8 r12, q1, q2\n\t"
-            "vldrb.u8 q2, [r7], #16\n\t"
-            "vmladava.s8 r6, q0, q2\n\t"
-            "vmladava.s8 lr, q1, q2\n\t"
-            "subs r9, #1\n\t"
-            "bne 2b\n"
-            "3:\n\t"
-            "ldr r9, [r11, #12]\n\t"
-            "cmp r9, #0\n\t"
-            "beq 4f\n\t"
-            /* Loaded as zero beyond the last channel, whatever the weights hold there. */
-            "vctp.8 r9\n\t"
-            "vpstt\n\t"
-            "vldrbt.u8 q0, [r3]\n\t"
-            "vldrbt.u8 q1, [r5]\n\t" MULTIPLY_ADD_4("r9")
-            "4:\n\t"
-            "vldrw.u32 q2, [r7], #16\n\t"
-            "vmov q0[2], q0[0], r0, r4\n\t"
-            "vmov q0[3], q0[1], r2, r6\n\t"
-            "vmov q1[2], q1[0], r8, r12\n\t"
-            "vmov q1[3], q1[1], r10, lr\n\t"
-            "vldrb.s32 q3, [r7], #4\n\t"
-            "vqrdmulh.s32 q0, q0, q2\n\t"
-            "vqrdmulh.s32 q1, q1, q2\n\t"
-            /* One less for negatives: their ties go away from zero. */
-            "vshr.s32 q4, q0, #31\n\t"
-            "vadd.i32 q0, q0, q4\n\t"
-            "vshr.s32 q4, q1, #31\n\t"
-            "vadd.i32 q1, q1, q4\n\t"
-            "vrshl.s32 q0, q0, q3\n\t"
-            "vrshl.s32 q1, q1, q3\n\t"
-            "vqmovnb.s32 q4, q0\n\t"
-            "vqmovnt.s32 q4, q1\n\t"
-            "ldrd r9, r3, [r11, #16]\n\t"
-            "vqadd.s16 q4, q4, q6\n\t"
-            "cbz r1, 5f\n\t"
-            "vqmovunb.s16 q4, q4\n\t"
-            "vmovlb.u8 q5, q4\n\t"
-            "vldrb.u16 q4, [r1, q5]\n\t"
-            "b 6f\n"
-            "5:\n\t"
-            "vqmovnb.s16 q4, q4\n"
-            "6:\n\t"
-            "vstrb.16 q4, [r9, q7]\n\t"
-            "add r9, #4\n\t"
-            "str r9, [r11, #16]\n\t"
-            "cmp r7, r3\n\t"
-            "bne 1b\n\t"
-            "vpop {d8-d15}\n\t"
-            "pop {r3-r11, pc}");
-}
+/* Defines a function for all output channels of two pixels, four by four. Sums are in r0 r2 r4 r6 and r8 r10 r12 lr; q6 is the zero point,
+ * q7 the places. `high` multiplies, with a rounding of its own or not, and `tie` handles the ties of negatives. */
+#define TILES(name, high, tie)                                                                                         \
+    __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,          \
+                                                              __attribute__((unused)) struct tile_row *row)            \
+    {                                                                                                                  \
+        __asm__("push {r3-r11, lr}\n\t"                                                                                \
+                "vpush {d8-d15}\n\t"                                                                                   \
+                "mov r7, r0\n\t"                                                                                       \
+                "mov r11, r1\n\t"                                                                                      \
+                "add r9, r11, #32\n\t"                                                                                 \
+                "vldrh.u16 q7, [r9]\n\t"                                                                               \
+                "ldrd r9, r1, [r11, #24]\n\t"                                                                          \
+                "vdup.16 q6, r9\n"                                                                                     \
+                "1:\n\t"                                                                                               \
+                "ldrd r3, r5, [r11]\n\t"                                                                               \
+                "ldr r9, [r11, #8]\n\t"                                                                                \
+                "ldrd r0, r2, [r7], #8\n\t"                                                                            \
+                "ldrd r4, r6, [r7], #8\n\t"                                                                            \
+                "mov r8, r0\n\t"                                                                                       \
+                "mov r10, r2\n\t"                                                                                      \
+                "mov r12, r4\n\t"                                                                                      \
+                "mov lr, r6\n\t"                                                                                       \
+                "cmp r9, #0\n\t"                                                                                       \
+                "beq 3f\n"                                                                                             \
+                "2:\n\t"                                                                                               \
+                "vldrb.u8 q2, [r7], #16\n\t"                                                                           \
+                "vldrb.u8 q0, [r3], #16\n\t"                                                                           \
+                "vldrb.u8 q1, [r5], #16\n\t"                                                                           \
+                "vmladava.s8 r0, q0, q2\n\t"                                                                           \
+                "vmladava.s8 r8, q1, q2\n\t"                                                                           \
+                "vldrb.u8 q2, [r7], #16\n\t"                                                                           \
+                "vmladava.s8 r2, q0, q2\n\t"                                                                           \
+                "vmladava.s8 r10, q1, q2\n\t"                                                                          \
+                "vldrb.u8 q2, [r7], #16\n\t"                                                                           \
+                "vmladava.s8 r4, q0, q2\n\t"                                                                           \
+                "vmladava.s8 r12, q1, q2\n\t"                                                                          \
+                "vldrb.u8 q2, [r7], #16\n\t"                                                                           \
+                "vmladava.s8 r6, q0, q2\n\t"                                                                           \
+                "vmladava.s8 lr, q1, q2\n\t"                                                                           \
+                "subs r9, #1\n\t"                                                                                      \
+                "bne 2b\n"                                                                                             \
+                "3:\n\t"                                                                                               \
+                "ldr r9, [r11, #12]\n\t"                                                                               \
+                "cmp r9, #0\n\t"                                                                                       \
+                "beq 4f\n\t"                                                                                           \
+                "vctp.8 r9\n\t"                                                                                        \
+                "vpstt\n\t"                                                                                            \
+                "vldrbt.u8 q0, [r3]\n\t"                                                                               \
+                "vldrbt.u8 q1, [r5]\n\t" MULTIPLY_ADD_4("r9")                                                          \
+                "4:\n\t"                                                                                               \
+                "vldrw.u32 q2, [r7], #16\n\t"                                                                          \
+                "vmov q0[2], q0[0], r0, r4\n\t"                                                                        \
+                "vmov q0[3], q0[1], r2, r6\n\t"                                                                        \
+                "vmov q1[2], q1[0], r8, r12\n\t"                                                                       \
+                "vmov q1[3], q1[1], r10, lr\n\t"                                                                       \
+                "vldrb.s32 q3, [r7], #4\n\t"                                                                           \
+                high ".s32 q0, q0, q2\n\t"                                                                             \
+                high ".s32 q1, q1, q2\n\t"                                                                             \
+                tie                                                                                                    \
+                "vrshl.s32 q0, q0, q3\n\t"                                                                             \
+                "vrshl.s32 q1, q1, q3\n\t"                                                                             \
+                "vqmovnb.s32 q4, q0\n\t"                                                                               \
+                "vqmovnt.s32 q4, q1\n\t"                                                                               \
+                "ldrd r9, r3, [r11, #16]\n\t"                                                                          \
+                "vqadd.s16 q4, q4, q6\n\t"                                                                             \
+                "cbz r1, 5f\n\t"                                                                                       \
+                "vqmovunb.s16 q4, q4\n\t"                                                                              \
+                "vmovlb.u8 q5, q4\n\t"                                                                                 \
+                "vldrb.u16 q4, [r1, q5]\n\t"                                                                           \
+                "b 6f\n"                                                                                               \
+                "5:\n\t"                                                                                               \
+                "vqmovnb.s16 q4, q4\n"                                                                                 \
+                "6:\n\t"                                                                                               \
+                "vstrb.16 q4, [r9, q7]\n\t"                                                                            \
+                "add r9, #4\n\t"                                                                                       \
+                "str r9, [r11, #16]\n\t"                                                                               \
+                "cmp r7, r3\n\t"                                                                                       \
+                "bne 1b\n\t"                                                                                           \
+                "vpop {d8-d15}\n\t"                                                                                    \
+                "pop {r3-r11, pc}");                                                                                   \
+    }
+/* One less for negatives: their ties go away from zero. */
+#define TIES_AWAY               \
+    "vshr.s32 q4, q0, #31\n\t"  \
+    "vadd.i32 q0, q0, q4\n\t"   \
+    "vshr.s32 q4, q1, #31\n\t"  \
+    "vadd.i32 q1, q1, q4\n\t"
+TILES(mve_tiles, "vqrdmulh", TIES_AWAY)
+TILES(mve_tiles_once, "vqdmulh", "")
 #else
-static void mve_tiles(const uint32_t *packed, struct tile_row *row)
+static void tiles(const uint32_t *packed, struct tile_row *row, int once)
 {
     for (; packed != row->packed_end; row->output += 4) {
         const uint32_t *const bias = packed;
@@ -139,12 +144,16 @@ static void mve_tiles(const uint32_t *packed, struct tile_row *row)
             }
             const int32_t shift = (int8_t)(packed[4] >> 8 * (i >> 1) & 0xFFu);
             const int32_t zero_point = row->zero_point - (row->table != NULL ? 128 : 0);
-            const int32_t step = requantize_lane((int32_t)sum, (int32_t)packed[i >> 1], shift, zero_point);
+            const int32_t step = (once ? requantize_lane_once : requantize_lane)((int32_t)sum, (int32_t)packed[i >> 1], shift,
+                                                                                 zero_point);
             row->output[row->places[i]] = row->table != NULL ? row->table[step + 128] : (int8_t)step;
         }
         packed += 5;
     }
 }
+
+#define mve_tiles(packed, row) tiles(packed, row, 0)
+#define mve_tiles_once(packed, row) tiles(packed, row, 1)
 #endif
 
 /* A dense 1x1 convolution of a run of pixels, two pixels and four output channels at a time. scratch holds two output
@@ -165,7 +174,11 @@ KERNEL void mve_pointwise(const struct mve_pointwise *layer, const int8_t *input
         row.input = input;
         row.next_input = input + step * layer->input_channels;
         row.output = channels == whole ? output : scratch;
-        mve_tiles(layer->packed, &row);
+        if (layer->round_once) {
+            mve_tiles_once(layer->packed, &row);
+        } else {
+            mve_tiles(layer->packed, &row);
+        }
         for (int32_t i = 0; i < channels && channels != whole; i++) {
             output[i] = scratch[i];
             output[step * channels + i] = scratch[whole + i];

@@ -12,3 +12,10 @@ INLINE int32_t requantize_lane(int32_t sum, int32_t multiplier, int32_t shift, i
     x = ((x + (x >> 31) + (1 << (-shift - 1))) >> -shift) + zero_point;
     return x < -128 ? -128 : x > 127 ? 127 : x;
 }
+
+/* The same with one rounding, ties up. */
+INLINE int32_t requantize_lane_once(int32_t sum, int32_t multiplier, int32_t shift, int32_t zero_point)
+{
+    const int32_t x = (int32_t)(((int64_t)sum * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift)) + zero_point;
+    return x < -128 ? -128 : x > 127 ? 127 : x;
+}

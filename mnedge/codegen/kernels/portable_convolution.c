@@ -5,6 +5,7 @@ struct portable_convolution {
     const int8_t *shift;
     const int8_t *table; /* replaces each output step, or NULL */
     int32_t output_channels, zero_point, low, high;
+    int32_t round_once; /* as LiteRT's FULLY_CONNECTED does, and no other op */
     int32_t input_columns, input_channels; /* input_columns 0: every output pixel reads its own input pixel */
     int32_t kernel_rows, kernel_columns, stride, dilation, pad_left, pad_value;
 };
@@ -33,8 +34,8 @@ KERNEL void portable_convolution(const struct portable_convolution *layer, const
                     weights += depth;
                 }
             }
-            sum = requantize(sum, layer->multiplier[channel], layer->shift[channel]) + layer->zero_point;
-            const int8_t step = clamp_int8(sum, layer->low, layer->high);
+            sum = (layer->round_once ? requantize_once : requantize)(sum, layer->multiplier[channel], layer->shift[channel]);
+            const int8_t step = clamp_int8(sum + layer->zero_point, layer->low, layer->high);
             *output++ = layer->table != NULL ? layer->table[step + 128] : step;
         }
     }

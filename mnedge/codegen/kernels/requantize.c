@@ -11,6 +11,12 @@ INLINE int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
     return (int32_t)((high + half - (high < 0 && right > 0)) >> right);
 }
 
+/* The same with one rounding, ties up. */
+INLINE int32_t requantize_once(int32_t x, int32_t multiplier, int32_t shift)
+{
+    return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
+}
+
 INLINE int8_t clamp_int8(int32_t x, int32_t low, int32_t high)
 {
     return (int8_t)(x < low ? low : x > high ? high : x);

@@ -10,7 +10,7 @@ import numpy as np
 from mnedge.codegen.ops import packing
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
 from mnedge.errors import UnsupportedError
-from mnedge.graph.arithmetic import activation_range, clamp, multiply, quantize_multipliers
+from mnedge.graph.arithmetic import activation_range, clamp, multiply, multiply_once, quantize_multipliers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +57,7 @@ class Rescale:
         low: Smallest output step.
         high: Largest output step.
         table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.
+        round_once: Whether the multiplication and the shift round together, as in LiteRT's FULLY_CONNECTED.
     """
 
     bias: NDArray[np.int64]
@@ -66,6 +67,13 @@ class Rescale:
     low: int
     high: int
     table: NDArray[np.int64] | None = None
+    round_once: bool = False
+
+    def steps(self, sums: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Output steps of sums without the bias, the channels in the last axis."""
+        rounded = (multiply_once if self.round_once else multiply)(sums + self.bias, self.multiplier, self.shift)
+        steps = clamp(rounded + self.zero_point, self.low, self.high)
+        return steps if self.table is None else self.table[steps + 128]
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +238,7 @@ class Convolution:
             "zero_point": rescale.zero_point,
             "low": rescale.low,
             "high": rescale.high,
+            **({} if self.depthwise else {"round_once": int(rescale.round_once)}),
             **self._geometry("portable"),
         }
         if self.depthwise:
@@ -259,7 +268,7 @@ def settled(weights: NDArray[np.int64], channel_axis: int, rescale: Rescale) -> 
     """
     others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
     dead = ~weights.any(axis=others)
-    constant = clamp(multiply(rescale.bias, rescale.multiplier, rescale.shift) + rescale.zero_point, rescale.low, rescale.high)
+    constant = replace(rescale, table=None).steps(np.zeros(dead.shape, np.int64))
     # 4 k * 2^30 / 2^31 is 2 k, halved k: exact in every kernel set.
     return replace(
         rescale,
@@ -339,7 +348,8 @@ def _rescale(
     others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
     bias = bias - x.zero_point * weights.sum(axis=others)
     low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    rescale = settled(weights, channel_axis, Rescale(bias, multiplier, shift, y.zero_point, low, high))
+    once = op.kind == "FULLY_CONNECTED"
+    rescale = settled(weights, channel_axis, Rescale(bias, multiplier, shift, y.zero_point, low, high, round_once=once))
     worst = np.abs(rescale.bias) + 128 * np.abs(weights).sum(axis=others)
     if int(worst.max()) >= _ACCUMULATOR_LIMIT:
         channel = int(worst.argmax())

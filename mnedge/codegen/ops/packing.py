@@ -78,6 +78,7 @@ def pointwise(
         "input_channels": matrix.shape[1],
         "output_channels": channels,
         "zero_point": rescale.zero_point,
+        "round_once": int(rescale.round_once),
     }
     return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
@@ -125,6 +126,7 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
         "input_channels": depth,
         "output_channels": channels,
         "zero_point": rescale.zero_point,
+        "round_once": int(rescale.round_once),
     }
     return table + word_array(f"{symbol}_packed", packed), fields
 
