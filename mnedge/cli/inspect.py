@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.graph.graph import Tensor
+
 _LONGEST_NAME = 60
 
 
@@ -211,7 +213,7 @@ def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: P
     from mnedge.validation.layers import noise_by_tensor
 
     graph, other = read_tflite(file), read_tflite(reference)
-    images = _images(pictures, graph.tensors[graph.inputs[0]].shape[1])
+    images = _images(pictures, graph.tensors[graph.inputs[0]])
     with progress() as told:
         result = noise_by_tensor(graph, other, images, told)
     if page is not None:
@@ -224,7 +226,8 @@ def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: P
             click.echo(f"{page} shows all of them")
 
 
-def _images(pictures: tuple[str, str, int], resolution: int) -> NDArray[np.float32]:
+def _images(pictures: tuple[str, str, int], model_input: Tensor) -> NDArray[np.float32]:
+    """Pictures as real numbers in the range that the model's input stands for: -1 to 1, or another one's own."""
     import numpy as np
 
     from mnedge.data import open_dataset
@@ -232,7 +235,18 @@ def _images(pictures: tuple[str, str, int], resolution: int) -> NDArray[np.float
 
     data, split, count = pictures
     dataset = open_dataset(data)
-    return np.stack([to_real(pixels) for _, pixels in dataset.stream(dataset.split(split, count), resolution)])
+    numbers = dataset.split(split, count)
+    pixels = np.stack([picture for _, picture in dataset.stream(numbers, model_input.shape[1])])
+    quantization = model_input.quantization
+    if quantization is None:
+        return to_real(pixels)
+    limits = np.iinfo(model_input.dtype)
+    low, high = quantization.dequantize(np.array([limits.min, limits.max])).tolist()
+    if abs(low + 1) < 0.05 and abs(high - 1) < 0.05:
+        return to_real(pixels)
+    click.echo(f"pictures are brought to {low:.3g} to {high:.3g}, the range of the model's input", err=True)
+    images: NDArray[np.float32] = (low + (high - low) / 255 * pixels).astype(np.float32)
+    return images
 
 
 def _print_layers(result: dict[str, Any]) -> None:
