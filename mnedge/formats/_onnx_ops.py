@@ -20,9 +20,14 @@ _AXIS = {0: 0, 1: 2, 2: 3, 3: 1}
 
 
 class Writer(Protocol):
-    """What an emitter may ask of the writer. Values of rank 4 are NCHW, all others as in the graph."""
+    """What an emitter may ask of the writer. Values of rank 4 are NCHW, all others as in the graph.
+
+    Attributes:
+        pads: Rows and columns, (top, bottom) and (left, right), that the convolutions behind a PAD add themselves.
+    """
 
     graph: Graph
+    pads: dict[str, tuple[tuple[int, int], tuple[int, int]]]
 
     def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:  # noqa: ANN401
         """Adds a node of one output and returns the name of its value."""
@@ -42,6 +47,10 @@ class Writer(Protocol):
 
     def bias(self, op: Op, place: int) -> tuple[str, ...]:
         """The value of an op's bias, or nothing where it has none."""
+        ...
+
+    def zero(self, tensor: Tensor) -> tuple[str, ...]:
+        """The step that stands for 0, or nothing where a tensor holds real values."""
         ...
 
 
@@ -71,7 +80,7 @@ def _window(writer: Writer, op: Op, kernel: tuple[int, int]) -> dict[str, list[i
     source, result = _tensor(writer, op.inputs[0]).shape, _tensor(writer, op.outputs[0]).shape
     strides = [int(op.options["stride_h"]), int(op.options["stride_w"])]
     dilations = [int(op.options.get(f"dilation_{axis}_factor", 1)) for axis in "hw"]
-    pads = [(0, 0), (0, 0)]
+    pads = list(writer.pads.get(str(op.inputs[0]), ((0, 0), (0, 0))))
     if op.options["padding"] == "SAME":
         reach = [(kernel[dim] - 1) * dilations[dim] + 1 for dim in (0, 1)]
         pads = [_same_pads(source[dim + 1], result[dim + 1], reach[dim], strides[dim]) for dim in (0, 1)]
@@ -172,6 +181,28 @@ def tile(writer: Writer, op: Op, value: str) -> str:
     return writer.node("Tile", (value, writer.values(repeats.astype(np.int64), "repeats")), op.outputs[0])
 
 
+def pad(writer: Writer, op: Op, value: str) -> str:
+    """PAD of a value, whatever its dtype; convolutions without padding of their own take it over.
+
+    ONNX's convolutions pad each side by any number, where TFLite's know only SAME and VALID.
+    """
+    widths = _static(writer, op.inputs[1], op)
+    result = _tensor(writer, op.outputs[0])
+    readers = writer.graph.consumers()[result.name]
+    takes_over = bool(readers) and result.name not in writer.graph.outputs
+    takes_over = takes_over and all(
+        reader.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and reader.options["padding"] == "VALID" for reader in readers
+    )
+    if takes_over and len(widths) == 4 and not widths[[0, 3]].any():
+        (top, bottom), (left, right) = widths[1:3].tolist()
+        writer.pads[result.name] = ((top, bottom), (left, right))
+        return value
+    if len(widths) == 4:
+        widths = widths[list(NHWC_TO_NCHW)]
+    pads = writer.values(widths.T.ravel().astype(np.int64), "pads")
+    return writer.node("Pad", (value, pads, *writer.zero(result)), result.name)
+
+
 def _binary(kind: str) -> Callable[[Writer, Op], str]:
     def emit(writer: Writer, op: Op) -> str:
         return writer.node(kind, [writer.real(name) for name in op.inputs], op.outputs[0])
@@ -224,14 +255,6 @@ def _squeezed(writer: Writer, op: Op, value: str, positions: Sequence[int]) -> s
     for axis in positions:
         shape[NHWC_TO_NCHW[axis] if len(shape) == 4 else axis] = 1
     return flat(writer, value, tuple(shape), result)
-
-
-def _pad(writer: Writer, op: Op) -> str:
-    widths = _static(writer, op.inputs[1], op)
-    if len(widths) == 4:
-        widths = widths[list(NHWC_TO_NCHW)]
-    pads = writer.values(widths.T.ravel().astype(np.int64), "pads")
-    return writer.node("Pad", (writer.real(op.inputs[0]), pads), op.outputs[0])
 
 
 def _softmax(writer: Writer, op: Op) -> str:
@@ -352,7 +375,6 @@ EMITTERS: dict[str, Callable[[Writer, Op], str]] = {
     "MEAN": _mean,
     "MINIMUM": _binary("Min"),
     "MUL": _binary("Mul"),
-    "PAD": _pad,
     "RELU": lambda writer, op: clipped(writer, writer.real(op.inputs[0]), "RELU", op.outputs[0]),
     "RELU6": lambda writer, op: clipped(writer, writer.real(op.inputs[0]), "RELU6", op.outputs[0]),
     "RESIZE_BILINEAR": _resize("linear"),
@@ -368,6 +390,7 @@ EMITTERS: dict[str, Callable[[Writer, Op], str]] = {
 }
 # Ops that move elements and compute nothing; quantized values go through them as they are.
 MOVERS: dict[str, Callable[[Writer, Op, str], str]] = {
+    "PAD": pad,
     "RESHAPE": reshape,
     "SQUEEZE": reshape,
     "TILE": tile,

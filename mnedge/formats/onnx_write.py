@@ -61,6 +61,7 @@ class _Writer:
         self.constants: dict[tuple[Any, ...], str] = {}
         self.taken: set[str] = {*graph.inputs, *graph.outputs}
         self.held: dict[str, str] = {}
+        self.pads: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
 
     def model(self, name: str) -> bytes:
         from onnx import helper
@@ -200,6 +201,13 @@ class _Writer:
         axis = {} if scale.size == 1 else {"axis": 0}
         scale_name = self.values(scale if axis else scale.reshape(()), "scale")
         return (self.node("DequantizeLinear", (self.values(tensor.data, name), scale_name), f"{name}/real", **axis),)
+
+    def zero(self, tensor: Tensor) -> tuple[str, ...]:
+        """The step that stands for 0, or nothing where a tensor holds real values."""
+        if not self._is_steps(tensor):
+            return ()
+        assert tensor.quantization is not None
+        return (self._parameters(tensor.quantization, tensor.dtype, self.activations)[1],)
 
     # -- the three parts of the graph
 

@@ -50,7 +50,13 @@ def write_ort(onnx: Path, *, platform: Platform = "arm") -> OrtModel:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.onnx").write_bytes(model)
-        arguments: list[str | Path] = ["--optimization_style", "Fixed", "--target_platform", platform, folder / "model.onnx"]
+        arguments: list[str | Path] = [
+            "--optimization_style",
+            "Fixed",
+            "--target_platform",
+            platform,
+            folder / "model.onnx",
+        ]
         # In a process of its own: the tool prints on standard output and leaves files open.
         done = command.run([sys.executable, "-m", _TOOL, *arguments], check=False)
         if done.returncode != 0:

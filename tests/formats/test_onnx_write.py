@@ -345,3 +345,44 @@ def test_files_of_others_run_on_integer_kernels(shared_data: Path, tmp_path: Pat
     assert counts["QLinearMul"] == ops["MUL"]
     assert counts["QLinearAdd"] == ops["ADD"]
     assert not counts.keys() & {"Conv", "Mul", "Add", "GlobalAveragePool", "ReduceMean", "Softmax"}
+
+
+@pytest.mark.parametrize("behind", ["VALID convolution", "nothing"])
+@pytest.mark.parametrize("zero_point", [None, -7])
+def test_pad_is_taken_over_or_stays_an_integer_op(behind: str, zero_point: int | None, tmp_path: Path) -> None:
+    steps = None if zero_point is None else Quantization.per_tensor(0.05, zero_point)
+    dtype = "float32" if steps is None else "int8"
+    weights = _RNG.integers(-127, 128, (3, 3, 3, 2)).astype(np.int8)
+    tensors = [
+        Tensor("x", (1, 5, 5, 2), dtype, steps),
+        _ints("widths", [0, 0], [0, 1], [2, 0], [0, 0]),
+        Tensor("padded", (1, 6, 7, 2), dtype, steps),
+    ]
+    ops = [Op("PAD", ("x", "widths"), ("padded",))]
+    if behind != "nothing":
+        scales = np.full(3, 0.01, np.float32)
+        tensors += [
+            constant("w", weights, Quantization.per_channel(scales, 0))
+            if steps
+            else constant("w", weights.astype(np.float32)),
+            constant("b", np.arange(3).astype(np.int32), Quantization.per_channel(scales * np.float32(0.05), 0))
+            if steps
+            else constant("b", np.arange(3).astype(np.float32)),
+            Tensor("y", (1, 2, 3, 3), dtype, steps and Quantization.per_tensor(0.2, 3)),
+        ]
+        ops.append(Op("CONV_2D", ("padded", "w", "b"), ("y",), _WINDOW | {"padding": "VALID", "activation": "NONE"}))
+    graph = Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), ("x",), (tensors[-1].name,))
+    real = _RNG.normal(size=(1, 5, 5, 2)).astype(np.float32)
+    image = real if steps is None else steps.quantize(real, "int8")
+    (expected,) = _litert(graph, image)
+    result = graph.tensors[graph.outputs[0]].quantization
+    data = write_onnx(graph)
+    (found,) = _onnx(data, real)
+    if result is None:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        return
+    assert np.abs(result.quantize(found, "int8").astype(int) - expected).max() <= 1
+    (tmp_path / "m.onnx").write_bytes(data)
+    kinds = Counter((kind, is_float) for kind, _, is_float in optimized_nodes(tmp_path / "m.onnx"))
+    assert ("Pad", True) not in kinds
+    assert (kinds["Pad", False] == 0) == (behind != "nothing")
