@@ -60,8 +60,10 @@ def command(
         result: Mapping[str, Any] = compile_vela(data, name=name, target=target, out=out, model_sha256=digest)
     elif form == "tflm":
         from mnedge.codegen.tflm import compile_tflm
+        from mnedge.formats.tflite_read import parse_tflite
 
-        result = compile_tflm(data, name=name, target=target, out=out, model_sha256=digest)
+        graph = parse_tflite(data, str(source))
+        result = compile_tflm(graph, model=data, name=name, target=target, out=out, model_sha256=digest)
     else:
         result = _compile_c(
             source, data, name=name, target=target, out=out, optimise=optimise, budget_bytes=parse_bytes(budget),

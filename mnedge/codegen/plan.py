@@ -97,9 +97,15 @@ def plan(
     ladder = _limits(candidates, weigh, len(program.layers))
     smallest: Plan | None = None
     placed = []
+    seen = set()
     for limit in ladder:
         chosen = _fastest(candidates, weigh, len(program.layers), limit)
-        current = _place(program, chosen, streamed=streamed, input_in_arena=input_in_arena)
+        key = tuple((part.first, part.last) for part in chosen)
+        if key in seen:
+            continue
+        seen.add(key)
+        bound = max(weigh(part) for part in chosen)
+        current = _place(program, chosen, bound, streamed=streamed, input_in_arena=input_in_arena)
         placed.append(current)
         if smallest is None or current.arena_bytes < smallest.arena_bytes:
             smallest = current
@@ -227,7 +233,7 @@ def state_bytes(part: Segment) -> int:
     return 24 + 4 * (part.last - part.first + 2)
 
 
-def _place(program: Program, segments: list[Segment], *, streamed: bool, input_in_arena: bool) -> Plan:
+def _place(program: Program, segments: list[Segment], bound: int, *, streamed: bool, input_in_arena: bool) -> Plan:
     blocks = _blocks(program, segments, streamed=streamed, input_in_arena=input_in_arena)
     gaps: dict[tuple[str, str], int] = {}
     last_of = {block.name: block.last for block in blocks}
@@ -235,10 +241,6 @@ def _place(program: Program, segments: list[Segment], *, streamed: bool, input_i
         for (output, name), distance in part.distances.items():
             if last_of.get(name) == number:
                 gaps[output, name] = -(-distance // _ALIGNMENT) * _ALIGNMENT
-    bound = max(
-        (sum(block.size_bytes for block in blocks if block.kind != "value" and block.first <= number <= block.last) for number in range(len(segments))),
-        default=0,
-    )
     best: dict[str, int] = {}
     best_top = 1 << 62
     for order in _orders(blocks):

@@ -1,0 +1,121 @@
+"""int8 .tflite to a .tflite for an Arm Ethos-U, through Vela; its estimates are read from its CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from mnedge import artifact, command, targets
+from mnedge.errors import ToolError, UnsupportedError
+
+ADVICE = "pip install 'mnedge[ethos-u]' brings ethos-u-vela"
+# Vela's own configuration names, of the kind of system that each generation is typically built into.
+_SYSTEMS = {
+    "ethos-u55": ("Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "ethos-u65": ("Ethos_U65_High_End", "Dedicated_Sram"),
+    "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
+}
+_KIBIBYTES = ("sram_memory_used", "dram_memory_used", "on_chip_flash_memory_used", "off_chip_flash_memory_used")
+
+
+def compile_vela(
+    model: bytes,
+    *,
+    name: str,
+    target: str,
+    out: Path,
+    model_sha256: str = "",
+    optimise: Literal["Size", "Performance"] = "Size",
+) -> dict[str, Any]:
+    """Compiles an int8 .tflite with Vela; the folder appears whole or not at all.
+
+    Args:
+        model: The .tflite.
+        name: Stem of the compiled file.
+        target: Name of an ethos-u target.
+        out: Folder to write: NAME_vela.tflite, Vela's CSV and manifest.json.
+        model_sha256: Checksum of the .tflite, for the manifest.
+        optimise: Vela's strategy; "Size" needs two to three times less SRAM.
+
+    Returns:
+        The manifest: {name, target, accelerator, system_config, memory_mode, arena_bytes, flash_bytes, *_bytes,
+        cycles, inference_ms, macs, npu_operators, cpu_operators, cpu_ops, …}. Cycles are Vela's estimates.
+
+    Raises:
+        UnsupportedError: The target is no Ethos-U.
+        ToolError: Vela is missing, or refuses the model.
+    """
+    accelerator = targets.get(target).accelerator
+    if not accelerator:
+        raise UnsupportedError(f"target {target} is no Ethos-U; `mnedge targets` lists those that are")
+    system, memory = _SYSTEMS[accelerator.rpartition("-")[0]]
+    with artifact.folder(out) as folder:
+        source = folder / f"{name}.tflite"
+        source.write_bytes(model)
+        argv = [_vela(), source, "--output-dir", folder, "--accelerator-config", accelerator, "--optimise", optimise]
+        argv += ["--system-config", system, "--memory-mode", memory, "--config", "Arm/vela.ini", "--show-cpu-operations"]
+        finished = command.run(argv, check=False, cwd=folder)
+        compiled = folder / f"{name}_vela.tflite"
+        if finished.returncode != 0 or not compiled.exists():
+            raise ToolError(f"vela refuses {name} for {accelerator}: {finished.last_words}")
+        source.unlink()
+        summary = _summary(folder)
+        manifest = {
+            "name": name,
+            "target": target,
+            "format": "vela",
+            "accelerator": accelerator,
+            "system_config": system,
+            "memory_mode": memory,
+            "optimise": optimise,
+            "file": compiled.name,
+            "file_bytes": compiled.stat().st_size,
+            **summary,
+            **_operators(finished.text),
+            "model_sha256": model_sha256,
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def _vela() -> str:
+    beside = Path(sys.executable).with_name("vela")
+    found = str(beside) if beside.exists() else shutil.which("vela")
+    if found is None:
+        raise ToolError(f"vela not found; {ADVICE}")
+    return found
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """The last row of Vela's CSV, which is the network's, in bytes and milliseconds."""
+    (path,) = folder.glob("*_summary_*.csv")
+    with path.open(newline="") as stream:
+        row = list(csv.DictReader(stream))[-1]
+    sizes = {key.replace("_memory_used", "_bytes"): round(float(row[key]) * 1024) for key in _KIBIBYTES}
+    flash = sizes["on_chip_flash_bytes"] + sizes["off_chip_flash_bytes"]
+    return {
+        "arena_bytes": sizes["sram_bytes"],
+        "flash_bytes": flash or sizes["dram_bytes"],
+        **sizes,
+        "cycles": round(float(row["cycles_total"])),
+        "cycles_npu": round(float(row["cycles_npu"])),
+        "inference_ms": float(row["inference_time"]) * 1000,
+        "macs": int(float(row["nn_macs"])),
+        "summary": path.name,
+    }
+
+
+def _operators(text: str) -> dict[str, Any]:
+    """How many operators run where, and every one that stays on the CPU by name."""
+
+    def count(place: str) -> int:
+        match = re.search(rf"^{place} operators = (\d+)", text, re.MULTILINE)
+        return int(match[1]) if match else 0
+
+    names = [f"{match[1]} {match[2]}".strip() for match in re.finditer(r"^\s+CPU: (\S+) = (.*)$", text, re.MULTILINE)]
+    return {"npu_operators": count("NPU"), "cpu_operators": count("CPU"), "cpu_ops": names}

@@ -1,0 +1,10 @@
+"""Arm Ethos-U85 with 512 multiply-adds a cycle, compiled for by Vela; what it does not take stays on the Cortex-M."""
+
+from mnedge.targets._target import Target
+
+TARGET = Target(
+    description="Arm Ethos-U85, 512 MACs a cycle: through Vela",
+    formats=("tflite", "vela"),
+    runtimes=("litert",),
+    accelerator="ethos-u85-512",
+)
