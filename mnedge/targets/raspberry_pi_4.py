@@ -1,0 +1,11 @@
+"""Raspberry Pi 4 (Cortex-A72): LiteRT with XNNPACK, and ONNX Runtime on Arm."""
+
+from dataclasses import replace
+
+from mnedge.targets import cpu
+
+TARGET = replace(
+    cpu.TARGET,
+    description="Raspberry Pi 4 (Cortex-A72): LiteRT with XNNPACK, and ONNX Runtime on Arm",
+    onnx_activations="int8",
+)
