@@ -32,16 +32,18 @@ _NARROW_PARAMETERS = 2_000_000
 _EPOCHS_NARROW, _EPOCHS_WIDE = 20, 12
 _LOW, _MIDDLE = 64, 96
 _LOW_FRACTION = 0.6
-_OWN_STEPS = 32
+# Strokes are wider at a high resolution, and a network has to learn that again; a wide one has less time for it.
+_OWN_STEPS_NARROW, _OWN_STEPS_WIDE = 300, 120
 _STATISTICS_PICTURES, _STATISTICS_BATCH = 512, 64
 
 
 @dataclass(frozen=True)
 class _Leg:
-    """A part of the training: so many steps at one resolution (pixels)."""
+    """A part of the training: so many steps at one resolution (pixels); a restart warms the learning rate up again."""
 
     side: int
     steps: int
+    is_restart: bool = False
 
 
 def train_demo(
@@ -72,9 +74,11 @@ def train_demo(
     generator = np.random.default_rng(seed)
     _draw_kernels(learner, generator)
     legs = _plan(model, len(images), epochs)
-    step = _make_step(learner, sum(leg.steps for leg in legs))
+    step = _make_step(learner, sum(leg.steps for leg in legs if not leg.is_restart))
     done = 0
     for leg in legs:
+        if leg.is_restart:
+            step = _make_step(learner, leg.steps)
         pixels = _resized(images, leg.side)
         order = _endless_order(len(images), generator)
         for _ in range(leg.steps):
@@ -114,7 +118,8 @@ def _plan(model: keras.Model, pictures: int, epochs: int | None) -> list[_Leg]:
     low = middle if is_narrow else min(side, _LOW)
     first = round(steps * _LOW_FRACTION)
     legs = [_Leg(low, first), _Leg(middle, steps - first)]
-    return legs if side <= _MIDDLE else [*legs, _Leg(side, _OWN_STEPS)]
+    own = _OWN_STEPS_NARROW if is_narrow else _OWN_STEPS_WIDE
+    return legs if side <= _MIDDLE else [*legs, _Leg(side, own, is_restart=True)]
 
 
 def _make_step(learner: keras.Model, steps: int) -> Step:

@@ -95,7 +95,7 @@ def test_a_large_resolution_ends_at_its_own(monkeypatch: pytest.MonkeyPatch) -> 
         return original(images, side)
 
     monkeypatch.setattr(demo, "_resized", resized)
-    monkeypatch.setattr(demo, "_OWN_STEPS", 1)
+    monkeypatch.setattr(demo, "_OWN_STEPS_NARROW", 1)
     images, labels = _pictures("calibration", 128)
     train_demo(build_model(Variant("v1", 0.125, 128, 10), "random"), images[:16], labels[:16], epochs=2)
     assert seen == [96, 96, 128, 128]
