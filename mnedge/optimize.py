@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ALIASES = {"xnnpack": "cpu"}
 _RANDOM_INPUTS = 64
 _PICTURES = 200
-_FOR_INT8_ONLY = ("lower-hard-swish",)
+_FOR_INT8_ONLY = ("lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Rewrite:
 def passes_for(graph: Graph, target: str) -> tuple[str, ...]:
     """Names of the passes that lower a graph for a target (or a runtime of `ALIASES`).
 
-    A float graph gets those of the target's passes that help float: its runtimes have a float HARD_SWISH of their own.
+    A float graph gets those of the target's passes that help float: the runtimes have float HARD_SWISH, pooling and
+    FULLY_CONNECTED of their own.
 
     Raises:
         InputError: No such target.

@@ -12,9 +12,9 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# XNNPACK, src/subgraph and src/operators: what one step of an input may be in steps of the output.
+# XNNPACK, src/operators and src/subgraph: what a step of the accumulator (or of a product), and a step of a summand,
+# may be in steps of the output.
 _MOST_PER_ACCUMULATOR = 2.0**8
-_LEAST_PER_ACCUMULATOR = 2.0**-32
 _ADD_STEPS = (2.0**-10, 2.0**8)
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _MAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB")
@@ -22,13 +22,13 @@ _TAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB", "MEAN", "HARD_SWISH", "
 
 
 def apply(graph: Graph) -> Graph:
-    """Widens the scale of activations that are all but zero, and of weights of dead channels.
+    """Widens the scale of activations that are all but zero.
 
-    XNNPACK wants input scale x weight scale / output scale below 256 (and above 2^-32), and an ADD's input scale
-    between 2^-10 and 2^8 of its output's. Calibration breaks this where a layer's outputs are all but zero. A wider
-    scale holds the same values in fewer steps; the biases of the layers that read them are rounded again to their new
-    steps. Not exact: the activations concerned move by less than one of their new steps. A graph within the limits is
-    left as it is.
+    XNNPACK refuses a file in which input scale x weight scale / output scale of a convolution is 256 or more, and does
+    not take a MUL of which that holds, nor an ADD whose input scale is below 2^-10 or above 2^8 of its output's.
+    Calibration breaks this where a layer's outputs are all but zero. A wider scale holds the same values in fewer
+    steps; the biases of the layers that read them are rounded again to their new steps. Not exact: the activations
+    concerned move by less than one of their new steps. A graph within the limits is left as it is.
     """
     widened = _Widening(graph)
     for op in graph.ops:
@@ -51,6 +51,8 @@ class _Widening:
             self._convolution(op)
         elif op.kind in ("ADD", "SUB"):
             self._addition(op)
+        elif op.kind == "MUL":
+            self._multiplication(op)
 
     def _scale(self, name: str | None) -> NDArray[np.float64] | None:
         quantization = self.tensors[name].quantization if name is not None else None
@@ -64,27 +66,6 @@ class _Widening:
         if most / result[0] >= _MOST_PER_ACCUMULATOR and self._may_widen(op.outputs[0]):
             # Half of the limit: the file's float32 scales must stay below it after rounding.
             self._widen(op.outputs[0], 2 * most / _MOST_PER_ACCUMULATOR)
-            result = self._scale(op.outputs[0])
-            assert result is not None
-        dead = source * weights / result[0] < 2 * _LEAST_PER_ACCUMULATOR
-        if np.any(dead):
-            self._revive(op, dead, float(result[0] / source[0]))
-
-    def _revive(self, op: Op, dead: NDArray[np.bool_], ratio: float) -> None:
-        """Gives channels whose weights count for nothing zero weights and a scale that the runtime takes."""
-        weights = self.tensors[str(op.inputs[1])]
-        assert weights.quantization is not None
-        assert weights.data is not None
-        if weights.quantization.axis is None or any(reader is not op for reader in self.readers[weights.name]):
-            return
-        scale = weights.quantization.scale.astype(np.float64)
-        new_scale = np.where(dead, 4 * _LEAST_PER_ACCUMULATOR * ratio, scale)
-        shape = [1] * weights.data.ndim
-        shape[weights.quantization.axis] = -1
-        data = np.where(dead.reshape(shape), 0, weights.data).astype(weights.dtype)
-        quantization = replace(weights.quantization, scale=new_scale.astype(np.float32))
-        self.tensors[weights.name] = replace(weights, data=data, quantization=quantization)
-        self._round_bias(op)
 
     def _addition(self, op: Op) -> None:
         result = self._scale(op.outputs[0])
@@ -97,6 +78,14 @@ class _Widening:
             elif source[0] / result[0] >= _ADD_STEPS[1] and self._may_widen(op.outputs[0]):
                 self._widen(op.outputs[0], 2 * float(source[0]) / _ADD_STEPS[1])
                 result = self._scale(op.outputs[0])
+
+    def _multiplication(self, op: Op) -> None:
+        one, other, result = (self._scale(name) for name in (*op.inputs, op.outputs[0]))
+        if one is None or other is None or result is None:
+            return
+        product = float(one[0] * other[0])
+        if product / result[0] >= _MOST_PER_ACCUMULATOR and self._may_widen(op.outputs[0]):
+            self._widen(op.outputs[0], 2 * product / _MOST_PER_ACCUMULATOR)
 
     def _may_widen(self, name: str) -> bool:
         producer = self.producers.get(name)
