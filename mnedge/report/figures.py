@@ -72,7 +72,7 @@ def three(value: float) -> str:
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
     if abs(value) < 0.09995:
-        return f"{value:.3g}"
+        return f"{value:#.3g}"
     limits = (99.95, 9.995, 0.9995)
     return f"{value:.{sum(abs(value) < limit for limit in limits)}f}"
 

@@ -38,6 +38,7 @@ class Line:
         artifact: Its row of `artifacts`.
         accuracy: Its row of `accuracy` on this device, empty where not measured.
         latency: Its row of `latency`, likewise.
+        flash_bytes: What C sources take when they are compiled; None for models and where that was not measured.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Line:
     artifact: Row
     accuracy: Row = field(default_factory=dict)
     latency: Row = field(default_factory=dict)
+    flash_bytes: int | None = None
 
     @property
     def precision(self) -> str:
@@ -64,8 +66,8 @@ class Line:
 
     @property
     def bytes(self) -> int | None:
-        """Size of the artifact."""
-        return self.artifact.get("bytes")
+        """Size of the model file; of C sources not theirs but what they take in flash."""
+        return self.flash_bytes if self.artifact.get("format") == "c" else self.artifact.get("bytes")
 
     @property
     def p50_ms(self) -> float | None:
@@ -97,6 +99,7 @@ def short_name(name: str, slug: str) -> str:
 def lines(report: Mapping[str, Any]) -> list[Line]:
     """Joins artifacts with what was measured on them, in the order of `artifacts`."""
     slug = str(report.get("slug", ""))
+    flash = {base_name(row["artifact"]): row.get("flash_bytes") for row in rows(report, "memory")}
     found: list[Line] = []
     for artifact in rows(report, "artifacts"):
         name = base_name(artifact["path"])
@@ -107,7 +110,7 @@ def lines(report: Mapping[str, Any]) -> list[Line]:
         joined += [(accuracy, {}) for accuracy in accuracies if id(accuracy) not in used]
         for accuracy, latency in joined or [({}, {})]:
             key = _KEYS[len(found)] if len(found) < len(_KEYS) else str(len(found) + 1)
-            found.append(Line(key, name, short_name(name, slug), artifact, accuracy, latency))
+            found.append(Line(key, name, short_name(name, slug), artifact, accuracy, latency, flash.get(name)))
     return found
 
 

@@ -154,6 +154,8 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     if latency:
         measured = [" ".join((*keys, where)) for where, keys in latency.items()]
         yield f"Latency: {'; '.join(measured)}."
+    if any(line.artifact.get("format") == "c" for line in found):
+        yield "The size of C sources is what they take in flash."
     if starred:
         yield (
             "* The measurements show the difference from float: the 95 % intervals that of the accuracy (in points of "

@@ -38,6 +38,16 @@ def test_several_devices_and_thread_counts_get_columns(report: dict[str, Any]) -
     assert _column(table, "p50 ms")[2:4] == ["9.00", "1.00"]
 
 
+def test_the_size_of_c_is_its_flash(report: dict[str, Any]) -> None:
+    sources = {"path": "c", "format": "c", "precision": "int8", "io": "int8", "target": "cortex-m4", "bytes": 5_000_000}
+    report["artifacts"].append(sources)
+    table = artifacts(report)
+    assert _column(table, "size")[-1] == "1.82 MiB"
+    assert "The size of C sources is what they take in flash." in table.notes
+    report["memory"][0]["flash_bytes"] = None
+    assert _column(artifacts(report), "size")[-1] == "–"
+
+
 def test_random_weights_have_no_accuracy_columns(report: dict[str, Any]) -> None:
     report["accuracy"] = []
     assert not any("top-1" in column or "float" in column for column in artifacts(report).columns)
