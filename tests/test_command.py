@@ -30,8 +30,8 @@ def test_a_missing_program_says_how_to_get_it() -> None:
 
 def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
     script = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid)); time.sleep(60)"
-    with pytest.raises(ToolError, match="stopped after 2 s"):
-        command.run([sys.executable, "-c", script], timeout_s=2)
+    with pytest.raises(ToolError, match="stopped after"):
+        command.run([sys.executable, "-c", script], timeout_s=5)
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:

@@ -24,7 +24,10 @@ def _commands(text: str) -> list[list[str]]:
 
 
 def _option_names(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help",
+        "-h",
+    }
 
 
 def test_every_command_stands_in_the_readme() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(("level", "heard"), [(logging.WARNING, False), (logging.INFO, True)])
-def test_native_output_is_dropped_unless_verbose(level: int, heard: bool) -> None:  # noqa: FBT001
+def test_native_output_is_dropped_unless_verbose(level: int, heard: bool) -> None:
     code = (
         f"import logging, os; logging.basicConfig(level={level})\n"
         "from mnedge.silence import native_stderr\n"

@@ -73,7 +73,7 @@ def whole_process(words: list[str]) -> tuple[float, float]:
             "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); "
             "print(time.monotonic() - t, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
         )
-        done = subprocess.run(  # noqa: S603 - this program's own words
+        done = subprocess.run(
             [sys.executable, "-c", probe, *words],
             cwd=folder,
             env=environment,
