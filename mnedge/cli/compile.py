@@ -18,11 +18,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
-@click.option("--target", required=True, metavar="NAME", help="cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u.")
+@click.option(
+    "--target", required=True, metavar="NAME", help="cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u."
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write.")
 @click.option("--name", metavar="N", help="Prefix of the C names; the file's name by default.")
-@click.option("--format", "form", type=click.Choice(["c", "tflm"]), default="c", show_default=True, help="C without an interpreter, or a TFLM project.")
-@click.option("--optimise", type=click.Choice(["balanced", "ram", "speed"]), default="balanced", show_default=True, help="What the plan prefers.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["c", "tflm"]),
+    default="c",
+    show_default=True,
+    help="C without an interpreter, or a TFLM project.",
+)
+@click.option(
+    "--optimise",
+    type=click.Choice(["balanced", "ram", "speed"]),
+    default="balanced",
+    show_default=True,
+    help="What the plan prefers.",
+)
 @click.option("--budget", metavar="BYTES", help="Largest arena, e.g. 64K.")
 @click.option("--stream-input", is_flag=True, help="The caller hands the picture over row by row.")
 @click.option("--input-may-be-overwritten", is_flag=True, help="The picture lies in the arena and is overwritten.")
@@ -113,7 +128,13 @@ def parse_bytes(text: str | None) -> int | None:
 
 def _print(result: Mapping[str, Any], out: Path) -> None:
     click.echo(f"{out}: {result['name']} for {result['target']}")
-    for key, unit in (("arena_bytes", "bytes"), ("ram_bytes", "bytes with input and output"), ("flash_bytes", "bytes"), ("stack_bytes", "bytes"), ("instructions", "an inference, emulated")):
+    for key, unit in (
+        ("arena_bytes", "bytes"),
+        ("ram_bytes", "bytes with input and output"),
+        ("flash_bytes", "bytes"),
+        ("stack_bytes", "bytes"),
+        ("instructions", "an inference, emulated"),
+    ):
         if result.get(key) is not None:
             click.echo(f"  {key.removesuffix('_bytes'):<13}{result[key]:>12,} {unit}")
     for key in ("vectors", "verified", "cpu_ops"):

@@ -13,24 +13,30 @@ from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
 from mnedge.codegen.picture import draw
-from mnedge.codegen.plan import Block, Plan, plan
+from mnedge.codegen.plan import plan
+from mnedge.codegen.prune import prune
 from mnedge.devices import qemu
 from mnedge.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnedge.codegen.plan import Block
     from mnedge.codegen.program import KernelSet
     from mnedge.graph.graph import Graph
 
 Optimise = Literal["balanced", "ram", "speed"]
 _DEFAULT_CORE = "cortex-m3"
-_C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while class delete "
-    "export explicit friend mutable namespace new operator private protected public template this throw try typename "
-    "using virtual bool true false and or not xor asm main run".split()
-)
+# fmt: off
+_C_WORDS = frozenset((
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
+    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
+    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while",
+    "class", "delete", "export", "explicit", "friend", "mutable", "namespace", "new", "operator", "private",
+    "protected", "public", "template", "this", "throw", "try", "typename", "using", "virtual", "bool", "true",
+    "false", "and", "or", "not", "xor", "asm", "main", "run",
+))
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -125,9 +131,13 @@ def compile_c(
     check_name(name)
     chosen = targets.get(target)
     if not chosen.kernels:
-        raise UnsupportedError(f"target {target} takes no C sources; choose cortex-m4, cortex-m7, cortex-m55 or generic")
+        raise UnsupportedError(
+            f"target {target} takes no C sources; choose cortex-m4, cortex-m7, cortex-m55 or generic"
+        )
     if stream_input and input_may_be_overwritten:
-        raise InputError("--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole")
+        raise InputError(
+            "--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole"
+        )
     kernels: KernelSet = chosen.kernels
     program, pruned_channels = prune(lower(graph))
     if not program.layers:
@@ -140,7 +150,9 @@ def compile_c(
         streamed=stream_input,
         input_in_arena=input_may_be_overwritten,
     )
-    description = f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
+    description = (
+        f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
+    )
     unit = Unit(name, program, memory, kernels, description)
     found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
     with artifact.folder(out) as folder:
@@ -162,7 +174,9 @@ def check_name(name: str) -> None:
         InputError: It cannot.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,62}", name, re.ASCII) or name in _C_WORDS:
-        raise InputError(f"{name!r} cannot start C names: give --name a letter, then letters, digits and underscores, no C word")
+        raise InputError(
+            f"{name!r} cannot start C names: give --name a letter, then letters, digits and underscores, no C word"
+        )
 
 
 def _manifest(unit: Unit, target: str, optimise: str, model_sha256: str, note: str) -> Manifest:
@@ -199,7 +213,9 @@ def _block(block: Block, offset: int) -> dict[str, Any]:
 
 
 def _layers(unit: Unit) -> list[dict[str, Any]]:
-    segments = {index: number for number, part in enumerate(unit.plan.segments) for index in range(part.first, part.last + 1)}
+    segments = {
+        index: number for number, part in enumerate(unit.plan.segments) for index in range(part.first, part.last + 1)
+    }
     return [
         {
             "index": index,

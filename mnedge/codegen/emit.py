@@ -70,7 +70,7 @@ def source_text(unit: Unit) -> str:
         parts.append(kernel_source("window") + "\n")
     chained = [part for part in unit.plan.segments if _is_chained(unit, part)]
     if chained:
-        parts.append(_declarations(unit, chained))
+        parts.append(_declarations(chained))
         parts += [_stage(unit, part, index) for part in chained for index in range(part.first, part.last + 1)]
     parts.append(_entry_points(unit))
     return "\n".join(parts)
@@ -87,7 +87,11 @@ _MACROS = """#if defined(__GNUC__)
 
 
 def _limits(unit: Unit) -> str:
-    taps = [kernel.window.rows * kernel.window.columns for layer in unit.program.layers if hasattr(kernel := layer.kernel, "window")]
+    taps = [
+        kernel.window.rows * kernel.window.columns
+        for layer in unit.program.layers
+        if hasattr(kernel := layer.kernel, "window")
+    ]
     return f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
 
 
@@ -104,7 +108,7 @@ def _run_struct(unit: Unit) -> str:
     longest = max((part.last - part.first + 2 for part in unit.plan.segments), default=2)
     return (
         f"struct run {{\n    const int8_t *input;\n    int8_t *output;\n    int8_t *arena;\n"
-        f"    int32_t made[{longest}]; /* rows made so far by each layer of the running segment; the input's first */\n}};\n"
+        f"    int32_t made[{longest}]; /* rows made so far: of the input, then by each layer of the segment */\n}};\n"
     )
 
 
@@ -141,7 +145,9 @@ def _window(unit: Unit, part: Segment, layer: Layer) -> str:
     window, seen = kernel.window, kernel.input  # type: ignore[attr-defined]
     ring = part.rings.get(name, seen.rows)
     first = f"row * {window.stride_rows} - {window.pad_top}"
-    arguments = f"{_base(unit, name)}, {first}, {window.rows}, {window.dilation_rows}, {seen.rows}, {seen.row_bytes}, {ring}"
+    arguments = (
+        f"{_base(unit, name)}, {first}, {window.rows}, {window.dilation_rows}, {seen.rows}, {seen.row_bytes}, {ring}"
+    )
     return f"const int8_t *rows[{window.rows}];\n        window(rows, {arguments});\n        "
 
 
@@ -175,7 +181,7 @@ def _single(unit: Unit, part: Segment, number: int) -> str:
     return f"{title}    {kernel.call(site, unit.kernels)}\n"
 
 
-def _declarations(unit: Unit, chained: list[Segment]) -> str:
+def _declarations(chained: list[Segment]) -> str:
     indices = [index for part in chained for index in range(part.first, part.last + 1)]
     return "".join(f"static void make{index:02}(struct run *run);\n" for index in indices)
 
@@ -197,9 +203,7 @@ def _stage(unit: Unit, part: Segment, index: int) -> str:
             conditions.append(f"window_is_there({_there(unit, layer, place)}, {made})")
         else:
             conditions.append(f"{made} > run->made[{place}]")
-    next_layers = [
-        i for i in range(part.first, part.last + 1) if layer.output in unit.program.layers[i].inputs
-    ]
+    next_layers = [i for i in range(part.first, part.last + 1) if layer.output in unit.program.layers[i].inputs]
     passes = "".join(f"        make{i:02}(run);\n" for i in next_layers)
     return (
         f"/* layer {index}: {_title(unit, layer)} */\n"
@@ -218,6 +222,10 @@ def _there(unit: Unit, layer: Layer, place: int) -> str:
     return f"run->made[{place}] * {window.stride_rows} + {reach}, {rows}"
 
 
+def _no_rows_made(part: Segment) -> str:
+    return f"    for (int32_t i = 0; i < {part.last - part.first + 2}; i++) {{\n        run->made[i] = 0;\n    }}\n"
+
+
 def _segments(unit: Unit, start: int) -> str:
     """The C statements that run the segments from number `start` on."""
     lines = []
@@ -228,7 +236,7 @@ def _segments(unit: Unit, start: int) -> str:
             last = unit.program.layers[part.last]
             lines.append(
                 f"    /* layers {part.first} to {part.last} pass rows on, up to {_title(unit, last)} */\n"
-                f"    for (int32_t i = 0; i < {part.last - part.first + 2}; i++) {{\n        run->made[i] = 0;\n    }}\n"
+                f"{_no_rows_made(part)}"
                 f"    make{part.first:02}(run);\n"
             )
         else:
@@ -240,13 +248,16 @@ def _entry_points(unit: Unit) -> str:
     c_in, c_out = io_types(unit)
     name, size = unit.name, unit.input.size_bytes
     alignment = f"((uintptr_t)arena & ({name.upper()}_ARENA_ALIGNMENT - 1u)) != 0"
-    checks = f"    if (input == NULL || output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
+    checks = (
+        f"    if (input == NULL || output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
+    )
     if not unit.plan.streamed:
         copy = ""
         if unit.plan.input_in_arena:
             copy = (
                 f"    int8_t *const place = local.arena + {name.upper()}_INPUT_OFFSET;\n"
-                f"    for (int32_t i = 0; i < {size} && local.input != place; i++) {{\n        place[i] = local.input[i];\n    }}\n"
+                f"    for (int32_t i = 0; i < {size} && local.input != place; i++) {{\n"
+                f"        place[i] = local.input[i];\n    }}\n"
             )
         return (
             f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
@@ -271,7 +282,7 @@ def _entry_points(unit: Unit) -> str:
         f"    if (output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
         f"    struct run *const run = (struct run *)arena;\n"
         f"    run->output = (int8_t *)output;\n    run->arena = (int8_t *)arena;\n"
-        f"    for (int32_t i = 0; i < {first.last - first.first + 2}; i++) {{\n        run->made[i] = 0;\n    }}\n    return 0;\n}}\n\n"
+        f"{_no_rows_made(first)}    return 0;\n}}\n\n"
         f"int {name}_row(const {c_in} *input, void *arena)\n{{\n"
         f"    struct run *const run = (struct run *)arena;\n"
         f"    if (input == NULL || arena == NULL || run->made[0] >= {rows}) {{\n        return -1;\n    }}\n"

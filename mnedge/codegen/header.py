@@ -51,8 +51,8 @@ def _prototypes(unit: Unit, name: str, c_in: str, c_out: str) -> str:
     overwritten = ""
     if unit.plan.input_in_arena:
         overwritten = (
-            f" * The input may be (const {c_in} *)arena + {name.upper()}_INPUT_OFFSET and is overwritten then; an input elsewhere\n"
-            " * is copied there and stays as it is.\n"
+            f" * The input may be (const {c_in} *)arena + {name.upper()}_INPUT_OFFSET and is overwritten then;\n"
+            " * an input elsewhere is copied there and stays as it is.\n"
         )
     text = (
         f"/* Runs the model once. All state is in the arena, so calls with different arenas may run at the same time.\n"
@@ -61,8 +61,8 @@ def _prototypes(unit: Unit, name: str, c_in: str, c_out: str) -> str:
     )
     if unit.plan.streamed:
         text += (
-            f"\n/* The same with a picture that is handed over row by row: begin, {name.upper()}_INPUT_ROWS rows, end.\n"
-            f" * The output is complete after end. Each returns 0, or -1 for a null pointer or a row too many or too few. */\n"
+            f"\n/* The same with a picture handed over row by row: begin, {name.upper()}_INPUT_ROWS rows, end.\n"
+            " * The output is complete after end. All return 0, or -1 for a null pointer, or rows too many or few. */\n"
             f"int {name}_begin({c_out} *output, void *arena);\n"
             f"int {name}_row(const {c_in} *input, void *arena);\nint {name}_end(void *arena);\n"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ from mnedge.codegen.source import Source
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
@@ -52,7 +53,7 @@ def lower(graph: Graph) -> Program:
     functions = _find_functions(source)
     layers = _layers(source, functions)
     outputs = tuple(source.resolve(name) for name in graph.outputs)
-    values = {layer.output: layer.kernel.output for layer in layers}  # type: ignore[attr-defined]
+    values = {layer.output: layer.kernel.output for layer in layers}
     first = graph.inputs[0]
     values[first] = source.value(first)
     return Program(values, tuple(layers), first, outputs)

@@ -69,10 +69,17 @@ class Kernel(Protocol):
         output: The value it makes.
     """
 
-    output: Value
+    @property
+    def output(self) -> Value:
+        """The value it makes."""
 
-    form: Literal["window", "pixels", "whole"]
-    in_place: bool
+    @property
+    def form(self) -> Literal["window", "pixels", "whole"]:
+        """How its output depends on its inputs."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether an output element may take the place of the first input's."""
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """First input row and one past the last that output row `row` reads of input `index`; unclipped."""

@@ -13,11 +13,12 @@ import numpy as np
 
 from mnedge.codegen.ops.convolution import Convolution, settled
 from mnedge.codegen.ops.pooling import Mean, Pool
-from mnedge.codegen.program import Layer, Program, Value
 from mnedge.graph.arithmetic import clamp, multiply
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mnedge.codegen.program import Kernel, Layer, Program, Value
 
 # Kept channels come in multiples of this, which every kernel set likes.
 _MULTIPLE = 8
@@ -25,8 +26,7 @@ _MULTIPLE = 8
 
 @dataclass
 class _Group:
-    """Values whose channels belong together, one to one: a dense layer's output, and what depthwise layers and
-    pools make of it.
+    """Values whose channels belong together: a dense layer's output, and what depthwise layers and pools make of it.
 
     Attributes:
         producer: Index of the dense layer.
@@ -66,7 +66,8 @@ def _constant_outputs(kernel: Convolution) -> tuple[NDArray[np.bool_], NDArray[n
     """Which output channels have no weight, and the step that every channel would have without input."""
     axes = (0, 1) if kernel.depthwise else (1, 2, 3)
     steps = kernel.rescale.steps(np.zeros(kernel.output_channels, np.int64))
-    return ~kernel.weights.any(axis=axes), steps
+    dead: NDArray[np.bool_] = ~np.any(kernel.weights, axis=axes)
+    return dead, steps
 
 
 def _group(program: Program, index: int) -> _Group | None:
@@ -149,21 +150,34 @@ def _without(program: Program, group: _Group) -> Program:
 
 
 def _narrow_value(value: Value, kept: int, before: int) -> Value:
-    return replace(value, shape=tuple(kept if axis == len(value.shape) - 1 and extent == before else extent for axis, extent in enumerate(value.shape)))
+    return replace(
+        value,
+        shape=tuple(
+            kept if axis == len(value.shape) - 1 and extent == before else extent
+            for axis, extent in enumerate(value.shape)
+        ),
+    )
 
 
-def _narrowed(
-    kernel: object, keep: NDArray[np.bool_], values: dict[str, Value], layer: Layer
-) -> Convolution | Pool | Mean:
+def _narrowed(kernel: object, keep: NDArray[np.bool_], values: dict[str, Value], layer: Layer) -> Kernel:
     """A dense producer with fewer outputs, or a one-to-one layer with fewer channels."""
     output = values[layer.output]
     if isinstance(kernel, Convolution):
         rescale = kernel.rescale
-        narrow = replace(rescale, bias=rescale.bias[keep], multiplier=rescale.multiplier[keep], shift=rescale.shift[keep])
+        narrow = replace(
+            rescale, bias=rescale.bias[keep], multiplier=rescale.multiplier[keep], shift=rescale.shift[keep]
+        )
         if not kernel.depthwise:
             return replace(kernel, weights=kernel.weights[keep], rescale=narrow, output=output)
         entry = values[layer.inputs[0]]
-        return replace(kernel, weights=kernel.weights[..., keep], rescale=narrow, input=entry, output=output, input_channels=entry.channels)
+        return replace(
+            kernel,
+            weights=kernel.weights[..., keep],
+            rescale=narrow,
+            input=entry,
+            output=output,
+            input_channels=entry.channels,
+        )
     if isinstance(kernel, Pool):
         return replace(kernel, input=values[layer.inputs[0]], output=output)
     assert isinstance(kernel, Mean)

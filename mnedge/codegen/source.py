@@ -79,7 +79,9 @@ class Source:
         """
         data = self.graph.tensors[name].data
         if data is None:
-            raise UnsupportedError(f"{self.where(op)} reads {name}, which is computed at run time; it must be a constant")
+            raise UnsupportedError(
+                f"{self.where(op)} reads {name}, which is computed at run time; it must be a constant"
+            )
         return data
 
     def weights(self, op: Op) -> NDArray[np.int64]:

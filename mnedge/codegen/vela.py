@@ -57,8 +57,25 @@ def compile_vela(
     with artifact.folder(out) as folder:
         source = folder / f"{name}.tflite"
         source.write_bytes(model)
-        argv = [_vela(), source, "--output-dir", folder, "--accelerator-config", accelerator, "--optimise", optimise]
-        argv += ["--system-config", system, "--memory-mode", memory, "--config", "Arm/vela.ini", "--show-cpu-operations"]
+        argv: list[str | Path] = [
+            _vela(),
+            source,
+            "--output-dir",
+            folder,
+            "--accelerator-config",
+            accelerator,
+            "--optimise",
+            optimise,
+        ]
+        argv += [
+            "--system-config",
+            system,
+            "--memory-mode",
+            memory,
+            "--config",
+            "Arm/vela.ini",
+            "--show-cpu-operations",
+        ]
         finished = command.run(argv, check=False, cwd=folder)
         compiled = folder / f"{name}_vela.tflite"
         if finished.returncode != 0 or not compiled.exists():

@@ -51,10 +51,18 @@ def _flags(core: str, fpu: str) -> tuple[str, ...]:
 
 
 BOARDS = {
-    "cortex-m3": Board("mps2-an385", ("-mcpu=cortex-m3", "-mthumb"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
-    "cortex-m4": Board("mps2-an386", _flags("cortex-m4", "fpv4-sp-d16"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
-    "cortex-m7": Board("mps2-an500", _flags("cortex-m7", "fpv5-d16"), (0x60000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20),
-    "cortex-m55": Board("mps3-an547", _flags("cortex-m55", "auto"), (0x28000000, 8 << 20), (0x21000000, 4 << 20), 512 << 10),
+    "cortex-m3": Board(
+        "mps2-an385", ("-mcpu=cortex-m3", "-mthumb"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
+    ),
+    "cortex-m4": Board(
+        "mps2-an386", _flags("cortex-m4", "fpv4-sp-d16"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
+    ),
+    "cortex-m7": Board(
+        "mps2-an500", _flags("cortex-m7", "fpv5-d16"), (0x60000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
+    ),
+    "cortex-m55": Board(
+        "mps3-an547", _flags("cortex-m55", "auto"), (0x28000000, 8 << 20), (0x21000000, 4 << 20), 512 << 10
+    ),
 }
 ALIASES = {"m4": "cortex-m4", "m7": "cortex-m7", "m55": "cortex-m55"}
 
@@ -65,7 +73,7 @@ class Run:
 
     Attributes:
         outputs: int8 or uint8, shape (images, output bytes).
-        instructions: Executed a call of NAME_run, the mean of all calls; 0 where no host compiler could build the counter.
+        instructions: Executed by one call of NAME_run, the mean of all; 0 where no host compiler built the counter.
         stack_bytes: Deepest stack below the call of NAME_run.
         functions: Instructions a call by C function, largest first.
     """
@@ -145,7 +153,16 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
         folder = Path(name)
         facts = _build(directory, folder, core, ram_bytes)
         (folder / "inputs.bin").write_bytes(np.ascontiguousarray(inputs).tobytes())
-        argv: list[str | Path] = [program, "-M", board(core).machine, "-nographic", "-serial", "null", "-monitor", "none"]
+        argv: list[str | Path] = [
+            program,
+            "-M",
+            board(core).machine,
+            "-nographic",
+            "-serial",
+            "null",
+            "-monitor",
+            "none",
+        ]
         argv += ["-semihosting-config", "enable=on,target=native", "-kernel", folder / "model.elf"]
         plugin = _plugin(folder)
         if plugin is not None:
@@ -162,7 +179,12 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
 
 
 def _why(finished: command.Finished, core: str) -> str:
-    reasons = {90: "its files cannot be opened", 91: "NAME_run refused its arguments", 92: "the outputs cannot be written", 99: "it faulted"}
+    reasons = {
+        90: "its files cannot be opened",
+        91: "NAME_run refused its arguments",
+        92: "the outputs cannot be written",
+        99: "it faulted",
+    }
     reason = reasons.get(finished.returncode, f"status {finished.returncode}: {finished.last_words}")
     return f"the program on the emulated {core} ended early: {reason}"
 
@@ -177,7 +199,8 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str
     texts = {
         "CODE_ORIGIN": "0", "CODE_LENGTH": str(chosen.code_bytes),
         "CONST_ORIGIN": hex(const_origin), "CONST_LENGTH": str(const_bytes),
-        "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(min(ram_bytes or most, most)), "STACK_BYTES": str(_STACK_BYTES),
+        "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(min(ram_bytes or most, most)),
+        "STACK_BYTES": str(_STACK_BYTES),
         "NAME": facts["name"], "UPPER": upper, "INPUT_TYPE": facts["input_type"], "OUTPUT_TYPE": facts["output_type"],
         "OUTPUT_BYTES": " + ".join(facts["outputs"].split()),
     }  # fmt: skip
@@ -185,7 +208,14 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str
     for stem in ("startup.c", "harness.c", "board.ld"):
         text = sources.joinpath(stem).read_text()
         (folder / stem).write_text(re.sub(r"@(\w+)@", lambda match: texts[match[1]], text))
-    argv: list[str | Path] = [compiler, *chosen.flags, "-O2", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
+    argv: list[str | Path] = [
+        compiler,
+        *chosen.flags,
+        "-O2",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-Wl,--gc-sections",
+    ]
     argv += ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-I", directory, folder / "startup.c"]
     argv += [folder / "harness.c", source, "-T", folder / "board.ld", "-o", folder / "model.elf"]
     finished = command.run(argv, check=False)
@@ -209,7 +239,10 @@ def _facts(directory: Path) -> dict[str, str]:
         if match:
             outputs = re.findall(r"#define (\w+_OUTPUT\d*_BYTES) ", text)
             return {"name": match[1], "input_type": match[2], "output_type": match[3], "outputs": " ".join(outputs)}
-    raise InputError(f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; run `mnedge compile` first")
+    raise InputError(
+        f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; "
+        "run `mnedge compile` first"
+    )
 
 
 def _plugin(folder: Path) -> Path | None:

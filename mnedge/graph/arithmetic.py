@@ -54,7 +54,8 @@ def doubling_high_multiply(a: Ints, b: Ints) -> NDArray[np.int64]:
     """round(a * b / 2^31), ties up, saturated: gemmlowp's SaturatingRoundingDoublingHighMul."""
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     # Truncation after a sign-dependent nudge is the same as flooring after +2^30.
-    return np.minimum((product + (1 << 30)) >> 31, _INT32_MAX)
+    rounded: NDArray[np.int64] = np.minimum((product + (1 << 30)) >> 31, _INT32_MAX)
+    return rounded
 
 
 def rounding_shift_right(x: Ints, exponent: Ints) -> NDArray[np.int64]:
@@ -62,7 +63,8 @@ def rounding_shift_right(x: Ints, exponent: Ints) -> NDArray[np.int64]:
     x, exponent = np.asarray(x, np.int64), np.asarray(exponent, np.int64)
     mask = (np.int64(1) << exponent) - 1
     threshold = (mask >> 1) + (x < 0)
-    return (x >> exponent) + ((x & mask) > threshold)
+    shifted: NDArray[np.int64] = (x >> exponent) + ((x & mask) > threshold)
+    return shifted
 
 
 def multiply(x: Ints, multiplier: Ints, shift: Ints) -> NDArray[np.int64]:
@@ -78,7 +80,9 @@ def multiply_once(x: Ints, multiplier: Ints, shift: Ints) -> NDArray[np.int64]:
     TFLite Micro's FULLY_CONNECTED rounds twice, and differs by one step about once in 400 outputs.
     """
     total = 31 - np.asarray(shift, np.int64)
-    return (np.asarray(x, np.int64) * multiplier + (np.int64(1) << (total - 1))) >> total
+    product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
+    rounded: NDArray[np.int64] = (product + (np.int64(1) << (total - 1))) >> total
+    return rounded
 
 
 def activation_range(activation: str, scale: float, zero_point: int, dtype: str = "int8") -> tuple[int, int]:
@@ -108,7 +112,7 @@ def activation_range(activation: str, scale: float, zero_point: int, dtype: str 
 
 
 def clamp(x: Ints, low: int = -128, high: int = 127) -> NDArray[np.int64]:
-    """x limited to [low, high]."""
+    """Limits x to [low, high]."""
     return np.clip(np.asarray(x, np.int64), low, high)
 
 
@@ -182,7 +186,8 @@ def _to_16_bits(multiplier: int) -> int:
 
 
 def _high_multiply_16(a: NDArray[np.int64], b: int) -> NDArray[np.int64]:
-    return np.minimum((a * b + (1 << 14)) >> 15, (1 << 15) - 1)
+    rounded: NDArray[np.int64] = np.minimum((a * b + (1 << 14)) >> 15, (1 << 15) - 1)
+    return rounded
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:
@@ -229,7 +234,8 @@ def _exp_between_minus_quarter_and_0(a: NDArray[np.int64]) -> NDArray[np.int64]:
     x3 = doubling_high_multiply(x2, x)
     x4 = doubling_high_multiply(x2, x2)
     series = rounding_shift_right(doubling_high_multiply(rounding_shift_right(x4, 2) + x3, third) + x2, 1)
-    return exp_minus_eighth + doubling_high_multiply(exp_minus_eighth, x + series)
+    result: NDArray[np.int64] = exp_minus_eighth + doubling_high_multiply(exp_minus_eighth, x + series)
+    return result
 
 
 def _reciprocal_of_one_plus(a: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -240,7 +246,8 @@ def _reciprocal_of_one_plus(a: NDArray[np.int64]) -> NDArray[np.int64]:
     for _ in range(3):
         error = _Q2_ONE - doubling_high_multiply(half, x)
         x = x + np.clip(doubling_high_multiply(x, error) << 2, _INT32_MIN, _INT32_MAX)
-    return np.clip(x << 1, _INT32_MIN, _INT32_MAX)
+    result: NDArray[np.int64] = np.clip(x << 1, _INT32_MIN, _INT32_MAX)
+    return result
 
 
 def softmax_exponentials(beta: float, input_scale: float) -> NDArray[np.int64]:

@@ -163,9 +163,7 @@ class Convolution:
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
             depth = self.window.rows * self.window.columns * self.input_channels
-            return packing.pointwise_scratch_bytes(
-                kernels, depth, self.output_channels, patches=variant == "patches"
-            )
+            return packing.pointwise_scratch_bytes(kernels, depth, self.output_channels, patches=variant == "patches")
         return self.input.channels
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
@@ -173,7 +171,11 @@ class Convolution:
         variant = self.variant(kernels)
         if variant.startswith("portable"):
             return ("requantize", variant)
-        shared = {"pointwise": (), "patches": ("geometry", "patches", f"{kernels}_pointwise"), "depthwise": ("geometry", "taps")}
+        shared = {
+            "pointwise": (),
+            "patches": ("geometry", "patches", f"{kernels}_pointwise"),
+            "depthwise": ("geometry", "taps"),
+        }
         return (f"{kernels}_requantize", *shared[variant], f"{kernels}_{variant}")
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
@@ -199,7 +201,8 @@ class Convolution:
         if variant == "portable_convolution" and self.form != "window":
             # One row pointer: the run of pixels is a row.
             pixels = str(self.pixels) if self.is_flat else site.pixels
-            return f"{function}({', '.join([arguments[0], f'&(const int8_t *){{{site.inputs[0]}}}', *arguments[2:]])}, {pixels});"
+            arguments[1] = f"&(const int8_t *){{{site.inputs[0]}}}"
+            return f"{function}({', '.join(arguments)}, {pixels});"
         if variant == "portable_convolution":
             return f"{function}({', '.join(arguments)}, {self.output.columns});"
         return f"{function}({', '.join(arguments)});"
@@ -327,9 +330,7 @@ def lower_fully_connected(source: Source, op: Op) -> Convolution:
     return Convolution(False, kernel_weights, Window(), rescale, x, y, weights.shape[1], is_flat=True)  # noqa: FBT003
 
 
-def _rescale(
-    source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int64], *, channel_axis: int
-) -> Rescale:
+def _rescale(source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int64], *, channel_axis: int) -> Rescale:
     tensor = source.graph.tensors[str(op.inputs[1])]
     assert tensor.quantization is not None
     channels = weights.shape[channel_axis]

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.codegen.program import CallSite, KernelSet, Value
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from mnedge.codegen.program import CallSite, KernelSet, Value
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
@@ -154,5 +154,7 @@ def lower_pad(source: Source, op: Op) -> Pad:
     amounts = source.constant(str(op.inputs[1]), op).reshape(-1, 2)
     leading, last = amounts[:-3], amounts[-3:]
     if leading.any() or len(amounts) < 3 or (x.scale, x.zero_point) != (y.scale, y.zero_point):
-        raise UnsupportedError(f"{source.where(op)} pads {x.shape} by {amounts.tolist()}; rows, columns and channels are compiled")
+        raise UnsupportedError(
+            f"{source.where(op)} pads {x.shape} by {amounts.tolist()}; rows, columns and channels are compiled"
+        )
     return Pad((int(last[0, 0]), int(last[1, 0]), int(last[2, 0])), x, y)

@@ -151,7 +151,8 @@ def words(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """Packs signed values of 8 or 16 bits into 32-bit words along the last axis, the first one in the low bits."""
     lanes = 32 // bits
     grouped = (values & ((1 << bits) - 1)).reshape(*values.shape[:-1], -1, lanes)
-    return (grouped << (np.arange(lanes) * bits)).sum(axis=-1)
+    packed: NDArray[np.int64] = (grouped << (np.arange(lanes) * bits)).sum(axis=-1)
+    return packed
 
 
 def word_array(symbol: str, values: NDArray[np.int64]) -> str:

@@ -151,7 +151,9 @@ def lower_mean(source: Source, op: Op) -> Mean:
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     axes = {int(axis) % len(x.shape) for axis in np.atleast_1d(source.constant(str(op.inputs[1]), op)).ravel()}
     if len(x.shape) != 4 or axes != {1, 2}:
-        raise UnsupportedError(f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled")
+        raise UnsupportedError(
+            f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled"
+        )
     count = x.rows * x.columns
     multiplier, shift = mean_multiplier(x.scale, y.scale, count)
     fields: dict[str, Any] = {

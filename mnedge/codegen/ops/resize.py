@@ -120,7 +120,11 @@ def lower_resize(source: Source, op: Op) -> Resize:
 def _nearest(before: int, after: int, *, corners: bool, half: bool) -> str:
     """The input index of each output index, as the runtime finds it in float32."""
     one = np.float32(1)
-    scale = np.float32(before - 1) / np.float32(after - 1) if corners and after > 1 else np.float32(before) / np.float32(after)
+    scale = (
+        np.float32(before - 1) / np.float32(after - 1)
+        if corners and after > 1
+        else np.float32(before) / np.float32(after)
+    )
     positions = (np.arange(after, dtype=np.float32) + (np.float32(0.5) if half else np.float32(0))) * scale * one
     rounded = np.floor(positions + np.float32(0.5)) if corners else np.floor(positions)
     indices = np.clip(rounded, 0, before - 1).astype(int)
