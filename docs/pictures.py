@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 _COLUMNS = 118
 _DEFAULT_FLAGS = ("--variant", "v3-small", "--int8")
-_PAGE_SIZE = "1180,1500"
+_PAGE_SIZE = "1180,1300"
 # Rich's own SVG fetches a font; this one takes the reader's.
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
 <style>
