@@ -213,8 +213,8 @@ class SshDevice:
         self.reset()
 
     def is_cut(self, lost: LostError) -> bool:
-        """Whether the connection ended, and not the agent."""
-        return lost.returncode == _CONNECTION_LOST
+        """Whether the connection ended, and not the agent, which never ends with 0 while it is asked."""
+        return lost.returncode in (0, _CONNECTION_LOST)
 
     def reset(self) -> None:
         """Drops the connection; the next command makes a new one."""

@@ -11,12 +11,13 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 
 import numpy as np
@@ -166,6 +167,83 @@ def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
         finally:
             board.cut()
             board.stop()
+
+
+@dataclass
+class Phone:
+    """A userland with a real adbd in a network namespace of its own.
+
+    Attributes:
+        root: Its root folder, seen from here.
+        adb: A program that is adb inside of that network; its server is no other's.
+    """
+
+    root: Path
+    adb: Path
+    daemon: subprocess.Popen[bytes] | None = None
+    keeper: subprocess.Popen[bytes] | None = None
+
+    SERIAL: ClassVar[str] = "127.0.0.1:5555"
+
+    def uri(self, **options: object) -> str:
+        return f"adb://{self.SERIAL}?" + urlencode(options)
+
+    def start(self) -> None:
+        """Starts adbd, in the network that is there or a new one."""
+        if self.keeper is None:
+            # Holds the network while adbd is away.
+            self.keeper = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+            time.sleep(0.3)
+        network = ["nsenter", "--net", "-t", str(self.keeper.pid)]
+        args = [*network, "unshare", "--mount", HERE / "make_adbd.sh", self.root, CPUS["pi4"]]
+        self.daemon = subprocess.Popen(args, stderr=subprocess.DEVNULL)
+        self.adb.write_text(f'#!/bin/sh\nexec nsenter --net -t {self.keeper.pid} adb "$@"\n')
+        self.adb.chmod(0o755)
+        deadline = time.monotonic() + 20
+        while b"connected" not in self.command("connect", self.SERIAL).stdout or (
+            self.command("-s", self.SERIAL, "get-state").stdout != b"device\n"
+        ):
+            assert time.monotonic() < deadline, "adbd does not answer"
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Ends adbd, as a pulled cable."""
+        assert self.daemon is not None
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def close(self) -> None:
+        self.command("kill-server")
+        self.stop()
+        assert self.keeper is not None
+        self.keeper.kill()
+        self.keeper.wait()
+
+    def command(self, *args: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([self.adb, *args], check=False, capture_output=True, timeout=30)
+
+    @property
+    def leftovers(self) -> list[str]:
+        """What lies in the temporary folder there, the programs of the tests apart."""
+        return sorted(path.name for path in (self.root / "data/local/tmp").iterdir() if path.name != "programs")
+
+
+@pytest.fixture(scope="session")
+def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+    """A phone with Python, and benchmark_model's stand-in in /data/local/tmp/programs."""
+    need("mmdebstrap", "qemu-aarch64-static", "adb", "unshare", "nsenter", "ip")
+    with alone():
+        root = make_root("phone", "make_phone.sh", sys.executable)
+        temporary = root / "data/local/tmp"
+        subprocess.run(["find", temporary, "-mindepth", "1", "-delete"], check=True)
+        (temporary / "programs").mkdir()
+        shutil.copy(HERE / "benchmark_model_standin.py", temporary / "programs/benchmark_model")
+        made = Phone(root, tmp_path_factory.mktemp("adb") / "adb")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def set_up(uri: str) -> None:

@@ -22,7 +22,7 @@ for core in 0 1 2 3; do
   printf 'processor\t: %s\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n' "$core"
   printf 'CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n'
   mkdir -p "$root/sys/devices/system/cpu/cpu$core/cpufreq"
-  [ "$core" -lt 2 ] && clock=1800000 || clock=2840000
+  [ "$core" -lt 1 ] && clock=1800000 || clock=2840000
   echo $clock > "$root/sys/devices/system/cpu/cpu$core/cpufreq/cpuinfo_max_freq"
 done > "$root/proc/cpuinfo"
 echo 0-3 | tee "$root/sys/devices/system/cpu/possible" > "$root/sys/devices/system/cpu/present"

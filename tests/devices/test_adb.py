@@ -1,0 +1,193 @@
+"""The real adb and Debian's real adbd in an arm64 userland; benchmark_model is a stand-in with the real LiteRT."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mnedge import devices
+from mnedge.devices import _phone, _remote, adb
+from mnedge.errors import InputError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Phone
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.device
+PROGRAM = "/data/local/tmp/programs/benchmark_model"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(private_cache: Path) -> None:
+    del private_cache
+
+
+@pytest.fixture
+def ready(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
+    """The phone, with nothing of ours on it at the end."""
+    monkeypatch.setenv("ADB", str(phone.adb))
+    yield phone
+    deadline = time.monotonic() + 10
+    while phone.leftovers and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert phone.leftovers == []
+
+
+def outputs_on(uri: str, path: Path, pictures: list[NDArray[np.uint8]]) -> NDArray[Any]:
+    with devices.get(uri).load(path, "") as model:
+        return np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+
+
+def test_agent_on_the_phone_gives_the_hosts_outputs(
+    ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with devices.get(ready.uri()).load(int8_tflite, "") as model:
+        there = np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        assert model.info.emulated
+    assert np.array_equal(there, outputs_on("local", int8_tflite, pictures))
+
+
+def test_benchmark_model_gives_the_hosts_outputs(
+    ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with devices.get(ready.uri(benchmark_model=PROGRAM)).load(int8_tflite, "") as model:
+        there = np.stack([outputs[0] for outputs in model.run(pictures[:2], 2)])
+        assert model.info.version == "benchmark_model (XNNPACK)"
+        assert model.info.partitions == 1
+        assert model.info.emulated
+    assert np.array_equal(there, outputs_on("local", int8_tflite, pictures[:2]))
+
+
+def test_latency_of_benchmark_model_says_what_a_sample_is(
+    ready: Phone, int8_tflite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adb, "_ROUNDS", 2)  # the stand-in takes seconds to start
+    device = adb.connect(ready.uri(benchmark_model=PROGRAM, cores="big"))
+    timing = device.latency(int8_tflite, runs=4, warmup_s=0.0)
+    assert len(timing.samples) == 2
+    assert all(sample.ms > 0 for sample in timing.samples)
+    assert timing.samples[0].temperature_c == pytest.approx(28.1)
+    assert timing.info.emulated
+    assert timing.notes["each_sample"] == "mean of 2 inferences"
+    assert timing.notes["pinned"] == "taskset e"
+    assert {key: timing.notes[key] for key in ("android", "battery_percent", "charging", "thermal_status")} == {
+        "android": "14",
+        "battery_percent": 87,
+        "charging": True,
+        "thermal_status": "none",
+    }
+
+
+def test_pulled_cable_goes_on_where_it_ended(
+    ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    found = []
+    with devices.get(ready.uri()).load(int8_tflite, "") as model:
+        for number, outputs in enumerate(model.run(pictures, len(pictures))):
+            found.append(outputs[0])
+            if number == 150:
+                ready.stop()
+                ready.start()
+    assert np.array_equal(found, outputs_on("local", int8_tflite, pictures))
+
+
+def test_phone_that_stays_away_keeps_results(
+    ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_phone, "_RECONNECT_WAITS_S", (0.2,))
+    monkeypatch.setattr(_remote, "_RECONNECT_WAITS_S", (0.2,))
+
+    def run_until_pulled(**options: str) -> None:
+        with devices.get(ready.uri(**options)).load(int8_tflite, "") as model:
+            for _ in model.run(pictures, len(pictures)):
+                if ready.daemon is not None and ready.daemon.poll() is None:
+                    ready.stop()
+
+    with pytest.raises(ToolError, match=r"did not come back(.|\n)*pictures are done and kept"):
+        run_until_pulled()
+    ready.start()
+
+
+def test_refused_model_is_named(ready: Phone, tmp_path: Path) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(200))
+    for options in ({}, {"benchmark_model": PROGRAM}):
+        with pytest.raises((ToolError, InputError), match="refuses"), devices.get(ready.uri(**options)).load(path, ""):
+            pass
+
+
+def test_accelerator_that_was_not_used_is_no_figure(ready: Phone, int8_tflite: Path) -> None:
+    uri = ready.uri(benchmark_model=PROGRAM, accelerator="gpu")
+    with pytest.raises(ToolError, match="without GPU delegate"), devices.get(uri).load(int8_tflite, ""):
+        pass
+    with (
+        pytest.raises(ToolError, match="computes on the CPU"),
+        devices.get(ready.uri(accelerator="npu")).load(int8_tflite),
+    ):
+        pass
+
+
+def test_program_for_another_cpu_is_named(ready: Phone, int8_tflite: Path, tmp_path: Path) -> None:
+    program = tmp_path / "benchmark_model"
+    program.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(100))
+    with pytest.raises(ToolError, match=r"built for this phone's CPU"):
+        adb.connect(ready.uri(benchmark_model=program)).latency(int8_tflite)
+
+
+def test_full_disk_is_named(ready: Phone, tmp_path: Path) -> None:
+    path = tmp_path / "large.tflite"
+    path.write_bytes(os.urandom(200_000))
+    full = ready.root / "tmp/full"
+    full.mkdir(exist_ok=True)
+    # adbd has a mount namespace of its own, so the small disk is mounted there.
+    assert ready.daemon is not None
+    namespace = ["nsenter", "--mount", "-t", str(ready.daemon.pid)]
+    subprocess.run([*namespace, "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full], check=True)
+    try:
+        for options in ({}, {"benchmark_model": PROGRAM}):
+            uri = ready.uri(tmp="/tmp/full", **options)  # noqa: S108 - on the phone
+            with pytest.raises(ToolError, match="disk full"), devices.get(uri).load(path, ""):
+                pass
+    finally:
+        subprocess.run([*namespace, "umount", full], check=True)
+        full.rmdir()
+
+
+def test_which_phone_is_meant(ready: Phone) -> None:
+    with pytest.raises(ToolError, match=r"adb://nobody is not there"):
+        devices.get("adb://nobody")
+    with pytest.raises(InputError, match="cores="):
+        adb.connect(ready.uri(cores="'; id")).pinned()
+    with pytest.raises(InputError):
+        devices.get("adb://x?tmp=/data;id")
+    states = adb._phones(str(ready.adb))
+    if len(states) > 1:  # adb finds the same adbd once more, as an emulator
+        assert len([state for state in states.values() if state == "device"]) >= 1
+
+
+def test_killed_program_leaves_nothing_there(ready: Phone, int8_tflite: Path) -> None:
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom mnedge import devices\n"
+        "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
+        "    print('in', flush=True); time.sleep(60)\n"
+    )
+    for options in ({}, {"benchmark_model": PROGRAM}):
+        args = [sys.executable, "-c", script, ready.uri(**options), int8_tflite]
+        with subprocess.Popen(args, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"in\n"
+            assert len(ready.leftovers) == 1
+            process.kill()
+        deadline = time.monotonic() + 10
+        while ready.leftovers:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
