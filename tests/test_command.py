@@ -29,7 +29,12 @@ def test_a_missing_program_says_how_to_get_it() -> None:
 
 
 def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
-    script = f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid)); time.sleep(60)"
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(60)"
+    )
     with pytest.raises(ToolError, match="stopped after"):
         command.run([sys.executable, "-c", script], timeout_s=5)
     child = int((tmp_path / "pid").read_text())

@@ -27,7 +27,7 @@ def test_float_models_get_minus_one_to_one() -> None:
 def test_the_suffix_says_the_runtime(tmp_path) -> None:  # noqa: ANN001
     assert for_file(tmp_path / "a.tflite") == "litert"
     assert for_file(tmp_path / "a.onnx") == "onnxruntime"
-    with pytest.raises(InputError, match="no runtime loads .pb"):
+    with pytest.raises(InputError, match=r"no runtime loads \.pb"):
         for_file(tmp_path / "a.pb")
 
 
