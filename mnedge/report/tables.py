@@ -158,8 +158,8 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
         yield "The size of C sources is what they take in flash."
     if starred:
         yield (
-            "* The measurements show the difference from float: the 95 % intervals that of the accuracy (in points of "
-            "a percent), nine of ten runs that beat the other median that of the latency."
+            "* A difference that the measurements show: accuracies differ by more than their 95 % intervals allow, "
+            "or nine of ten runs are faster than the other's median."
         )
 
 
