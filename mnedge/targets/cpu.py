@@ -5,6 +5,7 @@ from mnedge.targets._target import Target
 TARGET = Target(
     description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86",
     passes=(
+        "fold-shapes",
         "fold-pad",
         "fuse-activation",
         "fold-constants",
@@ -15,6 +16,7 @@ TARGET = Target(
         "drop-identities",
     ),
     int8_passes=(
+        "fold-shapes",
         "fold-pad",
         "fuse-activation",
         "pool-to-mean",

@@ -1,0 +1,78 @@
+"""SHAPE, STRIDED_SLICE and PACK of a free batch dimension, computed now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.graph.graph import constant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph, Op, Tensor
+
+    Values = NDArray[Any]
+
+
+def apply(graph: Graph) -> Graph:
+    """Replaces ops whose inputs are constants, and SHAPE of any tensor, by the constants that they make.
+
+    Exact for the batch of 1 that a Graph has. Keras' own export leaves the batch free and computes the shape of the
+    last RESHAPE with SHAPE, STRIDED_SLICE and PACK at every inference; no delegate takes them.
+    """
+    table: dict[str, Tensor] = dict(graph.tensors)
+    ops: list[Op] = []
+    for op in graph.ops:
+        made = _value(op, table)
+        if made is None or op.outputs[0] in graph.outputs:
+            ops.append(op)
+        else:
+            name = op.outputs[0]
+            table[name] = constant(name, made.astype(table[name].dtype).reshape(table[name].shape))
+    folded = graph.replaced(tensors=table.values(), ops=ops)
+    return graph if len(ops) == len(graph.ops) else folded
+
+
+def _value(op: Op, table: Mapping[str, Tensor]) -> Values | None:
+    """What an op makes, where that is known."""
+    if op.kind == "SHAPE":
+        return np.array(table[str(op.inputs[0])].shape, np.int64)
+    tensors = [table[name] for name in op.inputs if name is not None]
+    if op.kind not in _FOLDED or any(tensor.data is None or tensor.quantization is not None for tensor in tensors):
+        return None
+    return _FOLDED[op.kind](op, [tensor.data for tensor in tensors if tensor.data is not None])
+
+
+def _pack(op: Op, values: list[Values]) -> Values:
+    return np.stack(values, axis=int(op.options.get("axis", 0)))
+
+
+def _concatenation(op: Op, values: list[Values]) -> Values:
+    return np.concatenate(values, axis=int(op.options.get("axis", 0)))
+
+
+def _strided_slice(op: Op, values: list[Values]) -> Values | None:
+    data, begin, end, strides = values
+    if op.options.get("ellipsis_mask") or op.options.get("new_axis_mask"):
+        return None
+    picks: list[slice | int] = []
+    for axis in range(len(begin)):
+        bit = 1 << axis
+        if bit & int(op.options.get("shrink_axis_mask", 0)):
+            picks.append(int(begin[axis]))
+            continue
+        first = None if bit & int(op.options.get("begin_mask", 0)) else int(begin[axis])
+        last = None if bit & int(op.options.get("end_mask", 0)) else int(end[axis])
+        picks.append(slice(first, last, int(strides[axis])))
+    return np.asarray(data[tuple(picks)])
+
+
+_FOLDED: dict[str, Callable[[Op, list[Values]], Values | None]] = {
+    "CONCATENATION": _concatenation,
+    "PACK": _pack,
+    "STRIDED_SLICE": _strided_slice,
+}
