@@ -91,9 +91,7 @@ def _channels(shape: tuple[int, ...]) -> int:
     return shape[-1] if len(shape) > 1 else 1
 
 
-def _bounded(
-    scheme: Scheme, group: str, ends: list[Interval], members: dict[str, NDArray[np.float32]]
-) -> Statistics:
+def _bounded(scheme: Scheme, group: str, ends: list[Interval], members: dict[str, NDArray[np.float32]]) -> Statistics:
     data = scheme.graph.tensors[group].data
     if not members:
         # A group of constants alone, such as the 3 of x + 3: all its values are known.

@@ -111,11 +111,15 @@ def _adam(variable: Any, gradient: Any, moments: Sequence[Any], count: Any, rate
 
 
 def _block_loss(scheme: Scheme, name: str, exact: TensorLike, made: TensorLike) -> TensorLike:
+    """Squared error, each channel in units of its own variance: small channels say as much as large ones."""
     import tensorflow as tf
 
     low, high = scheme.bounds[scheme.group[name]]
     exact, made = (tf.clip_by_value(value, low, high) for value in (exact, made))
-    return tf.reduce_mean(tf.square(made - exact)) / (tf.math.reduce_variance(exact) + 1e-9)
+    axes = list(range(len(exact.shape) - 1))
+    variance = tf.math.reduce_variance(exact, axes)
+    floor = 0.01 * tf.reduce_mean(variance) + 1e-9
+    return tf.reduce_mean(tf.reduce_mean(tf.square(made - exact), axes) / (variance + floor))
 
 
 def output_heads(scheme: Scheme) -> list[tuple[str, bool]]:
@@ -155,9 +159,7 @@ def cosine_rate(fraction: float, warm_up: float = 0.05) -> float:
     return 0.5 * (1 + np.cos(np.pi * (fraction - warm_up) / (1 - warm_up)))
 
 
-def batches(
-    count: int, batch: int, steps: int, random: np.random.Generator
-) -> list[NDArray[np.int64]]:
+def batches(count: int, batch: int, steps: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
     """Indices of the images of each step: one shuffled pass over all images after the other."""
     passes = -(-steps * batch // count)
     order = np.concatenate([random.permutation(count) for _ in range(passes)])

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge.errors import InputError
 from mnedge.graph.executor import predict
+from mnedge.quantize.bias_correction import correct_biases
 from mnedge.quantize.calibrate import observe
+from mnedge.quantize.equalize import equalize
+from mnedge.quantize.gates import with_scalable_gates, worthwhile_gates
 from mnedge.quantize.parameters import initial_parameters, to_int8
 from mnedge.quantize.quantized import Quantized, Step, int8_agreement
 from mnedge.quantize.ranges import choose_ranges
+from mnedge.quantize.reconstruct import reconstruct
 from mnedge.quantize.scheme import Granularity, scheme_of
 
 if TYPE_CHECKING:
@@ -24,8 +28,10 @@ if TYPE_CHECKING:
     from mnedge.quantize.scheme import Scheme
 
 Effort = Literal["fast", "default", "max"]
-Progress = "Callable[[str, float], None]"
 MOST_IMAGES = 256
+_RANGES = {"fast": "mse", "default": "output", "max": "output"}
+_LEAST_GATE_GAIN = 4e-7
+_ROWS = {"default": 16_000, "max": 48_000}
 
 
 def quantize_ptq(
@@ -44,9 +50,11 @@ def quantize_ptq(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
-        effort: "fast" chooses ranges and nothing more; "default" and "max" also correct and learn.
+        effort: "fast" chooses ranges and corrects biases (with `ranges="min-max"` it is plain min-max); "default"
+            also equalizes channels and fits every layer to the float output; "max" gives every hard-swish
+            the slower gate that can be equalized (see `gates`) and fits with more pixels.
         granularity: Of the weight scales.
-        ranges: "min-max", "percentile", "mse" or "output"; by default "min-max" when fast and "output" otherwise.
+        ranges: "min-max", "percentile", "mse" or "output"; by default "mse" when fast and "output" otherwise.
         seed: Of everything random.
         allow_float: Op kinds that may stay float.
         progress: Called with what is being done and the fraction (0..1) of the whole that is behind.
@@ -55,30 +63,76 @@ def quantize_ptq(
         InputError: No images, or an unknown range method.
         UnsupportedError: An op has no int8 form and is not allowed to stay float.
     """
+    scheme, parameters, log = post_training_parameters(
+        graph,
+        images,
+        effort=effort,
+        granularity=granularity,
+        ranges=ranges,
+        seed=seed,
+        allow_float=allow_float,
+        progress=progress,
+    )
+    settings = {"method": "ptq", "effort": effort, "granularity": granularity, "ranges": ranges or _RANGES[effort]}
+    settings |= {"seed": seed, "images": len(log.images)}
+    return Quantized(to_int8(scheme, parameters), tuple(log.steps), settings)
+
+
+def post_training_parameters(
+    graph: Graph,
+    images: NDArray[np.float32],
+    *,
+    effort: Effort = "default",
+    granularity: Granularity = "per-channel",
+    ranges: str | None = None,
+    seed: int = 0,
+    allow_float: frozenset[str] = frozenset(),
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[Scheme, Parameters, Log]:
+    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from."""
     if len(images) == 0:
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
     images = images[:MOST_IMAGES]
+    method = ranges or _RANGES[effort]
+    log = Log(graph, images, progress)
+    if effort != "fast":
+        log.begin("equalize channels", 0.0)
+        gates = worthwhile_gates(graph, images, _LEAST_GATE_GAIN if effort == "default" else 0.0)
+        graph = equalize(with_scalable_gates(graph, gates), images, granularity)
+    log.begin("calibrate", 0.2)
     scheme = scheme_of(graph, images, granularity, allow_float)
-    log = Log(scheme, images, progress)
-    method = ranges or ("min-max" if effort == "fast" else "mse")
-    log.begin("calibrate", 0.0)
     statistics = observe(scheme, images, seed)
     parameters = initial_parameters(scheme, choose_ranges(scheme, statistics, method))
-    log.done(f"ranges: {method}", parameters)
-    settings = {"method": "ptq", "effort": effort, "granularity": granularity, "ranges": method, "seed": seed}
-    return Quantized(to_int8(scheme, parameters), tuple(log.steps), {**settings, "images": len(images)})
+    log.done(f"ranges: {method}" if effort == "fast" else f"equalized channels, ranges: {method}", scheme, parameters)
+    if effort == "fast" and method != "min-max":
+        log.begin("correct biases", 0.5)
+        parameters = correct_biases(scheme, parameters, images)
+        log.done("bias correction", scheme, parameters)
+    if effort != "fast":
+        log.begin("fit layers", 0.3)
+        rows = _ROWS[effort]
+        parameters = reconstruct(
+            scheme,
+            parameters,
+            images,
+            seed=seed,
+            rows=rows,
+            told=lambda share: log.begin("fit layers", 0.3 + 0.65 * share),
+        )
+        log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
+    log.begin("done", 1.0)
+    return scheme, parameters, log
 
 
 class Log:
     """Times the steps and measures what each one gains."""
 
     def __init__(
-        self, scheme: Scheme, images: NDArray[np.float32], progress: Callable[[str, float], None] | None
+        self, graph: Graph, images: NDArray[np.float32], progress: Callable[[str, float], None] | None
     ) -> None:
-        self.scheme = scheme
         self.images = images
         self.progress = progress or (lambda _name, _fraction: None)
-        self.reference = predict(scheme.graph, images)
+        self.reference = predict(graph, images)
         self.steps: list[Step] = []
         self.started = time.monotonic()
 
@@ -86,9 +140,9 @@ class Log:
         """Reports what comes now."""
         self.progress(name, fraction)
 
-    def done(self, name: str, parameters: Parameters) -> None:
+    def done(self, name: str, scheme: Scheme, parameters: Parameters) -> None:
         """Adds the row of a finished step."""
         seconds = time.monotonic() - self.started
-        agreement = int8_agreement(to_int8(self.scheme, parameters), self.reference, self.images)
+        agreement = int8_agreement(to_int8(scheme, parameters), self.reference, self.images)
         self.steps.append({"name": name, "seconds": round(seconds, 2), "agreement": round(agreement, 4)})
         self.started = time.monotonic()

@@ -53,7 +53,10 @@ class Student:
         layers = scheme.layers
         self.first_bias = np.concatenate([parameters.biases[layer.bias] for layer in layers])
         self.bias_unit = np.concatenate(
-            [np.full_like(parameters.biases[layer.bias], np.ptp(self.ends[scheme.group[layer.output]])) for layer in layers]
+            [
+                np.full_like(parameters.biases[layer.bias], np.ptp(self.ends[scheme.group[layer.output]]))
+                for layer in layers
+            ]
         )
         self.first_weights = np.concatenate([parameters.weights[layer.weights].ravel() for layer in layers])
         self.first_scales = np.concatenate([parameters.weight_scales[layer.weights] for layer in layers])
@@ -102,7 +105,9 @@ class Student:
         layers = self.scheme.layers
         shapes = [self.start.weights[layer.weights].shape for layer in layers]
         parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes])
-        found = {layer.weights: tf.reshape(part, shape) for layer, part, shape in zip(layers, parts, shapes, strict=True)}
+        found = {
+            layer.weights: tf.reshape(part, shape) for layer, part, shape in zip(layers, parts, shapes, strict=True)
+        }
         biases = self.first_bias + self.variables["biases"] * self.bias_unit
         sizes = [self.start.biases[layer.bias].size for layer in layers]
         return found | {layer.bias: part for layer, part in zip(layers, tf.split(biases, sizes), strict=True)}

@@ -1,0 +1,253 @@
+"""Training with fake quantization: READ `quantize_qat` FIRST, it is the sequence."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.artifact import write_bytes
+from mnedge.errors import InputError
+from mnedge.graph.executor import predict
+from mnedge.quantize.learn import Losses, cosine_rate, make_step
+from mnedge.quantize.parameters import to_int8
+from mnedge.quantize.ptq import MOST_IMAGES, post_training_parameters
+from mnedge.quantize.quantized import Quantized, Step, int8_agreement, top1_agreement
+from mnedge.quantize.student import Student
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph
+    from mnedge.quantize.parameters import Parameters
+    from mnedge.quantize.scheme import Granularity, Scheme
+
+_BATCH = 16
+_PATIENCE_EPOCHS = 6
+_HELD_OUT_FRACTION = 0.15
+# In units of the variables of Student; found on the calibration and train splits, and kept for every network.
+_RATES = {"ranges": 1e-4, "biases": 1e-5, "weights": 2e-3, "scales": 2e-5}
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Training pictures and those that choose the best epoch.
+
+    Attributes:
+        train: float32 (N, H, W, C).
+        labels: int32 (N,), -1 where unknown.
+        held_out: float32 (M, H, W, C), never trained on.
+    """
+
+    train: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    held_out: NDArray[np.float32]
+
+
+def quantize_qat(
+    graph: Graph,
+    images: NDArray[np.float32],
+    labels: NDArray[np.integer[Any]] | None = None,
+    *,
+    calibration: NDArray[np.float32] | None = None,
+    checkpoint_dir: Path,
+    epochs: int = 20,
+    granularity: Granularity = "per-channel",
+    seed: int = 0,
+    allow_float: frozenset[str] = frozenset(),
+    progress: Callable[[str, float], None] | None = None,
+) -> Quantized:
+    """Trains weights, biases and ranges of the quantized network, with the float network as teacher.
+
+    Training starts from the post-training result. Weights and ranges are rounded in the forward pass and learned
+    through it (Esser et al. 2020, LSQ, arXiv:1902.08153); the loss compares blocks and soft labels with the float
+    network (Hinton et al. 2015, arXiv:1503.02531), and true labels where there are any. A checkpoint is
+    written after every epoch, and the same call goes on from it; the epoch that agrees best with float on held-out
+    pictures is what is exported, and training ends early when six epochs bring nothing better.
+
+    Args:
+        graph: Float graph with one input; lowered for its target already.
+        images: float32 (N, H, W, C) to train on.
+        labels: Integers (N,), negative where unknown; None for unlabelled pictures.
+        calibration: float32 (N, H, W, C) to calibrate with; the first 256 training pictures by default.
+        checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
+        epochs: Passes over the pictures at most.
+        granularity: Of the weight scales.
+        seed: Of everything random.
+        allow_float: Op kinds that may stay float.
+        progress: Called with the stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: Fewer than two images, or labels of another number.
+        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+    """
+    if len(images) < 2:
+        raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
+    if labels is not None and len(labels) != len(images):
+        raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
+    told = progress or (lambda _name, _fraction: None)
+    started = time.monotonic()
+    calibration = images[:MOST_IMAGES] if calibration is None else calibration[:MOST_IMAGES]
+    scheme, parameters, log = post_training_parameters(
+        graph, calibration, granularity=granularity, seed=seed, allow_float=allow_float,
+        progress=lambda _, share: told("start from post-training", share),
+    )  # fmt: skip
+    pictures = _split(images, labels, seed)
+    # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
+    settings = {"epochs": epochs, "granularity": granularity, "seed": seed, "batch": _BATCH, "rates": _RATES}
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
+    best = _train(scheme, parameters, pictures, path, epochs, seed, told)
+    seconds = round(time.monotonic() - started - sum(step["seconds"] for step in log.steps), 2)
+    int8 = to_int8(scheme, best)
+    agreement = int8_agreement(int8, log.reference, log.images)
+    step: Step = {"name": "trained with fake quantization", "seconds": seconds, "agreement": round(agreement, 4)}
+    export = _export_agreement(scheme, best, int8, pictures.held_out)
+    path.unlink(missing_ok=True)
+    return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
+
+
+def _split(images: NDArray[np.float32], labels: NDArray[Any] | None, seed: int) -> Pictures:
+    order = np.random.default_rng(seed).permutation(len(images))
+    count = min(max(1, round(len(images) * _HELD_OUT_FRACTION)), 128)
+    known = np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
+    return Pictures(images[order[count:]], known[order[count:]], images[order[:count]])
+
+
+def _key(scheme: Scheme, pictures: Pictures, calibration: NDArray[np.float32], settings: object) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, tensor in sorted(scheme.graph.tensors.items()):
+        digest.update(name.encode())
+        if tensor.data is not None:
+            digest.update(np.ascontiguousarray(tensor.data).tobytes())
+    for array in (pictures.train, pictures.labels, pictures.held_out, calibration):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _train(
+    scheme: Scheme,
+    parameters: Parameters,
+    pictures: Pictures,
+    path: Path,
+    epochs: int,
+    seed: int,
+    told: Callable[[str, float], None],
+) -> Parameters:
+    import tensorflow as tf
+
+    student = Student(scheme, parameters, "weights")
+    has_labels = bool(np.any(pictures.labels >= 0))
+    losses = Losses(blocks=0.5, outputs=1.0, labels=0.1 if has_labels else 0.0)
+    step, state = make_step(student, losses, _RATES)
+    variables = [*student.variables.values(), *state]
+    reference = predict(scheme.graph, pictures.held_out)
+    best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures), 0, 0
+    if path.is_file():
+        first, stale, best_score, best = _restore(path, variables, list(student.variables))
+    per_epoch = -(-len(pictures.train) // _BATCH)
+    for epoch in range(first, epochs):
+        if stale >= _PATIENCE_EPOCHS:
+            break
+        # Seeded by the epoch, so that a resumed run sees what the whole one would have seen.
+        random = np.random.default_rng((seed, epoch))
+        order = random.permutation(len(pictures.train))
+        for number in range(per_epoch):
+            picked = order[number * _BATCH : (number + 1) * _BATCH]
+            batch = augment(pictures.train[picked], random)
+            done = epoch + number / per_epoch
+            rate = cosine_rate(done / epochs, warm_up=0.1)
+            step(
+                tf.constant(batch),
+                tf.constant(pictures.labels[picked]),
+                *(tf.constant(x, tf.float32) for x in (rate, 2.0, 0.0)),
+            )
+            told("train with fake quantization", (done + 1 / per_epoch) / epochs)
+        score = _score(scheme, student, reference, pictures)
+        stale += 1
+        if score < best_score:
+            best, best_score, stale = _snapshot(student), score, 0
+        _save(path, variables, best, (epoch + 1, stale, best_score))
+    for kind, value in best.items():
+        student.variables[kind].assign(value)
+    told("train with fake quantization", 1.0)
+    return student.parameters()
+
+
+def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Mirrors half of the pictures and moves each by up to an eighth, repeating its border."""
+    height, width = images.shape[1:3]
+    result = np.empty_like(images)
+    for index, picture in enumerate(images):
+        rows = np.clip(np.arange(height) + random.integers(-(height // 8), height // 8 + 1), 0, height - 1)
+        columns = np.clip(np.arange(width) + random.integers(-(width // 8), width // 8 + 1), 0, width - 1)
+        if random.random() < 0.5:
+            columns = columns[::-1]
+        result[index] = picture[rows][:, columns]
+    return result
+
+
+def _score(scheme: Scheme, student: Student, reference: NDArray[Any], pictures: Pictures) -> float:
+    """How far the int8 network is from float on the held-out pictures: lower is better.
+
+    Cross entropy with the float outputs where they are shares of classes, the squared error elsewhere.
+    """
+    from mnedge.graph.executor import simulate
+
+    int8 = to_int8(scheme, student.parameters())
+    made = predict(int8, pictures.held_out, on_tensor=simulate(int8, without=frozenset(scheme.graph.outputs)))
+    if reference.ndim == 2 and np.allclose(reference.sum(-1), 1, atol=1e-3):
+        return float(-np.mean(np.sum(reference * np.log(np.maximum(made, 1e-9)), -1)))
+    return float(np.mean((made - reference) ** 2))
+
+
+def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:
+    return {kind: variable.numpy().copy() for kind, variable in student.variables.items()}
+
+
+def _save(
+    path: Path, variables: list[Any], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
+) -> None:
+    stream = io.BytesIO()
+    arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    np.savez(
+        stream, counts=np.array(counts, np.float64), **arrays, **{f"best_{kind}": value for kind, value in best.items()}
+    )
+    write_bytes(path, stream.getvalue())
+
+
+def _restore(
+    path: Path, variables: list[Any], kinds: list[str]
+) -> tuple[int, int, float, dict[str, NDArray[np.float32]]]:
+    with np.load(path, allow_pickle=False) as found:
+        for index, variable in enumerate(variables):
+            variable.assign(found[f"variable_{index}"])
+        epoch, stale, score = found["counts"]
+        return int(epoch), int(stale), float(score), {kind: found[f"best_{kind}"] for kind in kinds}
+
+
+def _export_agreement(
+    scheme: Scheme, parameters: Parameters, int8: Graph, images: NDArray[np.float32]
+) -> dict[str, float]:
+    """The int8 graph against the fake-quantized network that was trained, over some pictures."""
+    import tensorflow as tf
+
+    from mnedge.graph.executor import simulate
+
+    student = Student(scheme, parameters, "weights")
+    output = scheme.graph.outputs[0]
+    parts = [images[start : start + 32] for start in range(0, len(images), 32)]
+    trained = np.concatenate([student.forward(tf.constant(part))[output].numpy() for part in parts])
+    shipped = predict(int8, images, on_tensor=simulate(int8))
+    quantization = int8.tensors[output].quantization
+    step = 1.0 if quantization is None else float(quantization.scale[0])
+    return {
+        "top1_agreement": top1_agreement(trained, shipped),
+        "max_abs_lsb": float(np.max(np.abs(trained - shipped)) / step),
+    }
