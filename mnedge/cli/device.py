@@ -55,11 +55,26 @@ def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> N
 @json_option
 def check(uri: str, as_json: bool) -> None:
     """Say what the device at URI is, which runtimes it has, whether they work, and what to fix."""
+    if uri.startswith("adb:"):
+        result = _check_phone(uri)
+        if as_json:
+            print_json(result)
+        else:
+            print_table(result["device"], ("", ""), [(key, value) for key, value in result.items() if key != "device"])
+        return
     result = _check(_open(uri))
     if as_json:
         print_json(result)
         return
     _print(result)
+
+
+def _check_phone(uri: str) -> dict[str, Any]:
+    """Facts of a phone, and what measures there."""
+    from mnedge.devices.adb import connect
+
+    phone = connect(uri)
+    return {"device": phone.name, **phone.facts(), "measures_with": phone.program() or "Python there"}
 
 
 def _open(uri: str) -> SshDevice:
@@ -69,7 +84,7 @@ def _open(uri: str) -> SshDevice:
 
     device = devices.get(uri)
     if not isinstance(device, SshDevice):
-        raise InputError(f"{uri}: `mnedge device` is for ssh://[user@]host[:port]")
+        raise InputError(f"{uri}: `mnedge device` is for ssh://[user@]host[:port]; `check` also for adb://[serial]")
     return device
 
 

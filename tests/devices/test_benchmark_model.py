@@ -65,8 +65,7 @@ def test_a_log_without_a_time_is_an_error() -> None:
             Delegation("no delegate", 0),
         ),
         (
-            "INFO: Explicitly applied GPU delegate, and the model graph will be partially executed by the delegate "
-            "w/ 3 delegate kernels.",
+            "Explicitly applied GPU delegate, and the model graph will be partially executed w/ 3 delegate kernels.",
             "gpu",
             Delegation("GPU", 3),
         ),
