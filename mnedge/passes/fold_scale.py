@@ -31,10 +31,10 @@ def apply(graph: Graph) -> Graph:
 
     Exact in real arithmetic. Each activation is carried as `factor` times its old value: a factor passes through
     ops with f(k x) = k f(x) (pooling, mean, reshape, ReLU …), two factors multiply in a MUL of activations, and a
-    convolution ends it by dividing its weights. A sum whose other side a convolution alone makes multiplies that
-    convolution's weights, so that the factor passes through it too. Where an op cannot take the factor, and at the
-    graph's outputs, one MUL is put back. In a quantized graph only scales change: weights and activations keep their
-    bytes, and a bias is rounded again only where the file's own scales did not agree.
+    convolution ends it by dividing its weights. A sum whose other side is a constant, or made by a convolution alone,
+    multiplies that constant or those weights, and the factor passes through it too. Where an op cannot take the factor,
+    and at the graph's outputs, one MUL is put back. In a quantized graph only scales change: weights and activations
+    keep their bytes, and a bias is rounded again only where the file's own scales did not agree.
     """
     folded = _Folding(graph).run()
     # Putting a MUL back where there was one gains nothing: then the graph stays as it is.
@@ -102,10 +102,10 @@ class _Folding:
             self.ops.append(op)
             return
         places = _CONVOLUTIONS.get(op.kind)
-        if op.kind in ("ADD", "SUB"):
-            self._raise_other_side(op)
-        factors = [1.0 if name is None else self._hold(name)[1] for name in op.inputs]
         keeps_sign = op.options.get("activation", "NONE") in ("NONE", "RELU")
+        if op.kind in ("ADD", "SUB") and keeps_sign:
+            op = self._with_other_side_raised(op)
+        factors = [1.0 if name is None else self._hold(name)[1] for name in op.inputs]
         if places and self._is_constant(op.inputs[places[1]]):
             self.ops.append(self._rescale_weights(op, *places))
         elif op.kind in _HOMOGENEOUS and keeps_sign:
@@ -145,16 +145,22 @@ class _Folding:
         ratio = float(before.scale[0]) * value / float(after.scale[0])
         return bool(before.zero_point[0] == after.zero_point[0]) and abs(ratio - 1) < _SAME_RANGE
 
-    def _raise_other_side(self, op: Op) -> None:
-        """Gives both sides of a sum the same factor where a convolution alone makes the side that has none."""
-        for name, other in (op.inputs, op.inputs[::-1]):
-            factor = self._hold(str(other))[1]
-            if factor == 1.0 or name is None or name in self.held or name in self.graph.outputs:
+    def _with_other_side_raised(self, op: Op) -> Op:
+        """Gives both sides of a sum the same factor where a constant or a convolution makes the one that has none."""
+        for name, other in ((str(op.inputs[0]), str(op.inputs[1])), (str(op.inputs[1]), str(op.inputs[0]))):
+            factor = self._hold(other)[1]
+            if factor == 1.0 or name in self.held or name in self.graph.outputs:
                 continue
+            if self._is_constant(name):
+                raised = replace(_multiplied(self.tensors[name], factor), name=self._fresh(f"{name}/times{factor:.4g}"))
+                self.tensors[raised.name] = raised
+                self.held[raised.name] = (raised.name, factor)
+                return op.with_inputs({name: raised.name})
             place = next((place for place, made in enumerate(self.ops) if made.outputs[0] == name), None)
             read = sum(reader.inputs.count(name) for reader in self.graph.ops)
             if place is not None and read == 1 and self._is_linear_convolution(self.ops[place]):
                 self.ops[place] = self._raised(self.ops[place], factor)
+        return op
 
     def _is_linear_convolution(self, op: Op) -> bool:
         places = _CONVOLUTIONS.get(op.kind)

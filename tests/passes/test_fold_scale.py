@@ -96,6 +96,34 @@ def test_a_sum_with_a_convolution_takes_the_factor_through(sketch: Any, q: Any, 
         assert np.array_equal(old, new)
 
 
+def test_preprocessing_goes_into_the_first_convolution(sketch: Any, same: Any) -> None:
+    for name in ("x", "scaled", "shifted"):
+        sketch.value(name, 1, 6, 6, 3)
+    sketch.value("y", 1, 6, 6, 4)
+    sketch.constant("k", np.float32(1 / 127.5))
+    sketch.constant("one", np.float32(-1))
+    sketch.op("MUL", ("x", "k"), "scaled", activation="NONE")
+    sketch.op("ADD", ("scaled", "one"), "shifted", activation="NONE")
+    sketch.conv("shifted", "y", (4, 3, 3, 3))
+    graph = sketch.graph("x", "y")
+    folded = fold_scale.apply(graph)
+    assert _kinds(folded) == ["ADD", "CONV_2D"]
+    same(graph, folded)
+
+
+def test_a_clipped_sum_gets_one_mul_back_and_no_more(sketch: Any, same: Any) -> None:
+    for name in ("x", "scaled", "c", "y"):
+        sketch.value(name, 1, 6, 6, 4)
+    sketch.constant("sixth", np.float32(1 / 6))
+    sketch.op("MUL", ("x", "sixth"), "scaled", activation="NONE")
+    sketch.conv("x", "c", (4, 3, 3, 4))
+    sketch.op("ADD", ("c", "scaled"), "y", activation="RELU6")
+    graph = sketch.graph("x", "y")
+    folded = fold_scale.apply(graph)
+    assert _kinds(folded).count("MUL") == 1
+    same(graph, folded)
+
+
 def test_a_sum_with_a_clipped_convolution_gets_its_factor_back(sketch: Any, same: Any) -> None:
     for name in ("x", "scaled", "c", "y"):
         sketch.value(name, 1, 6, 6, 4)
