@@ -12,20 +12,23 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 
-def parity_row(reference: Predictions, other: Predictions, *, names: tuple[str, str]) -> dict[str, Any]:
+def parity_row(
+    reference: Predictions, other: Predictions, *, names: tuple[str, str], step: float = 0.0
+) -> dict[str, Any]:
     """The row of report.json: {reference, artifact, images, top1_agreement, max_abs_lsb, max_abs_error}.
 
-    `max_abs_lsb` counts the steps of the coarser of the two outputs (None where both are float);
+    `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
     `max_abs_error` is in real units.
 
     Args:
         reference: What one artifact said.
         other: What the other said of the same pictures.
         names: Names of both artifacts.
+        step: Real value of an output step, where the files' own outputs are float but their inside is int8.
     """
     assert np.array_equal(reference.numbers, other.numbers), "parity needs the same pictures"
     difference = np.abs(reference.outputs.astype(np.float64) - other.outputs.astype(np.float64))
-    step = max(reference.step_size, other.step_size)
+    step = max(reference.step_size, other.step_size, step)
     same = reference.outputs.argmax(axis=1) == other.outputs.argmax(axis=1)
     return {
         "reference": names[0],
@@ -44,7 +47,10 @@ def parity_rows(predictions: Mapping[str, Predictions], order: Sequence[str]) ->
         predictions: What each artifact said, by its name.
         order: The artifacts' names; the first one is the reference, the float .tflite.
     """
-    rows = [parity_row(predictions[order[0]], predictions[name], names=(order[0], name)) for name in order[1:]]
     int8 = [name for name in order if ".int8." in name]
-    rows += [parity_row(predictions[int8[0]], predictions[name], names=(int8[0], name)) for name in int8[1:]]
-    return rows
+    step = max((predictions[name].step_size for name in int8), default=0.0)
+    pairs = [(order[0], name) for name in order[1:]] + [(int8[0], name) for name in int8[1:]]
+    return [
+        parity_row(predictions[one], predictions[other], names=(one, other), step=step if other in int8 else 0.0)
+        for one, other in pairs
+    ]
