@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Optimise = Literal["balanced", "ram", "speed"]
 _ALIGNMENT = 8
 _LONGEST_SEGMENT = 24
-_ATTEMPTS = 400
+_ATTEMPTS = 160
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,15 @@ def _weigher(program: Program, *, input_in_arena: bool) -> Callable[[Segment], i
     outside = set(program.outputs) if input_in_arena else {program.input, *program.outputs}
     sizes = {name: value.size_bytes for name, value in program.values.items() if name not in outside}
 
+    known: dict[tuple[int, int], int] = {}
+
     def weigh(part: Segment) -> int:
+        key = (part.first, part.last)
+        if key not in known:
+            known[key] = weighed(part)
+        return known[key]
+
+    def weighed(part: Segment) -> int:
         through = sum(
             size
             for name, size in sizes.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -33,27 +34,27 @@ class Value:
     scale: float
     zero_point: int
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Extent of the innermost dimension."""
         return self.shape[-1] if self.shape else 1
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Extent of the next dimension, 1 where there is none."""
         return self.shape[-2] if len(self.shape) > 1 else 1
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Product of all others."""
         return math.prod(self.shape[:-2])
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.columns * self.channels
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes of all of it; an element is one byte."""
         return self.rows * self.row_bytes

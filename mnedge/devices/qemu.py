@@ -64,7 +64,7 @@ BOARDS = {
         "mps3-an547", _flags("cortex-m55", "auto"), (0x28000000, 8 << 20), (0x21000000, 4 << 20), 512 << 10
     ),
 }
-ALIASES = {"m4": "cortex-m4", "m7": "cortex-m7", "m55": "cortex-m55"}
+ALIASES = {"m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m55": "cortex-m55"}
 
 
 @dataclass(frozen=True)

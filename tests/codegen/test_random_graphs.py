@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 BATCH = 25
 IMAGES = 2
 FLAGS = (
-    "-std=c99 -O0 -Wall -Wextra -Wconversion -Werror -pedantic -fsanitize=address,undefined "
-    "-fno-sanitize-recover=all"
+    "-std=c99 -O0 -Wall -Wextra -Wconversion -Werror -pedantic -fsanitize=address,undefined -fno-sanitize-recover=all"
 )
 KINDS = (
     "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish",

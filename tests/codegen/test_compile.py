@@ -1,0 +1,258 @@
+"""`compile_c` and its relatives: the folder, the manifest, the errors, and whole models of others."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnedge.codegen import vectors
+from mnedge.codegen.compile import check_name, compile_c
+from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
+from mnedge.codegen.vela import compile_vela
+from mnedge.devices import qemu
+from mnedge.errors import BudgetError, InputError, MnedgeError, UnsupportedError
+from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+
+STRICT = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O2"
+CROSS = {"cortex-m4": qemu.BOARDS["cortex-m4"].flags, "cortex-m55": qemu.BOARDS["cortex-m55"].flags}
+TARGETS = ("generic", "cortex-m4", "cortex-m7", "cortex-m55")
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+needs_boards = pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+
+
+def build(graph: Graph, out: Path, target: str = "generic", **options: object) -> object:
+    return compile_c(graph, name="tiny", target=target, out=out, model=write_tflite(graph), **options)  # type: ignore[arg-type]
+
+
+def run_test_program(folder: Path, name: str, flags: str = "-fsanitize=address,undefined") -> str:
+    """Builds and runs the test that was generated beside the model."""
+    sources = [f"test_{name}.c", f"{name}.c"]
+    subprocess.run(["gcc", *STRICT.split(), *flags.split(), *sources, "-o", "test"], cwd=folder, check=True)
+    return subprocess.run(["./test"], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, small_int8: Graph) -> None:
+    manifest = build(small_int8, tmp_path / "out", measure=False, model_sha256="ab" * 32)
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {"tiny.h", "tiny.c", "test_tiny.c", "CMakeLists.txt", "manifest.json"}
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert written["model_sha256"] == "ab" * 32
+    assert written["arena_bytes"] == manifest.arena_bytes  # type: ignore[attr-defined]
+    assert f"#define TINY_ARENA_BYTES {written['arena_bytes']} " in (tmp_path / "out" / "tiny.h").read_text()
+    assert [row["op"] for row in written["layers"]] == ["CONV_2D", "MEAN", "SOFTMAX"]
+    assert written["macs"] == 4 * 4 * 4 * 27
+
+
+@needs_gcc
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "options", [{}, {"stream_input": True}, {"input_may_be_overwritten": True}, {"optimise": "speed"}]
+)
+def test_the_generated_test_passes_with_sanitizers(
+    tmp_path: Path, small_int8: Graph, target: str, options: dict[str, object]
+) -> None:
+    build(small_int8, tmp_path / "out", target, measure=False, **options)
+    assert run_test_program(tmp_path / "out", "tiny") == "2 of 2 vectors equal\n"
+
+
+@needs_gcc
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_stdint_and_stddef_are_included_and_cpp_can_use_it(tmp_path: Path, small_int8: Graph, target: str) -> None:
+    build(small_int8, tmp_path / "out", target, measure=False)
+    texts = [(tmp_path / "out" / name).read_text() for name in ("tiny.c", "tiny.h")]
+    included = set(re.findall(r"#include [<\"](.*?)[>\"]", "".join(texts)))
+    assert included == {"stdint.h", "stddef.h", "tiny.h"}
+    (tmp_path / "main.cpp").write_text(
+        '#include "out/tiny.h"\nint main() { return tiny_run(nullptr, nullptr, nullptr) + 1; }\n'
+    )
+    subprocess.run(["gcc", "-c", "-std=c99", "out/tiny.c", "-o", "tiny.o"], cwd=tmp_path, check=True)
+    subprocess.run(["g++", "-Wall", "-Werror", "main.cpp", "tiny.o", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run(["./main"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc m4", "arm-none-eabi-gcc m55"])
+@pytest.mark.parametrize("level", ["-O0", "-O2", "-Os"])
+def test_no_compiler_warns(tmp_path: Path, small_int8: Graph, target: str, compiler: str, level: str) -> None:
+    program, _, core = compiler.partition(" ")
+    if shutil.which(program) is None:
+        pytest.skip(f"no {program} on this machine")
+    build(small_int8, tmp_path / "out", target, measure=False)
+    flags = CROSS.get(f"cortex-{core}", ())
+    argv = [program, *flags, *STRICT.replace("-O2", level).split(), "-c", "tiny.c", "-o", "tiny.o"]
+    subprocess.run(argv, cwd=tmp_path / "out", check=True)
+
+
+@needs_gcc
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on this machine")
+def test_cmake_builds_and_tests_it(tmp_path: Path, small_int8: Graph) -> None:
+    build(small_int8, tmp_path / "out", measure=False)
+    for argv in (["cmake", "-S", "out", "-B", "b"], ["cmake", "--build", "b"], ["ctest", "--test-dir", "b"]):
+        subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, small_int8: Graph) -> None:
+    for name in ("a", "b"):
+        build(small_int8, tmp_path / name, measure=False)
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["", "3d", "a-b", "int", "a b", "_x", "ä", "x" * 80])
+def test_a_name_that_is_no_c_identifier(name: str) -> None:
+    with pytest.raises(InputError, match="cannot start C names"):
+        check_name(name)
+
+
+def test_a_budget_names_the_nearest_miss_and_leaves_nothing(tmp_path: Path, small_int8: Graph) -> None:
+    smallest = build(small_int8, tmp_path / "small", optimise="ram", measure=False).arena_bytes  # type: ignore[attr-defined]
+    with pytest.raises(BudgetError, match=f"{smallest:,} bytes, the budget is {smallest - 1:,}"):
+        build(small_int8, tmp_path / "out", budget_bytes=smallest - 1)
+    assert not (tmp_path / "out").exists()
+    assert build(small_int8, tmp_path / "out", budget_bytes=smallest, measure=False).arena_bytes == smallest  # type: ignore[attr-defined]
+
+
+def _with(graph: Graph, *ops: Op, tensors: tuple[Tensor, ...] = ()) -> Graph:
+    return graph.replaced(tensors=tensors, ops=(*graph.ops, *ops), outputs=[ops[-1].outputs[0]])
+
+
+def test_unsupported_models_say_why_and_leave_nothing(tmp_path: Path, small_int8: Graph) -> None:
+    real = Tensor("real", (1, 4), "float32")
+    scores = Quantization.per_tensor(1 / 256, -128)
+    cases = {
+        "no C kernel exists for: DEQUANTIZE": _with(
+            small_int8, Op("DEQUANTIZE", ("scores",), ("real",)), tensors=(real,)
+        ),
+        "batch size 2": small_int8.replaced(tensors=[Tensor("image", (2, 8, 8, 3), "int8", scores)]),
+        "float32": small_int8.replaced(tensors=[Tensor("image", (1, 8, 8, 3), "float32")]),
+        "larger than": small_int8.replaced(tensors=[Tensor("image", (1, 1 << 15, 1 << 14, 3), "int8", scores)]),
+        "scale": small_int8.replaced(tensors=[Tensor("conv", (1, 4, 4, 4), "int8", Quantization.per_tensor(0.0, 0))]),
+    }
+    for message, graph in cases.items():
+        with pytest.raises(UnsupportedError, match=message):
+            compile_c(graph, name="tiny", target="generic", out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(UnsupportedError, match="takes no C sources"):
+        compile_c(small_int8, name="tiny", target="cpu", out=tmp_path / "out")
+    with pytest.raises(InputError, match="unknown target"):
+        compile_c(small_int8, name="tiny", target="cortex-m5", out=tmp_path / "out")
+
+
+@needs_boards
+@pytest.mark.toolchain
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_manifest_holds_what_the_board_measured(tmp_path: Path, small_int8: Graph, target: str) -> None:
+    manifest = build(small_int8, tmp_path / "out", target)
+    assert manifest.verified.endswith("2 inputs")  # type: ignore[attr-defined]
+    assert 100 < manifest.stack_bytes < 2000  # type: ignore[attr-defined]
+    assert 500 < manifest.flash_bytes < 20_000  # type: ignore[attr-defined]
+    assert 1_000 < manifest.instructions < 200_000  # type: ignore[attr-defined]
+
+
+def test_models_whose_reference_aborts_have_no_vectors_and_say_so(tmp_path: Path) -> None:
+    flat = Tensor("x", (1, 600), "int8", Quantization.per_tensor(0.1, 0))
+    scores = Tensor("y", (1, 600), "int8", Quantization.per_tensor(1 / 256, -128))
+    graph = Graph({"x": flat, "y": scores}, (Op("SOFTMAX", ("x",), ("y",), {"beta": 1.0}),), ("x",), ("y",))
+    equal = np.zeros((1, 600), np.int8)
+    assert vectors.reference_outputs(write_tflite(graph), equal) is None
+    manifest = build(graph, tmp_path / "out", measure=False)
+    assert manifest.vectors == "2 from LiteRT's reference kernels"  # type: ignore[attr-defined]
+
+
+def test_tflm_gets_the_exact_ops_and_an_arena_that_fits(tmp_path: Path, small_int8: Graph) -> None:
+    pytest.importorskip("tflite_micro", reason="pip install --pre 'mnedge[tflm]'")
+    model = write_tflite(small_int8)
+    manifest = compile_tflm(small_int8, model=model, name="tiny", target="cortex-m4", out=tmp_path / "out")
+    text = (tmp_path / "out" / "tiny_model.h").read_text()
+    assert re.findall(r"resolver\.Add(\w+)", text) == ["Conv2D", "Mean", "Softmax"]
+    assert "MicroMutableOpResolver<3>" in text
+    measured = measure_arena(model)
+    assert manifest["arena_bytes_measured"] == measured
+    assert manifest["arena_bytes"] > measured
+    script = "import sys; from tflite_micro.python.tflite_micro import runtime as r; r.Interpreter.from_bytes(open(sys.argv[1], 'rb').read(), arena_size=int(sys.argv[2]))"
+    (tmp_path / "m.tflite").write_bytes(model)
+    for size, good in ((measured, True), (measured - 32, False)):
+        status = subprocess.run(
+            [sys.executable, "-c", script, tmp_path / "m.tflite", str(size)], capture_output=True, check=False
+        )
+        assert (status.returncode == 0) is good
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("DEPTHWISE_CONV_2D", "DepthwiseConv2D"), ("RELU6", "Relu6"), ("L2_NORMALIZATION", "L2Normalization")],
+)
+def test_names_of_tflm_ops(kind: str, name: str) -> None:
+    assert resolver_name(kind) == name
+
+
+@pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512", "ethos-u85-256"])
+def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Graph, target: str) -> None:
+    pytest.importorskip("ethosu", reason="pip install 'mnedge[ethos-u]'")
+    manifest = compile_vela(write_tflite(small_int8), name="tiny", target=target, out=tmp_path / "out")
+    assert (tmp_path / "out" / "tiny_vela.tflite").read_bytes()[4:8] == b"TFL3"
+    assert manifest["npu_operators"] > 0
+    assert manifest["cpu_ops"] == []
+    assert manifest["macs"] >= 4 * 4 * 4 * 27
+    assert manifest["cycles"] > 0
+    assert manifest["arena_bytes"] > 0
+
+
+MODELS = [
+    "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "imagenet/keras_mobilenetv2_int8__Sch-Stef",
+    "imagenet/tf2_mobilenet_v2_1.0_224_ptq", "tasks/ssd_slim_120x160x1_v1_int8__emza",
+]  # fmt: skip
+
+
+@needs_gcc
+@pytest.mark.shared
+@pytest.mark.parametrize("model", MODELS)
+def test_models_of_others_are_bit_exact(shared_data: Path, tmp_path: Path, model: str) -> None:
+    path = shared_data / "models" / f"{model}.tflite"
+    for target in ("generic", "cortex-m4", "cortex-m55")[: 3 if "mlperf" in model else 1]:
+        compile_c(
+            read_tflite(path), name="m", target=target, out=tmp_path / target, model=path.read_bytes(), measure=False
+        )
+        assert run_test_program(tmp_path / target, "m", "-DNDEBUG") == "2 of 2 vectors equal\n"
+
+
+# Arena bytes (caller's input outside), flash bytes, instructions on M4 and M55: what the issue allows at most.
+LIMITS = {
+    "mlperf_tiny/vww_96_int8": (39_000, 250_000, 13.0e6, 4.2e6),
+    "mcu/v2_0.35_96_int8_random": (40_000, 2_036_940, 28.0e6, 9.0e6),
+    "mcu/v3small_0.75_224_int8_random": (206_000, 2_454_148, 105.0e6, 27.0e6),
+}
+
+
+@needs_boards
+@pytest.mark.shared
+@pytest.mark.toolchain
+@pytest.mark.slow
+@pytest.mark.parametrize("model", LIMITS)
+def test_the_default_plan_holds_the_figures(shared_data: Path, tmp_path: Path, model: str) -> None:
+    path = shared_data / "models" / f"{model}.tflite"
+    arena, flash, on_m4, on_m55 = LIMITS[model]
+    for target, instructions in (("cortex-m4", on_m4), ("cortex-m55", on_m55)):
+        manifest = compile_c(read_tflite(path), name="m", target=target, out=tmp_path / target, model=path.read_bytes())
+        assert manifest.arena_bytes <= arena
+        assert manifest.flash_bytes is not None
+        assert manifest.flash_bytes <= flash
+        assert manifest.instructions is not None
+        assert manifest.instructions <= instructions
+
+
+@pytest.mark.shared
+def test_uint8_inside_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "models" / "imagenet" / "mobilenet_v1_0.25_128_quant.tflite"
+    with pytest.raises(MnedgeError, match="uint8"):
+        compile_c(read_tflite(path), name="m", target="generic", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
