@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,6 +21,9 @@ from mnedge.errors import BudgetError, InputError, MnedgeError, UnsupportedError
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STRICT = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O2"
 CROSS = {"cortex-m4": qemu.BOARDS["cortex-m4"].flags, "cortex-m55": qemu.BOARDS["cortex-m55"].flags}
@@ -178,7 +181,10 @@ def test_tflm_gets_the_exact_ops_and_an_arena_that_fits(tmp_path: Path, small_in
     measured = measure_arena(model)
     assert manifest["arena_bytes_measured"] == measured
     assert manifest["arena_bytes"] > measured
-    script = "import sys; from tflite_micro.python.tflite_micro import runtime as r; r.Interpreter.from_bytes(open(sys.argv[1], 'rb').read(), arena_size=int(sys.argv[2]))"
+    script = (
+        "import sys; from tflite_micro.python.tflite_micro import runtime; model = open(sys.argv[1], 'rb').read(); "
+        "runtime.Interpreter.from_bytes(model, arena_size=int(sys.argv[2]))"
+    )
     (tmp_path / "m.tflite").write_bytes(model)
     for size, good in ((measured, True), (measured - 32, False)):
         status = subprocess.run(

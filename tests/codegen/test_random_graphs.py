@@ -306,7 +306,8 @@ def run_all(folder: Path, cases: list[Case]) -> list[np.ndarray]:
         lines.append(f'#include "{unit.name}.h"')
         upper = unit.name.upper()
         calls.append(
-            f'failed |= run("{unit.name}", {unit.name}_run, {upper}_INPUT_BYTES, {upper}_OUTPUT_BYTES, {upper}_ARENA_BYTES);'
+            f'failed |= run("{unit.name}", {unit.name}_run, {upper}_INPUT_BYTES, {upper}_OUTPUT_BYTES, '
+            f"{upper}_ARENA_BYTES);"
         )
         assert io_types(unit) == ("int8_t", "int8_t")
     body = """
