@@ -1,0 +1,97 @@
+"""Android: a model for MediaPipe Tasks and ML Kit, one for LiteRT's CompiledModel, as assets and as an .aar."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from mnedge.bundle import _android_text as text
+from mnedge.bundle._archive import zip_bytes
+from mnedge.bundle._bundle import Bundle
+from mnedge.bundle._metadata import Description, with_metadata
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.bundle._bundle import Parts
+
+_CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
+# What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
+_AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    assets = _assets(parts)
+    for name, data in assets.items():
+        _put(folder / "assets" / name, data)
+    _write_maven(parts, assets, folder / "maven")
+    words = _words(parts)
+    for name, template in text.SNIPPETS.items():
+        _put(folder / name, text.fill(template, words).encode())
+
+
+def _assets(parts: Parts) -> dict[str, bytes]:
+    """The models and labels under the names that the app opens them by."""
+    described = Description(
+        name=parts.slug,
+        text=f"MobileNet image classifier, int8, {len(parts.labels)} classes, {parts.resolution} px",
+        version=parts.version,
+        author="mnedge",
+        license=parts.license,
+        resolution=parts.resolution,
+        labels=parts.labels,
+    )
+    return {
+        f"{parts.slug}.uint8.tflite": with_metadata(parts.tflite("uint8"), described),
+        f"{parts.slug}.int8.tflite": parts.tflite("int8"),
+        f"{parts.slug}.labels.txt": parts.labels_text.encode(),
+    }
+
+
+def _write_maven(parts: Parts, assets: dict[str, bytes], repository: Path) -> None:
+    """A Maven repository with the one library; Gradle takes it with `maven { url = … }`."""
+    place = repository.joinpath(*parts.group.split("."), parts.slug)
+    stem = f"{parts.slug}-{parts.version}"
+    words = _words(parts)
+    files = {
+        f"{parts.version}/{stem}.aar": _aar(parts, assets),
+        f"{parts.version}/{stem}.pom": text.fill(text.POM, words).encode(),
+        "maven-metadata.xml": text.fill(text.MAVEN_METADATA, words).encode(),
+    }
+    for name, data in files.items():
+        _put(place / name, data)
+        for algorithm in _CHECKSUMS:
+            _put(place / f"{name}.{algorithm}", hashlib.new(algorithm, data).hexdigest().encode())
+
+
+def _aar(parts: Parts, assets: dict[str, bytes]) -> bytes:
+    """The library: assets and no code. Nothing is deflated, so an app can map the model into memory."""
+    entries = {
+        "AndroidManifest.xml": text.fill(text.ANDROID_MANIFEST, _words(parts)).encode(),
+        "R.txt": b"",
+        "classes.jar": zip_bytes({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n"}),
+        _AAR_METADATA: b"aarFormatVersion=1.0\naarMetadataVersion=1.0\nminCompileSdk=24\n",
+    }
+    return zip_bytes(entries | {f"assets/{name}": data for name, data in assets.items()})
+
+
+def _words(parts: Parts) -> dict[str, str]:
+    return {
+        "GROUP": parts.group,
+        "SLUG": parts.slug,
+        "IDENTIFIER": parts.identifier,
+        "VERSION": parts.version,
+        "LICENSE": parts.license,
+        "RESOLUTION": str(parts.resolution),
+        "CLASSES": str(len(parts.labels)),
+    }
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+BUNDLE = Bundle(
+    description="assets, an .aar in a Maven repository, Gradle and Kotlin to copy", write=_write, has_archive=False
+)

@@ -1,0 +1,157 @@
+"""Microcontroller: the compiled C as a CMake project and as an Arduino library."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from mnedge.bundle._archive import zip_bytes
+from mnedge.bundle._bundle import Bundle
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mnedge.bundle._bundle import Parts
+
+_PROPERTIES = """name=@NAME@
+version=@VERSION@
+author=mnedge
+maintainer=mnedge
+sentence=int8 MobileNet image classifier (@CLASSES@ classes, @RESOLUTION@ x @RESOLUTION@) as plain C.
+paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
+category=Data Processing
+url=https://www.arduino.cc/reference/en/libraries/
+architectures=@ARCHITECTURES@
+includes=@NAME@.h,@NAME@_labels.h
+"""
+
+_SKETCH = """// Classifies `picture` once a second, and says how long it took; put your camera's pixels there.
+#include <@NAME@.h>
+#include <@NAME@_labels.h>
+
+static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @OUT@ scores[@UPPER@_OUTPUT_BYTES];
+
+void setup() {
+  Serial.begin(115200);
+}
+
+void loop() {
+  const unsigned long started = micros();
+  const int status = @NAME@_run(picture, scores, arena);
+  const unsigned long spent_us = micros() - started;
+  int best = 0;
+  for (int index = 1; index < @UPPER@_OUTPUT_BYTES; index++) {
+    if (scores[index] > scores[best]) {
+      best = index;
+    }
+  }
+  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
+  Serial.print(' ');
+  Serial.print(spent_us);
+  Serial.println(" us");
+  delay(1000);
+}
+"""
+
+_LABELS = """/* Class names of @NAME@, one an output. */
+#ifndef @UPPER@_LABELS_H
+#define @UPPER@_LABELS_H
+
+static const char *const @NAME@_labels[@CLASSES@] = {
+@ROWS@
+};
+
+#endif
+"""
+
+_README = """# @SLUG@ for @TARGET@
+
+| | bytes |
+|---|---|
+| arena: working memory that you give | @ARENA@ |
+| RAM: arena, input and output | @RAM@ |
+| flash: code and constants, -O2 | @FLASH@ |
+| stack under one run | @STACK@ |
+
+- `cmake/`: `add_subdirectory(cmake)`, then `target_link_libraries(firmware PRIVATE @NAME@)`. With test vectors in the
+  folder it tests itself on a PC: `cmake -S cmake -B b && cmake --build b && ctest --test-dir b`.
+- `arduino/@NAME@.zip`: in the Arduino IDE, Sketch, Include Library, Add .ZIP Library; its example is a whole sketch.
+  `arduino/@NAME@/` is the same unpacked, for `arduino-cli` and PlatformIO.
+
+The calls and every size stand in `@NAME@.h`. `mnedge verify` checks every file against `manifest.json`.
+"""
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    if not parts.sources:
+        raise InputError(
+            f"the build of {parts.slug} has no C sources; "
+            "build it with --target cortex-m4, cortex-m7, cortex-m55 or generic"
+        )
+    if len(parts.sources) > 1:
+        raise InputError(f"the build has C for {', '.join(sorted(parts.sources))}; choose one with --target")
+    target, source = next(iter(parts.sources.items()))
+    compiled = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
+    words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
+    name = compiled["name"]
+    labels = _filled(_LABELS, words)
+    shutil.copytree(source, folder / "cmake")
+    (folder / "cmake" / f"{name}_labels.h").write_text(labels, encoding="utf-8")
+    library = {
+        "library.properties": _filled(_PROPERTIES, words),
+        f"src/{name}.h": (source / f"{name}.h").read_text(encoding="utf-8"),
+        f"src/{name}.c": (source / f"{name}.c").read_text(encoding="utf-8"),
+        f"src/{name}_labels.h": labels,
+        "examples/classify/classify.ino": _filled(_SKETCH, words),
+    }
+    for place, text in library.items():
+        path = folder / "arduino" / name / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    packed = zip_bytes({f"{name}/{place}": text.encode() for place, text in library.items()})
+    (folder / "arduino" / f"{name}.zip").write_bytes(packed)
+    (folder / "README.md").write_text(_filled(_README, words), encoding="utf-8")
+
+
+def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
+    name = compiled["name"]
+    # Two rows of the header say it: int NAME_run(const TYPE *input, TYPE *output, void *arena);
+    c_in = "uint8_t" if f"{name}_run(const uint8_t" in header else "int8_t"
+    c_out = "uint8_t" if "uint8_t *output" in header else "int8_t"
+    sizes = {key: compiled[f"{key.lower()}_bytes"] for key in ("ARENA", "RAM", "FLASH", "STACK")}
+    return {
+        "NAME": name,
+        "UPPER": name.upper(),
+        "SLUG": parts.slug,
+        "TARGET": target,
+        "VERSION": parts.version,
+        "CLASSES": str(len(parts.labels)),
+        "RESOLUTION": str(parts.resolution),
+        # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
+        "ARCHITECTURES": "*",
+        "IN": c_in,
+        "OUT": c_out,
+        "ROWS": ",\n".join(f"    {_c_string(label)}" for label in parts.labels),
+        **{key: "not measured" if size is None else f"{size:,}" for key, size in sizes.items()},
+    }
+
+
+def _c_string(text: str) -> str:
+    """A C string literal of any text: UTF-8 bytes outside printable ASCII, quotes and trigraphs as octal."""
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    text = template
+    for key, word in words.items():
+        text = text.replace(f"@{key}@", word)
+    return text
+
+
+BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write)

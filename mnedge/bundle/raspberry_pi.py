@@ -1,0 +1,96 @@
+"""Raspberry Pi: models, labels, a program that classifies, and a systemd unit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge.bundle._bundle import Bundle
+
+if TYPE_CHECKING:
+    from mnedge.bundle._bundle import Parts
+
+_PROGRAM = Path(__file__).with_name("_classify.py")
+# The program's needs and no more; the versions are those that the model was measured with.
+_NEEDS = ("ai-edge-litert", "numpy", "pillow")
+
+_UNIT = """[Unit]
+Description=@SLUG@: says what the camera sees, one line every 10 seconds in the journal
+After=multi-user.target
+
+[Service]
+ExecStart=/opt/@SLUG@/venv/bin/python /opt/@SLUG@/classify.py --camera --every 10 --json
+Restart=on-failure
+RestartSec=10
+DynamicUser=yes
+SupplementaryGroups=video
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_INSTALL = """#!/bin/sh
+# Puts this folder to /opt/@SLUG@ with a virtual environment of its own; as root.
+# The camera's service is started by: systemctl enable --now @SLUG@
+set -eu
+cd "$(dirname "$0")"
+place=${1:-/opt/@SLUG@}
+mkdir -p "$place"
+cp -R ./* "$place/"
+python3 -m venv "$place/venv"
+"$place/venv/bin/pip" install --quiet -r "$place/requirements.txt"
+if [ "$place" = /opt/@SLUG@ ] && [ -d /etc/systemd/system ]; then
+  cp "$place/@SLUG@.service" /etc/systemd/system/
+fi
+"""
+
+_README = """# @SLUG@ for the Raspberry Pi
+
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    venv/bin/python classify.py photo.jpg
+
+Raspberry Pi OS (64 bit), bookworm or later. `classify.py --help` says the rest: folders, the camera, JSON.
+`sudo ./install.sh` puts it to /opt/@SLUG@ with a systemd unit that looks through the camera every ten seconds:
+`systemctl enable --now @SLUG@`, `journalctl -fu @SLUG@`.
+
+| file | what it is |
+|---|---|
+| `@SLUG@.int8.tflite` | the model; `classify.py` runs it with LiteRT on XNNPACK |
+| `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
+| `model.json` | resolution and preprocessing that the model was measured with |
+| `manifest.json` | checksums; `mnedge verify` checks them |
+"""
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    model = f"{parts.slug}.int8.tflite"
+    (folder / model).write_bytes(parts.tflite("int8"))
+    if parts.onnx is not None:
+        (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
+    about = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
+    pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
+    texts = {
+        "README.md": _README,
+        f"{parts.slug}.service": _UNIT,
+        "classify.py": _PROGRAM.read_text(encoding="utf-8"),
+        "install.sh": _INSTALL,
+        "labels.txt": parts.labels_text,
+        "model.json": json.dumps(about, indent=2) + "\n",
+        "requirements.txt": "".join(f"{pin}\n" for pin in pinned),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text.replace("@SLUG@", parts.slug), encoding="utf-8")
+    for name in ("classify.py", "install.sh"):
+        (folder / name).chmod(0o755)
+
+
+BUNDLE = Bundle(
+    description="models, classify.py, pinned requirements, a systemd unit; also as .tar.gz",
+    write=_write,
+    has_archive=True,
+)
