@@ -214,13 +214,14 @@ def _biased(value: TensorLike, inputs: list[TensorLike], index: int) -> TensorLi
     return value if len(inputs) <= index or inputs[index] is None else value + inputs[index]
 
 
-def _pool(reduce: str) -> Callable[[Op, list[TensorLike], Graph], TensorLike]:
+def _pool(function: str) -> Callable[[Op, list[TensorLike], Graph], TensorLike]:
     def kernel(op: Op, inputs: list[TensorLike], _: Graph) -> TensorLike:
         import tensorflow as tf
 
         window = [op.options["filter_height"], op.options["filter_width"]]
         strides = [op.options["stride_h"], op.options["stride_w"]]
-        return tf.nn.pool(inputs[0], window, reduce, strides, op.options["padding"])
+        # tf.nn.pool would refuse strides wider than the window, which TFLite takes.
+        return getattr(tf.nn, function)(inputs[0], window, strides, op.options["padding"])
 
     return kernel
 
@@ -277,7 +278,7 @@ def _shaped(value: TensorLike, op: Op, graph: Graph) -> TensorLike:
     before, after = graph.tensors[str(op.inputs[0])].shape, graph.tensors[op.outputs[0]].shape
     if not after or not before or before[0] != after[0]:
         raise UnsupportedError(f"{op.kind} turns {before} into {after}: the pictures of a batch would be mixed")
-    return tf.reshape(value, (tf.shape(value)[0], *after[1:]))
+    return tf.reshape(value, (-1, *after[1:]))
 
 
 def _reshape(op: Op, inputs: list[TensorLike], graph: Graph) -> TensorLike:
@@ -367,7 +368,7 @@ def _l2_normalization(_: Op, inputs: list[TensorLike], __: Graph) -> TensorLike:
 _KERNELS: dict[str, Callable[[Op, list[TensorLike], Graph], TensorLike]] = {
     "ADD": _elementwise("add"),
     "ARG_MAX": _arg_max,
-    "AVERAGE_POOL_2D": _pool("AVG"),
+    "AVERAGE_POOL_2D": _pool("avg_pool2d"),
     "CONCATENATION": _concatenation,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -379,7 +380,7 @@ _KERNELS: dict[str, Callable[[Op, list[TensorLike], Graph], TensorLike]] = {
     "L2_NORMALIZATION": _l2_normalization,
     "LOGISTIC": _elementwise("sigmoid"),
     "MAXIMUM": _elementwise("maximum"),
-    "MAX_POOL_2D": _pool("MAX"),
+    "MAX_POOL_2D": _pool("max_pool2d"),
     "MEAN": _reduce("reduce_mean"),
     "MINIMUM": _elementwise("minimum"),
     "MUL": _elementwise("multiply"),
