@@ -1,0 +1,79 @@
+"""Arena, flash, stack and instructions of the microcontroller compiler, beside TFLM with CMSIS-NN.
+
+Run by hand from the root: `python tests/benchmarks/mcu.py [MODEL.tflite …]`. Without arguments the three models of
+MNEDGE_SHARED_DATA are compiled, for which TFLM with CMSIS-NN was measured on 2026-11-20 with the same compiler
+(gcc 12.2 -O2) and the same emulator: TFLM 90b983c2b, CMSIS-NN 4ab83cc3; its arena holds the input too. Instructions
+are executed ones, not cycles. The floor is the multiply-adds over the multiply-adds of one instruction: 2 for SMLAD on
+Armv7E-M, 16 for VMLADAVA.S8 and 8 for VMUL.I16 on Armv8.1-M.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from mnedge.codegen.compile import Manifest, compile_c
+from mnedge.formats.tflite_read import read_tflite
+
+# Arena, flash and instructions on M4 and M55 of TFLM with CMSIS-NN.
+TFLM = {
+    "mlperf_tiny/vww_96_int8": (100_708, 417_348, 24_101_964, 6_558_781),
+    "mcu/v2_0.35_96_int8_random": (212_660, 2_036_940, 49_040_151, 15_269_340),
+    "mcu/v3small_0.75_224_int8_random": (488_916, 2_454_148, 295_250_283, 161_403_601),
+}
+TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "generic")
+
+
+def floor(manifest: Manifest) -> int:
+    """Instructions if every one of them did nothing but multiply and add at full width."""
+    depthwise = sum(row["macs"] for row in manifest.layers if row["op"].startswith("DEPTHWISE"))
+    dense = manifest.macs - depthwise
+    return dense // 16 + depthwise // 8 if manifest.kernels == "mve" else manifest.macs // 2
+
+
+def line(label: str, manifest: Manifest, peer: tuple[int, ...] | None) -> str:
+    """One row of the table; ratios are TFLM over ours."""
+    cells = [
+        f"{label:<44}",
+        f"{manifest.arena_bytes:>9,}",
+        f"{manifest.ram_bytes:>9,}",
+        f"{manifest.flash_bytes or 0:>10,}",
+    ]
+    cells += [f"{manifest.stack_bytes or 0:>6,}", f"{(manifest.instructions or 0) / 1e6:>9.3f} M"]
+    cells.append(f"{(manifest.instructions or 0) / max(floor(manifest), 1):>6.2f}")
+    if peer is not None and manifest.instructions:
+        theirs = peer[3] if manifest.kernels == "mve" else peer[2]
+        cells.append(f"{theirs / manifest.instructions:>6.2f}")
+        cells.append(f"{peer[0] / manifest.arena_bytes:>6.2f} {peer[0] / manifest.ram_bytes:>6.2f}")
+    return " ".join(cells)
+
+
+def main(paths: list[str]) -> None:
+    """Compiles, runs and prints."""
+    root = Path(os.environ.get("MNEDGE_SHARED_DATA", "../shared/data")) / "models"
+    models = {path: Path(path) for path in paths} or {name: root / f"{name}.tflite" for name in TFLM}
+    print(
+        f"{'model, target, options':<44}     arena  with I/O      flash  stack instructions  floor   TFLM  arena with I/O"
+    )
+    for name, path in models.items():
+        for target in TARGETS:
+            for options in ({}, {"stream_input": True}, {"input_may_be_overwritten": True}):
+                if options and target != "cortex-m4":
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    manifest = compile_c(
+                        read_tflite(path),
+                        name="model",
+                        target=target,
+                        out=Path(folder) / "c",
+                        model=path.read_bytes(),
+                        **options,
+                    )
+                label = f"{Path(name).name} {target} {' '.join(options)}"
+                print(line(label, manifest, TFLM.get(name) if target != "generic" else None), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
