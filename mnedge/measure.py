@@ -7,7 +7,7 @@ import platform
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mnedge import __version__, cache, devices
+from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
 from mnedge.validation.gates import gate_rows
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _SCHEMA = 1
 _PARITY_IMAGES = 200
 _WIDE_SPREAD = 1.5
-_RUNNABLE = ("tflite", "onnx")
 
 
 def measure(
@@ -70,7 +69,7 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
     from mnedge.validation.latency import measure_latency
     from mnedge.validation.parity import parity_rows
 
-    runnable = [artifact for artifact in artifacts if artifact.format in _RUNNABLE]
+    runnable = [artifact for artifact in artifacts if _runs_here(artifact)]
     predictions = _predictions(job, runnable, progress)
     accuracy, mixed_up = [], []
     if job.is_labelled:
@@ -80,14 +79,16 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
             worst = confusion(said, tuple(job.labels()))
             mixed_up += [{"artifact": artifact.path.name, **row} for row in worst]
     progress("measure latency", 0.0)
-    latency = measure_latency([artifact.path for artifact in runnable], threads=job.recipe.threads)
+    # How long this machine takes for the C of another says nothing.
+    files = [artifact for artifact in runnable if artifact.format != "c"]
+    latency = measure_latency([artifact.path for artifact in files], threads=job.recipe.threads)
     progress("measure latency", 1.0)
     samples = {row["artifact"]: row.pop("samples_ms") for row in latency}
     return {
         "accuracy": accuracy,
         "latency": latency,
         "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable]),
-        "int8": [_int8_row(artifact, predictions) for artifact in runnable if artifact.precision == "int8"],
+        "int8": [_int8_row(artifact, predictions) for artifact in files if artifact.precision == "int8"],
         "details": {"confusion": mixed_up, "latency_samples": samples, "warnings": _warnings(latency)},
     }
 
@@ -99,6 +100,11 @@ def _warnings(latency: list[dict[str, Any]]) -> list[str]:
         return []
     said = f"Latencies spread widely (p90 up to {spread:.1f} times the median): other work took the cores meanwhile."
     return [f"{said} `mnedge bench` measures again."]
+
+
+def _runs_here(artifact: Artifact) -> bool:
+    """Whether this machine executes it: generated C needs a C compiler, which not every one has."""
+    return artifact.format != "c" or runtimes.get("compiled-c").version() is not None
 
 
 def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Predictions]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import command
+from mnedge.devices._device import ModelInfo
 from mnedge.errors import BudgetError, InputError, ToolError
+from mnedge.runtimes._runtime import encode
+from mnedge.runtimes.compiled_c import Header, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
 ADVICE = "on Debian: apt-get install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
@@ -151,7 +157,7 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
     program = command.find("qemu-system-arm", ADVICE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        facts = _build(directory, folder, core, ram_bytes)
+        header = _build(directory, folder, core, ram_bytes)
         (folder / "inputs.bin").write_bytes(np.ascontiguousarray(inputs).tobytes())
         argv: list[str | Path] = [
             program,
@@ -172,7 +178,7 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
             raise ToolError(_why(finished, core))
         raw = (folder / "outputs.bin").read_bytes()
     count = len(inputs)
-    outputs = np.frombuffer(raw[:-4], facts["output_type"].removesuffix("_t")).reshape(count, -1)
+    outputs = np.frombuffer(raw[:-4], header.outputs[0].dtype).reshape(count, -1)
     stack_bytes = int.from_bytes(raw[-4:], "little")
     functions = _functions((finished.stderr + finished.stdout).decode(errors="replace"), count)
     return Run(outputs, sum(functions.values()), stack_bytes, functions)
@@ -189,11 +195,11 @@ def _why(finished: command.Finished, core: str) -> str:
     return f"the program on the emulated {core} ended early: {reason}"
 
 
-def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str, str]:
+def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
     compiler = command.find("arm-none-eabi-gcc", ADVICE)
     chosen = board(core)
-    facts = _facts(directory)
-    source, upper = directory / f"{facts['name']}.c", facts["name"].upper()
+    header = read_header(directory)
+    source = directory / f"{header.name}.c"
     const_origin, const_bytes = chosen.const
     ram_origin, most = chosen.ram
     texts = {
@@ -201,8 +207,9 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str
         "CONST_ORIGIN": hex(const_origin), "CONST_LENGTH": str(const_bytes),
         "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(min(ram_bytes or most, most)),
         "STACK_BYTES": str(_STACK_BYTES),
-        "NAME": facts["name"], "UPPER": upper, "INPUT_TYPE": facts["input_type"], "OUTPUT_TYPE": facts["output_type"],
-        "OUTPUT_BYTES": " + ".join(facts["outputs"].split()),
+        "NAME": header.name, "UPPER": header.name.upper(),
+        "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{header.outputs[0].dtype}_t",
+        "OUTPUT_BYTES": str(sum(int(np.prod(spec.shape)) for spec in header.outputs)),
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
     for stem in ("startup.c", "harness.c", "board.ld"):
@@ -227,22 +234,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> dict[str
             advice = "choose a smaller variant, or another plan with --optimise ram or --budget"
             raise BudgetError.exceeded(f"{core}: region {overflow[1]}", limit + int(overflow[2]), limit, advice)
         raise ToolError(f"arm-none-eabi-gcc failed on {source}: {finished.last_words}")
-    return facts
-
-
-def _facts(directory: Path) -> dict[str, str]:
-    """Name and I/O types of the model in a folder, read from its header."""
-    headers = sorted(directory.glob("*.h"))
-    for header in headers:
-        text = header.read_text()
-        match = re.search(r"int (\w+)_run\(const (\w+) \*input, (\w+) \*output, void \*arena\);", text)
-        if match:
-            outputs = re.findall(r"#define (\w+_OUTPUT\d*_BYTES) ", text)
-            return {"name": match[1], "input_type": match[2], "output_type": match[3], "outputs": " ".join(outputs)}
-    raise InputError(
-        f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; "
-        "run `mnedge compile` first"
-    )
+    return header
 
 
 def _plugin(folder: Path) -> Path | None:
@@ -259,3 +251,65 @@ def _plugin(folder: Path) -> Path | None:
 def _functions(log: str, count: int) -> dict[str, int]:
     found = [(int(match[1]) // max(count, 1), match[2]) for match in re.finditer(r"icount (\d+) (\S+)", log)]
     return {name: number for number, name in sorted(found, reverse=True)}
+
+
+@dataclass(frozen=True)
+class QemuDevice:
+    """An emulated board.
+
+    Attributes:
+        name: Its URI, e.g. "qemu://cortex-m4".
+        core: The core.
+    """
+
+    name: str
+    core: str
+
+    @contextmanager
+    def load(self, path: Path, runtime: str = "") -> Iterator[_QemuModel]:
+        """Takes a folder that `mnedge compile` wrote; it is built when it runs.
+
+        Raises:
+            InputError: The folder holds no generated model.
+            ToolError: The compiler or the emulator is missing.
+        """
+        del runtime
+        if not path.is_dir():
+            raise InputError(
+                f"{path} is no folder of C sources, which is what runs on {self.name}; `mnedge compile` it"
+            )
+        for program in ("qemu-system-arm", "arm-none-eabi-gcc"):
+            command.find(program, ADVICE)
+        yield _QemuModel(path, self.core)
+
+    def interrupt(self) -> None:
+        """Nothing to do: a run ends by itself and leaves nothing behind."""
+
+
+class _QemuModel:
+    def __init__(self, directory: Path, core: str) -> None:
+        header = read_header(directory)
+        self._directory, self._core = directory, core
+        version = f"generated C on {board(core).machine} (qemu-system-arm)"
+        self.info = ModelInfo(version, None, 1, header.input, header.outputs, emulated=True)
+
+    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+        """Runs all images in one program and gives all raw outputs of each, in order."""
+        del count
+        steps = [encode(pixels[None], self.info.input)[0] for pixels in images]
+        finished = run_inputs(self._directory, np.stack(steps), core=self._core)
+        sizes = [int(np.prod(spec.shape)) for spec in self.info.outputs]
+        for row in finished.outputs:
+            parts = np.split(row, np.cumsum(sizes)[:-1])
+            yield [part.reshape(spec.shape) for part, spec in zip(parts, self.info.outputs, strict=True)]
+
+
+def connect(uri: str) -> QemuDevice:
+    """Opens an emulated board; the URI is qemu://cortex-m4, qemu://cortex-m7 or qemu://cortex-m55, or m4, m7, m55.
+
+    Raises:
+        InputError: No such core.
+    """
+    core = uri.partition("://")[2]
+    board(core)
+    return QemuDevice(uri, ALIASES.get(core, core))

@@ -63,7 +63,7 @@ class Runtime:
     """An engine that executes artifacts. One runtime = one file with one `RUNTIME` of this type.
 
     Attributes:
-        suffix: File suffix that it loads, with the dot.
+        suffix: File suffix that it loads, with the dot; "" for a folder of C sources.
         open: Loads a model: (path, threads) -> Session. Raises ToolError where the engine is missing, InputError
             where it refuses the file.
         version: The engine's name and version, or None where it is not installed.
@@ -85,7 +85,7 @@ def get(name: str) -> Runtime:
 
 
 def for_file(path: Path) -> str:
-    """Name of the runtime that loads a file, by suffix.
+    """Name of the runtime that loads a file, by suffix, or a folder of C sources.
 
     Raises:
         InputError: No runtime loads such a file.
@@ -93,11 +93,11 @@ def for_file(path: Path) -> str:
     from mnedge.errors import InputError
 
     suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes")}
-    if path.suffix not in suffixes:
-        raise InputError(
-            f"{path}: no runtime loads {path.suffix or 'a file without suffix'}; known: {', '.join(suffixes)}"
-        )
-    return suffixes[path.suffix]
+    suffix = "" if path.is_dir() else path.suffix or "a file without suffix"
+    if suffix not in suffixes:
+        known = ", ".join(known or "a folder of C sources" for known in suffixes)
+        raise InputError(f"{path}: no runtime loads {suffix}; known: {known}")
+    return suffixes[suffix]
 
 
 def encode(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[Any]:

@@ -47,7 +47,7 @@ def parity_rows(predictions: Mapping[str, Predictions], order: Sequence[str]) ->
         predictions: What each artifact said, by its name.
         order: The artifacts' names; the first one is the reference, the float .tflite.
     """
-    int8 = [name for name in order if ".int8." in name]
+    int8 = [name for name in order if predictions[name].step_size or ".int8." in name]
     step = max((predictions[name].step_size for name in int8), default=0.0)
     pairs = [(order[0], name) for name in order[1:]] + [(int8[0], name) for name in int8[1:]]
     return [
