@@ -42,7 +42,7 @@ class InputError(MnedgeError):
         """
         names = sorted(known)
         near = difflib.get_close_matches(got, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         return cls(f"unknown {what} {got!r}{hint} Known: {', '.join(names)}")
 
 

@@ -136,7 +136,7 @@ def load(name_or_path: str) -> Recipe:
         path = folder() / f"{name_or_path}.yaml"
     elif not path.is_file():
         near = difflib.get_close_matches(name_or_path, names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"no recipe file {name_or_path}{hint} Recipes that come with mnedge: {', '.join(names())}")
     try:
         document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -152,7 +152,7 @@ def load(name_or_path: str) -> Recipe:
     for key, line in lines.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise InputError(f"{path} line {line}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
     for key, value in values.items():
         values[key] = _typed(path, lines[key], key, value)
