@@ -94,7 +94,7 @@ def _on_device(
     rows = [{**timing.row(uri), **note} for timing, note in zip(timings, notes, strict=True)]
     for row in rows:
         del row["samples_ms"]
-    return rows, [{"device": uri, **ratio.row()} for ratio in compare(timings)]
+    return rows, [{"device": rows[0]["device"], **ratio.row()} for ratio in compare(timings)]
 
 
 def _on_board(
