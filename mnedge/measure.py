@@ -162,27 +162,18 @@ def _variant_row(job: Job) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures of this machine depend on: CPU, cores, system."""
+    """What the figures of this machine depend on and that stays: CPU, cores, memory, system."""
     import psutil
 
+    from mnedge.validation.latency import conditions
+
+    now = conditions()
     return {
-        "cpu": _cpu_name(),
-        "cores": psutil.cpu_count() or 1,
+        "cpu": now["cpu"],
+        "cores": now["cores"],
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": f"{platform.system()} {now['machine']}",
     }
-
-
-def _cpu_name() -> str:
-    from pathlib import Path
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = dict(line.partition(":")[::2] for line in lines if ":" in line)
-    names = {name.strip(): value.strip() for name, value in fields.items()}
-    return names.get("model name") or names.get("Model") or platform.machine()
 
 
 def _describe(job: Job) -> str:
