@@ -33,6 +33,9 @@ def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8",
     does the clipping and no Clip is written; elsewhere it stands on the steps, behind the QuantizeLinear: between
     convolution and QuantizeLinear it would keep ONNX Runtime from fusing them.
 
+    On x86 without VNNI, ONNX Runtime sums two products of uint8 and int8 in 16 bits, which can saturate; the session
+    entry `session.x64quantprecision` = "1" makes it take a slower kernel that does not.
+
     Args:
         graph: Float or quantized.
         activations: dtype of quantized activations. ONNX Runtime has integer kernels for uint8 activations on x86 and
@@ -108,12 +111,12 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
-    def values(self, array: np.ndarray[Any, Any], hint: str) -> str:
-        """Adds an initializer, one for equal arrays, and returns its name."""
+    def values(self, array: np.ndarray[Any, Any], hint: str, *, owner: str = "") -> str:
+        """Adds an initializer, one for equal arrays (of an owner), and returns its name."""
         from onnx import numpy_helper
 
         array = np.ascontiguousarray(array) if array.ndim else array
-        key = (str(array.dtype), array.shape, array.tobytes())
+        key = (str(array.dtype), array.shape, array.tobytes(), owner)
         if key not in self.constants:
             name = self._fresh(hint)
             self.constants[key] = name
@@ -182,10 +185,14 @@ class _Writer:
         data = tensor.data if order is None else tensor.data.transpose(order)
         if tensor.quantization is None:
             return self.values(data.astype(np.float32), name)
-        steps = self.values(data, name)
-        parameters = self._parameters(tensor.quantization, tensor.dtype, tensor.dtype)
+        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point.astype(tensor.dtype)
         axis = {} if tensor.quantization.axis is None else {"axis": channel_axis}
-        return self.node("DequantizeLinear", (steps, *parameters), f"{name}/real", **axis)
+        if not axis:
+            scale, zero_point = scale.reshape(()), zero_point.reshape(())
+        # For `session.x64quantprecision` ONNX Runtime rewrites weights, and fails where two layers share one of these.
+        steps, zero_points = self.values(data, name, owner=name), self.values(zero_point, f"{name}/zero", owner=name)
+        inputs = (steps, self.values(scale, "scale"), zero_points)
+        return self.node("DequantizeLinear", inputs, f"{name}/real", **axis)
 
     def bias(self, op: Op, place: int) -> tuple[str, ...]:
         """The value of an op's bias, or nothing where it has none."""

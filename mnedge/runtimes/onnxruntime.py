@@ -109,9 +109,6 @@ def _open(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Before VNNI, x86 sums two products of uint8 and int8 in 16 bits, which saturate. With this entry ONNX Runtime takes
-    # a kernel that does not; where there is VNNI it changes nothing.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     if profile_prefix:

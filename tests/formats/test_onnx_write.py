@@ -320,6 +320,15 @@ def test_every_pixel_gets_the_step_that_the_tflite_gives_it() -> None:
     np.testing.assert_allclose(found.ravel(), (np.arange(256) - 127) / 127.5, atol=1e-6)
 
 
+def test_the_kernels_that_do_not_saturate_compute_the_same(gate: Graph) -> None:
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    data, image = write_onnx(gate), _pixels(gate, 0)[1]
+    found = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, {"image": image})
+    for old, new in zip(_onnx(data, image), found, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+
+
 def test_the_same_graph_gives_the_same_bytes(gate: Graph) -> None:
     assert write_onnx(gate) == write_onnx(gate)
 
