@@ -52,6 +52,7 @@ class Carrier(Protocol):
     Attributes:
         name: The device's URI without options.
         uri: The device's URI as the user gave it, for advice.
+        remedy: What to do where a runtime there is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a device that is alive.
         needs_delegate: Whether a figure without the delegate is an error.
@@ -60,6 +61,7 @@ class Carrier(Protocol):
 
     name: str
     uri: str
+    remedy: str
     silence_s: float
     answer_s: float
     needs_delegate: bool
@@ -415,8 +417,8 @@ def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier)
 def _raise_told(told: dict[str, str], carrier: Carrier) -> NoReturn:
     message, kind = told["message"], told["kind"]
     advice = {
-        "refused": f"build the model for that runtime, or update the runtime with `mnedge device setup {carrier.uri}`",
-        "missing": f"run `mnedge device setup {carrier.uri}`",
+        "refused": f"build the model for that runtime, or renew the runtime: {carrier.remedy}",
+        "missing": carrier.remedy,
         "disk full": "free space there, or name another folder with ?tmp=DIR",
         "memory": "stop other programs there, or take a smaller model",
     }.get(kind, f"see `mnedge device check {carrier.uri}`")
@@ -427,22 +429,21 @@ def _raise_told(told: dict[str, str], carrier: Carrier) -> NoReturn:
 def _why_ended(lost: LostError, carrier: Carrier) -> str:
     """One message for an agent that ended by itself."""
     code = -lost.returncode if lost.returncode < 0 else lost.returncode - 128
-    setup = f"`mnedge device setup {carrier.uri}`"
     if "mnedge-old-python" in lost.stderr:
         found = lost.stderr.rpartition("mnedge-old-python ")[2].split()[0]
         return (
             f"{carrier.name}: Python {found} is too old; install Python 3.8 or newer there, or name one with ?python="
         )
     if "mnedge-no-python" in lost.stderr:
-        return f"{carrier.name}: no python3 there; install it (apt install python3), then {setup}"
+        return f"{carrier.name}: no python3 there; install it (apt install python3), then {carrier.remedy}"
     if code == 4:
         return (
             f"{carrier.name}: Python was killed by SIGILL (status 132) while {lost.stage}: a wheel there is built for "
-            f"another CPU. Install another version of that package with {setup} --package NAME==VERSION"
+            f"another CPU. For another version of that package: {carrier.remedy} --package NAME==VERSION"
         )
     if code == 9:
         return (
             f"{carrier.name}: Python was killed while {lost.stage}, most often for want of memory; stop other programs"
         )
     ended = f"was ended by {_SIGNALS[code]}" if code in _SIGNALS else f"ended with status {lost.returncode}"
-    return f"{carrier.name}: Python {ended} while {lost.stage}: {lost.stderr or 'no last words'}; {setup} renews it"
+    return f"{carrier.name}: Python {ended} while {lost.stage}: {lost.stderr or 'no last words'}; {carrier.remedy}"

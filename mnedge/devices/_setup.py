@@ -83,7 +83,7 @@ def setup(
         new = f"{environment}.new"
         try:
             progress("making the environment")
-            _create(board, python, new, with_pip=not wheels)
+            _create(board, python, new, with_pip=not wheels, with_system=_uses_system_numpy(facts))
             if wheels:
                 for wheel in fetched:
                     progress(f"copying {wheel.name}")
@@ -111,7 +111,9 @@ def suitable(facts: dict[str, Any], name: str) -> list[str]:
     if machine in ("aarch64", "x86_64") and version >= _LITERT_PYTHON:
         return ["ai-edge-litert", "onnxruntime"]
     if machine in ("aarch64", "x86_64", "armv7l") and version <= _OLD_LITERT_PYTHON:
-        return list(_OLD_LITERT) if machine == "armv7l" else [*_OLD_LITERT, "onnxruntime"]
+        if machine != "armv7l":
+            return [*_OLD_LITERT, "onnxruntime"]
+        return [_OLD_LITERT[0]] if _uses_system_numpy(facts) else list(_OLD_LITERT)
     raise ToolError(
         f"{name}: there is no wheel of LiteRT for Python {facts['python']} on {machine}; use a 64-bit system with "
         "Python 3.10 or newer (Raspberry Pi OS 64-bit), or, on 32 bits, Python 3.11 or older"
@@ -137,6 +139,8 @@ def fetch(facts: dict[str, Any], packages: Sequence[str], folder: Path, name: st
     ]
     args += ["--python-version", version, "--implementation", "cp", "--abi", f"cp{version.replace('.', '')}"]
     args += ["--abi", "abi3", "--abi", "none"]
+    if _uses_system_numpy(facts):
+        args.append("--no-deps")
     for platform in platforms(facts):
         args += ["--platform", platform]
     done = command.run([*args, *packages], timeout_s=_FETCH_S, check=False)
@@ -162,8 +166,13 @@ def _machine(facts: dict[str, Any]) -> str:
     return machine
 
 
-def _create(board: _Board, python: str, new: str, *, with_pip: bool) -> None:
-    option = "" if with_pip else "--without-pip "
+def _uses_system_numpy(facts: dict[str, Any]) -> bool:
+    """NumPy publishes no wheels for 32-bit Arm; Debian's package (python3-numpy, below 2 up to Debian 12) serves."""
+    return _machine(facts) == "armv7l" and str(facts["packages"]["numpy"]).startswith("1.")
+
+
+def _create(board: _Board, python: str, new: str, *, with_pip: bool, with_system: bool) -> None:
+    option = ("" if with_pip else "--without-pip ") + ("--system-site-packages " if with_system else "")
     _run(board, f'rm -rf {new} && mkdir -p "$(dirname {new})" && {python} -m venv {option}{new}', timeout_s=_COPY_S)
 
 
@@ -212,6 +221,8 @@ def _why_no_package(words: str, where: str) -> str:
     if any(pattern in words for pattern in offline):
         return f"{where}: no connection to the package index; pass --wheels to fetch wheels here and copy them"
     missing = re.search(r"No matching distribution found for (\S+)", words)
+    if missing and missing[1].startswith("numpy") and "armv7l" in where:
+        return f"{where}: NumPy has no wheel for it; sudo apt install python3-numpy there, then run this again"
     if missing:
         return (
             f"{where}: no wheel of {missing[1]} for it; name another version with --package NAME==VERSION, or another "

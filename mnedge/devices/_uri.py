@@ -35,6 +35,21 @@ class DeviceUri:
         """The device as reports call it: without the options, which may hold paths of this machine."""
         return f"{self.scheme}://{self.place}"
 
+    def seconds(self, name: str, default: float) -> float:
+        """An option that is a time in seconds.
+
+        Raises:
+            InputError: It is no number above 0.
+        """
+        text = self.options.get(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not value > 0:
+            raise InputError(f"{self.name}: {name}={text!r} is no number of seconds above 0")
+        return value
+
 
 def parse(uri: str, options: Collection[str]) -> DeviceUri:
     """Takes a device URI apart.

@@ -46,6 +46,7 @@ class AdbDevice:
     Attributes:
         name: adb:// and the serial, as reports show it.
         uri: The URI as given.
+        remedy: What to do where a runtime is missing or broken.
         silence_s: Longest time without a sign of life of the agent.
         answer_s: Longest wait for one answer.
         needs_delegate: Whether a figure without the delegate is an error.
@@ -58,7 +59,8 @@ class AdbDevice:
 
     def __init__(self, uri: str, parts: DeviceUri, adb: str, serial: str) -> None:
         self.uri, self.name = uri, f"adb://{serial}"
-        self.silence_s = float(parts.options.get("silence_s", "30"))
+        self.remedy = "install it for the Python there, or pass ?benchmark_model=FILE"
+        self.silence_s = parts.seconds("silence_s", 30.0)
         self.needs_delegate = parts.options.get("delegate", "required") != "optional"
         self.accelerator = parts.options.get("accelerator", "cpu")
         self.tmp = parts.options.get("tmp", "/data/local/tmp")

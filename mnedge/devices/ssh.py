@@ -98,6 +98,7 @@ class SshDevice:
     Attributes:
         name: The URI without options, as reports show it.
         uri: The URI as given.
+        remedy: What to do where a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a board that is alive.
         needs_delegate: Whether a figure without XNNPACK is an error.
@@ -108,7 +109,8 @@ class SshDevice:
 
     def __init__(self, uri: str, parts: DeviceUri) -> None:
         self.uri, self.name = uri, parts.name
-        self.silence_s = float(parts.options.get("silence_s", "30"))
+        self.remedy = f"mnedge device setup {uri}"
+        self.silence_s = parts.seconds("silence_s", 30.0)
         self.needs_delegate = parts.options.get("delegate", "required") != "optional"
         self._python = parts.options.get("python")
         self._tmp = parts.options.get("tmp")

@@ -9,9 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-
 FLAGS = """usage: benchmark_model <flags>
 Flags:
 \t--num_threads=-1
@@ -25,6 +22,10 @@ given = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
 if "graph" not in given:
     print(FLAGS, file=sys.stderr)
     sys.exit(1)
+
+import numpy as np  # noqa: E402 - slow to load under emulation, and --help needs none of it
+from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+
 print("INFO: STARTING!")
 try:
     interpreter = Interpreter(given["graph"], num_threads=int(given.get("num_threads", 1)))

@@ -28,6 +28,7 @@ class Here:
     """A device that is this machine: Python in a folder of its own."""
 
     name = uri = "here://"
+    remedy = "install it"
     needs_delegate = True
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:

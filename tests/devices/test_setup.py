@@ -23,6 +23,7 @@ def board(**changes: object) -> dict[str, Any]:
         "temperature_c": 48.0,
         "memory_available_bytes": 3 << 30,
         "disk_free_bytes": 8 << 30,
+        "packages": {"numpy": None},
     }
     return {**good, **changes}
 
@@ -34,6 +35,7 @@ def board(**changes: object) -> dict[str, Any]:
         ({"python": "3.13.5"}, ["ai-edge-litert", "onnxruntime"]),
         ({"python": "3.9.2"}, ["tflite-runtime", "numpy<2", "onnxruntime"]),
         ({"machine": "armv7l", "bits": 32}, ["tflite-runtime", "numpy<2"]),
+        ({"machine": "armv7l", "bits": 32, "packages": {"numpy": "1.24.2"}}, ["tflite-runtime"]),
         # A 64-bit kernel under a 32-bit Raspberry Pi OS
         ({"machine": "aarch64", "bits": 32}, ["tflite-runtime", "numpy<2"]),
     ],

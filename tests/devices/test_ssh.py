@@ -187,17 +187,34 @@ def test_lost_delegate_is_no_figure(pi: Pi, tidy: tuple[str, Path], int8_tflite:
         hidden.rename(cpus)
 
 
-def test_wheel_for_another_cpu_is_named(pi: Pi, tidy: tuple[str, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def older(pi: Pi) -> str:
+    """Python with packages of years ago; their wheels are real ones."""
+    device = ssh.connect(pi.uri())
+    if not (pi.root / "root/older").is_dir():
+        packages = ("onnxruntime==1.21.0", "tflite-runtime==2.14.0", "numpy<2")
+        _setup.setup(device, device.facts(), "/root/older", packages, wheels=True, progress=lambda _: None)
+    return "/root/older/bin/python"
+
+
+def test_wheel_for_another_cpu_is_named(pi: Pi, older: str, tidy: tuple[str, Path], tmp_path: Path) -> None:
     # onnxruntime 1.21.0 dies on the Raspberry Pi 4's Cortex-A72: github.com/microsoft/onnxruntime/issues/24112
-    device = ssh.connect(pi.uri(tmp=tidy[0]))
-    if not (pi.root / "root/old").is_dir():
-        packages = ("onnxruntime==1.21.0", "numpy<2.3")
-        _setup.setup(device, device.facts(), "/root/old", packages, wheels=True, progress=lambda _: None)
     path = tmp_path / "any.onnx"
     path.write_bytes(b"")
-    uri = pi.uri(tmp=tidy[0], python="/root/old/bin/python")
+    uri = pi.uri(tmp=tidy[0], python=older)
     with pytest.raises(ToolError, match=r"SIGILL.*onnxruntime 1\.21\.0.*another CPU"), devices.get(uri).load(path, ""):
         pass
+
+
+def test_older_runtime_is_named_in_the_figure(
+    pi: Pi, older: str, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with devices.get(pi.uri(tmp=tidy[0], python=older)).load(int8_tflite, "") as model:
+        there = np.stack([outputs[0] for outputs in model.run(pictures[:64], 64)])
+        assert model.info.version == "tflite-runtime 2.14.0 (no delegate)"
+    # Other kernels round another way; the classes stay.
+    here = outputs_on("local", int8_tflite, pictures[:64])
+    assert np.mean(here.argmax(axis=-1) == there.argmax(axis=-1)) > 0.95
 
 
 @pytest.mark.parametrize(
