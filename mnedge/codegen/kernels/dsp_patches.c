@@ -3,18 +3,18 @@ struct dsp_patches {
     struct dsp_pointwise pointwise; /* over patches of kernel_rows * kernel_columns * input_channels bytes */
 };
 
-/* One row of a dense convolution: two patches are gathered, then a 1x1 convolution runs over them. */
+/* One row of a dense convolution: three patches are gathered, then a 1x1 convolution runs over them. */
 KERNEL void dsp_patches(const struct dsp_patches *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
 {
     const int32_t bytes = layer->pointwise.input_channels;
     int8_t *const patches = scratch;
-    int8_t *const rest = scratch + ((2 * bytes + 7) & ~7);
-    for (int32_t column = 0; column < layer->geometry.output_columns; column += 2) {
-        const int32_t count = column + 1 < layer->geometry.output_columns ? 2 : 1;
+    int8_t *const wide = scratch + ((3 * bytes + 7) & ~7);
+    for (int32_t column = 0; column < layer->geometry.output_columns; column += 3) {
+        const int32_t rest = layer->geometry.output_columns - column, count = rest < 3 ? rest : 3;
         for (int32_t i = 0; i < count; i++) {
             gather(&layer->geometry, rows, column + i, patches + i * bytes);
         }
-        dsp_pointwise(&layer->pointwise, patches, output, count, rest);
+        dsp_pointwise(&layer->pointwise, patches, output, count, wide);
         output += count * layer->pointwise.output_channels;
     }
 }

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
-_TILE_ROW_BYTES = 48
 
 
 def _up(count: int, multiple: int) -> int:
@@ -26,11 +25,11 @@ def _up(count: int, multiple: int) -> int:
 
 def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, patches: bool) -> int:
     """Scratch of a fast pointwise kernel over `depth` input channels, or over patches of `depth` bytes."""
-    gathered = _up(2 * depth, 8) if patches else 0
-    if kernels != "dsp":
-        return gathered + (2 * _up(channels, 4) if channels % 4 else 0)
-    # Two widened pixels, struct tile_row (24 bytes on a 32-bit core, 48 on a host), and two pixels of odd channels.
-    return gathered + 4 * _up(depth, 8) + _TILE_ROW_BYTES + (2 * (channels + 1) if channels % 2 else 0)
+    if kernels == "mve":
+        # Two patches, and two pixels of channels that do not come in fours.
+        return (_up(2 * depth, 8) if patches else 0) + (2 * _up(channels, 4) if channels % 4 else 0)
+    # Three patches, three pixels widened to 16 bits, and three pixels of odd channels.
+    return (_up(3 * depth, 8) if patches else 0) + 6 * _up(depth, 8) + (3 * (channels + 1) if channels % 2 else 0)
 
 
 def table_of(rescale: Rescale, symbol: str) -> tuple[str, str]:
@@ -70,9 +69,11 @@ def pointwise(
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
         words(np.pad(np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2), ((0, 0), (0, 2))), 8),
     ]
+    packed = np.concatenate(records, axis=1)
     table, pointer = table_of(rescale, symbol)
     fields = {
         "packed": f"{symbol}_packed",
+        "packed_end": f"{symbol}_packed + {packed.size}",
         "table": pointer,
         "depth": depth,
         "input_channels": matrix.shape[1],
@@ -80,7 +81,7 @@ def pointwise(
         "zero_point": rescale.zero_point,
         "round_once": int(rescale.round_once),
     }
-    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
+    return table + word_array(f"{symbol}_packed", packed), fields
 
 
 def depthwise(
