@@ -23,9 +23,11 @@ _LEAST_ACTIVE_FRACTION = 0.1
 def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32]) -> Parameters:
     """Adds to every bias the float channel mean minus the int8 one, after the fused activation, in order.
 
-    Values that do not matter to what reads them (those below -3 for a hard-swish) do not count. Each layer is corrected with all layers before it quantized and corrected: the empirical bias correction of
-    Nagel et al. 2019, section 4.2 and appendix D, arXiv:1906.04721. The difference of the means is divided by
-    the share of values that the activation lets through, since only these move with the bias.
+    Values that do not matter to what reads them (those below -3 for a hard-swish) do not count. Each layer is
+    corrected with all layers before it quantized and corrected: the empirical bias correction of Nagel et al. 2019,
+    section 4.2 and appendix D, arXiv:1906.04721. The difference
+    of the means is divided by the share of values that the activation lets through, since only these move with
+    the bias.
 
     Args:
         scheme: What is quantized.

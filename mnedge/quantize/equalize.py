@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _LARGEST_FACTOR = 64.0
+_INPUT_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 3}
 # Ops that commute with a positive factor on each channel.
-_CHANNELWISE = ("ADD", "SUB", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "QUANTIZE", "RELU", "RELU6")
+_CHANNELWISE: tuple[str, ...] = ("ADD", "SUB", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "QUANTIZE", "RELU", "RELU6")
 _CHANNELWISE += ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 
 
@@ -178,29 +179,42 @@ def _channel_ties(graph: Graph, op: Op) -> tuple[list[str], list[str]]:
     """The activations around an op that are scaled together, and those that cannot be scaled because of it."""
     inputs = [name for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
     around = [*inputs, *op.outputs]
-    if op.options.get("activation", "NONE") == "RELU_N1_TO_1":
-        return [], around
     if op.kind in WEIGHTED:
-        _, _, _, data = WEIGHTED[op.kind]
-        weights = graph.tensors[str(op.inputs[WEIGHTED[op.kind][0]])]
-        multiplied = op.kind == "DEPTHWISE_CONV_2D" and graph.tensors[inputs[0]].shape[3] != weights.shape[3]
-        flattened = op.kind == "FULLY_CONNECTED" and graph.tensors[inputs[0]].shape[-1] != weights.shape[1]
-        return [], ([str(op.inputs[data])] if multiplied or flattened else []) + ([] if weights.is_constant else around)
-    channels = {graph.tensors[name].shape[-1] if graph.tensors[name].shape else 0 for name in around}
-    if op.kind in _CHANNELWISE and len(channels) == 1 and len(inputs) == (2 if op.kind in ("ADD", "SUB") else 1):
-        return around, []
-    if op.kind == "MEAN" and len(channels) == 1:
-        rank = len(graph.tensors[inputs[0]].shape)
-        axes = {int(axis) % rank for axis in np.ravel(graph.tensors[str(op.inputs[1])].data)}
-        return (around, []) if rank - 1 not in axes and 0 not in axes else ([], around)
-    if op.kind in ("RESHAPE", "SQUEEZE") and len(channels) == 1:
-        flat = all(np.prod(graph.tensors[name].shape) == graph.tensors[name].shape[-1] for name in around)
-        return (around, []) if flat else ([], around)
-    if op.kind == "MUL" and op.options.get("activation", "NONE") == "NONE":
-        if len(inputs) == 1 and graph.tensors[str(next(n for n in op.inputs if n not in inputs))].shape == ():
-            return around, []
-        return _product_ties(graph, inputs, op.outputs[0])
-    return [], around
+        return [], _pinned_by_layer(graph, op, inputs)
+    if op.kind == "MUL" and len(inputs) == 2:
+        plain = op.options.get("activation", "NONE") == "NONE"
+        return _product_ties(graph, inputs, op.outputs[0]) if plain else ([], around)
+    return (around, []) if _commutes(graph, op, inputs) else ([], around)
+
+
+def _pinned_by_layer(graph: Graph, op: Op, inputs: list[str]) -> list[str]:
+    weights = graph.tensors[str(op.inputs[WEIGHTED[op.kind][0]])]
+    depth = graph.tensors[str(op.inputs[WEIGHTED[op.kind][3]])].shape[-1]
+    if not weights.is_constant or op.options.get("activation") == "RELU_N1_TO_1":
+        return [*inputs, *op.outputs]
+    # With a channel multiplier, or an input that is flattened, channels and weights do not go one to one.
+    one_to_one = op.kind == "CONV_2D" or depth == weights.shape[_INPUT_AXIS[op.kind]]
+    return [] if one_to_one else inputs
+
+
+def _commutes(graph: Graph, op: Op, inputs: list[str]) -> bool:
+    """Whether an op without weights may be exchanged with a positive factor on each channel."""
+    shapes = [graph.tensors[name].shape for name in (*inputs, *op.outputs)]
+    if not all(shapes) or len({shape[-1] for shape in shapes}) != 1:
+        return False
+    if op.kind in _CHANNELWISE:
+        bounded = op.options.get("activation") == "RELU_N1_TO_1"
+        return not bounded and len(inputs) == (2 if op.kind in ("ADD", "SUB") else 1)
+    if op.kind == "MEAN":
+        rank = len(shapes[0])
+        axes = {int(axis) % rank for axis in np.ravel(np.asarray(graph.tensors[str(op.inputs[1])].data))}
+        return not axes & {0, rank - 1}
+    if op.kind in ("RESHAPE", "SQUEEZE"):
+        return all(int(np.prod(shape)) == shape[-1] for shape in shapes)
+    if op.kind == "MUL":
+        other = next((graph.tensors[str(name)] for name in op.inputs if name not in inputs), None)
+        return other is not None and other.shape == () and op.options.get("activation", "NONE") == "NONE"
+    return False
 
 
 def _product_ties(graph: Graph, inputs: list[str], output: str) -> tuple[list[str], list[str]]:
@@ -302,7 +316,7 @@ def _power_in(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, 
 
 
 def _input_axis(layer: Layer) -> int:
-    return 1 if layer.op.kind == "FULLY_CONNECTED" else 3
+    return _INPUT_AXIS[layer.op.kind]
 
 
 def _per_output(layer: Layer, weights: NDArray[np.float64]) -> NDArray[np.float64]:

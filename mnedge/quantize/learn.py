@@ -156,7 +156,7 @@ def cosine_rate(fraction: float, warm_up: float = 0.05) -> float:
     """Factor on the learning rate: a linear rise, then half a cosine. Loshchilov and Hutter 2017, arXiv:1608.03983."""
     if fraction < warm_up:
         return fraction / warm_up
-    return 0.5 * (1 + np.cos(np.pi * (fraction - warm_up) / (1 - warm_up)))
+    return float(0.5 * (1 + np.cos(np.pi * (fraction - warm_up) / (1 - warm_up))))
 
 
 def batches(count: int, batch: int, steps: int, random: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -73,8 +73,14 @@ def quantize_ptq(
         allow_float=allow_float,
         progress=progress,
     )
-    settings = {"method": "ptq", "effort": effort, "granularity": granularity, "ranges": ranges or _RANGES[effort]}
-    settings |= {"seed": seed, "images": len(log.images)}
+    settings = {
+        "method": "ptq",
+        "effort": effort,
+        "granularity": granularity,
+        "ranges": ranges or _RANGES[effort],
+        "seed": seed,
+        "images": len(log.images),
+    }
     return Quantized(to_int8(scheme, parameters), tuple(log.steps), settings)
 
 

@@ -215,10 +215,9 @@ def _save(
     path: Path, variables: list[Any], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
 ) -> None:
     stream = io.BytesIO()
-    arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
-    np.savez(
-        stream, counts=np.array(counts, np.float64), **arrays, **{f"best_{kind}": value for kind, value in best.items()}
-    )
+    arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    arrays |= {f"best_{kind}": value for kind, value in best.items()}
+    np.savez(stream, counts=np.array(counts, np.float64), **arrays)
     write_bytes(path, stream.getvalue())
 
 

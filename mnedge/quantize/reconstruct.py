@@ -197,10 +197,12 @@ def _fit(
     inputs = problem.inputs
     centred = inputs - inputs.mean(axis=1, keepdims=True)
     hessian = (centred.transpose(0, 2, 1) @ centred).astype(np.float64) / inputs.shape[1]
+    # Fewer pixels than unknowns say little about the weights: their correlations are mostly chance.
+    scarcity = hessian.shape[1] / inputs.shape[1]
+    hessian = _shrunk(hessian, scarcity / (1 + scarcity))
     power = np.maximum(np.trace(hessian, axis1=1, axis2=2) / hessian.shape[1], 1e-12)[:, None, None]
     identity = np.eye(hessian.shape[1])[None]
-    # Fewer pixels than unknowns say little about the weights.
-    ridge = refit * max(1.0, 10 * hessian.shape[1] / inputs.shape[1])
+    ridge = refit * (1 + 100 * scarcity)
     fitted, bias = problem.weights.copy(), problem.bias.copy()
     for _ in range(_ROUNDS if np.isfinite(refit) else 0):
         change = _solve(problem, inputs, centred, fitted, bias, hessian, ridge * power * identity)
@@ -214,6 +216,12 @@ def _fit(
     bias = bias + _residual_mean(problem, inputs, rounded, bias)
     values = _to_layout(layer, problem, rounded, scheme.graph.tensors[layer.weights].shape)
     return values, bias.reshape(-1).astype(np.float32), scales
+
+
+def _shrunk(hessian: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Moves a share of the way to the diagonal. Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4."""
+    diagonal = np.einsum("btt->bt", hessian)[:, :, None] * np.eye(hessian.shape[1])[None]
+    return np.asarray((1 - share) * hessian + share * diagonal)
 
 
 def _solve(

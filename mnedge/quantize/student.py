@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.quantize.scheme import Layer, Scheme
+    from mnedge.quantize.scheme import Scheme
 
 # TensorFlow is not imported for its types.
 TensorLike: TypeAlias = Any
 Learning = Literal["rounding", "weights"]
 
 # Ops that only move or choose values: what they make lies on the steps of what they read.
-_MOVING = ("CONCATENATION", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "PAD", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR")
+_MOVING: tuple[str, ...] = (
+    "CONCATENATION",
+    "MAX_POOL_2D",
+    "MAXIMUM",
+    "MINIMUM",
+    "PAD",
+    "RESHAPE",
+    "RESIZE_NEAREST_NEIGHBOR",
+)
 _MOVING += ("SLICE", "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE")
 
 
