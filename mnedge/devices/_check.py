@@ -61,6 +61,8 @@ def advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], uri
     for name, runtime in tried.items():
         if not runtime["works"] and runtime["says"] != "not installed":
             found.append(f"{name} is installed but does not work: {runtime['says']}")
+        elif runtime["partitions"] == 0:
+            found.append(f"{name} computes without XNNPACK there ({runtime['says']}); figures say so")
     for words in facts["throttled"] or ():
         fix = "use the official power supply and a short cable" if "voltage" in words else "add a heat sink or a fan"
         found.append(f"the board reports {words}: {fix}; latency is unreliable")

@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
@@ -121,6 +121,18 @@ class Pi:
     @property
     def sshd(self) -> psutil.Process:
         return psutil.Process(int((self.folder / "sshd.pid").read_text()))
+
+    @contextmanager
+    def as_board(self, board: str, folder: Path) -> Iterator[Pi]:
+        """The same userland on another board's cores, behind an sshd of its own."""
+        other = replace(self, folder=folder, port=free_port(), cpu=CPUS[board])
+        subprocess.run([HERE / "set_board.sh", self.root, board], check=True)
+        other.start()
+        try:
+            yield other
+        finally:
+            other.stop()
+            subprocess.run([HERE / "set_board.sh", self.root, "pi4"], check=True)
 
     def stop(self) -> None:
         """Ends sshd; connections that exist stay."""

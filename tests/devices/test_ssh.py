@@ -60,6 +60,16 @@ def test_outputs_equal_the_hosts_bit_for_bit(
     assert np.array_equal(there, outputs_on("local", int8_tflite, pictures))
 
 
+def test_cores_with_dot_products_agree_too(
+    pi: Pi, tmp_path: Path, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with pi.as_board("pi5", tmp_path) as newer:
+        assert ssh.connect(newer.uri()).facts()["cpu"] == "Cortex-A76"
+        assert np.array_equal(
+            outputs_on(newer.uri(), int8_tflite, pictures), outputs_on("local", int8_tflite, pictures)
+        )
+
+
 @pytest.mark.shared
 def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
     from mnedge.data import open_dataset
