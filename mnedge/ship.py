@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
 import re
 import tarfile
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
+_LARGEST_BYTES = 1 << 30
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
 
@@ -181,22 +186,24 @@ def _inside(name: str, folder: Path) -> str:
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Manifest and checksums of a .tar.gz, read in memory: nothing is unpacked, so no name can lead elsewhere."""
-    import hashlib
-
     sums: dict[str, str] = {}
     manifest: bytes | None = None
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as stream:
+            unpacked = stream.read(_LARGEST_BYTES + 1)
+        if len(unpacked) > _LARGEST_BYTES:
+            raise InputError(f"{path} holds more than {_LARGEST_BYTES:,} bytes; no bundle is as large")
+        with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             for entry in archive:
                 if not entry.isfile():
                     raise InputError(f"{path}: {entry.name} is no plain file; a bundle has nothing else")
                 _, _, name = entry.name.partition("/")
-                stream = archive.extractfile(entry)
-                assert stream is not None
-                data = stream.read()
+                member = archive.extractfile(entry)
+                assert member is not None
+                data = member.read()
                 sums[name] = hashlib.sha256(data).hexdigest()
                 manifest = data if name == MANIFEST else manifest
-    except (tarfile.TarError, OSError, EOFError) as exc:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
         raise InputError(f"{path} is no .tar.gz, or is damaged: {exc}") from exc
     if manifest is None:
         raise InputError(f"{path} holds no {MANIFEST}; give the folder or .tar.gz of a bundle")

@@ -67,7 +67,7 @@ _README = """# @SLUG@ for Android
    alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@.
 3. A changed model is a new version: `mnedge bundle android … --version 1.0.1`. Gradle keeps what it has of the old.
 
-The runtimes named here have native libraries for 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
+The runtimes named here come with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
 """
 
 _SETTINGS = """// settings.gradle.kts

@@ -1,0 +1,48 @@
+"""One small build that the bundles are made of: random weights, nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mnedge.pipeline import build
+from mnedge.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RECIPE = Recipe(
+    variant="v1", alpha=0.25, resolution=48, weights="random", int8=True, effort="fast", targets=("cpu", "cortex-m4")
+)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a build with LiteRT, ONNX and C; not to be written to."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
+        build(_RECIPE, folder / "out", lambda *_: None)
+    return folder / "out"
+
+
+@pytest.fixture
+def own_build(built: Path, tmp_path: Path) -> Path:
+    """A copy of the build that a test may change."""
+    return Path(shutil.copytree(built, tmp_path / "own-build"))
+
+
+@pytest.fixture
+def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
+    """Edits the manifest.json of a folder."""
+
+    def edit(folder: Path, change: Callable[[dict], None]) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        change(manifest)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return edit
