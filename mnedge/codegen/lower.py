@@ -10,6 +10,7 @@ import numpy as np
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
 from mnedge.codegen.ops.layout import lower_concatenation, lower_pad
+from mnedge.codegen.ops.normalize import lower_l2_normalization
 from mnedge.codegen.ops.pooling import lower_mean, lower_pool
 from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.softmax import lower_softmax
@@ -30,6 +31,7 @@ LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
     "CONV_2D": lower_convolution,
     "DEPTHWISE_CONV_2D": lower_convolution,
     "FULLY_CONNECTED": lower_fully_connected,
+    "L2_NORMALIZATION": lower_l2_normalization,
     "MAX_POOL_2D": lower_pool,
     "MEAN": lower_mean,
     "PAD": lower_pad,

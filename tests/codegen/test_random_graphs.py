@@ -34,7 +34,7 @@ KINDS = (
     "lowered_hard_swish", "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat",
     "resize", "nearest", "add_channel",
 )  # fmt: skip
-HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax")
+HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax", "embedding")
 
 
 @dataclass
@@ -247,6 +247,9 @@ def build(seed: int, kinds: list[str], head: str) -> Graph:
         x = builder.mean(x, keep=bool(rng.random() < 0.5))
     if head in ("fc", "mean_fc"):
         x = builder.fully_connected(x)
+    if head == "embedding":
+        x = builder.fully_connected(x)
+        x = builder.op("L2_NORMALIZATION", (x.name,), builder.value(x.shape, scale=1 / 128, zero_point=0))
     if head == "softmax":
         x = builder.softmax(x)
     if head == "pool_softmax":

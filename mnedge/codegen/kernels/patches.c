@@ -2,7 +2,11 @@
 INLINE void copy_bytes(const int8_t *from, int8_t *to, int32_t count)
 {
     for (; count >= 4; count -= 4, from += 4, to += 4) {
+#if defined(__GNUC__)
+        __builtin_memcpy(to, from, 4);
+#else
         to[0] = from[0], to[1] = from[1], to[2] = from[2], to[3] = from[3];
+#endif
     }
     for (; count > 0; count--) {
         *to++ = *from++;

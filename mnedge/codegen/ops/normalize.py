@@ -1,0 +1,71 @@
+"""L2_NORMALIZATION on int8: each row of channels brought to length 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from mnedge.codegen.program import CallSite, KernelSet, Value
+    from mnedge.codegen.source import Source
+    from mnedge.graph.graph import Op
+
+
+@dataclass(frozen=True, eq=False)
+class L2Normalize:
+    """Rows of channels divided by their length; the output has scale 1/128 and zero point 0."""
+
+    zero_point: int
+    output: Value
+    form: Literal["window", "pixels", "whole"] = "pixels"
+    in_place: bool = True
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return row, row + 1
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return False
+
+    def scratch_bytes(self, kernels: KernelSet) -> int:
+        """See `Kernel`."""
+        del kernels
+        return 0
+
+    def macs(self) -> int:
+        """See `Kernel`."""
+        return 2 * self.output.size_bytes
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("requantize", "l2_normalize")
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del symbol, kernels
+        return ""
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return f"l2_normalize({self.zero_point}, {site.inputs[0]}, {site.output}, {site.pixels}, {self.output.channels});"
+
+
+def lower_l2_normalization(source: Source, op: Op) -> L2Normalize:
+    """L2_NORMALIZATION over the innermost dimension.
+
+    Raises:
+        UnsupportedError: An output that is not at scale 1/128 from 0, which TFLite's kernel assumes.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    if y.zero_point != 0 or abs(y.scale * 128 - 1) > 1e-3:
+        raise UnsupportedError(
+            f"{source.where(op)} has the output scale {y.scale:g} and zero point {y.zero_point}; 1/128 and 0 are due"
+        )
+    return L2Normalize(x.zero_point, y)
