@@ -170,7 +170,8 @@ def _with_float_islands(scheme: Scheme, tensors: Mapping[str, Tensor]) -> Graph:
                 inputs[index] = f"{name}/float"
                 if inputs[index] not in added:
                     added[f"{name}/float"] = replace(scheme.graph.tensors[name], name=f"{name}/float")
-                    ops.append(Op("DEQUANTIZE", (name,), (f"{name}/float",)))
+                    if not scheme.graph.tensors[name].is_constant:
+                        ops.append(Op("DEQUANTIZE", (name,), (f"{name}/float",)))
         outputs = [f"{name}/real" if name in tensors else name for name in op.outputs]
         ops.append(replace(op, inputs=tuple(inputs), outputs=tuple(outputs)))
         for name, real in zip(op.outputs, outputs, strict=True):
