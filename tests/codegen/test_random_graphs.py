@@ -32,7 +32,7 @@ FLAGS = (
 KINDS = (
     "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish",
     "lowered_hard_swish", "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat",
-    "resize", "nearest", "add_channel",
+    "resize", "nearest", "add_channel", "subtract", "larger", "smaller", "relu", "squeeze",
 )  # fmt: skip
 HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax", "embedding")
 
@@ -174,8 +174,8 @@ class Builder:
             return self.op("MUL", (x.name, inner.name), self.value(x.shape), activation="NONE")
         if kind == "logistic":
             return self.op("LOGISTIC", (x.name,), self.value(x.shape, scale=1 / 256, zero_point=-128))
-        if kind == "relu6":
-            return self.op("RELU6", (x.name,), self.value(x.shape))
+        if kind in ("relu", "relu6"):
+            return self.op(kind.upper(), (x.name,), self.value(x.shape))
         if kind == "quantize":
             return self.op("QUANTIZE", (x.name,), self.value(x.shape))
         if kind in ("average", "maximum"):
@@ -200,6 +200,21 @@ class Builder:
             return self.op("AVERAGE_POOL_2D" if kind == "average" else "MAX_POOL_2D", (x.name,), y, **options)
         if kind == "pad":
             return self.pad(x, same=False)
+        if kind == "subtract":
+            other = self.conv(x, kernel=(1, 1)) if rng.random() < 0.5 else self.branch(x)
+            other = other if other.shape == x.shape else self.branch(x)
+            options = {"activation": str(rng.choice(["NONE", "RELU6"])), "pot_scale_int16": True}
+            return self.op("SUB", (x.name, other.name), self.value(x.shape), **options)
+        if kind in ("larger", "smaller"):
+            name = "MAXIMUM" if kind == "larger" else "MINIMUM"
+            return self.op(name, (x.name, self.branch(x).name), self.like(x, x.shape))
+        if kind == "squeeze":
+            flat = self.like(x, (1, *(extent for extent in x.shape[1:] if extent > 1)))
+            flat = self.op(
+                "SQUEEZE", (x.name,), flat, squeeze_dims=tuple(dim for dim in (1, 2, 3) if x.shape[dim] == 1)
+            )
+            shape = self.constant(np.array(x.shape, np.int32))
+            return self.op("RESHAPE", (flat.name, shape), self.like(x, x.shape), new_shape=x.shape)
         if kind == "concat":
             other = self.op("QUANTIZE", (x.name,), self.like(x, x.shape)) if rng.random() < 0.3 else self.branch(x)
             y = self.like(x, (*x.shape[:3], x.shape[3] + other.shape[3]))

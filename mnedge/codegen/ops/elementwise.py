@@ -69,7 +69,7 @@ def _relu(activation: str) -> Callable[[NDArray[np.int64], Value, Value], NDArra
 
 _UNARY: dict[str, Callable[[NDArray[np.int64], Value, Value], NDArray[np.int64]]] = {
     "HARD_SWISH": lambda a, x, y: arithmetic.hard_swish(a, x.scale, x.zero_point, y.scale, y.zero_point),
-    "LOGISTIC": lambda a, x, _: arithmetic.logistic(a, x.scale, x.zero_point),
+    "LOGISTIC": lambda a, x, y: arithmetic.logistic(a, x.scale, x.zero_point, y.scale, y.zero_point),
     "QUANTIZE": _quantize,
     "RELU": _relu("RELU"),
     "RELU6": _relu("RELU6"),

@@ -54,7 +54,8 @@ class L2Normalize:
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return f"l2_normalize({self.zero_point}, {site.inputs[0]}, {site.output}, {site.pixels}, {self.output.channels});"
+        runs = f"{site.pixels}, {self.output.channels}"
+        return f"l2_normalize({self.zero_point}, {site.inputs[0]}, {site.output}, {runs});"
 
 
 def lower_l2_normalization(source: Source, op: Op) -> L2Normalize:
