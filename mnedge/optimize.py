@@ -141,6 +141,8 @@ def optimize(
         InputError: The file cannot be read, or there is no such target.
         UnsupportedError: It holds an op outside the supported ones.
     """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     if source.suffix == ".onnx":
         return _to_ort(source, out)
     told = progress or (lambda _stage, _fraction: None)

@@ -67,6 +67,8 @@ def test_a_wrong_target_or_file_is_named(tmp_path: Path, small_int8: Graph) -> N
         optimize(source, tmp_path / "out.tflite", target="xnnpak")
     with pytest.raises(InputError, match="cannot be read"):
         optimize(tmp_path / "absent.tflite", tmp_path / "out.tflite")
+    with pytest.raises(InputError, match="the input itself"):
+        optimize(source, source)
     assert not (tmp_path / "out.tflite").exists()
 
 
