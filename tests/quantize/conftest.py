@@ -1,12 +1,15 @@
-"""A tiny network whose channels differ so much that one range cannot hold them."""
+"""Tiny float networks and pictures to quantize, and LiteRT to judge the result."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 
 
@@ -87,3 +90,154 @@ def pictures() -> Any:
 @pytest.fixture(scope="session")
 def others() -> Any:
     return smooth_pictures(256, 2)
+
+
+@dataclass
+class Net:
+    """A float network written down layer by layer; `x` is its input and `at` the activation made last."""
+
+    shape: tuple[int, ...] = (1, 8, 8, 3)
+    seed: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+    at: str = "x"
+
+    def __post_init__(self) -> None:
+        self.tensors["x"] = Tensor("x", self.shape, "float32")
+        self.rng = np.random.default_rng(self.seed)
+
+    def constant(self, name: str, data: Any) -> str:
+        self.tensors[name] = constant(name, np.asarray(data))
+        return name
+
+    def op(self, kind: str, name: str, inputs: tuple[str, ...], shape: tuple[int, ...], **options: Any) -> Net:
+        self.tensors[name] = Tensor(name, shape, "float32")
+        self.ops.append(Op(kind, inputs, (name,), options))
+        self.at = name
+        return self
+
+    def conv(self, name: str, made: int = 0, *, kernel: int = 3, stride: int = 1, activation: str = "RELU",
+             depthwise: bool = False, weights: Any = None, bias: Any = None) -> Net:  # fmt: skip
+        _, rows, columns, depth = self.tensors[self.at].shape
+        made = depth if depthwise else made
+        shape = (1, kernel, kernel, made) if depthwise else (made, kernel, kernel, depth)
+        fan_in = kernel * kernel * (1 if depthwise else depth)
+        if weights is None:
+            weights = self.rng.normal(0, np.sqrt(2 / fan_in), shape)
+        if bias is None:
+            bias = self.rng.normal(0, 0.2, made)
+        names = (
+            self.constant(f"{name}/w", np.asarray(weights, np.float32).reshape(shape)),
+            self.constant(f"{name}/b", np.asarray(bias, np.float32)),
+        )
+        options = conv_options(stride, activation) | ({"depth_multiplier": 1} if depthwise else {})
+        kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        return self.op(kind, name, (self.at, *names), (1, -(-rows // stride), -(-columns // stride), made), **options)
+
+    def add(self, name: str, other: str, activation: str = "NONE") -> Net:
+        return self.op("ADD", name, (self.at, other), self.tensors[self.at].shape, activation=activation)
+
+    def hard_swish(self, name: str) -> Net:
+        """x * relu6(x + 3) in two ops; the sixth is for whoever reads it."""
+        data, shape = self.at, self.tensors[self.at].shape
+        three = self.constant(f"{name}/three", np.float32(3.0))
+        self.op("ADD", f"{name}/gate", (data, three), shape, activation="RELU6")
+        return self.op("MUL", name, (data, f"{name}/gate"), shape, activation="NONE")
+
+    def mean(self, name: str = "mean") -> Net:
+        shape = self.tensors[self.at].shape
+        axes = self.constant("axes", np.array([1, 2], np.int32))
+        return self.op("MEAN", name, (self.at, axes), (1, shape[3]), keep_dims=False)
+
+    def dense(self, name: str, made: int) -> Net:
+        """A classifier whose logits have mean 0 and spread 3 on pictures, so that every class comes up."""
+        features = predict(self.graph(), _images(64, seed=99)).astype(np.float64)
+        spread = np.maximum(features.std(0), features.std(0).mean() * 0.3)
+        weights = self.rng.normal(0, 1 / np.sqrt(len(spread)), (made, len(spread))) / spread
+        weights = 3 * weights / (features @ weights.T).std(0)[:, None]
+        names = (
+            self.constant(f"{name}/w", weights.astype(np.float32)),
+            self.constant(f"{name}/b", (-weights @ features.mean(0)).astype(np.float32)),
+        )
+        return self.op("FULLY_CONNECTED", name, (self.at, *names), (1, made), activation="NONE", keep_num_dims=False)
+
+    def softmax(self, name: str = "scores") -> Net:
+        return self.op("SOFTMAX", name, (self.at,), self.tensors[self.at].shape, beta=1.0)
+
+    def graph(self, *outputs: str) -> Graph:
+        graph = Graph(self.tensors, tuple(self.ops), ("x",), outputs or (self.at,))
+        graph = graph.replaced()
+        graph.check()
+        return graph
+
+
+def _separable(seed: int = 0, activation: str = "RELU6") -> Net:
+    """Convolution, depthwise, pointwise with a residual, and a classifier: a MobileNet in small."""
+    net = Net(seed=seed)
+    net.conv("stem", 8, stride=2, activation=activation).conv("deep", depthwise=True, activation=activation)
+    net.conv("point", 8, kernel=1, activation="NONE").add("sum", "stem")
+    return net.conv("wide", 16, kernel=1, activation=activation).mean().dense("logits", 5).softmax()
+
+
+def _planted() -> Graph:
+    """A network in which two of eight channels are hundreds of times as loud as the others, and say as much."""
+    net = Net(seed=4)
+    loud = np.ones(8)
+    loud[:2] = 600.0, 300.0
+    stem = net.rng.normal(0, 0.27, (8, 3, 3, 3)) * loud[:, None, None, None]
+    net.conv("stem", 8, stride=2, weights=stem, bias=net.rng.normal(0, 0.2, 8) * loud)
+    net.conv("deep", depthwise=True)
+    net.conv("point", 12, kernel=1, weights=net.rng.normal(0, 0.5, (12, 1, 1, 8)) / loud)
+    return net.mean().dense("logits", 6).softmax().graph()
+
+
+def _images(count: int, seed: int = 0, side: int = 8) -> Any:
+    """float32 (N, side, side, 3) in [-1, 1], p / 127.5 - 1: coloured blobs, each picture with its own contrast."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(0, 1, (count, side // 2, side // 2, 3)).repeat(2, 1).repeat(2, 2)
+    contrast = rng.uniform(20, 90, (count, 1, 1, 1))
+    pixels = np.clip(np.round(coarse * contrast + 128), 0, 255)
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def _litert(int8: Graph, images: Any, *, delegate: bool = False) -> Any:
+    """First output, as real values, of an int8 graph in LiteRT for pictures in [-1, 1]."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_REF
+    interpreter = Interpreter(model_content=write_tflite(int8), experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    source, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    steps = np.round((images + 1) * 127.5).astype(np.int64) - 128
+    results = []
+    for picture in steps.astype(np.int8):
+        interpreter.set_tensor(source, picture[None])
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(made)[0])
+    quantization = int8.tensors[int8.outputs[0]].quantization
+    return np.stack(results) if quantization is None else quantization.dequantize(np.stack(results))
+
+
+@pytest.fixture(name="net", scope="session")
+def net_fixture() -> type[Net]:
+    return Net
+
+
+@pytest.fixture(name="separable", scope="session")
+def separable_fixture() -> Any:
+    return _separable
+
+
+@pytest.fixture(name="planted", scope="session")
+def planted_fixture() -> Graph:
+    return _planted()
+
+
+@pytest.fixture(name="images", scope="session")
+def images_fixture() -> Any:
+    return _images
+
+
+@pytest.fixture(name="litert", scope="session")
+def litert_fixture() -> Any:
+    return _litert
