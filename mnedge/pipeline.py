@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mnedge import artifact, job, measure, stages
 from mnedge.artifact import Artifact
 from mnedge.report.write import write_reports
+from mnedge.ship import Release, ship
+from mnedge.validation.baseline import baseline_rows, read_baseline
+from mnedge.validation.locked import check_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,13 +18,22 @@ if TYPE_CHECKING:
     from mnedge.recipe import Recipe
 
 
-def build(recipe: Recipe, out: Path | None, progress: Callable[[str, float], None]) -> dict[str, Any]:
+def build(
+    recipe: Recipe,
+    out: Path | None,
+    progress: Callable[[str, float], None],
+    *,
+    baseline: Path | None = None,
+    lock: Path | None = None,
+) -> dict[str, Any]:
     """Builds, measures and writes all that a recipe asks for.
 
     Args:
         recipe: What to build.
         out: Folder of the artifacts; None for artifacts/SLUG.
         progress: Told the name of a stage and the share of it that is done, 0..1.
+        baseline: report.json of an earlier build that this one is held against; None for none.
+        lock: manifest.json whose tool versions are demanded; Path() for the one in `out`; None for any versions.
 
     Returns:
         The report, as written to report.json; its gates may have failed.
@@ -30,6 +42,10 @@ def build(recipe: Recipe, out: Path | None, progress: Callable[[str, float], Non
         MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
     """
     work = job.resolve(recipe)
+    folder = out or Path("artifacts") / work.slug
+    if lock is not None:
+        check_tools(folder / "manifest.json" if lock == Path() else lock)
+    before = None if baseline is None else read_baseline(baseline, work.slug)
     float_tflite = stages.float_model(work, progress)
     found = [
         (float_tflite, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", recipe.targets[0])),
@@ -42,10 +58,13 @@ def build(recipe: Recipe, out: Path | None, progress: Callable[[str, float], Non
     if recipe.int8:
         int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
         found += int8
-    folder = out or Path("artifacts") / work.slug
     placed = _place(found, folder, work.labels())
     report, details = measure.measure(work, placed, accounts, progress)
+    if before is not None:
+        report["gates"] += baseline_rows(report, before, recipe.tolerances)
     write_reports(folder, report, details)
+    for kind in recipe.bundles:
+        ship(folder, kind, folder / "bundles" / kind, Release())
     return report
 
 

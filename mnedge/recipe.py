@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from mnedge import registry
 from mnedge.errors import InputError
 
 Task = Literal["classify", "detect", "segment", "embed"]
@@ -34,6 +35,13 @@ GATES = {
     "min_speedup_over_float": "lowest ratio of float to int8 median latency",
     "int8_only": "true: no op of an int8 artifact is float",
     "parity": "lowest top-1 agreement between runtimes, 0..1",
+}
+TOLERANCES = {
+    "top1": "largest loss of top-1, 0..1",
+    "bytes": "largest growth of an artifact, a share: 0.02 is 2 %",
+    "arena_bytes": "largest growth of an arena, a share",
+    "flash_bytes": "largest growth of flash, a share",
+    "p50_ms": "largest growth of a median latency, a share; only fair where both builds ran on one machine",
 }
 
 
@@ -61,6 +69,7 @@ class Recipe:
         threads: Threads of latency measurements.
         seed: Of everything random.
         gates: Limits that can fail the build, by name.
+        tolerances: How much worse than a baseline each figure may be, by name; what is not named is not compared.
         bundles: Kinds of bundles to make.
     """
 
@@ -83,6 +92,9 @@ class Recipe:
     threads: int = 1
     seed: int = 0
     gates: dict[str, float | bool] = field(default_factory=dict)
+    tolerances: dict[str, float] = field(
+        default_factory=lambda: {"top1": 0.005, "bytes": 0.02, "arena_bytes": 0.0, "flash_bytes": 0.02}
+    )
     bundles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,9 +106,14 @@ class Recipe:
             raise InputError(f"threads is {self.threads}; it is at least 1")
         if not 1 <= self.calibration_images <= 256:
             raise InputError(f"calibration_images is {self.calibration_images}; it is 1 to 256")
-        for name in self.gates:
-            if name not in GATES:
-                raise InputError.unknown("gate", name, GATES)
+        bundles = registry.names("mnedge.bundle")
+        for what, given, known in (
+            ("gate", self.gates, GATES),
+            ("tolerance", self.tolerances, TOLERANCES),
+            ("bundle", self.bundles, bundles),
+        ):
+            if unknown := [name for name in given if name not in known]:
+                raise InputError.unknown(what, unknown[0], known)
         if not self.targets:
             raise InputError("targets is empty; name at least one, e.g. cpu")
 
@@ -174,6 +191,7 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         "seed": (int,),
         "int8": (bool,),
         "gates": (dict,),
+        "tolerances": (dict,),
         "targets": (list,),
         "bundles": (list,),
         "allow_float": (list,),
@@ -183,11 +201,12 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         names_wanted = " or ".join(kind.__name__ for kind in wanted)
         raise InputError(f"{path} line {line}: {key} is {value!r}; it takes a {names_wanted}")
     if isinstance(value, dict):
+        what, known = ("gate", GATES) if key == "gates" else ("tolerance", TOLERANCES)
         for name, limit in value.items():
-            if name not in GATES:
-                raise InputError(f"{path} line {line}: {InputError.unknown('gate', str(name), GATES)}")
+            if name not in known:
+                raise InputError(f"{path} line {line}: {InputError.unknown(what, str(name), known)}")
             if not isinstance(limit, (int, float)):
-                raise InputError(f"{path} line {line}: gate {name} is {limit!r}; it takes a number: {GATES[name]}")
+                raise InputError(f"{path} line {line}: {what} {name} is {limit!r}; it takes a number: {known[name]}")
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -41,7 +41,7 @@ class Release:
         group: Maven group, lower-case words with dots.
         version: Version of the bundle.
         license: Licence of the weights, as text.
-        target: The microcontroller target to ship where the build made several; "" for the only one.
+        target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
     """
 
     group: str = "models.mnedge"

@@ -93,9 +93,11 @@ def _write(parts: Parts, folder: Path) -> None:
             f"the build of {parts.slug} has no C sources; "
             "build it with --target cortex-m4, cortex-m7, cortex-m55 or generic"
         )
-    if len(parts.sources) > 1:
-        raise InputError(f"the build has C for {', '.join(sorted(parts.sources))}; choose one with --target")
-    target, source = next(iter(parts.sources.items()))
+    for target, source in sorted(parts.sources.items()):
+        _write_target(parts, target, source, folder if len(parts.sources) == 1 else folder / target)
+
+
+def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None:
     compiled = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
     words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
     name = compiled["name"]

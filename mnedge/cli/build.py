@@ -31,9 +31,30 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 @click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
 @click.option("--seed", type=int, help="Seed of everything random. [default: 0]")
 @click.option("--recipe", "recipe_name", metavar="R", help="A recipe's name or file; flags win over it.")
+@click.option(
+    "--baseline", metavar="REPORT", type=click.Path(path_type=Path), help="report.json that this build is held against."
+)
+@click.option(
+    "--locked",
+    metavar="[MANIFEST]",
+    is_flag=False,
+    flag_value="",
+    help="Refuse other tool versions than a manifest.json has. [default: the one in --out]",
+)
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
+@click.option("--markdown", metavar="FILE", type=click.Path(path_type=Path), help="Write a summary in Markdown.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/SLUG]")
 @json_option
-def command(recipe_name: str | None, out: Path | None, as_json: bool, **flags: Any) -> None:  # noqa: ANN401
+def command(
+    recipe_name: str | None,
+    out: Path | None,
+    as_json: bool,
+    baseline: Path | None,
+    locked: str | None,
+    junit: Path | None,
+    markdown: Path | None,
+    **flags: Any,  # noqa: ANN401
+) -> None:
     """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
 
     \b
@@ -41,11 +62,15 @@ def command(recipe_name: str | None, out: Path | None, as_json: bool, **flags: A
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --int8 --target cortex-m4
     mnedge build --variant v1 --alpha 0.25 --int8 --weights w.h5 --data photos/labels.csv
     mnedge build --recipe demo
+    mnedge build --recipe mine.yaml --baseline last/report.json --junit gates.xml
 
-    Exits 1 when a gate of the recipe fails.
+    Exits 1 when a gate of the recipe fails, or a figure is worse than the baseline's by more than its tolerance.
     """
     from mnedge import recipe
+    from mnedge.artifact import write_text
     from mnedge.pipeline import build
+    from mnedge.report.junit import render_junit
+    from mnedge.report.markdown import render_markdown
     from mnedge.report.terminal import print_report
     from mnedge.validation.gates import check_gates
 
@@ -54,7 +79,11 @@ def command(recipe_name: str | None, out: Path | None, as_json: bool, **flags: A
     if out is not None and out.is_file():
         raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
     with progress() as told:
-        report = build(wanted, out, told)
+        report = build(wanted, out, told, baseline=baseline, lock=None if locked is None else Path(locked))
+    if junit is not None:
+        write_text(junit, render_junit(report))
+    if markdown is not None:
+        write_text(markdown, render_markdown(report))
     if as_json:
         print_json(report)
     else:

@@ -16,7 +16,9 @@ from mnedge.cli._output import json_option, print_json
 @click.option("--version", default="1.0.0", show_default=True, help="Version of what is shipped.")
 @click.option("--group", default="models.mnedge", show_default=True, help="Maven group and Java package, for Android.")
 @click.option("--license", "terms", metavar="TEXT", help="Licence of the weights; it goes into the model's metadata.")
-@click.option("--target", default="", metavar="NAME", help="The microcontroller, where the build has C for several.")
+@click.option(
+    "--target", default="", metavar="NAME", help="Only this microcontroller, where the build has C for several."
+)
 @json_option
 def command(
     kind: str, built: Path, out: Path, version: str, group: str, terms: str | None, target: str, as_json: bool
