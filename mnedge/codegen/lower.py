@@ -65,18 +65,26 @@ def _check_ends(source: Source) -> None:
     graph = source.graph
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"the model has {len(graph.inputs)} inputs; C is made for models with one")
-    unknown = sorted({op.kind for op in graph.ops} - set(SUPPORTED))
-    if unknown:
-        raise UnsupportedError(
-            f"the model has ops that no C kernel exists for: {', '.join(unknown)}. Compiled are {', '.join(SUPPORTED)}"
-        )
     for name in (*graph.inputs, *graph.outputs):
         tensor = graph.tensors[name]
         if tensor.shape and tensor.shape[0] != 1:
             raise UnsupportedError(f"tensor {name} has the batch size {tensor.shape[0]}; export the model with batch 1")
         if tensor.is_constant:
             raise UnsupportedError(f"output {name} is a constant; there is nothing to compute")
+        if tensor.dtype == "float32" and any(op.kind == "CONV_2D" for op in graph.ops if _is_integer(source, op)):
+            raise UnsupportedError(
+                f"{name} is float32 at the end of an int8 model; export or quantize it with int8 input and output"
+            )
         source.value(name)
+    unknown = sorted({op.kind for op in graph.ops} - set(SUPPORTED))
+    if unknown:
+        raise UnsupportedError(
+            f"the model has ops that no C kernel exists for: {', '.join(unknown)}. Compiled are {', '.join(SUPPORTED)}"
+        )
+
+
+def _is_integer(source: Source, op: Op) -> bool:
+    return source.graph.tensors[op.outputs[0]].dtype == "int8"
 
 
 def _fold(source: Source) -> None:

@@ -132,7 +132,7 @@ def test_unsupported_models_say_why_and_leave_nothing(tmp_path: Path, small_int8
     real = Tensor("real", (1, 4), "float32")
     scores = Quantization.per_tensor(1 / 256, -128)
     cases = {
-        "no C kernel exists for: DEQUANTIZE": _with(
+        "float32 at the end of an int8 model": _with(
             small_int8, Op("DEQUANTIZE", ("scores",), ("real",)), tensors=(real,)
         ),
         "batch size 2": small_int8.replaced(tensors=[Tensor("image", (2, 8, 8, 3), "int8", scores)]),

@@ -144,7 +144,15 @@ static void mve_any_taps(const uint32_t *packed, const struct tap_row *row)
     }
 }
 
-#define mve_nine_taps mve_any_taps
+static void mve_nine_taps(const uint32_t *packed, const struct tap_row *row)
+{
+    const int8_t *taps[9];
+    const struct tap_row all = {taps, 9, row->zero_point, row->table, row->output, row->channels};
+    for (int32_t i = 0; i < 9; i++) {
+        taps[i] = row->taps[i / 3 * 3] + i % 3 * row->channels;
+    }
+    mve_any_taps(packed, &all);
+}
 #endif
 
 /* One row of a depthwise convolution, eight channels at a time. rows[i] is NULL in the padding; scratch holds one
@@ -158,14 +166,17 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
     for (int32_t channel = 0; channel < channels; channel++) {
         scratch[channel] = (int8_t)geometry->pad_value;
     }
-    const int whole = geometry->kernel_rows == 3 && geometry->dilation == 1 && rows[0] != NULL && rows[1] != NULL &&
+    const int whole = count == 9 && geometry->kernel_rows == 3 && geometry->dilation == 1 && rows[0] != NULL && rows[1] != NULL &&
                       rows[geometry->kernel_rows - 1] != NULL;
     for (int32_t column = 0; column < geometry->output_columns; column++, row.output += channels) {
-        move_taps(geometry, rows, column, scratch, taps);
         const int32_t left = column * geometry->stride - geometry->pad_left;
-        if (count == 9 && whole && left >= 0 && left + 3 <= geometry->input_columns) {
+        if (whole && left >= 0 && left + 3 <= geometry->input_columns) {
+            for (int32_t i = 0; i < 3; i++) {
+                taps[3 * i] = rows[i] + left * channels;
+            }
             mve_nine_taps(layer->packed, &row);
         } else {
+            move_taps(geometry, rows, column, scratch, taps);
             mve_any_taps(layer->packed, &row);
         }
     }

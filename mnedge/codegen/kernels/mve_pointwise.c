@@ -164,12 +164,13 @@ KERNEL void mve_pointwise(const struct mve_pointwise *layer, const int8_t *input
     const int32_t channels = layer->output_channels, whole = (channels + 3) & ~3;
     struct tile_row row = {NULL, NULL, layer->input_channels >> 4, layer->input_channels & 15, NULL, layer->packed_end,
                            layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, {0, 0, 0, 0, 0, 0, 0, 0}};
-    for (; pixels > 0; pixels -= 2) {
+    for (int32_t first = 1; pixels > 0; pixels -= 2, first = 0) {
         /* The last pixel of an odd run is computed twice. */
         const int32_t step = pixels > 1;
-        const int32_t apart = channels == whole ? step * channels : whole;
-        for (int32_t i = 0; i < 8; i++) {
-            row.places[i] = (uint16_t)((i >> 1) + (i & 1) * apart);
+        if (first || !step) {
+            for (int32_t i = 0; i < 8; i++) {
+                row.places[i] = (uint16_t)((i >> 1) + (i & 1) * (channels == whole ? step * channels : whole));
+            }
         }
         row.input = input;
         row.next_input = input + step * layer->input_channels;
