@@ -186,7 +186,10 @@ class Convolution:
         pack = packing.depthwise if variant == "depthwise" else packing.pointwise
         arrays, fields = pack(self.weights, self.rescale, kernels, symbol)
         if variant != "pointwise":
-            fields = fields if variant == "depthwise" else {"pointwise": braced(fields)}
+            if variant == "patches":
+                # What a patch holds beyond its last byte meets weights of 0.
+                fields["input_channels"] = fields.get("depth", fields["input_channels"])
+                fields = {"pointwise": braced(fields)}
             fields = {"geometry": braced(self._geometry(variant)), **fields}
         return arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
 

@@ -29,7 +29,7 @@ def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, pa
         # Two patches, and two pixels of channels that do not come in fours.
         return (_up(2 * depth, 8) if patches else 0) + (2 * _up(channels, 4) if channels % 4 else 0)
     # Three patches, three pixels widened to 16 bits, and three pixels of odd channels.
-    return (_up(3 * depth, 8) if patches else 0) + 6 * _up(depth, 8) + (3 * (channels + 1) if channels % 2 else 0)
+    return (3 * _up(depth, 8) if patches else 0) + 6 * _up(depth, 8) + (3 * (channels + 1) if channels % 2 else 0)
 
 
 def table_of(rescale: Rescale, symbol: str) -> tuple[str, str]:
