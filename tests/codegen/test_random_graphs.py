@@ -17,6 +17,7 @@ from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prune import prune
+from mnedge.devices import qemu
 from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
@@ -398,3 +399,19 @@ def test_random_graphs_are_bit_exact(tmp_path_factory: pytest.TempPathFactory, r
         shutil.rmtree(folder)
 
     check()
+
+
+@pytest.mark.slow
+@pytest.mark.toolchain
+@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("seed", range(20))
+def test_assembly_is_bit_exact_too(tmp_path: Path, core: str, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    kinds = [str(kind) for kind in chance.choice(KINDS, int(chance.integers(0, 7)))]
+    kernels = "dsp" if core == "cortex-m4" else "mve"
+    each = case(0, seed, kinds, str(chance.choice(HEADS)), kernels, {"optimise": "ram"})
+    (tmp_path / "model0.c").write_text(source_text(each.unit))
+    (tmp_path / "model0.h").write_text(header_text(each.unit))
+    run = qemu.run_inputs(tmp_path, each.images, core=core)
+    assert np.array_equal(run.outputs, reference(each.graph, each.images))
