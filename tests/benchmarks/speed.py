@@ -27,7 +27,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from mnedge.formats.keras import keras_to_graph
 from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.models._variant import Variant
 from mnedge.models.build import build_model
 from mnedge.passes._pass import run_passes
@@ -145,6 +147,50 @@ def quantization(variant: Variant, count: int = 200) -> None:
     echo(f"quantization of {variant.slug}, {len(images)} pictures: {told}")
 
 
+def multiply_adds(graph: Graph) -> int:
+    """Multiply-adds of a graph's convolutions."""
+    total = 0
+    for op in graph.ops:
+        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            kernel = graph.tensors[str(op.inputs[1])].shape
+            per_output = np.prod(kernel[1:3]) if op.kind == "DEPTHWISE_CONV_2D" else np.prod(kernel[1:])
+            total += int(np.prod(graph.tensors[op.outputs[0]].shape) * per_output)
+    return total
+
+
+def peak_macs_per_ms(folder: Path) -> float:
+    """The highest int8 rate that LiteRT reaches here, one thread: a pointwise convolution, 28 x 28 x 512 to 512."""
+    image = Tensor("x", (1, 28, 28, 512), "int8", Quantization.per_tensor(0.02, 0))
+    result = Tensor("y", (1, 28, 28, 512), "int8", Quantization.per_tensor(0.5, 0))
+    weights = np.random.default_rng(0).integers(-127, 128, (512, 1, 1, 512)).astype(np.int8)
+    scale = np.full(512, 0.01, np.float32)
+    tensors = (
+        image,
+        result,
+        constant("w", weights, Quantization.per_channel(scale, 0)),
+        constant("b", np.zeros(512, np.int32), Quantization.per_channel(scale * np.float32(0.02), 0)),
+    )
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "activation": "NONE"}
+    convolution = Op("CONV_2D", ("x", "w", "b"), ("y",), {**options, "dilation_h_factor": 1, "dilation_w_factor": 1})
+    graph = Graph({tensor.name: tensor for tensor in tensors}, (convolution,), ("x",), ("y",))
+    path = folder / "peak.tflite"
+    path.write_bytes(write_tflite(graph))
+    return multiply_adds(graph) / float(np.percentile(time_in_turns([path], seconds=1.0)[0].samples_ms, 10))
+
+
+def profile(paths: dict[str, Path], timings: dict[str, Timing], folder: Path) -> None:
+    """Prints where the int8 artifacts spend their time, and how far they are from the machine's peak."""
+    peak = peak_macs_per_ms(folder)
+    macs = multiply_adds(read_tflite(paths["tflite int8"]))
+    echo(f"  peak {peak / 1e6:.0f} GMAC/s; {macs / 1e6:.0f} M multiply-adds would take {macs / peak:.3f} ms")
+    for name in ("tflite int8", "onnx int8"):
+        if name in timings:
+            taken = float(np.percentile(timings[name].samples_ms, 10))
+            echo(f"  {name}: {taken:.3f} ms in quiet runs, {macs / peak / taken:.0%} of the peak rate")
+        for row in by_kind(op_latency(paths[name])):
+            echo(f"    {name}: {row['op']:24} {row['count']:3} {row['ms']:.3f} ms {row['share']:.0%}")
+
+
 def report(family: str, timings: dict[str, Timing]) -> bool:
     """Prints the medians and the ratios of a variant; whether all targets are met."""
     met = True
@@ -190,9 +236,8 @@ def main() -> int:
             met = report(family, timings) and met
             if arguments.quantization:
                 quantization(Variant(family, 1.0, arguments.resolution, 1000))
-            for name in ("tflite int8", "onnx int8") if arguments.profile else ():
-                for row in by_kind(op_latency(paths[name])):
-                    echo(f"    {name}: {row['op']:24} {row['count']:3} {row['ms']:.3f} ms {row['share']:.0%}")
+            if arguments.profile:
+                profile(paths, timings, Path(folder))
     return 0 if met else 1
 
 

@@ -395,3 +395,22 @@ def test_pad_is_taken_over_or_stays_an_integer_op(behind: str, zero_point: int |
     kinds = Counter((kind, is_float) for kind, _, is_float in optimized_nodes(tmp_path / "m.onnx"))
     assert ("Pad", True) not in kinds
     assert (kinds["Pad", False] == 0) == (behind != "nothing")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["mlperf_tiny/vww_96_int8", "tasks/ssd_slim_120x160x1_v1_int8__emza"])
+def test_files_of_others_compute_the_same_steps(shared_data: Path, name: str) -> None:
+    graph = read_tflite(shared_data / "models" / f"{name}.tflite")
+    image = graph.tensors[graph.inputs[0]]
+    assert image.quantization is not None
+    steps = np.random.default_rng(0).integers(-128, 128, image.shape).astype(np.int8)
+    interpreter = Interpreter(model_content=write_tflite(graph))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], steps)
+    interpreter.invoke()
+    expected = [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+    found = _onnx(write_onnx(graph), image.quantization.dequantize(steps))
+    for tensor, old, new in zip(graph.outputs, expected, found, strict=True):
+        quantization = graph.tensors[tensor].quantization
+        assert quantization is not None
+        np.testing.assert_allclose(new, quantization.dequantize(old), atol=quantization.scale[0] * 1.01)
