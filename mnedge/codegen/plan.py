@@ -242,7 +242,9 @@ def state_bytes(part: Segment) -> int:
     return 24 + 4 * (part.last - part.first + 2)
 
 
-def _place(program: Program, segments: list[Segment], bound: int, *, streamed: bool, input_in_arena: bool) -> Plan:
+def _place(
+    program: Program, segments: list[Segment], bound: int, attempts: int, *, streamed: bool, input_in_arena: bool
+) -> Plan:
     blocks = _blocks(program, segments, streamed=streamed, input_in_arena=input_in_arena)
     gaps: dict[tuple[str, str], int] = {}
     last_of = {block.name: block.last for block in blocks}
