@@ -87,8 +87,8 @@ def test_litert_computes_what_was_meant(separable: Any, images: Any, litert: Any
     step = float(int8.tensors["wide"].quantization.scale[0])
     simulated = predict(int8, images(6, 5), on_tensor=simulate(int8))
     off = np.abs(litert(int8, images(6, 5)) - simulated) / step
-    # Halves in one of five layers may be rounded the other way.
-    assert off.max() <= 2.01
+    # Halves may be rounded the other way in each of five layers.
+    assert off.max() <= 3.01
     assert off.mean() < 0.1
     assert np.corrcoef(simulated.ravel(), predict(graph, images(6, 5)).ravel())[0, 1] > 0.995
 

@@ -1,0 +1,67 @@
+"""Fake quantization: the values of the int8 grid, and the gradients of the papers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights, rectified_sigmoid, soft_round
+from mnedge.quantize.scheme import range_quantization
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (0.0, 6.0), (-3.0, 0.0)])
+def test_the_forward_pass_is_the_int8_grid(low: float, high: float) -> None:
+    values = np.random.default_rng(0).uniform(low - 1, high + 1, 300).astype(np.float32)
+    quantization = range_quantization(low, high)
+    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
+    # Ends on the grid, as activation_quantizations makes them.
+    ends = (-128 - zero_point) * scale, (127 - zero_point) * scale
+    made = fake_quantize(values, np.float32(ends[0]), np.float32(ends[1])).numpy()
+    expected = quantization.dequantize(quantization.quantize(values, "int8"))
+    # TensorFlow rounds halves up, Quantization to even.
+    tie = np.abs((values / scale) % 1 - 0.5) < 1e-3
+    np.testing.assert_allclose(made[~tie], expected[~tie], atol=1e-5)
+
+
+def test_gradients_are_those_of_learned_step_size() -> None:
+    """Esser et al. 2020, eq. 3: d/ds is q - x/s inside the range, and the clipped end outside."""
+    import tensorflow as tf
+
+    low, high = tf.constant(-1.28), tf.constant(1.27)  # zero on a step, s = 0.01
+    values = tf.constant([-5.0, -0.503, 0.0, 0.104, 3.0])
+    with tf.GradientTape() as tape:
+        tape.watch([values, low, high])
+        total = tf.reduce_sum(fake_quantize(values, low, high))
+    over_values, over_low, over_high = tape.gradient(total, [values, low, high])
+    assert over_values.numpy().tolist() == [0, 1, 1, 1, 0]
+    # q - x/s of -0.503 and 0.104, in steps; the step is (high - low) / 255.
+    inside = (-50 + 50.3) + (10 - 10.4)
+    np.testing.assert_allclose(over_high.numpy(), 1 + inside / 255, atol=2e-3)
+    np.testing.assert_allclose(over_low.numpy(), 1 - inside / 255, atol=2e-3)
+
+
+def test_weights_round_to_symmetric_steps() -> None:
+    import tensorflow as tf
+
+    scale = tf.Variable(0.1)
+    weights = tf.Variable([-20.0, -0.26, 0.04, 0.31, 20.0])
+    with tf.GradientTape() as tape:
+        made = fake_quantize_weights(weights, scale)
+        total = tf.reduce_sum(made)
+    np.testing.assert_allclose(made.numpy(), [-12.7, -0.3, 0.0, 0.3, 12.7], rtol=1e-5)
+    over_weights, over_scale = tape.gradient(total, [weights, scale])
+    assert over_weights.numpy().tolist() == [0, 1, 1, 1, 0]
+    expected = -127 + (-3 + 2.6) + (0 - 0.4) + (3 - 3.1) + 127
+    np.testing.assert_allclose(over_scale.numpy(), expected, atol=1e-4)
+
+
+def test_soft_rounding_lies_between_two_steps_and_ends_on_one() -> None:
+    weights = np.array([0.234, -0.187], np.float32)
+    for logits, expected in [(-20.0, [0.2, -0.2]), (20.0, [0.3, -0.1]), (0.0, [0.25, -0.15])]:
+        made = soft_round(weights, np.float32(0.1), np.full(2, logits, np.float32)).numpy()
+        np.testing.assert_allclose(made, expected, rtol=1e-5)
+
+
+def test_the_rectified_sigmoid_reaches_its_ends() -> None:
+    values = rectified_sigmoid(np.array([-3.0, 0.0, 3.0], np.float32)).numpy()
+    assert values.tolist() == [0.0, 0.5, 1.0]

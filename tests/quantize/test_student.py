@@ -1,0 +1,95 @@
+"""The network that is trained is the network that is shipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnedge.graph.executor import predict, simulate
+from mnedge.quantize.calibrate import observe
+from mnedge.quantize.parameters import initial_parameters, to_int8
+from mnedge.quantize.ranges import choose_ranges
+from mnedge.quantize.scheme import scheme_of
+from mnedge.quantize.student import Student, cut_points
+
+
+def start(graph: Any, images: np.ndarray, granularity: Any = "per-channel") -> Any:
+    scheme = scheme_of(graph, images, granularity)
+    return scheme, initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images), "min-max"))
+
+
+@pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
+def test_the_forward_pass_is_the_int8_graph(separable: Any, images: Any, granularity: Any) -> None:
+    scheme, parameters = start(separable().graph("wide"), images(8), granularity)
+    student = Student(scheme, parameters, "weights")
+    int8 = to_int8(scheme, student.parameters())
+    trained = student.forward(images(8, 3))["wide"].numpy()
+    shipped = predict(int8, images(8, 3), on_tensor=simulate(int8))
+    off = np.abs(trained - shipped) / float(int8.tensors["wide"].quantization.scale[0])
+    assert off.max() <= 1.01
+    assert off.mean() < 0.02
+
+
+def test_parameters_come_back_as_they_went_in(separable: Any, images: Any) -> None:
+    scheme, parameters = start(separable().graph(), images(8))
+    again = Student(scheme, parameters, "weights").parameters()
+    for name, value in parameters.biases.items():
+        np.testing.assert_allclose(again.biases[name], value)
+    for name, scales in parameters.weight_scales.items():
+        np.testing.assert_allclose(again.weight_scales[name], scales)
+        assert np.all(np.abs(again.weights[name] - parameters.weights[name]) <= scales.max() * 0.501)
+    one, other = to_int8(scheme, parameters), to_int8(scheme, again)
+    for name, tensor in one.tensors.items():
+        if tensor.data is not None:
+            assert np.array_equal(other.tensors[name].data, tensor.data), name
+        if tensor.quantization is not None:
+            np.testing.assert_allclose(other.tensors[name].quantization.scale, tensor.quantization.scale, rtol=1e-5)
+
+
+def test_soft_rounding_starts_at_the_float_weights(separable: Any, images: Any) -> None:
+    scheme, parameters = start(separable().graph(), images(4))
+    student = Student(scheme, parameters, "rounding")
+    made = student.constants()
+    hard = student.constants(hard=True)
+    for layer in scheme.layers:
+        scales = parameters.weight_scales[layer.weights]
+        exact = parameters.weights[layer.weights]
+        # The logits of roundings near 0 and 1 are clipped at a hundredth.
+        assert np.abs(made[layer.weights].numpy() - exact).max() <= scales.max() * 0.011
+        steps = np.moveaxis(hard[layer.weights].numpy(), layer.axis, -1) / scales
+        np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
+
+
+def test_learned_values_arrive_in_the_parameters(separable: Any, images: Any) -> None:
+    scheme, parameters = start(separable().graph(), images(4))
+    student = Student(scheme, parameters, "weights")
+    before = student.parameters()
+    student.variables["ranges"].assign(np.full(student.variables["ranges"].shape, 0.1, np.float32))
+    student.variables["biases"].assign_add(np.ones(student.variables["biases"].shape, np.float32))
+    student.variables["scales"].assign_add(np.full(student.variables["scales"].shape, np.log(2), np.float32))
+    after = student.parameters()
+    name = scheme.group["deep"]
+    (low, high), (first_low, first_high) = after.ranges[name], before.ranges[name]
+    assert low == first_low == 0.0, "an end at zero stays there"
+    assert np.isclose(high, first_high * 1.1, rtol=1e-3)
+    assert np.all(after.biases["deep/b"] > before.biases["deep/b"])
+    np.testing.assert_allclose(after.weight_scales["deep/w"], 2 * before.weight_scales["deep/w"], rtol=1e-5)
+
+
+def test_dropping_roundings_keeps_that_share_exact(separable: Any, images: Any) -> None:
+    import tensorflow as tf
+
+    scheme, parameters = start(separable().graph(), images(4))
+    made = Student(scheme, parameters, "weights").forward(images(16, 2), tf.constant(0.5))["stem"].numpy()
+    low, high = parameters.ranges[scheme.group["stem"]]
+    steps = made[(made > 0) & (made < high)] / ((high - low) / 255)
+    on_grid = float(np.mean(np.abs(steps - np.round(steps)) < 2e-3))
+    assert 0.4 < on_grid < 0.6
+
+
+def test_blocks_end_where_all_goes_through_one_tensor(separable: Any, images: Any) -> None:
+    scheme = scheme_of(separable().graph(), images(2))
+    # Between "stem" and "sum" the residual goes around.
+    assert cut_points(scheme) == ["stem", "sum", "wide", "mean", "logits"]
