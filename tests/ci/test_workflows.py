@@ -1,0 +1,192 @@
+"""Every shell block of the action, the workflows and the GitLab template, run as the runner runs it."""
+
+import json
+import os
+import re
+import site
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+_ROOT = Path(__file__).parents[2]
+_ACTION = yaml.safe_load((_ROOT / "action.yml").read_text())
+_WORKFLOWS = sorted((_ROOT / ".github" / "workflows").glob("*.yml"))
+_GITLAB = list(yaml.safe_load_all((_ROOT / "ci" / "mnedge.gitlab-ci.yml").read_text()))
+_RECIPE = """
+variant: v1
+alpha: 0.25
+resolution: 48
+weights: random
+int8: true
+effort: fast
+gates: {int8_only: true, max_size_kib: LIMIT}
+bundles: [raspberry-pi]
+"""
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    """Puts values in the place of GitHub's ${{ … }} and GitLab's $[[ … ]]; one without a value is a mistake."""
+    return re.sub(r"\$\{\{\s*(.*?)\s*\}\}|\$\[\[\s*(.*?)\s*\]\]", lambda found: values[found[1] or found[2]], str(text))
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job's working folder on a runner, with the caller's recipes in it."""
+    folder = tmp_path_factory.mktemp("runner")
+    (folder / "temp").mkdir()
+    (folder / "good.yaml").write_text(_RECIPE.replace("LIMIT", "1024"))
+    (folder / "bad.yaml").write_text(_RECIPE.replace("LIMIT", "1"))
+    return folder
+
+
+def _environment(runner: Path, given: dict[str, str]) -> dict[str, str]:
+    # The dependencies are those of this environment; mnedge itself is installed by the block, from the checkout.
+    return {
+        "PATH": os.environ["PATH"], "HOME": str(runner), "PIP_NO_DEPS": "1", "MNEDGE_CACHE": str(runner / "cache"),
+        "PYTHONPATH": os.pathsep.join(site.getsitepackages()),
+        **{key: value for key, value in os.environ.items() if key.startswith("PIP_")}, **given,
+    }  # fmt: skip
+
+
+def _run(step: dict[str, Any], runner: Path, values: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs a step's block as GitHub does: in a file, with `bash -e -o pipefail`."""
+    (runner / "output").write_text("")
+    (runner / "summary").write_text("")
+    given = {key: _filled(text, values) for key, text in step.get("env", {}).items()}
+    given |= {"GITHUB_OUTPUT": str(runner / "output"), "GITHUB_STEP_SUMMARY": str(runner / "summary")}
+    (runner / "step.sh").write_text(_filled(step["run"], values))
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", runner / "step.sh"],
+        cwd=runner, env=_environment(runner, given), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "No matching distribution found for setuptools" in done.stderr:
+        pytest.skip("no package index to get the build backend from")
+    return done
+
+
+def _outputs(runner: Path) -> dict[str, str]:
+    """GITHUB_OUTPUT, read as the runner reads it."""
+    found, lines = {}, iter((runner / "output").read_text().splitlines())
+    for line in lines:
+        if "<<" in line:
+            name, end = line.split("<<")
+            rows = []
+            while (row := next(lines)) != end:
+                rows.append(row)
+            found[name] = "\n".join(rows)
+        else:
+            name, _, found[name] = line.partition("=")
+    return found
+
+
+def _step(name: str) -> dict[str, Any]:
+    return next(step for step in _ACTION["runs"]["steps"] if step.get("id") == name)
+
+
+def _values(runner: Path, recipe: str, **inputs: str) -> dict[str, str]:
+    defaults = {f"inputs.{name}": str(entry.get("default", "")) for name, entry in _ACTION["inputs"].items()}
+    return {
+        **defaults, "inputs.recipe": recipe, "steps.python.outputs.python-path": sys.executable,
+        "github.action_path": str(_ROOT), "runner.temp": str(runner / "temp"),
+        **{f"inputs.{name}": value for name, value in inputs.items()},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(runner: Path) -> Path:
+    done = _run(_step("install"), runner, _values(runner, "good.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("mnedge, version ")
+    return runner
+
+
+def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
+    done = _run(_step("build"), installed, _values(installed, "good.yaml"))
+    assert done.returncode == 0, done.stderr
+    outputs = _outputs(installed)
+    assert set(outputs) == set(_ACTION["outputs"])
+    for name, entry in _ACTION["outputs"].items():
+        assert entry["value"] == f"${{{{ steps.build.outputs.{name} }}}}"
+    paths = outputs["artifacts"].splitlines()
+    assert len(paths) == 4
+    assert all((installed / path).is_file() for path in [*paths, outputs["report"]])
+    assert [Path(path).name for path in outputs["bundles"].splitlines()] == ["raspberry-pi", "raspberry-pi.tar.gz"]
+    assert (installed / "summary").read_text().startswith("## mobilenet")
+    assert (installed / "artifacts" / "gates.xml").is_file()
+    report = json.loads((installed / outputs["report"]).read_text())
+    assert all(row["passed"] for row in report["gates"])
+
+
+def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
+    done = _run(
+        _step("build"), installed, _values(installed, "bad.yaml", out="out dir", baseline="artifacts/report.json")
+    )
+    assert done.returncode == 1
+    assert "max_size_kib: limit 1" in done.stderr
+    assert "max" in (installed / "summary").read_text()
+    assert _outputs(installed)["out"] == "out dir"
+
+
+def test_an_input_is_never_code(installed: Path) -> None:
+    done = _run(_step("build"), installed, _values(installed, "$(touch owned); `touch owned`.yaml"))
+    assert done.returncode == 2
+    assert not (installed / "owned").exists()
+    for step in (step for step in _ACTION["runs"]["steps"] if "run" in step):
+        assert "${{" not in step["run"], "inputs go through env"
+        assert step["shell"] == "bash"
+
+
+def test_the_workflow_packs_what_was_built(installed: Path) -> None:
+    packs = [
+        step for path in _WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job.get("steps", []) if "run" in step
+    ]  # fmt: skip
+    assert len(packs) == 1, "a new block needs a test that runs it"
+    (installed / "packed").mkdir()
+    (installed / "packed" / "file").write_text("1")
+    done = _run(packs[0], installed, {"inputs.out": "packed", "matrix.machine": "arm64"})
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run(
+        ["tar", "-tzf", installed / "mnedge-arm64.tar.gz"], capture_output=True, text=True, check=True
+    )
+    assert "./file" in listed.stdout.split()
+    assert _run(packs[0], installed, {"inputs.out": "nowhere", "matrix.machine": "x"}).returncode == 0
+
+
+def test_the_workflow_runs_the_action_on_both_machines() -> None:
+    workflow = yaml.safe_load((_ROOT / ".github" / "workflows" / "mnedge.yml").read_text())
+    # YAML 1.1 reads `on` as true.
+    declared = workflow[True]["workflow_call"]["inputs"]
+    machines = workflow["jobs"]["build"]["strategy"]["matrix"]["include"]
+    assert {row["machine"]: row["runner"] for row in machines} == {
+        "x86-64": "ubuntu-24.04", "arm64": "ubuntu-24.04-arm",
+    }  # fmt: skip
+    used = next(step for step in workflow["jobs"]["build"]["steps"] if step.get("id") == "mnedge")
+    assert set(used["with"]) <= set(_ACTION["inputs"])
+    text = (_ROOT / ".github" / "workflows" / "mnedge.yml").read_text()
+    assert set(re.findall(r"inputs\.([\w-]+)", text)) == set(declared)
+    demo = yaml.safe_load((_ROOT / ".github" / "workflows" / "demo.yml").read_text())["jobs"]["demo"]
+    assert {name for name, entry in declared.items() if entry.get("required")} <= set(demo["with"]) <= set(declared)
+
+
+@pytest.mark.parametrize(("recipe", "status"), [("good.yaml", 0), ("bad.yaml", 1)])
+def test_the_gitlab_job_runs(installed: Path, recipe: str, status: int) -> None:
+    spec, jobs = _GITLAB
+    values = {f"inputs.{name}": str((entry or {}).get("default", "")) for name, entry in spec["spec"]["inputs"].items()}
+    values |= {"inputs.recipe": recipe, "inputs.package": str(_ROOT), "inputs.out": f"gitlab-{status}"}
+    job = jobs["mnedge"]
+    given = {key: _filled(text, values) for key, text in job["variables"].items()}
+    given |= {"CI_PROJECT_DIR": str(installed), "MNEDGE_CACHE": str(installed / "cache")}
+    # GitLab joins the lines into one script for sh, with -e.
+    (installed / "job.sh").write_text("".join(f"{_filled(line, values)}\n" for line in job["script"]))
+    done = subprocess.run(
+        ["sh", "-e", installed / "job.sh"],
+        cwd=installed, env=_environment(installed, given), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert (installed / f"gitlab-{status}" / "gates.xml").is_file()
+    assert job["artifacts"]["reports"]["junit"] == "$OUT/gates.xml"
