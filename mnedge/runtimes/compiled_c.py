@@ -93,8 +93,8 @@ class CompiledCSession:
             raise ToolError(f"no C compiler for {path}; install one, e.g. apt-get install gcc")
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder) / "model.so"
-            words = [compiler, "-O2", "-std=c99", "-shared", "-fPIC", path / f"{header.name}.c", "-o", library]
-            command.run(words)
+            source = path / f"{header.name}.c"
+            command.run([compiler, "-O2", "-std=c99", "-shared", "-fPIC", source, "-o", library])
             self._run = getattr(ctypes.CDLL(str(library)), f"{header.name}_run")
         self.version = _version() or ""
         self.ops = 1
