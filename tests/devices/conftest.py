@@ -53,7 +53,7 @@ def need(*programs: str) -> None:
             unavailable(f"{program} is missing; see .ci/run for the packages")
 
 
-@contextmanager
+@pytest.fixture(scope="session")
 def alone() -> Iterator[None]:
     """One test session at a time uses the userlands."""
     ROOTS.mkdir(parents=True, exist_ok=True)
@@ -164,21 +164,21 @@ def gone(process: psutil.Process, seconds: float = 10.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+def pi(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     """A Raspberry Pi 4 with its runtimes set up from wheels that were fetched here."""
+    del alone
     need("mmdebstrap", "qemu-aarch64-static", "sshd", "ssh")
-    with alone():
-        root = make_root("pi4", "make_pi.sh", "pi4")
-        subprocess.run(["find", root / "tmp", "-mindepth", "1", "-delete"], check=True)
-        board = Pi(root, tmp_path_factory.mktemp("sshd"), free_port(), CPUS["pi4"])
-        board.start()
-        try:
-            if not (root / "root/.local/share/mnedge/env").is_dir():
-                set_up(board.uri())
-            yield board
-        finally:
-            board.cut()
-            board.stop()
+    root = make_root("pi4", "make_pi.sh", "pi4")
+    subprocess.run(["find", root / "tmp", "-mindepth", "1", "-delete"], check=True)
+    board = Pi(root, tmp_path_factory.mktemp("sshd"), free_port(), CPUS["pi4"])
+    board.start()
+    try:
+        if not (root / "root/.local/share/mnedge/env").is_dir():
+            set_up(board.uri())
+        yield board
+    finally:
+        board.cut()
+        board.stop()
 
 
 @dataclass
@@ -241,21 +241,21 @@ class Phone:
 
 
 @pytest.fixture(scope="session")
-def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+def phone(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
     """A phone with Python, and benchmark_model's stand-in in /data/local/tmp/programs."""
+    del alone
     need("mmdebstrap", "qemu-aarch64-static", "adb", "unshare", "nsenter", "ip")
-    with alone():
-        root = make_root("phone", "make_phone.sh", sys.executable)
-        temporary = root / "data/local/tmp"
-        subprocess.run(["find", temporary, "-mindepth", "1", "-delete"], check=True)
-        (temporary / "programs").mkdir()
-        shutil.copy(HERE / "benchmark_model_standin.py", temporary / "programs/benchmark_model")
-        made = Phone(root, tmp_path_factory.mktemp("adb") / "adb")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.close()
+    root = make_root("phone", "make_phone.sh", sys.executable)
+    temporary = root / "data/local/tmp"
+    subprocess.run(["find", temporary, "-mindepth", "1", "-delete"], check=True)
+    (temporary / "programs").mkdir()
+    shutil.copy(HERE / "benchmark_model_standin.py", temporary / "programs/benchmark_model")
+    made = Phone(root, tmp_path_factory.mktemp("adb") / "adb")
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def set_up(uri: str) -> None:
