@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,6 +17,7 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 Format = Literal["tflite", "onnx", "c"]
 Precision = Literal["fp32", "int8"]
 Io = Literal["float32", "int8", "uint8"]
@@ -124,15 +126,29 @@ def folder(path: Path) -> Iterator[Path]:
         try:
             yield scratch
             scratch.chmod(0o755)
-            if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")) / "old"
-                path.rename(old)
-                scratch.rename(path)
-                shutil.rmtree(old.parent)
-            else:
-                scratch.rename(path)
+            _take_place(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _take_place(scratch: Path, path: Path) -> None:
+    """Renames `scratch` to `path`; what is there goes aside first, also where another build puts it back meanwhile."""
+    while True:
+        try:
+            scratch.rename(path)
+        except OSError as exc:
+            if exc.errno not in _OCCUPIED:
+                raise
+        else:
+            return
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            path.rename(aside / "old")
+        except FileNotFoundError:
+            # The other build has just moved it aside itself.
+            continue
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

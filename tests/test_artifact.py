@@ -70,3 +70,20 @@ def test_row_has_the_fields_of_the_report(tmp_path: Path) -> None:
         "path": "m.int8.tflite", "format": "tflite", "precision": "int8", "io": "int8", "target": "cpu",
         "bytes": 4, "sha256": artifact.sha256(path),
     }  # fmt: skip
+
+
+def test_folders_that_replace_each_other_at_once_are_whole(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    place = tmp_path / "out"
+
+    def put(number: int) -> None:
+        with artifact.folder(place) as scratch:
+            for name in "abc":
+                (scratch / name).write_text(str(number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(200)))
+    assert len({path.read_text() for path in place.iterdir()}) == 1
+    assert sorted(path.name for path in place.iterdir()) == ["a", "b", "c"]
+    assert list(tmp_path.iterdir()) == [place]

@@ -108,7 +108,7 @@ def _latency(line: Line, versus: AgainstFloat | None) -> Card | None:
 
 def _integers(report: Mapping[str, Any], line: Line) -> Card | None:
     row = next((row for row in rows(report, "int8") if str(row["artifact"]).endswith(line.name)), None)
-    if row is None:
+    if row is None or row.get("float_ops", 0) is None:
         return None
     floats, ops, partitions = float_op_count(row), row.get("ops"), row.get("delegate_partitions")
     detail = f"{ops} ops, " + (f"{floats} in float" if floats else "none in float")

@@ -168,7 +168,7 @@ def _integer_row(row: Row, slug: str) -> tuple[Cell, ...]:
     return (
         Cell(short_name(base_name(row["artifact"]), slug)),
         Cell(figures.plain(row.get("ops"))),
-        Cell(figures.plain(floats), "bad" if floats else ""),
+        Cell(figures.plain(None if row.get("float_ops", 0) is None else floats), "bad" if floats else ""),
         Cell(figures.plain(row.get("delegate_partitions"))),
     )
 

@@ -59,7 +59,8 @@ def _min_speedup_over_float(report: Mapping[str, Any]) -> float | None:
 
 
 def _float_ops(report: Mapping[str, Any]) -> float | None:
-    return float(sum(row["float_ops"] for row in report["int8"])) if report["int8"] else None
+    counted = [row["float_ops"] for row in report["int8"] if row["float_ops"] is not None]
+    return float(sum(counted)) if counted else None
 
 
 def _parity(report: Mapping[str, Any]) -> float | None:

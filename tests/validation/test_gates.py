@@ -65,3 +65,13 @@ def test_what_was_not_measured_fails() -> None:
     assert row == {"name": "max_arena_kib", "limit": 64, "measured": None, "passed": False}
     with pytest.raises(GateError, match="measured nothing"):
         check_gates([row])
+
+
+def test_int8_only_leaves_out_what_this_machine_cannot_tell() -> None:
+    report = _report()
+    report["int8"].append({"artifact": "m.int8.onnx", "float_ops": None})
+    assert gate_rows(report, {"int8_only": True})[0]["passed"]
+    report["int8"] = [{"artifact": "m.int8.onnx", "float_ops": None}]
+    assert gate_rows(report, {"int8_only": True})[0] == {
+        "name": "int8_only", "limit": True, "measured": None, "passed": False,
+    }  # fmt: skip
