@@ -87,16 +87,27 @@ def choose_ranges(scheme: Scheme, statistics: Mapping[str, Statistics], method: 
     if method not in RANGE_METHODS:
         raise InputError.unknown("range method", method, RANGE_METHODS)
     importance = channel_importance(scheme.graph, statistics) if method == "output" else None
+    kept_whole = _kept_whole(scheme)
     ranges = {}
     for name in scheme.free_groups:
         found = statistics[name]
-        if method == "min-max" or scheme.graph.tensors[name].is_constant:
+        whole = method == "min-max" or (method == "output" and name in kept_whole)
+        if whole or scheme.graph.tensors[name].is_constant:
             ranges[name] = min_max(found)
         elif method == "percentile":
             ranges[name] = percentile(found)
         else:
             ranges[name] = least_squares(found, importance)
     return ranges
+
+
+def _kept_whole(scheme: Scheme) -> set[str]:
+    """Groups whose extremes decide: scores, of which the largest is the answer, and what ReLU6 bounds already."""
+    scores = {scheme.group[name] for name in scheme.graph.outputs if name in scheme.group}
+    for op in scheme.graph.ops:
+        if op.kind in ("SOFTMAX", "LOGISTIC", "ARG_MAX") and op.inputs[0] in scheme.group:
+            scores.add(scheme.group[str(op.inputs[0])])
+    return scores | {name for name in scheme.free_groups if np.isfinite(scheme.bounds[name][1])}
 
 
 def channel_importance(graph: Graph, statistics: Mapping[str, Statistics]) -> dict[str, NDArray[np.float64]]:

@@ -1,0 +1,122 @@
+"""Equalization, gates, rounding with feedback, fitting and the learned step, each on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mnedge.graph.executor import compiled, predict, simulate
+from mnedge.quantize.bias_correction import correct_biases
+from mnedge.quantize.calibrate import observe
+from mnedge.quantize.equalize import equalize, find_streams
+from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights, rectified_sigmoid, soft_round
+from mnedge.quantize.gates import gated_outputs, with_scalable_gates
+from mnedge.quantize.parameters import initial_parameters, to_int8
+from mnedge.quantize.quantized import int8_agreement
+from mnedge.quantize.ranges import choose_ranges
+from mnedge.quantize.reconstruct import reconstruct, round_with_feedback
+from mnedge.quantize.scheme import scheme_of
+
+if TYPE_CHECKING:
+    from mnedge.graph.graph import Graph
+
+
+@pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
+def test_equalization_keeps_the_function(outliers: Graph, pictures: Any, granularity: Any) -> None:
+    equal = equalize(outliers, pictures, granularity)
+    np.testing.assert_allclose(predict(equal, pictures), predict(outliers, pictures), atol=2e-5)
+    largest = [np.abs(graph.tensors["w1"].real()).max(axis=(1, 2, 3)) for graph in (outliers, equal)]
+    assert largest[1].max() / largest[1].min() < 0.1 * largest[0].max() / largest[0].min()
+
+
+def test_a_hard_swish_stops_a_stream_and_a_scalable_gate_does_not(swish: Graph, pictures: Any) -> None:
+    def scaled(graph: Graph) -> set[str]:
+        return {name for stream in find_streams(graph) for name in stream.members}
+
+    assert gated_outputs(swish) == ["swish"]
+    changed = with_scalable_gates(swish, ["swish"])
+    assert "swish" not in scaled(swish)
+    assert {"conv3", "swish"} <= scaled(changed)
+    assert len(changed.ops) == len(swish.ops)
+    np.testing.assert_allclose(predict(changed, pictures), predict(swish, pictures), atol=1e-6)
+    np.testing.assert_allclose(
+        predict(equalize(changed, pictures, "per-channel"), pictures), predict(swish, pictures), atol=2e-5
+    )
+
+
+def test_bias_correction_takes_back_a_shift_of_the_mean(swish: Graph, pictures: Any) -> None:
+    scheme = scheme_of(swish, pictures)
+    parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, pictures), "min-max"))
+    shifted = {name: value + (0.3 if name == "b3" else 0.0) for name, value in parameters.biases.items()}
+    wrong = replace(parameters, biases=shifted)
+    right = correct_biases(scheme, wrong, pictures)
+    exact = np.maximum(compiled(swish, ["conv3"])(pictures)[0], -3)
+
+    def shift(candidate: Any) -> float:
+        int8 = to_int8(scheme, candidate)
+        made = np.maximum(compiled(int8, ["conv3"], on_tensor=simulate(int8))(pictures)[0], -3)
+        return float(np.abs((made - exact).mean(axis=(0, 1, 2))).max())
+
+    assert shift(right) < 0.1 * shift(wrong)
+
+
+def test_feedback_loses_less_than_nearest_where_inputs_are_correlated() -> None:
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(4000, 6)) @ rng.normal(size=(6, 24)) + 0.1 * rng.normal(size=(4000, 24))
+    hessian = (mixed.T @ mixed / 4000)[None]
+    weights, step = rng.normal(size=(1, 8, 24)), np.full((1, 8), 0.05)
+    rounded = round_with_feedback(weights, step, hessian)
+    nearest = np.round(weights / 0.05) * 0.05
+    np.testing.assert_allclose(rounded / 0.05, np.round(rounded / 0.05), atol=1e-9)
+
+    def loss(candidate: Any) -> float:
+        return float(np.mean((mixed @ (candidate - weights)[0].T) ** 2))
+
+    assert loss(rounded) < 0.3 * loss(nearest)
+
+
+def test_fitting_undoes_what_a_coarse_range_lost(outliers: Graph, pictures: Any, others: Any) -> None:
+    scheme = scheme_of(outliers, pictures)
+    parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, pictures), "min-max"))
+    fitted = reconstruct(scheme, parameters, pictures)
+    reference = predict(outliers, others)
+    before, after = (int8_agreement(to_int8(scheme, item), reference, others) for item in (parameters, fitted))
+    assert after > before + 0.1
+
+
+def test_the_learned_range_has_the_gradient_of_the_paper() -> None:
+    import tensorflow as tf
+
+    value = tf.constant([-2.0, -0.31, 0.2, 0.77, 5.0])
+    low, high = tf.Variable(-1.0), tf.Variable(1.55)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        made = fake_quantize(value, low, high)
+        total = tf.reduce_sum(made * tf.constant([1.0, 2.0, 3.0, 4.0, 5.0]))
+    to_value, to_low, to_high = (item.numpy() for item in tape.gradient(total, [value, low, high]))
+    np.testing.assert_array_equal(to_value, [0.0, 2.0, 3.0, 4.0, 0.0])
+    inside = float(np.dot([2.0, 3.0, 4.0], (made - value).numpy()[1:4])) / 2.55
+    assert to_low == pytest.approx(1.0 - inside, abs=1e-5)
+    assert to_high == pytest.approx(5.0 + inside, abs=1e-5)
+
+
+def test_the_learned_step_has_the_gradient_of_the_paper() -> None:
+    import tensorflow as tf
+
+    weights, scale = tf.Variable([0.031, -0.5, 30.0]), tf.Variable(0.1)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(fake_quantize_weights(weights, scale))
+    to_weights, to_scale = (item.numpy() for item in tape.gradient(total, [weights, scale]))
+    np.testing.assert_array_equal(to_weights, [1.0, 1.0, 0.0])
+    # round(w/s) - w/s inside: 0 - 0.31 and -5 + 5; 127 outside.
+    assert to_scale == pytest.approx(-0.31 + 0.0 + 127.0, abs=1e-3)
+
+
+def test_soft_rounding_lies_between_the_steps_around() -> None:
+    weights = np.array([0.26, -0.26], np.float32)
+    np.testing.assert_allclose(soft_round(weights, 0.1, np.full(2, 20.0, np.float32)), [0.3, -0.2], atol=1e-6)
+    np.testing.assert_allclose(soft_round(weights, 0.1, np.full(2, -20.0, np.float32)), [0.2, -0.3], atol=1e-6)
+    assert 0.0 < float(rectified_sigmoid(np.float32(0.0))) < 1.0
