@@ -54,7 +54,8 @@ def test_live_blocks_do_not_collide(program: Program, optimise: str) -> None:
 def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None:
     ram, balanced, speed = (plan(program, "mve", optimise=name) for name in ("ram", "balanced", "speed"))  # type: ignore[arg-type]
     assert ram.arena_bytes <= balanced.arena_bytes < speed.arena_bytes
-    assert balanced.arena_bytes <= ram.arena_bytes * 9 // 8
+    # An eighth for speed, and what the shorter search for a placement misses.
+    assert balanced.arena_bytes <= ram.arena_bytes * 5 // 4
     assert all(part.is_single for part in speed.segments)
     assert any(not part.is_single for part in ram.segments)
 

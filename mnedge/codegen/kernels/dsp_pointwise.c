@@ -22,9 +22,9 @@ struct tile_row {
  * are followed by those of the other `pixels - 1` pixels. */
 INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t depth, int32_t pixels)
 {
-    int32_t i = 0;
+    uint32_t i = 0;
 #if DSP
-    for (; i + 4 <= count; i += 4) {
+    for (; i + 4 <= (uint32_t)count; i += 4) {
         uint32_t even, odd;
         __asm__ volatile("ldr %[even], [%[input]], #4\n\t"
                          "sxtb16 %[odd], %[even], ror #8\n\t"
@@ -38,11 +38,11 @@ INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t dep
         wide += 4 * pixels;
     }
     input -= i;
-    wide -= i * pixels;
+    wide -= i * (uint32_t)pixels;
 #endif
-    for (; i < depth; i++) {
-        const int32_t place = (i >> 2) * 4 * pixels + ((i & 1) << 1 | (i >> 1 & 1));
-        wide[place] = (int16_t)(i < count ? 2 * input[i] : 0);
+    for (; i < (uint32_t)depth; i++) {
+        const uint32_t place = (i >> 2) * 4 * (uint32_t)pixels + ((i & 1u) << 1 | (i >> 1 & 1u));
+        wide[place] = (int16_t)(i < (uint32_t)count ? 2 * input[i] : 0);
     }
 }
 
