@@ -59,3 +59,31 @@ def small_int8() -> Graph:
         Op("SOFTMAX", ("mean",), ("scores",), {"beta": 1.0}),
     )  # fmt: skip
     return Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))
+
+
+@pytest.fixture
+def digits_fp32() -> Graph:
+    """A float network for the ten classes of the demo data: 16 x 16 x 3, random weights."""
+    rng = np.random.default_rng(4)
+    tensors = [
+        Tensor("image", (1, 16, 16, 3), "float32"),
+        constant("weights", rng.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32)),
+        constant("bias", rng.normal(0, 0.1, 8).astype(np.float32)),
+        Tensor("conv", (1, 8, 8, 8), "float32"),
+        constant("axes", np.array([1, 2], np.int32)),
+        Tensor("mean", (1, 8), "float32"),
+        constant("head", rng.normal(0, 3.0, (10, 8)).astype(np.float32)),
+        constant("head_bias", rng.normal(0, 0.1, 10).astype(np.float32)),
+        Tensor("logits", (1, 10), "float32"),
+        Tensor("scores", (1, 10), "float32"),
+    ]
+    ops = (
+        Op("CONV_2D", ("image", "weights", "bias"), ("conv",), {
+            "padding": "SAME", "stride_h": 2, "stride_w": 2, "dilation_h_factor": 1, "dilation_w_factor": 1,
+            "activation": "RELU",
+        }),
+        Op("MEAN", ("conv", "axes"), ("mean",), {"keep_dims": False}),
+        Op("FULLY_CONNECTED", ("mean", "head", "head_bias"), ("logits",), {"activation": "NONE"}),
+        Op("SOFTMAX", ("logits",), ("scores",), {"beta": 1.0}),
+    )  # fmt: skip
+    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))

@@ -1,0 +1,90 @@
+"""`mnedge quantize`: a float file in, an int8 file out, with the account of what was done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from mnedge.cli.quantize import command
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Tensor
+from mnedge.graph.precision import float_ops
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def source(tmp_path: Path, digits_fp32: Graph) -> Path:
+    path = tmp_path / "m.fp32.tflite"
+    path.write_bytes(write_tflite(digits_fp32))
+    return path
+
+
+@pytest.mark.parametrize(("io", "dtype"), [("int8", "int8"), ("uint8", "uint8"), ("float32", "float32")])
+def test_the_file_is_int8_with_the_ends_asked_for(source: Path, tmp_path: Path, io: str, dtype: str) -> None:
+    out = tmp_path / "m.int8.tflite"
+    arguments = [str(source), "-o", str(out), "--effort", "fast", "--io", io, "--json"]
+    result = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
+    graph = read_tflite(out)
+    assert float_ops(graph) == []
+    assert {graph.tensors[name].dtype for name in (*graph.inputs, *graph.outputs)} == {dtype}
+    assert result["bytes"] == out.stat().st_size
+    assert result["float_ops"] == []
+    assert result["steps"][-1]["agreement"] > 0.8
+    assert (result["settings"]["effort"], result["settings"]["images"]) == ("fast", 200)
+
+
+def test_the_table_says_what_each_step_gained(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.int8.tflite"
+    arguments = [str(source), "-o", str(out), "--effort", "fast", "--ranges", "min-max", "--granularity", "per-tensor"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "ranges: min-max" in done.stdout
+    assert "0 of them float" in done.stdout
+    scales = {tensor.quantization.scale.size for tensor in read_tflite(out).tensors.values() if tensor.quantization}
+    assert scales == {1}
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_training_goes_through_too(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.int8.tflite"
+    arguments = [str(source), "-o", str(out), "--method", "qat", "--epochs", "1", "--json"]
+    result = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
+    assert result["settings"]["method"] == "qat"
+    assert result["settings"]["export"]["top1_agreement"] >= 0.99
+    assert float_ops(read_tflite(out)) == []
+
+
+def test_an_op_stays_float_only_when_allowed(tmp_path: Path, digits_fp32: Graph) -> None:
+    shape = digits_fp32.tensors["conv"].shape
+    quotient = Tensor("quotient", shape, "float32")
+    first, *others = digits_fp32.ops
+    ops = [first, Op("DIV", ("conv", "bias"), ("quotient",), {"activation": "NONE"})]
+    graph = digits_fp32.replaced(
+        tensors=[quotient], ops=[*ops, *(op.with_inputs({"conv": "quotient"}) for op in others)]
+    )
+    path, out = tmp_path / "div.tflite", tmp_path / "out.tflite"
+    path.write_bytes(write_tflite(graph))
+    arguments = [str(path), "-o", str(out), "--effort", "fast"]
+    done = CliRunner().invoke(command, arguments)
+    assert isinstance(done.exception, UnsupportedError)
+    assert "DIV" in str(done.exception)
+    assert not out.exists()
+    result = json.loads(
+        CliRunner().invoke(command, [*arguments, "--allow-float", "DIV", "--json"], catch_exceptions=False).stdout
+    )
+    assert "DIV" in result["float_ops"]
+
+
+def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+    x, y = Tensor("x", (1, 4), "float32"), Tensor("y", (1, 4), "float32")
+    path = tmp_path / "row.tflite"
+    path.write_bytes(write_tflite(Graph({"x": x, "y": y}, (Op("LOGISTIC", ("x",), ("y",)),), ("x",), ("y",))))
+    done = CliRunner().invoke(command, [str(path), "-o", str(tmp_path / "out.tflite")])
+    assert isinstance(done.exception, InputError)
+    assert "square RGB pictures" in str(done.exception)

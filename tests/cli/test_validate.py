@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mnedge.cli.validate import command
+from mnedge.data import open_dataset
+from mnedge.data._dataset import to_real
+from mnedge.errors import InputError, ToolError
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.executor import predict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.graph.graph import Graph
+
+
+@pytest.fixture
+def models(tmp_path: Path, digits_fp32: Graph) -> list[str]:
+    files = {"m.tflite": write_tflite(digits_fp32), "m.onnx": write_onnx(digits_fp32)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    return [str(tmp_path / name) for name in files]
+
+
+def test_json_has_the_rows_of_the_report(models: list[str], digits_fp32: Graph) -> None:
+    done = CliRunner().invoke(command, [*models, "--images", "60", "--json"], catch_exceptions=False)
+    result = json.loads(done.stdout)
+    dataset = open_dataset("demo")
+    pixels, labels = dataset.pixels(dataset.split("eval", 60), 16)
+    expected = float(np.mean(predict(digits_fp32, to_real(pixels)).argmax(1) == labels))
+    assert [row["artifact"] for row in result["accuracy"]] == ["m.tflite", "m.onnx"]
+    for row in result["accuracy"]:
+        assert row["images"] == 60
+        assert row["top1"] == pytest.approx(expected)
+        assert row["top1"] <= row["top5"]
+    (parity,) = result["parity"]
+    assert (parity["reference"], parity["artifact"], parity["top1_agreement"]) == ("m.tflite", "m.onnx", 1.0)
+    assert parity["max_abs_error"] < 1e-5
+
+
+def test_the_table_names_artifacts_runtimes_and_parity(models: list[str]) -> None:
+    done = CliRunner().invoke(command, [*models, "--images", "20"], catch_exceptions=False)
+    for text in ("Accuracy on 20 pictures of demo", "m.tflite", "m.onnx", "onnxruntime", "XNNPACK", "Parity"):
+        assert text in done.stdout, text
+
+
+def test_the_chosen_split_is_measured(models: list[str]) -> None:
+    done = CliRunner().invoke(command, [models[0], "--split", "calibration", "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["accuracy"][0]["images"] == 200
+
+
+def test_a_model_of_too_few_classes_says_so(tmp_path: Path, small_int8: Graph) -> None:
+    path = tmp_path / "four.tflite"
+    path.write_bytes(write_tflite(small_int8))
+    done = CliRunner().invoke(command, [str(path), "--images", "20"])
+    assert isinstance(done.exception, InputError)
+    assert "has 4 outputs, but demo has class_index 9" in str(done.exception)
+
+
+def test_a_device_that_cannot_be_had_fails(models: list[str]) -> None:
+    done = CliRunner().invoke(command, [models[0], "--images", "5", "--device", "ssh://nobody@127.0.0.1:1"])
+    assert isinstance(done.exception, ToolError)
