@@ -42,6 +42,7 @@ def command(
     mnedge bench model.int8.tflite --ops --json
     mnedge bench model.int8.tflite --sustained 60
     """
+    from mnedge.errors import ToolError
     from mnedge.validation.bench import bench
 
     with progress() as told:
@@ -50,6 +51,8 @@ def command(
         print_json(result)
     else:
         _print(result)
+    if result["failed"]:
+        raise ToolError("\n".join(row["error"] for row in result["failed"]))
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -7,11 +7,12 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mnedge import runtimes
 from mnedge.devices._device import ModelInfo
+from mnedge.errors import ToolError
 from mnedge.runtimes._runtime import encode
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ class LocalDevice:
     Attributes:
         name: "local".
         workers: Sessions side by side, one thread each; 0 for one per core.
+        interrupted: Set when nothing more shall be done.
     """
 
     name: str = "local"
     workers: int = 0
+    interrupted: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @contextmanager
     def load(self, path: Path, runtime: str = "") -> Iterator[_LocalModel]:
@@ -44,18 +47,20 @@ class LocalDevice:
             InputError: The runtime refuses the file.
         """
         engine = runtimes.get(runtime or runtimes.for_file(path))
-        yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1)
+        yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1, self.interrupted)
 
     def interrupt(self) -> None:
-        """Nothing to do: no inference here takes long."""
+        """Makes a run in another thread end at its next picture, with a ToolError there."""
+        self.interrupted.set()
 
 
 class _LocalModel:
-    def __init__(self, open_session: Callable[[], Session], workers: int) -> None:
+    def __init__(self, open_session: Callable[[], Session], workers: int, interrupted: threading.Event) -> None:
         first = open_session()
         self.info = ModelInfo(first.version, first.partitions, first.ops, first.input, first.outputs)
         self._open = open_session
         self._workers = workers
+        self._interrupted = interrupted
         self._spare = [first]
         self._lock = threading.Lock()
 
@@ -76,6 +81,8 @@ class _LocalModel:
         with ThreadPoolExecutor(self._workers) as pool:
             try:
                 for pixels in images:
+                    if self._interrupted.is_set():
+                        raise ToolError("local: interrupted")
                     pending.append(pool.submit(infer, pixels))
                     if len(pending) > 4 * self._workers:
                         yield pending.popleft().result()

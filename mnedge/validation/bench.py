@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import devices
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
 from mnedge.validation.op_latency import op_latency
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnedge.devices import Device
 
 _BOARD_TURNS = 3
 _ROUNDS_PER_TURN = 5
@@ -44,11 +46,13 @@ def bench(
 
     Returns:
         {conditions, latency: [rows of report.json], ratios: [{artifact, reference, speedup, interval, verdict}]}, and
-        with `ops` {ops: {artifact: rows}}, with `sustained_s` {sustained: {artifact: rows}}.
+        with `ops` {ops: {artifact: rows}}, with `sustained_s` {sustained: {artifact: rows}}. `failed` has
+        {device, error} of devices that could not be had.
 
     Raises:
         InputError: A file is missing, or its runtime refuses it.
         UnsupportedError: `ops` on another device.
+        ToolError: No device could be had.
     """
     missing = next((path for path in paths if not path.exists()), None)
     if missing is not None:
@@ -57,10 +61,22 @@ def bench(
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(uris)}")
     told = progress or (lambda _stage, _fraction: None)
     result: dict[str, Any] = {"conditions": conditions(), "latency": [], "ratios": []}
-    for uri in uris:
-        rows, ratios = _on_device(uri, paths, threads, seconds, lambda share: told("measure latency", share))
+    if "local" in uris:
+        rows, ratios = _on_device(
+            devices.get("local"), paths, threads, seconds, lambda share: told("measure latency", share)
+        )
         result["latency"] += rows
         result["ratios"] += ratios
+    # Other devices measure at the same time, but never beside this machine's own figures.
+    others = [uri for uri in uris if uri != "local"]
+    found, result["failed"] = devices.side_by_side(
+        others, lambda device: _on_device(device, paths, threads, seconds, lambda share: told("measure latency", share))
+    )
+    for rows, ratios in found.values():
+        result["latency"] += rows
+        result["ratios"] += ratios
+    if not result["latency"]:
+        raise ToolError("\n".join(row["error"] for row in result["failed"]))
     told("measure latency", 1.0)
     if ops:
         result["ops"] = {}
@@ -84,26 +100,28 @@ def bench(
 
 
 def _on_device(
-    uri: str, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
+    device: Device, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    if uri == "local":
+    if device.name == "local":
         timings = time_in_turns(paths, threads=threads, seconds=seconds, progress=told)
         notes: list[dict[str, Any]] = [{} for _ in paths]
     else:
-        timings, notes = _on_board(uri, paths, threads, seconds, told)
-    rows = [{**timing.row(uri), **note} for timing, note in zip(timings, notes, strict=True)]
+        timings, notes = _on_board(device, paths, threads, seconds, told)
+    rows = [{**timing.row("local"), **note} for timing, note in zip(timings, notes, strict=True)]
     for row in rows:
         del row["samples_ms"]
     return rows, [{"device": rows[0]["device"], **ratio.row()} for ratio in compare(timings)]
 
 
 def _on_board(
-    uri: str, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
+    device: Device, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
 ) -> tuple[list[Timing], list[dict[str, Any]]]:
     """Times artifacts on another device, in a few turns where there are several."""
-    device: Any = devices.get(uri)
-    if not hasattr(device, "latency"):
-        raise UnsupportedError(f"{uri} measures no latency; its times mean nothing or it runs no .tflite and .onnx")
+    measure = getattr(device, "latency", None)
+    if measure is None:
+        raise UnsupportedError(
+            f"{device.name} measures no latency; its times mean nothing or it runs no .tflite and .onnx"
+        )
     turns = _BOARD_TURNS if len(paths) > 1 else 1
     rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
     told_of: list[Any] = [None for _ in paths]
@@ -111,7 +129,7 @@ def _on_board(
     for turn in range(turns):
         for place, path in enumerate(paths):
             told((turn * len(paths) + place) / (turns * len(paths)))
-            timing = device.latency(path, threads=threads, seconds=seconds / turns)
+            timing = measure(path, threads=threads, seconds=seconds / turns)
             samples = np.array([sample.ms for sample in timing.samples])
             rounds[place] += np.array_split(samples, min(_ROUNDS_PER_TURN, samples.size))
             unstable[place] |= dict.fromkeys(timing.unstable)

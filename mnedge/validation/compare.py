@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from mnedge import devices
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from mnedge.devices import Device
 
 _MOST_NAMED = 10
+_RUNS_HERE = (".tflite", ".onnx", ".ort")
 
 
 def validate(
@@ -47,13 +46,10 @@ def validate(
         if not path.exists():
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
-    opened = [devices.get(uri) for uri in uris]
-    if "local" not in uris:
-        # The host is what a device's outputs are held against, picture by picture; it is no column of its own.
-        opened.insert(0, devices.get("local"))
-    results, failed = _run(artifacts, dataset, numbers, opened, progress)
-    names = {uri.partition("?")[0] for uri in uris}
-    asked = {name: found for name, found in results.items() if name in names}
+    # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
+    host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
+    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
+    asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(row["error"] for row in failed))
     accuracy = [
@@ -68,11 +64,10 @@ def _run(
     artifacts: Sequence[Path],
     dataset: Dataset,
     numbers: NDArray[np.int64],
-    opened: Sequence[Device],
+    uris: Sequence[str],
     progress: Callable[[str, float], None],
 ) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
-    """Runs artifacts on devices side by side; what `_sorted_out` returns."""
-    stopped = threading.Event()
+    """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> list[Predictions]:
         found = []
@@ -80,8 +75,6 @@ def _run(
             stage = f"{path.name} on {device.name}"
 
             def told(share: float, stage: str = stage) -> None:
-                if stopped.is_set():
-                    raise ToolError(f"{stage}: interrupted")
                 progress(stage, min(share, 0.999))
 
             said = predict(path, dataset, numbers, device=device, progress=told)
@@ -94,30 +87,7 @@ def _run(
             found.append(said)
         return found
 
-    with ThreadPoolExecutor(len(opened)) as pool:
-        futures = [pool.submit(on_device, device) for device in opened]
-        try:
-            wait(futures)
-        except BaseException:
-            stopped.set()
-            for device in opened:
-                device.interrupt()
-            raise
-    return _sorted_out(opened, futures)
-
-
-def _sorted_out(
-    opened: Sequence[Device], futures: Sequence[Future[list[Predictions]]]
-) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
-    """Results by device, and {device, error} of those that failed. Other errors than a device's are raised."""
-    results: dict[str, list[Predictions]] = {}
-    failed: list[dict[str, str]] = []
-    for device, future in zip(opened, futures, strict=True):
-        try:
-            results[device.name] = future.result()
-        except ToolError as exc:
-            failed.append({"device": device.name, "error": str(exc)})
-    return results, failed
+    return devices.side_by_side(uris, on_device)
 
 
 def _parity(
