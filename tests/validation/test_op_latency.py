@@ -1,0 +1,41 @@
+"""Time per op: every op has a row, and rows add up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mnedge.formats.onnx_write import write_onnx
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.validation.op_latency import by_kind, op_latency
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.graph.graph import Graph
+
+
+def test_every_op_of_a_tflite_has_a_row(digits_fp32: Graph, tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(write_tflite(digits_fp32))
+    rows = op_latency(tmp_path / "m.tflite")
+    assert [(row["op"], row["output"]) for row in rows] == [(op.kind, op.outputs[0]) for op in digits_fp32.ops]
+    assert rows[0]["shape"] == [1, 16, 16, 3]
+    assert all(row["ms"] >= 0 for row in rows)
+
+
+def test_onnx_runtime_s_profile_is_read(digits_fp32: Graph, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(write_onnx(digits_fp32))
+    rows = op_latency(tmp_path / "m.onnx")
+    assert "Softmax" in [row["op"] for row in rows]
+    assert len({row["output"] for row in rows}) == len(rows)
+    assert all(row["ms"] >= 0 for row in rows)
+
+
+def test_kinds_are_summed_largest_first() -> None:
+    rows = [{"op": kind, "ms": ms} for kind, ms in (("ADD", 1.0), ("CONV_2D", 4.0), ("ADD", 2.0), ("CONV_2D", 1.0))]
+    assert by_kind(rows) == [
+        {"op": "CONV_2D", "count": 2, "ms": 5.0, "share": pytest.approx(5 / 8)},
+        {"op": "ADD", "count": 2, "ms": 3.0, "share": pytest.approx(3 / 8)},
+    ]
+    assert by_kind([]) == []
