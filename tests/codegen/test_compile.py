@@ -70,7 +70,7 @@ def test_the_generated_test_passes_with_sanitizers(
 @needs_gcc
 @pytest.mark.parametrize("target", TARGETS)
 def test_only_stdint_and_stddef_are_included_and_cpp_can_use_it(tmp_path: Path, small_int8: Graph, target: str) -> None:
-    build(small_int8, tmp_path / "out", target, measure=False)
+    compile_c(small_int8, name="tiny", target=target, out=tmp_path / "out", measure=False)
     texts = [(tmp_path / "out" / name).read_text() for name in ("tiny.c", "tiny.h")]
     included = set(re.findall(r"#include [<\"](.*?)[>\"]", "".join(texts)))
     assert included == {"stdint.h", "stddef.h", "tiny.h"}
@@ -89,7 +89,7 @@ def test_no_compiler_warns(tmp_path: Path, small_int8: Graph, target: str, compi
     program, _, core = compiler.partition(" ")
     if shutil.which(program) is None:
         pytest.skip(f"no {program} on this machine")
-    build(small_int8, tmp_path / "out", target, measure=False)
+    compile_c(small_int8, name="tiny", target=target, out=tmp_path / "out", measure=False)
     flags = CROSS.get(f"cortex-{core}", ())
     argv = [program, *flags, *STRICT.replace("-O2", level).split(), "-c", "tiny.c", "-o", "tiny.o"]
     subprocess.run(argv, cwd=tmp_path / "out", check=True)
@@ -214,8 +214,9 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 
 
 MODELS = [
-    "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "imagenet/keras_mobilenetv2_int8__Sch-Stef",
-    "imagenet/tf2_mobilenet_v2_1.0_224_ptq", "tasks/ssd_slim_120x160x1_v1_int8__emza",
+    "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "tasks/ssd_slim_120x160x1_v1_int8__emza",
+    pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.slow),
+    pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.slow),
 ]  # fmt: skip
 
 
