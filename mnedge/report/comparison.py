@@ -42,6 +42,7 @@ _STAGE_OF_KEY = {
     "bundles": "bundle",
     "threads": "measurement",
     "gates": "gates",
+    "tolerances": "gates",
 }
 _STAGE_OF_TOOL = {
     "mnedge": "data",
