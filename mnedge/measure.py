@@ -7,7 +7,7 @@ import platform
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mnedge import __version__, cache, devices, runtimes, targets
+from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
 from mnedge.validation.gates import gate_rows
 
@@ -50,7 +50,7 @@ def measure(
     measured = json.loads((cache.stage("measure", key, make) / "measured.json").read_text())
     details = measured.pop("details")
     report = {"schema": _SCHEMA, "slug": job.slug, "variant": _variant_row(job), "artifacts": rows, **measured}
-    report["memory"] = [_memory_row(artifact) for artifact in artifacts if artifact.format == "c"]
+    report["memory"] = [_memory_row(artifact) for artifact in artifacts if artifact.path.is_dir()]
     report["gates"] = gate_rows(report, job.recipe.gates)
     details |= {
         "quantization": accounts,
@@ -89,7 +89,7 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
         "accuracy": accuracy,
         "latency": latency,
         "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable]),
-        "int8": [_int8_row(artifact, predictions) for artifact in files if artifact.precision == "int8"],
+        "int8": [_int8_row(job, artifact, predictions) for artifact in files if artifact.precision == "int8"],
         "details": {"confusion": mixed_up, "latency_samples": samples, "warnings": _warnings(latency)},
     }
 
@@ -104,8 +104,10 @@ def _warnings(latency: list[dict[str, Any]]) -> list[str]:
 
 
 def _runs_here(artifact: Artifact) -> bool:
-    """Whether this machine executes it: generated C needs a C compiler, which not every one has."""
-    return artifact.format != "c" or runtimes.get("compiled-c").version() is not None
+    """Whether this machine executes it: generated C needs a C compiler, and what is for an Ethos-U an Ethos-U."""
+    if not artifact.path.is_dir():
+        return True
+    return artifact.format == "c" and runtimes.get("compiled-c").version() is not None
 
 
 def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Predictions]:
@@ -126,7 +128,7 @@ def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dic
     return found
 
 
-def _int8_row(artifact: Artifact, predictions: dict[str, Predictions]) -> dict[str, Any]:
+def _int8_row(job: Job, artifact: Artifact, predictions: dict[str, Predictions]) -> dict[str, Any]:
     """The row of report.json: {artifact, ops, float_ops, float_op_names, delegate_partitions}.
 
     `float_ops` of an .onnx is None where this machine cannot tell: ONNX Runtime makes integer ops of uint8 on x86 and
@@ -137,7 +139,8 @@ def _int8_row(artifact: Artifact, predictions: dict[str, Predictions]) -> dict[s
     names: list[str] | None
     ops, names = int8_ops(artifact.path)
     fused = "int8" if platform.machine().lower() in _ARM else "uint8"
-    if artifact.format == "onnx" and targets.get(artifact.target).onnx_activations != fused:
+    stored = job.recipe.onnx_activations or job.targets[artifact.target].onnx_activations
+    if artifact.format == "onnx" and stored != fused:
         names = None
     return {
         "artifact": artifact.path.name,
@@ -151,7 +154,7 @@ def _int8_row(artifact: Artifact, predictions: dict[str, Predictions]) -> dict[s
 def _memory_row(artifact: Artifact) -> dict[str, Any]:
     manifest = json.loads((artifact.path / "manifest.json").read_text())
     fields = ("arena_bytes", "flash_bytes", "stack_bytes")
-    return {"artifact": artifact.path.name, "target": artifact.target, **{name: manifest[name] for name in fields}}
+    return {"artifact": artifact.path.name, "target": artifact.target, **{name: manifest.get(name) for name in fields}}
 
 
 def _memory_plan(artifacts: list[Artifact]) -> dict[str, Any] | None:

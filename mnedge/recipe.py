@@ -17,6 +17,7 @@ Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
 IoDtype = Literal["int8", "uint8", "float32"]
 Granularity = Literal["per-channel", "per-tensor"]
+OnnxActivations = Literal["uint8", "int8"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "task": get_args(Task),
@@ -24,6 +25,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "effort": get_args(Effort),
     "io": get_args(IoDtype),
     "granularity": get_args(Granularity),
+    "onnx_activations": get_args(OnnxActivations),
 }
 GATES = {
     "min_top1": "lowest top-1 of any int8 artifact, 0..1",
@@ -60,6 +62,7 @@ class Recipe:
         effort: How much time post-training quantization may take.
         granularity: Of the weight scales; None for what the target wants.
         io: dtype of the int8 artifacts' input and output.
+        onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
         data: demo, a folder, or a labels.csv.
@@ -83,6 +86,7 @@ class Recipe:
     effort: Effort = "default"
     granularity: Granularity | None = None
     io: IoDtype = "int8"
+    onnx_activations: OnnxActivations | None = None
     allow_float: tuple[str, ...] = ()
     weights: str = "demo"
     data: str = "demo"

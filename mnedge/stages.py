@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
 from mnedge.silence import start_tensorflow
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from mnedge.job import Job
     from mnedge.models.build import Weights
     from mnedge.recipe import Granularity
-    from mnedge.targets import Target
 
     Progress = Callable[[str, float], None]
 
 # Training pictures of qat: as float32 at 224 px, 2,000 take 1.2 GB.
 _QAT_IMAGES = 2000
+# What is compiled for a target, and the format that its folder counts as.
+_COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
 _INNER, _SHIPPED = "int8.tflite", "shipped.tflite"
 
 
@@ -207,28 +208,28 @@ def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tupl
     return cache.stage("onnx", key, make) / "model.onnx"
 
 
-def c_sources(job: Job, tflite: Path, name: str, target: str) -> Path:
-    """The folder with the C sources of an int8 .tflite for a microcontroller target."""
-    key = {"tflite": sha256(tflite), "name": name, "target": target}
+def compiled(tflite: Path, name: str, target: str, form: str) -> Path:
+    """The folder of an int8 .tflite compiled for a microcontroller ("c") or an Ethos-U ("vela")."""
+    key = {"tflite": sha256(tflite), "name": name, "target": target, "form": form}
 
     def make(folder: Path) -> None:
+        digest = sha256(tflite)
+        if form == "vela":
+            from mnedge.codegen.vela import compile_vela
+
+            compile_vela(tflite.read_bytes(), name=name, target=target, out=folder / form, model_sha256=digest)
+            return
         from mnedge.codegen.compile import compile_c
         from mnedge.formats.tflite_read import read_tflite
 
-        compile_c(read_tflite(tflite), name=name, target=target, out=folder / "c", model_sha256=sha256(tflite))
+        compile_c(read_tflite(tflite), name=name, target=target, out=folder / form, model_sha256=digest)
 
-    del job
-    return cache.stage("c", key, make) / "c"
+    return cache.stage(form, key, make) / form
 
 
 def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
     """The stem of an int8 artifact: the slug, and the target's name where it is not the first lowering's."""
     return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
-
-
-def c_targets(job: Job, lowering: Lowering) -> list[tuple[str, Target]]:
-    """The targets of a lowering that take C sources."""
-    return [(name, job.targets[name]) for name in lowering.targets if "c" in job.targets[name].formats]
 
 
 def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
@@ -248,12 +249,14 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
         found.append((folder / _SHIPPED, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
         for name in lowering.targets:
             if "onnx" in job.targets[name].formats:
-                onnx = onnx_model(tflite, job.targets[name].onnx_activations, job.targets[name].onnx_passes)
+                activations = job.recipe.onnx_activations or job.targets[name].onnx_activations
+                onnx = onnx_model(tflite, activations, job.targets[name].onnx_passes)
                 suffix = "" if name == target else f".{name}"
                 found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
-        for name, _ in c_targets(job, lowering):
-            sources = c_sources(job, tflite, job.slug.replace(".", "_"), name)
-            found.append((sources, _named(f"{job.slug}.{name}", "c", "int8", name)))
+        for name in lowering.targets:
+            for form in _COMPILED.keys() & set(job.targets[name].formats):
+                folder_of = compiled(tflite, job.slug.replace(".", "_"), name, form)
+                found.append((folder_of, _named(f"{job.slug}.{name}", _COMPILED[form], "int8", name)))
     return found, accounts
 
 

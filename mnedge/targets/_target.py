@@ -7,6 +7,16 @@ from typing import Literal
 
 from mnedge import registry
 
+# Exact in real arithmetic; HARD_SWISH stays, because generated C and an NPU make one table of it.
+MICROCONTROLLER_PASSES = (
+    "fold-shapes",
+    "fold-pad",
+    "fuse-activation",
+    "fold-constants",
+    "fold-scale",
+    "drop-identities",
+)
+
 
 @dataclass(frozen=True)
 class Target:

@@ -1,10 +1,11 @@
 """Arm Ethos-U85 with 512 multiply-adds a cycle, compiled for by Vela; what it does not take stays on the Cortex-M."""
 
-from mnedge.targets._target import Target
+from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 
 TARGET = Target(
     description="Arm Ethos-U85, 512 MACs a cycle: through Vela",
     formats=("tflite", "vela"),
     runtimes=("litert",),
+    passes=MICROCONTROLLER_PASSES,
     accelerator="ethos-u85-512",
 )

@@ -1,10 +1,11 @@
 """Any 32-bit core with a C99 compiler."""
 
-from mnedge.targets._target import Target
+from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 
 TARGET = Target(
     description="any 32-bit core: portable C99",
     formats=("tflite", "c"),
     runtimes=("litert",),
+    passes=MICROCONTROLLER_PASSES,
     kernels="portable",
 )
