@@ -4,7 +4,7 @@
 # Not Android: no bionic, toybox, SELinux, GPU; getprop and dumpsys are static answers.
 set -euo pipefail
 root=$1 python=$2
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -m 1 security)
 list=$(mktemp)
 trap 'rm -f "$list"' EXIT
 printf 'deb %s bookworm main\ndeb %s bookworm-backports main\n' "$mirror" "$mirror" > "$list"

@@ -4,7 +4,7 @@
 # Temperature, clock and model are static files: what is measured in here is never a board's figure.
 set -euo pipefail
 root=$1 board=$2
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -m 1 security)
 mmdebstrap --quiet --variant=extract --architectures=arm64 \
   --include=python3-minimal,python3-venv,libpython3.11-stdlib,libstdc++6,dash,bash,coreutils,grep,sed,procps \
   bookworm "$root" "deb $mirror bookworm main"

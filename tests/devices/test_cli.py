@@ -51,13 +51,17 @@ def test_validate_keeps_what_one_device_measured_when_another_fails(pi: Pi, int8
     assert [row["device"] for row in told["failed"]] == ["ssh://host.invalid"]
 
 
-def test_bench_marks_emulated_latency(pi: Pi, int8_tflite: Path, tmp_path: Path) -> None:
-    done = mnedge("bench", int8_tflite, "--seconds", "0.5", "--device", pi.uri(), "--json", cache=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_bench_marks_emulated_latency_and_keeps_it_when_another_device_fails(
+    pi: Pi, int8_tflite: Path, tmp_path: Path
+) -> None:
+    args = ("bench", int8_tflite, "--seconds", "0.5", "--device", pi.uri(), "--device", "ssh://host.invalid")
+    done = mnedge(*args, "--json", cache=tmp_path)
+    assert done.returncode == 4
+    assert "ssh://host.invalid: host not found" in done.stderr
     (row,) = json.loads(done.stdout)["latency"]
     assert (row["device"], row["emulated"]) == ("ssh://pi", True)
     assert row["p50_ms"] > 0
-    text = mnedge("bench", int8_tflite, "--seconds", "0.5", "--device", pi.uri(), cache=tmp_path).stdout
+    text = mnedge(*args, cache=tmp_path).stdout
     assert "(emulated)" in text
     assert "not a board's" in text
 
