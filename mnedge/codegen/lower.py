@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
 from mnedge.codegen.ops.layout import lower_concatenation, lower_pad
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
 
 LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
+    "ARG_MAX": lower_arg_max,
     "AVERAGE_POOL_2D": lower_pool,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_convolution,
@@ -75,7 +77,8 @@ def _check_ends(source: Source) -> None:
             raise UnsupportedError(
                 f"{name} is float32 at the end of an int8 model; export or quantize it with int8 input and output"
             )
-        source.value(name)
+        if tensor.dtype not in ("int32", "int64") or name in graph.inputs:
+            source.value(name)
     unknown = sorted({op.kind for op in graph.ops} - set(SUPPORTED))
     if unknown:
         raise UnsupportedError(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 KernelSet = Literal["portable", "dsp", "mve"]
@@ -23,7 +24,7 @@ class Value:
     Attributes:
         name: The tensor's name in the graph.
         shape: As in the graph; batch 1.
-        dtype: "int8" or "uint8".
+        dtype: "int8" or "uint8"; "int32" or "int64" for the indices that a model may end in.
         scale: Real size of one step.
         zero_point: The step that stands for 0.
     """
@@ -52,11 +53,11 @@ class Value:
     @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return self.columns * self.channels
+        return self.columns * self.channels * np.dtype(self.dtype).itemsize
 
     @cached_property
     def size_bytes(self) -> int:
-        """Bytes of all of it; an element is one byte."""
+        """Bytes of all of it."""
         return self.rows * self.row_bytes
 
 

@@ -71,6 +71,17 @@ class Source:
             raise UnsupportedError(f"tensor {name} has the scale {scale:g}; it must be above 0")
         return Value(name, tensor.shape, tensor.dtype, scale, int(quantization.zero_point[0]))
 
+    def indices(self, name: str) -> Value:
+        """An output that holds indices, which have no scale.
+
+        Raises:
+            UnsupportedError: It is neither int32 nor int64.
+        """
+        tensor = self.graph.tensors[name]
+        if tensor.dtype not in ("int32", "int64"):
+            raise UnsupportedError(f"tensor {name} is {tensor.dtype} where indices, int32 or int64, are due")
+        return Value(name, tensor.shape, tensor.dtype, 1.0, 0)
+
     def constant(self, name: str, op: Op) -> NDArray[Any]:
         """The elements of a constant.
 

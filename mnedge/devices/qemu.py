@@ -209,7 +209,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "STACK_BYTES": str(_STACK_BYTES),
         "NAME": header.name, "UPPER": header.name.upper(),
         "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{header.outputs[0].dtype}_t",
-        "OUTPUT_BYTES": str(sum(int(np.prod(spec.shape)) for spec in header.outputs)),
+        "OUTPUT_LENGTH": str(sum(int(np.prod(spec.shape)) for spec in header.outputs)),
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
     for stem in ("startup.c", "harness.c", "board.ld"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COMPILERS = ("cc", "gcc", "clang")
-_DTYPES = {"int8_t": "int8", "uint8_t": "uint8"}
+_DTYPES = {"int8_t": "int8", "uint8_t": "uint8", "int32_t": "int32", "int64_t": "int64"}
 
 
 @dataclass(frozen=True)

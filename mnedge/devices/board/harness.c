@@ -14,7 +14,7 @@ extern uint32_t stack_limit;
 
 static uint8_t arena[@UPPER@_ARENA_BYTES + 1] __attribute__((aligned(16)));
 static @INPUT_TYPE@ input[@UPPER@_INPUT_BYTES] __attribute__((aligned(8)));
-static @OUTPUT_TYPE@ output[@OUTPUT_BYTES@] __attribute__((aligned(8)));
+static @OUTPUT_TYPE@ output[@OUTPUT_LENGTH@] __attribute__((aligned(8)));
 
 /* The counter of instructions looks for calls of these two. */
 __attribute__((noinline)) void roi_begin(void)
