@@ -72,3 +72,16 @@ def test_augmentation_moves_and_mirrors_but_makes_no_new_pixels(pictures: Any) -
     assert not np.array_equal(moved, pictures[:8])
     for before, after in zip(pictures, moved, strict=False):
         assert set(np.unique(after)) <= set(np.unique(before))
+
+
+def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_path: Path) -> None:
+    small = net().conv("c", 4, stride=2).mean().dense("logits", 3).softmax().graph()
+
+    def kill(stage: str, share: float) -> None:
+        if stage.startswith("train") and share > 0.6:
+            raise KilledError
+
+    for seed in (0, 1):
+        with pytest.raises(KilledError):
+            quantize_qat(small, images(20), checkpoint_dir=tmp_path, epochs=2, seed=seed, progress=kill)
+    assert len(list(tmp_path.iterdir())) == 2

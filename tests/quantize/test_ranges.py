@@ -135,3 +135,17 @@ def test_an_unknown_method_names_the_known(separable: Any, images: Any) -> None:
     scheme = scheme_of(separable().graph(), images(4))
     with pytest.raises(InputError, match=r"unknown range method 'minmax'; did you mean 'min-max'\?"):
         choose_ranges(scheme, observe(scheme, images(4)), "minmax")
+
+
+def test_scores_and_what_relu6_bounds_keep_their_ends(separable: Any, images: Any) -> None:
+    """The largest score is the answer, and nothing above 6 is left to cut: a spike there is no outlier."""
+    scheme = scheme_of(separable().graph(), images(8))
+    statistics = observe(scheme, images(8))
+    for name, spike in (("logits", 60.0), ("deep", 6.0)):
+        rows = np.random.default_rng(0).uniform(0, spike / 100, (4000, statistics[name].samples[name].shape[1]))
+        rows[0, 0] = spike
+        statistics[name] = Statistics(0.0, spike, {name: rows.astype(np.float32)})
+    whole, cut = (choose_ranges(scheme, statistics, method) for method in ("output", "percentile"))
+    for name, spike in (("logits", 60.0), ("deep", 6.0)):
+        assert whole[name] == (0.0, spike)
+        assert cut[name][1] < 0.5 * spike
