@@ -1,0 +1,19 @@
+# Builds models: docker build -f docker/build.Dockerfile -t mnedge .
+#   docker run --rm --network none -v "$PWD:/work" mnedge build --recipe demo
+FROM python:3.12-slim AS wheel
+COPY . /source
+RUN python3 -m venv /tmp/pip && /tmp/pip/bin/pip wheel --no-cache-dir --quiet --no-deps --wheel-dir /wheel /source
+
+FROM python:3.12-slim
+# A virtual environment, so that the image's own Python stays as it is.
+COPY --from=wheel /wheel /wheel
+RUN python3 -m venv /opt/mnedge \
+ && /opt/mnedge/bin/pip install --no-cache-dir --quiet /wheel/*.whl \
+ && useradd --create-home --uid 1000 mnedge \
+ && mkdir /work && chown mnedge /work
+ENV PATH=/opt/mnedge/bin:$PATH
+USER mnedge
+WORKDIR /work
+# The demo's weights come with the package and its pictures with scikit-learn: no network is needed from here on.
+ENTRYPOINT ["mnedge"]
+CMD ["--help"]
