@@ -54,9 +54,8 @@ def main(paths: list[str]) -> None:
     """Compiles, runs and prints."""
     root = Path(os.environ.get("MNEDGE_SHARED_DATA", "../shared/data")) / "models"
     models = {path: Path(path) for path in paths} or {name: root / f"{name}.tflite" for name in TFLM}
-    print(
-        f"{'model, target, options':<44}     arena  with I/O      flash  stack instructions  floor   TFLM  arena with I/O"
-    )
+    head = f"{'model, target, options':<44}     arena  with I/O      flash  stack instructions  floor"
+    sys.stdout.write(f"{head}   TFLM  arena with I/O\n")
     for name, path in models.items():
         for target in TARGETS:
             for options in ({}, {"stream_input": True}, {"input_may_be_overwritten": True}):
@@ -72,7 +71,9 @@ def main(paths: list[str]) -> None:
                         **options,
                     )
                 label = f"{Path(name).name} {target} {' '.join(options)}"
-                print(line(label, manifest, TFLM.get(name) if target != "generic" else None), flush=True)
+                peer = TFLM.get(name) if target != "generic" else None
+                sys.stdout.write(f"{line(label, manifest, peer)}\n")
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":
