@@ -58,10 +58,11 @@ def test_wheels_are_never_newer_than_the_c_library() -> None:
 
 
 def test_advice_names_what_to_fix() -> None:
-    works = {"litert": {"works": True, "says": "ai-edge-litert 2.3.0 (XNNPACK)"}}
-    assert advice(board(), works, "ssh://pi") == []
+    works = {"works": True, "says": "ai-edge-litert 2.3.0 (XNNPACK)", "partitions": 1}
+    assert advice(board(), {"litert": works}, "ssh://pi") == []
+    assert "without XNNPACK" in advice(board(), {"litert": {**works, "partitions": 0}}, "ssh://pi")[0]
     bad = board(throttled=["under-voltage"], governor="ondemand", temperature_c=81.0, memory_available_bytes=1 << 20)
-    text = "\n".join(advice(bad, {"litert": {"works": False, "says": "not installed"}}, "ssh://pi"))
+    text = "\n".join(advice(bad, {"litert": {"works": False, "says": "not installed", "partitions": None}}, "ssh://pi"))
     for words in ("device setup ssh://pi", "power supply", "scaling_governor", "81 °C", "MiB of memory"):
         assert words in text
 
