@@ -1,1 +1,17 @@
-"""Int8 Graph to C for microcontrollers."""
+"""int8 Graph to C: no interpreter, no allocation, every byte as TFLite's reference kernels make it.
+
+Read in this order:
+
+    source.py    what lowering reads of a Graph
+    lower.py     Graph -> Program: integer parameters for every op, tables for chains of elementwise ops
+    prune.py     Program -> Program: channels that are constant go into biases
+    schedule.py  runs of layers that pass rows on to each other, simulated row by row
+    plan.py      which runs to take, and where everything lies in the arena
+    emit.py      Program and plan -> NAME.c; header.py -> NAME.h; project.py -> the rest of the folder
+    compile.py   all of it in order, and what the toolchain here can measure
+    tflm.py, vela.py   the two other ways to a microcontroller
+
+An op is one file of `ops`: how it becomes integers, how its output depends on its inputs, and the C call that it is. Its
+arithmetic is one file of `kernels`, real C that NAME.c includes as text; the fast sets (`dsp_`, `mve_`) keep the same
+arithmetic in C beside the assembly, so that sanitizers and a host can run them.
+"""
