@@ -11,7 +11,7 @@ Read in this order:
     compile.py   all of it in order, and what the toolchain here can measure
     tflm.py, vela.py   the two other ways to a microcontroller
 
-An op is one file of `ops`: how it becomes integers, how its output depends on its inputs, and the C call that it is. Its
-arithmetic is one file of `kernels`, real C that NAME.c includes as text; the fast sets (`dsp_`, `mve_`) keep the same
-arithmetic in C beside the assembly, so that sanitizers and a host can run them.
+An op is one file of `ops`: how it becomes integers, how its output depends on its inputs, and the C call that it is.
+Its arithmetic is one file of `kernels`, real C that becomes part of NAME.c; the fast sets (`dsp_`, `mve_`) keep the
+same arithmetic in C beside the assembly, so that a host and its sanitizers can run them.
 """
