@@ -72,6 +72,16 @@ def test_cmake_builds_it_into_a_program_that_says_what_litert_says(firmware: Pat
     assert list(map(int, said[1::2])) == scores.tolist()
 
 
+@pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("gcc") is None, reason="no cmake and gcc")
+def test_the_project_tests_itself(firmware: Path, tmp_path: Path) -> None:
+    subprocess.run(["cmake", "-S", firmware / "cmake", "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
+    done = subprocess.run(
+        ["ctest", "--test-dir", tmp_path / "b", "--no-tests=error"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.skipif(shutil.which("arm-none-eabi-g++") is None, reason="no arm-none-eabi-g++")
 def test_the_arduino_library_compiles_for_the_board(firmware: Path, tmp_path: Path) -> None:
     library = firmware / "arduino" / _NAME
