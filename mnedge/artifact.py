@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +19,7 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ABANDONED_S = 3600.0
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 Format = Literal["tflite", "onnx", "c"]
 Precision = Literal["fp32", "int8"]
@@ -82,6 +85,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:
@@ -122,6 +126,7 @@ def folder(path: Path) -> Iterator[Path]:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield scratch
@@ -129,6 +134,14 @@ def folder(path: Path) -> Iterator[Path]:
             _take_place(scratch, path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what a killed program left beside `path`; what is young may be another program's work under way."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _take_place(scratch: Path, path: Path) -> None:

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,17 @@ def test_folders_that_replace_each_other_at_once_are_whole(tmp_path: Path) -> No
     assert len({path.read_text() for path in place.iterdir()}) == 1
     assert sorted(path.name for path in place.iterdir()) == ["a", "b", "c"]
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_a_killed_program_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    old_file, old_folder, young = tmp_path / ".a.bin.x1", tmp_path / ".out.x2", tmp_path / ".a.bin.x3"
+    old_file.write_text("half")
+    old_folder.mkdir()
+    (old_folder / "half").write_text("")
+    young.write_text("under way")
+    for path in (old_file, old_folder):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+    artifact.write_bytes(tmp_path / "a.bin", b"1")
+    with artifact.folder(tmp_path / "out"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "out", ".a.bin.x3"}
