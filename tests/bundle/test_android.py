@@ -1,7 +1,7 @@
 """The Android bundle, read by others: LiteRT, zipfile, MediaPipe, Maven's layout, aapt and zipalign."""
 
+import functools
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -20,7 +20,10 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from mnedge.bundle._metadata import BUFFER, Description, metadata_bytes
+from mnedge.data import open_dataset
 from mnedge.formats.tflite_read import read_tflite
+from mnedge.pipeline import build
+from mnedge.recipe import Recipe
 from mnedge.ship import Release, ship
 
 _SLUG = "mobilenet_v1_0.25_48"
@@ -83,21 +86,28 @@ def test_the_metadata_is_where_readers_look(android: Path) -> None:
         assert said in data
 
 
+@functools.cache
 def _mediapipe_python() -> str:
-    chosen = os.environ.get("MNEDGE_MEDIAPIPE_PYTHON")
-    if not chosen and importlib.util.find_spec("mediapipe") is None:
-        pytest.skip("no MediaPipe: pip install mediapipe, or name a Python that has it in MNEDGE_MEDIAPIPE_PYTHON")
-    return chosen or sys.executable
+    """A Python whose MediaPipe can be loaded, which takes libEGL and libGLES as well."""
+    chosen = os.environ.get("MNEDGE_MEDIAPIPE_PYTHON", sys.executable)
+    script = "from mediapipe.tasks.python import vision"
+    done = subprocess.run([chosen, "-c", script], capture_output=True, text=True, check=False, env=_plain_environment())
+    if done.returncode != 0:
+        pytest.skip(f"no MediaPipe: pip install 'mnedge[bundle-test]' ({done.stderr.strip().splitlines()[-1]})")
+    return chosen
+
+
+def _plain_environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
 def _ask_mediapipe(model: Path, pictures: list[Path], script: str = _MEDIAPIPE) -> Any:
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [_mediapipe_python(), "-c", script, model, *pictures],
         capture_output=True,
         text=True,
         check=False,
-        env=environment,
+        env=_plain_environment(),
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.partition("RESULT")[2])
@@ -115,6 +125,36 @@ def test_mediapipe_classifies_with_the_labels(android: Path, tmp_path: Path) -> 
         for index, label, score in rows:
             assert label == str(index)
             assert score == pytest.approx(own[index] / 256, abs=1.01 / 256)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Path, tmp_path: Path) -> None:
+    recipe = Recipe(
+        variant="v1", alpha=0.25, int8=True, effort="fast", targets=("android",),
+        weights=str(shared_data / "weights" / "mobilenet_2_5_224_tf.h5"),
+        data=str(shared_data / "imagenet" / "labels.csv"),
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
+        report = build(recipe, tmp_path / "out", lambda *_: None)
+    ship(tmp_path / "out", "android", tmp_path / "bundle", Release())
+    dataset = open_dataset(recipe.data)
+    numbers = dataset.split("eval", 20)
+    pixels, labels = dataset.pixels(numbers, 224)
+    pictures = [tmp_path / f"{number}.png" for number in numbers]
+    for picture, image in zip(pictures, pixels, strict=True):
+        Image.fromarray(image).save(picture)
+    assets = tmp_path / "bundle" / "assets"
+    answers = _ask_mediapipe(assets / f"{report['slug']}.uint8.tflite", pictures)
+    right = 0
+    for rows, image, label in zip(answers, pixels, labels, strict=True):
+        scores = _run(assets / f"{report['slug']}.int8.tflite", (image.astype(np.int16) - 128).astype(np.int8))
+        best = scores.max()
+        assert scores[rows[0][0]] == best
+        assert rows[0][2] == pytest.approx((int(best) + 128) / 256, abs=1e-3)
+        right += rows[0][0] == label
+    assert right >= 6
 
 
 def test_mediapipe_metadata_reader_understands_every_field(tmp_path: Path) -> None:
