@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
 _LARGEST_BYTES = 1 << 30
+_NEEDED = {"recipe", "dataset", "tools", "weights_sha256", "calibration_sha256"}
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
 
@@ -94,6 +95,8 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
     manifest = _manifest_of(built)
     if "artifacts" not in manifest:
         raise InputError(f"{built} is no build: its {MANIFEST} lists no artifacts; give a folder that `build` wrote")
+    if missing := sorted(_NEEDED - manifest.keys()):
+        raise InputError(f"the {MANIFEST} of {built} is damaged: {', '.join(missing)} missing; build it again")
     verify(built)
     rows = manifest["artifacts"]
     int8 = [row for row in rows if row["precision"] == "int8"]
@@ -111,7 +114,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
     parts = Parts(
         slug=manifest["slug"],
         resolution=manifest["recipe"]["resolution"],
-        labels=tuple((built / "labels.txt").read_text(encoding="utf-8").splitlines()),
+        labels=_labels(built / "labels.txt"),
         preprocessing=manifest["dataset"]["preprocessing"],
         tools=manifest["tools"],
         tflite=partial(_with_ends, built / tflite[0]["path"]),
@@ -147,6 +150,13 @@ def verify(path: Path) -> dict[str, Any]:
     if wrong:
         raise InputError(f"{path} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
     return {"bundle": manifest.get("bundle", "build"), "slug": manifest["slug"], "files": len(due)}
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} cannot be read: {exc}; build again") from exc
 
 
 def _manifest_of(folder: Path) -> dict[str, Any]:

@@ -124,6 +124,20 @@ def test_an_unknown_kind_names_the_known(small_build: Path, tmp_path: Path) -> N
         ship(small_build, "androit", tmp_path / "out", Release())
 
 
+def test_a_build_that_lost_something_says_what(small_build: Path, tmp_path: Path) -> None:
+    (small_build / "labels.txt").write_text("ant\nbee\n")
+    with pytest.raises(InputError, match=r"net has 4 outputs, but labels\.txt 2 lines"):
+        ship(small_build, "android", tmp_path / "out", Release())
+    (small_build / "labels.txt").unlink()
+    with pytest.raises(InputError, match=r"labels\.txt cannot be read"):
+        ship(small_build, "android", tmp_path / "out", Release())
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    del manifest["dataset"]
+    (small_build / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="dataset missing"):
+        ship(small_build, "android", tmp_path / "out", Release())
+
+
 def test_no_build(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
         ship(tmp_path, "android", tmp_path / "out", Release())

@@ -13,6 +13,7 @@ import flatbuffers
 import numpy as np
 
 from mnedge.bundle._archive import zip_bytes
+from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 
@@ -62,10 +63,14 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
 
     Returns:
         The .tflite, which is a ZIP of labels.txt as well.
+
+    Raises:
+        InputError: There are more or fewer labels than outputs.
     """
     graph = parse_tflite(tflite, description.name)
     classes = graph.tensors[graph.outputs[0]].shape[-1]
-    assert classes == len(description.labels), (classes, len(description.labels))
+    if classes != len(description.labels):
+        raise InputError(f"{description.name} has {classes} outputs, but labels.txt {len(description.labels)} lines")
     described = replace(graph, metadata={**graph.metadata, BUFFER: metadata_bytes(description)})
     labels = "".join(f"{label}\n" for label in description.labels).encode()
     return zip_bytes({LABELS: labels}, behind=write_tflite(described))
