@@ -80,11 +80,8 @@ def test_steps_say_what_was_done(swish: Graph, pictures: Any) -> None:
     assert seen[-1] == 1.0
 
 
-def test_max_equalizes_through_every_hard_swish(swish: Graph, pictures: Any, others: Any) -> None:
-    result = quantize_ptq(swish, pictures, effort="max")
-    gate = next(op for op in result.graph.ops if op.outputs == ("gate",))
-    assert gate.kind == "DEPTHWISE_CONV_2D"
-    assert agreement(swish, result.graph, others) > 0.95
+def test_max_agrees_on_pictures_it_never_saw(swish: Graph, pictures: Any, others: Any) -> None:
+    assert agreement(swish, quantize_ptq(swish, pictures, effort="max").graph, others) > 0.95
 
 
 def test_a_dead_channel_and_a_dead_layer_still_load(outliers: Graph, pictures: Any) -> None:
