@@ -105,7 +105,11 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
     tflite.sort(key=lambda row: "onnx" not in targets.get(row["target"]).formats)
     if not tflite:
         raise InputError(f"{built} has no int8 .tflite to ship; build it with --int8")
-    onnx = next((built / row["path"] for row in int8 if row["format"] == "onnx"), None)
+    # The boards are Arm, for which int8 activations are what ONNX Runtime fuses.
+    onnx = sorted(
+        (row for row in int8 if row["format"] == "onnx"),
+        key=lambda row: targets.get(row["target"]).onnx_activations != "int8",
+    )
     sources = {row["target"]: built / row["path"] for row in int8 if row["format"] == "c"}
     if release.target:
         if release.target not in sources:
@@ -118,7 +122,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
         preprocessing=manifest["dataset"]["preprocessing"],
         tools=manifest["tools"],
         tflite=partial(_with_ends, built / tflite[0]["path"]),
-        onnx=onnx,
+        onnx=built / onnx[0]["path"] if onnx else None,
         sources=sources,
         group=release.group,
         version=release.version,
