@@ -38,7 +38,7 @@ def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="stopped after"):
         command.run([sys.executable, "-c", script], timeout_s=5)
     child = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
             return

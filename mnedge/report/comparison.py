@@ -38,6 +38,7 @@ _STAGE_OF_KEY = {
     "granularity": "quantization",
     "io": "quantization",
     "allow_float": "quantization",
+    "onnx_activations": "formats",
     "targets": "quantization",
     "bundles": "bundle",
     "threads": "measurement",

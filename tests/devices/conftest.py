@@ -113,7 +113,7 @@ class Pi:
     def start(self) -> None:
         script = [HERE / "make_sshd.sh", self.folder, str(self.port), self.root, self.cpu]
         subprocess.run(list(map(str, script)), check=True)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (self.folder / "sshd.pid").exists():
             assert time.monotonic() < deadline, (self.folder / "sshd.log").read_text()
             time.sleep(0.02)

@@ -76,8 +76,8 @@ def test_interrupted_validate_ends_at_once_and_leaves_nothing(pi: Pi, int8_tflit
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
-    deadline = time.monotonic() + 10
+        assert process.wait(timeout=90) == 130
+    deadline = time.monotonic() + 60
     while pi.agents() or list(outside.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -130,7 +130,7 @@ def test_agent_cleans_up_when_its_host_is_gone(here: Here, int8_tflite: Path) ->
     process = here.started[-1]
     assert process.stdin is not None
     talk.link._outgoing.put(None)  # closes the pipe, as a lost connection does
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     talk.link.kill()
 
 

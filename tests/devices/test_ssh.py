@@ -36,7 +36,7 @@ def tidy(pi: Pi) -> Iterator[tuple[str, Path]]:
     """A temporary folder there, empty and without agents at the end."""
     inside, outside = pi.tmp()
     yield inside, outside
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while pi.agents() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert pi.agents() == []
@@ -276,7 +276,7 @@ def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: P
         assert process.stdout.readline() == b"one\n"
         process.send_signal(2)
         process.stdout.read()
-        assert process.wait(timeout=20) != 0
+        assert process.wait(timeout=90) != 0
     assert list(tmp_path.glob("mnedge-ssh-*")) == []
 
 
@@ -294,7 +294,7 @@ def test_killed_program_leaves_nothing_there(pi: Pi, tidy: tuple[str, Path], int
         assert process.stdout.readline() == b"in\n"
         assert len(list(outside.iterdir())) == 1
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while list(outside.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
