@@ -29,7 +29,14 @@ def command(name: str | None, as_json: bool) -> None:
         "Recipes (`mnedge build --recipe NAME`; `mnedge recipes NAME` shows one)",
         ("recipe", "variant", ">alpha", ">resolution", "targets", "gates"),
         (
-            (known, found.variant, found.alpha, found.resolution, " ".join(found.targets), " ".join(found.gates) or None)
+            (
+                known,
+                found.variant,
+                found.alpha,
+                found.resolution,
+                " ".join(found.targets),
+                " ".join(found.gates) or None,
+            )
             for known, found in recipes.items()
         ),
     )

@@ -131,7 +131,7 @@ def test_unusable_folders(tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([{"filename": "gone.png", "class_index": 0}, {"filename": "x.png", "class_index": 1}], r"1 of 2.*line 2: gone"),
+        ([{"filename": "gone.png", "class_index": 0}, {"filename": "x.png", "class_index": 1}], r"1 of 2.*2: gone"),
         ([{"filename": "x.png", "class_index": -1}], "line 2: class_index is '-1'"),
         ([{"filename": "x.png", "class_index": "cat"}], "line 2: class_index is 'cat'"),
         ([{"filename": "x.png", "class_index": 0}], "has one class, 0"),
