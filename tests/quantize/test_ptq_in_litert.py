@@ -60,7 +60,10 @@ def test_a_seed_gives_the_same_bytes(net: Any, images: Any, effort: Any) -> None
 def test_the_account_names_every_step(separable: Any, images: Any) -> None:
     graph = separable().graph()
     result = quantize_ptq(graph, images(10))
-    assert result.steps[0]["name"].endswith("ranges: output")
+    names = [step["name"] for step in result.steps]
+    assert names[:2] == ["ranges: mse", "rounding with feedback, bias correction"]
+    assert any("equalized channels, ranges: output" in name for name in names)
+    assert names[-1] == "what agrees best with float on held-out pictures"
     assert all(0 <= step["agreement"] <= 1 and step["seconds"] >= 0 for step in result.steps)
     assert result.settings == {
         "method": "ptq", "effort": "default", "granularity": "per-channel", "ranges": "output", "seed": 0,
