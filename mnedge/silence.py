@@ -40,3 +40,6 @@ def start_tensorflow() -> None:
     with native_stderr():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401, ICN001
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        # It advises on retracing, which is not the user's code.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
