@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import sha256, size_bytes
+from mnedge.artifact import sha256, size_bytes, write_bytes
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,14 +136,48 @@ def _is_whole(entry: Path) -> bool:
 
 
 def resumable(name: str, key: Mapping[str, object]) -> Path:
-    """Returns the folder where work that may be cut off keeps what it has; whoever ends the work removes it.
+    """Names the folder where work that may be cut off keeps what it has: see `keep`, `recall`, `forget`.
 
     Args:
         name: The work's name.
-        key: All that the partial results depend on, as JSON values.
+        key: All that the partial results depend on besides the inputs of each, as JSON values.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
     return root() / f"{name}-{digest[:32]}"
+
+
+def keep(work: Path, inputs: bytes, outputs: bytes) -> None:
+    """Keeps the outputs of some inputs, with their checksum, in a folder of `resumable`.
+
+    A cache that cannot be written costs the outputs if the work is cut off, and must not end the work itself.
+    """
+    try:
+        write_bytes(work / _part(inputs), hashlib.sha256(outputs).digest() + outputs)
+    except InputError:
+        _warn_once(f"the cache {root()} cannot be written: if this run is cut off, the next one starts anew")
+
+
+def recall(work: Path, inputs: bytes) -> bytes | None:
+    """The outputs that were kept for these inputs, or None; a damaged file counts as none."""
+    try:
+        kept = (work / _part(inputs)).read_bytes()
+    except OSError:
+        return None
+    return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None
+
+
+def forget(work: Path) -> None:
+    """Removes what a folder of `resumable` keeps: the work is whole."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+@memoized
+def _warn_once(words: str) -> None:
+    log.warning(words)
+
+
+def _part(inputs: bytes) -> str:
+    return hashlib.sha256(inputs).hexdigest()[:32]
 
 
 def entries() -> list[Entry]:

@@ -84,3 +84,31 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(InputError, match="MNEDGE_CACHE"):
         cache.stage("s", {}, _make("x", []))
+
+
+def test_parts_of_unfinished_work_are_kept_until_it_is_whole(private_cache: Path) -> None:
+    work = cache.resumable("parts", {"model": "a"})
+    cache.keep(work, b"in", b"out")
+    assert cache.recall(work, b"in") == b"out"
+    assert cache.recall(work, b"other") is None
+    assert cache.recall(cache.resumable("parts", {"model": "b"}), b"in") is None
+    assert [entry.stage for entry in cache.entries()] == ["parts"]
+    (file,) = work.iterdir()
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert cache.recall(work, b"in") is None
+    cache.forget(work)
+    assert list(private_cache.iterdir()) == []
+
+
+def test_work_goes_on_where_its_parts_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "file"))
+    work = cache.resumable("parts", {})
+    for inputs in (b"one", b"two"):
+        cache.keep(work, inputs, b"out")
+        assert cache.recall(work, inputs) is None
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        f"the cache {tmp_path / 'file'} cannot be written"
+    ]

@@ -230,7 +230,6 @@ class LiteRt:
             "package": package,
             "version": f"{package} {package_version(package)} ({'XNNPACK' if partitions else 'no delegate'})",
             "partitions": partitions,
-            "ops": len(names),
             "input": litert_spec(inputs[0]),
             "outputs": [litert_spec(detail) for detail in outputs],
         }
@@ -304,7 +303,6 @@ class OnnxRuntime:
             "package": "onnxruntime",
             "version": f"onnxruntime {installed}",
             "partitions": None,
-            "ops": 0,
             "input": onnx_spec(self.session.get_inputs()[0]),
             "outputs": [onnx_spec(value) for value in self.session.get_outputs()],
         }

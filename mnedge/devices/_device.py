@@ -24,7 +24,6 @@ class ModelInfo:
     Attributes:
         version: Runtime, version and delegate, e.g. "ai-edge-litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions; None where the notion does not exist.
-        ops: Ops or nodes after the runtime's own rewriting.
         input: The input.
         outputs: All outputs in file order.
         emulated: Whether the device's instructions are translated: its outputs count, its times do not.
@@ -32,7 +31,6 @@ class ModelInfo:
 
     version: str
     partitions: int | None
-    ops: int
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     emulated: bool = False

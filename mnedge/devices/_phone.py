@@ -9,12 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from mnedge import artifact, command, runtimes
+from mnedge import artifact, cache, command, runtimes
 from mnedge.devices import _benchmark_model
 from mnedge.devices._benchmark_model import Program
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._remote import chunked, split
-from mnedge.devices._results import Results
 from mnedge.errors import InputError, MnedgeError, ToolError
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ class PhoneModel:
             self.close()
             raise
         key = {"model": artifact.sha256(path), "device": phone.name, "runtime": self.info.version}
-        self._kept = Results(key)
+        self._kept = cache.resumable("device-results", key)
 
     def close(self) -> None:
         """Removes all that is on the phone."""
@@ -215,14 +214,14 @@ class PhoneModel:
         """
         self._done, self._count = 0, count
         for chunk in chunked(images, self.info.input):
-            result = self._kept.recall(chunk.data)
+            result = cache.recall(self._kept, chunk.data)
             if result is None:
                 result = self._compute(chunk.data, chunk.images)
-                self._kept.keep(chunk.data, result)
+                cache.keep(self._kept, chunk.data, result)
             for outputs in split(result, self.info.outputs, chunk.images):
                 self._done += 1
                 yield outputs
-        self._kept.discard()
+        cache.forget(self._kept)
 
     def _compute(self, data: bytes, images: int) -> bytes:
         """Outputs of one chunk; after a cut it is computed anew as a whole, so nothing counts twice."""
@@ -305,7 +304,6 @@ def info_of(here: runtimes.Session, text: str, phone: Phone) -> ModelInfo:
     return ModelInfo(
         version=f"benchmark_model ({found.delegate})",
         partitions=found.partitions,
-        ops=here.ops,
         input=here.input,
         outputs=here.outputs,
         emulated="yes" in emulated,

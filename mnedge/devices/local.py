@@ -57,7 +57,7 @@ class LocalDevice:
 class _LocalModel:
     def __init__(self, open_session: Callable[[], Session], workers: int, interrupted: threading.Event) -> None:
         first = open_session()
-        self.info = ModelInfo(first.version, first.partitions, first.ops, first.input, first.outputs)
+        self.info = ModelInfo(first.version, first.partitions, first.input, first.outputs)
         self._open = open_session
         self._workers = workers
         self._interrupted = interrupted

@@ -291,7 +291,7 @@ class _QemuModel:
         header = read_header(directory)
         self._directory, self._core = directory, core
         version = f"generated C on {board(core).machine} (qemu-system-arm)"
-        self.info = ModelInfo(version, None, 1, header.input, header.outputs, emulated=True)
+        self.info = ModelInfo(version, None, header.input, header.outputs, emulated=True)
 
     def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
         """Runs all images in one program and gives all raw outputs of each, in order.

@@ -17,8 +17,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mnedge import command
 from mnedge.devices import _uri
+from mnedge.devices._conversation import Conversation, board_facts
 from mnedge.devices._link import BOOTSTRAP, LostError
-from mnedge.devices._remote import Conversation, RemoteModel, board_facts, time_model
+from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import pytest
 
 from mnedge import command, devices
 from mnedge.devices._agent import HEADER, MAGIC
+from mnedge.devices._conversation import Conversation, board_facts
 from mnedge.devices._link import BOOTSTRAP, Link, LostError
-from mnedge.devices._remote import Conversation, RemoteModel, board_facts, time_model
+from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
