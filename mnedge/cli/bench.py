@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONGEST_BAR = 50
+_UNITS = {"temperature_c": ">°C", "clock_mhz": ">MHz"}
 
 
 @click.command()
@@ -65,6 +66,8 @@ def _print(result: dict[str, Any]) -> None:
         _print_ops(name, rows)
     for name, rows in result.get("sustained", {}).items():
         _print_sustained(name, rows)
+    for name, reasons in result.get("unsteady", {}).items():
+        click.echo(f"{name} did not run steadily: {', '.join(reasons)}")
 
 
 def _print_conditions(machine: dict[str, Any]) -> None:
@@ -121,13 +124,15 @@ def _print_ops(name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _print_sustained(name: str, rows: Sequence[dict[str, Any]]) -> None:
     longest = max(row["p50_ms"] for row in rows)
+    told = [key for key in ("temperature_c", "clock_mhz") if any(row.get(key) is not None for row in rows)]
     cells = [
         (
             f"{row['seconds']:.0f}",
             f"{row['p50_ms']:.3f}",
             f"{row['p90_ms']:.3f}",
+            *(None if row[key] is None else f"{row[key]:.0f}" for key in told),
             "█" * round(_LONGEST_BAR * row["p50_ms"] / longest),
         )
         for row in rows
     ]
-    print_table(f"{name} over time", (">s", ">p50 ms", ">p90 ms", "p50"), cells)
+    print_table(f"{name} over time", (">s", ">p50 ms", ">p90 ms", *(_UNITS[key] for key in told), "p50"), cells)

@@ -51,7 +51,7 @@ def command(
 def _print(result: dict[str, Any]) -> None:
     """Accuracy with one column a device, then what agrees with what."""
     rows = result["accuracy"]
-    devices = list(dict.fromkeys(row["device"] for row in rows)) + [row["device"] for row in result["failed"]]
+    devices = list(dict.fromkeys(row["device"] for row in (*rows, *result["failed"])))
     found = {(row["artifact"], row["device"]): row for row in rows}
     columns = (
         "artifact",

@@ -428,7 +428,8 @@ class Agent:
     def latency(self, warmup_s: float, runs: int, seconds: float, seed: int) -> None:
         """Times the loaded model on random input.
 
-        Sends samples while it goes: [ms, temperature in degrees Celsius, clock in MHz], and at the end the flags.
+        Sends samples while it goes: [ms, seconds since the start, temperature in degrees Celsius, clock in MHz], and
+        at the end the flags.
         """
         import numpy as np
 
@@ -450,7 +451,7 @@ class Agent:
             begin = time.perf_counter_ns()
             self.first.invoke()
             elapsed_ms = (time.perf_counter_ns() - begin) / 1e6
-            samples.append([elapsed_ms, temperature_c(), clock_mhz()])
+            samples.append([elapsed_ms, time.monotonic() - started, temperature_c(), clock_mhz()])
             count += 1
             if time.monotonic() - told > TICK_S:
                 self.wire.send_json(b"S", {"samples": samples, "last": False})

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mnedge import registry
+from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -42,11 +43,13 @@ class Sample:
 
     Attributes:
         ms: Its time, in milliseconds.
+        at_s: When it ended, in seconds from the start of the timed inferences.
         temperature_c: Temperature of the SoC right after it, in degrees Celsius; None where it is not told.
         clock_mhz: Clock of the fastest core right after it; None where it is not told.
     """
 
     ms: float
+    at_s: float
     temperature_c: float | None = None
     clock_mhz: float | None = None
 
@@ -75,6 +78,18 @@ class DeviceTiming:
         if clocks and min(clocks) < 0.98 * max(clocks):
             reasons.append(f"clock between {min(clocks):.0f} and {max(clocks):.0f} MHz")
         return tuple(reasons)
+
+
+class CutTimingError(ToolError):
+    """A timing that its device did not bring to its end.
+
+    Attributes:
+        samples: Those that were there by then; they show what sustained speed was, but are no figure of their own.
+    """
+
+    def __init__(self, message: str, samples: Sequence[Sample]) -> None:
+        super().__init__(message)
+        self.samples = tuple(samples)
 
 
 class LoadedModel(Protocol):

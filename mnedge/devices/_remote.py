@@ -13,7 +13,7 @@ import numpy as np
 
 from mnedge import artifact, cache, runtimes
 from mnedge.devices._conversation import Conversation, board_facts
-from mnedge.devices._device import DeviceTiming, Sample
+from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
 from mnedge.runtimes._runtime import encode
@@ -216,29 +216,37 @@ def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[l
 def time_model(
     carrier: Carrier, path: Path, runtime: str, *, threads: int, warmup_s: float, runs: int, seconds: float
 ) -> DeviceTiming:
-    """Times a model on a device; see `Device.latency`."""
-    talk = Conversation(carrier)
+    """Times a model on a device; see `SshDevice.latency`.
+
+    Raises:
+        CutTimingError: The device failed; the error has the samples until then.
+    """
+    talk = None
+    samples: list[Sample] = []
     try:
+        talk = Conversation(carrier)
         before = board_facts(talk)
         info, package = talk.load(path, runtime or runtimes.for_file(path), threads)
         _check_delegate(info, package, path, carrier)
         talk.link.stage = f"timing {path.name}"
         arguments = {"warmup_s": warmup_s, "runs": runs, "seconds": seconds, "seed": 0}
         talk.link.send(b"B", 0, json.dumps(arguments).encode())
-        samples: list[Sample] = []
         told: dict[str, Any] = {"last": False}
         while not told["last"]:
             told = json.loads(talk.expect(b"S").payload)
             samples += [Sample(*sample) for sample in told["samples"]]
         talk.close()
-    except LostError as lost:
-        talk.abort()
-        raise ToolError(
-            f"{carrier.name}: connection lost while {lost.stage}: {lost.stderr or 'no reason given'}; a latency with a "
-            "gap is none, so run this again"
-        ) from lost
-    except BaseException:
-        talk.abort()
+    except BaseException as exc:
+        if talk is not None:
+            talk.abort()
+        if isinstance(exc, LostError):
+            raise CutTimingError(
+                f"{carrier.name}: connection lost while {exc.stage}: {exc.stderr or 'no reason given'}; a latency with "
+                "a gap is none, so run this again",
+                samples,
+            ) from exc
+        if isinstance(exc, ToolError):
+            raise CutTimingError(str(exc), samples) from exc
         raise
     flags = told["throttled"]
     notes = {key: before[key] for key in ("board", "cpu", "cores", "os", "governor", "clock_max_mhz")}

@@ -1,4 +1,4 @@
-"""Several devices at the same time: one that fails takes nothing from the others."""
+"""Several devices at the same time: one that fails takes nothing from the others, nor from what it had by then."""
 
 from __future__ import annotations
 
@@ -6,41 +6,50 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from mnedge.devices._device import Device, get
-from mnedge.errors import ToolError
+from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _Result = TypeVar("_Result")
 
 
 def side_by_side(
-    uris: Sequence[str], work: Callable[[Device], _Result]
-) -> tuple[dict[str, _Result], list[dict[str, str]]]:
+    uris: Sequence[str], work: Callable[[Device], Iterator[_Result]]
+) -> tuple[dict[str, list[_Result]], list[dict[str, str]]]:
     """Does the same work on several devices at the same time; Ctrl-C ends it on all of them.
 
     Args:
         uris: The devices.
-        work: What to do on each; it runs in a thread.
+        work: Gives the results of a device one by one; it runs in a thread.
 
     Returns:
-        Results by device name, in the order of `uris`, and {device, error} of the devices that failed.
+        Results by device name, in the order of `uris`, and {device, error} of the devices that failed. A device that
+        failed after some results is in both.
 
     Raises:
+        InputError: Two URIs lead to the same device.
         MnedgeError: The work failed for another reason than its device.
     """
-    results: dict[str, _Result] = {}
     failed: list[dict[str, str]] = []
-    opened = []
+    opened: list[Device] = []
     for uri in dict.fromkeys(uris):
         try:
-            opened.append(get(uri))
+            device = get(uri)
         except ToolError as exc:
             failed.append({"device": uri.partition("?")[0], "error": str(exc)})
+            continue
+        if any(other.name == device.name for other in opened):
+            raise InputError(
+                f"{device.name} is named more than once; what runs there at the same time disturbs its own figures, so "
+                "run one after the other"
+            )
+        opened.append(device)
+    results: dict[str, list[_Result]] = {device.name: [] for device in opened}
     if not opened:
         return results, failed
     with ThreadPoolExecutor(len(opened)) as pool:
-        futures = [pool.submit(work, device) for device in opened]
+        futures = [pool.submit(_collect, work, device, results[device.name]) for device in opened]
         try:
             wait(futures)
         except BaseException:
@@ -49,7 +58,11 @@ def side_by_side(
             raise
     for device, future in zip(opened, futures, strict=True):
         try:
-            results[device.name] = future.result()
+            future.result()
         except ToolError as exc:
             failed.append({"device": device.name, "error": str(exc)})
-    return results, failed
+    return {name: found for name, found in results.items() if found}, failed
+
+
+def _collect(work: Callable[[Device], Iterator[_Result]], device: Device, found: list[_Result]) -> None:
+    found.extend(work(device))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mnedge import command, runtimes
 from mnedge.devices import _uri
 from mnedge.devices._benchmark_model import ACCELERATORS, parse
-from mnedge.devices._device import DeviceTiming, Sample
+from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import BOOTSTRAP, LostError
 from mnedge.devices._phone import CutError, PhoneModel, info_of, open_bench
 from mnedge.devices._remote import RemoteModel, time_model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _OPTIONS = ("benchmark_model", "accelerator", "cores", "python", "tmp", "delegate", "silence_s")
 _USUAL_PROGRAM = "/data/local/tmp/benchmark_model"
 _ROUNDS = 5
+_LONGEST_ROUND_S = 10.0
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 # What adb itself says, in contrast to what it carries.
 _OWN_WORDS = re.compile(r"^(adb: |error: |adb\.exe: )", re.MULTILINE)
@@ -118,17 +119,20 @@ class AdbDevice:
         if path.suffix != ".tflite":
             raise InputError(f"{path}: benchmark_model runs .tflite files only")
         bench = open_bench(self, program, path)
+        samples: list[Sample] = []
+        rounds = max(_ROUNDS, round(seconds / _LONGEST_ROUND_S))
         try:
-            flags = [*bench.program.flags(self.accelerator, threads), f"--num_runs={max(1, runs // _ROUNDS)}"]
-            flags += [f"--min_secs={seconds / _ROUNDS:g}", f"--warmup_min_secs={warmup_s:g}", "--warmup_runs=1"]
-            samples, text = [], ""
-            for _ in range(_ROUNDS):
+            flags = [*bench.program.flags(self.accelerator, threads), f"--num_runs={max(1, runs // rounds)}"]
+            flags += [f"--min_secs={seconds / rounds:g}", f"--warmup_min_secs={warmup_s:g}", "--warmup_runs=1"]
+            text, begin = "", time.monotonic()
+            for _ in range(rounds):
                 text = bench.measure(flags, self.answer_s + seconds)
-                samples.append(Sample(parse(text).mean_ms, self._temperature_c(), self._clock_mhz()))
+                at_s = time.monotonic() - begin
+                samples.append(Sample(parse(text).mean_ms, at_s, self._temperature_c(), self._clock_mhz()))
             info = info_of(runtimes.get("litert").open(path, 1), text, self)
         except CutError as exc:
-            raise ToolError(
-                f"{self.name}: {exc} while timing; a latency with a gap is none, so run this again"
+            raise CutTimingError(
+                f"{self.name}: {exc} while timing; a latency with a gap is none, so run this again", samples
             ) from exc
         finally:
             bench.folder.close()

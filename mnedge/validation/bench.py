@@ -12,12 +12,12 @@ from mnedge.validation.latency import Timing, compare, conditions, sustained, ti
 from mnedge.validation.op_latency import op_latency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from mnedge.devices import Device
+    from mnedge.devices import Device, DeviceTiming, Sample
 
 _BOARD_TURNS = 3
 _ROUNDS_PER_TURN = 5
@@ -46,8 +46,9 @@ def bench(
 
     Returns:
         {conditions, latency: [rows of report.json], ratios: [{artifact, reference, speedup, interval, verdict}]}, and
-        with `ops` {ops: {artifact: rows}}, with `sustained_s` {sustained: {artifact: rows}}. `failed` has
-        {device, error} of devices that could not be had.
+        with `ops` {ops: {artifact: rows}}, with `sustained_s` {sustained: {artifact: rows}, unsteady: {artifact:
+        reasons}}, which names a board's throttling and changes of its clock. `failed` has {device, error} of devices
+        that could not be had or failed; what they measured by then is there all the same.
 
     Raises:
         InputError: A file is missing, or its runtime refuses it.
@@ -62,17 +63,19 @@ def bench(
     told = progress or (lambda _stage, _fraction: None)
     result: dict[str, Any] = {"conditions": conditions(), "latency": [], "ratios": []}
     if "local" in uris:
-        rows, ratios = _on_device(
-            devices.get("local"), paths, threads, seconds, lambda share: told("measure latency", share)
+        timings = time_in_turns(
+            paths, threads=threads, seconds=seconds, progress=lambda share: told("measure latency", share)
         )
+        rows, ratios = _rows(timings, [{} for _ in paths])
         result["latency"] += rows
         result["ratios"] += ratios
     # Other devices measure at the same time, but never beside this machine's own figures.
     others = [uri for uri in uris if uri != "local"]
     found, result["failed"] = devices.side_by_side(
-        others, lambda device: _on_device(device, paths, threads, seconds, lambda share: told("measure latency", share))
+        others, lambda device: _on_board(device, paths, threads, seconds, lambda share: told("measure latency", share))
     )
-    for rows, ratios in found.values():
+    for measured in found.values():
+        rows, ratios = _rows(*zip(*measured, strict=True))
         result["latency"] += rows
         result["ratios"] += ratios
     if not result["latency"]:
@@ -86,27 +89,20 @@ def bench(
         told("measure ops", 1.0)
     if sustained_s:
         told("run on", 0.0)
-        result["sustained"] = {
-            path.name if uri == "local" else f"{path.name} on {uri.partition('?')[0]}": sustained(
-                path, threads=threads, seconds=sustained_s
-            )
-            if uri == "local"
-            else _sustained_on_board(uri, path, threads, sustained_s)
-            for uri in uris
-            for path in paths
-        }
+        here = paths if "local" in uris else ()
+        result["sustained"] = {path.name: sustained(path, threads=threads, seconds=sustained_s) for path in here}
+        alive = [uri for uri in others if not _has_failed(uri, result["failed"])]
+        over_time, result["unsteady"], failed = _sustained(alive, paths, threads, sustained_s)
+        result["sustained"] |= over_time
+        result["failed"] += failed
         told("run on", 1.0)
     return result
 
 
-def _on_device(
-    device: Device, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
+def _rows(
+    timings: Sequence[Timing], notes: Sequence[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    if device.name == "local":
-        timings = time_in_turns(paths, threads=threads, seconds=seconds, progress=told)
-        notes: list[dict[str, Any]] = [{} for _ in paths]
-    else:
-        timings, notes = _on_board(device, paths, threads, seconds, told)
+    """The rows and ratios of one device."""
     rows = [{**timing.row("local"), **note} for timing, note in zip(timings, notes, strict=True)]
     for row in rows:
         del row["samples_ms"]
@@ -115,61 +111,108 @@ def _on_device(
 
 def _on_board(
     device: Device, paths: Sequence[Path], threads: int, seconds: float, told: Callable[[float], None]
-) -> tuple[list[Timing], list[dict[str, Any]]]:
-    """Times artifacts on another device, in a few turns where there are several."""
-    measure = getattr(device, "latency", None)
+) -> Iterator[tuple[Timing, dict[str, Any]]]:
+    """Times artifacts on another device, in a few turns where there are several.
+
+    Gives the timing of each artifact and what belongs beside it; where the device fails, of the turns until then.
+    """
+    measure = _latency_of(device)
+    turns = _BOARD_TURNS if len(paths) > 1 else 1
+    taken: list[list[DeviceTiming]] = [[] for _ in paths]
+    failure = None
+    try:
+        for turn in range(turns):
+            for place, path in enumerate(paths):
+                told((turn * len(paths) + place) / (turns * len(paths)))
+                taken[place].append(measure(path, threads=threads, seconds=seconds / turns))
+    except ToolError as exc:
+        failure = exc
+    for path, timings in zip(paths, taken, strict=True):
+        if timings:
+            yield _merged(device.name, path, threads, timings)
+    if failure is not None:
+        raise failure
+
+
+def _merged(device: str, path: Path, threads: int, timings: Sequence[DeviceTiming]) -> tuple[Timing, dict[str, Any]]:
+    """The turns of one artifact as one timing, and what belongs beside it in its row."""
+    rounds: list[NDArray[np.float64]] = []
+    for timing in timings:
+        samples = np.array([sample.ms for sample in timing.samples])
+        rounds += np.array_split(samples, min(_ROUNDS_PER_TURN, samples.size))
+    last = timings[-1]
+    unstable = list(dict.fromkeys(reason for timing in timings for reason in timing.unstable))
+    note = {
+        "device": device,
+        "board": dict(last.notes),
+        "emulated": last.info.emulated,
+        "unstable": unstable,
+        "temperature_c": last.samples[-1].temperature_c,
+        "clock_mhz": last.samples[-1].clock_mhz,
+    }
+    return Timing(path, last.info.version, threads, last.info.partitions, tuple(rounds), not unstable), note
+
+
+def _sustained(
+    uris: Sequence[str], paths: Sequence[Path], threads: int, seconds: float
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]], list[dict[str, str]]]:
+    """Latency over time of artifacts on other devices, why it was not steady, and the devices that failed."""
+    found, failed = devices.side_by_side(uris, lambda device: _sustained_on_board(device, paths, threads, seconds))
+    runs = [run for named in found.values() for run in named]
+    over_time = {name: rows for name, rows, _ in runs}
+    return over_time, {name: reasons for name, _, reasons in runs if reasons}, failed
+
+
+def _sustained_on_board(
+    device: Device, paths: Sequence[Path], threads: int, seconds: float
+) -> Iterator[tuple[str, list[dict[str, Any]], list[str]]]:
+    """As `latency.sustained`, on another device, with its temperature and clock; a cut one as far as it came."""
+    measure = _latency_of(device)
+    for path in paths:
+        name = f"{path.name} on {device.name}"
+        try:
+            timing = measure(path, threads=threads, runs=1, seconds=seconds)
+        except devices.CutTimingError as exc:
+            if exc.samples:
+                yield name, _over_time(exc.samples), [f"cut off after {exc.samples[-1].at_s:.0f} s"]
+            raise
+        yield name, _over_time(timing.samples), list(timing.unstable)
+
+
+def _over_time(samples: Sequence[Sample], bin_s: float = 1.0) -> list[dict[str, Any]]:
+    """Latency, temperature and clock over time, one entry a bin that has samples."""
+    bins: dict[int, list[Sample]] = {}
+    for sample in samples:
+        bins.setdefault(int(sample.at_s // bin_s), []).append(sample)
+    found = []
+    for inside in bins.values():
+        p50, p90 = np.percentile([sample.ms for sample in inside], (50, 90))
+        found.append(
+            {
+                "seconds": inside[-1].at_s,
+                "p50_ms": float(p50),
+                "p90_ms": float(p90),
+                "runs": len(inside),
+                "temperature_c": inside[-1].temperature_c,
+                "clock_mhz": inside[-1].clock_mhz,
+            }
+        )
+    return found
+
+
+def _latency_of(device: Device) -> Callable[..., DeviceTiming]:
+    """The device's method that measures latency.
+
+    Raises:
+        UnsupportedError: It has none.
+    """
+    measure: Callable[..., DeviceTiming] | None = getattr(device, "latency", None)
     if measure is None:
         raise UnsupportedError(
             f"{device.name} measures no latency; its times mean nothing or it runs no .tflite and .onnx"
         )
-    turns = _BOARD_TURNS if len(paths) > 1 else 1
-    rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
-    told_of: list[Any] = [None for _ in paths]
-    unstable: list[dict[str, None]] = [{} for _ in paths]
-    for turn in range(turns):
-        for place, path in enumerate(paths):
-            told((turn * len(paths) + place) / (turns * len(paths)))
-            timing = measure(path, threads=threads, seconds=seconds / turns)
-            samples = np.array([sample.ms for sample in timing.samples])
-            rounds[place] += np.array_split(samples, min(_ROUNDS_PER_TURN, samples.size))
-            unstable[place] |= dict.fromkeys(timing.unstable)
-            told_of[place] = timing
-    timings = [
-        Timing(path, last.info.version, threads, last.info.partitions, tuple(runs), not reasons)
-        for path, last, runs, reasons in zip(paths, told_of, rounds, unstable, strict=True)
-    ]
-    notes = [
-        {
-            "device": device.name,
-            "board": dict(last.notes),
-            "emulated": last.info.emulated,
-            "unstable": list(reasons),
-            "temperature_c": last.samples[-1].temperature_c,
-            "clock_mhz": last.samples[-1].clock_mhz,
-        }
-        for last, reasons in zip(told_of, unstable, strict=True)
-    ]
-    return timings, notes
+    return measure
 
 
-def _sustained_on_board(uri: str, path: Path, threads: int, seconds: float, bin_s: float = 1.0) -> list[dict[str, Any]]:
-    """As `latency.sustained`, on another device, with its temperature and clock: one entry a second."""
-    device: Any = devices.get(uri)
-    samples = device.latency(path, threads=threads, runs=1, seconds=seconds).samples
-    ends_s = np.cumsum([sample.ms for sample in samples]) / 1e3
-    found = []
-    for number in np.unique(ends_s // bin_s):
-        places = np.flatnonzero(ends_s // bin_s == number)
-        p50, p90 = np.percentile([samples[place].ms for place in places], (50, 90))
-        last = samples[places[-1]]
-        found.append(
-            {
-                "seconds": float(ends_s[places[-1]]),
-                "p50_ms": float(p50),
-                "p90_ms": float(p90),
-                "runs": int(places.size),
-                "temperature_c": last.temperature_c,
-                "clock_mhz": last.clock_mhz,
-            }
-        )
-    return found
+def _has_failed(uri: str, failed: Sequence[dict[str, str]]) -> bool:
+    return any(row["device"] == uri.partition("?")[0] for row in failed)

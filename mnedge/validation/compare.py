@@ -11,7 +11,7 @@ from mnedge.validation.parity import parity_row
 from mnedge.validation.predict import Predictions, predict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -36,7 +36,8 @@ def validate(
     Returns:
         {accuracy: rows, parity: rows} as in report.json. Each artifact is held against the first one, and each
         device against this machine or the first device, picture by picture: `differs` names pictures whose class
-        changes. `failed` has {device, error} of devices that could not be had.
+        changes. `failed` has {device, error} of devices that could not be had or failed; the artifacts that they had
+        finished by then have their rows all the same.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.
@@ -55,7 +56,7 @@ def validate(
     accuracy = [
         accuracy_row(said, artifact=path.name, dataset=dataset.name)
         for found in asked.values()
-        for path, said in zip(artifacts, found, strict=True)
+        for path, said in zip(artifacts, found, strict=False)
     ]
     return {"accuracy": accuracy, "parity": _parity(artifacts, dataset, results), "failed": failed}
 
@@ -69,8 +70,7 @@ def _run(
 ) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
-    def on_device(device: Device) -> list[Predictions]:
-        found = []
+    def on_device(device: Device) -> Iterator[Predictions]:
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
 
@@ -84,8 +84,7 @@ def _run(
                     f"{path} has {said.outputs.shape[1]} outputs, but {dataset.name} has class_index "
                     f"{int(said.labels.max())}; give the data that the model was made for"
                 )
-            found.append(said)
-        return found
+            yield said
 
     return devices.side_by_side(uris, on_device)
 
@@ -97,10 +96,10 @@ def _parity(
     (name, first), *others = results.items()
     rows = [
         parity_row(first[0], said, names=(artifacts[0].name, path.name))
-        for path, said in list(zip(artifacts, first, strict=True))[1:]
+        for path, said in list(zip(artifacts, first, strict=False))[1:]
     ]
     for other, found in others:
-        for path, here, there in zip(artifacts, first, found, strict=True):
+        for path, here, there in zip(artifacts, first, found, strict=False):
             row = parity_row(here, there, names=(f"{path.name} on {name}", f"{path.name} on {other}"))
             differs = here.outputs.argmax(axis=1) != there.outputs.argmax(axis=1)
             rows.append({**row, "differs": [dataset.sources[number] for number in here.numbers[differs][:_MOST_NAMED]]})
