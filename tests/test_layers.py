@@ -39,6 +39,7 @@ _RANKS = {
     "diagnosis": 8,
     "ship": 8,
     "pipeline": 9,
+    "search": 9,
     "cli": 10,
     "__main__": 11,
 }

@@ -36,6 +36,7 @@ class Target:
         accelerator: Accelerator name that Vela knows; "" where there is none.
         ram_bytes: RAM of a typical part; 0 where it does not matter.
         flash_bytes: Flash of a typical part; 0 where it does not matter.
+        clock_mhz: Highest clock of that part; 0 where it is not known.
     """
 
     description: str
@@ -51,6 +52,7 @@ class Target:
     accelerator: str = ""
     ram_bytes: int = 0
     flash_bytes: int = 0
+    clock_mhz: int = 0
 
 
 def get(name: str) -> Target:

@@ -1,4 +1,4 @@
-"""Cortex-M4F: Armv7E-M with the DSP extension, e.g. STM32L4R5 (RM0432: 2 MiB flash, 640 KiB SRAM)."""
+"""Cortex-M4F: Armv7E-M with the DSP extension, e.g. STM32L4R5 (RM0432: 2 MiB flash, 640 KiB SRAM, 120 MHz)."""
 
 from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 
@@ -11,4 +11,5 @@ TARGET = Target(
     device="qemu://cortex-m4",
     ram_bytes=640 << 10,
     flash_bytes=2 << 20,
+    clock_mhz=120,
 )

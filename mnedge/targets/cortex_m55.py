@@ -1,4 +1,4 @@
-"""Cortex-M55: Armv8.1-M with MVE (Helium), e.g. Alif Ensemble E3 (5.5 MiB MRAM, 4 MiB of its SRAM as one bank)."""
+"""Cortex-M55: Armv8.1-M with MVE (Helium), e.g. Alif Ensemble E3 (5.5 MiB MRAM, 4 MiB SRAM in one bank, 400 MHz)."""
 
 from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 
@@ -11,4 +11,5 @@ TARGET = Target(
     device="qemu://cortex-m55",
     ram_bytes=4 << 20,
     flash_bytes=5632 << 10,
+    clock_mhz=400,
 )

@@ -1,4 +1,4 @@
-"""Cortex-M7: Armv7E-M with the DSP extension, e.g. STM32H743 (RM0433: 2 MiB flash, 1 MiB SRAM, 512 KiB of it AXI)."""
+"""Cortex-M7: Armv7E-M with the DSP extension, e.g. STM32H743 (RM0433: 2 MiB flash, 1 MiB SRAM, 480 MHz)."""
 
 from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 
@@ -11,4 +11,5 @@ TARGET = Target(
     device="qemu://cortex-m7",
     ram_bytes=1 << 20,
     flash_bytes=2 << 20,
+    clock_mhz=480,
 )

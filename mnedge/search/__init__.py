@@ -1,0 +1,15 @@
+"""The variant that fits: what a device cannot take is ruled out by numbers, what is left is ranked and trained.
+
+Read in this order:
+
+    run.py            READ FIRST: `search(settings)`, the steps in their order
+    candidates.py     the variants that are looked at
+    limits.py         what the user allows, and which limit a variant breaks
+    published.py      ImageNet top-1 of each variant: printed, or estimated from what is printed
+    footprint.py      arena and flash from the compiler's own plan
+    latency_model.py  a model of latency from a handful of measurements, and its error
+    timing.py         the measurements: this machine, a board, executed instructions, or Vela's estimate
+    halving.py        successive halving, https://arxiv.org/abs/1502.07943
+    pareto.py         which variants no other one beats
+    outcome.py        the account of it all: rows, the chosen recipe, the nearest miss
+"""

@@ -1,0 +1,80 @@
+"""The variants that a search looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import InputError
+from mnedge.models._variant import FAMILIES, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.recipe import Granularity
+
+# Those of V2's published table; the other families are published with some of them.
+RESOLUTIONS = (96, 128, 160, 192, 224)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network as it would ship.
+
+    Attributes:
+        variant: Family, width, resolution, classes.
+        granularity: Of its weight scales.
+    """
+
+    variant: Variant
+    granularity: Granularity = "per-channel"
+
+    @property
+    def name(self) -> str:
+        """As tables call it, e.g. "v2 0.35 96"."""
+        shown = f"{self.variant.family} {self.variant.alpha:g} {self.variant.resolution}"
+        return shown if self.granularity == "per-channel" else f"{shown} {self.granularity}"
+
+    def row(self) -> dict[str, Any]:
+        """{family, alpha, resolution, classes, granularity}."""
+        variant = self.variant
+        return {
+            "family": variant.family,
+            "alpha": variant.alpha,
+            "resolution": variant.resolution,
+            "classes": variant.classes,
+            "granularity": self.granularity,
+        }
+
+
+def candidates(
+    classes: int,
+    *,
+    families: Sequence[str] = (),
+    alphas: Sequence[float] = (),
+    resolutions: Sequence[int] = (),
+    granularities: Sequence[Granularity] = ("per-channel",),
+) -> list[Candidate]:
+    """All combinations, each once.
+
+    Args:
+        classes: Number of outputs.
+        families: Which; none for all.
+        alphas: Widths for every family; none for those that each is published with.
+        resolutions: Sides of the input in pixels; none for `RESOLUTIONS`.
+        granularities: Of the weight scales.
+
+    Raises:
+        InputError: A family does not exist, or none has a network of such a width or resolution.
+    """
+    for name in families:
+        if name not in FAMILIES:
+            raise InputError.unknown("variant", name, FAMILIES)
+    found = [
+        Candidate(Variant(name, alpha, resolution, classes), granularity)
+        for name in families or FAMILIES
+        for alpha in alphas or FAMILIES[name].alphas
+        for resolution in resolutions or RESOLUTIONS
+        for granularity in granularities
+    ]
+    return list(dict.fromkeys(found))
