@@ -37,6 +37,7 @@ _RANKS = {
     "measure": 8,
     "optimize": 8,
     "diagnosis": 8,
+    "transfer": 8,
     "ship": 8,
     "pipeline": 9,
     "search": 9,

@@ -1,0 +1,85 @@
+"""All pictures of a split in one array on disk: decoded once, however often they are looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+
+_SHOWN = 5
+
+
+def gather(
+    dataset: Dataset, numbers: NDArray[np.int64], side: int, path: Path, told: Callable[[float], None]
+) -> NDArray[np.int64]:
+    """Decodes pictures into an .npy file: uint8, (n, side, side, 3).
+
+    Args:
+        dataset: Where they come from.
+        numbers: Which ones.
+        side: Of the pictures as they are kept, pixels.
+        path: The file to write.
+        told: Told the done fraction.
+
+    Returns:
+        The numbers of the pictures in the file: without the broken ones, where the data set skips these.
+
+    Raises:
+        InputError: Pictures are broken; the message names several, not only the first.
+    """
+    kept: list[int] = []
+    broken: list[str] = []
+    with path.with_suffix(".raw").open("wb") as stream:
+        for start in range(0, numbers.size, 256):
+            part = numbers[start : start + 256]
+            try:
+                read = list(dataset.stream(part, side))
+            except InputError:
+                read, reasons = _one_by_one(dataset, part, side)
+                broken += reasons
+            for number, pixels in read:
+                kept.append(number)
+                stream.write(pixels.tobytes())
+            told((start + part.size) / numbers.size)
+    if broken and not dataset.skip_broken:
+        raise InputError(_broken(dataset.name, numbers.size, broken))
+    shape = (len(kept), side, side, 3)
+    # Written by hand: a mapped file that outgrows the disk would kill the process instead of raising.
+    with path.open("wb") as stream, path.with_suffix(".raw").open("rb") as raw:
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )  # fmt: skip
+        while chunk := raw.read(1 << 22):
+            stream.write(chunk)
+    path.with_suffix(".raw").unlink()
+    return np.array(kept, np.int64)
+
+
+def _one_by_one(
+    dataset: Dataset, numbers: NDArray[np.int64], side: int
+) -> tuple[list[tuple[int, NDArray[np.uint8]]], list[str]]:
+    read, reasons = [], []
+    for number in numbers.tolist():
+        try:
+            read.append((number, dataset.read(number, side)))
+        except InputError:
+            reasons.append(dataset.sources[number])
+    return read, reasons
+
+
+def _broken(name: str, count: int, broken: list[str]) -> str:
+    shown = ", ".join(broken[:_SHOWN]) + (f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else "")
+    return (
+        f"{name}: {len(broken)} of {count} pictures are broken or not pictures ({shown}); "
+        "remove them, or pass --skip-broken to leave them out"
+    )

@@ -1,0 +1,125 @@
+"""A classifier of new classes on a trained backbone, and the .keras file that carries its class names."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.artifact import write_bytes
+from mnedge.errors import InputError
+from mnedge.models.build import build_model, classes_of, load_backbone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import keras
+
+    from mnedge.models._variant import Variant
+    from mnedge.models.build import Weights
+
+# The member of a .keras archive that mnedge adds; Keras reads past it.
+_MEMBER = "mnedge.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
+    """Builds a classifier whose last layer is new and whose other layers are those of `weights`.
+
+    Args:
+        variant: What to build, with the new number of classes.
+        weights: "imagenet", "random", or a file; a hidden layer of the head (V3) comes along where the file has it.
+        seed: Of the new layers.
+
+    Returns:
+        A model that takes float32 (1, H, W, 3) in [-1, 1] and gives float32 (1, classes), softmax.
+
+    Raises:
+        InputError: The weights are missing, broken, or of another architecture.
+    """
+    model = build_model(variant, "random", seed)
+    source = _source(variant, weights, seed)
+    given = {} if source is None else {layer.name: layer for layer in source.layers}
+    generator = np.random.default_rng(seed)
+    for layer in model.layers:
+        twin = given.get(layer.name)
+        shapes = [weight.shape for weight in layer.weights]
+        if twin is not None and layer is not _classifier(model) and [w.shape for w in twin.weights] == shapes:
+            layer.set_weights(twin.get_weights())
+        elif source is not None and layer.weights:
+            layer.set_weights([_drawn(weight, generator) for weight in layer.weights])
+    return model
+
+
+def _classifier(model: keras.Model) -> Any:  # noqa: ANN401 - a Keras layer
+    return [layer for layer in model.layers if layer.weights][-1]
+
+
+def _drawn(weight: Any, generator: np.random.Generator) -> Any:  # noqa: ANN401 - a Keras variable
+    """Kernels as https://proceedings.mlr.press/v9/glorot10a.html, eq. 16, has them; biases are 0."""
+    if len(weight.shape) == 1:
+        return np.zeros(weight.shape, np.float32)
+    limit = np.sqrt(6 / (np.prod(weight.shape[:-1]) + weight.shape[-1]))
+    return generator.uniform(-limit, limit, weight.shape).astype(np.float32)
+
+
+def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None:
+    if weights == "random":
+        return None
+    classes = classes_of(variant, weights)
+    if classes is None or weights == "imagenet":
+        return load_backbone(variant, weights, seed)
+    return build_model(replace(variant, classes=classes), weights, seed)
+
+
+def save_classifier(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
+    """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
+
+    Args:
+        model: Any Keras model.
+        path: The file, written whole or not at all.
+        description: JSON values; "classes" is the list of class names.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    tidy = io.BytesIO()
+    with tempfile.TemporaryDirectory() as scratch:
+        model.save(Path(scratch) / "model.keras")
+        saved = (Path(scratch) / "model.keras").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(saved)) as source, zipfile.ZipFile(tidy, "w") as archive:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                # The date of saving would make every file a different one.
+                version = json.loads(content)["keras_version"]
+                content = json.dumps({"keras_version": version, "date_saved": ""}).encode()
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+        archive.writestr(zipfile.ZipInfo(_MEMBER, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
+    write_bytes(path, tidy.getvalue())
+
+
+def description_of(weights: Weights) -> dict[str, Any]:
+    """What `save_classifier` wrote into a .keras; empty for other weights.
+
+    Raises:
+        InputError: The description is damaged.
+    """
+    if not isinstance(weights, Path) or not zipfile.is_zipfile(weights):
+        return {}
+    try:
+        with zipfile.ZipFile(weights) as archive:
+            if _MEMBER not in archive.namelist():
+                return {}
+            told = json.loads(archive.read(_MEMBER))
+        "".join(told["classes"])
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
+        raise InputError(f"{weights}: its {_MEMBER} with the class names is broken ({exc}); train it again") from exc
+    return dict(told)

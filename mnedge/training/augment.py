@@ -1,0 +1,102 @@
+"""Random crops, rotations, mirror images and tints, drawn by NumPy's generator and applied by TensorFlow.
+
+A picture is resampled once: crop, stretch, rotation, mirror and the way to the network's resolution are one affine map,
+so small inputs do not blur twice, and the same map moves boxes and masks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnedge.training.settings import Augmentation
+
+# Pictures are kept this much larger than the network's input, so that a crop has detail to show.
+MARGIN = 1.25
+
+
+def draw_warps(
+    augmentation: Augmentation, count: int, sides: tuple[int, int], generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draws affine maps from pixels of the output to pixels of the input.
+
+    Args:
+        augmentation: The ranges.
+        count: How many.
+        sides: Side of the square input and of the square output, pixels.
+        generator: Source of randomness.
+
+    Returns:
+        float32, (count, 8), as TensorFlow's projective transform takes them: x_in = a0 x + a1 y + a2 and
+        y_in = a3 x + a4 y + a5; the last two are 0.
+    """
+    source, side = sides
+    zoom = generator.uniform(*augmentation.zoom, count)
+    stretch = np.exp(generator.uniform(-1, 1, count) * np.log(augmentation.stretch) / 2)
+    angle = np.deg2rad(generator.uniform(-1, 1, count) * augmentation.degrees)
+    mirror = np.where(generator.random(count) < 0.5 * augmentation.flip, -1.0, 1.0)
+    across, down = np.minimum(zoom * stretch, 1.0), np.minimum(zoom / stretch, 1.0)
+    # The centre may wander as far as the crop leaves room.
+    wander = generator.uniform(-0.5, 0.5, (2, count)) * source
+    warps = np.zeros((count, 8), np.float32)
+    scale = source / side
+    warps[:, 0], warps[:, 1] = scale * across * mirror * np.cos(angle), scale * across * np.sin(angle)
+    warps[:, 3], warps[:, 4] = -scale * down * mirror * np.sin(angle), scale * down * np.cos(angle)
+    centre_in, centre_out = (source - 1) / 2, (side - 1) / 2
+    for row, room in ((0, wander[0] * (1 - across)), (3, wander[1] * (1 - down))):
+        warps[:, row + 2] = centre_in + room - centre_out * (warps[:, row] + warps[:, row + 1])
+    return warps
+
+
+def draw_tints(augmentation: Augmentation, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Draws brightness shifts, contrast factors and saturation factors, float32, (count, 3)."""
+    spread = generator.uniform(-1, 1, (count, 3))
+    brightness = 2 * augmentation.brightness * spread[:, 0]
+    contrast, saturation = 1 + augmentation.contrast * spread[:, 1], 1 + augmentation.saturation * spread[:, 2]
+    return np.stack([brightness, contrast, saturation], axis=1).astype(np.float32)
+
+
+def warp(pixels: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tensors
+    """Resamples pictures along affine maps, bilinearly; what lies outside is mirrored at the edge.
+
+    Args:
+        pixels: uint8, (n, S, S, 3).
+        warps: float32, (n, 8), see `draw_warps`.
+        side: Of the output.
+
+    Returns:
+        float32, (n, side, side, 3), in [-1, 1].
+    """
+    import tensorflow as tf
+
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(pixels, tf.float32),
+        transforms=warps,
+        output_shape=(side, side),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+    return tf.ensure_shape(moved, (None, side, side, 3)) / 127.5 - 1.0
+
+
+def tint(images: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
+    """Applies brightness, contrast and saturation, in this order, and cuts to [-1, 1].
+
+    Args:
+        images: float32, (n, H, W, 3), in [-1, 1].
+        tints: float32, (n, 3), see `draw_tints`.
+    """
+    import tensorflow as tf
+
+    brightness, contrast, saturation = (tints[:, place, None, None, None] for place in range(3))
+    images += brightness
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    images = mean + contrast * (images - mean)
+    # Luma of ITU-R BT.601.
+    grey = tf.reduce_sum(images * tf.constant([0.299, 0.587, 0.114]), axis=3, keepdims=True)
+    return tf.clip_by_value(grey + saturation * (images - grey), -1.0, 1.0)

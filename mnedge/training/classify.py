@@ -1,0 +1,200 @@
+"""Classification: its batches, loss and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.data._dataset import to_real
+from mnedge.training.augment import draw_tints, draw_warps, tint, warp
+from mnedge.training.fit import Feed
+from mnedge.training.learner import split_at_pool
+from mnedge.training.phases import Frozen, Task
+from mnedge.training.settings import Augmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+    from numpy.typing import NDArray
+
+    from mnedge.training.settings import Schedule
+
+METRIC = "top1"
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Pictures, uint8 (n, S, S, 3), which may lie in a mapped file, and their class indices, int64 (n,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+def classify(train: Labelled, held: Labelled, classes: int, schedule: Schedule) -> Task:
+    """The task of telling classes apart.
+
+    Args:
+        train: Training pictures, larger than the network's input by `augment.MARGIN`.
+        held: Validation pictures at the network's resolution.
+        classes: How many.
+        schedule: Settings of the run.
+    """
+    import keras
+
+    side = held.pixels.shape[1]
+    counts = np.ones(classes, np.float32)
+    if schedule.class_weights == "balanced":
+        counts = class_weights(train.labels, classes)
+
+    def score(model: keras.Model) -> dict[str, float]:
+        return scores(predictor(model)(held.pixels), held.labels)
+
+    def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
+        backbone, head = split_at_pool(learner)
+        generator = np.random.default_rng((schedule.seed, *b"features"))
+        passes = schedule.feature_copies + 1
+
+        def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
+            return extract(
+                backbone, pictures.pixels, augmentation, side, generator, lambda done: told((before + done) / passes)
+            )
+
+        # The first copy is the picture as it is.
+        augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
+        copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
+        held_features = features(held, None, passes - 1)
+        feed = feature_feed(np.stack(copies), train.labels, counts)
+        return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
+
+    return Task(
+        metric=METRIC,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
+        feed=picture_feed(train.pixels, train.labels, counts, schedule.augmentation, side),
+        score=score,
+        freeze=freeze,
+    )
+
+
+def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """Weights by which every class counts alike: pictures / (classes x pictures of the class), float32, (classes,)."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(labels.size / (np.count_nonzero(counts) * np.maximum(counts, 1)), np.float32)
+
+
+def picture_feed(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    augmentation: Augmentation,
+    side: int,
+) -> Feed:
+    """Batches of augmented pictures.
+
+    Args:
+        pixels: uint8, (n, S, S, 3); may lie in a file that is mapped.
+        labels: int64, (n,).
+        weights: float32, (classes,): how much a picture of each class counts.
+        augmentation: How they are moved and tinted.
+        side: Of the network's input.
+    """
+    import tensorflow as tf
+
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        warps = draw_warps(augmentation, places.size, (pixels.shape[1], side), generator)
+        tints = draw_tints(augmentation, places.size, generator)
+        return pixels[places], warps, tints, labels[places], weights[labels[places]]
+
+    def prepare(pixels: Any, warps: Any, tints: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+        return tint(warp(pixels, warps, side), tints), tf.one_hot(labels, weights.size), counts
+
+    return Feed(labels.size, draw, prepare)
+
+
+def feature_feed(features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32]) -> Feed:
+    """Batches of features: each time, of one of a picture's augmented copies.
+
+    Args:
+        features: float32, (copies, n, …).
+        labels: int64, (n,).
+        weights: float32, (classes,).
+    """
+    import tensorflow as tf
+
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        copies = generator.integers(len(features), size=places.size)
+        return features[copies, places], labels[places], weights[labels[places]]
+
+    def prepare(features: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
+        return features, tf.one_hot(labels, weights.size), counts
+
+    return Feed(labels.size, draw, prepare)
+
+
+def extract(
+    backbone: keras.Model,
+    pixels: NDArray[np.uint8],
+    augmentation: Augmentation | None,
+    side: int,
+    generator: np.random.Generator,
+    told: Callable[[float], None],
+) -> NDArray[np.float32]:
+    """Features of pictures by a frozen backbone.
+
+    Args:
+        backbone: Takes float32 (n, side, side, 3).
+        pixels: uint8, (n, S, S, 3).
+        augmentation: None for pictures as they are.
+        side: Of the network's input.
+        generator: Of the augmentation.
+        told: Told the done fraction.
+
+    Returns:
+        float32, (n, …).
+    """
+    import tensorflow as tf
+
+    still = Augmentation.of("none")
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
+    def features(pixels: Any, warps: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
+        return tf.cast(backbone(tint(warp(pixels, warps, side), tints), training=False), tf.float32)
+
+    parts = []
+    for start in range(0, len(pixels), _BATCH):
+        batch = pixels[start : start + _BATCH]
+        warps = draw_warps(augmentation or still, len(batch), (pixels.shape[1], side), generator)
+        parts.append(features(batch, warps, draw_tints(augmentation or still, len(batch), generator)).numpy())
+        told((start + len(batch)) / len(pixels))
+    return np.concatenate(parts)
+
+
+def predictor(model: keras.Model) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """Makes the function from pictures (uint8) or features (float32), batch first, to probabilities, float32."""
+    import tensorflow as tf
+
+    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+
+    def predict(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
+        return np.concatenate([
+            np.asarray(forward(to_real(part) if part.dtype == np.uint8 else part), np.float32) for part in parts
+        ])  # fmt: skip
+
+    return predict
+
+
+def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Top-1, 0..1, and mean cross entropy in nats ("loss")."""
+    own = np.clip(probabilities[np.arange(labels.size), labels], 1e-7, 1.0)
+    return {METRIC: float((probabilities.argmax(1) == labels).mean()), "loss": float(-np.log(own).mean())}
+
+
+def confusion(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts predictions, int64, (classes, classes): row is the truth, column what was predicted."""
+    counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
+    np.add.at(counts, (labels, probabilities.argmax(1)), 1)
+    return counts

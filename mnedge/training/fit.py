@@ -1,0 +1,258 @@
+"""The loop: epochs of Keras' `fit`, each kept whole, so that a kill costs at most the one under way.
+
+It knows no task. What differs between classifying, detecting, segmenting and embedding is a `Feed` (how a batch is
+drawn and prepared), a loss, and a function that scores the validation split.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge import cache
+from mnedge.training.settings import Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import keras
+    from numpy.typing import NDArray
+
+    Progress = Callable[[str, float], None]
+
+_WARMUP_FRACTION = 0.05
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """Where batches come from.
+
+    Attributes:
+        count: Pictures in an epoch.
+        draw: Of picture places (0 to count - 1) and a generator: the arrays of a batch, each with the batch first.
+        prepare: Of those arrays as tensors: inputs, targets and the weight of each picture. TensorFlow traces it, so
+            it runs beside the training.
+    """
+
+    count: int
+    draw: Callable[[NDArray[np.int64], np.random.Generator], tuple[NDArray[Any], ...]]
+    prepare: Callable[..., tuple[Any, Any, Any]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How one part of a training runs.
+
+    Attributes:
+        name: "head" or "fine-tune".
+        epochs: The horizon of the learning rate's fall (https://arxiv.org/abs/1608.03983, eq. 5, without restarts).
+        until: Pause after this many epochs.
+        learning_rate: Peak, after a short warm-up.
+        weight_decay: Of kernels.
+        batch_size: Pictures a step.
+        patience: Epochs without a better score after which it stops.
+        metric: Name of the score that the best epoch is chosen by: more is better; ties go to the lower "loss".
+        seed: Of order and augmentation.
+    """
+
+    name: str
+    epochs: int
+    until: int
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    patience: int
+    metric: str
+    seed: int
+
+
+@dataclass
+class Course:
+    """How far a phase has come.
+
+    Attributes:
+        best: The epoch that scored best; number 0 stands for the weights that the phase began with.
+        history: Its epochs so far.
+        has_stopped: Whether patience ended.
+    """
+
+    best: Epoch
+    history: list[Epoch] = field(default_factory=list)
+    has_stopped: bool = False
+
+
+def fit(
+    model: keras.Model,
+    phase: Phase,
+    feed: Feed,
+    loss: Any,  # noqa: ANN401 - a Keras loss
+    score: Callable[[keras.Model], Mapping[str, float]],
+    *,
+    work: Path,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None],
+) -> Course:
+    """Trains a model in place and leaves it with the weights of its best epoch.
+
+    Args:
+        model: Built in the scope of its distribution strategy, if any; only its trainable layers change.
+        phase: How.
+        feed: Training batches.
+        loss: Of targets and predictions, per picture.
+        score: The validation split's scores; "loss" and `phase.metric` among them.
+        work: Folder of `cache.resumable` that keeps the last whole epoch.
+        progress: Told the phase and its done fraction, 0..1.
+        on_epoch: Told each epoch as it ends.
+    """
+    import keras
+
+    if (earlier := finished(model, phase, work)) is not None:
+        return earlier
+    steps = -(-feed.count // phase.batch_size)
+    model.compile(_optimizer(model, phase, steps), loss, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    course = _resume(model, phase, work) or _begin(model, phase, score, work)
+    done = len(course.history)
+    if done < phase.until:
+        started = [time.monotonic()]
+
+        def step_ended(step: int, logs: object = None) -> None:
+            del logs
+            progress(phase.name, (len(course.history) * steps + step) / (phase.until * steps))
+
+        def epoch_ended(number: int, logs: Mapping[str, float]) -> None:
+            scores = dict(score(model))
+            seconds, started[0] = time.monotonic() - started[0], time.monotonic()
+            epoch = Epoch(phase.name, number + 1, _learning_rate(model), float(logs["loss"]), scores, seconds)
+            _note(model, course, epoch, phase, work)
+            on_epoch(epoch)
+
+        watch = keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended, on_train_batch_end=step_ended)
+        batches = _batches(feed, phase, first_epoch=done)
+        model.fit(
+            batches, initial_epoch=done, epochs=phase.until, steps_per_epoch=steps, callbacks=[watch], verbose=0
+        )  # fmt: skip
+    progress(phase.name, 1.0)
+    if (best := cache.recall(work, f"{phase.name} best".encode())) is not None:
+        _restore(model.variables, best)
+    return course
+
+
+def finished(model: keras.Model, phase: Phase, work: Path) -> Course | None:
+    """Brings a model to the best weights of a phase that has come to its end before; None where it has not."""
+    last, best = (cache.recall(work, f"{phase.name} {which}".encode()) for which in ("last", "best"))
+    if last is None or best is None:
+        return None
+    course = _course(_told(last))
+    if len(course.history) < phase.until and not course.has_stopped:
+        return None
+    _restore(model.variables, best)
+    return course
+
+
+def _optimizer(model: keras.Model, phase: Phase, steps: int) -> Any:  # noqa: ANN401 - a Keras optimizer
+    import keras
+
+    total = steps * phase.epochs
+    warmup = max(1, round(total * _WARMUP_FRACTION))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        phase.learning_rate / 20,
+        max(1, total - warmup),
+        alpha=0.0,
+        warmup_target=phase.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=phase.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if any(layer.dtype_policy.name == "mixed_float16" for layer in model.layers):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def _learning_rate(model: keras.Model) -> float:
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return float(optimizer.learning_rate)
+
+
+def _batches(feed: Feed, phase: Phase, first_epoch: int) -> Any:  # noqa: ANN401 - tf.data
+    """Epoch after epoch without end; what an epoch holds depends on its number only, not on the epochs before."""
+    import tensorflow as tf
+
+    def draw() -> Iterator[tuple[NDArray[Any], ...]]:
+        epoch = first_epoch
+        while True:
+            generator = np.random.default_rng((phase.seed, epoch, *phase.name.encode()))
+            order = generator.permutation(feed.count)
+            for start in range(0, feed.count, phase.batch_size):
+                yield feed.draw(order[start : start + phase.batch_size], generator)
+            epoch += 1
+
+    sample = feed.draw(np.zeros(1, np.int64), np.random.default_rng(0))
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in sample)
+    batches = tf.data.Dataset.from_generator(draw, output_signature=signature)
+    return batches.map(feed.prepare, num_parallel_calls=1).prefetch(2)
+
+
+def _note(model: keras.Model, course: Course, epoch: Epoch, phase: Phase, work: Path) -> None:
+    """Takes an epoch into the course and keeps everything that going on from here needs."""
+    course.history.append(epoch)
+    if _rank(epoch, phase.metric) > _rank(course.best, phase.metric):
+        course.best = epoch
+        cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables, {}))
+    if epoch.number - course.best.number >= phase.patience:
+        course.has_stopped = model.stop_training = True
+    variables = [*model.variables, *model.optimizer.variables]
+    # The best was kept before, so a kill between the two only repeats this epoch.
+    cache.keep(work, f"{phase.name} last".encode(), _packed(variables, asdict(course)))
+
+
+def _rank(epoch: Epoch, metric: str) -> tuple[float, float]:
+    return epoch.scores[metric], -epoch.scores["loss"]
+
+
+def _begin(model: keras.Model, phase: Phase, score: Callable[[keras.Model], Mapping[str, float]], work: Path) -> Course:
+    scores = dict(score(model))
+    cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables, {}))
+    return Course(Epoch(phase.name, 0, 0.0, scores["loss"], scores, 0.0))
+
+
+def _resume(model: keras.Model, phase: Phase, work: Path) -> Course | None:
+    kept = cache.recall(work, f"{phase.name} last".encode())
+    if kept is None:
+        return None
+    _restore([*model.variables, *model.optimizer.variables], kept)
+    course = _course(_told(kept))
+    _LOG.info("%s: going on after epoch %d", phase.name, len(course.history))
+    return course
+
+
+def _course(told: Mapping[str, Any]) -> Course:
+    return Course(Epoch(**told["best"]), [Epoch(**row) for row in told["history"]], told["has_stopped"])
+
+
+def _packed(variables: list[Any], told: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    arrays = {str(place): np.asarray(variable) for place, variable in enumerate(variables)}
+    arrays["told"] = np.asarray(json.dumps(told))
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _told(kept: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
+        told: dict[str, Any] = json.loads(str(arrays["told"]))
+    return told
+
+
+def _restore(variables: list[Any], kept: bytes) -> None:
+    with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
+        for place, variable in enumerate(variables):
+            variable.assign(arrays[str(place)])

@@ -1,0 +1,87 @@
+"""A network in the form that learns: any number of pictures at once, in parts, with the wanted dtype policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def strategy() -> Any:  # noqa: ANN401 - a strategy of tf.distribute
+    """What spreads a batch over the GPUs that TensorFlow sees; with fewer than two, what changes nothing.
+
+    Keras' own `keras.distribution` serves JAX only.
+    """
+    import tensorflow as tf
+
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def make_learner(model: keras.Model, precision: str) -> keras.Model:
+    """Copies a network of batch one into one that takes any number of pictures.
+
+    What follows the last pooling computes in float32 whatever the policy is: a softmax of float16 overflows.
+
+    Args:
+        model: Takes float32 (1, H, W, 3).
+        precision: Keras' dtype policy.
+    """
+    import keras
+
+    head = {layer.name for layer in model.layers[_pool_place(model) + 1 :]}
+
+    def with_policy(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer
+        config = layer.get_config()
+        config["dtype"] = "float32" if layer.name in head else precision
+        return layer.__class__.from_config(config)
+
+    image = keras.Input(tuple(model.inputs[0].shape[1:]), name="image")
+    given = [image] if isinstance(model.input, list) else image
+    learner = keras.models.clone_model(model, input_tensors=given, clone_function=with_policy)
+    learner.set_weights(model.get_weights())
+    return learner
+
+
+def split_at_pool(learner: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Splits a classifier behind its last pooling into backbone and head; all three share their weights."""
+    import keras
+
+    pool = learner.layers[_pool_place(learner)].output
+    return keras.Model(learner.input, pool), keras.Model(pool, learner.output)
+
+
+def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool) -> None:
+    """Lets the layers from `from_layer` on learn, and none before it.
+
+    Args:
+        learner: The network, changed in place.
+        from_layer: Name of a layer; None for all.
+        batch_norm: Whether batch norms learn too. In fine-tuning they keep scale, shift and statistics: a small
+            batch's own statistics would undo what the backbone knows.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    import keras
+
+    names = [layer.name for layer in learner.layers]
+    if from_layer is not None and from_layer not in names:
+        raise InputError.unknown("layer", from_layer, names)
+    start = 0 if from_layer is None else names.index(from_layer)
+    for place, layer in enumerate(learner.layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = place >= start and (batch_norm or not is_norm)
+
+
+def _pool_place(model: keras.Model) -> int:
+    import keras
+
+    # Squeeze-and-excite pools too, so it is the last one that ends the backbone.
+    return max(
+        place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    )
