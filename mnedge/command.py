@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 _LAST_WORDS = 1200
 
 
+class OutOfTimeError(ToolError):
+    """A program that had to be stopped because its time was over."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A process that ended. `returncode` is negative for a signal, as in `subprocess`."""
@@ -78,7 +82,8 @@ def run(
         check: Raise where the exit status is not 0.
 
     Raises:
-        ToolError: The program is missing, ran out of time, or (with `check`) failed.
+        OutOfTimeError: It ran out of time.
+        ToolError: The program is missing or (with `check`) failed.
     """
     process = start(args, stdin=stdin is not None, cwd=cwd, env=env)
     argv = tuple(str(arg) for arg in args)
@@ -86,7 +91,7 @@ def run(
         stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired as exc:
         kill(process)
-        raise ToolError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
+        raise OutOfTimeError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
     except BaseException:
         kill(process)
         raise

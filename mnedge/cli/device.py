@@ -11,6 +11,7 @@ from mnedge.cli._output import json_option, print_json, print_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnedge.devices.adb import AdbDevice
     from mnedge.devices.ssh import SshDevice
 
 
@@ -60,7 +61,7 @@ def check(uri: str, as_json: bool) -> None:
         if as_json:
             print_json(result)
         else:
-            print_table(result["device"], ("", ""), [(key, value) for key, value in result.items() if key != "device"])
+            _print_phone(result)
         return
     result = _check(_open(uri))
     if as_json:
@@ -70,11 +71,22 @@ def check(uri: str, as_json: bool) -> None:
 
 
 def _check_phone(uri: str) -> dict[str, Any]:
-    """Facts of a phone, and what measures there."""
+    """Facts of a phone, what measures there, and advice."""
+    from mnedge.devices._check import phone_advice
     from mnedge.devices.adb import connect
+    from mnedge.errors import ToolError
 
     phone = connect(uri)
-    return {"device": phone.name, **phone.facts(), "measures_with": phone.program() or "Python there"}
+    facts, missing, tried, program = phone.facts(), None, {}, None
+    try:
+        program = phone.program()
+    except ToolError as exc:
+        missing = str(exc)
+    if program is None and missing is None:
+        tried = _try(phone, phone.python_facts())
+    measures_with = program or ("Python there" if missing is None else None)
+    advice = phone_advice(facts, tried, missing)
+    return {"device": phone.name, **facts, "measures_with": measures_with, "runtimes": tried, "advice": advice}
 
 
 def _open(uri: str) -> SshDevice:
@@ -90,15 +102,22 @@ def _open(uri: str) -> SshDevice:
 
 def _check(device: SshDevice) -> dict[str, Any]:
     """Facts, what each runtime does with a small model, and advice."""
+    from mnedge.devices._check import advice
+
+    facts = device.facts()
+    tried = _try(device, facts)
+    return {"device": device.name, **facts, "runtimes": tried, "advice": advice(facts, tried, device.uri)}
+
+
+def _try(device: SshDevice | AdbDevice, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each runtime there does with a small model."""
     import tempfile
     from pathlib import Path
 
-    from mnedge.devices._check import advice, try_runtimes
+    from mnedge.devices._check import try_runtimes
 
-    facts = device.facts()
     with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
-        tried = try_runtimes(device, facts, _probes(Path(folder)))
-    return {"device": device.name, **facts, "runtimes": tried, "advice": advice(facts, tried, device.uri)}
+        return try_runtimes(device, facts, _probes(Path(folder)))
 
 
 def _probes(folder: Path) -> dict[str, Path]:
@@ -150,7 +169,29 @@ def _print(result: dict[str, Any]) -> None:
         ("power", None if throttled is None else ", ".join(throttled) or "good"),
     ]
     print_table(result["device"], ("", ""), rows)
-    for line in result["advice"]:
+    _print_advice(result["advice"])
+
+
+def _print_phone(result: dict[str, Any]) -> None:
+    level = result["battery_percent"]
+    battery = None if level is None else f"{level} %, {'charging' if result['charging'] else 'not charging'}"
+    rows = [
+        ("model", result["model"]),
+        ("emulated", "yes: its times are not a phone's" if result["emulated"] else "no"),
+        ("SoC", result["soc"]),
+        ("Android", f"{result['android']} (SDK {result['sdk']}, {result['abi']})"),
+        ("battery", battery),
+        ("thermal status", result["thermal_status"]),
+        ("pinned with", result["pinned"]),
+        ("measures with", result["measures_with"]),
+        *((f"{name} works", tried["says"]) for name, tried in result["runtimes"].items()),
+    ]
+    print_table(result["device"], ("", ""), rows)
+    _print_advice(result["advice"])
+
+
+def _print_advice(advice: list[str]) -> None:
+    for line in advice:
         click.echo(f"! {line}")
-    if not result["advice"]:
+    if not advice:
         click.echo("Ready.")

@@ -36,6 +36,7 @@ PREAMBLE = b"\nmnedge-agent 1\n"
 MAGIC = b"mne1"
 HEADER = struct.Struct("<4scIII")
 TICK_S = 2.0
+CHOSEN_TMP = os.environ.get("TMPDIR")
 # A host that says nothing for this long is gone, whatever the network claims; it pings every few seconds.
 HOST_GONE_S = 120.0
 LITERT_PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
@@ -287,6 +288,8 @@ class OnnxRuntime:
         if installed is None:
             raise Missing("onnxruntime is not installed")
         wire.send(b"T", 0, f"loading onnxruntime {installed}".encode())
+        # Since 1.29 it reports models to its maker, and keeps what it has not sent in files that would stay here.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         try:
             import onnxruntime as ort
         except ImportError as exc:
@@ -486,7 +489,7 @@ def keep_alive(wire: Wire) -> None:
 
 def temporary() -> str:
     """The folder for temporary files; unlike tempfile, no other one where the chosen one is full."""
-    return os.environ.get("TMPDIR") or tempfile.gettempdir()
+    return CHOSEN_TMP or tempfile.gettempdir()
 
 
 def sweep() -> None:
@@ -514,6 +517,8 @@ def main() -> None:
     folder = ""
     try:
         folder = tempfile.mkdtemp(prefix=f"mnedge-agent-{os.getpid()}-", dir=temporary())
+        # What a library writes goes with the folder.
+        os.environ["TMPDIR"] = folder
         wire.send_json(b"H", {"pid": os.getpid(), "folder": folder, "emulated": is_emulated()})
         threading.Thread(target=keep_alive, args=(wire,), daemon=True).start()
         Agent(wire, folder).serve()

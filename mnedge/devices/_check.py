@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HOT_C = 75.0
 _LITTLE_MEMORY_BYTES = 200 << 20
 _LITTLE_DISK_BYTES = 64 << 20
+_LOW_BATTERY_PERCENT = 20
 
 
 def try_runtimes(device: _Loads, facts: Mapping[str, Any], probes: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
@@ -51,6 +52,28 @@ def try_runtimes(device: _Loads, facts: Mapping[str, Any], probes: Mapping[str, 
         except ToolError as exc:
             tried[runtime] = {"works": False, "says": str(exc), "partitions": None}
     return tried
+
+
+def phone_advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], missing: str | None) -> list[str]:
+    """What to fix on a phone before figures are taken, the worst first; empty where nothing is.
+
+    Args:
+        facts: What the phone says of itself.
+        tried: What `try_runtimes` found; empty where benchmark_model measures.
+        missing: Why nothing measures there; None where something does.
+    """
+    found = [missing] if missing else []
+    if tried and not any(runtime["works"] for runtime in tried.values()):
+        found.append(
+            "Python is there, but no runtime works in it: "
+            + "; ".join(f"{name}: {runtime['says']}" for name, runtime in tried.items())
+        )
+    if facts["thermal_status"] not in (None, "none"):
+        found.append(f"the phone is hot (thermal status {facts['thermal_status']}): let it cool; latency is unreliable")
+    level = facts["battery_percent"]
+    if level is not None and level < _LOW_BATTERY_PERCENT and not facts["charging"]:
+        found.append(f"the battery is at {level} %, and phones slow down to save it: plug it in")
+    return found
 
 
 def advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], uri: str) -> list[str]:

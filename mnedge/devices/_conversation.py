@@ -159,6 +159,25 @@ class Conversation:
             self.carrier.run(script, timeout_s=15.0)
 
 
+def agent_facts(carrier: Carrier) -> dict[str, Any]:
+    """What an agent says of its device: see `_agent.facts`.
+
+    Raises:
+        ToolError: The device cannot be reached or lacks Python.
+    """
+    talk = None
+    try:
+        talk = Conversation(carrier)
+        return board_facts(talk)
+    except LostError as lost:
+        raise ToolError(
+            f"{carrier.name}: connection lost: {lost.stderr or 'no reason given'}; run this again"
+        ) from lost
+    finally:
+        if talk is not None:
+            talk.close()
+
+
 def board_facts(talk: Conversation) -> dict[str, Any]:
     """What the agent knows of its board."""
     talk.link.send(b"F")

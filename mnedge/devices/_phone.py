@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shlex
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 _RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _START_S = 20.0
 _END_S = 5.0
+_SLOWER = 10.0
 # The folder lives as long as the shell that keeps it, and that as long as its input: a pipe from here. So it goes,
 # and what runs in it ends, even where this program is killed.
 _KEEPER = """umask 077
@@ -52,7 +54,8 @@ class Phone(Protocol):
         prefix: Words before each program (core pinning).
         tmp: Folder for temporary files there.
         needs_delegate: Whether a figure without the delegate is an error.
-        answer_s: Longest wait for the answer to one chunk.
+        silence_s: Longest time without a sign of life.
+        answer_s: Longest wait for the answer to one call.
         interrupted: Set when nothing more shall be done there.
     """
 
@@ -60,6 +63,7 @@ class Phone(Protocol):
     accelerator: str
     tmp: str
     needs_delegate: bool
+    silence_s: float
     answer_s: float
     interrupted: threading.Event
 
@@ -195,8 +199,14 @@ class PhoneModel:
                 "--warmup_runs=0",
                 "--min_secs=0",
             ]
+            begin = time.monotonic()
             text = self._bench.measure(flags, phone.answer_s)
+            # Far above what a picture takes on a phone that works, far below what a user waits for one that hangs.
+            self._picture_limit_s = _SLOWER * (time.monotonic() - begin)
             self.info = info_of(here, text, phone)
+        except CutError as exc:
+            self.close()
+            raise gone(phone, exc) from exc
         except BaseException:
             self.close()
             raise
@@ -257,7 +267,8 @@ while [ $i -lt {images} ]; do
   : > {folder}/pids
   i=$((i + 1))
 done"""
-        done = self._phone.shell(script, timeout_s=self._phone.answer_s, stdin=data)
+        limit_s = self._phone.silence_s + images * self._picture_limit_s
+        done = self._phone.shell(script, timeout_s=limit_s, stdin=data)
         wanted = images * sum(_bytes(spec.shape, spec.dtype) for spec in self.info.outputs)
         if done.returncode == 0 and len(done.stdout) == wanted:
             return done.stdout
@@ -279,7 +290,25 @@ def open_bench(phone: Phone, program: str, path: Path) -> Bench:
     try:
         return Bench(phone, program, path)
     except CutError as exc:
-        raise ToolError(f"{phone.name}: {exc}; check the cable, then `adb devices`, and run this again") from exc
+        raise gone(phone, exc) from exc
+
+
+def gone(phone: Phone, exc: CutError) -> ToolError:
+    """The message for a phone that went out of reach."""
+    return ToolError(f"{phone.name}: {exc}; check the cable, then `adb devices`, and run this again")
+
+
+def is_emulated(phone: Phone) -> bool:
+    """Whether the phone's instructions are translated: as in the agent, and Android's own emulator names itself.
+
+    Raises:
+        CutError: The phone is out of reach.
+    """
+    said = phone.shell(
+        "grep -q '\\[vvar' /proc/self/maps || echo yes; "
+        "case $(getprop ro.kernel.qemu)$(getprop ro.boot.qemu) in *1*) echo yes;; esac"
+    )
+    return "yes" in said.text
 
 
 def info_of(here: runtimes.Session, text: str, phone: Phone) -> ModelInfo:
@@ -287,6 +316,7 @@ def info_of(here: runtimes.Session, text: str, phone: Phone) -> ModelInfo:
 
     Raises:
         ToolError: The accelerator that was asked for was not used.
+        CutError: The phone is out of reach.
     """
     found = _benchmark_model.delegation(text, phone.accelerator)
     missing = found.delegate == "no delegate"
@@ -296,17 +326,12 @@ def info_of(here: runtimes.Session, text: str, phone: Phone) -> ModelInfo:
             "figure would pass for what it is not; take another benchmark_model or model, or accept it with "
             "?delegate=optional"
         )
-    # As in the agent: a kernel maps [vvar] into each process. Android's own emulator names itself.
-    emulated = phone.shell(
-        "grep -q '\\[vvar' /proc/self/maps || echo yes; "
-        "case $(getprop ro.kernel.qemu)$(getprop ro.boot.qemu) in *1*) echo yes;; esac"
-    ).text
     return ModelInfo(
         version=f"benchmark_model ({found.delegate})",
         partitions=found.partitions,
         input=here.input,
         outputs=here.outputs,
-        emulated="yes" in emulated,
+        emulated=is_emulated(phone),
     )
 
 

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 from mnedge import command, runtimes
 from mnedge.devices import _uri
 from mnedge.devices._benchmark_model import ACCELERATORS, parse
+from mnedge.devices._conversation import agent_facts
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import BOOTSTRAP, LostError
-from mnedge.devices._phone import CutError, PhoneModel, info_of, open_bench
+from mnedge.devices._phone import CutError, PhoneModel, gone, info_of, is_emulated, open_bench
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mnedge.devices._uri import DeviceUri
 
@@ -159,7 +160,19 @@ class AdbDevice:
         found["charging"] = any(battery.get(f"{way} powered") == "true" for way in ("AC", "USB", "Wireless", "Dock"))
         found["thermal_status"] = self._thermal_status()
         found["pinned"] = self.pinned().strip() or None
+        try:
+            found["emulated"] = is_emulated(self)
+        except CutError as exc:
+            raise gone(self, exc) from exc
         return found
+
+    def python_facts(self) -> dict[str, Any]:
+        """What an agent in the Python there says: see `_agent.facts`.
+
+        Raises:
+            ToolError: The phone is out of reach, or has no Python.
+        """
+        return agent_facts(self)
 
     def program(self) -> str | None:
         """The benchmark_model to use: the one that was named, the usual one on the phone, or none where Python is.
@@ -211,7 +224,13 @@ class AdbDevice:
             CutError: The phone is out of reach.
             ToolError: The script took too long.
         """
-        done = command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+        try:
+            done = command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+        except command.OutOfTimeError as exc:
+            raise ToolError(
+                f"{self.name}: no answer within {timeout_s:g} s; the phone hangs or is very slow: unlock it, restart "
+                "it, and run this again"
+            ) from exc
         if done.returncode and (_OWN_WORDS.search(done.stderr.decode(errors="replace")) or not self.back()):
             raise CutError(done.last_words or "the connection was cut")
         return done
@@ -225,7 +244,7 @@ class AdbDevice:
         try:
             return self.shell(script, timeout_s=timeout_s, stdin=stdin)
         except CutError as exc:
-            raise ToolError(f"{self.name}: {exc}; check the cable, then `adb devices`, and run this again") from exc
+            raise gone(self, exc) from exc
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Starts Python there, ready to read the agent.
@@ -334,15 +353,27 @@ def _serial(adb: str, place: str) -> str:
                 f"adb:// finds {len(phones)} phones; name one: {', '.join(f'adb://{name}' for name in phones)}"
             )
         place = ready[0] if ready else next(iter(phones))
-    state = phones.get(place)
-    advice = {
-        None: f"is not there; `adb devices` shows {', '.join(phones) or 'none'}",
-        "unauthorized": "does not trust this machine yet; unlock it and accept the dialog about USB debugging",
-        "offline": "is offline; unlock it, plug it in again, or run `adb reconnect offline`",
-    }
+    state = phones.get(place, "")
     if state != "device":
-        raise ToolError(f"adb://{place} {advice.get(state, f'is in state {state}; see `adb devices`')}")
+        raise ToolError(f"adb://{place} {_why_not_ready(state, phones)}")
     return place
+
+
+def _why_not_ready(state: str, phones: Mapping[str, str]) -> str:
+    """What is wrong with a phone in a state of `adb devices`, and what to do."""
+    untrusted = "does not trust this machine yet; unlock it and accept the dialog about USB debugging"
+    for known, words in {
+        "unauthorized": untrusted,
+        "authorizing": untrusted,
+        "offline": "is offline; unlock it, plug it in again, or run `adb reconnect offline`",
+        "no permissions": "may not be opened by you; install the udev rules (apt install "
+        "android-sdk-platform-tools-common), and plug it in again",
+    }.items():
+        if state.startswith(known):
+            return words
+    if state:
+        return f"is in state {state}; see `adb devices`"
+    return f"is not there; `adb devices` shows {', '.join(phones) or 'none'}"
 
 
 def _phones(adb: str) -> dict[str, str]:

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mnedge import command
 from mnedge.devices import _uri
-from mnedge.devices._conversation import Conversation, board_facts
-from mnedge.devices._link import BOOTSTRAP, LostError
+from mnedge.devices._conversation import agent_facts
+from mnedge.devices._link import BOOTSTRAP
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnedge.devices._device import DeviceTiming
+    from mnedge.devices._link import LostError
     from mnedge.devices._uri import DeviceUri
 
 ENVIRONMENT = "$HOME/.local/share/mnedge/env"
@@ -171,17 +172,7 @@ class SshDevice:
         Raises:
             ToolError: The board cannot be reached or lacks Python.
         """
-        talk = None
-        try:
-            talk = Conversation(self)
-            return board_facts(talk)
-        except LostError as lost:
-            raise ToolError(
-                f"{self.name}: connection lost: {lost.stderr or 'no reason given'}; run this again"
-            ) from lost
-        finally:
-            if talk is not None:
-                talk.close()
+        return agent_facts(self)
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Starts Python there, ready to read the agent.
@@ -208,7 +199,13 @@ class SshDevice:
         Raises:
             ToolError: The board cannot be reached, or the script took too long.
         """
-        return command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+        try:
+            return command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+        except command.OutOfTimeError as exc:
+            raise ToolError(
+                f"{self.name}: no answer within {timeout_s:g} s; the board hangs or is very slow: look at it, restart "
+                "it, and run this again"
+            ) from exc
 
     def interrupt(self) -> None:
         """Cuts the connection for good; the agent sees the end of its input and removes what is its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -132,6 +133,8 @@ def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 - a pybind class
 
 
 def _module() -> Any:  # noqa: ANN401 - a module
+    # Since 1.29 it reports names and hashes of models to its maker unless this is set; they are the user's affair.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as exc:

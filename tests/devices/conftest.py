@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import psutil
 import pytest
 
 from mnedge.devices._link import BOOTSTRAP
+from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 
@@ -234,6 +236,38 @@ class Phone:
     def command(self, *args: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run([self.adb, *args], check=False, capture_output=True, timeout=30)
 
+    @contextmanager
+    def also_at(self, serial: str) -> Iterator[str]:
+        """The same adbd at another address: for adb a second phone."""
+        self.command("connect", serial)
+        try:
+            yield serial
+        finally:
+            self.command("disconnect", serial)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """adbd neither answers nor ends."""
+        assert self.daemon is not None
+        self.daemon.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.daemon.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def stranger(self) -> Iterator[str]:
+        """The serial of a phone that does not trust this machine."""
+        assert self.keeper is not None
+        port = 6001  # adb looks for emulators below 5586
+        network = ["nsenter", "--net", "-t", str(self.keeper.pid)]
+        with subprocess.Popen([*network, sys.executable, HERE / "unauthorized_phone.py", str(port)]) as peer:
+            try:
+                with self.also_at(f"127.0.0.1:{port}") as serial:
+                    yield serial
+            finally:
+                peer.kill()
+
     @property
     def leftovers(self) -> list[str]:
         """What lies in the temporary folder there, the programs of the tests apart."""
@@ -318,6 +352,13 @@ def int8_network(resolution: int = 32, channels: int = 16, classes: int = 10) ->
 def int8_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "it's a 'model'.tflite"
     path.write_bytes(write_tflite(int8_network()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def int8_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    path.write_bytes(write_onnx(int8_network()))
     return path
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,9 +171,72 @@ def test_which_phone_is_meant(ready: Phone) -> None:
         adb.connect(ready.uri(cores="'; id")).pinned()
     with pytest.raises(InputError):
         devices.get("adb://x?tmp=/data;id")
-    states = adb._phones(str(ready.adb))
-    if len(states) > 1:  # adb finds the same adbd once more, as an emulator
-        assert len([state for state in states.values() if state == "device"]) >= 1
+
+
+def test_without_a_serial_there_must_be_one_phone(ready: Phone) -> None:
+    assert devices.get("adb://").name == f"adb://{ready.SERIAL}"
+    with (
+        ready.also_at("127.0.0.2:5555") as other,
+        pytest.raises(ToolError, match=rf"finds 2 phones; name one: adb://{ready.SERIAL}, adb://{other}"),
+    ):
+        devices.get("adb://")
+    ready.command("disconnect", ready.SERIAL)
+    try:
+        with pytest.raises(ToolError, match="finds no phone; connect one by USB"):
+            devices.get("adb://")
+    finally:
+        ready.command("connect", ready.SERIAL)
+
+
+def test_offline_phone_is_named(ready: Phone) -> None:
+    serial = "127.0.0.3:5555"
+    with ready.hanging(), ready.also_at(serial):
+        with pytest.raises(ToolError, match=rf"adb://{serial} is offline; unlock it.*adb reconnect offline"):
+            devices.get(f"adb://{serial}")
+        # The phone that is ready is meant where none is named.
+        assert devices.get("adb://").name == f"adb://{ready.SERIAL}"
+
+
+def test_phone_that_does_not_trust_this_machine_is_named(ready: Phone) -> None:
+    with ready.stranger() as serial:
+        with pytest.raises(ToolError, match=rf"adb://{serial} does not trust this machine yet; unlock it and accept"):
+            devices.get(f"adb://{serial}")
+        command = [sys.executable, "-m", "mnedge", "device", "check", f"adb://{serial}"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 4
+        assert done.stderr.count("\n") == 1
+
+
+def test_phone_that_hangs_is_given_up(ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]) -> None:
+    def run_until_stopped(hang: ExitStack) -> None:
+        with devices.get(ready.uri(silence_s=4)).load(int8_tflite, "") as model:
+            for number, _ in enumerate(model.run(pictures, len(pictures))):
+                if number == 50:
+                    hang.enter_context(ready.hanging())
+
+    with ExitStack() as hang, pytest.raises(ToolError, match=r"no sign of life for 4 s(.|\n)*are done and kept"):
+        run_until_stopped(hang)
+
+
+def test_check_says_what_the_phone_is(ready: Phone) -> None:
+    def check(*args: str) -> str:
+        command = [sys.executable, "-m", "mnedge", "device", "check", *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    told = json.loads(check(ready.uri(), "--json"))
+    assert told["device"] == f"adb://{ready.SERIAL}"
+    assert {key: told[key] for key in ("android", "abi", "battery_percent", "thermal_status")} == {
+        "android": "14",
+        "abi": "arm64-v8a",
+        "battery_percent": 87,
+        "thermal_status": "none",
+    }
+    assert told["emulated"] is True
+    assert told["runtimes"]["litert"]["partitions"] == 1
+    assert told["advice"] == []
+    assert "benchmark_model" in check(ready.uri(benchmark_model=PROGRAM))
+    # Nothing to measure with is what to fix, not a failure of the check.
+    assert "download benchmark_model" in check(ready.uri(python="/no/python"))
 
 
 def test_killed_program_leaves_nothing_there(ready: Phone, int8_tflite: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -310,6 +312,68 @@ def test_latency_is_marked_as_emulated(pi: Pi, tidy: tuple[str, Path], int8_tfli
     assert timing.samples[0].temperature_c == pytest.approx(48.312)
     assert timing.unstable == ()
     assert timing.notes["cpu"] == "Cortex-A72"
+
+
+def test_onnx_runs_on_the_board(
+    pi: Pi, tidy: tuple[str, Path], int8_onnx: Path, pictures: list[NDArray[np.uint8]]
+) -> None:
+    with devices.get(pi.uri(tmp=tidy[0])).load(int8_onnx, "") as model:
+        there = np.stack([outputs[0] for outputs in model.run(pictures[:64], 64)])
+        assert model.info.version == f"onnxruntime {ssh.connect(pi.uri()).facts()['packages']['onnxruntime']}"
+        assert model.info.partitions is None
+    here = outputs_on("local", int8_onnx, pictures[:64])
+    # Arm's kernels for uint8 activations round another way than x86's: by a few steps of 0.02.
+    assert np.abs(there - here).max() < 0.1
+    assert np.mean(here.argmax(axis=-1) == there.argmax(axis=-1)) > 0.9
+    timing = ssh.connect(pi.uri(tmp=tidy[0])).latency(int8_onnx, warmup_s=0.0, runs=5)
+    assert len(timing.samples) >= 5
+    # ONNX Runtime 1.29 and later keep a queue of reports to its maker in the home folder unless they are told not to.
+    assert not (pi.root / "root/.cache").exists()
+
+
+@pytest.fixture
+def index(pi: Pi) -> Iterator[None]:
+    """The board's pip knows the index that this machine's pip uses, as its owner would have told it."""
+
+    def configured(option: str) -> str:
+        command = [sys.executable, "-m", "pip", "config", "get", f"global.{option}"]
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+
+    config = pi.root / "root/.config/pip/pip.conf"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["[global]", "timeout = 20", "retries = 1"]
+    if configured("index-url"):
+        lines.append(f"index-url = {configured('index-url')}")
+    config.write_text("\n".join(lines) + "\n")
+    # Debian's pip trusts what the package ca-certificates, which boards have, puts here.
+    bundle = pi.root / "etc/ssl/certs/ca-certificates.crt"
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(configured("cert") or ssl.get_default_verify_paths().cafile or "", bundle)
+    yield
+    shutil.rmtree(config.parent)
+    bundle.unlink()
+
+
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize("packages", [("flatbuffers",), pytest.param((), marks=pytest.mark.slow)], ids=["one", "all"])
+def test_setup_from_the_boards_own_index(pi: Pi, int8_tflite: Path, packages: tuple[str, ...]) -> None:
+    inside, outside = pi.tmp()
+    device, told = ssh.connect(pi.uri()), []
+    try:
+        installed = _setup.setup(device, device.facts(), f"{inside}/env", packages, wheels=False, progress=told.append)
+        assert told == ["making the environment", f"installing on the board: {' '.join(installed)}"]
+        assert [path.name for path in outside.iterdir()] == ["env"]
+        assert list(outside.glob("env/lib/python3*/site-packages/flatbuffers/__init__.py"))
+        if not packages:
+            with devices.get(pi.uri(python=f"{inside}/env/bin/python")).load(int8_tflite, "") as model:
+                assert model.info.version.startswith("ai-edge-litert")
+                assert model.info.partitions == 1
+    except ToolError as exc:
+        if "no connection to the package index" not in str(exc):
+            raise
+        pytest.skip(str(exc))
+    finally:
+        shutil.rmtree(outside)
 
 
 def test_setup_without_a_wheel_keeps_the_old_environment(pi: Pi) -> None:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +58,15 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
 def test_the_profile_names_every_kernel(model: Path, tmp_path: Path) -> None:
     text = profile(model, 1, 3, tmp_path).read_text()
     assert "QLinearConv" in text
+
+
+def test_onnxruntime_reports_nothing_to_its_maker(model: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    quiet = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet}
+    environment |= {"HOME": str(home), "TMPDIR": str(home)}
+    code = "import sys; from pathlib import Path; from mnedge import runtimes; "
+    code += "runtimes.get('onnxruntime').open(Path(sys.argv[1]), 1)"
+    subprocess.run([sys.executable, "-c", code, model], check=True, env=environment)
+    assert list(home.rglob("*")) == []
