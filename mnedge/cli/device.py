@@ -22,6 +22,21 @@ def command() -> None:
     \b
     mnedge device setup ssh://pi@raspberrypi.local
     mnedge device check ssh://pi@raspberrypi.local
+    mnedge device check adb://
+
+    \b
+    A device is a URI, the same for `validate --device` and `bench --device`:
+      ssh://[user@]host[:port]  a Linux board, over your own ssh and its configuration
+      adb://[serial]            a phone, over your own adb; no serial if it is the only one
+    Options stand behind ?, joined by &:
+      python=PATH               the Python there, if not that of `device setup`
+      tmp=DIR                   the folder there for temporary files
+      silence_s=30              seconds without a sign of life until it is given up
+      delegate=optional         accept figures without the delegate; they say so
+      ssh_config=FILE           ssh: as `ssh -F FILE`
+      benchmark_model=FILE      adb: the program to measure with, here or there
+      accelerator=gpu           adb: cpu, gpu or npu, for benchmark_model
+      cores=big                 adb: big, or a hexadecimal mask of cores
     """
 
 
@@ -31,7 +46,11 @@ def command() -> None:
 @click.option("--package", "packages", multiple=True, help="Install this instead, as pip takes it; repeatable.")
 @json_option
 def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> None:
-    """Make a private Python environment with the runtimes on the board at URI."""
+    """Make a private Python environment with the runtimes on the board at URI.
+
+    It lies in ~/.local/share/mnedge/env there; an older one stays until the new one is whole. URI is
+    ssh://[user@]host[:port].
+    """
     from mnedge.devices import _setup
     from mnedge.devices.ssh import ENVIRONMENT
 
@@ -55,7 +74,10 @@ def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> N
 @click.argument("uri")
 @json_option
 def check(uri: str, as_json: bool) -> None:
-    """Say what the device at URI is, which runtimes it has, whether they work, and what to fix."""
+    """Say what the device at URI is, which runtimes it has, whether they work, and what to fix.
+
+    URI is ssh://[user@]host[:port] or adb://[serial].
+    """
     if uri.startswith("adb:"):
         result = _check_phone(uri)
         if as_json:

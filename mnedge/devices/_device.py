@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mnedge import registry
-from mnedge.errors import ToolError
+from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -137,6 +137,10 @@ def get(uri: str) -> Device:
         InputError: No such scheme, or the URI is not of its form.
         ToolError: The device cannot be reached.
     """
-    scheme = uri.partition("://")[0]
+    scheme, separator, _ = uri.partition("://")
+    if not separator and uri != "local":
+        raise InputError(
+            f"{uri!r} is no device URI; a board is ssh://[user@]host[:port], a phone adb://[serial], this machine local"
+        )
     connect: Callable[[str], Device] = registry.load("mnedge.devices", scheme, "connect")
     return connect(uri)

@@ -33,6 +33,12 @@ def test_a_device_that_cannot_be_opened_takes_nothing_from_the_others(monkeypatc
     assert "/no/adb not found" in failed[0]["error"]
 
 
+@pytest.mark.parametrize("uri", ["raspberrypi", "pi@board", "ssh:/pi", ""])
+def test_what_is_no_uri_is_told_the_form(uri: str) -> None:
+    with pytest.raises(InputError, match=r"no device URI; a board is ssh://\[user@\]host"):
+        side_by_side([uri], lambda device: iter([device.name]))
+
+
 def test_one_device_by_two_uris_is_no_comparison() -> None:
     with pytest.raises(InputError, match=r"ssh://pi is named more than once.*one after the other"):
         side_by_side(["ssh://pi", "ssh://pi?tmp=/x"], lambda device: iter([device.name]))
