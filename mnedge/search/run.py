@@ -25,6 +25,7 @@ from mnedge.search.timing import measure_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from mnedge.models import Variant
     from mnedge.search.candidates import Candidate
     from mnedge.search.halving import Trial
     from mnedge.search.timing import Stopwatch
@@ -39,6 +40,10 @@ class Trainer(Protocol):
 
     def __call__(self, candidate: Candidate, epochs: int, progress: Callable[[float], None], /) -> float:
         """Goes on from its last round; what was trained before comes from the cache."""
+        ...
+
+    def weights_of(self, variant: Variant, /) -> object | None:
+        """What a variant starts from; None where there is nothing, and it cannot be trained."""
         ...
 
 
@@ -125,6 +130,7 @@ class _Search:
         self.told = progress
         self.model: latency_model.LatencyModel | None = None
         self.findings: dict[Candidate, Finding] = {}
+        self.said: list[str] = []
         self.deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
 
     def progress(self, stage: str, fraction: float) -> None:
@@ -203,7 +209,13 @@ class _Search:
 
     def train(self, train: Trainer) -> None:
         """Successive halving over the best that fit, each with a latency that was measured."""
-        arms = [candidate for candidate in self.open_ones() if self.findings[candidate].fits][: self.settings.trained]
+        fitting = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
+        arms = [candidate for candidate in fitting if train.weights_of(candidate.variant) is not None]
+        if len(arms) < len(fitting):
+            self.said.append(
+                f"{len(fitting) - len(arms)} of {len(fitting)} that fit were not trained: no weights for them."
+            )
+        arms = arms[: self.settings.trained]
         total = sum(size * epochs for size, epochs in rounds(len(arms), self.settings.epochs))
         done = 0
 
@@ -224,7 +236,7 @@ class _Search:
 
     def notes(self) -> list[str]:
         """What the figures rest on."""
-        return [f"Latency: {self.settings.watch.words}."]
+        return [f"Latency: {self.settings.watch.words}.", *self.said]
 
     def _measure(self, candidates: Sequence[Candidate], stage: str) -> dict[Candidate, float]:
         def told(share: float) -> None:
