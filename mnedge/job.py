@@ -11,8 +11,11 @@ from mnedge.artifact import sha256
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, packaged_demo
+from mnedge.models.transfer import description_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnedge.data._dataset import Dataset
     from mnedge.models.build import Weights
     from mnedge.recipe import Recipe
@@ -84,8 +87,23 @@ def resolve(recipe: Recipe) -> Job:
         )
     if weights != "random":
         _check_classes(recipe, dataset, classes)
+        dataset = _named_as(dataset, description_of(weights).get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
     return Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+
+
+def _named_as(dataset: Dataset, names: Sequence[str], recipe: Recipe) -> Dataset:
+    """The data set with the class names that the weights carry, which must not contradict its own."""
+    if not names:
+        return dataset
+    for index, (own, name) in enumerate(zip(dataset.classes, names, strict=False)):
+        # A CSV without names calls its classes by their index.
+        if own not in (name, str(index)):
+            raise InputError(
+                f"class {index} is {own!r} in {recipe.data}, but {name!r} in the weights {recipe.weights}; they tell "
+                f"{', '.join(names)} apart, in this order: give --data with the same classes"
+            )
+    return replace(dataset, classes=tuple(names))
 
 
 def _check_classes(recipe: Recipe, dataset: Dataset, classes: int) -> None:

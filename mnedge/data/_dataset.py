@@ -15,6 +15,7 @@ from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,7 @@ class Dataset:
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.
         skip_broken: Leave broken pictures out instead of stopping.
+        root: The folder that the sources are relative to; None where there are no files.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     default_resolution: int = 224
     skip_broken: bool = False
+    root: Path | None = None
 
     def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:
         """Picture numbers of a split, at most `limit` of them, evenly spread over the split.

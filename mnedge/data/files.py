@@ -191,6 +191,7 @@ def _dataset(
         fingerprint=_fingerprint(rows, sources, preprocessing),
         preprocessing=preprocessing,
         skip_broken=skip_broken,
+        root=root,
     )
 
 

@@ -75,6 +75,9 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     if isinstance(weights, Path) and classes is None:
         weight_files.load(backbone, weights)
         return backbone
+    if weights == "imagenet":
+        weight_files.load_imagenet(backbone, variant, include_top=False)
+        return backbone
     classifier = build_model(replace(variant, classes=classes or variant.classes), weights, seed)
     trained = {layer.name: layer for layer in classifier.layers}
     for layer in backbone.layers:

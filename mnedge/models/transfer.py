@@ -16,6 +16,7 @@ import numpy as np
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError
 from mnedge.models.build import build_model, classes_of, load_backbone
+from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,8 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
     if weights == "random":
         return None
     classes = classes_of(variant, weights)
-    if classes is None or weights == "imagenet":
+    # The smaller file without classifier will do, unless the classifier has a hidden layer that is worth having.
+    if classes is None or (weights == "imagenet" and not has_hidden_head(variant)):
         return load_backbone(variant, weights, seed)
     return build_model(replace(variant, classes=classes), weights, seed)
 

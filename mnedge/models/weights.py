@@ -7,10 +7,12 @@ ever deserialized, and a file whose configuration asks for code of its own is re
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -120,11 +122,16 @@ def save_compact(model: keras.Model, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_imagenet(model: keras.Model, variant: Variant) -> None:
-    """Fills a classifier with the ImageNet weights that Keras publishes, by Keras' own download and cache.
+def load_imagenet(model: keras.Model, variant: Variant, *, include_top: bool = True) -> None:
+    """Fills a network with the ImageNet weights that Keras publishes, by Keras' own download and cache.
 
     Keras checks the checksum where it publishes one (V3). Weights do not depend on the resolution; the file trained at
     the nearest published one is taken.
+
+    Args:
+        model: The network, with or without its classifier.
+        variant: What it is; without classifier, its classes do not matter.
+        include_top: Whether it has its classifier.
 
     Raises:
         InputError: Keras publishes none for this width or class count, or they cannot be had.
@@ -138,7 +145,7 @@ def load_imagenet(model: keras.Model, variant: Variant) -> None:
             f"there are no ImageNet weights for {variant.family} with alpha {variant.alpha}, only for {widths}; "
             "take one of these, or --weights random or FILE"
         )
-    if variant.classes != IMAGENET_CLASSES:
+    if include_top and variant.classes != IMAGENET_CLASSES:
         raise InputError(
             f"ImageNet weights tell {IMAGENET_CLASSES} classes apart, asked for are {variant.classes}; "
             "leave --classes out, or train a classifier on them first"
@@ -146,6 +153,7 @@ def load_imagenet(model: keras.Model, variant: Variant) -> None:
     sizes = {row.resolution for row in family.published if row.alpha == variant.alpha}
     resolution = min(sizes, key=lambda size: abs(size - variant.resolution))
     name = family.imagenet_file(variant.alpha, resolution)
+    name = name if include_top else _without_top(name)
     if resolution != variant.resolution:
         _LOG.warning("%s was trained at %d px, the nearest to %d", name, resolution, variant.resolution)
     try:
@@ -154,6 +162,7 @@ def load_imagenet(model: keras.Model, variant: Variant) -> None:
             source = getattr(keras.applications, family.keras_name)(
                 input_shape=(resolution, resolution, 3),
                 alpha=variant.alpha,
+                include_top=include_top,
                 weights="imagenet",
                 **family.keras_arguments,
             )
@@ -161,9 +170,21 @@ def load_imagenet(model: keras.Model, variant: Variant) -> None:
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
         raise InputError(
             f"the ImageNet weights {name} cannot be had: {_last_line(exc)}. Put the file into {folder} and run again, "
-            "or give a weights file with --weights FILE"
+            f"or give a weights file with --weights FILE{_beside(folder, name)}"
         ) from exc
     model.set_weights(source.get_weights())
+
+
+def _without_top(name: str) -> str:
+    """What Keras calls the file of a network without its classifier."""
+    return name.replace(".h5", "_no_top_v2.h5" if name.endswith("_float.h5") else "_no_top.h5")
+
+
+def _beside(folder: Path, name: str) -> str:
+    """The files that differ from `name` in the resolution only, which fit as well."""
+    pattern = re.sub(r"_(\d{2,3})(?=[_.])", "_*", glob.escape(name))
+    found = sorted(str(path) for path in folder.glob(pattern))
+    return f"; of another resolution, but the same network, is {' or '.join(found)}" if found else ""
 
 
 @contextmanager
@@ -228,6 +249,11 @@ def _kernels(file: h5py.File) -> Kernels:
 
     file.visititems(count)
     return found
+
+
+def has_hidden_head(variant: Variant) -> bool:
+    """Whether a layer with weights stands between the last pooling and the classifier, as in V3."""
+    return any(layer.kernel_shape for layer in _head(trace(variant))[:-1])
 
 
 def _head(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -28,24 +28,47 @@ _BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Pictures, uint8 (n, S, S, 3), which may lie in a mapped file, and their class indices, int64 (n,)."""
+    """Labelled pictures that may lie in a mapped file, which is read row by row.
+
+    Attributes:
+        pixels: uint8, (m, S, S, 3).
+        rows: Which of them count: int64, (n,), n <= m.
+        labels: Class indices of those, int64, (n,).
+    """
 
     pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
     labels: NDArray[np.int64]
 
+    @property
+    def side(self) -> int:
+        """Side of the pictures, pixels."""
+        return int(self.pixels.shape[1])
 
-def classify(train: Labelled, held: Labelled, classes: int, schedule: Schedule) -> Task:
+    def take(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pixels of the pictures at places 0 to n - 1."""
+        return self.pixels[self.rows[places]]
+
+
+def classify(
+    train: Labelled,
+    held: Labelled,
+    classes: int,
+    schedule: Schedule,
+    notice: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
+) -> Task:
     """The task of telling classes apart.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
-        held: Validation pictures at the network's resolution.
+        held: Validation pictures at the network's resolution; all rows count.
         classes: How many.
         schedule: Settings of the run.
+        notice: Told the plain features of the training and validation pictures where they are computed.
     """
     import keras
 
-    side = held.pixels.shape[1]
+    side = held.side
     counts = np.ones(classes, np.float32)
     if schedule.class_weights == "balanced":
         counts = class_weights(train.labels, classes)
@@ -60,20 +83,21 @@ def classify(train: Labelled, held: Labelled, classes: int, schedule: Schedule) 
 
         def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
             return extract(
-                backbone, pictures.pixels, augmentation, side, generator, lambda done: told((before + done) / passes)
+                backbone, pictures, augmentation, side, generator, lambda done: told((before + done) / passes)
             )
 
         # The first copy is the picture as it is.
         augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
         copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
         held_features = features(held, None, passes - 1)
+        notice(copies[0], held_features)
         feed = feature_feed(np.stack(copies), train.labels, counts)
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
 
     return Task(
         metric=METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
-        feed=picture_feed(train.pixels, train.labels, counts, schedule.augmentation, side),
+        feed=picture_feed(train, counts, schedule.augmentation, side),
         score=score,
         freeze=freeze,
     )
@@ -85,18 +109,11 @@ def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32
     return np.asarray(labels.size / (np.count_nonzero(counts) * np.maximum(counts, 1)), np.float32)
 
 
-def picture_feed(
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float32],
-    augmentation: Augmentation,
-    side: int,
-) -> Feed:
+def picture_feed(pictures: Labelled, weights: NDArray[np.float32], augmentation: Augmentation, side: int) -> Feed:
     """Batches of augmented pictures.
 
     Args:
-        pixels: uint8, (n, S, S, 3); may lie in a file that is mapped.
-        labels: int64, (n,).
+        pictures: Larger than the network's input by `augment.MARGIN`.
         weights: float32, (classes,): how much a picture of each class counts.
         augmentation: How they are moved and tinted.
         side: Of the network's input.
@@ -104,14 +121,15 @@ def picture_feed(
     import tensorflow as tf
 
     def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        warps = draw_warps(augmentation, places.size, (pixels.shape[1], side), generator)
+        warps = draw_warps(augmentation, places.size, (pictures.side, side), generator)
         tints = draw_tints(augmentation, places.size, generator)
-        return pixels[places], warps, tints, labels[places], weights[labels[places]]
+        labels = pictures.labels[places]
+        return pictures.take(places), warps, tints, labels, weights[labels]
 
     def prepare(pixels: Any, warps: Any, tints: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
         return tint(warp(pixels, warps, side), tints), tf.one_hot(labels, weights.size), counts
 
-    return Feed(labels.size, draw, prepare)
+    return Feed(pictures.labels.size, draw, prepare)
 
 
 def feature_feed(features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32]) -> Feed:
@@ -136,7 +154,7 @@ def feature_feed(features: NDArray[np.float32], labels: NDArray[np.int64], weigh
 
 def extract(
     backbone: keras.Model,
-    pixels: NDArray[np.uint8],
+    pictures: Labelled,
     augmentation: Augmentation | None,
     side: int,
     generator: np.random.Generator,
@@ -146,7 +164,7 @@ def extract(
 
     Args:
         backbone: Takes float32 (n, side, side, 3).
-        pixels: uint8, (n, S, S, 3).
+        pictures: Larger than the input or as large.
         augmentation: None for pictures as they are.
         side: Of the network's input.
         generator: Of the augmentation.
@@ -157,18 +175,16 @@ def extract(
     """
     import tensorflow as tf
 
-    still = Augmentation.of("none")
-
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
     def features(pixels: Any, warps: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
         return tf.cast(backbone(tint(warp(pixels, warps, side), tints), training=False), tf.float32)
 
-    parts = []
-    for start in range(0, len(pixels), _BATCH):
-        batch = pixels[start : start + _BATCH]
-        warps = draw_warps(augmentation or still, len(batch), (pixels.shape[1], side), generator)
-        parts.append(features(batch, warps, draw_tints(augmentation or still, len(batch), generator)).numpy())
-        told((start + len(batch)) / len(pixels))
+    parts, count, drawn = [], pictures.labels.size, augmentation or Augmentation.of("none")
+    for start in range(0, count, _BATCH):
+        places = np.arange(start, min(start + _BATCH, count))
+        warps = draw_warps(drawn, places.size, (pictures.side, side), generator)
+        parts.append(features(pictures.take(places), warps, draw_tints(drawn, places.size, generator)).numpy())
+        told((start + places.size) / count)
     return np.concatenate(parts)
 
 

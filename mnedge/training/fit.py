@@ -136,10 +136,16 @@ def fit(
             on_epoch(epoch)
 
         watch = keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended, on_train_batch_end=step_ended)
-        batches = _batches(feed, phase, first_epoch=done)
         model.fit(
-            batches, initial_epoch=done, epochs=phase.until, steps_per_epoch=steps, callbacks=[watch], verbose=0
-        )  # fmt: skip
+            _batches(feed, phase, first_epoch=done),
+            initial_epoch=done,
+            epochs=phase.until,
+            steps_per_epoch=steps,
+            # The feed has its own order.
+            shuffle=False,
+            callbacks=[watch],
+            verbose=0,
+        )
     progress(phase.name, 1.0)
     if (best := cache.recall(work, f"{phase.name} best".encode())) is not None:
         _restore(model.variables, best)

@@ -68,7 +68,7 @@ class Schedule:
     """
 
     head_epochs: int = 20
-    epochs: int = 30
+    epochs: int = 24
     until_epoch: int | None = None
     head_learning_rate: float = 2e-3
     learning_rate: float = 5e-4

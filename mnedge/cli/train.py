@@ -1,0 +1,173 @@
+"""`mnedge train`: transfer learning on own pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnedge.cli._output import json_option, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.training.settings import Epoch, Schedule
+
+_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
+
+_SUSPECTS = 10
+
+
+@click.command()
+@click.option("--data", required=True, metavar="D", help="A folder with one folder per class, a labels.csv, or demo.")
+@click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="W",
+    help="What the backbone starts from: imagenet, random, or a .h5, .weights.h5 or .keras file.",
+)
+@click.option("--task", default="classify", show_default=True, help="classify.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
+)
+@click.option("--epochs", type=int, help="Epochs of fine-tuning. [default: 24]")
+@click.option("--head-epochs", type=int, help="Epochs of the new head on the frozen backbone. [default: 20]")
+@click.option("--learning-rate", type=float, help="Peak rate of fine-tuning. [default: 0.0005]")
+@click.option("--from-layer", metavar="NAME", help="Fine-tune from this Keras layer on. [default: all layers]")
+@click.option("--batch-size", type=int, help="Pictures a step. [default: 32]")
+@click.option("--patience", type=int, help="Stop after so many epochs without a better top-1. [default: 10]")
+@click.option("--augment", type=click.Choice(["default", "light", "none"]), default="default", show_default=True)
+@click.option("--flip/--no-flip", default=True, help="Mirror pictures left to right (not for letters). [default: flip]")
+@click.option("--class-weights", help="balanced: every class counts alike; or none. [default: balanced]")
+@click.option("--precision", help="float32, mixed_float16 or mixed_bfloat16. [default: float32]")
+@click.option("--seed", type=int, help="Seed of everything random. [default: 0]")
+@click.option("--keep-shared", is_flag=True, help="Learn from training pictures that the validation split has too.")
+@click.option(
+    "--tensorboard", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write TensorBoard logs."
+)
+@click.option("--skip-broken", is_flag=True, help="Leave broken pictures out instead of stopping.")
+@json_option
+def command(
+    data: str,
+    variant: str,
+    alpha: float,
+    resolution: int | None,
+    weights: str,
+    task: str,
+    out: Path,
+    augment: Any,  # noqa: ANN401 - one of its choices
+    flip: bool,
+    keep_shared: bool,
+    tensorboard: Path | None,
+    skip_broken: bool,
+    as_json: bool,
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Teach a pretrained MobileNet the classes of a folder of pictures; write a .keras for `build --weights`.
+
+    A new head learns on the frozen backbone, then both learn together at a low rate. Every epoch is kept: after
+    Ctrl-C, a kill or a power cut, the same command goes on after the last whole epoch.
+
+    \b
+    mnedge train --data photos/ --variant v2 --alpha 0.35 --resolution 96 --out my.keras
+    mnedge build --variant v2 --alpha 0.35 --resolution 96 --weights my.keras --data photos/ --int8
+    """
+    from mnedge.data import open_dataset
+    from mnedge.errors import InputError, UnsupportedError
+    from mnedge.models import Variant
+    from mnedge.training.settings import Augmentation, Schedule
+    from mnedge.transfer import publish, train
+
+    if task != "classify":
+        raise UnsupportedError(f"task {task!r} cannot be trained by this version; it trains classify")
+    if out.suffix != ".keras":
+        raise InputError(f"--out {out} does not end in .keras, which is what is written; give e.g. {out.stem}.keras")
+    given = {name: value for name, value in settings.items() if value is not None}
+    schedule = Schedule(**given, augmentation=Augmentation.of(augment, flip=flip))
+    source: Any = weights if weights in ("imagenet", "random") else Path(weights)
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
+    # Wrong sizes are refused before the pictures are looked at.
+    Variant(variant, alpha, resolution or 224)
+    dataset = open_dataset(data, skip_broken=skip_broken)
+    wanted = Variant(variant, alpha, resolution or dataset.default_resolution, len(dataset.classes))
+    lines = _Lines(schedule, tensorboard)
+    try:
+        with progress() as told:
+            trained = train(
+                wanted, dataset, schedule, weights=source, progress=told, on_epoch=lines, keep_shared=keep_shared
+            )
+    except KeyboardInterrupt:
+        click.echo("every whole epoch is kept; run the same command again to go on from there", err=True)
+        raise
+    report = publish(trained, dataset, out)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report, out)
+
+
+class _Lines:
+    """Each epoch as a line on standard error, and in TensorBoard's logs where they are wanted."""
+
+    def __init__(self, schedule: Schedule, folder: Path | None) -> None:
+        self.horizons = {"head": schedule.head_epochs, "fine-tune": schedule.epochs}
+        self.folder = folder
+        self.log: Callable[[Epoch], None] | None = None
+
+    def __call__(self, epoch: Epoch) -> None:
+        from mnedge.training.tensorboard import tensorboard_log
+
+        scores = ", ".join(f"validation {name} {value:.3f}" for name, value in epoch.scores.items())
+        click.echo(
+            f"{epoch.phase} {epoch.number}/{self.horizons[epoch.phase]}: loss {epoch.loss:.3f}, {scores}, "
+            f"{epoch.seconds:.1f} s",
+            err=True,
+        )
+        if self.folder is not None:
+            self.log = self.log or tensorboard_log(self.folder)
+            self.log(epoch)
+
+
+def _print(report: dict[str, Any], out: Path) -> None:
+    findings = report["findings"]
+    for shared in findings["shared"]:
+        contradiction = "" if len(set(shared["labels"])) == 1 else f", filed under {' and '.join(shared['labels'])}"
+        click.echo(f"in train and validation both: {shared['train']} and {shared['held']}{contradiction}", err=True)
+    for kind in ("broken", "blank"):
+        for source in findings[kind]:
+            click.echo(f"{kind}: {source}", err=True)
+    for tiny in findings["tiny"]:
+        click.echo(f"tiny: {tiny['source']}, {tiny['width']} x {tiny['height']} pixels", err=True)
+    for suspect in (report["suspects"] or ())[:_SUSPECTS]:
+        words = f"filed under {suspect['label']}, looks like {suspect['looks_like']}"
+        click.echo(f"mislabelled? {suspect['source']}: {words}", err=True)
+    print_table(
+        str(out),
+        ("class", ">pictures", ">recall %", ">precision %"),
+        (
+            (row["class"], row["images"], _percent(row["recall"]), _percent(row["precision"]))
+            for row in report["classes"]
+        ),
+    )
+    images = report["images"]
+    click.echo(
+        f"top-1 {_percent(report['top1'])} % on {images['eval']:,} validation pictures after {images['train']:,} for "
+        f"training; {_chosen(report['best'])}; {report['seconds']:.0f} s"
+    )
+    click.echo(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
+
+
+def _chosen(best: dict[str, Any]) -> str:
+    if best["number"] == 0:
+        return f"no epoch of {best['phase']} was better than what it began with"
+    return f"the best epoch is {best['phase']} {best['number']}"
+
+
+def _percent(fraction: float | None) -> str | None:
+    return None if fraction is None else f"{100 * fraction:.1f}"

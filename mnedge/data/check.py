@@ -1,0 +1,194 @@
+"""What is wrong with a data set, before it makes a training useless or its accuracy a lie."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.data.twins import is_flat, thumbnails, twins
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+
+# A class of one training picture is learned by heart, not learned.
+_LEAST_TRAIN = 2
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A picture that is smaller than half the network's input."""
+
+    source: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A training picture that the validation split has too.
+
+    Attributes:
+        train: Its source in the training split.
+        held: Its source in the validation split.
+        correlation: Of their grey thumbnails; 1 for a copy.
+        is_mirrored: Whether one is the other's mirror image.
+        labels: Their class names; two different ones contradict each other.
+    """
+
+    train: str
+    held: str
+    correlation: float
+    is_mirrored: bool
+    labels: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A picture that looks like another class than the one it is filed under.
+
+    Attributes:
+        source: The picture.
+        label: The class it is filed under.
+        looks_like: The class that pictures like it are filed under.
+        margin: How far it is from its own class, in the scores of the probe; larger is surer.
+    """
+
+    source: str
+    label: str
+    looks_like: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found; every list may be empty.
+
+    Attributes:
+        broken: Pictures that were left out because they cannot be read.
+        tiny: Smaller than half the input.
+        blank: Of one colour.
+        shared: In train and validation both.
+        without_validation: Classes that no validation picture shows.
+    """
+
+    broken: tuple[str, ...]
+    tiny: tuple[Tiny, ...]
+    blank: tuple[str, ...]
+    shared: tuple[Shared, ...]
+    without_validation: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The findings as JSON values."""
+        return asdict(self)
+
+
+def check_layout(dataset: Dataset) -> None:
+    """Makes sure, before any picture is read, that there is something to learn and to measure on.
+
+    Raises:
+        InputError: Too few pictures of a class, no validation pictures, or links that lead out of the folder.
+    """
+    _refuse_links_out(dataset)
+    labels = dataset.labels
+    train = np.bincount(labels[dataset.splits.get("train", [])], minlength=len(dataset.classes))
+    few = [f"{dataset.classes[index]!r} has {train[index]}" for index in np.flatnonzero(train < _LEAST_TRAIN)]
+    if few:
+        raise InputError(
+            f"{dataset.name} has {labels.size} pictures, too few to train on: {_listed(few)} in the train split, and "
+            f"every class needs at least {_LEAST_TRAIN} there; add pictures, or take the class out"
+        )
+    dataset.split("eval")
+
+
+def check_pictures(
+    dataset: Dataset,
+    resolution: int,
+    train: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    held: tuple[NDArray[np.uint8], NDArray[np.int64]],
+) -> tuple[Findings, NDArray[np.bool_]]:
+    """Looks through the pictures of the train and validation splits.
+
+    Args:
+        dataset: Where they come from.
+        resolution: Of the network's input, pixels.
+        train: Pixels, uint8 (n, side, side, 3), and picture numbers, int64 (n,).
+        held: The same of the validation split; the side may be another one.
+
+    Returns:
+        The findings, and which training pictures the validation split does not have: bool, (n,).
+    """
+    thumbs = [thumbnails(pixels) for pixels, _ in (train, held)]
+    numbers = [places for _, places in (train, held)]
+    pairs = twins(*thumbs)
+    fresh = np.ones(len(numbers[0]), bool)
+    fresh[[pair.first for pair in pairs]] = False
+    sources, classes, labels = dataset.sources, dataset.classes, dataset.labels
+    shared = tuple(
+        Shared(
+            sources[first],
+            sources[second],
+            round(pair.correlation, 3),
+            pair.is_mirrored,
+            (classes[labels[first]], classes[labels[second]]),
+        )
+        for pair in pairs
+        for first, second in [(numbers[0][pair.first], numbers[1][pair.second])]
+    )
+    asked = np.concatenate([dataset.split("train"), dataset.split("eval")])
+    seen = np.bincount(labels[numbers[1]], minlength=len(classes))
+    findings = Findings(
+        broken=tuple(sources[number] for number in np.setdiff1d(asked, np.concatenate(numbers))),
+        tiny=_tiny(dataset, np.concatenate(numbers), resolution),
+        blank=tuple(
+            sources[number] for places, small in zip(numbers, thumbs, strict=True) for number in places[is_flat(small)]
+        ),
+        shared=shared,
+        without_validation=tuple(classes[index] for index in np.flatnonzero(seen == 0)),
+    )
+    return findings, fresh
+
+
+def _tiny(dataset: Dataset, numbers: NDArray[np.int64], resolution: int) -> tuple[Tiny, ...]:
+    from PIL import Image
+
+    if dataset.root is None:
+        return ()
+    found = []
+    for number in numbers.tolist():
+        # Only the header is read.
+        with Image.open(dataset.root / dataset.sources[number]) as image:
+            width, height = image.size
+        if 2 * min(width, height) < resolution:
+            found.append(Tiny(dataset.sources[number], width, height))
+    return tuple(found)
+
+
+def _refuse_links_out(dataset: Dataset) -> None:
+    if dataset.root is None:
+        return
+    top = dataset.root.resolve()
+    out = [f"{source} -> {place}" for source in dataset.sources if (place := _outside(top, source)) is not None]
+    if out:
+        raise InputError(
+            f"{dataset.name} has {len(out)} links that lead out of it ({_listed(out)}); copy those pictures into it, "
+            "or give --data the folder that they are in"
+        )
+
+
+def _outside(top: Path, source: str) -> Path | None:
+    """Where a picture really is, if a link takes it out of the folder."""
+    place = (top / source).resolve()
+    return None if place.is_relative_to(top) or place == top / source else place
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
