@@ -470,6 +470,8 @@ def described(exc: BaseException) -> dict[str, str]:
         return {"kind": "missing", "message": str(exc)}
     if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"kind": "disk full", "message": f"{temporary()}: {exc.strerror}"}
+    if isinstance(exc, OSError) and str(exc.filename).startswith(temporary()):
+        return {"kind": "folder", "message": f"{temporary()}: {exc.strerror}"}
     if isinstance(exc, MemoryError):
         return {"kind": "memory", "message": "out of memory"}
     return {"kind": "failed", "message": f"{type(exc).__name__}: {exc}"}

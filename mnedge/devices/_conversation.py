@@ -198,6 +198,7 @@ def _raise_told(told: dict[str, str], carrier: Carrier) -> NoReturn:
         "refused": f"build the model for that runtime, or renew the runtime: {carrier.remedy}",
         "missing": carrier.remedy,
         "disk full": "free space there, or name another folder with ?tmp=DIR",
+        "folder": "make it a folder to write to, or name another one with ?tmp=DIR",
         "memory": "stop other programs there, or take a smaller model",
     }.get(kind, f"see `mnedge device check {carrier.uri}`")
     what = {"refused": "the runtime refuses the model: ", "disk full": "disk full: "}.get(kind, "")

@@ -137,6 +137,8 @@ class RemoteModel:
 
     def _resume(self, window: deque[Chunk], lost: LostError) -> None:
         """After a cut: a new connection, the model again, and all chunks without results again."""
+        if self._carrier.interrupted.is_set():
+            raise ToolError(f"{self._carrier.name}: interrupted{self._so_far()}") from lost
         log.warning(
             "%s: connection cut after %d of %d pictures; connecting again", self._carrier.name, self._done, self._count
         )

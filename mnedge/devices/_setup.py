@@ -220,6 +220,11 @@ def _why_no_package(words: str, where: str) -> str:
     )
     if any(pattern in words for pattern in offline):
         return f"{where}: no connection to the package index; pass --wheels to fetch wheels here and copy them"
+    if "CA certificate bundle" in words or "CERTIFICATE_VERIFY_FAILED" in words:
+        return (
+            f"{where}: it does not trust the package index; install ca-certificates there and set its clock (a board "
+            "without a battery starts in the past), or pass --wheels to fetch wheels here and copy them"
+        )
     missing = re.search(r"No matching distribution found for (\S+)", words)
     if missing and missing[1].startswith("numpy") and "armv7l" in where:
         return f"{where}: NumPy has no wheel for it; sudo apt install python3-numpy there, then run this again"

@@ -6,6 +6,7 @@ of life, delegate=optional to accept figures without XNNPACK.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import tempfile
@@ -53,7 +54,8 @@ class _Master:
     """The one connection that all commands share; it ends when this process does, even by SIGKILL."""
 
     def __init__(self, ssh: list[str], host: list[str], name: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mnedge-ssh-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"mnedge-ssh-{os.getpid()}-"))
         self.path = self.folder / "c"
         # The connection lives as long as this `cat` has an input, and its input is a pipe from here.
         self.process = command.start(
@@ -253,6 +255,19 @@ def connect(uri: str) -> SshDevice:
     if not parts.place.rpartition("@")[2]:
         raise InputError(f"{uri!r} names no host; the form is ssh://[user@]host[:port]")
     return SshDevice(uri, parts)
+
+
+def _sweep() -> None:
+    """Removes the control folders of this user's programs that were killed."""
+    for path in Path(tempfile.gettempdir()).glob("mnedge-ssh-*-*"):
+        pid = path.name.split("-")[2]
+        try:
+            if path.stat().st_uid == os.getuid() and pid.isdigit():
+                os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def _close_all(masters: list[_Master]) -> None:

@@ -71,6 +71,7 @@ def _run(
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> Iterator[Predictions]:
+        first = 0
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
 
@@ -83,6 +84,12 @@ def _run(
                 raise InputError(
                     f"{path} has {said.outputs.shape[1]} outputs, but {dataset.name} has class_index "
                     f"{int(said.labels.max())}; give the data that the model was made for"
+                )
+            first = first or said.outputs.shape[1]
+            if said.outputs.shape[1] != first:
+                raise InputError(
+                    f"{path} has {said.outputs.shape[1]} outputs, {artifacts[0]} has {first}: they cannot agree; "
+                    "validate them one by one"
                 )
             yield said
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,3 +68,17 @@ def test_a_model_of_too_few_classes_says_so(tmp_path: Path, small_int8: Graph) -
 def test_a_device_that_cannot_be_had_fails(models: list[str]) -> None:
     done = CliRunner().invoke(command, [models[0], "--images", "5", "--device", "ssh://nobody@127.0.0.1:1"])
     assert isinstance(done.exception, ToolError)
+
+
+def test_models_of_different_classes_cannot_agree(models: list[str], tmp_path: Path, digits_fp32: Graph) -> None:
+    more = {name: digits_fp32.tensors[name] for name in ("head", "head_bias", "logits", "scores")}
+    for name, tensor in more.items():
+        shape = (12, 8) if name == "head" else (*tensor.shape[:-1], 12)
+        data = None if tensor.data is None else np.resize(tensor.data, shape)
+        more[name] = replace(tensor, shape=shape, data=data)
+    path = tmp_path / "twelve.tflite"
+    path.write_bytes(write_tflite(replace(digits_fp32, tensors={**digits_fp32.tensors, **more})))
+    done = CliRunner().invoke(command, [models[0], str(path), "--images", "5"])
+    assert isinstance(done.exception, InputError)
+    assert "has 12 outputs, " in str(done.exception)
+    assert "validate them one by one" in str(done.exception)

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,14 @@ def test_full_disk_is_named(pi: Pi, tmp_path: Path) -> None:
         outside.rmdir()
 
 
+def test_folder_that_is_not_there_is_named(pi: Pi, int8_tflite: Path) -> None:
+    with (
+        pytest.raises(ToolError, match=r"/nowhere: No such file or directory; .*tmp=DIR"),
+        devices.get(pi.uri(tmp="/nowhere")).load(int8_tflite),
+    ):
+        pass
+
+
 def test_missing_python_is_named(pi: Pi, int8_tflite: Path) -> None:
     with pytest.raises(ToolError, match="no python3 there"), devices.get(pi.uri(python="/no/python")).load(int8_tflite):
         pass
@@ -279,6 +288,27 @@ def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: P
         process.send_signal(2)
         process.stdout.read()
         assert process.wait(timeout=90) != 0
+    assert list(tmp_path.glob("mnedge-ssh-*")) == []
+
+
+def test_next_connection_removes_what_a_killed_program_left_here(
+    pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "import sys, time\nfrom mnedge.devices import ssh\n"
+        "device = ssh.connect(sys.argv[1]); device.run('true'); print('in', flush=True); time.sleep(60)\n"
+    )
+    args = [sys.executable, "-c", script, pi.uri()]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        process.kill()
+    (left,) = tmp_path.glob("mnedge-ssh-*")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    device = ssh.connect(pi.uri())
+    assert device.run("true").returncode == 0
+    assert not left.exists()
+    device.reset()
     assert list(tmp_path.glob("mnedge-ssh-*")) == []
 
 
