@@ -77,7 +77,10 @@ def resolve(recipe: Recipe) -> Job:
     if isinstance(weights, Path) and not weights.is_file():
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
     known = classes_of(plain, weights)
-    dataset = data.open_dataset(recipe.data, skip_broken=recipe.skip_broken)
+    told = description_of(weights)
+    # Weights that were trained here are measured on the pictures that were held out then.
+    seed = told.get("split_seed") or 0
+    dataset = data.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
     classes = recipe.classes or known or len(dataset.classes)
     variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
     if known is not None and classes != known:
@@ -87,7 +90,7 @@ def resolve(recipe: Recipe) -> Job:
         )
     if weights != "random":
         _check_classes(recipe, dataset, classes)
-        dataset = _named_as(dataset, description_of(weights).get("classes", ()), recipe)
+        dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
     return Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
 

@@ -105,7 +105,8 @@ def train(
     )
     key = {**run.key(), **schedule.horizon()}
     work = cache.resumable("transfer-work", {**key, "tools": cache.tool_versions()})
-    folder = cache.stage("transfer", {**key, "until_epoch": schedule.until_epoch}, lambda made: _make(made, run, work))
+    until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
+    folder = cache.stage("transfer", {**key, "until": until}, lambda made: _make(made, run, work))
     trained = _trained(folder, dataset)
     if trained.is_complete:
         cache.forget(work)
@@ -159,13 +160,14 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
 
     from mnedge.models.transfer import save_classifier, transfer_model
     from mnedge.training.classify import Labelled, classify, predictor
-    from mnedge.training.learner import make_learner, strategy
+    from mnedge.training.learner import check_layer, make_learner, strategy
     from mnedge.training.phases import train_in_phases
 
     schedule, dataset, resolution = run.schedule, run.dataset, run.variant.resolution
     keras.utils.set_random_seed(schedule.seed)
-    # Wrong weights are refused before the pictures are read.
+    # Wrong weights and layers are refused before the pictures are read.
     model = transfer_model(run.variant, run.weights, schedule.seed)
+    check_layer(model, schedule.from_layer)
     # Crops need more detail than the input shows.
     pixels, numbers = _gathered(run, "train", math.ceil(MARGIN * resolution))
     held_pixels, held_numbers = _gathered(run, "eval", resolution)
@@ -191,7 +193,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
             on_epoch=run.heard,
         )
     model.set_weights(learner.get_weights())
-    save_classifier(model, folder / "model.keras", {"classes": list(dataset.classes)})
+    save_classifier(model, folder / "model.keras", {"classes": list(dataset.classes), "split_seed": dataset.split_seed})
     np.savez(folder / "validation.npz", probabilities=predictor(learner)(held_pixels), numbers=held_numbers)
     kept = cache.recall(work, b"suspects")
     account = {
@@ -206,6 +208,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
         "settings": {
             "variant": asdict(run.variant),
             "data": dataset.name,
+            "split_seed": dataset.split_seed,
             "weights": str(run.weights),
             "keep_shared": run.keep_shared,
             **schedule.as_json(),

@@ -50,6 +50,7 @@ _SUSPECTS = 10
 @click.option(
     "--tensorboard", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write TensorBoard logs."
 )
+@click.option("--split-seed", type=int, help="Another one draws other validation pictures. [default: 0]")
 @click.option("--skip-broken", is_flag=True, help="Leave broken pictures out instead of stopping.")
 @json_option
 def command(
@@ -64,6 +65,7 @@ def command(
     flip: bool,
     keep_shared: bool,
     tensorboard: Path | None,
+    split_seed: int | None,
     skip_broken: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401
@@ -94,7 +96,9 @@ def command(
         raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
     # Wrong sizes are refused before the pictures are looked at.
     Variant(variant, alpha, resolution or 224)
-    dataset = open_dataset(data, skip_broken=skip_broken)
+    dataset = open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
+    if split_seed is not None and dataset.split_seed is None:
+        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
     wanted = Variant(variant, alpha, resolution or dataset.default_resolution, len(dataset.classes))
     lines = _Lines(schedule, tensorboard)
     try:

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
 
 
-def open_dataset(spec: str, *, skip_broken: bool = False) -> Dataset:
+def open_dataset(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     """Opens `demo`, a folder with one folder per class, or a labels.csv.
+
+    Args:
+        spec: "demo", or the folder or file.
+        skip_broken: Leave broken pictures out instead of stopping.
+        split_seed: Another one draws another split, where the data has none of its own.
 
     Raises:
         InputError: No such thing, or it cannot be used; the message says why.
@@ -25,7 +30,7 @@ def open_dataset(spec: str, *, skip_broken: bool = False) -> Dataset:
 
     path = Path(spec)
     if path.is_dir():
-        return open_folder(path, skip_broken=skip_broken)
+        return open_folder(path, skip_broken=skip_broken, split_seed=split_seed)
     if path.is_file():
-        return open_csv(path, skip_broken=skip_broken)
+        return open_csv(path, skip_broken=skip_broken, split_seed=split_seed)
     raise InputError(f"{spec} is neither `demo`, nor a folder, nor a labels.csv that exists")

@@ -38,6 +38,7 @@ class Dataset:
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.
         skip_broken: Leave broken pictures out instead of stopping.
+        split_seed: Seed of the drawn split; None where the data came with splits of its own.
         root: The folder that the sources are relative to; None where there are no files.
     """
 
@@ -52,6 +53,7 @@ class Dataset:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     default_resolution: int = 224
     skip_broken: bool = False
+    split_seed: int | None = None
     root: Path | None = None
 
     def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:

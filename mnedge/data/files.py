@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _CALIBRATION_IMAGES = 256
 _SETTINGS = "dataset.yaml"
 
 
-def open_folder(root: Path, *, skip_broken: bool = False) -> Dataset:
+def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     """Opens a folder with one folder per class, or with train, calibration and eval (val, test) folders of such.
 
     Raises:
@@ -54,10 +55,11 @@ def open_folder(root: Path, *, skip_broken: bool = False) -> Dataset:
             if not files and split in ("", "eval", "train"):
                 raise InputError(f"{place / name} holds no files; add pictures of {name!r} or remove the folder")
             rows.extend((file, index, split) for file in files)
-    return _dataset(str(root), root, rows, tuple(names), fixed_classes=True, skip_broken=skip_broken)
+    dataset = _dataset(str(root), root, rows, tuple(names), split_seed=split_seed)
+    return replace(dataset, fixed_classes=True, skip_broken=skip_broken)
 
 
-def open_csv(path: Path, *, skip_broken: bool = False) -> Dataset:
+def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     """Opens a CSV with filename and class_index, and optionally split and class, relative to its folder.
 
     Raises:
@@ -85,7 +87,7 @@ def open_csv(path: Path, *, skip_broken: bool = False) -> Dataset:
     classes = _class_names(path.parent) or tuple(names.get(i, str(i)) for i in range(max(indices) + 1))
     if max(indices) >= len(classes):
         raise InputError(f"{path} has class_index {max(indices)}, but its list of names has {len(classes)} classes")
-    return _dataset(str(path), path.parent, rows, classes, fixed_classes=False, skip_broken=skip_broken)
+    return replace(_dataset(str(path), path.parent, rows, classes, split_seed=split_seed), skip_broken=skip_broken)
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
@@ -169,10 +171,11 @@ def _dataset(
     rows: list[tuple[Path, int, str]],
     classes: tuple[str, ...],
     *,
-    fixed_classes: bool,
-    skip_broken: bool,
+    split_seed: int,
 ) -> Dataset:
     preprocessing = _preprocessing(root)
+    is_split = any(split for _, _, split in rows)
+    seed = 0 if is_split else split_seed
     sources = tuple(file.relative_to(root).as_posix() for file, _, _ in rows)
     labels = np.array([index for _, index, _ in rows], np.int64)
     files = tuple(file for file, _, _ in rows)
@@ -183,29 +186,33 @@ def _dataset(
     return Dataset(
         name=name,
         classes=classes,
-        fixed_classes=fixed_classes,
+        fixed_classes=False,
         labels=labels,
-        splits=_splits([split for _, _, split in rows], labels, sources),
+        splits=_splits([split for _, _, split in rows], labels, sources, seed),
         sources=sources,
         read=read,
-        fingerprint=_fingerprint(rows, sources, preprocessing),
+        fingerprint=_fingerprint(rows, sources, preprocessing, seed),
         preprocessing=preprocessing,
-        skip_broken=skip_broken,
+        split_seed=None if is_split else split_seed,
         root=root,
     )
 
 
-def _fingerprint(rows: list[tuple[Path, int, str]], sources: tuple[str, ...], preprocessing: Preprocessing) -> str:
+def _fingerprint(
+    rows: list[tuple[Path, int, str]], sources: tuple[str, ...], preprocessing: Preprocessing, seed: int
+) -> str:
     # Size and time stand for the content: 50,000 pictures are not read to find that nothing changed.
-    digest = hashlib.sha256(json.dumps([preprocessing.crop_fraction, preprocessing.interpolation]).encode())
+    digest = hashlib.sha256(json.dumps([preprocessing.crop_fraction, preprocessing.interpolation, seed]).encode())
     for (file, index, split), source in zip(rows, sources, strict=True):
         status = file.stat()
         digest.update(f"{source}\0{index}\0{split}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _splits(given: list[str], labels: np.ndarray[Any, np.dtype[np.int64]], sources: tuple[str, ...]) -> dict[str, Any]:
-    """Takes the splits as given; what is missing is drawn by the hash of the file name, class by class.
+def _splits(
+    given: list[str], labels: np.ndarray[Any, np.dtype[np.int64]], sources: tuple[str, ...], seed: int
+) -> dict[str, Any]:
+    """Takes the splits as given; what is missing is drawn by the hash of seed and file name, class by class.
 
     A drawn split does not move when pictures are added. Calibration needs no labels of its own, so where only it
     is missing it is taken from train without taking those pictures away from there.
@@ -216,7 +223,7 @@ def _splits(given: list[str], labels: np.ndarray[Any, np.dtype[np.int64]], sourc
             splits[name or "train"].append(number)
     else:
         by_class: dict[int, list[int]] = {}
-        for number in _hash_order(range(len(sources)), sources):
+        for number in _hash_order(range(len(sources)), sources, seed):
             by_class.setdefault(int(labels[number]), []).append(number)
         for numbers in by_class.values():
             held = max(1, round(_FRACTIONS["eval"] * len(numbers))) if len(numbers) > 1 else 0
@@ -225,12 +232,13 @@ def _splits(given: list[str], labels: np.ndarray[Any, np.dtype[np.int64]], sourc
             splits["calibration"] += numbers[held : held + calibration]
             splits["train"] += numbers[held + calibration :]
     if not splits["calibration"]:
-        splits["calibration"] = _hash_order(splits["train"], sources)[:_CALIBRATION_IMAGES]
+        splits["calibration"] = _hash_order(splits["train"], sources, seed)[:_CALIBRATION_IMAGES]
     return {name: np.array(sorted(numbers), np.int64) for name, numbers in splits.items()}
 
 
-def _hash_order(numbers: Any, sources: tuple[str, ...]) -> list[int]:  # noqa: ANN401 - any iterable of int
-    return sorted(numbers, key=lambda number: hashlib.sha256(sources[number].encode()).digest())
+def _hash_order(numbers: Any, sources: tuple[str, ...], seed: int) -> list[int]:  # noqa: ANN401 - any iterable of int
+    salt = f"{seed}/" if seed else ""
+    return sorted(numbers, key=lambda number: hashlib.sha256(f"{salt}{sources[number]}".encode()).digest())
 
 
 def describe(dataset: Dataset) -> str:

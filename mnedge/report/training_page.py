@@ -208,7 +208,7 @@ def curve_plot(
         title=title,
         curves=tuple(
             Curve(name, tone, tuple((x_of(place), y_of(value(row))) for place, row in enumerate(history)))
-            for (name, value), tone in zip(lines.items(), ("int8", "fp32")[-len(lines) :][::-1], strict=True)
+            for (name, value), tone in zip(lines.items(), ("fp32", "int8")[-len(lines) :], strict=True)
         ),
         x_ticks=tuple(Tick(x_of(place), str(history[place]["number"])) for place in range(0, count, every)),
         y_ticks=tuple(Tick(y_of(value), figures.axis(value)) for value in y_values),
@@ -239,9 +239,15 @@ def _cards(report: Mapping[str, Any]) -> list[Card]:
         Card("Top-1", figures.percent(report["top1"]), f"on {images['eval']:,} validation pictures"),
         Card("with the backbone frozen", figures.percent(frozen), "what fine-tuning adds to"),
         Card("Lowest recall", figures.percent(lowest[0]), f"of {lowest[1]}"),
-        Card("Best epoch", str(best["number"]), f"of {best['phase']}, by top-1 on the validation split"),
+        _best(best),
         Card("Time", figures.seconds(report["seconds"]), f"{images['train']:,} training pictures"),
     ]
+
+
+def _best(best: Row) -> Card:
+    if best["number"] == 0:
+        return Card("Best epoch", figures.MISSING, f"none of {best['phase']} was better than what it began with")
+    return Card("Best epoch", str(best["number"]), f"of {best['phase']}, by top-1 on the validation split")
 
 
 def _warnings(report: Mapping[str, Any]) -> list[str]:

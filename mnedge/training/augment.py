@@ -94,7 +94,7 @@ def tint(images: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
     import tensorflow as tf
 
     brightness, contrast, saturation = (tints[:, place, None, None, None] for place in range(3))
-    images += brightness
+    images = images + brightness
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
     images = mean + contrast * (images - mean)
     # Luma of ITU-R BT.601.

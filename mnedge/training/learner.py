@@ -55,6 +55,15 @@ def split_at_pool(learner: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(learner.input, pool), keras.Model(pool, learner.output)
 
 
+def check_layer(model: keras.Model, name: str | None) -> None:
+    """Makes sure that a layer exists, before anything is done.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    _place(model, name)
+
+
 def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool) -> None:
     """Lets the layers from `from_layer` on learn, and none before it.
 
@@ -69,13 +78,17 @@ def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool) 
     """
     import keras
 
-    names = [layer.name for layer in learner.layers]
-    if from_layer is not None and from_layer not in names:
-        raise InputError.unknown("layer", from_layer, names)
-    start = 0 if from_layer is None else names.index(from_layer)
+    start = _place(learner, from_layer)
     for place, layer in enumerate(learner.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = place >= start and (batch_norm or not is_norm)
+
+
+def _place(model: keras.Model, name: str | None) -> int:
+    names = [layer.name for layer in model.layers]
+    if name is not None and name not in names:
+        raise InputError.unknown("layer", name, names)
+    return 0 if name is None else names.index(name)
 
 
 def _pool_place(model: keras.Model) -> int:
