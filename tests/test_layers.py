@@ -41,6 +41,7 @@ _RANKS = {
     "ship": 8,
     "pipeline": 9,
     "search": 9,
+    "sweep": 9,
     "cli": 10,
     "__main__": 11,
 }

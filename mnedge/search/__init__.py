@@ -11,7 +11,6 @@ Read in this order:
     timing.py         the measurements: this machine, a board, executed instructions, or Vela's estimate
     halving.py        successive halving, https://arxiv.org/abs/1502.07943
     trainer.py        training on the user's data
-    pareto.py         which variants no other one beats
     outcome.py        what was found, the choice, the nearest miss
     account.py        the same as search.json, search.html and recipe.yaml
 """

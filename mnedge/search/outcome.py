@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge.report import figures
-from mnedge.search.pareto import front
+from mnedge.report.pareto import front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

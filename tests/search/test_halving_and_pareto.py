@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnedge.search.halving import Trial, halve, rounds
-from mnedge.search.pareto import front
+from mnedge.report.pareto import front
 
 
 def test_half_the_arms_go_on_for_twice_as_long() -> None:

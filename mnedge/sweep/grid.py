@@ -1,0 +1,100 @@
+"""The points of a grid: a recipe in which some keys take several values."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mnedge.recipe import Recipe
+
+# What can be swept, and what its values are.
+KEYS: Mapping[str, tuple[type, ...]] = {
+    "variant": (str,),
+    "alpha": (float, int),
+    "resolution": (int,),
+    "classes": (int,),
+    "weights": (str,),
+    "method": (str,),
+    "effort": (str,),
+    "granularity": (str,),
+    "io": (str,),
+    "calibration_images": (int,),
+    "seed": (int,),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point.
+
+    Attributes:
+        values: Of the swept keys.
+        recipe: The recipe with these values.
+    """
+
+    values: tuple[tuple[str, Any], ...]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """As tables call it, e.g. "alpha=0.35 resolution=96"."""
+        return " ".join(f"{key}={value}" for key, value in self.values) or "as it is"
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder, e.g. "alpha_0.35-resolution_96"."""
+        shown = "-".join(f"{key}_{value}" for key, value in self.values) or "point"
+        return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in shown)
+
+
+def parse_axes(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Axes of the form key=value,value,… as in alpha=0.35,0.5.
+
+    Raises:
+        InputError: Not of that form, a key that cannot be swept, a value of another type, or a key twice.
+    """
+    axes: dict[str, tuple[Any, ...]] = {}
+    for text in texts:
+        key, equals, listed = text.partition("=")
+        if not equals or not listed:
+            raise InputError(f"--over {text!r}: give a key and its values, e.g. alpha=0.35,0.5,1.0")
+        if key not in KEYS:
+            raise InputError.unknown("key to sweep", key, KEYS)
+        if key in axes:
+            raise InputError(f"--over names {key} twice; list its values together: {key}=A,B")
+        axes[key] = tuple(dict.fromkeys(_value(key, part) for part in listed.split(",")))
+    return axes
+
+
+def _value(key: str, text: str) -> Any:  # noqa: ANN401 - a scalar of the key's type
+    wanted = KEYS[key]
+    if wanted == (str,):
+        return text.strip()
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = None
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise InputError(f"--over {key}: {text!r} is no {' or '.join(kind.__name__ for kind in wanted)}")
+    return float(text) if float in wanted else value
+
+
+def points(recipe: Recipe, axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """All combinations of the axes' values, in their order.
+
+    Raises:
+        InputError: A value that the recipe does not take.
+    """
+    found = []
+    for combination in itertools.product(*axes.values()):
+        values = tuple(zip(axes, combination, strict=True))
+        found.append(Point(values, replace(recipe, **dict(values))))
+    return found
