@@ -9,17 +9,19 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
 _LAST_WORDS = 1200
+_GLANCE_S = 0.2
 
 
 class OutOfTimeError(ToolError):
@@ -67,6 +69,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    stop: threading.Event | None = None,
 ) -> Finished:
     """Runs a program to its end and collects what it prints.
 
@@ -80,25 +83,49 @@ def run(
         cwd: Working directory.
         env: Variables on top of this process' own.
         check: Raise where the exit status is not 0.
+        stop: Set by another thread to end the program before its time.
 
     Raises:
         OutOfTimeError: It ran out of time.
-        ToolError: The program is missing or (with `check`) failed.
+        ToolError: The program is missing, was stopped, or (with `check`) failed.
     """
     process = start(args, stdin=stdin is not None, cwd=cwd, env=env)
     argv = tuple(str(arg) for arg in args)
     try:
-        stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        with _ending(process, stop):
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired as exc:
         kill(process)
         raise OutOfTimeError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
     except BaseException:
         kill(process)
         raise
+    if stop is not None and stop.is_set():
+        raise ToolError(f"{argv[0]} was interrupted")
     finished = Finished(argv, process.returncode, stdout, stderr)
     if check and finished.returncode != 0:
         raise ToolError(f"{shlex.join(argv)} failed with status {finished.returncode}: {finished.last_words}")
     return finished
+
+
+@contextlib.contextmanager
+def _ending(process: subprocess.Popen[bytes], stop: threading.Event | None) -> Iterator[None]:
+    """Ends a process that the block waits for when `stop` is set."""
+    if stop is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if stop.wait(_GLANCE_S) and process.returncode is None:
+                end(process)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def start(

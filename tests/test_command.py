@@ -1,4 +1,5 @@
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,3 +45,20 @@ def test_a_timeout_kills_the_whole_group(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail("the grandchild still runs")
+
+
+def test_another_thread_can_stop_a_program() -> None:
+    stop = threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(ToolError, match="interrupted"):
+        command.run([sys.executable, "-c", "import time; time.sleep(60)"], stop=stop)
+    assert time.monotonic() - begin < 20
+    timer.join()
+
+
+def test_a_long_input_arrives_whole_while_stop_is_watched() -> None:
+    echo = "import sys, time; time.sleep(1); sys.stdout.buffer.write(sys.stdin.buffer.read())"
+    data = bytes(range(256)) * 8192
+    assert command.run([sys.executable, "-c", echo], stdin=data, timeout_s=60, stop=threading.Event()).stdout == data

@@ -93,11 +93,29 @@ def _print_latency(rows: Sequence[dict[str, Any]]) -> None:
         for row in rows
     ]
     print_table("Latency", columns, cells)
+    for device, told in {row["device"]: row["board"] for row in rows if row.get("board")}.items():
+        click.echo(f"{device}: {_board(told)}")
     for row in rows:
         if row.get("unstable"):
             click.echo(f"{row['artifact']} on {row['device']} is not to be relied on: {', '.join(row['unstable'])}")
     if any(row.get("emulated") for row in rows):
         click.echo("Emulated: these times are the emulator's, not a board's.")
+
+
+def _board(told: dict[str, Any]) -> str:
+    """What a device says of itself, in one line: what it is, and what its figures depend on."""
+    words = {
+        **dict.fromkeys(("board", "model", "soc", "cpu"), "{}"),
+        "cores": "{} cores",
+        "governor": "governor {}",
+        "android": "Android {}",
+        "accelerator": "on the {}",
+        "pinned": "{}",
+        "battery_percent": "battery {} %" + (" and charging" if told.get("charging") else ""),
+        "thermal_status": "thermal status {}",
+        "each_sample": "each sample the {}",
+    }
+    return ", ".join(form.format(told[key]) for key, form in words.items() if told.get(key) is not None)
 
 
 def _number(value: float | None) -> str | None:

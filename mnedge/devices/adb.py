@@ -68,6 +68,7 @@ class AdbDevice:
         self.tmp = parts.options.get("tmp", "/data/local/tmp")
         self.interrupted = threading.Event()
         self._adb, self._serial = adb, serial
+        self._agent: subprocess.Popen[bytes] | None = None
         self._given = parts.options.get("benchmark_model")
         self._cores = parts.options.get("cores", "")
         self._python = parts.options.get("python", "python3")
@@ -225,7 +226,9 @@ class AdbDevice:
             ToolError: The script took too long.
         """
         try:
-            done = command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+            done = command.run(
+                self._command(script), timeout_s=timeout_s, stdin=stdin, check=False, stop=self.interrupted
+            )
         except command.OutOfTimeError as exc:
             raise ToolError(
                 f"{self.name}: no answer within {timeout_s:g} s; the phone hangs or is very slow: unlock it, restart "
@@ -259,7 +262,8 @@ class AdbDevice:
         if not self.back():
             raise ToolError(f"{self.name} is out of reach; check the cable, then `adb devices`")
         python = f"{self.pinned()}{shlex.quote(self._python)} -c {shlex.quote(BOOTSTRAP)}"
-        return self.start(f"export TMPDIR={self.tmp}; {python}; exit $?")
+        self._agent = self.start(f"export TMPDIR={self.tmp}; {python}; exit $?")
+        return self._agent
 
     def is_cut(self, lost: LostError) -> bool:
         """Whether the connection ended, and not the agent: adb then ends with any of these, 0 too."""
@@ -268,8 +272,10 @@ class AdbDevice:
         )
 
     def interrupt(self) -> None:
-        """Ends what another thread does there; shells see the end of their input and clean up."""
+        """Ends what another thread does there; agent and shells see the end of their input and clean up."""
         self.interrupted.set()
+        if self._agent is not None:
+            command.end(self._agent)
 
     def reset(self) -> None:
         """Makes a network connection anew; a cable comes back by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -237,6 +238,23 @@ def test_check_says_what_the_phone_is(ready: Phone) -> None:
     assert "benchmark_model" in check(ready.uri(benchmark_model=PROGRAM))
     # Nothing to measure with is what to fix, not a failure of the check.
     assert "download benchmark_model" in check(ready.uri(python="/no/python"))
+
+
+@pytest.mark.parametrize("options", [{}, {"benchmark_model": PROGRAM}], ids=["agent", "benchmark_model"])
+def test_interrupted_validate_ends_soon_and_leaves_nothing(
+    ready: Phone, int8_tflite: Path, options: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "mnedge", "validate", int8_tflite, "--device", ready.uri(**options)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list((ready.root / "data/local/tmp").glob("mnedge-*/model*")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "interrupted" in process.stderr.read()
+        assert process.wait(timeout=30) == 130
 
 
 def test_killed_program_leaves_nothing_there(ready: Phone, int8_tflite: Path) -> None:
