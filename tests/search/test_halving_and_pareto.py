@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnedge.search.halving import Trial, halve, rounds
 from mnedge.report.pareto import front
+from mnedge.search.halving import Trial, halve, rounds
 
 
 def test_half_the_arms_go_on_for_twice_as_long() -> None:
