@@ -112,10 +112,9 @@ def main() -> None:
     echo(
         f"{VARIANTS} variants, float and int8, {IMAGENET:,} pictures: {pictures:,} evaluations, {hours:.1f} core hours"
     )
+    sent_gib = IMAGENET * bytes_per_picture / 2**30
     for count in (1, 4, 16, 64):
-        echo(
-            f"  {count:>3} workers with a core each: {hours / count:.2f} h and once {IMAGENET * bytes_per_picture / 2**30:.1f} GiB to send"
-        )
+        echo(f"  {count:>3} workers with a core each: {hours / count:.2f} h, and {sent_gib:.1f} GiB are sent once")
 
 
 if __name__ == "__main__":
