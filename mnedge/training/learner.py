@@ -37,7 +37,9 @@ def make_learner(model: keras.Model, precision: str) -> keras.Model:
 
     def with_policy(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer
         config = layer.get_config()
-        config["dtype"] = "float32" if layer.name in head else precision
+        # V3 has bare operations between its layers; they compute in what they are given.
+        if isinstance(layer, keras.layers.Layer):
+            config["dtype"] = "float32" if layer.name in head else precision
         return layer.__class__.from_config(config)
 
     image = keras.Input(tuple(model.inputs[0].shape[1:]), name="image")
