@@ -21,7 +21,8 @@ def render() -> str:
 
 
 def _helps(command: click.Command, path: str, parent: click.Context | None) -> list[tuple[str, str]]:
-    context = click.Context(command, parent=parent, info_name=path.rpartition(" ")[2], terminal_width=_WIDTH)
+    settings = {**command.context_settings, "terminal_width": _WIDTH}
+    context = click.Context(command, parent=parent, info_name=path.rpartition(" ")[2], **settings)
     found = [(path, command.get_help(context))]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
