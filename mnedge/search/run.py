@@ -113,7 +113,7 @@ def search(settings: Settings, train: Trainer | None, progress: Progress) -> Out
 def nearest_miss(found: Outcome) -> BudgetError:
     """The error of a search that found nothing that fits; names the variant that misses least."""
     miss = found.nearest
-    if miss is None:
+    if miss is None or found.stopped:
         return BudgetError("the search was stopped before anything was found that fits; run it again to go on")
     told = "; ".join(words(one) for one in miss.broken)
     return BudgetError(

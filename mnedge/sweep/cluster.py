@@ -70,10 +70,6 @@ def _check_same_code(client: Client) -> None:
         raise ToolError(f"another version of mnedge runs on {', '.join(strange)}; install the same on all of them")
 
 
-def _held(addresses: list[str]) -> list[str]:
-    return parcels.held(addresses)
-
-
 def _keep(address: str, data: bytes) -> str:
     parcels.keep(address, data)
     return address
@@ -98,7 +94,7 @@ class Cluster:
         self._client = client
         self._running: dict[Future, tuple[Task, str]] = {}
         self._have: dict[str, set[str]] = {}
-        self._asked: set[tuple[str, str]] = set()
+        self._asked: dict[str, set[str]] = {}
         self._numbers = itertools.count()
         # Worker, address and bytes of every parcel that was sent.
         self.sent: list[tuple[str, str, int]] = []
@@ -108,25 +104,27 @@ class Cluster:
         found: Mapping[str, int] = self._client.nthreads()
         return list(found)
 
-    def holds(self, worker: str, parcel: Parcel) -> bool:
-        """Whether a worker's machine has a parcel; asks it once for each."""
-        have = self._have.setdefault(worker, set())
-        if parcel.address not in have and (worker, parcel.address) not in self._asked:
-            self._asked.add((worker, parcel.address))
+    def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:
+        """Which of some parcels a worker's machine has; it is asked for each of them once."""
+        have, asked = self._have.setdefault(worker, set()), self._asked.setdefault(worker, set())
+        unknown = sorted(set(addresses) - asked)
+        if unknown:
             try:
-                answers = self._client.run(_held, [parcel.address], workers=[worker])
-            except OSError:
-                return False
-            have.update(answers.get(worker, []))
-        return parcel.address in have
+                have.update(self._client.run(parcels.held, unknown, workers=[worker])[worker])
+                asked.update(unknown)
+            except (OSError, KeyError) as exc:
+                # It died meanwhile, which shows when its tasks are looked for.
+                _LOG.info("%s does not say what it has: %s", worker, exc)
+        return have
 
     def start(self, worker: str, task: Task) -> None:
         """Sends what a worker lacks, then the task."""
         number = next(self._numbers)
-        kept = [self._send(worker, parcel, number) for parcel in task.parcels if not self.holds(worker, parcel)]
+        have = self.holds(worker, [parcel.address for parcel in task.parcels])
+        kept = [self._send(worker, parcel, number) for parcel in task.parcels if parcel.address not in have]
         # Pinned: this worker's machine has the parcels.
         future = self._client.submit(
-            _perform, task.request, kept, workers=[worker], key=f"mnedge-task-{number}", pure=False
+            _perform, task.addressed(), kept, workers=[worker], key=f"mnedge-task-{number}", pure=False
         )
         self._running[future] = (task, worker)
 
@@ -165,7 +163,7 @@ class Cluster:
                 _LOG.info("%s was lost with %s (%s)", task.name, worker, future.status)
                 future.cancel()
                 self._have.pop(worker, None)
-                self._asked = {pair for pair in self._asked if pair[0] != worker}
+                self._asked.pop(worker, None)
                 found.append(Done(task, None))
             del self._running[future]
         return found

@@ -28,7 +28,7 @@ class Task:
 
     Attributes:
         name: For messages.
-        request: As `tasks.perform` takes it.
+        request: As `tasks.perform` takes it; {"needs": n, …} stands for the place of the n-th parcel.
         parcels: What its worker must have.
         about: What the caller wants to find again beside the answer.
     """
@@ -37,6 +37,17 @@ class Task:
     request: dict[str, Any]
     parcels: tuple[Parcel, ...] = ()
     about: Any = None
+
+    def addressed(self) -> dict[str, Any]:
+        """The request with the parcels' addresses, for a worker on another machine."""
+
+        def place(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+            if not isinstance(value, dict) or "needs" not in value:
+                return value
+            kept = {name: entry for name, entry in value.items() if name != "needs"}
+            return {"parcel": self.parcels[value["needs"]].address, **kept}
+
+        return {name: place(value) for name, value in self.request.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +72,8 @@ class Workers(Protocol):
         """The workers that are there now."""
         ...
 
-    def holds(self, worker: str, parcel: Parcel) -> bool:
-        """Whether a worker's machine is known to have a parcel."""
+    def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:
+        """Which of some parcels a worker's machine has."""
         ...
 
     def start(self, worker: str, task: Task) -> None:
@@ -120,8 +131,12 @@ def dispatch(workers: Workers, waiting: deque[Task], *, patience_s: float = 30.0
 
 def _next(workers: Workers, worker: str, waiting: deque[Task]) -> Task:
     """The first task for which a worker has everything, or the first of all."""
-    for place, task in enumerate(waiting):
-        if all(workers.holds(worker, parcel) for parcel in task.parcels):
+    # What was never packed is nowhere yet.
+    wanted = [[parcel.peek() for parcel in task.parcels] for task in waiting]
+    have = workers.holds(worker, {address for row in wanted for address in row if address is not None})
+    for place, addresses in enumerate(wanted):
+        if all(address in have for address in addresses):
+            task = waiting[place]
             del waiting[place]
             return task
     return waiting.popleft()

@@ -12,6 +12,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import numpy as np
 import yaml
 
 from mnedge import cache
-from mnedge.artifact import write_text
+from mnedge.artifact import sha256, write_text
 from mnedge.data._dataset import Dataset
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_VALUE = "value.json"
 _LABELS, _CLASSES, _SETTINGS = "labels.csv", "labels.txt", "dataset.yaml"
 
 
@@ -38,18 +40,39 @@ class Parcel:
     """Something that a worker needs.
 
     Attributes:
-        address: SHA-256 of its bytes.
-        read: Gives the bytes, which are only put together where a machine lacks them.
+        read: Gives its bytes, which are only put together where a machine lacks them.
+        key: What stands for the content, as JSON values: of what was packed once, the address is known by it.
     """
 
-    address: str
     read: Callable[[], bytes]
+    key: Mapping[str, object]
+
+    @cached_property
+    def address(self) -> str:
+        """SHA-256 of its bytes; reads them where it is not known."""
+        known = self.peek()
+        if known is None:
+            known = _address(self.read())
+            _remember("sweep-address", self.key, known)
+        return known
+
+    def peek(self) -> str | None:
+        """Its address where that is known without reading all of it."""
+        if "address" in self.__dict__:
+            return self.address
+        known: str | None = _recall("sweep-address", self.key)
+        if known is not None:
+            self.__dict__["address"] = known
+        return known
 
 
 def of_file(path: Path) -> Parcel:
     """The parcel of one file, under its own name."""
-    data = pack({path.name: path.read_bytes()})
-    return Parcel(_address(data), lambda: data)
+
+    def read() -> bytes:
+        return pack({path.name: path.read_bytes()})
+
+    return Parcel(read, {"name": path.name, "sha256": sha256(path)})
 
 
 def of_pictures(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -> Parcel:
@@ -63,12 +86,9 @@ def of_pictures(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -> P
     def read() -> bytes:
         return pack(_picture_files(dataset, numbers))
 
-    def make(folder: Path) -> None:
-        write_text(folder / "address.txt", _address(read()))
-
-    # The data set's fingerprint stands for its files: what was packed once need not be read again to know its address.
-    key = {"data": dataset.fingerprint, "numbers": {name: chosen.tolist() for name, chosen in numbers.items()}}
-    return Parcel((cache.stage("sweep-address", key, make) / "address.txt").read_text(), read)
+    # The data set's fingerprint stands for its files: what was packed once need not be read again.
+    chosen = {name: places.tolist() for name, places in numbers.items()}
+    return Parcel(read, {"data": dataset.fingerprint, "numbers": chosen})
 
 
 def _picture_files(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -> dict[str, bytes]:
@@ -180,16 +200,23 @@ def held(addresses: Iterable[str]) -> list[str]:
 
 def recall(key: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
     """The answer of a task of this key from an earlier sweep; None where there is none."""
-
-    def make(_folder: Path) -> None:
-        raise _AbsentError
-
-    try:
-        return json.loads((cache.stage("sweep-answer", key, make) / "answer.json").read_text())
-    except _AbsentError:
-        return None
+    return _recall("sweep-answer", key)
 
 
 def remember(key: Mapping[str, object], answer: object) -> None:
     """Keeps the answer of a task."""
-    cache.stage("sweep-answer", key, lambda folder: write_text(folder / "answer.json", json.dumps(answer)))
+    _remember("sweep-answer", key, answer)
+
+
+def _recall(stage: str, key: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+    def make(_folder: Path) -> None:
+        raise _AbsentError
+
+    try:
+        return json.loads((cache.stage(stage, key, make) / _VALUE).read_text())
+    except _AbsentError:
+        return None
+
+
+def _remember(stage: str, key: Mapping[str, object], value: object) -> None:
+    cache.stage(stage, key, lambda folder: write_text(folder / _VALUE, json.dumps(value)))

@@ -16,10 +16,9 @@ from mnedge.sweep.dispatch import Done
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from mnedge.sweep.dispatch import Task
-    from mnedge.sweep.parcels import Parcel
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,10 +74,10 @@ class Processes:
         """All of them: one that died is replaced."""
         return list(self._alive)
 
-    def holds(self, worker: str, parcel: Parcel) -> bool:
-        """Files are read where they are."""
-        del worker, parcel
-        return True
+    def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:
+        """All: files are read where they are."""
+        del worker
+        return addresses
 
     def start(self, worker: str, task: Task) -> None:
         """Gives a process a task."""

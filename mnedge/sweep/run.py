@@ -6,6 +6,7 @@ Answers are kept as they come: what ended, by Ctrl-C or otherwise, goes on with 
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from contextlib import contextmanager
@@ -142,6 +143,7 @@ class _Sweep:
         self.progress = progress
         self.waiting: deque[Task] = deque()
         self.is_remote = settings.scheduler is not None
+        self.shards: dict[str, parcels.Parcel] = {}
         per_point = [1 + self._artifact_count(result) * len(self._shards(result)) for result in swept.results]
         self.total = sum(per_point)
 
@@ -189,11 +191,16 @@ class _Sweep:
             if work.recipe.method == "qat":
                 numbers["train"] = work.dataset.split("train", _QAT_IMAGES)
             needed.append(parcels.of_pictures(work.dataset, numbers))
-            request["data"] = {"parcel": needed[-1].address}
+            request["data"] = {"needs": len(needed) - 1}
         if self.is_remote and isinstance(work.weights, Path):
             needed.append(parcels.of_file(work.weights))
-            request["weights"] = {"parcel": needed[-1].address, "name": work.weights.name}
+            request["weights"] = {"needs": len(needed) - 1, "name": work.weights.name}
         return request, tuple(needed)
+
+    def _shard_parcel(self, work: Job, shard: Any) -> parcels.Parcel:  # noqa: ANN401 - picture numbers
+        """One object a shard: its address is found out once for all artifacts."""
+        made = parcels.of_pictures(work.dataset, {"eval": shard})
+        return self.shards.setdefault(json.dumps(made.key), made)
 
     def _is_in_place(self, result: PointResult, known: dict[str, Any]) -> bool:
         folder = self._folder(result)
@@ -237,10 +244,10 @@ class _Sweep:
         needed: list[parcels.Parcel] = []
         if self.is_remote:
             needed.append(parcels.of_file(path))
-            request["artifact"] = {"parcel": needed[0].address, "name": path.name}
+            request["artifact"] = {"needs": 0, "name": path.name}
             if work.recipe.data != "demo":
-                needed.append(parcels.of_pictures(work.dataset, {"eval": shard}))
-                request |= {"pictures": {"parcel": needed[1].address}, "numbers": None}
+                needed.append(self._shard_parcel(work, shard))
+                request |= {"pictures": {"needs": 1}, "numbers": None}
         name = f"evaluate {row['name']} of {result.point.name}"
         return Task(name, request, tuple(needed), (result, key))
 

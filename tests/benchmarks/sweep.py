@@ -44,8 +44,8 @@ def tasks(artifact: Path, dataset: Any, numbers: Any, shard: int) -> list[Task]:
         pictures = parcels.of_pictures(dataset, {"eval": numbers[place::count]})
         request = {
             "task": "evaluate",
-            "artifact": {"parcel": model.address, "name": artifact.name},
-            "pictures": {"parcel": pictures.address},
+            "artifact": {"needs": 0, "name": artifact.name},
+            "pictures": {"needs": 1},
             "numbers": None,
             "threads": 1,
         }
