@@ -90,6 +90,8 @@ def main() -> None:
     emulated = device.facts()["emulated"]
     before_s = inference_s(device, given.model, given.images)
     total_s, (row,) = validate_s(given)
+    if row["images"] != given.images:
+        sys.exit(f"{given.data} has {row['images']} pictures only; pass --images {row['images']}")
     # Once more: a machine that drifts shows in the two.
     after_s = inference_s(device, given.model, given.images)
     alone_s = (before_s + after_s) / 2
