@@ -29,7 +29,7 @@ _SUSPECTS = 10
     default="imagenet",
     show_default=True,
     metavar="W",
-    help="What the backbone starts from: imagenet, random, or a .h5, .weights.h5 or .keras file.",
+    help="Where the backbone starts: imagenet, random, or a .h5, .weights.h5 or .keras file.",
 )
 @click.option("--task", default="classify", show_default=True, help="classify.")
 @click.option(
@@ -41,7 +41,13 @@ _SUSPECTS = 10
 @click.option("--from-layer", metavar="NAME", help="Fine-tune from this Keras layer on. [default: all layers]")
 @click.option("--batch-size", type=int, help="Pictures a step. [default: 32]")
 @click.option("--patience", type=int, help="Stop after so many epochs without a better top-1. [default: 10]")
-@click.option("--augment", type=click.Choice(["default", "light", "none"]), default="default", show_default=True)
+@click.option(
+    "--augment",
+    type=click.Choice(["default", "light", "none"]),
+    default="default",
+    show_default=True,
+    help="How far training pictures are cropped, turned and tinted.",
+)
 @click.option("--flip/--no-flip", default=True, help="Mirror pictures left to right (not for letters). [default: flip]")
 @click.option("--class-weights", help="balanced: every class counts alike; or none. [default: balanced]")
 @click.option("--precision", help="float32, mixed_float16 or mixed_bfloat16. [default: float32]")
