@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,8 @@ def _open_tflite(path: Path, threads: int) -> Model:
 
 
 def _open_onnx(path: Path, threads: int) -> Model:
+    # ONNX Runtime reports models to its maker unless it is told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:
