@@ -33,11 +33,13 @@ class ChannelStatistics:
         largest: Largest |x|.
         typical: Mean over the images of the largest |x|.
         power: Mean of x^2.
+        lowest: Least x.
     """
 
     largest: NDArray[np.float64]
     typical: NDArray[np.float64]
     power: NDArray[np.float64]
+    lowest: NDArray[np.float64]
 
 
 @dataclass(eq=False)
@@ -76,7 +78,7 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
     for _ in range(1 if granularity == "per-channel" else 3):
         for stream in streams:
             factors = _best_factors(graph, stream, statistics, weights, granularity)
-            _scale(stream, factors, statistics, weights, biases)
+            scale_stream(stream, factors, statistics, weights, biases)
     changed = {**weights, **biases}
     return graph.replaced(
         tensors=[replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
@@ -132,17 +134,21 @@ def channel_statistics(
         found = {}
         for name in names:
             axes = list(range(1, len(env[name].shape) - 1))
-            found[name] = (tf.reduce_max(tf.abs(env[name]), axes), tf.reduce_mean(tf.square(env[name]), axes))
+            found[name] = (
+                tf.reduce_max(tf.abs(env[name]), axes),
+                tf.reduce_mean(tf.square(env[name]), axes),
+                tf.reduce_min(env[name], axes),
+            )
         return found
 
-    seen: dict[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {name: [] for name in names}
+    seen: dict[str, list[list[NDArray[np.float32]]]] = {name: [] for name in names}
     for start in range(0, len(images), batch):
-        for name, (largest, power) in run(tf.constant(images[start : start + batch])).items():
-            seen[name].append((largest.numpy(), power.numpy()))
+        for name, sums in run(tf.constant(images[start : start + batch])).items():
+            seen[name].append([value.numpy() for value in sums])
     result = {}
     for name, found in seen.items():
-        largest, power = (np.concatenate([item[index] for item in found]).astype(np.float64) for index in (0, 1))
-        result[name] = ChannelStatistics(largest.max(0), largest.mean(0), power.mean(0))
+        largest, power, lowest = (np.concatenate(parts).astype(np.float64) for parts in zip(*found, strict=True))
+        result[name] = ChannelStatistics(largest.max(0), largest.mean(0), power.mean(0), lowest.min(0))
     return result
 
 
@@ -335,13 +341,14 @@ def _divided(layer: Layer, weights: NDArray[np.float64], factors: NDArray[np.flo
     return np.asarray(weights / factors.reshape(shape))
 
 
-def _scale(
+def scale_stream(
     stream: Stream,
     factors: NDArray[np.float64],
     statistics: dict[str, ChannelStatistics],
     weights: dict[str, NDArray[np.float64]],
     biases: dict[str, NDArray[np.float64]],
 ) -> None:
+    """Scales the channels of a stream by positive factors (channels,), in place: makers times, readers divided."""
     for layer in stream.makers:
         shape = [1] * weights[layer.weights].ndim
         shape[layer.axis] = -1
@@ -351,4 +358,6 @@ def _scale(
         weights[layer.weights] = _divided(layer, weights[layer.weights], factors)
     for name in stream.members:
         found = statistics[name]
-        statistics[name] = ChannelStatistics(found.largest * factors, found.typical * factors, found.power * factors**2)
+        statistics[name] = ChannelStatistics(
+            found.largest * factors, found.typical * factors, found.power * factors**2, found.lowest * factors
+        )

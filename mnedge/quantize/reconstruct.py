@@ -89,13 +89,13 @@ def reconstruct(
             values = {layer.weights: tf.constant(fitted), layer.bias: tf.constant(bias)}
         exact.update(_one(graph, op, exact))
         made = _one(int8, op, steps, values)
-        steps.update({name: rounded(name, value) for name, value in made.items()})
         if layer is not None:
-            # Few pixels were fitted; the mean is taken over all of them.
-            correction = _mean_shift(scheme, layer, exact[layer.output], steps[layer.output])
+            # Few pixels were fitted; the mean is taken over all of them, and before the layer's own rounding: a
+            # channel of few steps would swing around its mean, and the next layer sees that rounding anyway.
+            correction = _mean_shift(scheme, layer, exact[layer.output], made[layer.output])
             biases[layer.bias] = biases[layer.bias] + correction
-            values = {**values, layer.bias: tf.constant(biases[layer.bias])}
-            steps[layer.output] = rounded(layer.output, _one(int8, op, steps, values)[layer.output])
+            made = _one(int8, op, steps, {**values, layer.bias: tf.constant(biases[layer.bias])})
+        steps.update({name: rounded(name, value) for name, value in made.items()})
         for name in [name for name in exact if last_use.get(name, -1) == number]:
             exact.pop(name)
             steps.pop(name)
