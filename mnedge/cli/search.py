@@ -91,6 +91,8 @@ def command(target: str, out: Path | None, as_json: bool, **flags: Any) -> int: 
         print_json(result)
     else:
         _print(result, folder)
+    if found.error is not None:
+        raise found.error
     if chosen is None and found.stopped != "interrupted":
         raise nearest_miss(found)
     return _INTERRUPTED if found.stopped == "interrupted" else 0

@@ -65,6 +65,8 @@ def _model_notes(found: Outcome, median: float, worst: float) -> list[str]:
         f"ImageNet figures that were never published are estimated from those that were, within {100 * worst:.1f} "
         f"points (median {100 * median:.1f})."
     )
+    if found.error is not None:
+        notes.append(f"The training ended early: {found.error}")
     if found.stopped:
         left = sum(status == "not reached" for status in found.statuses)
         notes.append(f"{_STOPPED[found.stopped]}; {left} variants were not looked at. Run it again to go on.")

@@ -13,6 +13,7 @@ from mnedge.report.pareto import front
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.errors import MnedgeError
     from mnedge.search.candidates import Candidate
     from mnedge.search.footprint import Footprint
     from mnedge.search.halving import Trial
@@ -37,6 +38,7 @@ class Finding:
         latency_ms: Of a picture; None where it is not told.
         latency_source: How that is known.
         broken: Limits that it breaks, as far as is known.
+        is_doubtful: Whether the model's error leaves it open on which side of the limit its latency is.
         trials: Its trainings on the user's data.
     """
 
@@ -48,12 +50,13 @@ class Finding:
     latency_ms: float | None = None
     latency_source: Literal["measured", "model", ""] = ""
     broken: tuple[Broken, ...] = ()
+    is_doubtful: bool = False
     trials: tuple[Trial[Candidate], ...] = ()
 
     @property
     def fits(self) -> bool:
         """Whether it is known to break no limit."""
-        return self.footprint is not None and not self.broken
+        return self.footprint is not None and not self.broken and not self.is_doubtful
 
     @property
     def top1(self) -> float | None:
@@ -86,6 +89,7 @@ class Outcome:
         statuses: Of each, in the same order.
         model: Model of latency; None where none was needed or there was no time.
         stopped: "" for a search that came to its end, else why it did not.
+        error: What ended the training; None where nothing did.
         notes: What the reader has to know of the figures.
     """
 
@@ -93,6 +97,7 @@ class Outcome:
     statuses: tuple[Status, ...]
     model: LatencyModel | None = None
     stopped: Literal["", "interrupted", "budget"] = ""
+    error: MnedgeError | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -118,6 +123,7 @@ def outcome(
     findings: Sequence[Finding],
     model: LatencyModel | None,
     stopped: Literal["", "interrupted", "budget"],
+    error: MnedgeError | None = None,
     notes: Sequence[str] = (),
 ) -> Outcome:
     """Chooses, finds the front and puts the findings in order."""
@@ -143,7 +149,7 @@ def outcome(
 
     order = ("chosen", "front", "fits", "not reached", "excluded")
     rows = sorted(findings, key=lambda one: (order.index(status(one)), *_merit(one)))
-    return Outcome(tuple(rows), tuple(status(row) for row in rows), model, stopped, tuple(notes))
+    return Outcome(tuple(rows), tuple(status(row) for row in rows), model, stopped, error, tuple(notes))
 
 
 def choose(findings: Sequence[Finding]) -> Finding | None:

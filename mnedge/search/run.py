@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from mnedge import targets
 from mnedge.devices import qemu
-from mnedge.errors import BudgetError, InputError, ToolError, UnsupportedError
+from mnedge.errors import BudgetError, InputError, MnedgeError, ToolError, UnsupportedError
 from mnedge.models.cost import cost
 from mnedge.search import latency_model
 from mnedge.search.footprint import footprint, least_bytes
@@ -94,20 +94,22 @@ def search(settings: Settings, train: Trainer | None, progress: Progress) -> Out
     _check(settings)
     work = _Search(settings, progress)
     stopped: Literal["", "interrupted", "budget"] = ""
+    error: MnedgeError | None = None
     try:
         work.count()
         work.time_some()
         work.compile(work.open_ones())
         work.time_borderline()
+        work.time_best()
         if not any(finding.fits for finding in work.findings.values()):
             work.compile_nearest()
         elif train is not None and settings.trained:
-            work.train(train)
+            error = work.train(train)
     except KeyboardInterrupt:
         stopped = "interrupted"
     except _OutOfTimeError:
         stopped = "budget"
-    return outcome(list(work.findings.values()), work.model, stopped, work.notes())
+    return outcome(list(work.findings.values()), work.model, stopped, error, work.notes())
 
 
 def nearest_miss(found: Outcome) -> BudgetError:
@@ -172,8 +174,7 @@ class _Search:
             if candidate not in measured:
                 predicted = self.model.predict_ms(candidate.variant)
                 self._update(candidate, latency_ms=predicted, latency_source="model")
-                if not self._is_borderline(predicted):
-                    self._judge(candidate)
+                self._judge(candidate)
 
     def compile(self, wanted: Iterable[Candidate], stage: str = "compile what may fit") -> None:
         """Exact arena and flash."""
@@ -207,8 +208,18 @@ class _Search:
         out.sort(key=overshoot)
         self.compile([finding.candidate for finding in out[:_NEAREST]], "compile the nearest misses")
 
-    def train(self, train: Trainer) -> None:
-        """Successive halving over the best that fit, each with a latency that was measured."""
+    def time_best(self) -> None:
+        """Measures the best that fit, so that what is chosen or trained rests on no model."""
+        while self.settings.watch.kind != "none":
+            best = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
+            best = best[: max(1, self.settings.trained)]
+            unsure = [candidate for candidate in best if self.findings[candidate].latency_source == "model"]
+            if not unsure:
+                return
+            self._measure(unsure, "measure latency of the best")
+
+    def train(self, train: Trainer) -> MnedgeError | None:
+        """Successive halving over the best that fit; gives what ended it before its end, if anything did."""
         fitting = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
         arms = [candidate for candidate in fitting if train.weights_of(candidate.variant) is not None]
         if len(arms) < len(fitting):
@@ -231,8 +242,13 @@ class _Search:
             done += trial.epochs
             self._update(trial.arm, trials=(*self.findings[trial.arm].trials, trial))
 
-        halve(arms, self.settings.epochs, run, finished)
+        try:
+            halve(arms, self.settings.epochs, run, finished)
+        except MnedgeError as exc:
+            # What was found out before it is not lost with it.
+            return exc
         self.progress("train the best", 1.0)
+        return None
 
     def notes(self) -> list[str]:
         """What the figures rest on."""
@@ -259,10 +275,12 @@ class _Search:
     def _judge(self, candidate: Candidate) -> None:
         finding = self.findings[candidate]
         figures = finding.figures()
-        if finding.latency_source == "model" and self._is_borderline(finding.latency_ms or 0.0):
+        is_doubtful = finding.latency_source == "model" and self._is_borderline(finding.latency_ms or 0.0)
+        if is_doubtful:
             figures["latency_ms"] = None
         kept = tuple(one for one in finding.broken if one.is_least and figures[one.limit.removeprefix("max_")] is None)
-        self._update(candidate, broken=(*kept, *broken(self.settings.limits, figures)))
+        found = (*kept, *broken(self.settings.limits, figures))
+        self._update(candidate, broken=found, is_doubtful=is_doubtful)
 
     def _rule_out(self, candidate: Candidate, found: tuple[Broken, ...]) -> None:
         if found:

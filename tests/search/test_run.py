@@ -122,6 +122,21 @@ def test_without_weights_for_all_the_others_are_trained_and_it_is_said() -> None
     assert found.chosen.candidate.variant.resolution == 48
 
 
+def test_a_training_that_cannot_be_done_does_not_lose_the_rest(tmp_path: Path) -> None:
+    def refuse(candidate: Candidate, epochs: int) -> float:
+        if candidate.variant.resolution == 48:
+            raise InputError("the weights cannot be had")
+        return 0.5 + epochs / 100
+
+    settings = _settings(trained=3)
+    found = search(settings, _Trainer(refuse), _quiet)
+    assert str(found.error) == "the weights cannot be had"
+    assert found.chosen is not None
+    assert found.chosen.candidate.variant.resolution == 64
+    told = account.write(found, settings, tmp_path / "out", data="demo", trained=None)
+    assert "The training ended early: the weights cannot be had" in told["notes"]
+
+
 def test_nothing_that_fits_names_the_nearest_miss() -> None:
     found = search(_settings(limits=Limits(max_arena_bytes=1000, max_macs=10**9)), None, _quiet)
     assert found.chosen is None
@@ -163,6 +178,40 @@ def test_the_budget_ends_it_with_what_there_is() -> None:
     assert found.chosen is None
 
 
+def test_what_the_model_cannot_tell_from_the_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The truth is twice the prediction of a model that is known to be that far off."""
+    import mnedge.search.run as searched
+
+    space = candidates(3, families=("v1",), alphas=(0.25,), resolutions=(32, 48, 64, 80))
+    true_ms = {32: 1.0, 48: 2.0, 64: 9.0, 80: 11.0}
+    asked: list[int] = []
+
+    def measure(_watch: Stopwatch, wanted: list[Candidate], _told: object) -> dict[Candidate, float]:
+        asked.extend(one.variant.resolution for one in wanted)
+        return {one: true_ms[one.variant.resolution] for one in wanted}
+
+    model = searched.latency_model.LatencyModel((6.0, 0.0, 0.0, 0.0, 0.0), 3, 0.5, 0.9)
+    monkeypatch.setattr(searched, "measure_ms", measure)
+    monkeypatch.setattr(searched.latency_model, "fit", lambda _measured: model)
+    monkeypatch.setattr(searched.latency_model, "spread", lambda variants, _count: variants[:1])
+    watch = Stopwatch("generic", "instructions", "qemu://cortex-m3", clock_mhz=100.0)
+    settings = _settings(candidates=space, watch=watch, limits=Limits(max_ms=10.0), trained=0)
+    found = search(settings, None, _quiet)
+    # 80 px was the handful; the others are within the model's error of the limit, on either side.
+    assert asked == [80, 64, 48, 32]
+    assert found.chosen is not None
+    assert found.chosen.candidate.variant.resolution == 64
+    assert {one.latency_source for one in found.findings} == {"measured"}
+
+    def cut(stage: str, _fraction: float) -> None:
+        if stage == "measure latency near the limit":
+            raise KeyboardInterrupt
+
+    stopped = search(settings, None, cut)
+    assert stopped.chosen is None
+    assert set(stopped.statuses) == {"not reached", "excluded"}
+
+
 def test_what_a_target_does_not_tell_cannot_be_limited() -> None:
     for target, limits, message in (
         ("cpu", Limits(max_arena_bytes=1 << 20), "--max-size"),
@@ -202,9 +251,15 @@ def test_instructions_are_those_of_a_build_and_the_model_predicts_what_it_did_no
     found = search(_settings(target="cortex-m4", candidates=space, watch=watch, measured=4), None, _quiet)
     assert found.model is not None
     assert found.model.worst_error is not None
-    (unseen,) = [one for one in found.findings if one.latency_source == "model"]
-    truth = measure_ms(watch, [unseen.candidate], lambda _share: None)[unseen.candidate]
-    assert unseen.latency_ms == pytest.approx(truth, rel=max(0.05, 2 * found.model.worst_error))
+    # What is chosen is measured, whether the model was fitted to it or not.
+    assert found.chosen is not None
+    assert found.chosen.latency_source == "measured"
+    for finding in found.findings:
+        truth = measure_ms(watch, [finding.candidate], lambda _share: None)[finding.candidate]
+        predicted = found.model.predict_ms(finding.candidate.variant)
+        assert predicted == pytest.approx(truth, rel=max(0.05, 2 * found.model.worst_error))
+        if finding.latency_source == "measured":
+            assert finding.latency_ms == truth
     first = space[0]
     manifest = compile_c(read_tflite(int8_tflite(first, "cortex-m4")), name="n", target="cortex-m4", out=tmp_path / "c")
     assert manifest.instructions is not None
