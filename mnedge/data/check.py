@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +13,6 @@ from mnedge.data.twins import is_flat, thumbnails, twins
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
@@ -185,8 +185,9 @@ def _refuse_links_out(dataset: Dataset) -> None:
 
 def _outside(top: Path, source: str) -> Path | None:
     """Where a picture really is, if a link takes it out of the folder."""
-    place = (top / source).resolve()
-    return None if place.is_relative_to(top) or place == top / source else place
+    place, named = (top / source).resolve(), Path(os.path.normpath(top / source))
+    # A labels.csv may name pictures elsewhere openly; a link does it in secret.
+    return None if place.is_relative_to(top) or place == named else place
 
 
 def _listed(names: list[str]) -> str:

@@ -15,7 +15,7 @@ from mnedge.training.phases import Frozen, Task
 from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import keras
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def classify(
         copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
         held_features = features(held, None, passes - 1)
         notice(copies[0], held_features)
-        feed = feature_feed(np.stack(copies), train.labels, counts)
+        feed = feature_feed(copies, train.labels, counts)
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
 
     return Task(
@@ -132,19 +132,22 @@ def picture_feed(pictures: Labelled, weights: NDArray[np.float32], augmentation:
     return Feed(pictures.labels.size, draw, prepare)
 
 
-def feature_feed(features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32]) -> Feed:
+def feature_feed(
+    copies: Sequence[NDArray[np.float32]], labels: NDArray[np.int64], weights: NDArray[np.float32]
+) -> Feed:
     """Batches of features: each time, of one of a picture's augmented copies.
 
     Args:
-        features: float32, (copies, n, …).
+        copies: Features of each picture, float32, (n, …), as often as there are copies.
         labels: int64, (n,).
         weights: float32, (classes,).
     """
     import tensorflow as tf
 
     def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        copies = generator.integers(len(features), size=places.size)
-        return features[copies, places], labels[places], weights[labels[places]]
+        chosen = zip(generator.integers(len(copies), size=places.size), places, strict=True)
+        features = np.stack([copies[copy][place] for copy, place in chosen])
+        return features, labels[places], weights[labels[places]]
 
     def prepare(features: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
         return features, tf.one_hot(labels, weights.size), counts

@@ -131,3 +131,13 @@ def test_another_split_seed_draws_other_validation_pictures(tmp_path: Path) -> N
     assert (first.split_seed, other.split_seed) == (0, 1)
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert open_dataset(str(_split_folder(tmp_path / "own")), split_seed=1).split_seed is None
+
+
+def test_a_csv_may_name_pictures_elsewhere_openly(tmp_path: Path) -> None:
+    root = _split_folder(tmp_path / "d")
+    rows = ["filename,class_index"]
+    rows += [f"../d/train/{name}/{n}.png,{i}" for i, name in enumerate(("ant", "bee")) for n in range(6)]
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "labels.csv").write_text("\n".join(rows))
+    check_layout(open_dataset(str(tmp_path / "lists" / "labels.csv")))
+    assert root.is_dir()
