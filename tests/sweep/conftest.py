@@ -111,7 +111,11 @@ class DaskCluster:
         }
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, arguments)], stdout=log, stderr=log, env=environment
+                [sys.executable, "-m", module, *map(str, arguments)],
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # the kernel shares cores by session, as among machines
             )
 
 
