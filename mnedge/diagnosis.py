@@ -61,6 +61,7 @@ _NEEDED = (
 _EXTRA = (
     ("tflite-micro", "the arena that TFLM would need, beside the compiled C"),
     ("ethos-u-vela", "`compile --target ethos-u…`: models for Arm Ethos-U"),
+    ("distributed", "`sweep --scheduler tcp://…`: sweeps on a Dask cluster"),
 )
 
 

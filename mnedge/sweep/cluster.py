@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_S = 5.0
+# One and the same from Python 3.11 on.
+_TIMEOUTS = (TimeoutError, asyncio.TimeoutError)
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def connected(scheduler: str) -> Iterator[Cluster]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, TimeoutError) as exc:
+    except (OSError, *_TIMEOUTS) as exc:
         raise ToolError(
             f"no Dask scheduler answers at {scheduler} within {_CONNECT_S:.0f} s; start one with `dask scheduler` and "
             f"workers with `dask worker {scheduler} --nthreads 1`"
@@ -133,7 +136,7 @@ class Cluster:
         key = f"mnedge-parcel-{parcel.address[:16]}-{number}"
         try:
             sent = self._client.scatter({key: data}, workers=[worker], timeout=60)[key]
-        except (OSError, TimeoutError, KeyError) as exc:
+        except (OSError, KeyError, *_TIMEOUTS) as exc:
             # It died meanwhile; the task is lost with it and goes to another one.
             _LOG.info("%s takes no parcel: %s", worker, exc)
             return parcel.address
@@ -150,7 +153,7 @@ class Cluster:
         try:
             with self._client.as_current():
                 wait(list(self._running), timeout=timeout_s, return_when="FIRST_COMPLETED")
-        except TimeoutError:
+        except _TIMEOUTS:
             _LOG.debug("nothing ended within %s s", timeout_s)
         alive, found = set(self.names()), []
         for future, (task, worker) in list(self._running.items()):
@@ -176,7 +179,7 @@ class Cluster:
 
         try:
             answer, files = future.result(timeout=60)
-        except (OSError, TimeoutError, CancelledError, KilledWorker) as exc:
+        except (OSError, CancelledError, KilledWorker, *_TIMEOUTS) as exc:
             # The worker died between its word and its answer.
             _LOG.info("an answer was lost: %s", exc)
             return None, {}
