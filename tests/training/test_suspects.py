@@ -37,8 +37,10 @@ def test_wrong_labels_are_found_and_right_ones_are_left_alone() -> None:
     given = labels.copy()
     given[wrong] = (given[wrong] + 1) % 4
     found = suspects(features, given, 4)
-    assert {place for place, _, _ in found[:12]} == set(wrong.tolist())
-    assert all(looks_like == labels[place] for place, looks_like, _ in found[:12])
+    # Only what is surer than the mean of its class counts, which is about half of what is wrong.
+    assert len(found) >= 6
+    assert {place for place, _, _ in found} <= set(wrong.tolist())
+    assert all(looks_like == labels[place] for place, looks_like, _ in found)
     margins = [margin for _, _, margin in found]
     assert margins == sorted(margins, reverse=True)
 
