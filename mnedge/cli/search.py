@@ -153,8 +153,9 @@ def _settings(target: str, flags: Mapping[str, Any]) -> tuple[Settings, Transfer
         budget_s=None if flags["budget"] is None else 60 * flags["budget"],
     )
     sources = flags["sources"] or ("imagenet",)
-    train = None if dataset is None else trainer(dataset, sources, epochs=flags["epochs"], seed=flags["seed"])
-    return settings, train
+    if dataset is None or not settings.trained:
+        return settings, None
+    return settings, trainer(dataset, sources, epochs=flags["epochs"], seed=flags["seed"])
 
 
 def _listed(option: str, text: str | None, kind: Callable[[str], Value]) -> tuple[Value, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import transfer
+from mnedge.data.check import check_layout
 from mnedge.errors import InputError
 from mnedge.models._variant import FAMILIES
 from mnedge.models.build import classes_of
@@ -81,8 +82,9 @@ def trainer(dataset: Dataset, sources: Sequence[str], *, epochs: int, seed: int)
         seed: Of everything random.
 
     Raises:
-        InputError: A weights file does not exist.
+        InputError: A weights file does not exist, or the pictures cannot be trained on, before anything is compiled.
     """
+    check_layout(dataset)
     for source in sources:
         if source not in WORDS and not Path(source).is_file():
             raise InputError(f"no weights file {source}; --weights takes imagenet, random or files that exist")

@@ -107,6 +107,7 @@ def sweep(settings: Settings, progress: Progress) -> Swept:
     """
     results = [PointResult(point, job.resolve(point.recipe)) for point in settings.points]
     swept = Swept(results)
+    progress("sweep", 0.0)
     work = _Sweep(settings, swept, progress)
     for result in results:
         work.add_build(result)

@@ -78,6 +78,19 @@ def test_bad_input_is_one_message(
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_that_cannot_be_trained_on_are_told_before_anything_is_compiled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for name in ("one/1.png", "one/2.png", "梨/1.png"):
+        (tmp_path / "few" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "few" / name)
+    code, out, err = _run(capsys, "--target", "cortex-m7", "--data", tmp_path / "few", "--out", tmp_path / "out")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "too few to train on" in err
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_search_trains_on_the_demo_digits_and_its_recipe_builds(
