@@ -238,6 +238,39 @@ def test_stopwatches() -> None:
         made("cortex-m7", clock=-1.0)
 
 
+def test_a_phone_or_pc_is_measured_by_running_the_tflite() -> None:
+    watch = stopwatch("cpu", device=None, threads=1, clock_mhz=None, cycles_per_instruction=1.0)
+    sizes = {one.variant.resolution: footprint(one, "cpu").size_bytes for one in _space()[:2]}
+    settings = _settings(
+        target="cpu",
+        candidates=_space()[:2],
+        watch=watch,
+        limits=Limits(max_size_bytes=max(sizes.values()), max_ms=1e4),
+    )
+    found = search(settings, None, _quiet)
+    assert "excluded" not in found.statuses
+    for finding in found.findings:
+        assert finding.latency_source == "measured"
+        assert finding.latency_ms is not None
+        assert finding.latency_ms > 0
+        assert finding.footprint is not None
+        assert finding.footprint.size_bytes == sizes[finding.candidate.variant.resolution]
+        assert finding.footprint.arena_bytes is None
+    too_fast = search(
+        _settings(target="cpu", candidates=_space()[:2], watch=watch, limits=Limits(max_ms=1e-6)), None, _quiet
+    )
+    assert {broken.limit for one in too_fast.findings for broken in one.broken} == {"max_ms"}
+
+
+def test_an_npu_is_told_by_vela() -> None:
+    pytest.importorskip("ethosu.vela", reason="needs ethos-u-vela")
+    watch = stopwatch("ethos-u55-128", device=None, threads=1, clock_mhz=None, cycles_per_instruction=1.0)
+    found = search(_settings(target="ethos-u55-128", candidates=_space()[:2], watch=watch), None, _quiet)
+    assert found.model is None
+    latencies = {one.candidate.variant.resolution: one.latency_ms for one in found.findings}
+    assert 0 < (latencies[32] or 0) < (latencies[48] or 0)
+
+
 @pytest.mark.toolchain
 @pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"no {', '.join(qemu.missing_tools())}")
 def test_instructions_are_those_of_a_build_and_the_model_predicts_what_it_did_not_see(tmp_path: Path) -> None:
