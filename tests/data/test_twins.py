@@ -75,3 +75,14 @@ def test_hashes_ignore_brightness() -> None:
     distance = np.unpackbits((hashes(thumbs) ^ hashes(thumbs + 40)).view(np.uint8)).sum()
     # The mean itself is one of the 64 frequencies.
     assert distance <= 10 * 2
+
+
+def test_digits_look_alike_without_being_copies() -> None:
+    from mnedge.data.demo import open_demo
+
+    demo = open_demo()
+    train, held = (thumbnails(demo.pixels(demo.split(split), 48)[0]) for split in ("train", "eval"))
+    # 674 of 1,197 would count without the look at the others.
+    assert len({pair.first for pair in twins(train, held)}) < 24
+    found = twins(np.concatenate([train[:50], held[7:8]]), held)
+    assert (50, 7) in {(pair.first, pair.second) for pair in found}
