@@ -23,11 +23,12 @@ _LEAST_ACTIVE_FRACTION = 0.1
 def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32]) -> Parameters:
     """Adds to every bias the float channel mean minus the int8 one, after the fused activation, in order.
 
-    Values that do not matter to what reads them (those below -3 for a hard-swish) do not count. Each layer is
-    corrected with all layers before it quantized and corrected: the empirical bias correction of Nagel et al. 2019,
-    section 4.2 and appendix D, arXiv:1906.04721. The difference
-    of the means is divided by the share of values that the activation lets through, since only these move with
-    the bias.
+    The mean is taken before the layer's own output is rounded: a channel that has few steps swings around its mean
+    by more than the bias can set right, and the next layer's correction sees that rounding anyway. Values that do
+    not matter to what reads them (those below -3 for a hard-swish) do not count. Each layer is corrected with all
+    layers before it quantized and corrected: the empirical bias correction of Nagel et al. 2019, section 4.2 and
+    appendix D, arXiv:1906.04721. The difference of the means is divided by the share of values that the activation
+    lets through, since only these move with the bias.
 
     Args:
         scheme: What is quantized.
@@ -51,11 +52,10 @@ def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.fl
         if layer is None:
             steps[output] = rounded(output, _one(int8, op, steps)[output])
         else:
-            values = {layer.bias: tf.constant(biases[layer.bias])}
-            made = rounded(output, _one(int8, op, steps, values)[output])
-            biases[layer.bias] = biases[layer.bias] + _shift(
-                tf.clip_by_value(exact[output], *scheme.bounds[scheme.group[output]]), made
-            )
+            bounds = scheme.bounds[scheme.group[output]]
+            made = _one(int8, op, steps, {layer.bias: tf.constant(biases[layer.bias])})[output]
+            shift = _shift(*(tf.clip_by_value(value, *bounds) for value in (exact[output], made)))
+            biases[layer.bias] = biases[layer.bias] + shift
             values = {layer.bias: tf.constant(biases[layer.bias])}
             steps[output] = rounded(output, _one(int8, op, steps, values)[output])
         for name in [name for name in exact if last_use.get(name, -1) == number]:

@@ -8,38 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.graph.executor import execute
+from mnedge.quantize.channels import channel_statistics
 from mnedge.quantize.scheme import WEIGHTED, layers_of, with_own_constants
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
+    from mnedge.quantize.channels import ChannelStatistics
     from mnedge.quantize.scheme import Granularity, Layer
 
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 _LARGEST_FACTOR = 64.0
 _INPUT_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 3}
 # Ops that commute with a positive factor on each channel.
 _CHANNELWISE: tuple[str, ...] = ("ADD", "SUB", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "QUANTIZE", "RELU", "RELU6")
 _CHANNELWISE += ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelStatistics:
-    """Of one activation, channel by channel, over calibration images.
-
-    Attributes:
-        largest: Largest |x|.
-        typical: Mean over the images of the largest |x|.
-        power: Mean of x^2.
-        lowest: Least x.
-    """
-
-    largest: NDArray[np.float64]
-    typical: NDArray[np.float64]
-    power: NDArray[np.float64]
-    lowest: NDArray[np.float64]
 
 
 @dataclass(eq=False)
@@ -58,8 +43,10 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
     weights of whatever reads the channel: Nagel et al. 2019, section 4.1, arXiv:1906.04721. There the factors
     equalize the ranges of two weight tensors; here they are chosen among powers of the channel's activation
     range and of both weights' ranges by a model of the noise (`_noise`) that counts the rounding of the
-    activation too, as Xiao et al. 2023 (SmoothQuant), eq. 4, arXiv:2211.10438, do for transformers. A channel
-    that reaches ReLU6's 6 is left alone, and the others are scaled to at most 6.
+    activation too, as Xiao et al. 2023 (SmoothQuant), eq. 4, arXiv:2211.10438, do for transformers, and each
+    noise by what it costs the network's outputs (`channels.sensitivities`). Streams below a ReLU6 are scaled
+    only where the weights have one scale for all: a channel that reaches 6 is left alone, and the others are scaled
+    to at most 6.
 
     Args:
         graph: Float graph.
@@ -77,6 +64,8 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
     # Per tensor, the factors of one stream change the weight range that the next one sees.
     for _ in range(1 if granularity == "per-channel" else 3):
         for stream in streams:
+            if granularity == "per-channel" and _is_limited(graph, stream):
+                continue
             factors = _best_factors(graph, stream, statistics, weights, granularity)
             scale_stream(stream, factors, statistics, weights, biases)
     changed = {**weights, **biases}
@@ -86,7 +75,7 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
 
 
 def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -> dict[str, float]:
-    """By how much equalizing the stream of an activation would lower the noise at its readers' outputs.
+    """By how much equalizing the stream of an activation would lower what its noise costs the outputs.
 
     Args:
         graph: Float graph.
@@ -94,7 +83,7 @@ def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -
         images: float32 (N, H, W, C); the first 64 are used.
 
     Returns:
-        Fall of the relative noise power by activation; 0 where its channels cannot be scaled.
+        Nats by activation; 0 where its channels cannot be scaled.
     """
     graph = with_own_constants(graph)
     streams = find_streams(graph)
@@ -105,10 +94,12 @@ def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -
         inside = [name for name in members if name in stream.members]
         if inside:
             factors = _best_factors(graph, stream, statistics, weights, "per-channel")
-            before = _noise(stream, np.ones_like(factors), statistics, weights, "per-channel")
-            gain = before - _noise(stream, factors, statistics, weights, "per-channel")
-            # Of a reader that makes nothing but zeros, noise relative to its signal says nothing.
-            gains.update(dict.fromkeys(inside, gain if np.isfinite(gain) and gain < 1.0 else 0.0))
+            readings = [_reading(layer, weights[layer.weights], statistics) for layer in stream.readers]
+            before, after = (
+                _noise(stream, scale, statistics, weights, readings, "per-channel")
+                for scale in (np.ones_like(factors), factors)
+            )
+            gains.update(dict.fromkeys(inside, before - after))
     return gains
 
 
@@ -118,38 +109,6 @@ def _stream_statistics(
     names = {name for stream in streams for name in stream.members}
     names |= {name for layer in layers_of(graph) for name in (layer.data, layer.output)}
     return channel_statistics(graph, sorted(names), images)
-
-
-def channel_statistics(
-    graph: Graph, names: list[str], images: NDArray[np.float32], batch: int = 16
-) -> dict[str, ChannelStatistics]:
-    """Statistics of some activations of a float graph, channel by channel."""
-    import tensorflow as tf
-
-    shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
-    def run(pictures: Any) -> Any:  # noqa: ANN401 - tensors
-        env = execute(graph, {graph.inputs[0]: pictures})
-        found = {}
-        for name in names:
-            axes = list(range(1, len(env[name].shape) - 1))
-            found[name] = (
-                tf.reduce_max(tf.abs(env[name]), axes),
-                tf.reduce_mean(tf.square(env[name]), axes),
-                tf.reduce_min(env[name], axes),
-            )
-        return found
-
-    seen: dict[str, list[list[NDArray[np.float32]]]] = {name: [] for name in names}
-    for start in range(0, len(images), batch):
-        for name, sums in run(tf.constant(images[start : start + batch])).items():
-            seen[name].append([value.numpy() for value in sums])
-    result = {}
-    for name, found in seen.items():
-        largest, power, lowest = (np.concatenate(parts).astype(np.float64) for parts in zip(*found, strict=True))
-        result[name] = ChannelStatistics(largest.max(0), largest.mean(0), power.mean(0), lowest.min(0))
-    return result
 
 
 def find_streams(graph: Graph) -> list[Stream]:
@@ -245,22 +204,52 @@ def _best_factors(
     weights: dict[str, NDArray[np.float64]],
     granularity: Granularity,
 ) -> NDArray[np.float64]:
-    typical = np.max([statistics[name].typical for name in stream.members], axis=0)
+    """Factors (channels,) of least noise: powers of the channels' sizes, and how much each end counts in a size.
+
+    Channels are told apart by how much of the range they use, and the range has two ends in every member of the
+    stream. Which end deserves to be small is searched one after the other.
+    """
+    ends = _ends(stream, statistics)
     made = np.max([_per_output(layer, weights[layer.weights]) for layer in stream.makers], axis=0)
     read = np.max([_per_input(layer, weights[layer.weights]) for layer in stream.readers], axis=0)
     limit = _upper_limit(graph, stream, statistics)
     weight_exponents = (0.0,) if granularity == "per-channel" else _EXPONENTS
-    best, found = np.inf, np.ones(typical.size)
-    for activation, maker, reader in product(_EXPONENTS, weight_exponents, _EXPONENTS):
-        factors = _power(typical, -activation) * _power(made, -maker) * _power(read, reader)
-        factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
-        # With a limit (ReLU6) the scale of all factors matters too; without one it does not.
-        for shift in (1.0,) if np.all(np.isinf(limit)) else (0.25, 0.5, 1.0, 2.0, 4.0, 16.0):
-            limited = np.where(limit == 1.0, 1.0, np.minimum(factors * shift, limit))
-            noise = _noise(stream, limited, statistics, weights, granularity)
-            if noise < best * 0.999:
-                best, found = noise, limited
+    readings = [_reading(layer, weights[layer.weights], statistics) for layer in stream.readers]
+    best, found = np.inf, np.ones(made.size)
+
+    def tried(share: NDArray[np.float64]) -> bool:
+        nonlocal best, found
+        before = best
+        size = np.max(ends * share[:, None], axis=0)
+        for activation, maker, reader in product(_EXPONENTS, weight_exponents, _EXPONENTS):
+            factors = _power(size, -activation) * _power(made, -maker) * _power(read, reader)
+            factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
+            # With a limit (ReLU6) the scale of all factors matters too; without one it does not.
+            for shift in (1.0,) if np.all(np.isinf(limit)) else (0.25, 0.5, 1.0, 2.0, 4.0, 16.0):
+                limited = np.where(limit == 1.0, 1.0, np.minimum(factors * shift, limit))
+                noise = _noise(stream, limited, statistics, weights, readings, granularity)
+                if noise < best * 0.999:
+                    best, found = noise, limited
+        return best < before
+
+    share = np.ones(len(ends))
+    tried(share)
+    for end in range(len(ends)) if len(ends) > 1 else ():
+        for factor in _SHARES:
+            changed = share.copy()
+            changed[end] *= factor
+            if tried(changed):
+                share = changed
     return found
+
+
+def _ends(stream: Stream, statistics: dict[str, ChannelStatistics]) -> NDArray[np.float64]:
+    """(ends, channels): how far each channel reaches, of the largest 1, to either side in every member."""
+    reaches = []
+    for name in stream.members:
+        reaches += [np.maximum(-statistics[name].typical_low, 0.0), np.maximum(statistics[name].typical_high, 0.0)]
+    alive = [reach / reach.max() for reach in reaches if reach.max() > 0]
+    return np.stack(alive) if alive else np.ones((1, statistics[stream.members[0]].power.size))
 
 
 def _power(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
@@ -269,14 +258,57 @@ def _power(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     return np.asarray((alive / np.exp(np.log(alive).mean())) ** exponent)
 
 
+def _is_limited(graph: Graph, stream: Stream) -> bool:
+    """Whether ReLU6 bounds a stream.
+
+    Up to 6 its channels share the steps well, and scaled, pictures that go further than those of calibration
+    would be clipped where float does not.
+    """
+    producers = graph.producers()
+    ops = [producers[name] for name in stream.members if name in producers]
+    return any(op.kind == "RELU6" or op.options.get("activation") == "RELU6" for op in ops)
+
+
 def _upper_limit(graph: Graph, stream: Stream, statistics: dict[str, ChannelStatistics]) -> NDArray[np.float64]:
     """Largest factor of each channel under ReLU6: exactly 1 for a channel that reaches 6."""
-    limit = np.full(statistics[stream.members[0]].largest.size, np.inf)
+    limit = np.full(statistics[stream.members[0]].power.size, np.inf)
     for name, op in graph.producers().items():
         if name in stream.members and (op.options.get("activation") == "RELU6" or op.kind == "RELU6"):
-            largest = statistics[name].largest
+            largest = statistics[name].high
             limit = np.minimum(limit, np.where(largest >= 5.99, 1.0, 6.0 / np.maximum(largest, 1e-6)))
     return limit
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """What the rounding of a reader's weights depends on.
+
+    Attributes:
+        depthwise: Whether each channel has an output of its own.
+        largest: (outputs, channels) largest |weight| between the two; (1, channels) of a depthwise layer.
+        taps: Weights for each pair.
+        power: (channels,) of the layer's input.
+        sensitivity: (outputs,) of the layer's output.
+    """
+
+    depthwise: bool
+    largest: NDArray[np.float64]
+    taps: int
+    power: NDArray[np.float64]
+    sensitivity: NDArray[np.float64]
+
+
+def _reading(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, ChannelStatistics]) -> _Reading:
+    channels = _input_axis(layer)
+    first = np.moveaxis(np.abs(weights), channels, -1)
+    depthwise = layer.op.kind == "DEPTHWISE_CONV_2D"
+    if depthwise:
+        pairs = first.reshape(1, -1, first.shape[-1])
+    else:
+        outputs = layer.axis if layer.axis < channels else layer.axis - 1
+        pairs = np.moveaxis(first, outputs, 0).reshape(weights.shape[layer.axis], -1, first.shape[-1])
+    power, sensitivity = statistics[layer.data].power, statistics[layer.output].sensitivity
+    return _Reading(depthwise, pairs.max(axis=1), pairs.shape[1], power, sensitivity)
 
 
 def _noise(
@@ -284,40 +316,39 @@ def _noise(
     factors: NDArray[np.float64],
     statistics: dict[str, ChannelStatistics],
     weights: dict[str, NDArray[np.float64]],
+    readings: list[_Reading],
     granularity: Granularity,
 ) -> float:
-    """Noise power that int8 puts on the outputs of a stream's readers, relative to their signal.
+    """What the rounding around a stream costs the network's outputs, in nats.
 
-    Rounding to a step s adds s^2/12 (Widrow 1956). The activation's rounding and, with per-tensor scales, that
-    of the makers' weights arrive through the readers' weights; that of the readers' weights arrives through the
-    activation's power.
+    Rounding to a step s adds noise of power s^2/12 (Widrow 1956): that of the activations, that of the readers'
+    weights, which arrives through the activation's power, and with per-tensor scales that of the makers' weights.
     """
-    step = max(float((statistics[name].typical * factors).max()) for name in stream.members) / 255
-    variance = np.full(factors.size, step**2 / 12)
+    total = 0.0
+    for name in stream.members:
+        found = statistics[name]
+        high, low = (found.typical_high * factors).max(), (found.typical_low * factors).min()
+        step = (max(float(high), 0.0) - min(float(low), 0.0)) / 255
+        total += step**2 / 12 * float((found.sensitivity / factors**2).sum())
     for layer in stream.makers if granularity == "per-tensor" else ():
         largest = float((_per_output(layer, weights[layer.weights]) * factors).max()) / 127
-        variance = variance + largest**2 / 12 * _power_in(layer, weights[layer.weights], statistics)
-    total = 0.0
-    for layer in stream.readers:
-        scaled = _divided(layer, weights[layer.weights], factors)
-        squares = (scaled**2).sum(axis=tuple(axis for axis in range(scaled.ndim) if axis != _input_axis(layer)))
-        noise = float((variance * squares).sum())
-        taps = scaled.size / (scaled.shape[layer.axis] * (1 if layer.op.kind == "DEPTHWISE_CONV_2D" else factors.size))
-        power = statistics[layer.data].power * factors**2 * taps
-        largest_of = np.abs(scaled).max(axis=tuple(axis for axis in range(scaled.ndim) if axis != layer.axis))
-        steps = largest_of / 127 if granularity == "per-channel" else np.full(largest_of.shape, largest_of.max() / 127)
-        if layer.op.kind == "DEPTHWISE_CONV_2D":
-            noise += float((steps**2 / 12 * power).sum())
-        else:
-            noise += float((steps**2 / 12).sum() * power.sum())
-        total += noise / max(float(statistics[layer.output].power.sum()), 1e-12)
+        noise = largest**2 / 12 * _power_in(layer, weights[layer.weights], statistics)
+        total += float((noise * statistics[layer.output].sensitivity / factors**2).sum())
+    for reading in readings:
+        scaled, power = reading.largest / factors, reading.power * factors**2 * reading.taps
+        if reading.depthwise and reading.taps == 1 and granularity == "per-channel":
+            continue  # a weight alone on its scale is exact
+        steps, arriving = (scaled[0], power) if reading.depthwise else (scaled.max(axis=1), power.sum())
+        if granularity == "per-tensor":
+            steps = np.full(steps.shape, steps.max())
+        total += float(((steps / 127) ** 2 / 12 * arriving * reading.sensitivity).sum())
     return total
 
 
 def _power_in(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, ChannelStatistics]) -> Any:  # noqa: ANN401
     power = statistics[layer.data].power
     if layer.op.kind == "DEPTHWISE_CONV_2D":
-        return power * weights.shape[1] * weights.shape[2]
+        return np.repeat(power, weights.shape[3] // power.size) * weights.shape[1] * weights.shape[2]
     return power.sum() * weights.size / (weights.shape[layer.axis] * power.size)
 
 
@@ -357,7 +388,4 @@ def scale_stream(
     for layer in stream.readers:
         weights[layer.weights] = _divided(layer, weights[layer.weights], factors)
     for name in stream.members:
-        found = statistics[name]
-        statistics[name] = ChannelStatistics(
-            found.largest * factors, found.typical * factors, found.power * factors**2, found.lowest * factors
-        )
+        statistics[name] = statistics[name].scaled(factors)

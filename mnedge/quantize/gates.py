@@ -30,14 +30,14 @@ def gated_outputs(graph: Graph) -> list[str]:
 
 
 def worthwhile_gates(graph: Graph, images: NDArray[np.float32], least_gain: float) -> list[str]:
-    """The products whose gates are worth a slower op: those whose noise falls most for each element computed.
+    """The products whose gates are worth a slower op: those whose noise costs most for each element computed.
 
     A 1 x 1 depthwise convolution costs XNNPACK more than the ADD it stands for, in proportion to the elements.
 
     Args:
         graph: Float graph, hard-swish lowered.
         images: float32 (N, H, W, C).
-        least_gain: Fall of the relative noise power at the readers' outputs, per element; 0 takes every gate.
+        least_gain: What a gate has to bring the network's outputs, in nats per element; 0 takes every gate.
     """
     outputs = gated_outputs(graph)
     if not outputs or least_gain <= 0:

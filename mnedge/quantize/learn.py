@@ -9,6 +9,7 @@ import numpy as np
 
 from mnedge.graph.executor import execute
 from mnedge.quantize.fake_quantize import rectified_sigmoid
+from mnedge.quantize.outputs import output_heads
 from mnedge.quantize.student import cut_points
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def make_step(
 
     scheme = student.scheme
     cuts = cut_points(scheme)
-    heads = output_heads(scheme)
+    heads = output_heads(scheme.graph)
     kinds = list(student.variables)
     moments = {kind: [tf.Variable(tf.zeros_like(student.variables[kind])) for _ in range(2)] for kind in kinds}
     count = tf.Variable(0.0)
@@ -120,19 +121,6 @@ def _block_loss(scheme: Scheme, name: str, exact: TensorLike, made: TensorLike) 
     variance = tf.math.reduce_variance(exact, axes)
     floor = 0.01 * tf.reduce_mean(variance) + 1e-9
     return tf.reduce_mean(tf.reduce_mean(tf.square(made - exact), axes) / (variance + floor))
-
-
-def output_heads(scheme: Scheme) -> list[tuple[str, bool]]:
-    """What to compare of every output: (logits, True) before a softmax, otherwise (the output, False)."""
-    producers = scheme.graph.producers()
-    heads = []
-    for name in scheme.graph.outputs:
-        op = producers.get(name)
-        while op is not None and op.kind in ("RESHAPE", "ARG_MAX", "DEQUANTIZE", "QUANTIZE"):
-            name, op = str(op.inputs[0]), producers.get(str(op.inputs[0]))  # noqa: PLW2901
-        classes = op is not None and op.kind == "SOFTMAX"
-        heads.append((str(op.inputs[0]) if classes and op is not None else name, classes))
-    return heads
 
 
 def _head_loss(exact: TensorLike, made: TensorLike, *, classes: bool) -> TensorLike:

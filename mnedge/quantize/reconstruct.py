@@ -46,7 +46,7 @@ def reconstruct(
     images: NDArray[np.float32],
     *,
     seed: int = 0,
-    refit: float = 0.1,
+    refit: float = 0.3,
     rows: int = 16_000,
     told: Callable[[float], None] | None = None,
 ) -> Parameters:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.quantize.equalize import Stream, channel_statistics, scale_stream
+from mnedge.quantize.channels import channel_statistics
+from mnedge.quantize.equalize import Stream, scale_stream
 from mnedge.quantize.gates import gated_outputs
 from mnedge.quantize.scheme import layers_of, with_own_constants
 
@@ -45,7 +46,7 @@ def shrink_saturated(graph: Graph, images: NDArray[np.float32]) -> Graph:
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers}
     biases = {layer.bias: graph.tensors[layer.bias].real().astype(np.float64) for layer in layers}
     for stream in streams:
-        lowest = statistics[stream.members[0]].lowest
+        lowest = statistics[stream.members[0]].low
         least = _MARGIN * _IDENTITY_FROM
         scale_stream(stream, least / np.maximum(lowest, least), statistics, weights, biases)
     changed = {**weights, **biases}

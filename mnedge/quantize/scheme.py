@@ -44,6 +44,7 @@ _SAME_SCALE = {
     "TILE": (0,),
     "TRANSPOSE": (0,),
 }
+_GATES = ("ADD", "DEPTHWISE_CONV_2D")
 _FIXED_OUTPUT = {
     "L2_NORMALIZATION": Quantization.per_tensor(1 / 128, 0),
     "LOGISTIC": Quantization.per_tensor(1 / 256, -128),
@@ -335,6 +336,36 @@ def _scaled_interval(graph: Graph, op: Op) -> Interval:
         return INFINITE
     scale = weights.real().ravel()
     return float(np.min((low - bias.real()) / scale)), float(np.max((high - bias.real()) / scale))
+
+
+def channel_floor(graph: Graph, name: str) -> NDArray[np.float64]:
+    """Below what each channel's values all do the same to what reads them: -3 before a hard-swish.
+
+    Returns:
+        (channels,), -inf where every value counts; where a gate is a 1 x 1 depthwise convolution, its channels'
+        scales move the floor.
+    """
+    channels = graph.tensors[name].shape[-1] if graph.tensors[name].shape else 1
+    nothing = np.full(channels, -np.inf)
+    readers, producers = graph.consumers()[name], graph.producers()
+    gates = [op for op in readers if op.options.get("activation") == "RELU6" and op.kind in _GATES]
+    if name in graph.outputs or len(gates) != 1:
+        return nothing
+    made = gates[0].outputs[0]
+    others = [op for op in readers if op is not gates[0]]
+    if any(op.kind != "MUL" or made not in op.inputs or producers.get(made) is not gates[0] for op in others):
+        return nothing
+    if gates[0].kind == "ADD":
+        return np.full(channels, _shifted_interval(graph, gates[0], name)[0])
+    weights, bias = (graph.tensors[str(item)] for item in gates[0].inputs[1:3])
+    if (
+        weights.data is None
+        or bias.data is None
+        or weights.shape[1:] != (1, 1, channels)
+        or np.any(weights.real() <= 0)
+    ):
+        return nothing
+    return np.asarray(-bias.real().astype(np.float64) / weights.real().ravel())
 
 
 def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[Layer, ...]:

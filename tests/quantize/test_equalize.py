@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnedge.graph.executor import compiled, predict
-from mnedge.quantize.equalize import channel_statistics, equalize, find_streams, noise_gains
+from mnedge.quantize.equalize import equalize, find_streams, noise_gains
 from mnedge.quantize.gates import gated_outputs, with_scalable_gates
 
 
@@ -33,10 +33,10 @@ def test_the_function_stays(separable: Any, images: Any, granularity: Any, activ
     graph = separable(activation=activation).graph("logits")
     changed = equalize(graph, images(12), granularity)
     changed.check()
-    assert any(
-        not np.array_equal(changed.tensors[name].real(), tensor.real())
-        for name, tensor in graph.tensors.items() if name.endswith("/w")
-    ), "nothing was scaled"  # fmt: skip
+    weights = [name for name in graph.tensors if name.endswith("/w")]
+    scaled = any(not np.array_equal(changed.tensors[name].real(), graph.tensors[name].real()) for name in weights)
+    # Below ReLU6 the channels share the steps well, and other pictures would be clipped where float does not.
+    assert scaled == ((activation, granularity) != ("RELU6", "per-channel"))
     # Pictures that calibration has seen: a channel near ReLU6's 6 may only be scaled as far as they reach.
     exact = predict(graph, images(12))
     np.testing.assert_allclose(predict(changed, images(12)), exact, rtol=1e-3, atol=1e-3 * np.abs(exact).max())
@@ -54,7 +54,7 @@ def test_channels_come_closer(net: Any, images: Any, granularity: Any) -> None:
 def test_a_channel_that_reaches_six_is_left_alone(net: Any, images: Any) -> None:
     graph = unbalanced(net, "RELU6").graph()
     before = compiled(graph, ("loud",))(images(16))[0].max((0, 1, 2))
-    changed = equalize(graph, images(16), "per-channel")
+    changed = equalize(graph, images(16), "per-tensor")
     after = compiled(changed, ("loud",))(images(16))[0].max((0, 1, 2))
     reached = before >= 5.99
     assert 0 < reached.sum() < 8
@@ -100,16 +100,6 @@ def test_a_flattened_activation_is_left_alone(net: Any) -> None:
     weights, bias = flat.constant("w", np.ones((2, 16), np.float32)), flat.constant("b", np.zeros(2, np.float32))
     graph = flat.op("FULLY_CONNECTED", "e", ("r", weights, bias), (1, 2), activation="NONE").graph()
     assert find_streams(graph) == []
-
-
-def test_statistics_are_those_of_numpy(separable: Any, images: Any) -> None:
-    graph = separable().graph()
-    found = channel_statistics(graph, ["deep", "mean"], images(10), batch=4)
-    deep, mean = (value.astype(np.float64) for value in compiled(graph, ("deep", "mean"))(images(10)))
-    np.testing.assert_allclose(found["deep"].largest, np.abs(deep).max((0, 1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(found["deep"].typical, np.abs(deep).max((1, 2)).mean(0), rtol=1e-5)
-    np.testing.assert_allclose(found["deep"].power, (deep**2).mean((0, 1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(found["mean"].power, (mean**2).mean(0), rtol=1e-5)
 
 
 def test_the_gain_is_where_channels_differ(net: Any, images: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mnedge.graph.executor import execute
 from mnedge.quantize.calibrate import observe
-from mnedge.quantize.learn import Losses, batches, cosine_rate, make_step, output_heads
+from mnedge.quantize.learn import Losses, batches, cosine_rate, make_step
 from mnedge.quantize.parameters import initial_parameters
 from mnedge.quantize.ranges import choose_ranges
 from mnedge.quantize.scheme import scheme_of
@@ -36,11 +36,6 @@ def test_batches_take_every_picture_before_any_again() -> None:
     drawn = batches(10, 4, 5, np.random.default_rng(0))
     assert [len(part) for part in drawn] == [4] * 5
     assert Counter(np.concatenate(drawn).tolist()) == dict.fromkeys(range(10), 2)
-
-
-def test_heads_are_the_logits_before_a_softmax(separable: Any, images: Any) -> None:
-    assert output_heads(scheme_of(separable().graph(), images(2))) == [("logits", True)]
-    assert output_heads(scheme_of(separable().graph("logits"), images(2))) == [("logits", False)]
 
 
 @pytest.mark.parametrize("output", ["scores", "logits"])
