@@ -24,7 +24,10 @@ _IMAGES = 200
 @click.option(
     "--method", type=click.Choice(["ptq", "qat"]), default="ptq", show_default=True, help="After or with training."
 )
-@click.option("--effort", type=click.Choice(["fast", "default", "max"]), default="default", help="Time that ptq takes.")
+@click.option(
+    "--effort", type=click.Choice(["fast", "default", "max"]), default="default", show_default=True,
+    help="Of ptq; max also takes slower gates.",
+)  # fmt: skip
 @click.option(
     "--granularity",
     type=click.Choice(["per-channel", "per-tensor"]),
