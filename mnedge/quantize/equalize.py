@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from mnedge.quantize.channels import channel_statistics
 from mnedge.quantize.scheme import WEIGHTED, layers_of, with_own_constants
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
@@ -213,34 +215,40 @@ def _best_factors(
     made = np.max([_per_output(layer, weights[layer.weights]) for layer in stream.makers], axis=0)
     read = np.max([_per_input(layer, weights[layer.weights]) for layer in stream.readers], axis=0)
     limit = _upper_limit(graph, stream, statistics)
-    weight_exponents = (0.0,) if granularity == "per-channel" else _EXPONENTS
     readings = [_reading(layer, weights[layer.weights], statistics) for layer in stream.readers]
-    best, found = np.inf, np.ones(made.size)
 
-    def tried(share: NDArray[np.float64]) -> bool:
-        nonlocal best, found
-        before = best
+    def search(share: NDArray[np.float64], exponents: Iterable[tuple[float, float, float]]) -> _Choice:
         size = np.max(ends * share[:, None], axis=0)
-        for activation, maker, reader in product(_EXPONENTS, weight_exponents, _EXPONENTS):
+        choices = []
+        for activation, maker, reader in exponents:
             factors = _power(size, -activation) * _power(made, -maker) * _power(read, reader)
             factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
             # With a limit (ReLU6) the scale of all factors matters too; without one it does not.
             for shift in (1.0,) if np.all(np.isinf(limit)) else (0.25, 0.5, 1.0, 2.0, 4.0, 16.0):
                 limited = np.where(limit == 1.0, 1.0, np.minimum(factors * shift, limit))
                 noise = _noise(stream, limited, statistics, weights, readings, granularity)
-                if noise < best * 0.999:
-                    best, found = noise, limited
-        return best < before
+                choices.append(_Choice(noise, limited, maker, reader))
+        return min(choices, key=lambda choice: choice.noise)
 
     share = np.ones(len(ends))
-    tried(share)
-    for end in range(len(ends)) if len(ends) > 1 else ():
-        for factor in _SHARES:
-            changed = share.copy()
-            changed[end] *= factor
-            if tried(changed):
-                share = changed
-    return found
+    weight_exponents = (0.0,) if granularity == "per-channel" else _EXPONENTS
+    best = search(share, product(_EXPONENTS, weight_exponents, _EXPONENTS))
+    for end, factor in product(range(len(ends)), _SHARES if len(ends) > 1 else ()):
+        changed = share.copy()
+        changed[end] *= factor
+        found = search(changed, product(_EXPONENTS, (best.maker,), (best.reader,)))
+        if found.noise < 0.999 * best.noise:
+            best, share = found, changed
+    return best.factors
+
+
+class _Choice(NamedTuple):
+    """Factors (channels,), their noise in nats, and the exponents of the makers' and the readers' weights."""
+
+    noise: float
+    factors: NDArray[np.float64]
+    maker: float
+    reader: float
 
 
 def _ends(stream: Stream, statistics: dict[str, ChannelStatistics]) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Effort = Literal["fast", "default", "max"]
 MOST_IMAGES = 256
-_RANGES = {"fast": "mse", "default": "output", "max": "output"}
+_RANGES = "output"
 # Nats for each element of a gate: what a slower gate has to bring.
 _LEAST_GATE_GAIN = 5e-8
 _LEAST_TO_FIT = 32
@@ -58,13 +58,13 @@ def quantize_ptq(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
-        effort: "fast" chooses ranges and corrects biases (with `ranges="min-max"` it is plain min-max); "default"
-            equalizes channels and fits every layer to the float output, with rounding in which each weight takes up
-            the error of those before; "max" also fits with more pixels, and takes slower gates that can be
-            equalized for the hard-swishes that gain from them (see `gates`): a V3 small that is a fifth slower and
-            loses half as much.
+        effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
+            min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
+            weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
+            can be equalized for the hard-swishes that gain from them (see `gates`): a V3 small that is a fifth
+            slower and loses half as much.
         granularity: Of the weight scales.
-        ranges: "min-max", "percentile", "mse" or "output"; by default "mse" when fast and "output" otherwise.
+        ranges: "min-max", "percentile", "mse" or "output", which is the default.
         seed: Of everything random.
         allow_float: Op kinds that may stay float.
         progress: Called with what is being done and the fraction (0..1) of the whole that is behind.
@@ -87,7 +87,7 @@ def quantize_ptq(
         "method": "ptq",
         "effort": effort,
         "granularity": granularity,
-        "ranges": ranges or _RANGES[effort],
+        "ranges": ranges or _RANGES,
         "seed": seed,
         "images": len(log.images),
     }
@@ -111,10 +111,12 @@ def post_training_parameters(
     images = images[:MOST_IMAGES]
     log = Log(graph, images, progress)
     asked = Asked(effort, granularity, ranges, seed, allow_float)
-    if effort == "fast":
-        scheme, parameters = _corrected(graph, images, asked, log, ranges or _RANGES[effort])
-        return scheme, parameters, log
-    scheme, parameters = _fitted(graph, images, asked, log)
+    if effort == "fast" and ranges == "min-max":
+        scheme, parameters = _calibrated(graph, images, asked, log)
+        log.done("ranges: min-max", scheme, parameters)
+    else:
+        scheme, parameters = _equalized(graph, images, asked, log)
+        parameters = (_corrected if effort == "fast" else _fitted)(scheme, parameters, images, asked, log)
     log.begin("done", 1.0)
     return scheme, parameters, log
 
@@ -130,48 +132,55 @@ class Asked:
     allow_float: frozenset[str]
 
 
-def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As many pictures as fit the memory when a layer's activations are held in float for all of them."""
-    largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
-    return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * 4 * largest))]
-
-
-def _corrected(
-    graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log, method: str
+def _calibrated(
+    graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log, share: float = 0.0
 ) -> tuple[Scheme, Parameters]:
-    """Ranges, rounding to nearest, biases corrected."""
-    log.begin("calibrate", 0.0)
+    """Ranges; weights rounded to nearest."""
+    log.begin("calibrate", share)
     scheme = scheme_of(graph, images, asked.granularity, asked.allow_float)
-    parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images, asked.seed), method))
-    log.done(f"ranges: {method}", scheme, parameters)
-    if method != "min-max":
-        log.begin("correct biases", 0.1)
-        parameters = correct_biases(scheme, parameters, images)
-        log.done("bias correction", scheme, parameters)
-    return scheme, parameters
+    ranges = choose_ranges(scheme, observe(scheme, images, asked.seed), asked.ranges or _RANGES)
+    return scheme, initial_parameters(scheme, ranges)
 
 
-def _fitted(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
-    """Channels equalized, ranges by what the consumers lose, layers fitted one after the other."""
+def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
+    """Channels equalized, then ranges."""
     log.begin("equalize channels", 0.0)
     graph = shrink_saturated(graph, images)
     if asked.effort == "max":
         graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
-    equalized = equalize(graph, images, asked.granularity)
-    scheme = scheme_of(equalized, images, asked.granularity, asked.allow_float)
-    method = asked.ranges or _RANGES[asked.effort]
-    parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images, asked.seed), method))
-    log.done(f"equalized channels, ranges: {method}", scheme, parameters)
+    scheme, parameters = _calibrated(equalize(graph, images, asked.granularity), images, asked, log, 0.2)
+    log.done(f"equalized channels, ranges: {asked.ranges or _RANGES}", scheme, parameters)
+    return scheme, parameters
+
+
+def _corrected(
+    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], _asked: Asked, log: Log
+) -> Parameters:
+    """Rounded to nearest, biases corrected."""
+    log.begin("correct biases", 0.5)
+    parameters = correct_biases(scheme, parameters, images)
+    log.done("bias correction", scheme, parameters)
+    return parameters
+
+
+def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log) -> Parameters:
+    """Layers fitted one after the other."""
     parameters = reconstruct(
         scheme,
         parameters,
-        _enough(graph, images),
+        _enough(scheme.graph, images),
         seed=asked.seed,
         rows=_ROWS[asked.effort],
-        told=lambda share: log.begin("fit layers", 0.2 + 0.7 * share),
+        told=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
     )
     log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
-    return scheme, parameters
+    return parameters
+
+
+def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As many pictures as fit the memory when a layer's activations are held in float for all of them."""
+    largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
+    return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * 4 * largest))]
 
 
 class Log:
