@@ -59,7 +59,7 @@ class Recipe:
         task: What the head does.
         int8: Whether int8 artifacts are built beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
-        effort: How much time post-training quantization may take.
+        effort: How much quantization may cost; "max" also takes slower gates.
         granularity: Of the weight scales; None for what the target wants.
         io: dtype of the int8 artifacts' input and output.
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.

@@ -175,6 +175,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             checkpoint_dir=cache.root() / "qat",
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
+            effort=recipe.effort,
             granularity=lowering.granularity,
             seed=recipe.seed,
         )

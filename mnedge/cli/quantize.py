@@ -26,7 +26,7 @@ _IMAGES = 200
 )
 @click.option(
     "--effort", type=click.Choice(["fast", "default", "max"]), default="default", show_default=True,
-    help="Of ptq; max also takes slower gates.",
+    help="Of quantization; max also takes slower gates.",
 )  # fmt: skip
 @click.option(
     "--granularity",
@@ -123,6 +123,7 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
         calibration=to_real(pixels),
         checkpoint_dir=cache.root() / "qat",
         epochs=options["epochs"],
+        effort=options["effort"],
         progress=told,
         **shared,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.quantize.parameters import Parameters
+    from mnedge.quantize.ptq import Effort
     from mnedge.quantize.scheme import Granularity, Scheme
 
 _BATCH = 16
@@ -61,6 +62,7 @@ def quantize_qat(
     calibration: NDArray[np.float32] | None = None,
     checkpoint_dir: Path,
     epochs: int = 20,
+    effort: Effort = "default",
     granularity: Granularity = "per-channel",
     seed: int = 0,
     allow_float: frozenset[str] = frozenset(),
@@ -81,6 +83,7 @@ def quantize_qat(
         calibration: float32 (N, H, W, C) to calibrate with; the first 256 training pictures by default.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
+        effort: Of the post-training result that training starts from.
         granularity: Of the weight scales.
         seed: Of everything random.
         allow_float: Op kinds that may stay float.
@@ -98,12 +101,19 @@ def quantize_qat(
     started = time.monotonic()
     calibration = images[:MOST_IMAGES] if calibration is None else calibration[:MOST_IMAGES]
     scheme, parameters, log = post_training_parameters(
-        graph, calibration, granularity=granularity, seed=seed, allow_float=allow_float,
+        graph, calibration, effort=effort, granularity=granularity, seed=seed, allow_float=allow_float,
         progress=lambda _, share: told("start from post-training", share),
     )  # fmt: skip
     pictures = _split(images, labels, seed)
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
-    settings = {"epochs": epochs, "granularity": granularity, "seed": seed, "batch": _BATCH, "rates": _RATES}
+    settings = {
+        "epochs": epochs,
+        "effort": effort,
+        "granularity": granularity,
+        "seed": seed,
+        "batch": _BATCH,
+        "rates": _RATES,
+    }
     path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, seed, told)
     seconds = round(time.monotonic() - started - sum(step["seconds"] for step in log.steps), 2)

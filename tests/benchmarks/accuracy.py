@@ -209,12 +209,12 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
         def ptq(**options: Any) -> bytes:
             return write_tflite(quantize_ptq(lowered, calibration, granularity=case.granularity, **options).graph)
 
-        def trained() -> bytes:
+        def trained(effort: Any = "default") -> bytes:
             train = pictures("train")
             result = quantize_qat(
                 lowered, np.concatenate([train.real(), calibration]),
                 np.concatenate([train.labels, np.full(len(calibration), -1)]),
-                calibration=calibration, granularity=case.granularity, checkpoint_dir=folder,
+                calibration=calibration, effort=effort, granularity=case.granularity, checkpoint_dir=folder,
             )  # fmt: skip
             return write_tflite(result.graph)
 
@@ -222,7 +222,7 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
             "mnedge ptq": ptq,
             "mnedge ptq fast": lambda: ptq(effort="fast"),
             "mnedge ptq max": lambda: ptq(effort="max"),
-            **({"mnedge qat": trained} if qat else {}),
+            **({"mnedge qat": trained, "mnedge qat max": lambda: trained("max")} if qat else {}),
             "stock converter": lambda: stock(model, calibration, folder),
             "ai-edge-quantizer": lambda: ai_edge(model, calibration, folder),
             "ORT quantize_static": lambda: onnx_static(graph, calibration, folder),

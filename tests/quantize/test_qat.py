@@ -84,7 +84,8 @@ def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_p
         if stage.startswith("train") and share > 0.6:
             raise KilledError
 
-    for seed in (0, 1):
+    asked: tuple[dict[str, Any], ...] = ({"seed": 0}, {"seed": 1}, {"effort": "fast"})
+    for settings in asked:
         with pytest.raises(KilledError):
-            quantize_qat(small, images(20), checkpoint_dir=tmp_path, epochs=2, seed=seed, progress=kill)
-    assert len(list(tmp_path.iterdir())) == 2
+            quantize_qat(small, images(20), checkpoint_dir=tmp_path, epochs=2, progress=kill, **settings)
+    assert len(list(tmp_path.iterdir())) == len(asked)
