@@ -80,7 +80,8 @@ def quantize_qat(
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) to train on.
         labels: Integers (N,), negative where unknown; None for unlabelled pictures.
-        calibration: float32 (N, H, W, C) to calibrate with; the first 256 training pictures by default.
+        calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
+            calibrate.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
         effort: Of the post-training result that training starts from.
@@ -99,12 +100,11 @@ def quantize_qat(
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
-    calibration = images[:MOST_IMAGES] if calibration is None else calibration[:MOST_IMAGES]
+    pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
     scheme, parameters, log = post_training_parameters(
         graph, calibration, effort=effort, granularity=granularity, seed=seed, allow_float=allow_float,
         progress=lambda _, share: told("start from post-training", share),
     )  # fmt: skip
-    pictures = _split(images, labels, seed)
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
         "epochs": epochs,
@@ -125,11 +125,30 @@ def quantize_qat(
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
 
 
-def _split(images: NDArray[np.float32], labels: NDArray[Any] | None, seed: int) -> Pictures:
+def _split(
+    images: NDArray[np.float32], labels: NDArray[Any] | None, calibration: NDArray[np.float32], seed: int
+) -> tuple[Pictures, NDArray[np.float32]]:
+    """Pictures to train on and to choose by, and pictures to calibrate with.
+
+    Calibration pictures are trained on too, without labels. None of them may be among those that choose: the
+    post-training result was fitted to them, and no epoch could ever be better.
+    """
     order = np.random.default_rng(seed).permutation(len(images))
     count = min(max(1, round(len(images) * _HELD_OUT_FRACTION)), 128)
     known = np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
-    return Pictures(images[order[count:]], known[order[count:]], images[order[:count]])
+    digests = [_digest(image) for image in images]
+    all_digests, chosen_by = set(digests), {digests[index] for index in order[:count]}
+    found = [_digest(image) for image in calibration]
+    usable = np.array([digest not in chosen_by for digest in found])
+    fresh = np.array([digest not in all_digests for digest in found])
+    train = np.concatenate([images[order[count:]], calibration[fresh]])
+    known_or_not = np.concatenate([known[order[count:]], np.full(int(fresh.sum()), -1, np.int32)])
+    calibration = calibration[usable] if usable.any() else train
+    return Pictures(train, known_or_not, images[order[:count]]), calibration[:MOST_IMAGES]
+
+
+def _digest(image: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
 
 
 def _key(scheme: Scheme, pictures: Pictures, calibration: NDArray[np.float32], settings: object) -> str:

@@ -212,9 +212,8 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
         def trained(effort: Any = "default") -> bytes:
             train = pictures("train")
             result = quantize_qat(
-                lowered, np.concatenate([train.real(), calibration]),
-                np.concatenate([train.labels, np.full(len(calibration), -1)]),
-                calibration=calibration, effort=effort, granularity=case.granularity, checkpoint_dir=folder,
+                lowered, train.real(), train.labels, calibration=calibration, effort=effort,
+                granularity=case.granularity, checkpoint_dir=folder,
             )  # fmt: skip
             return write_tflite(result.graph)
 

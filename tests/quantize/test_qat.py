@@ -10,7 +10,7 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
-from mnedge.quantize.qat import augment, quantize_qat
+from mnedge.quantize.qat import _split, augment, quantize_qat
 from mnedge.quantize.quantized import int8_agreement
 
 if TYPE_CHECKING:
@@ -67,6 +67,18 @@ def test_wrong_data_is_refused(swish: Graph, pictures: Any, tmp_path: Path) -> N
         quantize_qat(swish, pictures[:1], None, checkpoint_dir=tmp_path)
     with pytest.raises(InputError, match="3 labels for 64"):
         quantize_qat(swish, pictures, np.zeros(3, int), checkpoint_dir=tmp_path)
+
+
+def test_pictures_that_choose_the_epoch_were_not_calibrated_with(pictures: Any, others: Any) -> None:
+    mixed = np.concatenate([pictures[:20], others[:30]])
+    split, calibration = _split(pictures, None, mixed, seed=0)
+    chosen_by = {image.tobytes() for image in split.held_out}
+    trained_on = {image.tobytes() for image in split.train}
+    assert len(chosen_by) == round(0.15 * len(pictures))
+    assert not chosen_by & trained_on
+    assert not chosen_by & {image.tobytes() for image in calibration}
+    assert trained_on | chosen_by == {image.tobytes() for image in np.concatenate([pictures, others[:30]])}
+    assert len(split.labels) == len(split.train) == len(trained_on)
 
 
 def test_augmentation_moves_and_mirrors_but_makes_no_new_pixels(pictures: Any) -> None:
