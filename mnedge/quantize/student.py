@@ -70,6 +70,13 @@ class Student:
         self.first_scales = np.concatenate([parameters.weight_scales[layer.weights] for layer in layers])
         self.scale_index = np.concatenate(_scale_indices(scheme, parameters))
         self.unit = self.first_scales[self.scale_index]
+        fixed = [name for name in scheme.groups if name not in self.trained]
+        self.fixed_widths = np.array([np.ptp(self.ends[name]) for name in fixed], np.float32)
+        place = {name: index for index, name in enumerate([*self.trained, *fixed])}
+        self.bias_input = np.concatenate(
+            [np.full(parameters.biases[layer.bias].size, place[scheme.group[layer.data]], np.int32) for layer in layers]
+        )
+        self.bias_scale = np.concatenate(_bias_scale_indices(scheme, parameters))
         variables = {
             "ranges": np.zeros((len(self.trained), 2), np.float32),
             "biases": np.zeros_like(self.first_bias),
@@ -96,13 +103,25 @@ class Student:
         high = tf.where(first[:, 1] > 0, tf.maximum(first[:, 1] + width * moved[:, 1], 0.0), 0.0)
         return low, tf.maximum(high, low + width * 0.01)
 
-    def constants(self, *, hard: bool = False) -> dict[str, TensorLike]:
+    def scales(self) -> TensorLike:
+        """The scales of all weights, one vector."""
+        import tensorflow as tf
+
+        return self.first_scales * tf.exp(self.variables["scales"]) if "scales" in self.variables else self.first_scales
+
+    def bias_steps(self) -> TensorLike:
+        """The step of every bias in int32: scale of the layer's input times scale of its weights."""
+        import tensorflow as tf
+
+        lows, highs = self.range_ends()
+        input_scales = tf.concat([highs - lows, self.fixed_widths], 0) / 255
+        return tf.gather(input_scales, self.bias_input) * tf.gather(self.scales(), self.bias_scale)
+
+    def constants(self, *, hard: bool = False, int32_biases: bool = False) -> dict[str, TensorLike]:
         """Weights on their grid (between two steps while the rounding is soft) and biases, by tensor name."""
         import tensorflow as tf
 
-        scale = self.unit
-        if "scales" in self.variables:
-            scale = tf.gather(self.first_scales * tf.exp(self.variables["scales"]), self.scale_index)
+        scale = tf.gather(self.scales(), self.scale_index)
         if self.learning == "weights":
             flat = fake_quantize_weights(self.first_weights + self.variables["weights"] * self.unit, scale)
         elif hard:
@@ -117,6 +136,9 @@ class Student:
             layer.weights: tf.reshape(part, shape) for layer, part, shape in zip(layers, parts, shapes, strict=True)
         }
         biases = self.first_bias + self.variables["biases"] * self.bias_unit
+        if int32_biases:
+            steps = self.bias_steps()
+            biases += tf.stop_gradient(tf.round(biases / steps) * steps - biases)
         sizes = [self.start.biases[layer.bias].size for layer in layers]
         return found | {layer.bias: part for layer, part in zip(layers, tf.split(biases, sizes), strict=True)}
 
@@ -148,16 +170,16 @@ class Student:
             nudge = (high - low) / 255 * 1e-3 if name == graph_input else 0.0
             return tf.quantization.fake_quant_with_min_max_args(value + nudge, float(low), float(high))
 
-        return execute(self.scheme.graph, {graph_input: images}, values=self.constants(), on_tensor=on_tensor)
+        return execute(
+            self.scheme.graph, {graph_input: images}, values=self.constants(int32_biases=True), on_tensor=on_tensor
+        )
 
     def parameters(self) -> Parameters:
         """What has been learned so far, as a value."""
         lows, highs = (ends.numpy() for ends in self.range_ends())
         learned = {name: (float(lows[index]), float(highs[index])) for index, name in enumerate(self.trained)}
         constants = {name: value.numpy() for name, value in self.constants(hard=True).items()}
-        scales = self.first_scales
-        if "scales" in self.variables:
-            scales = scales * np.exp(self.variables["scales"].numpy())
+        scales = np.asarray(self.scales())
         sizes = np.cumsum([self.start.weight_scales[layer.weights].size for layer in self.scheme.layers])
         parts = np.split(scales, sizes[:-1])
         return replace(
@@ -178,6 +200,17 @@ def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.in
         shape[layer.axis] = count
         index = offset + np.arange(count, dtype=np.int32).reshape(shape)
         indices.append(np.broadcast_to(index, weights.shape).ravel())
+        offset += count
+    return indices
+
+
+def _bias_scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:
+    """For every bias, the place of its weights' scale in the vector of all scales."""
+    indices, offset = [], 0
+    for layer in scheme.layers:
+        count = parameters.weight_scales[layer.weights].size
+        size = parameters.biases[layer.bias].size
+        indices.append(offset + np.minimum(np.arange(size, dtype=np.int32), count - 1))
         offset += count
     return indices
 

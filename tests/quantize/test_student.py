@@ -28,8 +28,9 @@ def test_the_forward_pass_is_the_int8_graph(separable: Any, images: Any, granula
     trained = student.forward(images(8, 3))["wide"].numpy()
     shipped = predict(int8, images(8, 3), on_tensor=simulate(int8))
     off = np.abs(trained - shipped) / float(int8.tensors["wide"].quantization.scale[0])
+    # Only sums of floats on a tie may differ; a bias that is not on its int32 step moves one value in a thousand.
     assert off.max() <= 1.01
-    assert off.mean() < 0.02
+    assert off.mean() < 2e-4
 
 
 def test_parameters_come_back_as_they_went_in(separable: Any, images: Any) -> None:
