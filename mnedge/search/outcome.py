@@ -114,9 +114,12 @@ class Outcome:
         return min(out, key=overshoot, default=None)
 
 
-def overshoot(finding: Finding) -> tuple[float, float]:
-    """How many times its worst limit a finding needs; what is not yet compiled comes after what is."""
-    return max(broken.ratio for broken in finding.broken), float(finding.footprint is None)
+def overshoot(finding: Finding) -> tuple[bool, float]:
+    """How many times its worst limit a finding needs.
+
+    What was ruled out before it was compiled comes after what was: it may break other limits by far more.
+    """
+    return finding.footprint is None, max(broken.ratio for broken in finding.broken)
 
 
 def outcome(
