@@ -50,26 +50,3 @@ def fake_quantize_weights(weights: TensorLike, scale: TensorLike) -> TensorLike:
     ratio = weights / scale
     inside = tf.clip_by_value(ratio, -127.0, 127.0)
     return (inside + tf.stop_gradient(tf.round(inside) - inside)) * scale
-
-
-def soft_round(weights: TensorLike, scale: TensorLike, logits: TensorLike) -> TensorLike:
-    """Weights between the steps below and above: s * (floor(w/s) + h(V)).
-
-    Nagel et al. 2020 (AdaRound), eq. 22 and 23, arXiv:2004.10568.
-
-    Args:
-        weights: float32.
-        scale: Broadcasts against `weights`, above 0.
-        logits: V, of the shape of `weights`.
-    """
-    import tensorflow as tf
-
-    steps = tf.floor(weights / scale) + rectified_sigmoid(logits)
-    return tf.clip_by_value(steps, -127.0, 127.0) * scale
-
-
-def rectified_sigmoid(logits: TensorLike) -> TensorLike:
-    """h(V) = clip(1.2 * sigmoid(V) - 0.1, 0, 1). Nagel et al. 2020, eq. 23, arXiv:2004.10568."""
-    import tensorflow as tf
-
-    return tf.clip_by_value(1.2 * tf.sigmoid(logits) - 0.1, 0.0, 1.0)

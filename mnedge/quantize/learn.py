@@ -1,4 +1,4 @@
-"""One training loop for learned rounding (post-training) and for training with fake quantization."""
+"""One step of training with fake quantization: its losses, its optimizer, its schedule."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mnedge.graph.executor import execute
-from mnedge.quantize.fake_quantize import rectified_sigmoid
 from mnedge.quantize.outputs import output_heads
 from mnedge.quantize.student import cut_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from mnedge.quantize.scheme import Scheme
     from mnedge.quantize.student import Student
@@ -32,17 +29,15 @@ class Losses:
         blocks: Squared error of every block's output against the float one, relative to its variance.
         outputs: Cross entropy with the float model's soft labels (or squared error where there are no classes).
         labels: Cross entropy with true labels, where an image has one.
-        rounding: AdaRound's pull of soft roundings to 0 or 1.
     """
 
     blocks: float = 1.0
     outputs: float = 1.0
     labels: float = 0.0
-    rounding: float = 0.0
 
 
 def make_step(
-    student: Student, losses: Losses, rates: Mapping[str, float], keep: float = 0.0
+    student: Student, losses: Losses, rates: Mapping[str, float]
 ) -> tuple[Callable[..., tuple[TensorLike, TensorLike]], list[TensorLike]]:
     """Builds one training step and the optimizer's variables (its state, for a checkpoint).
 
@@ -55,11 +50,10 @@ def make_step(
         student: What is trained.
         losses: Weights of the parts of the loss.
         rates: Learning rate by kind of variable.
-        keep: Probability that an activation stays unrounded in training.
 
     Returns:
-        step(images, labels, rate, sharpness, rounding) -> (blocks' loss, outputs' loss): `labels` int32 with -1 for
-        unknown, `rate` a factor on all learning rates, `sharpness` and `rounding` AdaRound's beta and on/off.
+        step(images, labels, rate) -> (blocks' loss, outputs' loss): `labels` int32 with -1 for unknown, `rate` a factor
+        on all learning rates.
     """
     import tensorflow as tf
 
@@ -70,27 +64,26 @@ def make_step(
     moments = {kind: [tf.Variable(tf.zeros_like(student.variables[kind])) for _ in range(2)] for kind in kinds}
     count = tf.Variable(0.0)
     image_shape = (None, *scheme.graph.tensors[scheme.graph.inputs[0]].shape[1:])
-    scalar = tf.TensorSpec((), tf.float32)
-    signature = [tf.TensorSpec(image_shape, tf.float32), tf.TensorSpec((None,), tf.int32), scalar, scalar, scalar]
+    signature = [
+        tf.TensorSpec(image_shape, tf.float32),
+        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((), tf.float32),
+    ]
 
-    def loss_of(images: TensorLike, labels: TensorLike, sharpness: TensorLike, rounding: TensorLike) -> Any:  # noqa: ANN401
+    def loss_of(images: TensorLike, labels: TensorLike) -> Any:  # noqa: ANN401
         teacher = execute(scheme.graph, {scheme.graph.inputs[0]: images})
-        made = student.forward(images, tf.constant(keep) if keep else None)
+        made = student.forward(images)
         blocks = tf.add_n([_block_loss(scheme, name, teacher[name], made[name]) for name in cuts]) / max(len(cuts), 1)
         outputs = tf.add_n([_head_loss(teacher[name], made[name], classes=classes) for name, classes in heads])
         loss = losses.blocks * blocks + losses.outputs * outputs
         if losses.labels:
             loss += losses.labels * _label_loss(made[heads[0][0]], labels)
-        if losses.rounding:
-            up = rectified_sigmoid(student.variables["weights"])
-            # Nagel et al. 2020, eq. 24.
-            loss += losses.rounding * rounding * tf.reduce_mean(1 - tf.abs(2 * up - 1) ** sharpness)
         return loss, blocks, outputs
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def step(images: Any, labels: Any, rate: Any, sharpness: Any, rounding: Any) -> Any:  # noqa: ANN401
+    def step(images: Any, labels: Any, rate: Any) -> Any:  # noqa: ANN401
         with tf.GradientTape() as tape:
-            loss, blocks, outputs = loss_of(images, labels, sharpness, rounding)
+            loss, blocks, outputs = loss_of(images, labels)
         gradients = tape.gradient(loss, [student.variables[kind] for kind in kinds])
         count.assign_add(1.0)
         for kind, gradient in zip(kinds, gradients, strict=True):
@@ -145,10 +138,3 @@ def cosine_rate(fraction: float, warm_up: float = 0.05) -> float:
     if fraction < warm_up:
         return fraction / warm_up
     return float(0.5 * (1 + np.cos(np.pi * (fraction - warm_up) / (1 - warm_up))))
-
-
-def batches(count: int, batch: int, steps: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Indices of the images of each step: one shuffled pass over all images after the other."""
-    passes = -(-steps * batch // count)
-    order = np.concatenate([random.permutation(count) for _ in range(passes)])
-    return [order[start * batch : (start + 1) * batch] for start in range(steps)]

@@ -173,7 +173,7 @@ def _train(
 ) -> Parameters:
     import tensorflow as tf
 
-    student = Student(scheme, parameters, "weights")
+    student = Student(scheme, parameters)
     has_labels = bool(np.any(pictures.labels >= 0))
     losses = Losses(blocks=0.5, outputs=1.0, labels=0.1 if has_labels else 0.0)
     step, state = make_step(student, losses, _RATES)
@@ -194,11 +194,7 @@ def _train(
             batch = augment(pictures.train[picked], random)
             done = epoch + number / per_epoch
             rate = cosine_rate(done / epochs, warm_up=0.1)
-            step(
-                tf.constant(batch),
-                tf.constant(pictures.labels[picked]),
-                *(tf.constant(x, tf.float32) for x in (rate, 2.0, 0.0)),
-            )
+            step(tf.constant(batch), tf.constant(pictures.labels[picked]), tf.constant(rate, tf.float32))
             told("train with fake quantization", (done + 1 / per_epoch) / epochs)
         score = _score(scheme, student, reference, pictures)
         stale += 1
@@ -270,7 +266,7 @@ def _export_agreement(
 
     from mnedge.graph.executor import simulate
 
-    student = Student(scheme, parameters, "weights")
+    student = Student(scheme, parameters)
     output = scheme.graph.outputs[0]
     parts = [images[start : start + 32] for start in range(0, len(images), 32)]
     trained = np.concatenate([student.forward(tf.constant(part))[output].numpy() for part in parts])

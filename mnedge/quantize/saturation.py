@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.quantize.channels import channel_statistics
-from mnedge.quantize.equalize import Stream, scale_stream
 from mnedge.quantize.gates import gated_outputs
 from mnedge.quantize.scheme import layers_of, with_own_constants
+from mnedge.quantize.streams import Stream, scale_stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from mnedge.graph.executor import execute
-from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights, rectified_sigmoid, soft_round
+from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights
 from mnedge.quantize.parameters import Parameters, activation_quantizations
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # TensorFlow is not imported for its types.
 TensorLike: TypeAlias = Any
-Learning = Literal["rounding", "weights"]
 
 # Ops that only move or choose values: what they make lies on the steps of what they read.
 _MOVING: tuple[str, ...] = (
@@ -44,16 +43,14 @@ class Student:
 
     Attributes:
         scheme: What is quantized.
-        learning: "rounding" of given weights, or the "weights" themselves with their scales.
-        variables: The trained vectors by kind: "ranges", "biases", "weights" and perhaps "scales".
+        variables: The trained vectors by kind: "ranges", "biases", "weights" and "scales".
     """
 
-    def __init__(self, scheme: Scheme, parameters: Parameters, learning: Learning) -> None:
+    def __init__(self, scheme: Scheme, parameters: Parameters) -> None:
         import tensorflow as tf
 
         self.scheme = scheme
         self.start = parameters
-        self.learning = learning
         legal = activation_quantizations(scheme, parameters)
         self.ends = {name: _ends(legal[name]) for name in scheme.groups}
         self.trained = [name for name in scheme.free_groups if not scheme.graph.tensors[name].is_constant]
@@ -80,17 +77,10 @@ class Student:
         variables = {
             "ranges": np.zeros((len(self.trained), 2), np.float32),
             "biases": np.zeros_like(self.first_bias),
-            "weights": self._first_logits() if learning == "rounding" else np.zeros_like(self.first_weights),
+            "weights": np.zeros_like(self.first_weights),
+            "scales": np.zeros_like(self.first_scales),
         }
-        if learning == "weights":
-            variables["scales"] = np.zeros_like(self.first_scales)
         self.variables = {kind: tf.Variable(value, name=kind) for kind, value in variables.items()}
-
-    def _first_logits(self) -> NDArray[np.float32]:
-        ratio = self.first_weights / self.unit
-        rest = np.clip(ratio - np.floor(ratio), 0.01, 0.99)
-        # The inverse of the rectified sigmoid: soft rounding starts at the float weights.
-        return np.asarray(-np.log(1.2 / (rest + 0.1) - 1), np.float32)
 
     def range_ends(self) -> tuple[TensorLike, TensorLike]:
         """The ends of the trained groups' ranges, two vectors; an end at 0 stays there."""
@@ -107,7 +97,7 @@ class Student:
         """The scales of all weights, one vector."""
         import tensorflow as tf
 
-        return self.first_scales * tf.exp(self.variables["scales"]) if "scales" in self.variables else self.first_scales
+        return self.first_scales * tf.exp(self.variables["scales"])
 
     def bias_steps(self) -> TensorLike:
         """The step of every bias in int32: scale of the layer's input times scale of its weights."""
@@ -117,18 +107,12 @@ class Student:
         input_scales = tf.concat([highs - lows, self.fixed_widths], 0) / 255
         return tf.gather(input_scales, self.bias_input) * tf.gather(self.scales(), self.bias_scale)
 
-    def constants(self, *, hard: bool = False, int32_biases: bool = False) -> dict[str, TensorLike]:
-        """Weights on their grid (between two steps while the rounding is soft) and biases, by tensor name."""
+    def constants(self, *, int32_biases: bool = False) -> dict[str, TensorLike]:
+        """Weights on their grid, and biases, on theirs if asked for, by tensor name."""
         import tensorflow as tf
 
         scale = tf.gather(self.scales(), self.scale_index)
-        if self.learning == "weights":
-            flat = fake_quantize_weights(self.first_weights + self.variables["weights"] * self.unit, scale)
-        elif hard:
-            up = tf.cast(rectified_sigmoid(self.variables["weights"]) >= 0.5, tf.float32)
-            flat = tf.clip_by_value(np.floor(self.first_weights / scale) + up, -127.0, 127.0) * scale
-        else:
-            flat = soft_round(self.first_weights, scale, self.variables["weights"])
+        flat = fake_quantize_weights(self.first_weights + self.variables["weights"] * self.unit, scale)
         layers = self.scheme.layers
         shapes = [self.start.weights[layer.weights].shape for layer in layers]
         parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes])
@@ -142,13 +126,11 @@ class Student:
         sizes = [self.start.biases[layer.bias].size for layer in layers]
         return found | {layer.bias: part for layer, part in zip(layers, tf.split(biases, sizes), strict=True)}
 
-    def forward(self, images: TensorLike, keep: TensorLike | None = None) -> Mapping[str, TensorLike]:
+    def forward(self, images: TensorLike) -> Mapping[str, TensorLike]:
         """Every activation of the fake-quantized network.
 
         Args:
             images: float32 (N, H, W, C).
-            keep: Probability with which a value stays unrounded, a scalar (Wei et al. 2022, QDrop,
-                arXiv:2203.05740); None rounds all.
         """
         import tensorflow as tf
 
@@ -161,10 +143,7 @@ class Student:
             if group is None or name in self.moving:
                 return value
             if group in learned:
-                rounded = fake_quantize(value, *learned[group])
-                if keep is None:
-                    return rounded
-                return tf.where(tf.random.uniform(tf.shape(value)) < keep, value, rounded)
+                return fake_quantize(value, *learned[group])
             low, high = self.ends[group]
             # See `simulate`: pixels lie halfway between two steps.
             nudge = (high - low) / 255 * 1e-3 if name == graph_input else 0.0
@@ -178,7 +157,7 @@ class Student:
         """What has been learned so far, as a value."""
         lows, highs = (ends.numpy() for ends in self.range_ends())
         learned = {name: (float(lows[index]), float(highs[index])) for index, name in enumerate(self.trained)}
-        constants = {name: value.numpy() for name, value in self.constants(hard=True).items()}
+        constants = {name: value.numpy() for name, value in self.constants().items()}
         scales = np.asarray(self.scales())
         sizes = np.cumsum([self.start.weight_scales[layer.weights].size for layer in self.scheme.layers])
         parts = np.split(scales, sizes[:-1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mnedge.graph.executor import compiled, predict
-from mnedge.quantize.equalize import equalize, find_streams, noise_gains
+from mnedge.quantize.equalize import equalize, noise_gains
 from mnedge.quantize.gates import gated_outputs, with_scalable_gates
+from mnedge.quantize.streams import find_streams
 
 
 def unbalanced(net: Any, activation: str = "RELU", decades: float = 3.0) -> Any:
@@ -78,28 +79,6 @@ def test_a_hard_swish_passes_factors_on_through_its_gate(net: Any, images: Any) 
     exact = predict(graph, images(6))
     np.testing.assert_allclose(predict(changed, images(6)), exact, rtol=1e-3, atol=1e-4 * np.abs(exact).max())
     assert find_streams(graph) == [], "with an ADD for a gate, nothing can be scaled"
-
-
-def test_streams_are_what_must_be_scaled_together(separable: Any) -> None:
-    streams = find_streams(separable().graph())
-    assert [stream.members for stream in streams] == [["stem", "point", "sum"], ["deep"], ["wide", "mean"]]
-    assert {layer.output for layer in streams[0].makers} == {"stem", "point"}
-    assert {layer.output for layer in streams[0].readers} == {"deep", "wide"}
-
-
-def test_ends_are_never_scaled(net: Any) -> None:
-    assert find_streams(net().conv("c", 3).graph()) == []
-    both = net().conv("c", 3).conv("d", 2).graph("d", "c")
-    assert find_streams(both) == []
-
-
-def test_a_flattened_activation_is_left_alone(net: Any) -> None:
-    flat = net(shape=(1, 2, 2, 3)).conv("c", 4)
-    shape = flat.constant("shape", np.array([1, 16], np.int32))
-    flat.op("RESHAPE", "r", ("c", shape), (1, 16), new_shape=(1, 16))
-    weights, bias = flat.constant("w", np.ones((2, 16), np.float32)), flat.constant("b", np.zeros(2, np.float32))
-    graph = flat.op("FULLY_CONNECTED", "e", ("r", weights, bias), (1, 2), activation="NONE").graph()
-    assert find_streams(graph) == []
 
 
 def test_the_gain_is_where_channels_differ(net: Any, images: Any) -> None:

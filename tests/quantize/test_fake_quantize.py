@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights, rectified_sigmoid, soft_round
+from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights
 from mnedge.quantize.scheme import range_quantization
 
 
@@ -53,15 +53,3 @@ def test_weights_round_to_symmetric_steps() -> None:
     assert over_weights.numpy().tolist() == [0, 1, 1, 1, 0]
     expected = -127 + (-3 + 2.6) + (0 - 0.4) + (3 - 3.1) + 127
     np.testing.assert_allclose(over_scale.numpy(), expected, atol=1e-4)
-
-
-def test_soft_rounding_lies_between_two_steps_and_ends_on_one() -> None:
-    weights = np.array([0.234, -0.187], np.float32)
-    for logits, expected in [(-20.0, [0.2, -0.2]), (20.0, [0.3, -0.1]), (0.0, [0.25, -0.15])]:
-        made = soft_round(weights, np.float32(0.1), np.full(2, logits, np.float32)).numpy()
-        np.testing.assert_allclose(made, expected, rtol=1e-5)
-
-
-def test_the_rectified_sigmoid_reaches_its_ends() -> None:
-    values = rectified_sigmoid(np.array([-3.0, 0.0, 3.0], np.float32)).numpy()
-    assert values.tolist() == [0.0, 0.5, 1.0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from mnedge.graph.executor import execute
 from mnedge.quantize.calibrate import observe
-from mnedge.quantize.learn import Losses, batches, cosine_rate, make_step
+from mnedge.quantize.learn import Losses, cosine_rate, make_step
 from mnedge.quantize.parameters import initial_parameters
 from mnedge.quantize.ranges import choose_ranges
 from mnedge.quantize.scheme import scheme_of
@@ -20,7 +19,7 @@ from mnedge.quantize.student import Student
 def student_of(graph: Any, images: np.ndarray) -> Student:
     scheme = scheme_of(graph, images)
     parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images), "min-max"))
-    return Student(scheme, parameters, "weights")
+    return Student(scheme, parameters)
 
 
 def test_the_rate_rises_and_falls_to_nothing() -> None:
@@ -32,12 +31,6 @@ def test_the_rate_rises_and_falls_to_nothing() -> None:
     assert np.all(np.diff(rates[5:]) < 0)
 
 
-def test_batches_take_every_picture_before_any_again() -> None:
-    drawn = batches(10, 4, 5, np.random.default_rng(0))
-    assert [len(part) for part in drawn] == [4] * 5
-    assert Counter(np.concatenate(drawn).tolist()) == dict.fromkeys(range(10), 2)
-
-
 @pytest.mark.parametrize("output", ["scores", "logits"])
 def test_steps_bring_the_student_closer(separable: Any, images: Any, output: str) -> None:
     import tensorflow as tf
@@ -47,7 +40,7 @@ def test_steps_bring_the_student_closer(separable: Any, images: Any, output: str
     student.variables["biases"].assign_add(np.full(student.variables["biases"].shape, 0.03, np.float32))
     step, state = make_step(student, Losses(), {"biases": 2e-3, "weights": 2e-2, "ranges": 1e-3, "scales": 1e-3})
     unknown = tf.fill((16,), -1)
-    losses = [float(sum(step(tf.constant(images(16)), unknown, *map(tf.constant, (1.0, 2.0, 0.0))))) for _ in range(25)]
+    losses = [float(sum(step(tf.constant(images(16)), unknown, tf.constant(1.0)))) for _ in range(25)]
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
     assert float(state[0]) == 25
 
@@ -58,7 +51,7 @@ def test_a_rate_of_zero_leaves_its_kind_alone(separable: Any, images: Any) -> No
     student = student_of(separable().graph(), images(8))
     before = {kind: variable.numpy().copy() for kind, variable in student.variables.items()}
     step, _ = make_step(student, Losses(), {"biases": 1e-3})
-    step(tf.constant(images(8)), tf.fill((8,), -1), *map(tf.constant, (1.0, 2.0, 0.0)))
+    step(tf.constant(images(8)), tf.fill((8,), -1), tf.constant(1.0))
     changed = {kind for kind, variable in student.variables.items() if not np.array_equal(variable, before[kind])}
     assert changed == {"biases"}
 
@@ -73,7 +66,7 @@ def test_labels_pull_where_there_are_any(separable: Any, images: Any) -> None:
         student = student_of(graph, images(16))
         step, _ = make_step(student, Losses(blocks=0.0, outputs=0.0, labels=weight), {"biases": 1e-2})
         for _ in range(10):
-            step(tf.constant(images(16)), labels, *map(tf.constant, (1.0, 2.0, 0.0)))
+            step(tf.constant(images(16)), labels, tf.constant(1.0))
         scores.append(student.forward(images(16))["scores"].numpy()[:, 2].mean())
     plain = execute(graph, {"x": tf.constant(images(16))})["scores"].numpy()[:, 2].mean()
     assert abs(scores[0] - plain) < 0.1

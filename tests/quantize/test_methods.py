@@ -11,14 +11,15 @@ import pytest
 from mnedge.graph.executor import compiled, predict, simulate
 from mnedge.quantize.bias_correction import correct_biases
 from mnedge.quantize.calibrate import observe
-from mnedge.quantize.equalize import equalize, find_streams
-from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights, rectified_sigmoid, soft_round
+from mnedge.quantize.equalize import equalize
+from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights
 from mnedge.quantize.gates import gated_outputs, with_scalable_gates
 from mnedge.quantize.parameters import initial_parameters, to_int8
 from mnedge.quantize.quantized import int8_agreement
 from mnedge.quantize.ranges import choose_ranges
 from mnedge.quantize.reconstruct import reconstruct, round_with_feedback
 from mnedge.quantize.scheme import scheme_of
+from mnedge.quantize.streams import find_streams
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -113,10 +114,3 @@ def test_the_learned_step_has_the_gradient_of_the_paper() -> None:
     np.testing.assert_array_equal(to_weights, [1.0, 1.0, 0.0])
     # round(w/s) - w/s inside: 0 - 0.31 and -5 + 5; 127 outside.
     assert to_scale == pytest.approx(-0.31 + 0.0 + 127.0, abs=1e-3)
-
-
-def test_soft_rounding_lies_between_the_steps_around() -> None:
-    weights = np.array([0.26, -0.26], np.float32)
-    np.testing.assert_allclose(soft_round(weights, 0.1, np.full(2, 20.0, np.float32)), [0.3, -0.2], atol=1e-6)
-    np.testing.assert_allclose(soft_round(weights, 0.1, np.full(2, -20.0, np.float32)), [0.2, -0.3], atol=1e-6)
-    assert 0.0 < float(rectified_sigmoid(np.float32(0.0))) < 1.0

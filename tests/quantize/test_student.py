@@ -23,7 +23,7 @@ def start(graph: Any, images: np.ndarray, granularity: Any = "per-channel") -> A
 @pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
 def test_the_forward_pass_is_the_int8_graph(separable: Any, images: Any, granularity: Any) -> None:
     scheme, parameters = start(separable().graph("wide"), images(8), granularity)
-    student = Student(scheme, parameters, "weights")
+    student = Student(scheme, parameters)
     int8 = to_int8(scheme, student.parameters())
     trained = student.forward(images(8, 3))["wide"].numpy()
     shipped = predict(int8, images(8, 3), on_tensor=simulate(int8))
@@ -35,7 +35,7 @@ def test_the_forward_pass_is_the_int8_graph(separable: Any, images: Any, granula
 
 def test_parameters_come_back_as_they_went_in(separable: Any, images: Any) -> None:
     scheme, parameters = start(separable().graph(), images(8))
-    again = Student(scheme, parameters, "weights").parameters()
+    again = Student(scheme, parameters).parameters()
     for name, value in parameters.biases.items():
         np.testing.assert_allclose(again.biases[name], value)
     for name, scales in parameters.weight_scales.items():
@@ -49,23 +49,9 @@ def test_parameters_come_back_as_they_went_in(separable: Any, images: Any) -> No
             np.testing.assert_allclose(other.tensors[name].quantization.scale, tensor.quantization.scale, rtol=1e-5)
 
 
-def test_soft_rounding_starts_at_the_float_weights(separable: Any, images: Any) -> None:
-    scheme, parameters = start(separable().graph(), images(4))
-    student = Student(scheme, parameters, "rounding")
-    made = student.constants()
-    hard = student.constants(hard=True)
-    for layer in scheme.layers:
-        scales = parameters.weight_scales[layer.weights]
-        exact = parameters.weights[layer.weights]
-        # The logits of roundings near 0 and 1 are clipped at a hundredth.
-        assert np.abs(made[layer.weights].numpy() - exact).max() <= scales.max() * 0.011
-        steps = np.moveaxis(hard[layer.weights].numpy(), layer.axis, -1) / scales
-        np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
-
-
 def test_learned_values_arrive_in_the_parameters(separable: Any, images: Any) -> None:
     scheme, parameters = start(separable().graph(), images(4))
-    student = Student(scheme, parameters, "weights")
+    student = Student(scheme, parameters)
     before = student.parameters()
     student.variables["ranges"].assign(np.full(student.variables["ranges"].shape, 0.1, np.float32))
     student.variables["biases"].assign_add(np.ones(student.variables["biases"].shape, np.float32))
@@ -77,17 +63,6 @@ def test_learned_values_arrive_in_the_parameters(separable: Any, images: Any) ->
     assert np.isclose(high, first_high * 1.1, rtol=1e-3)
     assert np.all(after.biases["deep/b"] > before.biases["deep/b"])
     np.testing.assert_allclose(after.weight_scales["deep/w"], 2 * before.weight_scales["deep/w"], rtol=1e-5)
-
-
-def test_dropping_roundings_keeps_that_share_exact(separable: Any, images: Any) -> None:
-    import tensorflow as tf
-
-    scheme, parameters = start(separable().graph(), images(4))
-    made = Student(scheme, parameters, "weights").forward(images(16, 2), tf.constant(0.5))["stem"].numpy()
-    low, high = parameters.ranges[scheme.group["stem"]]
-    steps = made[(made > 0) & (made < high)] / ((high - low) / 255)
-    on_grid = float(np.mean(np.abs(steps - np.round(steps)) < 2e-3))
-    assert 0.4 < on_grid < 0.6
 
 
 def test_blocks_end_where_all_goes_through_one_tensor(separable: Any, images: Any) -> None:
