@@ -158,7 +158,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     start_tensorflow()
     import keras
 
-    from mnedge.models.transfer import save_classifier, transfer_model
+    from mnedge.models.transfer import save_trained, transfer_model
     from mnedge.training.classify import Labelled, classify, predictor
     from mnedge.training.learner import check_layer, make_learner, strategy
     from mnedge.training.phases import train_in_phases
@@ -193,7 +193,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
             on_epoch=run.heard,
         )
     model.set_weights(learner.get_weights())
-    save_classifier(model, folder / "model.keras", {"classes": list(dataset.classes), "split_seed": dataset.split_seed})
+    save_trained(model, folder / "model.keras", {"classes": list(dataset.classes), "split_seed": dataset.split_seed})
     np.savez(folder / "validation.npz", probabilities=predictor(learner)(held_pixels), numbers=held_numbers)
     kept = cache.recall(work, b"suspects")
     account = {

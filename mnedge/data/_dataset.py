@@ -6,7 +6,7 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Dataset:
         splits: Picture numbers of "train", "calibration" and "eval".
         sources: What each picture is called in messages (its path below the data set).
         read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
+        truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; None
+            where a class index is all.
         fingerprint: Checksum that changes when a picture, label, split or the preprocessing does.
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.
@@ -50,6 +52,7 @@ class Dataset:
     sources: tuple[str, ...]
     read: Callable[[int, int], NDArray[np.uint8]]
     fingerprint: str
+    truths: Callable[[int, int], Any] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     default_resolution: int = 224
     skip_broken: bool = False

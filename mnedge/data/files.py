@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import yaml
-
 from mnedge.data._dataset import SPLITS, Dataset
-from mnedge.data.preprocess import INTERPOLATIONS, Preprocessing, read_pixels
+from mnedge.data.listed import dataset_of_files
+from mnedge.data.splits import SPLIT_NAMES, split_name
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "calibration": "calibration",
-    "calib": "calibration",
-    "eval": "eval",
-    "val": "eval",
-    "valid": "eval",
-    "validation": "eval",
-    "test": "eval",
-}
-_FRACTIONS = {"eval": 0.2, "calibration": 0.1}
-_CALIBRATION_IMAGES = 256
-_SETTINGS = "dataset.yaml"
 
 
 def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
@@ -41,7 +22,7 @@ def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -
     Raises:
         InputError: Empty, one class only, or a split with other classes.
     """
-    parts = {_SPLIT_NAMES[path.name.lower()]: path for path in _folders(root) if path.name.lower() in _SPLIT_NAMES}
+    parts = {SPLIT_NAMES[path.name.lower()]: path for path in _folders(root) if path.name.lower() in SPLIT_NAMES}
     places = parts or {"": root}
     names = sorted({path.name for place in places.values() for path in _folders(place)})
     if not names:
@@ -55,7 +36,7 @@ def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -
             if not files and split in ("", "eval", "train"):
                 raise InputError(f"{place / name} holds no files; add pictures of {name!r} or remove the folder")
             rows.extend((file, index, split) for file in files)
-    dataset = _dataset(str(root), root, rows, tuple(names), split_seed=split_seed)
+    dataset = dataset_of_files(str(root), root, rows, tuple(names), split_seed=split_seed)
     return replace(dataset, fixed_classes=True, skip_broken=skip_broken)
 
 
@@ -72,7 +53,7 @@ def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> D
         file = path.parent / entry["filename"]
         if not file.is_file():
             missing.append(f"line {line}: {entry['filename']}")
-        rows.append((file, index, _split_name(path, line, entry.get("split") or "")))
+        rows.append((file, index, split_name(path, line, entry.get("split") or "")))
         if entry.get("class"):
             names[index] = entry["class"]
     if missing:
@@ -87,7 +68,9 @@ def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> D
     classes = _class_names(path.parent) or tuple(names.get(i, str(i)) for i in range(max(indices) + 1))
     if max(indices) >= len(classes):
         raise InputError(f"{path} has class_index {max(indices)}, but its list of names has {len(classes)} classes")
-    return replace(_dataset(str(path), path.parent, rows, classes, split_seed=split_seed), skip_broken=skip_broken)
+    return replace(
+        dataset_of_files(str(path), path.parent, rows, classes, split_seed=split_seed), skip_broken=skip_broken
+    )
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
@@ -116,14 +99,6 @@ def _class_index(path: Path, line: int, entry: dict[str, Any]) -> int:
     return index
 
 
-def _split_name(path: Path, line: int, name: str) -> str:
-    if not name:
-        return ""
-    if name.lower() not in _SPLIT_NAMES:
-        raise InputError(f"{path} line {line}: split {name!r} is not one of {', '.join(_SPLIT_NAMES)}")
-    return _SPLIT_NAMES[name.lower()]
-
-
 def _class_names(folder: Path) -> tuple[str, ...]:
     """Names from a labels.txt or synset_words.txt beside the CSV; none where there is no such file."""
     for name in ("labels.txt", "synset_words.txt"):
@@ -142,103 +117,6 @@ def _pictures(folder: Path) -> list[Path]:
         return []
     found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return sorted(path for path in found if path.name != "Thumbs.db")
-
-
-def _preprocessing(root: Path) -> Preprocessing:
-    path = root / _SETTINGS
-    if not path.is_file():
-        return Preprocessing()
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as exc:
-        raise InputError(f"{path} is not YAML: {exc}") from exc
-    known = {"crop_fraction", "interpolation"}
-    for key in settings:
-        if key not in known:
-            raise InputError.unknown(f"key in {path}", str(key), known)
-    crop = settings.get("crop_fraction", Preprocessing.crop_fraction)
-    if not isinstance(crop, (int, float)) or not 0 < crop <= 1:
-        raise InputError(f"{path}: crop_fraction is {crop!r}; it is a number above 0 and at most 1")
-    interpolation = settings.get("interpolation", Preprocessing.interpolation)
-    if interpolation not in INTERPOLATIONS:
-        raise InputError.unknown("interpolation", str(interpolation), INTERPOLATIONS)
-    return Preprocessing(float(crop), interpolation)
-
-
-def _dataset(
-    name: str,
-    root: Path,
-    rows: list[tuple[Path, int, str]],
-    classes: tuple[str, ...],
-    *,
-    split_seed: int,
-) -> Dataset:
-    preprocessing = _preprocessing(root)
-    is_split = any(split for _, _, split in rows)
-    seed = 0 if is_split else split_seed
-    sources = tuple(file.relative_to(root).as_posix() for file, _, _ in rows)
-    labels = np.array([index for _, index, _ in rows], np.int64)
-    files = tuple(file for file, _, _ in rows)
-
-    def read(number: int, resolution: int) -> Any:  # noqa: ANN401 - an array of uint8
-        return read_pixels(files[number], resolution, preprocessing)
-
-    return Dataset(
-        name=name,
-        classes=classes,
-        fixed_classes=False,
-        labels=labels,
-        splits=_splits([split for _, _, split in rows], labels, sources, seed),
-        sources=sources,
-        read=read,
-        fingerprint=_fingerprint(rows, sources, preprocessing, seed),
-        preprocessing=preprocessing,
-        split_seed=None if is_split else split_seed,
-        root=root,
-    )
-
-
-def _fingerprint(
-    rows: list[tuple[Path, int, str]], sources: tuple[str, ...], preprocessing: Preprocessing, seed: int
-) -> str:
-    # Size and time stand for the content: 50,000 pictures are not read to find that nothing changed.
-    digest = hashlib.sha256(json.dumps([preprocessing.crop_fraction, preprocessing.interpolation, seed]).encode())
-    for (file, index, split), source in zip(rows, sources, strict=True):
-        status = file.stat()
-        digest.update(f"{source}\0{index}\0{split}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def _splits(
-    given: list[str], labels: np.ndarray[Any, np.dtype[np.int64]], sources: tuple[str, ...], seed: int
-) -> dict[str, Any]:
-    """Takes the splits as given; what is missing is drawn by the hash of seed and file name, class by class.
-
-    A drawn split does not move when pictures are added. Calibration needs no labels of its own, so where only it
-    is missing it is taken from train without taking those pictures away from there.
-    """
-    splits: dict[str, list[int]] = {name: [] for name in SPLITS}
-    if any(given):
-        for number, name in enumerate(given):
-            splits[name or "train"].append(number)
-    else:
-        by_class: dict[int, list[int]] = {}
-        for number in _hash_order(range(len(sources)), sources, seed):
-            by_class.setdefault(int(labels[number]), []).append(number)
-        for numbers in by_class.values():
-            held = max(1, round(_FRACTIONS["eval"] * len(numbers))) if len(numbers) > 1 else 0
-            calibration = round(_FRACTIONS["calibration"] * len(numbers))
-            splits["eval"] += numbers[:held]
-            splits["calibration"] += numbers[held : held + calibration]
-            splits["train"] += numbers[held + calibration :]
-    if not splits["calibration"]:
-        splits["calibration"] = _hash_order(splits["train"], sources, seed)[:_CALIBRATION_IMAGES]
-    return {name: np.array(sorted(numbers), np.int64) for name, numbers in splits.items()}
-
-
-def _hash_order(numbers: Any, sources: tuple[str, ...], seed: int) -> list[int]:  # noqa: ANN401 - any iterable of int
-    salt = f"{seed}/" if seed else ""
-    return sorted(numbers, key=lambda number: hashlib.sha256(f"{salt}{sources[number]}".encode()).digest())
 
 
 def describe(dataset: Dataset) -> str:

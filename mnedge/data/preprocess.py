@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,13 +11,16 @@ import numpy as np
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Fit = Literal["crop", "stretch"]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+FITS = ("crop", "stretch")
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,20 @@ class Preprocessing:
     """How a picture becomes a model's input; it belongs to the data set and travels with the artifact.
 
     Attributes:
-        crop_fraction: Side of the centred square that is kept, as a share of the shorter side.
+        crop_fraction: Side of the centred square that is kept, as a share of the shorter side; of the part that is
+            kept of each side, where pictures are stretched.
         interpolation: Filter of the resize, with Pillow's antialiasing.
+        fit: "crop" takes a square out of the picture; "stretch" makes it square, as detection and segmentation want
+            it: nothing that is marked is lost.
     """
 
     crop_fraction: float = 0.875
     interpolation: Interpolation = "bilinear"
+    fit: Fit = "crop"
+
+
+# Of pictures with boxes or masks.
+WHOLE = Preprocessing(1.0, "bilinear", "stretch")
 
 
 def read_pixels(path: Path, resolution: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -41,12 +53,22 @@ def read_pixels(path: Path, resolution: int, preprocessing: Preprocessing) -> ND
     Raises:
         InputError: The file is missing, broken or no picture.
     """
+    with opened(path) as upright:
+        return fit(rgb(upright), resolution, preprocessing)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Opens a picture and turns it upright (EXIF).
+
+    Raises:
+        InputError: The file is missing, broken or no picture, which may show only while it is looked at.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return _fit(_rgb(upright), resolution, preprocessing)
+            yield ImageOps.exif_transpose(image)
     except FileNotFoundError as exc:
         raise InputError(f"{path} does not exist") from exc
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
@@ -55,7 +77,7 @@ def read_pixels(path: Path, resolution: int, preprocessing: Preprocessing) -> ND
         ) from exc
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
     """Flattens transparency onto white and brings any mode to RGB."""
     from PIL import Image
 
@@ -70,12 +92,15 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, resolution: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def fit(image: Image.Image, resolution: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Crops or stretches a picture to a square: uint8, (resolution, resolution) and the picture's channels."""
     from PIL import Image
 
-    side = max(1.0, min(image.size) * preprocessing.crop_fraction)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
+    width, height = (max(1.0, side * preprocessing.crop_fraction) for side in image.size)
+    if preprocessing.fit == "crop":
+        width = height = min(width, height)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    box = (left, top, left + width, top + height)
     resample = Image.Resampling[preprocessing.interpolation.upper()]
     resized = image.resize((resolution, resolution), resample, box=box)
     return np.asarray(resized, np.uint8)

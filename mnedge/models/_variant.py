@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
+from mnedge.models import heads
 from mnedge.models._network import Layer, Network
 from mnedge.models.mobilenet_v1 import V1
 from mnedge.models.mobilenet_v2 import V2
@@ -22,6 +23,8 @@ FAMILIES = {
 # Five halvings must leave one pixel.
 MIN_RESOLUTION = 32
 
+CLASSIFIER = "classifier"
+
 # A .tflite is a flatbuffer, which ends at 2 GiB; the same goes for a tensor of it.
 _MAX_FLOATS = 2**31 // 4
 
@@ -34,27 +37,39 @@ class Variant:
         family: Token of the command line: v1, v2, v3-small, v3-large or one of the two minimalistic ones.
         alpha: Width multiplier.
         resolution: Side of the square input in pixels.
-        classes: Number of outputs.
+        classes: Number of outputs; of a head of another task, what it tells apart.
+        head: "classifier", or one of `mnedge.models.heads`.
+        output_stride: Of the backbone's last map: 32 under a classifier; None for the head's own choice.
 
     Raises:
-        InputError: No such family, or the family has no network of this width, resolution or class count.
+        InputError: No such family or head, or the family has no network of this width, resolution or class count.
     """
 
     family: str
     alpha: float = 1.0
     resolution: int = 224
     classes: int = 1000
+    head: str = CLASSIFIER
+    output_stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise InputError.unknown("variant", self.family, FAMILIES)
         object.__setattr__(self, "alpha", float(self.alpha))
+        strides = (32,) if self.head == CLASSIFIER else heads.get(self.head).output_strides
+        object.__setattr__(self, "output_stride", self.output_stride or strides[0])
+        if self.output_stride not in strides:
+            raise InputError(
+                f"output stride {self.output_stride} is none that {self.head} can stand on; it takes "
+                f"{', '.join(str(stride) for stride in strides)}"
+            )
         _check(self)
 
     @property
     def slug(self) -> str:
-        """Name of its artifacts, e.g. mobilenet_v3_small_1.0_224."""
-        return f"{family_of(self).slug}_{self.alpha}_{self.resolution}"
+        """Name of its artifacts, e.g. mobilenet_v3_small_1.0_224 or lr_aspp_mobilenet_v2_0.35_224."""
+        own = f"{family_of(self).slug}_{self.alpha}_{self.resolution}"
+        return own if self.head == CLASSIFIER else f"{heads.get(self.head).slug}_{own}"
 
 
 def family_of(variant: Variant) -> Family:
@@ -63,7 +78,7 @@ def family_of(variant: Variant) -> Family:
 
 
 def trace(variant: Variant) -> tuple[Layer, ...]:
-    """Writes down the layers of a network, input first, without building it."""
+    """Writes down the layers of a classifier, input first, without building it."""
     network = Network((variant.resolution, variant.resolution, 3))
     family_of(variant).trace(network, variant.alpha, variant.classes)
     return tuple(network.layers)

@@ -1,7 +1,7 @@
 """Builds the Keras model of a variant and fills it with weights.
 
-Every model takes float32 of shape (1, H, W, 3), NHWC, RGB, in [-1, 1] (a pixel p of 0..255 is p / 127.5 - 1) and gives
-the softmax of its classes, float32 of shape (1, classes).
+Every model takes float32 of shape (1, H, W, 3), NHWC, RGB, in [-1, 1] (a pixel p of 0..255 is p / 127.5 - 1). A
+classifier gives the softmax of its classes, float32 of shape (1, classes); what another head gives stands in its file.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.models import heads
 from mnedge.models import weights as weight_files
-from mnedge.models._variant import Variant, family_of
+from mnedge.models._variant import CLASSIFIER, Variant, family_of
 
 if TYPE_CHECKING:
     import keras
@@ -28,19 +29,22 @@ _PACKAGED_DEMOS = {("v3-small", 1.0, 96): "demo_v3_small_1.0_96.h5"}
 
 
 def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
-    """Builds a classifier.
+    """Builds a network with its head.
 
     Args:
         variant: What to build.
-        weights: "demo" (the packaged checkpoint), "imagenet" (Keras' own download and cache), "random", or a file.
+        weights: "demo" (the packaged checkpoint), "imagenet" (Keras' own download and cache), "random", or a file; with
+            another head than a classifier, "random" or a file.
         seed: For random weights.
 
     Returns:
-        A model that takes float32 (1, H, W, 3) in [-1, 1] and gives float32 (1, classes), softmax.
+        A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax.
 
     Raises:
         InputError: The weights are missing, broken, or of another architecture or class count.
     """
+    if variant.head != CLASSIFIER:
+        return _build_with_head(variant, weights, seed)
     file = _demo_file(variant) if weights == "demo" else weights
     if isinstance(file, Path):
         weight_files.check(variant, file)
@@ -53,6 +57,39 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
         model = _architecture(variant)
         _fill_randomly(model, seed)
     return model
+
+
+def _build_with_head(variant: Variant, weights: Weights, seed: int) -> keras.Model:
+    if weights in ("demo", "imagenet"):
+        task = heads.get(variant.head).task
+        raise InputError(
+            f"the {weights} weights are a classifier's and hold no {variant.head} head; train one with "
+            f"`mnedge train --task {task}`, or take --weights random"
+        )
+    backbone = _architecture(replace(variant, head=CLASSIFIER, output_stride=None), include_top=False)
+    model = add_head(backbone, variant)
+    if isinstance(weights, Path):
+        weight_files.check_kernels(model, variant.slug, weights)
+        weight_files.load(model, weights)
+    else:
+        _fill_randomly(model, seed)
+    return model
+
+
+def add_head(backbone: keras.Model, variant: Variant) -> keras.Model:
+    """Puts a variant's head on a backbone without classifier, and gives the whole, which has the backbone's weights.
+
+    Args:
+        backbone: As `load_backbone` returns it.
+        variant: Its `head` is not "classifier".
+    """
+    import keras
+
+    from mnedge.models.features import features, with_output_stride
+
+    maps = features(with_output_stride(backbone, variant.output_stride or 32))
+    outputs = heads.get(variant.head).build(maps, variant)
+    return keras.Model(maps.image, list(outputs.values()), name=variant.slug)
 
 
 def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
@@ -70,6 +107,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
     """
+    variant = replace(variant, head=CLASSIFIER, output_stride=None)
     classes = classes_of(variant, weights)
     backbone = _architecture(variant, include_top=False)
     if isinstance(weights, Path) and classes is None:

@@ -1,4 +1,4 @@
-"""A classifier of new classes on a trained backbone, and the .keras file that carries its class names."""
+"""A new head on a trained backbone, and the .keras file that carries its class names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError
-from mnedge.models.build import build_model, classes_of, load_backbone
+from mnedge.models._variant import CLASSIFIER
+from mnedge.models.build import add_head, build_model, classes_of, load_backbone
 from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:
@@ -32,19 +33,29 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
-    """Builds a classifier whose last layer is new and whose other layers are those of `weights`.
+    """Builds a network whose head is new and whose other layers are those of `weights`.
+
+    Of a classifier only the last layer is new.
 
     Args:
         variant: What to build, with the new number of classes.
-        weights: "imagenet", "random", or a file; a hidden layer of the head (V3) comes along where the file has it.
+        weights: "imagenet", "random", or a classifier's file; a hidden layer of a classifier (V3) comes along where the
+            file has it.
         seed: Of the new layers.
 
     Returns:
-        A model that takes float32 (1, H, W, 3) in [-1, 1] and gives float32 (1, classes), softmax.
+        A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax.
 
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
     """
+    import keras
+
+    if variant.head != CLASSIFIER:
+        backbone = load_backbone(variant, weights, seed)
+        # The head's layers say themselves how they begin; Keras draws them from this seed.
+        keras.utils.set_random_seed(seed)
+        return add_head(backbone, variant)
     model = build_model(variant, "random", seed)
     source = _source(variant, weights, seed)
     given = {} if source is None else {layer.name: layer for layer in source.layers}
@@ -81,7 +92,7 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
     return build_model(replace(variant, classes=classes), weights, seed)
 
 
-def save_classifier(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
+def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
     """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
 
     Args:
@@ -109,7 +120,7 @@ def save_classifier(model: keras.Model, path: Path, description: Mapping[str, An
 
 
 def description_of(weights: Weights) -> dict[str, Any]:
-    """What `save_classifier` wrote into a .keras; empty for other weights.
+    """What `save_trained` wrote into a .keras; empty for other weights.
 
     Raises:
         InputError: The description is damaged.

@@ -74,6 +74,22 @@ def check(variant: Variant, path: Path) -> None:
         )
 
 
+def check_kernels(model: keras.Model, name: str, path: Path) -> None:
+    """Makes sure that a file holds as many kernels of the same shapes as a model, whatever they are called.
+
+    Raises:
+        InputError: The file is missing, broken, or holds another architecture.
+    """
+    wanted: Kernels = Counter(tuple(weight.shape) for weight in model.weights if len(weight.shape) > 1)
+    with _opened(path) as file:
+        found = _kernels(file)
+    if found != wanted:
+        raise InputError(
+            f"{path} does not hold {name}: {_describe(found)}, where {wanted.total()} of certain shapes are needed; "
+            "name the variant, head, classes and output stride that the file was trained with, or give another file"
+        )
+
+
 def load(model: keras.Model, path: Path) -> None:
     """Fills a model with the weights of a file that has been found to hold its architecture.
 

@@ -12,7 +12,7 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model, classes_of, load_backbone
-from mnedge.models.transfer import description_of, save_classifier, transfer_model
+from mnedge.models.transfer import description_of, save_trained, transfer_model
 from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_keras_loads_the_file_and_mnedge_reads_its_classes(tmp_path: Path) -> No
 
     variant, path = Variant("v2", 0.35, 32, classes=6), tmp_path / "my.keras"
     model = build_model(variant, "random")
-    save_classifier(model, path, NAMES)
+    save_trained(model, path, NAMES)
     image = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
     np.testing.assert_array_equal(keras.models.load_model(path)(image), model(image))
     np.testing.assert_array_equal(build_model(variant, path)(image), model(image))
@@ -65,7 +65,7 @@ def test_keras_loads_the_file_and_mnedge_reads_its_classes(tmp_path: Path) -> No
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
     model = build_model(Variant("v1", 0.25, 32, classes=6), "random")
     for name in ("one", "two"):
-        save_classifier(model, tmp_path / name, NAMES)
+        save_trained(model, tmp_path / name, NAMES)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

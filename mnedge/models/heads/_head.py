@@ -1,0 +1,30 @@
+"""Head: what makes a task's outputs from a backbone's feature maps, as data and one builder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.models._variant import Variant
+    from mnedge.models.features import Features
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head.
+
+    Attributes:
+        task: The task that its outputs serve.
+        slug: What artifacts' names begin with.
+        output_strides: Strides of the backbone's last map that it can stand on, the default first. Where the backbone
+            would go further down it keeps the resolution and spreads its kernels (atrous convolution).
+        build: Of the feature maps and the variant: the outputs, Keras tensors with batch 1, by name.
+    """
+
+    task: str
+    slug: str
+    output_strides: tuple[int, ...]
+    build: Callable[[Features, Variant], dict[str, Any]]
