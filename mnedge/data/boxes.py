@@ -1,0 +1,300 @@
+"""Pictures with boxes: a folder with Pascal VOC's XML, COCO's JSON, or a CSV of corners."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.data.boxes_coco import find_coco, read_coco
+from mnedge.data.boxes_csv import COLUMNS, is_boxes_csv, read_boxes_csv
+from mnedge.data.boxes_voc import find_voc, read_voc
+from mnedge.data.listed import dataset_of_files
+from mnedge.data.preprocess import WHOLE, opened
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._annotation import Annotated, Annotations, Marked
+    from mnedge.data._dataset import Dataset
+
+_SHOWN = 3
+# A box may stick out by rounding; more than this and it belongs to another picture.
+_LEAST_INSIDE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The objects of a picture.
+
+    Attributes:
+        corners: float32, (n, 4): y1, x1, y2, x2 in fractions of the picture, 0..1.
+        classes: int64, (n,).
+        crowd: bool, (n,): regions that are neither learned nor missed.
+        size: Width and height of the picture in pixels.
+    """
+
+    corners: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BoxFindings:
+    """What was found while the boxes were read; every list may be empty.
+
+    Attributes:
+        cut: Boxes that stuck out of their picture and were cut at its edge.
+        left_out: Objects and pictures that were left out, because --skip-broken allows it, and why.
+        empty: Pictures without boxes; they teach what background is.
+        crowd: Objects marked as crowds or as difficult, which are neither learned nor counted as missed.
+    """
+
+    cut: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
+    crowd: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """One sentence each, for logs and reports."""
+        told = (
+            (self.cut, "boxes stick out of their picture and were cut at its edge"),
+            (self.left_out, "entries were left out"),
+            (self.empty, "pictures have no boxes; they count as background"),
+            (self.crowd, "objects are crowds or difficult; they are neither learned nor counted as missed"),
+        )
+        return [f"{len(found)} {what} ({_listed(found)})" for found, what in told if found]
+
+
+def open_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
+    """Opens pictures with boxes; `Dataset.truths` gives the `Boxes` of a picture, whatever the resolution.
+
+    Args:
+        path: A folder with VOC's XML, COCO's JSON or a labels.csv, or such a JSON or CSV file.
+        skip_broken: Leave out pictures and boxes that cannot be used instead of stopping.
+        split_seed: Of the drawn split, where the data has none of its own.
+
+    Raises:
+        InputError: No such data, or something in it cannot be used; the message says what and where.
+    """
+    return read_boxes(path, skip_broken=skip_broken, split_seed=split_seed)[0]
+
+
+def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> tuple[Dataset, BoxFindings]:
+    """What `open_boxes` opens, and what was found in it."""
+    annotations = _read(path)
+    if not annotations.pictures:
+        raise InputError(f"{path} lists no pictures; add some, or give another data set")
+    classes = _classes(annotations)
+    kept, findings = _judged(annotations, classes, skip_broken=skip_broken)
+    if not any(boxes.classes.size for _, boxes in kept):
+        raise InputError(f"{path}: none of its {len(kept)} pictures has a box; a detector needs some to learn from")
+    truths = [boxes for _, boxes in kept]
+    labels = [int(np.bincount(boxes.classes).argmax()) if boxes.classes.size else 0 for boxes in truths]
+    rows = [(picture.file, label, picture.split) for (picture, _), label in zip(kept, labels, strict=True)]
+    dataset = dataset_of_files(
+        str(path),
+        annotations.root,
+        rows,
+        classes,
+        split_seed=split_seed,
+        preprocessing=WHOLE,
+        truths=lambda number, _resolution: truths[number],
+        truth_fingerprint=_fingerprint(classes, truths),
+    )
+    if dataset.preprocessing != replace(WHOLE, interpolation=dataset.preprocessing.interpolation):
+        raise InputError(
+            f"{annotations.root / 'dataset.yaml'} asks for a crop, but boxes are of whole pictures; "
+            "detection takes fit: stretch and crop_fraction: 1.0"
+        )
+    return replace(dataset, skip_broken=skip_broken, fixed_classes=bool(annotations.classes)), findings
+
+
+def _read(path: Path) -> Annotations:
+    if path.is_file():
+        if path.suffix.lower() == ".json":
+            return read_coco([path], path.parent)
+        if path.suffix.lower() == ".csv":
+            return _with_class_list(read_boxes_csv(path))
+        raise InputError(f"{path} is neither a CSV nor a JSON; boxes come as {_KINDS}")
+    if not path.is_dir():
+        raise InputError(f"{path} does not exist; boxes come as {_KINDS}")
+    table, lists, files = path / "labels.csv", find_coco(path), find_voc(path)
+    has_table = table.is_file() and is_boxes_csv(table)
+    kinds = [*([table] if has_table else []), *lists[:1], *files[:1]]
+    if len(kinds) > 1:
+        names = _listed([str(file.relative_to(path)) for file in kinds])
+        raise InputError(
+            f"{path} holds boxes of more than one kind ({names}); "
+            "give the CSV or JSON file itself, or move the others away"
+        )
+    if has_table:
+        return _with_class_list(read_boxes_csv(table))
+    if lists:
+        return read_coco(lists, path)
+    if files:
+        return _with_class_list(read_voc(files, path))
+    if table.is_file():
+        # Its message says which columns are missing.
+        return read_boxes_csv(table)
+    raise InputError(f"{path} holds no boxes; they come as {_KINDS}")
+
+
+_KINDS = "a folder with Pascal VOC's XML files, a COCO JSON (or a folder with it), or a labels.csv with " + ", ".join(
+    COLUMNS
+)
+
+
+def _with_class_list(annotations: Annotations) -> Annotations:
+    """Takes the order of the classes from a classes.txt, one name a line."""
+    path = annotations.root / "classes.txt"
+    if not path.is_file():
+        return annotations
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        raise InputError(f"{path} {f'names {twice[0]!r} twice' if twice else 'is empty'}; it is one class name a line")
+    return replace(annotations, classes=tuple(names), classes_from=str(path))
+
+
+def _classes(annotations: Annotations) -> tuple[str, ...]:
+    used = {marked.name: marked.where for picture in annotations.pictures for marked in picture.objects}
+    if not annotations.classes:
+        return tuple(sorted(used))
+    for name, where in used.items():
+        if name not in annotations.classes:
+            what = f"class at {where} (allowed are those of {annotations.classes_from})"
+            raise InputError.unknown(what, name, annotations.classes)
+    return annotations.classes
+
+
+def _judged(
+    annotations: Annotations, classes: tuple[str, ...], *, skip_broken: bool
+) -> tuple[list[tuple[Annotated, Boxes]], BoxFindings]:
+    pictures, left_out = _present(annotations, skip_broken=skip_broken)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        # Only headers are read.
+        sizes = list(pool.map(lambda picture: _size(picture, skip_broken=skip_broken), pictures))
+    cut: list[str] = []
+    kept = []
+    for picture, size in zip(pictures, sizes, strict=True):
+        if isinstance(size, InputError):
+            left_out.append(str(size))
+            continue
+        usable = []
+        for marked in picture.objects:
+            fault = _fault(marked, size)
+            if fault and not skip_broken:
+                raise InputError(
+                    f"{marked.where}: {fault} (picture {picture.file.name}, {size[0]} x {size[1]}); "
+                    "mend it, or pass --skip-broken to leave such boxes out"
+                )
+            if fault:
+                left_out.append(f"{marked.where}: {fault}")
+            else:
+                usable.append(marked)
+        cut += [marked.where for marked in usable if _share_inside(marked, size) < 1]
+        kept.append((picture, _boxes(usable, size, classes)))
+    findings = BoxFindings(
+        cut=tuple(cut),
+        left_out=tuple(left_out),
+        empty=tuple(picture.file.name for picture, boxes in kept if not boxes.classes.size),
+        crowd=tuple(marked.where for picture, _ in kept for marked in picture.objects if marked.is_crowd),
+    )
+    return kept, findings
+
+
+def _present(annotations: Annotations, *, skip_broken: bool) -> tuple[list[Annotated], list[str]]:
+    missing = [picture for picture in annotations.pictures if not picture.file.is_file()]
+    named = [f"{picture.where}: {picture.file.name}" for picture in missing]
+    if missing and (not skip_broken or len(missing) == len(annotations.pictures)):
+        raise InputError(
+            f"{annotations.root}: {len(missing)} of {len(annotations.pictures)} pictures are not there "
+            f"({_listed(named)}); looked for below {annotations.root}, e.g. {missing[0].file}"
+        )
+    twice = [file for file, count in Counter(picture.file for picture in annotations.pictures).items() if count > 1]
+    if twice:
+        raise InputError(f"{annotations.root}: {twice[0].name} is annotated more than once; leave one entry a picture")
+    gone = {picture.file for picture in missing}
+    return [picture for picture in annotations.pictures if picture.file not in gone], [
+        f"{name} is not there" for name in named
+    ]
+
+
+def _size(picture: Annotated, *, skip_broken: bool) -> tuple[int, int] | InputError:
+    """Width and height of the upright picture; the error where it is left out."""
+    try:
+        return _checked_size(picture)
+    except InputError as exc:
+        if not skip_broken:
+            raise
+        return exc
+
+
+def _checked_size(picture: Annotated) -> tuple[int, int]:
+    with opened(picture.file) as image:
+        size = (int(image.width), int(image.height))
+    claimed = picture.size or size
+    if claimed != size:
+        turned = " (it is stored turned, with an EXIF orientation)" if claimed == size[::-1] else ""
+        raise InputError(
+            f"{picture.where} has boxes for {claimed[0]} x {claimed[1]} pixels, but {picture.file.name} "
+            f"is {size[0]} x {size[1]}{turned}; export the boxes for the pictures as they are"
+        )
+    return size
+
+
+def _fault(marked: Marked, size: tuple[int, int]) -> str:
+    x1, y1, x2, y2 = marked.corners
+    shown = f"{x1:g}, {y1:g}, {x2:g}, {y2:g}"
+    if x2 < x1 or y2 < y1:
+        return f"box {shown} has its corners swapped: x1 and y1 are the smaller ones"
+    if x2 == x1 or y2 == y1:
+        return f"box {shown} has no area"
+    if _share_inside(marked, size) == 0:
+        return f"box {shown} lies outside the picture"
+    if _share_inside(marked, size) < _LEAST_INSIDE:
+        return f"box {shown} lies mostly outside the picture"
+    return ""
+
+
+def _share_inside(marked: Marked, size: tuple[int, int]) -> float:
+    x1, y1, x2, y2 = marked.corners
+    across = min(x2, size[0]) - max(x1, 0.0)
+    down = min(y2, size[1]) - max(y1, 0.0)
+    return max(across, 0.0) * max(down, 0.0) / ((x2 - x1) * (y2 - y1))
+
+
+def _boxes(objects: Sequence[Marked], size: tuple[int, int], classes: tuple[str, ...]) -> Boxes:
+    corners = np.array([marked.corners for marked in objects], np.float64).reshape(-1, 4)
+    fractions = np.clip(corners / np.array([*size, *size]), 0.0, 1.0)[:, [1, 0, 3, 2]]
+    return Boxes(
+        corners=fractions.astype(np.float32),
+        classes=np.array([classes.index(marked.name) for marked in objects], np.int64),
+        crowd=np.array([marked.is_crowd for marked in objects], bool),
+        size=size,
+    )
+
+
+def _fingerprint(classes: tuple[str, ...], truths: Sequence[Boxes]) -> str:
+    digest = hashlib.sha256("\0".join(classes).encode())
+    for boxes in truths:
+        for part in (boxes.corners, boxes.classes, boxes.crowd):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return "; ".join(names[:_SHOWN]) + rest

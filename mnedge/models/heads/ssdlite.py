@@ -1,0 +1,110 @@
+"""SSDLite: SSD with depthwise separable layers (https://arxiv.org/abs/1801.04381, section 6.2, and 1905.02244, 6.3)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from mnedge.models.anchors import PER_CELL
+from mnedge.models.heads._head import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.models._variant import Variant
+    from mnedge.models.features import Features
+
+# Channels of the extra maps at alpha 1, and the least that a thin network keeps.
+_EXTRA_CHANNELS = (512, 256, 256, 128)
+_LEAST_CHANNELS = 16
+# Share of the anchors that a new network takes for objects (https://arxiv.org/abs/1708.02002, section 4.1).
+_PRIOR = 0.01
+# Detection learns from small batches and few pictures: running statistics have to keep up.
+_MOMENTUM = 0.97
+
+
+def _build(maps: Features, variant: Variant) -> dict[str, Any]:
+    """Predicts boxes and scores on two maps of the backbone and four of its own.
+
+    The first map is the expansion of the last block before stride 32, the second the backbone's last one.
+
+    Gives "boxes", float32 (1, anchors, 4), codes as `mnedge.models.anchors` has them, and "scores", float32
+    (1, anchors, classes), a sigmoid for each class: focal loss needs no background class, and int8 scores then have
+    the same steps of 1/256 everywhere. The branches share no layer, so each keeps ranges of its own in int8.
+    """
+    import keras
+
+    layers = [maps.by_stride[16], maps.last]
+    for place, channels in enumerate(_EXTRA_CHANNELS):
+        layers.append(_extra(layers[-1], _thinned(channels, variant.alpha), f"extra_{place}"))
+    boxes = [_predictor(layer, 4, f"box_{place}", bias=0.0) for place, layer in enumerate(layers)]
+    bias = math.log(_PRIOR / (1 - _PRIOR))
+    scores = [_predictor(layer, variant.classes, f"class_{place}", bias=bias) for place, layer in enumerate(layers)]
+    logits = keras.layers.Concatenate(1, name="logits")(scores)
+    return {
+        "boxes": keras.layers.Concatenate(1, name="boxes")(boxes),
+        "scores": keras.layers.Activation("sigmoid", name="scores")(logits),
+    }
+
+
+def map_sides(resolution: int, family: str = "v2") -> tuple[tuple[int, int], ...]:
+    """Heights and widths of the six maps in cells; odd sides are halved upwards, but V1's backbone halves down."""
+    side = resolution
+    sides = []
+    for step in range(1, 6 + len(_EXTRA_CHANNELS)):
+        # V1 pads the far side only from its second step on.
+        side = side // 2 if family == "v1" and 1 < step <= 5 else -(-side // 2)
+        if step >= 4:
+            sides.append((side, side))
+    return tuple(sides)
+
+
+def _thinned(channels: int, alpha: float) -> int:
+    return max(_LEAST_CHANNELS, int(channels * alpha) // 8 * 8)
+
+
+def _extra(source: Any, channels: int, name: str) -> Any:  # noqa: ANN401 - Keras tensors
+    """Half the resolution: 1 x 1 to half the channels, depthwise 3 x 3 with stride 2, 1 x 1 to the channels."""
+    import keras
+
+    made = keras.layers.Conv2D(channels // 2, 1, use_bias=False, name=f"{name}_reduce")(source)
+    made = _depthwise(_norm(made, f"{name}_reduce"), name, stride=2)
+    made = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_expand")(made)
+    return _norm(made, f"{name}_expand")
+
+
+def _predictor(source: Any, values: int, name: str, *, bias: float) -> Any:  # noqa: ANN401 - Keras tensors
+    """Depthwise 3 x 3 and 1 x 1: (1, H, W, C) to (1, H * W * anchors, values)."""
+    import keras
+
+    made = keras.layers.Conv2D(
+        PER_CELL * values,
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.03),
+        bias_initializer=keras.initializers.Constant(bias),
+        name=f"{name}_predict",
+    )(_depthwise(source, name))
+    height, width = source.shape[1:3]
+    return keras.layers.Reshape((height * width * PER_CELL, values), name=f"{name}_rows")(made)
+
+
+def _depthwise(source: Any, name: str, stride: int = 1) -> Any:  # noqa: ANN401 - Keras tensors
+    import keras
+
+    made = keras.layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(source)
+    return _norm(made, f"{name}_depthwise")
+
+
+def _norm(source: Any, name: str) -> Any:  # noqa: ANN401 - Keras tensors
+    import keras
+
+    made = keras.layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(source)
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(made)
+
+
+def count_anchors(sides: Sequence[tuple[int, int]]) -> int:
+    """Anchors of all maps."""
+    return sum(height * width for height, width in sides) * PER_CELL
+
+
+HEAD = Head("detect", "ssdlite", (32,), _build)
