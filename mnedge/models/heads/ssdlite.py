@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mnedge.models.anchors import PER_CELL
+from mnedge.data.anchors import PER_CELL
 from mnedge.models.heads._head import Head
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
 
     The first map is the expansion of the last block before stride 32, the second the backbone's last one.
 
-    Gives "boxes", float32 (1, anchors, 4), codes as `mnedge.models.anchors` has them, and "scores", float32
+    Gives "boxes", float32 (1, anchors, 4), codes as `mnedge.data.anchors` has them, and "scores", float32
     (1, anchors, classes), a sigmoid for each class: focal loss needs no background class, and int8 scores then have
     the same steps of 1/256 everywhere. The branches share no layer, so each keeps ranges of its own in int8.
     """

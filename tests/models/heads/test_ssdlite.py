@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mnedge.models import Variant
-from mnedge.models.anchors import PER_CELL, paper_shapes, place_anchors
+from mnedge.data.anchors import PER_CELL, paper_shapes, place_anchors
 from mnedge.models.build import build_model
 from mnedge.models.heads.ssdlite import count_anchors, map_sides
 

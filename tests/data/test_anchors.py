@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mnedge.models import anchors as a
+from mnedge.data import anchors as a
 
 
 def _boxes(count: int, seed: int = 0) -> np.ndarray:
