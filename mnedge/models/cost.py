@@ -110,16 +110,16 @@ def compare(variant: Variant) -> list[Comparison]:
 
 
 def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparison:
-    macs = _verdict(row.macs_millions, counted.macs / 1e6, MACS_TOLERANCE)
-    parameters = _verdict(row.parameters_millions, counted.parameters / 1e6, PARAMETERS_TOLERANCE)
+    macs = verdict(row.macs_millions, counted.macs / 1e6, MACS_TOLERANCE)
+    parameters = verdict(row.parameters_millions, counted.parameters / 1e6, PARAMETERS_TOLERANCE)
     remarks = []
-    for what, verdict, printed, counts in (
+    for what, found, printed, counts in (
         ("MACs", macs, row.macs_millions, counted.macs / 1e6),
         ("parameters", parameters, row.parameters_millions, counted.parameters / 1e6),
     ):
-        if verdict != "agrees":
+        if found != "agrees":
             reason = (
-                "printed rounded or cut" if verdict == "rounded" else "the architecture does not have what is printed"
+                "printed rounded or cut" if found == "rounded" else "the architecture does not have what is printed"
             )
             remarks.append(f"{what}: {printed} M printed, {counts:.2f} M counted, {reason}")
     remarks += [
@@ -130,7 +130,8 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
     return Comparison(row, counted, macs, parameters, "; ".join(remarks))
 
 
-def _verdict(printed: float, counted: float, tolerance: float) -> Verdict:
+def verdict(printed: float, counted: float, tolerance: float) -> Verdict:
+    """Whether a printed figure is the counted one, within a tolerance, or at least rounded or cut to its digits."""
     if abs(counted - printed) <= tolerance * printed:
         return "agrees"
     exponent = Decimal(str(printed)).as_tuple().exponent

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,57 @@ def test_variants_lists_every_published_row(capsys: pytest.CaptureFixture[str]) 
 def test_variants_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = _run(capsys, "variants")
     assert "34 M printed" in out
+
+
+def test_compare_prints_three_tables_with_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "cost", "--compare")
+    assert code == 0
+    for expected in ("Classification", "Detection", "Segmentation", "VGG-16", "15.5 G", "138 M", "arXiv:1704.04861"):
+        assert expected in out
+    assert "times the MACs" not in out
+
+
+def test_compare_holds_all_against_a_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "cost", "--compare", "--variant", "v2", "--alpha", "0.35")
+    assert code == 0
+    assert "times the MACs" in out
+    vgg = next(line for line in out.splitlines() if "VGG-16" in line)
+    # 15,470 M against 59.3 M.
+    assert "261" in vgg
+
+
+def test_compare_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = _run(capsys, "cost", "--compare", "--json")
+    benchmarks = json.loads(out)["benchmarks"]
+    assert (code, err) == (0, "")
+    assert [benchmark["metric"] for benchmark in benchmarks] == ["top1", "map", "mean_iou"]
+    vgg = next(row for row in benchmarks[0]["networks"] if row["name"] == "VGG-16")
+    assert (vgg["parameters"], vgg["macs"]) == (138_357_544, 15_470_264_320)
+    assert vgg["printed"] == {"parameters_millions": 138, "macs_billions": 15.3}
+
+
+@pytest.mark.parametrize("suffix", ["html", "svg"])
+def test_compare_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str) -> None:
+    plot = tmp_path / f"networks.{suffix}"
+    code, out, _ = _run(capsys, "cost", "--compare", "--plot", str(plot))
+    assert code == 0
+    assert str(plot) in out
+    text = plot.read_text()
+    assert "SqueezeNet" in text
+    assert "<svg" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--compare", "--plot", "networks.png"), ".html or .svg"),
+        (("--variant", "v1", "--plot", "networks.svg"), "--compare"),
+        ((), "--variant"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    capsys: pytest.CaptureFixture[str], args: tuple[str, ...], said: str
+) -> None:
+    code, out, err = _run(capsys, "cost", *args)
+    assert (code, out) == (2, "")
+    assert said in err

@@ -1,0 +1,110 @@
+"""What `mnedge cost --compare` prints and writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnedge.cli._output import print_json, print_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.models._variant import Variant
+    from mnedge.models.peers.compare import Network
+
+_TITLE = "MobileNets beside the networks that their papers compare with"
+_SUFFIXES = (".html", ".svg")
+
+
+def compare_networks(chosen: Variant | None, *, plot: Path | None, as_json: bool) -> None:
+    """Prints the tables, or one JSON object, and draws the plots.
+
+    Args:
+        chosen: A variant to mark; the others are then held against it.
+        plot: Where to draw: .html or .svg; None for nowhere.
+        as_json: Whether to print JSON.
+
+    Raises:
+        InputError: The plot's file has another suffix, or cannot be written.
+    """
+    from mnedge.errors import InputError
+    from mnedge.models.peers.compare import comparisons
+
+    if plot is not None and plot.suffix not in _SUFFIXES:
+        raise InputError(
+            f"--plot {plot}: plots are drawn as {' or '.join(_SUFFIXES)}; give a file name that ends in one of them"
+        )
+    benchmarks = [
+        {
+            "task": benchmark.task,
+            "title": benchmark.title,
+            "dataset": benchmark.dataset,
+            "metric": benchmark.metric,
+            "networks": [_row(network) for network in networks],
+        }
+        for benchmark, networks in comparisons(chosen)
+    ]
+    if plot is not None:
+        _draw(benchmarks, plot)
+    if as_json:
+        print_json({"benchmarks": benchmarks})
+        return
+    for benchmark in benchmarks:
+        _print(benchmark)
+    if plot is not None:
+        click.echo(f"plots: {plot}")
+
+
+def _draw(benchmarks: list[dict[str, Any]], plot: Path) -> None:
+    from mnedge.artifact import write_text
+    from mnedge.report.networks import render_networks, render_networks_svg
+
+    render = render_networks if plot.suffix == ".html" else render_networks_svg
+    write_text(plot, render(benchmarks, title=_TITLE))
+
+
+def _print(benchmark: dict[str, Any]) -> None:
+    from mnedge.report import figures
+    from mnedge.report.summary import METRICS
+
+    networks = [row for row in benchmark["networks"] if row["named"]]
+    base = next((row["macs"] for row in networks if row["chosen"]), None)
+    ratio = (">times the MACs",) if base else ()
+    metric = METRICS[benchmark["metric"]]
+    columns = ("network", ">input px", ">parameters", ">MACs", *ratio, f">{metric} %", "published in", "remark")
+    print_table(
+        f"{benchmark['title']}: {benchmark['dataset']}",
+        columns,
+        (
+            (
+                f"{row['name']} ◀" if row["chosen"] else row["name"],
+                row["resolution"],
+                figures.magnitude(row["parameters"]),
+                figures.magnitude(row["macs"]),
+                *([figures.three(row["macs"] / base)] if base else []),
+                None if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}",
+                row["source"] or None,
+                row["remark"],
+            )
+            for row in networks
+        ),
+    )
+
+
+def _row(network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "family": network.family or None,
+        "mobilenet": network.mobilenet,
+        "resolution": network.resolution,
+        "parameters": network.cost.parameters,
+        "macs": network.cost.macs,
+        "accuracy": network.accuracy,
+        "source": network.source,
+        "printed": {"parameters_millions": network.parameters_millions, "macs_billions": network.macs_billions},
+        "remark": network.remark,
+        "named": network.named,
+        "chosen": network.chosen,
+    }
