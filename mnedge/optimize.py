@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.passes._pass import run_passes
 from mnedge.runtimes._runtime import encode
 from mnedge.runtimes.litert import LiteRtSession
+from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_input, time_in_turns
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # Names of runtimes that people know, and the target whose passes serve them.
 ALIASES = {"xnnpack": "cpu"}
 _RANDOM_INPUTS = 64
+_FEWEST_INPUTS = 8
+_RANDOM_VALUES = 1 << 24
 _PICTURES = 200
 _FOR_INT8_ONLY = ("lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
 
@@ -247,26 +251,24 @@ def loads(path: Path) -> str | None:
 
 
 def _agreement(name: str, source: Path, out: Path, dataset: Dataset | None, *, delegate: bool) -> dict[str, Any]:
-    """How often both files say the same, on random input or on pictures of a data set."""
-    sessions = [LiteRtSession(path, 1, delegate=delegate) for path in (source, out)]
-    inputs = _inputs(sessions[0].input, dataset)
-    outputs = [np.concatenate([session.run(image)[0].reshape(1, -1) for image in inputs]) for session in sessions]
-    before, after = (values.astype(np.float64) for values in outputs)
-    quantization = sessions[0].outputs[0].quantization
-    return {
-        "inputs": name,
-        "count": len(inputs),
-        "top1_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
-        "max_abs_difference": float(np.abs(before - after).max()),
-        "unit": "steps" if quantization is not None else "real",
-        "identical": bool(np.array_equal(before, after)),
-        "delegate": delegate,
-    }
+    """How far both files say the same, on random input or on pictures of a data set."""
+    before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
+    inputs = _inputs(before.input, dataset)
+    outputs = [[session.run(image) for image in inputs] for session in (before, after)]
+    return {"inputs": name, "count": len(inputs), "delegate": delegate, **agreement(before.outputs, *outputs)}
 
 
 def _inputs(spec: TensorSpec, dataset: Dataset | None) -> list[NDArray[Any]]:
     """Random input, or pictures as the model takes them."""
     if dataset is None:
-        return [random_input(spec, seed) for seed in range(_RANDOM_INPUTS)]
+        # A mask of half a megapixel per input is kept for both models: fewer inputs say as much.
+        count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // math.prod(spec.shape)))
+        return [random_input(spec, seed) for seed in range(count)]
+    if len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != 3:
+        shape = "x".join(str(extent) for extent in spec.shape)
+        raise InputError(
+            f"the model takes {shape}, and --data gives square pictures of three colours; leave --data out: agreement "
+            "is then measured on random input"
+        )
     pixels, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
     return [encode(picture[None], spec) for picture in pixels]

@@ -146,13 +146,15 @@ def _print(found: dict[str, Any]) -> None:
             for row in rows
         ),
     )
+    dilated = any(row.get("dilated") for row in found["ops"])
     print_table(
         f"{found['op_count']} ops",
-        ("op", ">count", "makes", ">multiply-adds", ">constants"),
+        ("op", ">count", *([">dilated"] if dilated else []), "makes", ">multiply-adds", ">constants"),
         (
             (
                 row["kind"],
                 row["count"],
+                *([row["dilated"] or ""] if dilated else []),
                 " ".join(row["dtypes"]),
                 figures.magnitude(row["macs"]) if row["macs"] else "",
                 figures.size(row["weights_bytes"]) if row["weights_bytes"] else "",
@@ -160,6 +162,12 @@ def _print(found: dict[str, Any]) -> None:
             for row in found["ops"]
         ),
     )
+    for row in found.get("custom_ops", []):
+        options = ((name, figures.plain(value)) for name, value in row["options"].items())
+        if row["options"]:
+            print_table(f"Options of the custom op {row['kind']}", ("option", ">value"), options)
+        else:
+            click.echo(f"The custom op {row['kind']} has no options that can be read")
     for title, name in (("Largest constants", "largest_weights"), ("Largest activations", "largest_activations")):
         rows = ((_name(row), _shape(row), row["dtype"], figures.size(row["bytes"])) for row in found[name])
         print_table(title, ("tensor", "shape", "dtype", ">size"), rows)
@@ -186,7 +194,8 @@ def _verdicts(found: dict[str, Any]) -> Iterable[str]:
     if found["float_ops"]:
         shown = ", ".join(found["float_ops"][:8])
         more = f" and {len(found['float_ops']) - 8} more" if len(found["float_ops"]) > 8 else ""
-        yield f"{len(found['float_ops'])} float ops in a quantized model: {shown}{more}"
+        plural = "s" * (len(found["float_ops"]) != 1)
+        yield f"{len(found['float_ops'])} float op{plural} in a quantized model: {shown}{more}"
     elif found["float_ops"] is not None:
         yield "no float ops: all of it computes in integers"
 
@@ -198,6 +207,8 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _shape(row: dict[str, Any]) -> str:
+    if row["shape"] is None:
+        return "known when run"
     return "x".join(str(extent) for extent in row["shape"]) or "scalar"
 
 

@@ -87,13 +87,26 @@ def _print(result: dict[str, Any]) -> None:
 
 def _print_agreement(row: dict[str, Any]) -> None:
     kernels = "" if row["delegate"] else ", both without delegate"
+    start = f"Agreement on {row['count']} {row['inputs']} inputs:"
     if row["identical"]:
-        click.echo(f"Agreement on {row['count']} {row['inputs']} inputs: identical{kernels}")
+        several = f" in all {len(row['outputs'])} outputs" if len(row["outputs"]) > 1 else ""
+        click.echo(f"{start} identical{several}{kernels}")
         return
-    click.echo(
-        f"Agreement on {row['count']} {row['inputs']} inputs: top-1 {row['top1_agreement']:.1%}, outputs differ by at "
-        f"most {row['max_abs_difference']:g} {row['unit']}{kernels}"
-    )
+    if row["top1_agreement"] is not None:
+        difference = f"outputs differ by at most {row['max_abs_difference']:g} {row['unit']}"
+        click.echo(f"{start} top-1 {row['top1_agreement']:.1%}, {difference}{kernels}")
+        return
+    click.echo(f"{start.removesuffix(':')}{kernels}:")
+    for output in row["outputs"]:
+        click.echo(f"  {output['name']}: {_equal(output)}")
+
+
+def _equal(output: dict[str, Any]) -> str:
+    what = "pixels of the same class" if output["unit"] == "indices" else "values equal"
+    share = f"{output['equal_fraction']:.2%} {what}"
+    if not output["max_abs_difference"]:
+        return share
+    return f"{share}, the others differ by at most {output['max_abs_difference']:g} {output['unit']}"
 
 
 def _ops(counts: dict[str, int]) -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.formats.custom_options import decode_custom_options, detection_shapes
 from mnedge.graph.macs import op_macs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from mnedge.graph.graph import Graph, Tensor
+    from mnedge.graph.graph import Graph, Op, Tensor
 
 _LARGEST = 5
 
@@ -22,10 +23,11 @@ def inspect_graph(graph: Graph) -> dict[str, Any]:
     """Counts a graph.
 
     Returns:
-        JSON values: `ops` rows {kind, count, dtypes, macs, weights_bytes}, the heaviest first; `op_count`, `macs`,
-        `parameters`, `weights_bytes` and the same by dtype; `inputs` and `outputs` rows {name, shape, dtype, scale,
-        zero_point}; `largest_weights` and `largest_activations` rows {name, shape, dtype, bytes}; `metadata`
-        {name: text or number of bytes}.
+        JSON values: `ops` rows {kind, count, dtypes, macs, weights_bytes, dilated}, the heaviest first; `op_count`,
+        `macs`, `parameters`, `weights_bytes` and the same by dtype; `inputs` and `outputs` rows {name, shape, dtype,
+        scale, zero_point}, the shape None where only the run decides on it; `custom_ops` rows {kind, inputs,
+        outputs, options}; `largest_weights` and `largest_activations` rows {name, shape, dtype, bytes};
+        `metadata` {name: text or number of bytes}.
     """
     weights = [tensor for tensor in graph.tensors.values() if tensor.is_constant]
     activations = [tensor for tensor in graph.tensors.values() if not tensor.is_constant]
@@ -33,6 +35,8 @@ def inspect_graph(graph: Graph) -> dict[str, Any]:
     for tensor in weights:
         by_dtype[tensor.dtype] += tensor_bytes(tensor)
     rows = _op_rows(graph)
+    custom = [op for op in graph.ops if "custom_options" in op.options]
+    shapes = {name: shape for op in custom for name, shape in _shapes_when_run(op).items()}
     return {
         "ops": rows,
         "op_count": len(graph.ops),
@@ -40,8 +44,17 @@ def inspect_graph(graph: Graph) -> dict[str, Any]:
         "parameters": _parameters(graph),
         "weights_bytes": sum(by_dtype.values()),
         "weights_bytes_by_dtype": dict(by_dtype.most_common()),
-        "inputs": [_end(graph.tensors[name]) for name in graph.inputs],
-        "outputs": [_end(graph.tensors[name]) for name in graph.outputs],
+        "inputs": [_end(graph.tensors[name], shapes) for name in graph.inputs],
+        "outputs": [_end(graph.tensors[name], shapes) for name in graph.outputs],
+        "custom_ops": [
+            {
+                "kind": op.kind,
+                "inputs": list(op.inputs),
+                "outputs": list(op.outputs),
+                "options": decode_custom_options(op.options["custom_options"]),
+            }
+            for op in custom
+        ],
         "largest_weights": _largest(weights),
         "largest_activations": _largest(activations),
         "metadata": {name: _metadata_text(data) for name, data in graph.metadata.items()},
@@ -67,6 +80,7 @@ def _op_rows(graph: Graph) -> list[dict[str, Any]]:
     for op in graph.ops:
         row = rows.setdefault(op.kind, {"kind": op.kind, "count": 0, "dtypes": [], "macs": 0, "weights_bytes": 0})
         row["count"] += 1
+        row["dilated"] = row.get("dilated", 0) + (max(_dilations(op)) > 1)
         row["macs"] += op_macs(graph, op)
         dtypes.setdefault(op.kind, Counter())[graph.tensors[op.outputs[0]].dtype] += 1
         for name in op.inputs:
@@ -77,6 +91,17 @@ def _op_rows(graph: Graph) -> list[dict[str, Any]]:
     for kind, row in rows.items():
         row["dtypes"] = [dtype for dtype, _ in dtypes[kind].most_common()]
     return sorted(rows.values(), key=lambda row: (-row["macs"], -row["count"], row["kind"]))
+
+
+def _dilations(op: Op) -> tuple[int, int]:
+    """Steps between the taps of a kernel, down and across; 1 for ops that have none."""
+    return int(op.options.get("dilation_h_factor", 1)), int(op.options.get("dilation_w_factor", 1))
+
+
+def _shapes_when_run(op: Op) -> dict[str, tuple[int, ...] | None]:
+    """What is known of the shapes of a custom op's outputs, where the file leaves them open."""
+    shapes = detection_shapes(op)
+    return dict(zip(op.outputs, shapes, strict=True)) if shapes else dict.fromkeys(op.outputs)
 
 
 def _parameters(graph: Graph) -> int:
@@ -91,11 +116,13 @@ def _parameters(graph: Graph) -> int:
     return sum(math.prod(graph.tensors[name].shape) for name in names)
 
 
-def _end(tensor: Tensor) -> dict[str, Any]:
+def _end(tensor: Tensor, when_run: Mapping[str, tuple[int, ...] | None]) -> dict[str, Any]:
     quantization = tensor.quantization
+    # A file says of a shape that it does not know what it says of a scalar's: nothing.
+    shape = tensor.shape or when_run.get(tensor.name, tensor.shape)
     return {
         "name": tensor.name,
-        "shape": list(tensor.shape),
+        "shape": None if shape is None else list(shape),
         "dtype": tensor.dtype,
         "scale": float(quantization.scale[0]) if quantization else None,
         "zero_point": int(quantization.zero_point[0]) if quantization else None,

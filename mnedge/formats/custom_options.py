@@ -1,0 +1,54 @@
+"""The options of custom ops, which a .tflite holds as a FlexBuffer; nothing in them is trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnedge.graph.graph import Op
+
+DETECTION = "TFLite_Detection_PostProcess"
+_LARGEST_BYTES = 1 << 16
+_SCALARS = (bool, int, float, str)
+
+
+def decode_custom_options(data: bytes) -> dict[str, Any]:
+    """Reads a FlexBuffer that is a map of names to numbers, flags and texts (https://flatbuffers.dev/flexbuffers).
+
+    Args:
+        data: `custom_options` of a custom op.
+
+    Returns:
+        The map in the order of the file, float32 numbers with the digits that they have; {} for other content, and
+        where the bytes are damaged.
+    """
+    from flatbuffers import flexbuffers
+
+    if not 3 <= len(data) <= _LARGEST_BYTES:
+        return {}
+    try:
+        root = flexbuffers.GetRoot(data)
+        found = root.AsMap.Value if root.IsMap else {}
+    except Exception:  # noqa: BLE001 - the decoder has no error of its own: damage ends in any of Python's
+        return {}
+    return {
+        str(name): float(f"{value:.7g}") if isinstance(value, float) else value
+        for name, value in found.items()
+        if isinstance(value, _SCALARS)
+    }
+
+
+def detection_shapes(op: Op) -> list[tuple[int, ...]]:
+    """Shapes that TFLite_Detection_PostProcess gives its outputs when it runs: boxes, classes, scores, count.
+
+    A file leaves them open. The kernel keeps `max_detections` boxes with `max_classes_per_detection` classes each.
+
+    Returns:
+        One shape per output; [] where the options do not say.
+    """
+    options = decode_custom_options(op.options.get("custom_options", b""))
+    count = options.get("max_detections")
+    if op.kind != DETECTION or not isinstance(count, int) or len(op.outputs) != 4:
+        return []
+    count *= int(options.get("max_classes_per_detection", 1))
+    return [(1, count, 4), (1, count), (1, count), (1,)]

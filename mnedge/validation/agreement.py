@@ -1,0 +1,84 @@
+"""How far two models say the same on the same inputs, output by output: classes, scores, maps of classes, boxes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mnedge.runtimes import TensorSpec
+
+
+def agreement(
+    specs: Sequence[TensorSpec],
+    before: Sequence[Sequence[NDArray[Any]]],
+    after: Sequence[Sequence[NDArray[Any]]],
+) -> dict[str, Any]:
+    """Compares all outputs of two models.
+
+    Args:
+        specs: The outputs of the first one.
+        before: Its outputs, one list a picture.
+        after: Those of the other one.
+
+    Returns:
+        {identical, top1_agreement, max_abs_difference, unit, outputs}: the last are rows {name, shape, equal_fraction,
+        max_abs_difference, unit}. Differences are in steps of the scale, or in real numbers; indices have none.
+        Top-1 is that of a classifier, a model with one vector of scores, and None for every other; difference
+        and unit of the whole are those of the output with the fewest equal values.
+    """
+    rows = [
+        _output(spec, [run[place] for run in before], [run[place] for run in after]) for place, spec in enumerate(specs)
+    ]
+    numeric = [row for row in rows if row["max_abs_difference"] is not None]
+    worst = min(numeric, key=lambda row: row["equal_fraction"]) if numeric else None
+    return {
+        "identical": all(row["identical"] for row in rows),
+        "top1_agreement": _top1(specs, before, after),
+        "max_abs_difference": worst["max_abs_difference"] if worst else None,
+        "unit": worst["unit"] if worst else None,
+        "outputs": [{key: value for key, value in row.items() if key != "identical"} for row in rows],
+    }
+
+
+def _output(spec: TensorSpec, before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]]) -> dict[str, Any]:
+    unit = "steps" if spec.quantization is not None else "real" if spec.dtype.startswith("float") else "indices"
+    same_shapes = [ours.shape == theirs.shape for ours, theirs in zip(before, after, strict=True)]
+    row = {"name": spec.name, "shape": list(before[0].shape), "unit": unit}
+    if not all(same_shapes):
+        return {**row, "identical": False, "equal_fraction": 0.0, "max_abs_difference": None}
+    ours, theirs = (np.concatenate([run.reshape(-1) for run in runs]) for runs in (before, after))
+    equal = (ours == theirs) | _both_nan(ours, theirs)
+    difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    largest = 0.0 if equal.all() else float(np.max(np.where(equal, 0.0, difference)))
+    return {
+        **row,
+        "identical": bool(equal.all()),
+        "equal_fraction": float(equal.mean()) if equal.size else 1.0,
+        "max_abs_difference": None if unit == "indices" else largest,
+    }
+
+
+def _both_nan(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+    if not np.issubdtype(ours.dtype, np.floating):
+        return np.zeros(ours.shape, np.bool_)
+    both: NDArray[np.bool_] = np.isnan(ours) & np.isnan(theirs)
+    return both
+
+
+def _top1(
+    specs: Sequence[TensorSpec],
+    before: Sequence[Sequence[NDArray[Any]]],
+    after: Sequence[Sequence[NDArray[Any]]],
+) -> float | None:
+    shape = before[0][0].shape
+    if len(specs) != 1 or math.prod(shape) != shape[-1] or specs[0].dtype.startswith(("int32", "int64")):
+        return None
+    same = [ours[0].argmax() == theirs[0].argmax() for ours, theirs in zip(before, after, strict=True)]
+    return float(np.mean(same))
