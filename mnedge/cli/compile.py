@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the plan prefers.",
 )
+@click.option("--input", "feed", metavar="TENSOR", help="Compile from here on: the caller feeds this tensor.")
+@click.option("--outputs", metavar="TENSOR,...", help="Compile up to here: the caller gets these tensors.")
 @click.option("--budget", metavar="BYTES", help="Largest arena, e.g. 64K.")
 @click.option("--stream-input", is_flag=True, help="The caller hands the picture over row by row.")
 @click.option("--input-may-be-overwritten", is_flag=True, help="The picture lies in the arena and is overwritten.")
@@ -49,6 +51,8 @@ def command(
     name: str | None,
     form: str,
     optimise: str,
+    feed: str | None,
+    outputs: str | None,
     budget: str | None,
     stream_input: bool,
     input_may_be_overwritten: bool,
@@ -56,7 +60,8 @@ def command(
 ) -> None:
     """Compile an int8 model for a microcontroller.
 
-    The C is bit-exact with TFLite's reference kernels, and needs no interpreter, no allocation and no library.
+    The C is bit-exact with TFLite's reference kernels, and needs no interpreter, no allocation and no library. Ops
+    that have no kernel are all named; where they stand at the ends, --input and --outputs compile the rest.
 
     \b
     mnedge compile model.int8.tflite --target cortex-m4 --out firmware/model
@@ -67,7 +72,7 @@ def command(
 
     chosen = targets.get(target)
     name = name or default_name(source)
-    data = _read(source)
+    data = _part(_read(source), str(source), feed, outputs)
     digest = hashlib.sha256(data).hexdigest()
     if chosen.accelerator:
         from mnedge.codegen.vela import compile_vela
@@ -97,6 +102,18 @@ def _compile_c(source: Path, data: bytes, **options: Any) -> dict[str, Any]:  # 
     from mnedge.formats.tflite_read import parse_tflite
 
     return asdict(compile_c(parse_tflite(data, str(source)), model=data, **options))
+
+
+def _part(data: bytes, source: str, feed: str | None, outputs: str | None) -> bytes:
+    """The model, or what of it lies between the named tensors."""
+    if feed is None and outputs is None:
+        return data
+    from mnedge.formats.tflite_read import parse_tflite
+    from mnedge.formats.tflite_write import write_tflite
+    from mnedge.graph.cut import cut
+
+    names = [name.strip() for name in (outputs or "").split(",") if name.strip()]
+    return write_tflite(cut(parse_tflite(data, source), [feed] if feed else [], names))
 
 
 def _read(source: Path) -> bytes:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.codegen.obstacles import check_kernels
 from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
 from mnedge.codegen.ops.layout import lower_concatenation, lower_pad
+from mnedge.codegen.ops.move import lower_slice, lower_strided_slice, lower_tile, lower_transpose
 from mnedge.codegen.ops.normalize import lower_l2_normalization
 from mnedge.codegen.ops.pooling import lower_mean, lower_pool
 from mnedge.codegen.ops.resize import lower_resize
@@ -39,7 +41,11 @@ LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
     "PAD": lower_pad,
     "RESIZE_BILINEAR": lower_resize,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize,
+    "SLICE": lower_slice,
     "SOFTMAX": lower_softmax,
+    "STRIDED_SLICE": lower_strided_slice,
+    "TILE": lower_tile,
+    "TRANSPOSE": lower_transpose,
 }
 ALIASES = ("RESHAPE", "SQUEEZE")
 SUPPORTED = tuple(sorted({*LOWERINGS, *ALIASES, *UNARY, *BINARY}))
@@ -52,6 +58,7 @@ def lower(graph: Graph) -> Program:
         UnsupportedError: An op, dtype or shape that C is not made for; the message names the op.
     """
     source = Source(graph)
+    check_kernels(graph, SUPPORTED)
     _check_ends(source)
     _fold(source)
     functions = _find_functions(source)
@@ -79,11 +86,6 @@ def _check_ends(source: Source) -> None:
             )
         if tensor.dtype not in ("int32", "int64") or name in graph.inputs:
             source.value(name)
-    unknown = sorted({op.kind for op in graph.ops} - set(SUPPORTED))
-    if unknown:
-        raise UnsupportedError(
-            f"the model has ops that no C kernel exists for: {', '.join(unknown)}. Compiled are {', '.join(SUPPORTED)}"
-        )
 
 
 def _is_integer(source: Source, op: Op) -> bool:

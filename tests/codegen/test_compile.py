@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -255,6 +256,29 @@ def test_the_default_plan_holds_the_figures(shared_data: Path, tmp_path: Path, m
         assert manifest.flash_bytes <= flash
         assert manifest.instructions is not None
         assert manifest.instructions <= instructions
+
+
+def test_ops_without_a_kernel_are_all_named_with_their_tensors(tmp_path: Path, small_int8: Graph) -> None:
+    real = Quantization.per_tensor(0.1, 0)
+    tensors = tuple(Tensor(name, (1, 4), "int8", real) for name in ("e", "f", "l"))
+    graph = _with(
+        small_int8,
+        Op("EXP", ("scores",), ("e",)),
+        Op("EXP", ("e",), ("f",)),
+        Op("LOG", ("f",), ("l",)),
+        tensors=tensors,
+    )
+    with pytest.raises(UnsupportedError) as refused:
+        compile_c(graph, name="tiny", target="generic", out=tmp_path / "out")
+    said = str(refused.value)
+    assert "EXP (2 ops, the first op 3, output e), LOG (op 5, output l)" in said
+    assert "--outputs scores. " in said
+    # Where an op that has a kernel follows, nothing can be left out.
+    between = replace(graph, ops=(*graph.ops, Op("RELU", ("l",), ("r",))), outputs=("r",))
+    between = between.replaced(tensors=[Tensor("r", (1, 4), "int8", real)])
+    with pytest.raises(UnsupportedError, match="op 5, output l") as refused:
+        compile_c(between, name="tiny", target="generic", out=tmp_path / "out")
+    assert "--outputs" not in str(refused.value)
 
 
 @pytest.mark.shared

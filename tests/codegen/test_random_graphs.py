@@ -34,6 +34,7 @@ KINDS = (
     "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish",
     "lowered_hard_swish", "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat",
     "resize", "nearest", "add_channel", "subtract", "larger", "smaller", "relu", "squeeze",
+    "transpose", "slice", "strided_slice", "tile",
 )  # fmt: skip
 HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax", "embedding", "classes")
 
@@ -132,6 +133,41 @@ class Builder:
             x = self.op("RESHAPE", (x.name, self.constant(np.array([1, depth], np.int32))), flat, new_shape=(1, depth))
         return self.op("FULLY_CONNECTED", (x.name, weights, bias), y, activation="NONE")
 
+    def transpose(self, x: Tensor) -> Tensor:
+        order = np.array([0, *(1 + self.rng.permutation(3))], np.int32)
+        y = self.like(x, tuple(x.shape[axis] for axis in order))
+        return self.op("TRANSPOSE", (x.name, self.constant(order)), y)
+
+    def slice(self, x: Tensor) -> Tensor:
+        begin = [0, *(int(self.rng.integers(0, extent)) for extent in x.shape[1:])]
+        size = [
+            1,
+            *(
+                int(self.rng.integers(1, extent - first + 1))
+                for extent, first in zip(x.shape[1:], begin[1:], strict=True)
+            ),
+        ]
+        names = (self.constant(np.array(begin, np.int32)), self.constant(np.array(size, np.int32)))
+        return self.op("SLICE", (x.name, *names), self.like(x, tuple(size)))
+
+    def strided_slice(self, x: Tensor) -> Tensor:
+        ranges = [(0, 1, 1)]
+        for extent in x.shape[1:]:
+            first, step = int(self.rng.integers(0, extent)), int(self.rng.choice([1, 1, 2, 3]))
+            ranges.append((first, int(self.rng.integers(first + 1, extent + 1)), step))
+        names = [self.constant(np.array(numbers, np.int32)) for numbers in zip(*ranges, strict=True)]
+        shape = tuple(len(range(*numbers)) for numbers in ranges)
+        masks = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 0}
+        return self.op("STRIDED_SLICE", (x.name, *names), self.like(x, shape), **masks, offset=False)
+
+    def tile(self, x: Tensor) -> Tensor:
+        repeats = [1, 1, 1, 1]
+        repeats[int(self.rng.integers(1, 4))] = 2
+        if x.shape[1:3] == (1, 1):
+            repeats[1:3] = [3, 5]
+        y = self.like(x, tuple(extent * count for extent, count in zip(x.shape, repeats, strict=True)))
+        return self.op("TILE", (x.name, self.constant(np.array(repeats, np.int32))), y)
+
     def mean(self, x: Tensor, *, keep: bool) -> Tensor:
         y = self.value((1, 1, 1, x.shape[3]) if keep else (1, x.shape[3]))
         return self.op("MEAN", (x.name, self.constant(np.array([1, 2], np.int32))), y, keep_dims=keep)
@@ -201,6 +237,8 @@ class Builder:
             return self.op("AVERAGE_POOL_2D" if kind == "average" else "MAX_POOL_2D", (x.name,), y, **options)
         if kind == "pad":
             return self.pad(x, same=False)
+        if kind in ("transpose", "slice", "strided_slice", "tile"):
+            return getattr(self, kind)(x)
         if kind == "subtract":
             other = self.conv(x, kernel=(1, 1)) if rng.random() < 0.5 else self.branch(x)
             other = other if other.shape == x.shape else self.branch(x)

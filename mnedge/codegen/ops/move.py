@@ -1,0 +1,172 @@
+"""TRANSPOSE, SLICE, STRIDED_SLICE and TILE: the bytes of a value in another order, some left out or repeated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mnedge.codegen.program import int_array
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.codegen.program import CallSite, KernelSet, Value
+    from mnedge.codegen.source import Source
+    from mnedge.graph.graph import Op
+
+_DIMENSIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """Four nested loops over the output; each dimension steps through the input by its own stride.
+
+    Attributes:
+        offset: First byte of the input that is read.
+        extents: Of the loops, the outermost first.
+        strides: Bytes of the input from one step to the next; 0 repeats.
+        input: The value it reads.
+        output: The value it makes.
+    """
+
+    offset: int
+    extents: tuple[int, ...]
+    strides: tuple[int, ...]
+    input: Value
+    output: Value
+    form: Literal["window", "pixels", "whole"] = "whole"
+    in_place: bool = False
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del row, index
+        return 0, self.input.rows
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return True
+
+    def scratch_bytes(self, kernels: KernelSet) -> int:
+        """See `Kernel`."""
+        del kernels
+        return 0
+
+    def macs(self) -> int:
+        """See `Kernel`."""
+        return 0
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("pick",)
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        extents = int_array("int32_t", f"{symbol}_extents", self.extents)
+        return extents + int_array("int32_t", f"{symbol}_strides", self.strides)
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        start = f"{site.inputs[0]} + {self.offset}" if self.offset else site.inputs[0]
+        return f"pick({start}, {site.output}, {site.symbol}_extents, {site.symbol}_strides);"
+
+
+def lower_transpose(source: Source, op: Op) -> Pick:
+    """TRANSPOSE by a constant order.
+
+    Raises:
+        UnsupportedError: The order moves more than four dimensions, or is computed at run time.
+    """
+    x = source.value(str(op.inputs[0]))
+    order = [int(axis) for axis in np.ravel(source.constant(str(op.inputs[1]), op))]
+    strides = _strides(x.shape)
+    return _pick(source, op, 0, [(x.shape[axis], strides[axis]) for axis in order])
+
+
+def lower_slice(source: Source, op: Op) -> Pick:
+    """SLICE from a constant begin.
+
+    Raises:
+        UnsupportedError: The begin is computed at run time.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    begin = [int(place) for place in np.ravel(source.constant(str(op.inputs[1]), op))]
+    strides = _strides(x.shape)
+    offset = sum(place * stride for place, stride in zip(begin, strides, strict=True))
+    return _pick(source, op, offset, list(zip(y.shape, strides, strict=True)))
+
+
+def lower_strided_slice(source: Source, op: Op) -> Pick:
+    """STRIDED_SLICE from a constant begin by constant steps; dimensions may be taken away.
+
+    Raises:
+        UnsupportedError: It adds dimensions or has an ellipsis, or its begin is computed at run time.
+    """
+    if op.options.get("new_axis_mask") or op.options.get("ellipsis_mask"):
+        raise UnsupportedError(f"{source.where(op)} has an ellipsis or adds dimensions; plain ranges are compiled")
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    begin, _, steps = (np.ravel(source.constant(str(name), op)).tolist() for name in op.inputs[1:4])
+    begin_mask, shrink_mask = (int(op.options.get(name, 0)) for name in ("begin_mask", "shrink_axis_mask"))
+    extents, offset, loops = list(y.shape), 0, []
+    for axis, (size, stride) in enumerate(zip(x.shape, _strides(x.shape), strict=True)):
+        if axis >= len(begin):
+            loops.append((extents.pop(0), stride))
+            continue
+        first = (0 if steps[axis] > 0 else size - 1) if begin_mask >> axis & 1 else begin[axis]
+        first += size if first < 0 else 0
+        offset += min(max(first, 0), size - 1) * stride
+        if not shrink_mask >> axis & 1:
+            loops.append((extents.pop(0), steps[axis] * stride))
+    return _pick(source, op, offset, loops)
+
+
+def lower_tile(source: Source, op: Op) -> Pick:
+    """TILE by constant numbers of repeats.
+
+    Raises:
+        UnsupportedError: The repeats are computed at run time, or need more than four loops.
+    """
+    x = source.value(str(op.inputs[0]))
+    repeats = [int(count) for count in np.ravel(source.constant(str(op.inputs[1]), op))]
+    loops = []
+    for extent, stride, count in zip(x.shape, _strides(x.shape), repeats, strict=True):
+        loops += [(count, 0), (extent, stride)]
+    return _pick(source, op, 0, loops)
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _pick(source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]]) -> Pick:
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    if (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
+        raise UnsupportedError(f"{source.where(op)} changes the scale; ops that only move bytes keep it")
+    merged = _merged(loops)
+    if len(merged) > _DIMENSIONS:
+        raise UnsupportedError(
+            f"{source.where(op)} moves {len(merged)} dimensions of {x.shape} on their own; {_DIMENSIONS} are compiled"
+        )
+    merged = [(1, 0)] * (_DIMENSIONS - len(merged)) + merged
+    assert math.prod(extent for extent, _ in merged) == y.size_bytes, source.where(op)
+    return Pick(offset, tuple(extent for extent, _ in merged), tuple(stride for _, stride in merged), x, y)
+
+
+def _merged(loops: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Loops without those of one step, and with those merged that follow each other in the input."""
+    merged: list[tuple[int, int]] = []
+    for extent, stride in loops:
+        if extent == 1:
+            continue
+        if merged and merged[-1][1] == extent * stride:
+            merged[-1] = (merged[-1][0] * extent, stride)
+        else:
+            merged.append((extent, stride))
+    return merged
