@@ -40,10 +40,9 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
     boxes = [_predictor(layer, 4, f"box_{place}", bias=0.0) for place, layer in enumerate(layers)]
     bias = math.log(_PRIOR / (1 - _PRIOR))
     scores = [_predictor(layer, variant.classes, f"class_{place}", bias=bias) for place, layer in enumerate(layers)]
-    logits = keras.layers.Concatenate(1, name="logits")(scores)
     return {
-        "boxes": keras.layers.Concatenate(1, name="boxes")(boxes),
-        "scores": keras.layers.Activation("sigmoid", name="scores")(logits),
+        "boxes": _joined(boxes, "boxes"),
+        "scores": keras.layers.Activation("sigmoid", name="scores")(_joined(scores, "logits")),
     }
 
 
@@ -86,6 +85,14 @@ def _predictor(source: Any, values: int, name: str, *, bias: float) -> Any:  # n
     )(_depthwise(source, name))
     height, width = source.shape[1:3]
     return keras.layers.Reshape((height * width * PER_CELL, values), name=f"{name}_rows")(made)
+
+
+def _joined(rows: Sequence[Any], name: str) -> Any:  # noqa: ANN401 - Keras tensors
+    """Rows of all maps under each other, in two steps: LiteRT's delegate takes no CONCATENATION of six."""
+    import keras
+
+    small = keras.layers.Concatenate(1, name=f"{name}_small")(rows[2:])
+    return keras.layers.Concatenate(1, name=name)([*rows[:2], small])
 
 
 def _depthwise(source: Any, name: str, stride: int = 1) -> Any:  # noqa: ANN401 - Keras tensors
