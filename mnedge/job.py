@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from mnedge import data, targets
+from mnedge import targets, tasks
 from mnedge.artifact import sha256
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError
 from mnedge.models import Variant
+from mnedge.models._variant import CLASSIFIER
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.transfer import description_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mnedge.data._dataset import Dataset
     from mnedge.models.build import Weights
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
+    from mnedge.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,11 @@ class Job:
         return self.variant.slug
 
     @property
+    def task(self) -> Task:
+        """What the network is for."""
+        return tasks.of(self.variant)
+
+    @property
     def is_labelled(self) -> bool:
         """Whether accuracy means anything: random weights know no classes."""
         return self.weights != "random"
@@ -65,23 +72,23 @@ def resolve(recipe: Recipe) -> Job:
 
     Raises:
         InputError: Something does not exist or does not fit; the message says what and what would.
-        UnsupportedError: The task is not built yet.
     """
-    if recipe.task != "classify":
-        raise UnsupportedError(f"task {recipe.task!r} is not built by this version; it builds classify")
+    task = tasks.get(recipe.task)
     chosen = {name: targets.get(name) for name in recipe.targets}
     weights: Weights = Path(recipe.weights)
     if recipe.weights in ("demo", "imagenet", "random"):
         weights = cast("Weights", recipe.weights)
-    plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000)
     if isinstance(weights, Path) and not weights.is_file():
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
-    known = classes_of(plain, weights)
     told = description_of(weights)
+    _check_task(recipe, told)
+    head = _head(recipe, task, told)
+    plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
+    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told)
     # Weights that were trained here are measured on the pictures that were held out then.
     seed = told.get("split_seed") or 0
-    dataset = data.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
-    classes = recipe.classes or known or len(dataset.classes)
+    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
+    classes = recipe.classes or known or task.classes(dataset)
     variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
     if known is not None and classes != known:
         raise InputError(
@@ -89,10 +96,43 @@ def resolve(recipe: Recipe) -> Job:
             "leave --classes out, or take --weights random"
         )
     if weights != "random":
-        _check_classes(recipe, dataset, classes)
+        _check_classes(recipe, task, dataset, classes)
         dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
     return Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+
+
+def _check_task(recipe: Recipe, told: Mapping[str, Any]) -> None:
+    trained = told.get("task", "classify")
+    if told and trained != recipe.task:
+        raise InputError(
+            f"the weights {recipe.weights} were trained to {trained}, asked for is {recipe.task}; "
+            f"give --task {trained}, or weights of `mnedge train --task {recipe.task}`"
+        )
+
+
+def _head(recipe: Recipe, task: Task, told: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The head and its output stride: as asked for, as the weights have them, or the task's own."""
+    head = recipe.head or told.get("head") or task.heads[0]
+    if head not in task.heads:
+        raise InputError.unknown(f"head for --task {task.name}", head, task.heads)
+    if told and head != told.get("head", CLASSIFIER):
+        raise InputError(
+            f"the weights {recipe.weights} have the head {told.get('head')}, asked for is {head}; leave --head out, or "
+            f"train another with `mnedge train --task {task.name} --head {head}`"
+        )
+    return head, recipe.output_stride or told.get("output_stride")
+
+
+def _told_classes(weights: Weights, told: Mapping[str, Any]) -> int | None:
+    if weights == "random":
+        return None
+    if not told:
+        raise InputError(
+            f"{weights} does not say which classes its head knows; take the .keras that `mnedge train` wrote, or "
+            "--weights random"
+        )
+    return int(told.get("outputs") or len(told["classes"]))
 
 
 def _named_as(dataset: Dataset, names: Sequence[str], recipe: Recipe) -> Dataset:
@@ -109,9 +149,9 @@ def _named_as(dataset: Dataset, names: Sequence[str], recipe: Recipe) -> Dataset
     return replace(dataset, classes=tuple(names))
 
 
-def _check_classes(recipe: Recipe, dataset: Dataset, classes: int) -> None:
+def _check_classes(recipe: Recipe, task: Task, dataset: Dataset, classes: int) -> None:
     highest = int(dataset.labels.max())
-    fits = len(dataset.classes) == classes if dataset.fixed_classes else highest < classes
+    fits = task.classes(dataset) == classes if dataset.fixed_classes else highest < classes
     if not fits:
         shown = f"{len(dataset.classes)} classes" if dataset.fixed_classes else f"class_index {highest}"
         raise InputError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
+from mnedge.models._variant import CLASSIFIER
 from mnedge.validation.gates import gate_rows
 
 if TYPE_CHECKING:
@@ -49,7 +50,14 @@ def measure(
 
     measured = json.loads((cache.stage("measure", key, make) / "measured.json").read_text())
     details = measured.pop("details")
-    report = {"schema": _SCHEMA, "slug": job.slug, "variant": _variant_row(job), "artifacts": rows, **measured}
+    report = {
+        "schema": _SCHEMA,
+        "slug": job.slug,
+        "task": job.task.name,
+        "variant": _variant_row(job, artifacts[0]),
+        "artifacts": rows,
+        **measured,
+    }
     report["memory"] = [_memory_row(artifact) for artifact in artifacts if artifact.path.is_dir()]
     report["gates"] = gate_rows(report, job.recipe.gates)
     details |= {
@@ -66,7 +74,7 @@ def measure(
 
 
 def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[str, Any]:
-    from mnedge.validation.accuracy import accuracy_row, confusion
+    from mnedge.validation.accuracy import accuracy_row
     from mnedge.validation.latency import measure_latency
     from mnedge.validation.parity import parity_rows
 
@@ -76,9 +84,9 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
     if job.is_labelled:
         for artifact in runnable:
             said = predictions[artifact.path.name]
-            accuracy.append(accuracy_row(said, artifact=artifact.path.name, dataset=job.dataset.name))
-            worst = confusion(said, tuple(job.labels()))
-            mixed_up += [{"artifact": artifact.path.name, **row} for row in worst]
+            figures = job.task.accuracy(said, job.dataset)
+            accuracy.append(accuracy_row(said, figures, artifact=artifact.path.name, dataset=job.dataset.name))
+            mixed_up += [{"artifact": artifact.path.name, **row} for row in job.task.mistakes(said, job.dataset)]
     progress("measure latency", 0.0)
     # How long this machine takes for the C of another says nothing.
     files = [artifact for artifact in runnable if artifact.format != "c"]
@@ -166,11 +174,17 @@ def _memory_plan(artifacts: list[Artifact]) -> dict[str, Any] | None:
     return {"target": compiled.target, "arena_bytes": manifest["arena_bytes"], "tensors": manifest["blocks"]}
 
 
-def _variant_row(job: Job) -> dict[str, Any]:
+def _variant_row(job: Job, float_artifact: Artifact) -> dict[str, Any]:
+    """The network and its cost: of a classifier by its published table, of another head by what was built."""
+    from mnedge.formats.tflite_read import read_tflite
+    from mnedge.graph.macs import graph_macs, graph_parameters
     from mnedge.models.cost import cost
 
-    counted = cost(job.variant)
-    return {**asdict(job.variant), "parameters": counted.parameters, "macs": counted.macs}
+    if job.variant.head == CLASSIFIER:
+        counted = cost(job.variant)
+        return {**asdict(job.variant), "parameters": counted.parameters, "macs": counted.macs}
+    graph = read_tflite(float_artifact.path)
+    return {**asdict(job.variant), "parameters": graph_parameters(graph), "macs": graph_macs(graph)}
 
 
 def machine() -> dict[str, Any]:

@@ -27,9 +27,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "granularity": get_args(Granularity),
     "onnx_activations": get_args(OnnxActivations),
 }
+# The figure that each task is judged by, as accuracy rows have it.
+HEADLINES = {"top1": "top-1", "map50": "mAP at IoU 0.5", "mean_iou": "mean IoU", "roc_auc": "ROC AUC"}
 GATES = {
-    "min_top1": "lowest top-1 of any int8 artifact, 0..1",
-    "max_top1_drop": "largest loss of top-1 against float, 0..1",
+    **{f"min_{key}": f"lowest {name} of any int8 artifact, 0..1" for key, name in HEADLINES.items()},
+    **{f"max_{key}_drop": f"largest loss of {name} against float, 0..1" for key, name in HEADLINES.items()},
     "max_p50_ms": "highest median latency of any int8 artifact, ms",
     "max_size_kib": "largest int8 .tflite, KiB",
     "max_arena_kib": "largest arena of a microcontroller artifact, KiB",
@@ -39,7 +41,7 @@ GATES = {
     "parity": "lowest top-1 agreement between runtimes, 0..1",
 }
 TOLERANCES = {
-    "top1": "largest loss of top-1, 0..1",
+    **{key: f"largest loss of {name}, 0..1" for key, name in HEADLINES.items()},
     "bytes": "largest growth of an artifact, a share: 0.02 is 2 %",
     "arena_bytes": "largest growth of an arena, a share",
     "flash_bytes": "largest growth of flash, a share",
@@ -56,7 +58,9 @@ class Recipe:
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
-        task: What the head does.
+        task: What the network is for.
+        head: Which of the task's heads; None for the one that the weights have, or the task's first.
+        output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
         int8: Whether int8 artifacts are built beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
         effort: How much quantization may cost; "max" also takes slower gates.
@@ -65,7 +69,7 @@ class Recipe:
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
-        data: demo, a folder, or a labels.csv.
+        data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
         skip_broken: Leave broken pictures out.
         calibration_images: How many pictures of the calibration split are used, at most.
         targets: Names of targets.
@@ -81,6 +85,8 @@ class Recipe:
     resolution: int | None = None
     classes: int | None = None
     task: Task = "classify"
+    head: str | None = None
+    output_stride: int | None = None
     int8: bool = False
     method: Method = "ptq"
     effort: Effort = "default"
@@ -97,7 +103,12 @@ class Recipe:
     seed: int = 0
     gates: dict[str, float | bool] = field(default_factory=dict)
     tolerances: dict[str, float] = field(
-        default_factory=lambda: {"top1": 0.005, "bytes": 0.02, "arena_bytes": 0.0, "flash_bytes": 0.02}
+        default_factory=lambda: {
+            **dict.fromkeys(HEADLINES, 0.005),
+            "bytes": 0.02,
+            "arena_bytes": 0.0,
+            "flash_bytes": 0.02,
+        }
     )
     bundles: tuple[str, ...] = ()
 
@@ -190,6 +201,7 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         "alpha": (int, float),
         "resolution": (int,),
         "classes": (int,),
+        "output_stride": (int,),
         "calibration_images": (int,),
         "threads": (int,),
         "seed": (int,),

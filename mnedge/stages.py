@@ -170,7 +170,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         return quantize_qat(
             graph,
             to_real(trained),
-            labels if job.is_labelled else None,
+            labels if job.is_labelled and job.dataset.truths is None else None,
             calibration=to_real(pixels),
             checkpoint_dir=cache.root() / "qat",
             allow_float=frozenset(recipe.allow_float),

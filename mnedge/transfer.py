@@ -1,4 +1,4 @@
-"""Transfer learning: a folder of pictures and a pretrained backbone to a .keras that `build --weights` takes."""
+"""Transfer learning: pictures and a pretrained backbone to a .keras that `build --weights` takes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge import cache
+from mnedge import cache, tasks
 from mnedge.artifact import copy, sha256, size_bytes, write_text
-from mnedge.data.check import Suspect, check_layout, check_pictures
+from mnedge.data.check import check_pictures
 from mnedge.data.gather import gather
 from mnedge.silence import start_tensorflow
+from mnedge.tasks._task import Gathered, Material
 from mnedge.training.augment import MARGIN
 from mnedge.training.settings import Epoch, Schedule
 
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.check import Findings
     from mnedge.models import Variant
     from mnedge.models.build import Weights
+    from mnedge.tasks import Task
 
     Progress = Callable[[str, float], None]
     Heard = Callable[[Epoch], None]
 
-_SUSPECTS = 40
-_SHOWN_SIDE = 120
+_NOTES = b"notes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,28 +43,30 @@ class Trained:
 
     Attributes:
         path: The .keras with the best weights and the class names, in the cache; copy it to where it ships from.
-        classes: Class names, one an output.
-        top1: Of the validation (eval) split with the best weights, 0..1.
+        task: Name of the task.
+        classes: Class names.
+        score: The task's metric on the validation (eval) split with the best weights, 0..1.
         history: Every epoch of both phases so far.
         best: The epoch of the last phase that the weights are of; number 0 is what that phase began with.
         is_complete: False where the run paused at `until_epoch`.
-        probabilities: float32, (validation pictures, classes), by the best weights.
-        numbers: int64, picture numbers of the rows of `probabilities` in the data set.
-        confusion: int64, (classes, classes): row is the truth, column what was predicted.
-        account: JSON values: "findings" of the check of the pictures, "suspects" that look mislabelled (None where
-            nothing was frozen to judge by), "images" of the splits, "seconds" and "cpu_seconds" of the run that
-            ended it, "settings".
+        judged: Arrays that show how the validation split was met, as the task has them.
+        numbers: int64, picture numbers of the validation split in the data set.
+        outcome: The task's own rows of the report.
+        account: JSON values: "findings" of the check of the pictures, "notes" that the task took (such as "suspects"
+            that look mislabelled), "images" of the splits, "seconds" and "cpu_seconds" of the run that ended it,
+            "settings".
     """
 
     path: Path
+    task: str
     classes: tuple[str, ...]
-    top1: float
+    score: float
     history: tuple[Epoch, ...]
     best: Epoch
     is_complete: bool
-    probabilities: NDArray[np.float32]
+    judged: dict[str, NDArray[Any]]
     numbers: NDArray[np.int64]
-    confusion: NDArray[np.int64]
+    outcome: dict[str, Any]
     account: dict[str, Any]
 
 
@@ -76,14 +80,14 @@ def train(
     on_epoch: Heard | None = None,
     keep_shared: bool = False,
 ) -> Trained:
-    """Trains a classifier of the data set's classes; the same arguments are never trained twice.
+    """Trains a network with a new head on a data set; the same arguments are never trained twice.
 
     The result stands in the cache. A run that was cut off, or paused by `schedule.until_epoch`, goes on from its last
     whole epoch.
 
     Args:
-        variant: What to train; its classes are those of the data set.
-        dataset: Labelled pictures with a train and an eval split.
+        variant: What to train; its head says for which task, and its classes are those of the data set.
+        dataset: Labelled pictures with a train and an eval split, as the task opens them.
         schedule: How.
         weights: What the backbone starts from: "imagenet", "random", or a file with or without classifier.
         progress: Told the name of a stage and the share of it that is done, 0..1.
@@ -93,9 +97,10 @@ def train(
     Raises:
         InputError: The data or the weights cannot be used; the message says why.
     """
-    check_layout(dataset)
+    task = tasks.of(variant)
+    task.check(dataset)
     run = _Run(
-        replace(variant, classes=len(dataset.classes)),
+        replace(variant, classes=task.classes(dataset)),
         dataset,
         schedule,
         weights,
@@ -107,7 +112,7 @@ def train(
     work = cache.resumable("transfer-work", {**key, "tools": cache.tool_versions()})
     until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
     folder = cache.stage("transfer", {**key, "until": until}, lambda made: _make(made, run, work))
-    trained = _trained(folder, dataset)
+    trained = _trained(folder, task, dataset)
     if trained.is_complete:
         cache.forget(work)
     return trained
@@ -137,8 +142,7 @@ class _Run:
         }
 
 
-def _gathered(run: _Run, split: str, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The pictures of a split, uint8 (n, side, side, 3), mapped from a file, and their numbers, int64 (n,)."""
+def _gathered(run: _Run, split: str, side: int) -> Gathered:
     dataset = run.dataset
     key = {"data": dataset.fingerprint, "split": split, "side": side, "skip_broken": dataset.skip_broken}
 
@@ -149,7 +153,7 @@ def _gathered(run: _Run, split: str, side: int) -> tuple[NDArray[np.uint8], NDAr
         np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), side, folder / "pixels.npy", told))
 
     folder = cache.stage("pixels", key, make)
-    return np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy")
+    return Gathered(np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy"))
 
 
 def _make(folder: Path, run: _Run, work: Path) -> None:
@@ -159,50 +163,38 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     import keras
 
     from mnedge.models.transfer import save_trained, transfer_model
-    from mnedge.training.classify import Labelled, classify, predictor
     from mnedge.training.learner import check_layer, make_learner, strategy
     from mnedge.training.phases import train_in_phases
 
-    schedule, dataset, resolution = run.schedule, run.dataset, run.variant.resolution
+    schedule, dataset = run.schedule, run.dataset
     keras.utils.set_random_seed(schedule.seed)
     # Wrong weights and layers are refused before the pictures are read.
-    model = transfer_model(run.variant, run.weights, schedule.seed)
+    model, new_layers = transfer_model(run.variant, run.weights, schedule.seed)
     check_layer(model, schedule.from_layer)
-    # Crops need more detail than the input shows.
-    pixels, numbers = _gathered(run, "train", math.ceil(MARGIN * resolution))
-    held_pixels, held_numbers = _gathered(run, "eval", resolution)
-    findings, fresh = check_pictures(dataset, resolution, (pixels, numbers), (held_pixels, held_numbers))
-    rows = np.arange(numbers.size) if run.keep_shared else np.flatnonzero(fresh)
-    train_set = Labelled(pixels, rows, dataset.labels[numbers[rows]])
-    held_set = Labelled(held_pixels, np.arange(held_numbers.size), dataset.labels[held_numbers])
-
-    def notice(*features: NDArray[np.float32]) -> None:
-        places = np.concatenate([numbers[rows], held_numbers])
-        found = _suspects(dataset, np.concatenate(features), places)
-        cache.keep(work, b"suspects", json.dumps([asdict(suspect) for suspect in found]).encode())
-
+    material, findings = _material(run, new_layers, work)
+    lesson = tasks.of(run.variant).lesson(material)
     with strategy().scope():
-        learner = make_learner(model, schedule.precision)
+        learner = make_learner(model, schedule.precision, new_layers)
         courses = train_in_phases(
             learner,
-            classify(train_set, held_set, run.variant.classes, schedule, notice),
+            lesson,
             schedule,
             from_scratch=run.weights == "random",
+            new_layers=new_layers,
             work=work,
             progress=run.told,
             on_epoch=run.heard,
         )
     model.set_weights(learner.get_weights())
-    save_trained(model, folder / "model.keras", {"classes": list(dataset.classes), "split_seed": dataset.split_seed})
-    np.savez(folder / "validation.npz", probabilities=predictor(learner)(held_pixels), numbers=held_numbers)
-    kept = cache.recall(work, b"suspects")
+    save_trained(model, folder / "model.keras", _description(run))
+    np.savez(folder / "validation.npz", numbers=material.held.numbers, **lesson.judge(learner))  # type: ignore[arg-type]
     account = {
         "history": [asdict(epoch) for course in courses for epoch in course.history],
         "best": asdict(courses[-1].best),
         "is_complete": courses[-1].has_stopped or schedule.until_epoch in (None, schedule.epochs),
         "findings": findings.as_json(),
-        "suspects": None if kept is None else json.loads(kept),
-        "images": {"train": int(rows.size), "eval": int(held_numbers.size)},
+        "notes": _notes(work),
+        "images": {"train": int(material.rows.size), "eval": int(material.held.numbers.size)},
         "seconds": round(time.monotonic() - started[0], 1),
         "cpu_seconds": round(time.process_time() - started[1], 1),
         "settings": {
@@ -217,35 +209,62 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     write_text(folder / "account.json", json.dumps(account, indent=1))
 
 
-def _suspects(dataset: Dataset, features: NDArray[np.float32], numbers: NDArray[np.int64]) -> list[Suspect]:
-    from mnedge.training.suspects import suspects
+def _material(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[Material, Findings]:
+    dataset, resolution = run.dataset, run.variant.resolution
+    # Crops need more detail than the input shows.
+    train, held = _gathered(run, "train", math.ceil(MARGIN * resolution)), _gathered(run, "eval", resolution)
+    findings, fresh = check_pictures(dataset, resolution, (train.pixels, train.numbers), (held.pixels, held.numbers))
 
-    classes = dataset.classes
-    found = suspects(features, dataset.labels[numbers], len(classes))[:_SUSPECTS]
-    return [
-        Suspect(dataset.sources[number], classes[dataset.labels[number]], classes[looks_like], round(margin, 3))
-        for place, looks_like, margin in found
-        for number in [numbers[place]]
-    ]
+    def note(name: str, value: Any) -> None:  # noqa: ANN401 - JSON
+        cache.keep(work, _NOTES, json.dumps({**_notes(work), name: value}).encode())
+
+    return Material(
+        dataset=dataset,
+        variant=run.variant,
+        schedule=run.schedule,
+        train=train,
+        rows=np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh),
+        held=held,
+        new_layers=new_layers,
+        note=note,
+        progress=run.told,
+    ), findings
 
 
-def _trained(folder: Path, dataset: Dataset) -> Trained:
-    from mnedge.training.classify import confusion, scores
+def _notes(work: Path) -> dict[str, Any]:
+    kept = cache.recall(work, _NOTES)
+    notes: dict[str, Any] = {} if kept is None else json.loads(kept)
+    return notes
 
+
+def _description(run: _Run) -> dict[str, Any]:
+    """What `build --weights` has to know of a .keras to build the same network and find the same validation split."""
+    return {
+        "task": tasks.of(run.variant).name,
+        "head": run.variant.head,
+        "output_stride": run.variant.output_stride,
+        "classes": list(run.dataset.classes),
+        "split_seed": run.dataset.split_seed,
+    }
+
+
+def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
     account = json.loads((folder / "account.json").read_text())
     with np.load(folder / "validation.npz") as arrays:
-        probabilities, numbers = arrays["probabilities"], arrays["numbers"]
-    labels = dataset.labels[numbers]
+        judged = dict(arrays)
+    numbers = judged.pop("numbers")
+    outcome = task.outcome(judged, numbers, dataset)
     return Trained(
         path=folder / "model.keras",
+        task=task.name,
         classes=dataset.classes,
-        top1=scores(probabilities, labels)["top1"],
+        score=outcome[task.metric],
         history=tuple(Epoch(**row) for row in account.pop("history")),
         best=Epoch(**account.pop("best")),
         is_complete=account.pop("is_complete"),
-        probabilities=probabilities,
+        judged=judged,
         numbers=numbers,
-        confusion=confusion(probabilities, labels),
+        outcome=outcome,
         account=account,
     )
 
@@ -267,40 +286,34 @@ def publish(trained: Trained, dataset: Dataset, out: Path) -> dict[str, Any]:
     from mnedge.report.training_page import render_training
 
     copy(trained.path, out)
-    report = training_report(trained, dataset, out)
+    task = tasks.get(trained.task)
+    report = training_report(trained, out)
     numbers = {dataset.sources[number]: number for split in ("train", "eval") for number in dataset.split(split)}
 
     def show(source: str) -> NDArray[np.uint8] | None:
-        return dataset.read(numbers[source], _SHOWN_SIDE) if source in numbers else None
+        return task.show(trained.judged, trained.numbers, dataset, numbers[source]) if source in numbers else None
 
     write_text(out.with_suffix(".report.json"), json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     write_text(out.with_suffix(".report.html"), render_training(report, show))
     return report
 
 
-def training_report(trained: Trained, dataset: Dataset, out: Path) -> dict[str, Any]:
+def training_report(trained: Trained, out: Path) -> dict[str, Any]:
     """The account of a training as JSON values, schema 1; `out` is where its .keras stands."""
-    from mnedge.report.training_page import classes_table, mixups, worst
-
-    labels, classes = dataset.labels[trained.numbers], trained.classes
-    sources = [dataset.sources[number] for number in trained.numbers]
     return {
         "schema": 1,
-        "task": "classify",
+        "task": trained.task,
+        "metric": tasks.get(trained.task).metric,
         "model": {"path": out.name, "bytes": size_bytes(out), "sha256": sha256(out)},
-        "top1": trained.top1,
+        **trained.outcome,
         "is_complete": trained.is_complete,
         "best": asdict(trained.best),
         "images": trained.account["images"],
         "seconds": trained.account["seconds"],
         "cpu_seconds": trained.account["cpu_seconds"],
         "history": [asdict(epoch) for epoch in trained.history],
-        "classes": classes_table(trained.confusion, classes),
-        "confusion": {"classes": list(classes), "counts": trained.confusion.tolist()},
-        "mixups": mixups(trained.confusion, classes),
-        "worst": worst(trained.probabilities, labels, sources, classes),
         "findings": trained.account["findings"],
-        "suspects": trained.account["suspects"],
+        "suspects": trained.account["notes"].get("suspects"),
         "settings": trained.account["settings"],
         "tools": cache.tool_versions(),
     }

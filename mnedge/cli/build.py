@@ -18,6 +18,8 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 @click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
 @click.option("--classes", type=int, help="Number of classes. [default: those of the weights, or of the data]")
 @click.option("--task", help="classify, detect, segment or embed. [default: classify]")
+@click.option("--head", help="Of segment: lr-aspp or deeplab. [default: that of the weights, or the first]")
+@click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option("--int8", is_flag=True, default=None, help="Build int8 artifacts beside the float ones.")
 @click.option("--method", help="int8 after training (ptq) or with fake quantization in training (qat). [default: ptq]")
 @click.option(
@@ -28,7 +30,11 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 @click.option("--onnx-activations", metavar="DTYPE", help="uint8 (x86) or int8 (Arm). [default: the target's]")
 @click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
 @click.option("--weights", metavar="W", help="demo, imagenet, random, or a .h5, .weights.h5 or .keras file.")
-@click.option("--data", metavar="D", help="demo, a folder with one folder per class, or a labels.csv. [default: demo]")
+@click.option(
+    "--data",
+    metavar="D",
+    help="demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
+)
 @click.option("--skip-broken", is_flag=True, default=None, help="Leave broken pictures out instead of stopping.")
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="See `mnedge targets`; repeatable.")
 @click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
@@ -64,6 +70,7 @@ def command(
     mnedge build --variant v3-small --int8
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --int8 --target cortex-m4
     mnedge build --variant v1 --alpha 0.25 --int8 --weights w.h5 --data photos/labels.csv
+    mnedge build --task segment --variant v2 --alpha 0.35 --int8 --weights my.keras --data pets/
     mnedge build --recipe demo
     mnedge build --recipe mine.yaml --baseline last/report.json --junit gates.xml
 

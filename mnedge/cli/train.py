@@ -20,7 +20,12 @@ _SUSPECTS = 10
 
 
 @click.command()
-@click.option("--data", required=True, metavar="D", help="A folder with one folder per class, a labels.csv, or demo.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="D",
+    help="A folder with one folder per class, a labels.csv, or demo; to segment, a folder with images/ and masks/.",
+)
 @click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
 @click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
@@ -31,7 +36,9 @@ _SUSPECTS = 10
     metavar="W",
     help="Where the backbone starts: imagenet, random, or a .h5, .weights.h5 or .keras file.",
 )
-@click.option("--task", default="classify", show_default=True, help="classify.")
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify or segment.")
+@click.option("--head", help="Of segment: lr-aspp or deeplab. [default: the first]")
+@click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
 )
@@ -65,7 +72,9 @@ def command(
     alpha: float,
     resolution: int | None,
     weights: str,
-    task: str,
+    task_name: str,
+    head: str | None,
+    output_stride: int | None,
     out: Path,
     augment: Any,  # noqa: ANN401 - one of its choices
     flip: bool,
@@ -85,27 +94,29 @@ def command(
     mnedge train --data photos/ --variant v2 --alpha 0.35 --resolution 96 --out my.keras
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --weights my.keras --data photos/ --int8
     """
-    from mnedge.data import open_dataset
-    from mnedge.errors import InputError, UnsupportedError
+    from mnedge import tasks
+    from mnedge.errors import InputError
     from mnedge.models import Variant
     from mnedge.training.settings import Augmentation, Schedule
     from mnedge.transfer import publish, train
 
-    if task != "classify":
-        raise UnsupportedError(f"task {task!r} cannot be trained by this version; it trains classify")
+    task = tasks.get(task_name)
+    if head is not None and head not in task.heads:
+        raise InputError.unknown(f"head for --task {task_name}", head, task.heads)
     if out.suffix != ".keras":
         raise InputError(f"--out {out} does not end in .keras, which is what is written; give e.g. {out.stem}.keras")
     given = {name: value for name, value in settings.items() if value is not None}
-    schedule = Schedule(**given, augmentation=Augmentation.of(augment, flip=flip))
+    schedule = Schedule(**{**task.schedule, **given}, augmentation=Augmentation.of(augment, flip=flip))
     source: Any = weights if weights in ("imagenet", "random") else Path(weights)
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
     # Wrong sizes are refused before the pictures are looked at.
-    Variant(variant, alpha, resolution or 224)
-    dataset = open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
+    standing = (head or task.heads[0], output_stride)
+    Variant(variant, alpha, resolution or 224, 1000, *standing)
+    dataset = task.open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
     if split_seed is not None and dataset.split_seed is None:
         raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
-    wanted = Variant(variant, alpha, resolution or dataset.default_resolution, len(dataset.classes))
+    wanted = Variant(variant, alpha, resolution or dataset.default_resolution, task.classes(dataset), *standing)
     lines = _Lines(schedule, tensorboard)
     try:
         with progress() as told:
@@ -145,6 +156,9 @@ class _Lines:
 
 
 def _print(report: dict[str, Any], out: Path) -> None:
+    from mnedge.report.summary import METRICS
+    from mnedge.report.training_page import CLASS_FIGURES
+
     findings = report["findings"]
     for shared in findings["shared"]:
         contradiction = "" if len(set(shared["labels"])) == 1 else f", filed under {' and '.join(shared['labels'])}"
@@ -157,18 +171,16 @@ def _print(report: dict[str, Any], out: Path) -> None:
     for suspect in (report["suspects"] or ())[:_SUSPECTS]:
         words = f"filed under {suspect['label']}, looks like {suspect['looks_like']}"
         click.echo(f"mislabelled? {suspect['source']}: {words}", err=True)
+    shown = CLASS_FIGURES[report["task"]]
     print_table(
         str(out),
-        ("class", ">pictures", ">recall %", ">precision %"),
-        (
-            (row["class"], row["images"], _percent(row["recall"]), _percent(row["precision"]))
-            for row in report["classes"]
-        ),
+        ("class", ">pictures", *(f">{name} %" for _, name in shown)),
+        ((row["class"], row["images"], *(_percent(row[figure]) for figure, _ in shown)) for row in report["classes"]),
     )
-    images = report["images"]
+    images, metric = report["images"], report["metric"]
     click.echo(
-        f"top-1 {_percent(report['top1'])} % on {images['eval']:,} validation pictures after {images['train']:,} for "
-        f"training; {_chosen(report['best'])}; {report['seconds']:.0f} s"
+        f"{METRICS[metric]} {_percent(report[metric])} % on {images['eval']:,} validation pictures after "
+        f"{images['train']:,} for training; {_chosen(report['best'])}; {report['seconds']:.0f} s"
     )
     click.echo(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
 

@@ -12,6 +12,7 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify or segment.")
 @click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
@@ -20,6 +21,7 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 @json_option
 def command(
     artifacts: tuple[Path, ...],
+    task_name: str,
     data: str,
     split: str,
     images: int | None,
@@ -27,42 +29,46 @@ def command(
     skip_broken: bool,
     as_json: bool,
 ) -> None:
-    """Measure top-1 and top-5 of ARTIFACTS on labelled pictures, and how far they agree.
+    """Measure the accuracy of ARTIFACTS on labelled pictures, and how far they agree.
 
     \b
     mnedge validate model.int8.tflite model.fp32.tflite --data photos/labels.csv
+    mnedge validate segmenter.int8.tflite --task segment --data pets/
     mnedge validate model.int8.tflite --data photos --device ssh://pi@raspberrypi.local
     """
-    from mnedge.data import open_dataset
+    from mnedge import tasks
     from mnedge.errors import ToolError
     from mnedge.validation.compare import validate
 
-    dataset = open_dataset(data, skip_broken=skip_broken)
+    task = tasks.get(task_name)
+    dataset = task.open_dataset(data, skip_broken=skip_broken)
     with progress() as told:
-        result = validate(artifacts, dataset, dataset.split(split, images), uris, told)
+        result = validate(artifacts, dataset, dataset.split(split, images), uris, told, figures=task.accuracy)
     if as_json:
         print_json(result)
     else:
-        _print(result)
+        _print(result, task.metric)
     if result["failed"]:
         raise ToolError("\n".join(row["error"] for row in result["failed"]))
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], metric: str) -> None:
     """Accuracy with one column a device, then what agrees with what."""
+    from mnedge.report.summary import METRICS
+
     rows = result["accuracy"]
     devices = list(dict.fromkeys(row["device"] for row in (*rows, *result["failed"])))
     found = {(row["artifact"], row["device"]): row for row in rows}
     columns = (
         "artifact",
-        *(f">top-1 % on {device}" for device in devices),
+        *(f">{METRICS[metric]} % on {device}" for device in devices),
         *(f"runtime on {device}" for device in devices),
     )
     artifacts = list(dict.fromkeys(row["artifact"] for row in rows))
     cells = [
         (
             artifact,
-            *(_share(found.get((artifact, device))) for device in devices),
+            *(_share(found.get((artifact, device)), metric) for device in devices),
             *(found.get((artifact, device), {}).get("runtime", "failed") for device in devices),
         )
         for artifact in artifacts
@@ -86,8 +92,8 @@ def _print(result: dict[str, Any]) -> None:
     )
 
 
-def _share(row: dict[str, Any] | None) -> str:
+def _share(row: dict[str, Any] | None, metric: str) -> str:
     if row is None:
         return "failed"
-    low, high = row["top1_interval"]
-    return f"{100 * row['top1']:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    low, high = row[f"{metric}_interval"]
+    return f"{100 * row[metric]:.2f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -108,6 +108,22 @@ def check_layout(dataset: Dataset) -> None:
     dataset.split("eval")
 
 
+def check_marked(dataset: Dataset) -> None:
+    """Makes sure, before any picture is read, that pictures with boxes or masks can be learned and measured on.
+
+    Raises:
+        InputError: Too few pictures, no validation pictures, or links that lead out of the folder.
+    """
+    _refuse_links_out(dataset)
+    count = dataset.split("train").size
+    if count < _LEAST_TRAIN:
+        raise InputError(
+            f"{dataset.name} has {count} picture in the train split, too few to train on; add some, {_LEAST_TRAIN} at "
+            "least"
+        )
+    dataset.split("eval")
+
+
 def check_pictures(
     dataset: Dataset,
     resolution: int,
@@ -131,13 +147,15 @@ def check_pictures(
     fresh = np.ones(len(numbers[0]), bool)
     fresh[[pair.first for pair in pairs]] = False
     sources, classes, labels = dataset.sources, dataset.classes, dataset.labels
+    # What is marked in a picture is not its class.
+    has_class = dataset.truths is None
     shared = tuple(
         Shared(
             sources[first],
             sources[second],
             round(pair.correlation, 3),
             pair.is_mirrored,
-            (classes[labels[first]], classes[labels[second]]),
+            (classes[labels[first]], classes[labels[second]]) if has_class else ("", ""),
         )
         for pair in pairs
         for first, second in [(numbers[0][pair.first], numbers[1][pair.second])]
@@ -151,7 +169,7 @@ def check_pictures(
             sources[number] for places, small in zip(numbers, thumbs, strict=True) for number in places[is_flat(small)]
         ),
         shared=shared,
-        without_validation=tuple(classes[index] for index in np.flatnonzero(seen == 0)),
+        without_validation=tuple(classes[index] for index in np.flatnonzero(seen == 0) if has_class),
     )
     return findings, fresh
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -53,16 +54,41 @@ def gather(
             told((start + part.size) / numbers.size)
     if broken and not dataset.skip_broken:
         raise InputError(_broken(dataset.name, numbers.size, broken))
-    shape = (len(kept), side, side, 3)
-    # Written by hand: a mapped file that outgrows the disk would kill the process instead of raising.
     with path.open("wb") as stream, path.with_suffix(".raw").open("rb") as raw:
-        np.lib.format.write_array_header_1_0(
-            stream, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )  # fmt: skip
+        _begin(stream, (len(kept), side, side, 3))
         while chunk := raw.read(1 << 22):
             stream.write(chunk)
     path.with_suffix(".raw").unlink()
     return np.array(kept, np.int64)
+
+
+def gather_masks(
+    dataset: Dataset, numbers: NDArray[np.int64], side: int, path: Path, told: Callable[[float], None]
+) -> None:
+    """Reads the masks of pictures into an .npy file: uint8, (n, side, side).
+
+    Args:
+        dataset: Its `truths` are masks.
+        numbers: Which ones.
+        side: Of the masks as they are kept, pixels.
+        path: The file to write.
+        told: Told the done fraction.
+
+    Raises:
+        InputError: A mask cannot be used; the message says why.
+    """
+    truths = dataset.truths
+    assert truths is not None, dataset.name
+    with path.open("wb") as stream, ThreadPoolExecutor() as pool:
+        _begin(stream, (numbers.size, side, side))
+        for place, mask in enumerate(pool.map(lambda number: truths(number, side), numbers.tolist()), start=1):
+            stream.write(mask.tobytes())
+            told(place / numbers.size)
+
+
+def _begin(stream: BinaryIO, shape: tuple[int, ...]) -> None:
+    """Writes an .npy's head by hand: a mapped file that outgrows the disk would kill the process instead of raising."""
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _one_by_one(

@@ -31,3 +31,16 @@ def op_macs(graph: Graph, op: Op) -> int:
         pixels = math.prod(graph.tensors[op.inputs[2]].shape[:-1])
         return pixels * math.prod(weights)
     return output * math.prod(weights[1:])
+
+
+def graph_macs(graph: Graph) -> int:
+    """Multiply-adds of a whole graph for one picture."""
+    return sum(op_macs(graph, op) for op in graph.ops)
+
+
+def graph_parameters(graph: Graph) -> int:
+    """Numbers in the weights and biases of a graph; batch norm is folded into them."""
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+    names = {name for op in graph.ops if op.kind in kinds for name in op.inputs if name is not None}
+    tensors = (graph.tensors[name] for name in names)
+    return sum(math.prod(tensor.shape) for tensor in tensors if tensor.is_constant and tensor.dtype != "int64")

@@ -32,7 +32,7 @@ _MEMBER = "mnedge.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
+def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[keras.Model, frozenset[str]]:
     """Builds a network whose head is new and whose other layers are those of `weights`.
 
     Of a classifier only the last layer is new.
@@ -44,7 +44,8 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.M
         seed: Of the new layers.
 
     Returns:
-        A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax.
+        A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax. And the
+        names of the head's layers: of a classifier, those behind its last pooling.
 
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
@@ -55,7 +56,9 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.M
         backbone = load_backbone(variant, weights, seed)
         # The head's layers say themselves how they begin; Keras draws them from this seed.
         keras.utils.set_random_seed(seed)
-        return add_head(backbone, variant)
+        model = add_head(backbone, variant)
+        known = {layer.name for layer in backbone.layers}
+        return model, frozenset(layer.name for layer in model.layers if layer.name not in known)
     model = build_model(variant, "random", seed)
     source = _source(variant, weights, seed)
     given = {} if source is None else {layer.name: layer for layer in source.layers}
@@ -67,7 +70,10 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.M
             layer.set_weights(twin.get_weights())
         elif source is not None and layer.weights:
             layer.set_weights([_drawn(weight, generator) for weight in layer.weights])
-    return model
+    pool = max(
+        place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    )
+    return model, frozenset(layer.name for layer in model.layers[pool + 1 :])
 
 
 def _classifier(model: keras.Model) -> Any:  # noqa: ANN401 - a Keras layer

@@ -31,6 +31,8 @@ _STAGE_OF_KEY = {
     "resolution": "float model",
     "classes": "float model",
     "task": "float model",
+    "head": "float model",
+    "output_stride": "float model",
     "calibration_images": "calibration",
     "int8": "quantization",
     "method": "quantization",

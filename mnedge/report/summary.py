@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from mnedge.recipe import HEADLINES
 from mnedge.report import difference
 
 if TYPE_CHECKING:
@@ -16,14 +17,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 # What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
-METRICS = {
-    "top1": "top-1",
-    "map50": "mAP at IoU 0.5",
-    "mean_iou": "mean IoU",
-    "roc_auc": "ROC AUC",
-    "top5": "top-5",
-    "map": "mAP",
-}
+METRICS = {**HEADLINES, "top5": "top-5", "map": "mAP", "recall_at_1": "recall at 1"}
 _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -13,6 +13,7 @@ from mnedge.report import figures
 from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
+from mnedge.report.summary import METRICS
 from mnedge.report.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ _MATRIX_CLASSES = 20
 _MIXUPS = 20
 _HEIGHT = 240.0
 _LISTED = 40
+# What the rows of `classes` hold for each task, the headline first, and how it is called.
+CLASS_FIGURES = {
+    "classify": (("recall", "recall"), ("precision", "precision")),
+    "segment": (("iou", "IoU"), ("recall", "recall"), ("precision", "precision")),
+    "detect": (("ap50", "AP at IoU 0.5"), ("ap", "AP")),
+    "embed": (("recall", "recall at 1"),),
+}
 
 
 @dataclass(frozen=True)
@@ -128,8 +136,7 @@ def render_training(report: Mapping[str, Any], show: Show) -> str:
         report: As `mnedge train` writes it.
         show: Of a picture's source: its pixels, uint8 (H, W, 3), or None where it cannot be shown.
     """
-    history, confusion = report["history"], np.array(report["confusion"]["counts"], np.int64)
-    findings = report["findings"]
+    history, findings, metric = report["history"], report["findings"], report["metric"]
     return (
         environment()
         .get_template("training.html")
@@ -140,25 +147,31 @@ def render_training(report: Mapping[str, Any], show: Show) -> str:
             warnings=_warnings(report),
             cards=_cards(report),
             plots=[
-                curve_plot("Top-1 of the validation split", history, report["best"], {"validation": _top1}),
+                curve_plot(
+                    f"{_title(metric)} of the validation split",
+                    history,
+                    report["best"],
+                    {"validation": lambda row: float(row["scores"][metric])},
+                ),
                 curve_plot("Loss", history, report["best"], {"training": _loss, "validation": _validation_loss}),
             ],
-            matrix=_matrix(confusion, report["confusion"]["classes"]),
-            mixups=report["mixups"],
+            matrix=_matrix(report.get("confusion")),
+            mixups=report.get("mixups"),
             worst=[{**row, "image": _image(show(row["source"]))} for row in report["worst"][:_WORST]],
             suspects=[{**row, "image": _image(show(row["source"]))} for row in (report["suspects"] or ())[:_WORST]],
-            looked_for_suspects=report["suspects"] is not None,
+            looked_for_suspects=report["suspects"] is not None or report["task"] != "classify",
             shared=[
                 {**row, "images": [_image(show(row["train"])), _image(show(row["held"]))]}
                 for row in findings["shared"][:_WORST]
             ],
-            tables=[_classes(report["classes"]), *_listed(findings), _settings(report["settings"])],
+            tables=[_classes(report["classes"], report["task"]), *_listed(findings), _settings(report["settings"])],
         )
     )
 
 
-def _top1(row: Row) -> float:
-    return float(row["scores"]["top1"])
+def _title(metric: str) -> str:
+    name = METRICS[metric]
+    return name[0].upper() + name[1:]
 
 
 def _loss(row: Row) -> float:
@@ -220,7 +233,9 @@ def curve_plot(
 
 def _lead(report: Mapping[str, Any]) -> list[str]:
     variant = report["settings"]["variant"]
+    head = [] if variant.get("head", "classifier") == "classifier" else [variant["head"]]
     return [
+        *head,
         f"MobileNet {variant['family']}",
         f"alpha {variant['alpha']}",
         f"{variant['resolution']} px",
@@ -230,24 +245,24 @@ def _lead(report: Mapping[str, Any]) -> list[str]:
 
 
 def _cards(report: Mapping[str, Any]) -> list[Card]:
-    images, best = report["images"], report["best"]
+    images, best, metric = report["images"], report["best"], report["metric"]
     head = [row for row in report["history"] if row["phase"] == "head"]
-    frozen = max((_top1(row) for row in head), default=None)
-    recalls = [(row["recall"], row["class"]) for row in report["classes"] if row["recall"] is not None]
-    lowest = min(recalls)
+    frozen = max((row["scores"][metric] for row in head), default=None)
+    figure, name = CLASS_FIGURES[report["task"]][0]
+    lowest = min((row[figure], row["class"]) for row in report["classes"] if row[figure] is not None)
     return [
-        Card("Top-1", figures.percent(report["top1"]), f"on {images['eval']:,} validation pictures"),
+        Card(_title(metric), figures.percent(report[metric]), f"on {images['eval']:,} validation pictures"),
         Card("with the backbone frozen", figures.percent(frozen), "what fine-tuning adds to"),
-        Card("Lowest recall", figures.percent(lowest[0]), f"of {lowest[1]}"),
-        _best(best),
+        Card(f"Lowest {name}", figures.percent(lowest[0]), f"of {lowest[1]}"),
+        _best(best, METRICS[metric]),
         Card("Time", figures.seconds(report["seconds"]), f"{images['train']:,} training pictures"),
     ]
 
 
-def _best(best: Row) -> Card:
+def _best(best: Row, metric: str) -> Card:
     if best["number"] == 0:
         return Card("Best epoch", figures.MISSING, f"none of {best['phase']} was better than what it began with")
-    return Card("Best epoch", str(best["number"]), f"of {best['phase']}, by top-1 on the validation split")
+    return Card("Best epoch", str(best["number"]), f"of {best['phase']}, by {metric} on the validation split")
 
 
 def _warnings(report: Mapping[str, Any]) -> list[str]:
@@ -268,9 +283,10 @@ def _warnings(report: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any] | None:
-    if len(classes) > _MATRIX_CLASSES:
+def _matrix(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if found is None or len(found["classes"]) > _MATRIX_CLASSES:
         return None
+    classes, confusion = found["classes"], np.array(found["counts"], np.int64)
     totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shares = confusion / totals
     rows = [
@@ -283,12 +299,13 @@ def _matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, A
     return {"classes": classes, "rows": rows}
 
 
-def _classes(rows: Sequence[Row]) -> Table:
+def _classes(rows: Sequence[Row], task: str) -> Table:
+    shown = CLASS_FIGURES[task]
     cells = (
-        (Cell(row["class"]), Cell(f"{row['images']:,}"), Cell(_share(row["recall"])), Cell(_share(row["precision"])))
+        (Cell(row["class"]), Cell(f"{row['images']:,}"), *(Cell(_share(row[figure])) for figure, _ in shown))
         for row in rows
     )
-    return Table("Classes", ("class", ">pictures", ">recall %", ">precision %"), tuple(cells))
+    return Table("Classes", ("class", ">pictures", *(f">{name} %" for _, name in shown)), tuple(cells))
 
 
 def _share(fraction: float | None) -> str:

@@ -53,7 +53,7 @@ class TransferTrainer:
             progress=lambda _stage, share: progress(share),
         )
         self.paths[candidate] = trained.path
-        return trained.top1
+        return trained.score
 
     def weights_of(self, variant: Variant) -> Weights | None:
         """What a variant's backbone can start from; None where nothing that was given fits it."""

@@ -60,13 +60,15 @@ def draw_tints(augmentation: Augmentation, count: int, generator: np.random.Gene
     return np.stack([brightness, contrast, saturation], axis=1).astype(np.float32)
 
 
-def warp(pixels: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tensors
-    """Resamples pictures along affine maps, bilinearly; what lies outside is mirrored at the edge.
+def warp(pixels: Any, warps: Any, side: int, *, reflect: bool = True) -> Any:  # noqa: ANN401 - tensors
+    """Resamples pictures along affine maps, bilinearly.
 
     Args:
         pixels: uint8, (n, S, S, 3).
         warps: float32, (n, 8), see `draw_warps`.
         side: Of the output.
+        reflect: What lies outside is mirrored at the edge; otherwise it is grey, so that no objects appear there
+            that nobody has marked.
 
     Returns:
         float32, (n, side, side, 3), in [-1, 1].
@@ -77,11 +79,35 @@ def warp(pixels: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tensors
         images=tf.cast(pixels, tf.float32),
         transforms=warps,
         output_shape=(side, side),
-        fill_value=0.0,
+        fill_value=127.5,
         interpolation="BILINEAR",
-        fill_mode="REFLECT",
+        fill_mode="REFLECT" if reflect else "CONSTANT",
     )
     return tf.ensure_shape(moved, (None, side, side, 3)) / 127.5 - 1.0
+
+
+def warp_masks(masks: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tensors
+    """Moves masks as `warp` moves their pictures; each pixel takes the class of the nearest one.
+
+    Args:
+        masks: uint8, (n, S, S).
+        warps: float32, (n, 8), see `draw_warps`.
+        side: Of the output.
+
+    Returns:
+        uint8, (n, side, side).
+    """
+    import tensorflow as tf
+
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=masks[..., None],
+        transforms=warps,
+        output_shape=(side, side),
+        fill_value=0.0,
+        interpolation="NEAREST",
+        fill_mode="REFLECT",
+    )
+    return tf.ensure_shape(moved[..., 0], (None, side, side))
 
 
 def tint(images: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors

@@ -11,7 +11,7 @@ from mnedge.data._dataset import to_real
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.learner import split_at_pool
-from mnedge.training.phases import Frozen, Task
+from mnedge.training.phases import Frozen, Lesson
 from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def classify(
     classes: int,
     schedule: Schedule,
     notice: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
-) -> Task:
-    """The task of telling classes apart.
+) -> Lesson:
+    """The lesson of telling classes apart.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
@@ -94,12 +94,14 @@ def classify(
         feed = feature_feed(copies, train.labels, counts)
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
 
-    return Task(
+    return Lesson(
         metric=METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
         feed=picture_feed(train, counts, schedule.augmentation, side),
         score=score,
+        head=lambda learner: split_at_pool(learner)[1],
         freeze=freeze,
+        judge=lambda learner: {"probabilities": predictor(learner)(held.pixels)},
     )
 
 

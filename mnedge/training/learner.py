@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import keras
 
 
@@ -22,24 +24,23 @@ def strategy() -> Any:  # noqa: ANN401 - a strategy of tf.distribute
     return tf.distribute.get_strategy()
 
 
-def make_learner(model: keras.Model, precision: str) -> keras.Model:
+def make_learner(model: keras.Model, precision: str, new_layers: Collection[str]) -> keras.Model:
     """Copies a network of batch one into one that takes any number of pictures.
 
-    What follows the last pooling computes in float32 whatever the policy is: a softmax of float16 overflows.
+    The head computes in float32 whatever the policy is: a softmax of float16 overflows.
 
     Args:
         model: Takes float32 (1, H, W, 3).
         precision: Keras' dtype policy.
+        new_layers: Names of the head's layers.
     """
     import keras
-
-    head = {layer.name for layer in model.layers[_pool_place(model) + 1 :]}
 
     def with_policy(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer
         config = layer.get_config()
         # V3 has bare operations between its layers; they compute in what they are given.
         if isinstance(layer, keras.layers.Layer):
-            config["dtype"] = "float32" if layer.name in head else precision
+            config["dtype"] = "float32" if layer.name in new_layers else precision
         return layer.__class__.from_config(config)
 
     image = keras.Input(tuple(model.inputs[0].shape[1:]), name="image")
@@ -66,14 +67,21 @@ def check_layer(model: keras.Model, name: str | None) -> None:
     _place(model, name)
 
 
-def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool) -> None:
+def freeze_backbone(learner: keras.Model, new_layers: Collection[str]) -> None:
+    """Lets the head's layers learn, and none else."""
+    for layer in learner.layers:
+        layer.trainable = layer.name in new_layers
+
+
+def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool, new_layers: Collection[str]) -> None:
     """Lets the layers from `from_layer` on learn, and none before it.
 
     Args:
         learner: The network, changed in place.
         from_layer: Name of a layer; None for all.
-        batch_norm: Whether batch norms learn too. In fine-tuning they keep scale, shift and statistics: a small
-            batch's own statistics would undo what the backbone knows.
+        batch_norm: Whether the backbone's batch norms learn too. In fine-tuning they keep scale, shift and statistics:
+            a small batch's own statistics would undo what the backbone knows.
+        new_layers: Names of the head's layers, which always learn.
 
     Raises:
         InputError: There is no such layer.
@@ -83,7 +91,7 @@ def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool) 
     start = _place(learner, from_layer)
     for place, layer in enumerate(learner.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = place >= start and (batch_norm or not is_norm)
+        layer.trainable = layer.name in new_layers or (place >= start and (batch_norm or not is_norm))
 
 
 def _place(model: keras.Model, name: str | None) -> int:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.training.fit import Feed, Phase, finished, fit
-from mnedge.training.learner import split_at_pool, unfreeze
+from mnedge.training.learner import unfreeze
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     import keras
+    from numpy.typing import NDArray
 
     from mnedge.training.fit import Course
     from mnedge.training.settings import Epoch, Schedule
@@ -33,30 +34,35 @@ class Frozen:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What differs between classifying, detecting, segmenting and embedding.
+class Lesson:
+    """What differs in training between classifying, detecting, segmenting and embedding.
 
     Attributes:
         metric: Name of the score that the best epoch is chosen by; more is better.
         loss: Of targets and predictions.
         feed: Augmented training pictures.
         score: The scores of the validation split; `metric` and "loss" among them.
+        head: The part of the learner whose weights the frozen phase changes; it may be all of it.
         freeze: Of the learner and a function told the done fraction: what the frozen phase trains.
+        judge: What the trained learner says of the validation split, as arrays that the report is made from.
     """
 
     metric: str
     loss: Any
     feed: Feed
     score: Score
+    head: Callable[[keras.Model], keras.Model]
     freeze: Callable[[keras.Model, Callable[[float], None]], Frozen]
+    judge: Callable[[keras.Model], dict[str, NDArray[Any]]]
 
 
 def train_in_phases(
     learner: keras.Model,
-    task: Task,
+    lesson: Lesson,
     schedule: Schedule,
     *,
     from_scratch: bool,
+    new_layers: Collection[str],
     work: Path,
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
@@ -65,9 +71,10 @@ def train_in_phases(
 
     Args:
         learner: Built in the scope of its distribution strategy.
-        task: What it learns.
+        lesson: What it learns.
         schedule: How.
-        from_scratch: The backbone knows nothing yet: no frozen phase, and batch norms learn.
+        from_scratch: The backbone knows nothing yet: no frozen phase, and its batch norms learn.
+        new_layers: Names of the head's layers, whose batch norms learn in any case.
         work: Folder of `cache.resumable`; what is there already is not done again.
         progress: Told the name of a stage and its done fraction, 0..1.
         on_epoch: Told each epoch as it ends.
@@ -77,37 +84,36 @@ def train_in_phases(
     """
     courses = []
     if schedule.head_epochs and not from_scratch:
-        courses.append(_train_head(learner, task, schedule, work, progress, on_epoch))
+        courses.append(_train_head(learner, lesson, schedule, work, progress, on_epoch))
     until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
     if until:
-        unfreeze(learner, schedule.from_layer, batch_norm=from_scratch)
-        phase = _phase(FINE_TUNE, schedule, task, schedule.epochs, until)
+        unfreeze(learner, schedule.from_layer, batch_norm=from_scratch, new_layers=new_layers)
+        phase = _phase(FINE_TUNE, schedule, lesson, schedule.epochs, until)
         courses.append(
-            fit(learner, phase, task.feed, task.loss, task.score, work=work, progress=progress, on_epoch=on_epoch)
+            fit(learner, phase, lesson.feed, lesson.loss, lesson.score, work=work, progress=progress, on_epoch=on_epoch)
         )
     return courses
 
 
 def _train_head(
     learner: keras.Model,
-    task: Task,
+    lesson: Lesson,
     schedule: Schedule,
     work: Path,
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
 ) -> Course:
-    phase = _phase(HEAD, schedule, task, schedule.head_epochs, schedule.head_epochs)
+    phase = _phase(HEAD, schedule, lesson, schedule.head_epochs, schedule.head_epochs)
     # A run that goes on does not compute the features again.
-    _, head = split_at_pool(learner)
-    if (earlier := finished(head, phase, work)) is not None:
+    if (earlier := finished(lesson.head(learner), phase, work)) is not None:
         return earlier
-    frozen = task.freeze(learner, lambda done: progress("features", done))
+    frozen = lesson.freeze(learner, lambda done: progress("features", done))
     return fit(
-        frozen.model, phase, frozen.feed, task.loss, frozen.score, work=work, progress=progress, on_epoch=on_epoch
+        frozen.model, phase, frozen.feed, lesson.loss, frozen.score, work=work, progress=progress, on_epoch=on_epoch
     )
 
 
-def _phase(name: str, schedule: Schedule, task: Task, epochs: int, until: int) -> Phase:
+def _phase(name: str, schedule: Schedule, lesson: Lesson, epochs: int, until: int) -> Phase:
     is_head = name == HEAD
     return Phase(
         name=name,
@@ -118,6 +124,6 @@ def _phase(name: str, schedule: Schedule, task: Task, epochs: int, until: int) -
         batch_size=schedule.batch_size,
         # The frozen phase is over before patience would save anything.
         patience=epochs if is_head else schedule.patience,
-        metric=task.metric,
+        metric=lesson.metric,
         seed=schedule.seed,
     )

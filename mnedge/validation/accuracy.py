@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from mnedge.validation.predict import Predictions
@@ -29,23 +31,39 @@ def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -
     return hits
 
 
-def accuracy_row(predictions: Predictions, *, artifact: str, dataset: str) -> dict[str, Any]:
-    """The row of report.json: {artifact, runtime, device, dataset, images, top1, top5, top1_interval, partitions}.
+def accuracy_row(
+    predictions: Predictions, figures: Mapping[str, Any], *, artifact: str, dataset: str
+) -> dict[str, Any]:
+    """The row of report.json: {artifact, runtime, device, dataset, images, partitions} and the figures of the task.
+
+    Args:
+        predictions: What the artifact said.
+        figures: For example `accuracy_figures`.
+        artifact: Its name.
+        dataset: Name of the data set.
+    """
+    return {
+        "artifact": artifact,
+        "runtime": predictions.info.version,
+        "device": predictions.device,
+        "dataset": dataset,
+        "images": int(predictions.numbers.size),
+        **figures,
+        "partitions": predictions.info.partitions,
+    }
+
+
+def accuracy_figures(predictions: Predictions) -> dict[str, Any]:
+    """{top1, top5, top1_interval} of a classifier.
 
     Accuracies are in 0..1; the interval is Wilson's at 95 %.
     """
     top1 = topk_hits(predictions.outputs, predictions.labels, 1)
     top5 = topk_hits(predictions.outputs, predictions.labels, 5)
     return {
-        "artifact": artifact,
-        "runtime": predictions.info.version,
-        "device": predictions.device,
-        "dataset": dataset,
-        "images": int(top1.size),
         "top1": float(top1.mean()),
         "top5": float(top5.mean()),
         "top1_interval": list(wilson_interval(int(top1.sum()), int(top1.size))),
-        "partitions": predictions.info.partitions,
     }
 
 

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import InputError
+from mnedge.recipe import HEADLINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +16,7 @@ _SCHEMA = 1
 
 # tolerance: (table of report.json, what tells its rows apart)
 _FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "top1": ("accuracy", ("artifact", "runtime", "device", "dataset")),
+    **dict.fromkeys(HEADLINES, ("accuracy", ("artifact", "runtime", "device", "dataset"))),
     "bytes": ("artifacts", ("path",)),
     "arena_bytes": ("memory", ("artifact", "target")),
     "flash_bytes": ("memory", ("artifact", "target")),
@@ -55,7 +56,7 @@ def baseline_rows(
     Args:
         report: The build's.
         baseline: The earlier one.
-        tolerances: By how much a figure may be worse: points of top-1 (0..1), shares of everything else. Figures
+        tolerances: By how much a figure may be worse: points of accuracy (0..1), shares of everything else. Figures
             without a tolerance are not compared.
 
     Returns:
@@ -64,13 +65,13 @@ def baseline_rows(
     rows = []
     for figure, tolerance in tolerances.items():
         table, names = _FIGURES[figure]
-        now = {tuple(row[name] for name in names): row[figure] for row in report[table]}
+        now = {tuple(row[name] for name in names): row.get(figure) for row in report[table]}
         for row in baseline[table]:
-            before = row[figure]
+            before = row.get(figure)
             if before is None:
                 continue
             key = tuple(row[name] for name in names)
-            is_accuracy = figure == "top1"
+            is_accuracy = figure in HEADLINES
             limit = before - tolerance if is_accuracy else before * (1 + tolerance)
             measured = now.get(key)
             passed = measured is not None and (measured >= limit if is_accuracy else measured <= limit)

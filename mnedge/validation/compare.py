@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnedge import devices
 from mnedge.errors import InputError, ToolError
 from mnedge.validation.accuracy import accuracy_row
-from mnedge.validation.parity import parity_row
+from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
 
 if TYPE_CHECKING:
@@ -30,8 +30,18 @@ def validate(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
+    *,
+    figures: Callable[[Predictions, Dataset], dict[str, Any]],
 ) -> dict[str, Any]:
     """Runs artifacts over pictures on devices, several devices in parallel.
+
+    Args:
+        artifacts: Their files.
+        dataset: The pictures, and what is right.
+        numbers: Which pictures.
+        uris: Of the devices.
+        progress: Told what runs where and the share of it that is done, 0..1.
+        figures: The figures of an accuracy row, as the task has them.
 
     Returns:
         {accuracy: rows, parity: rows} as in report.json. Each artifact is held against the first one, and each
@@ -54,7 +64,7 @@ def validate(
     if not asked:
         raise ToolError("\n".join(row["error"] for row in failed))
     accuracy = [
-        accuracy_row(said, artifact=path.name, dataset=dataset.name)
+        accuracy_row(said, figures(said, dataset), artifact=path.name, dataset=dataset.name)
         for found in asked.values()
         for path, said in zip(artifacts, found, strict=False)
     ]
@@ -71,7 +81,7 @@ def _run(
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> Iterator[Predictions]:
-        first = 0
+        first: tuple[int, ...] = ()
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
 
@@ -80,16 +90,16 @@ def _run(
 
             said = predict(path, dataset, numbers, device=device, progress=told)
             progress(stage, 1.0)
-            if said.outputs.shape[1] <= int(said.labels.max()):
+            if said.outputs.shape[-1] <= int(said.labels.max()):
                 raise InputError(
-                    f"{path} has {said.outputs.shape[1]} outputs, but {dataset.name} has class_index "
+                    f"{path} has {said.outputs.shape[-1]} outputs, but {dataset.name} has class_index "
                     f"{int(said.labels.max())}; give the data that the model was made for"
                 )
-            first = first or said.outputs.shape[1]
-            if said.outputs.shape[1] != first:
+            first = first or said.outputs.shape[1:]
+            if said.outputs.shape[1:] != first:
+                one, other = ("x".join(map(str, shape)) for shape in (said.outputs.shape[1:], first))
                 raise InputError(
-                    f"{path} has {said.outputs.shape[1]} outputs, {artifacts[0]} has {first}: they cannot agree; "
-                    "validate them one by one"
+                    f"{path} has {one} outputs, {artifacts[0]} has {other}: they cannot agree; validate them one by one"
                 )
             yield said
 
@@ -108,6 +118,6 @@ def _parity(
     for other, found in others:
         for path, here, there in zip(artifacts, first, found, strict=False):
             row = parity_row(here, there, names=(f"{path.name} on {name}", f"{path.name} on {other}"))
-            differs = here.outputs.argmax(axis=1) != there.outputs.argmax(axis=1)
+            differs = same_class(here, there) < 1
             rows.append({**row, "differs": [dataset.sources[number] for number in here.numbers[differs][:_MOST_NAMED]]})
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import GateError
+from mnedge.recipe import HEADLINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,18 +17,24 @@ def _int8_paths(report: Mapping[str, Any]) -> set[str]:
     return {row["path"] for row in report["artifacts"] if row["precision"] == "int8"}
 
 
-def _top1(report: Mapping[str, Any], precision: str) -> list[float]:
+def _figures(report: Mapping[str, Any], metric: str, precision: str) -> list[float]:
     paths = {row["path"] for row in report["artifacts"] if row["precision"] == precision}
-    return [row["top1"] for row in report["accuracy"] if row["artifact"] in paths]
+    return [row[metric] for row in report["accuracy"] if row["artifact"] in paths and metric in row]
 
 
-def _min_top1(report: Mapping[str, Any]) -> float | None:
-    return min(_top1(report, "int8") or _top1(report, "fp32"), default=None)
+def _lowest(metric: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def measure(report: Mapping[str, Any]) -> float | None:
+        return min(_figures(report, metric, "int8") or _figures(report, metric, "fp32"), default=None)
+
+    return measure
 
 
-def _max_top1_drop(report: Mapping[str, Any]) -> float | None:
-    before, after = _top1(report, "fp32"), _top1(report, "int8")
-    return max(before) - min(after) if before and after else None
+def _largest_drop(metric: str) -> Callable[[Mapping[str, Any]], float | None]:
+    def measure(report: Mapping[str, Any]) -> float | None:
+        before, after = (_figures(report, metric, precision) for precision in ("fp32", "int8"))
+        return max(before) - min(after) if before and after else None
+
+    return measure
 
 
 def _max_p50_ms(report: Mapping[str, Any]) -> float | None:
@@ -73,8 +80,8 @@ def _parity(report: Mapping[str, Any]) -> float | None:
 
 # name: (what is measured, whether the limit is the lowest allowed value)
 _GATES: dict[str, tuple[Callable[[Mapping[str, Any]], float | None], bool]] = {
-    "min_top1": (_min_top1, True),
-    "max_top1_drop": (_max_top1_drop, False),
+    **{f"min_{metric}": (_lowest(metric), True) for metric in HEADLINES},
+    **{f"max_{metric}_drop": (_largest_drop(metric), False) for metric in HEADLINES},
     "max_p50_ms": (_max_p50_ms, False),
     "max_size_kib": (_max_size_kib, False),
     "max_arena_kib": (_memory_kib("arena_bytes"), False),

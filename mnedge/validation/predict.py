@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device, ModelInfo
 
+_MOST_IN_MEMORY_BYTES = 256 << 20
+_INDICES = ("int32", "int64")
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What an artifact said of each picture.
 
     Attributes:
-        outputs: First output as real values, float32, (pictures, classes).
+        outputs: First output as real values, float32, (pictures, classes), or (pictures, H, W, classes) of a
+            segmentation; what is large lies in a file without a name.
+        others: The further outputs, likewise.
         step_size: Real value of one output step; 0 for float outputs.
         numbers: Picture numbers in the data set.
         labels: Class indices.
@@ -33,11 +40,20 @@ class Predictions:
     """
 
     outputs: NDArray[np.float32]
+    others: tuple[NDArray[np.float32], ...]
     step_size: float
     numbers: NDArray[np.int64]
     labels: NDArray[np.int64]
     info: ModelInfo
     device: str
+
+    def class_of(self, place: int) -> NDArray[np.int64]:
+        """The class of a picture, int64 (), or of each place of a dense output, (H, W): the highest score's.
+
+        An ARG_MAX in the file has made it already.
+        """
+        output = self.outputs[place]
+        return np.asarray(output if self.info.outputs[0].dtype in _INDICES else output.argmax(axis=-1), np.int64)
 
 
 def predict(
@@ -70,19 +86,31 @@ def predict(
             kept.append(number)
             yield pixels
 
-    results: list[NDArray[Any]] = []
+    results: list[NDArray[np.float32]] = []
     with device.load(path, runtime) as model:
-        for outputs in model.run(images(model.info.input.shape[1]), numbers.size):
-            results.append(outputs[0][0])
-            if progress is not None:
-                progress(len(results) / numbers.size)
         info = model.info
+        for place, outputs in enumerate(model.run(images(info.input.shape[1]), numbers.size)):
+            results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
+            for room, output, spec in zip(results, outputs, info.outputs, strict=True):
+                room[place] = decode(output[0], spec)
+            if progress is not None:
+                progress((place + 1) / numbers.size)
     spec = info.outputs[0]
     return Predictions(
-        outputs=decode(np.stack(results), spec).astype(np.float32),
+        outputs=results[0][: len(kept)],
+        others=tuple(room[: len(kept)] for room in results[1:]),
         step_size=float(spec.quantization.scale[0]) if spec.quantization is not None else 0.0,
         numbers=np.array(kept, np.int64),
         labels=dataset.labels[kept],
         info=info,
         device=device.name,
     )
+
+
+def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Room for results: in memory, or in a mapped file that goes away with the array where they are many."""
+    if 4 * math.prod(shape) < _MOST_IN_MEMORY_BYTES:
+        return np.zeros(shape, np.float32)
+    # NumPy keeps the mapping, and the mapping the file, when the stream is closed.
+    with tempfile.TemporaryFile() as stream:
+        return np.memmap(stream, np.float32, "w+", shape=shape)

@@ -27,6 +27,8 @@ def report() -> dict[str, Any]:
         _epoch("fine-tune", 2, 0.6),
     ]
     return {
+        "task": "classify",
+        "metric": "top1",
         "model": {"path": "my.keras"},
         "top1": 0.65,
         "is_complete": True,

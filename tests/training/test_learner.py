@@ -24,7 +24,7 @@ def _images(count: int) -> np.ndarray:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str) -> None:
     model = build_model(Variant(family, 0.25, 32, classes=6), "random")
-    learner, images = make_learner(model, "float32"), _images(3)
+    learner, images = make_learner(model, "float32", frozenset()), _images(3)
     expected = np.concatenate([model(image[None]).numpy() for image in images])
     np.testing.assert_allclose(learner(images), expected, atol=1e-5)
     backbone, head = split_at_pool(learner)
@@ -36,22 +36,22 @@ def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_low_and_keeps_float32_weights(precision: str) -> None:
     model = build_model(Variant("v2", 0.35, 32, classes=6), "random")
-    learner = make_learner(model, precision)
+    learner = make_learner(model, precision, frozenset(layer.name for layer in split_at_pool(model)[1].layers))
     backbone, _ = split_at_pool(learner)
     assert backbone.output.dtype == precision.removeprefix("mixed_")
     assert learner.output.dtype == "float32"
     assert {weight.dtype for weight in learner.trainable_weights} == {"float32"}
-    np.testing.assert_allclose(learner(_images(2)), make_learner(model, "float32")(_images(2)), atol=0.1)
+    np.testing.assert_allclose(learner(_images(2)), make_learner(model, "float32", frozenset())(_images(2)), atol=0.1)
 
 
 def test_unfreezing_from_a_layer_leaves_those_before_and_every_batch_norm() -> None:
-    learner = make_learner(build_model(Variant("v2", 0.35, 32, classes=6), "random"), "float32")
-    unfreeze(learner, "block_13_expand", batch_norm=False)
+    learner = make_learner(build_model(Variant("v2", 0.35, 32, classes=6), "random"), "float32", frozenset())
+    unfreeze(learner, "block_13_expand", batch_norm=False, new_layers=frozenset())
     learning = {weight.path.split("/")[0] for weight in learner.trainable_weights}
     assert "block_13_expand" in learning
     assert "predictions" in learning
     assert not {name for name in learning if "BN" in name or name.startswith(("block_12", "Conv1", "bn_"))}
-    unfreeze(learner, None, batch_norm=True)
+    unfreeze(learner, None, batch_norm=True, new_layers=frozenset())
     assert len(learner.trainable_weights) > 100
 
 
@@ -88,10 +88,10 @@ for name, strategy in (
 ):
     model = build_model(Variant("v1", 0.25, 32, classes=2), "random")
     with strategy.scope():
-        learner = make_learner(model, "float32")
-        task = classify(pictures, pictures, 2, schedule, lambda *_: None)
-        courses = train_in_phases(learner, task, schedule, from_scratch=False, work=Path(sys.argv[1]) / name,
-                                  progress=lambda *_: None, on_epoch=lambda _: None)
+        learner = make_learner(model, "float32", frozenset())
+        lesson = classify(pictures, pictures, 2, schedule, lambda *_: None)
+        courses = train_in_phases(learner, lesson, schedule, from_scratch=False, new_layers=(),
+                                  work=Path(sys.argv[1]) / name, progress=lambda *_: None, on_epoch=lambda _: None)
     result[name] = [[epoch.loss for epoch in course.history] for course in courses]
     result[name + " replicas"] = strategy.num_replicas_in_sync
 print(json.dumps(result))

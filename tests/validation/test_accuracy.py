@@ -5,16 +5,16 @@ from sklearn.metrics import top_k_accuracy_score
 
 from mnedge.devices import ModelInfo
 from mnedge.runtimes import TensorSpec
-from mnedge.validation.accuracy import accuracy_row, confusion, topk_hits, wilson_interval
+from mnedge.validation.accuracy import accuracy_figures, accuracy_row, confusion, topk_hits, wilson_interval
 from mnedge.validation.parity import parity_row, parity_rows
 from mnedge.validation.predict import Predictions
 
 
 def _said(outputs: np.ndarray, labels: np.ndarray, step_size: float = 0.0) -> Predictions:
     spec = TensorSpec("x", outputs.shape, "float32")
-    info = ModelInfo("engine 1", 1, 3, spec, (spec,))
+    info = ModelInfo("engine 1", 1, spec, (spec,))
     numbers = np.arange(len(labels))
-    return Predictions(outputs.astype(np.float32), step_size, numbers, labels.astype(np.int64), info, "local")
+    return Predictions(outputs.astype(np.float32), (), step_size, numbers, labels.astype(np.int64), info, "local")
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -40,7 +40,8 @@ def test_the_interval_is_that_of_scipy(hits: int, count: int) -> None:
 
 def test_rows() -> None:
     outputs = np.eye(6)[[0, 1, 2, 2]]
-    row = accuracy_row(_said(outputs, np.array([0, 1, 2, 3])), artifact="a", dataset="d")
+    said = _said(outputs, np.array([0, 1, 2, 3]))
+    row = accuracy_row(said, accuracy_figures(said), artifact="a", dataset="d")
     assert (row["top1"], row["top5"], row["images"], row["runtime"]) == (0.75, 1.0, 4, "engine 1")
     assert confusion(_said(outputs, np.array([0, 1, 2, 3])), tuple("abcdef")) == [
         {"truth": "d", "predicted": "c", "images": 1, "fraction": 1.0}

@@ -1,0 +1,46 @@
+"""What is marked in a picture, drawn into it: masks as colours, boxes as frames."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_OPACITY = 0.55
+_BACKGROUND = 0
+_GAP = 4
+
+
+def colour_of(index: int) -> tuple[int, int, int]:
+    """A colour for a class, 0..255; neighbours differ, since the golden angle parts their hues."""
+    red, green, blue = colorsys.hsv_to_rgb((0.02 + 0.381966 * index) % 1.0, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def with_mask(pixels: NDArray[np.uint8], mask: NDArray[np.integer[Any]], ignored: int) -> NDArray[np.uint8]:
+    """Lays a mask over a picture; class 0, the background, stays as it is, and what is ignored turns grey.
+
+    Args:
+        pixels: uint8, (H, W, 3).
+        mask: Class indices, (H, W).
+        ignored: The index of pixels that do not count.
+    """
+    colours = np.array([colour_of(index) for index in range(256)], np.float32)
+    colours[ignored] = 128
+    shown = pixels.astype(np.float32)
+    marked = mask != _BACKGROUND
+    shown[marked] += _OPACITY * (colours[mask[marked]] - shown[marked])
+    return shown.round().astype(np.uint8)
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures of one height, uint8 (H, W, 3), beside each other with a white gap."""
+    gap = np.full((pictures[0].shape[0], _GAP, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (gap, picture)]
+    return np.concatenate(parts[1:], axis=1)

@@ -1,0 +1,89 @@
+"""Classification: the class of each picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.data import open_dataset
+from mnedge.data.check import Suspect, check_layout
+from mnedge.models._variant import CLASSIFIER
+from mnedge.report.training_page import classes_table, mixups, worst
+from mnedge.tasks._task import Task
+from mnedge.validation.accuracy import accuracy_figures, confusion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.tasks._task import Material
+    from mnedge.training.phases import Lesson
+
+_SUSPECTS = 40
+_SHOWN_SIDE = 120
+
+
+def _lesson(material: Material) -> Lesson:
+    from mnedge.training.classify import Labelled, classify
+
+    dataset, rows = material.dataset, material.rows
+    numbers, held = material.train.numbers, material.held.numbers
+
+    def notice(*features: NDArray[np.float32]) -> None:
+        found = _suspects(dataset, np.concatenate(features), np.concatenate([numbers[rows], held]))
+        material.note("suspects", [asdict(suspect) for suspect in found])
+
+    return classify(
+        Labelled(material.train.pixels, rows, dataset.labels[numbers[rows]]),
+        Labelled(material.held.pixels, np.arange(held.size), dataset.labels[held]),
+        material.variant.classes,
+        material.schedule,
+        notice,
+    )
+
+
+def _suspects(dataset: Dataset, features: NDArray[np.float32], numbers: NDArray[np.int64]) -> list[Suspect]:
+    from mnedge.training.suspects import suspects
+
+    classes = dataset.classes
+    found = suspects(features, dataset.labels[numbers], len(classes))[:_SUSPECTS]
+    return [
+        Suspect(dataset.sources[number], classes[dataset.labels[number]], classes[looks_like], round(margin, 3))
+        for place, looks_like, margin in found
+        for number in [numbers[place]]
+    ]
+
+
+def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
+    from mnedge.training.classify import confusion as counted
+    from mnedge.training.classify import scores
+
+    probabilities, labels, classes = arrays["probabilities"], dataset.labels[numbers], dataset.classes
+    table = counted(probabilities, labels)
+    return {
+        "top1": scores(probabilities, labels)["top1"],
+        "classes": classes_table(table, classes),
+        "confusion": {"classes": list(classes), "counts": table.tolist()},
+        "mixups": mixups(table, classes),
+        "worst": worst(probabilities, labels, [dataset.sources[number] for number in numbers], classes),
+    }
+
+
+TASK = Task(
+    name="classify",
+    metric="top1",
+    heads=(CLASSIFIER,),
+    data="demo, a folder with one folder per class, or a labels.csv",
+    open_dataset=open_dataset,
+    classes=lambda dataset: len(dataset.classes),
+    check=check_layout,
+    lesson=_lesson,
+    outcome=_outcome,
+    show=lambda _judged, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
+    accuracy=lambda predictions, _dataset: accuracy_figures(predictions),
+    mistakes=lambda predictions, dataset: confusion(predictions, dataset.classes),
+)

@@ -1,0 +1,140 @@
+"""Segmentation: the class of each pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge import cache
+from mnedge.data.check import check_marked
+from mnedge.data.gather import gather_masks
+from mnedge.data.masks import IGNORE, LAYOUT, class_pixels, open_masks
+from mnedge.errors import InputError
+from mnedge.report.overlay import side_by_side, with_mask
+from mnedge.tasks._task import Task
+from mnedge.validation.segment import (
+    WORST,
+    class_ious,
+    confusions,
+    mean_iou,
+    pixel_confusion,
+    pixel_mixups,
+    segment_figures,
+    worst,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.tasks._task import Gathered, Material
+    from mnedge.training.phases import Lesson
+    from mnedge.validation.predict import Predictions
+
+
+def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
+    path = Path(spec)
+    if not path.is_dir():
+        raise InputError(f"--data {spec} is no folder of pictures with masks; {LAYOUT}")
+    return open_masks(path, skip_broken=skip_broken, split_seed=split_seed)
+
+
+def _check(dataset: Dataset) -> None:
+    check_marked(dataset)
+
+
+def _lesson(material: Material) -> Lesson:
+    from mnedge.training.segment import Masked, SegmentScores, segment
+
+    classes = len(material.dataset.classes)
+    train_masks, held_masks = (_masks(material, part) for part in (material.train, material.held))
+    shown = class_pixels(train_masks[material.rows], classes)
+    if lacking := [name for name, count in zip(material.dataset.classes, shown, strict=True) if count == 0]:
+        raise InputError(
+            f"no mask of the train split of {material.dataset.name} shows {', '.join(lacking)}; add pictures that do, "
+            "or take the class out of classes.txt"
+        )
+    return segment(
+        Masked(material.train.pixels, train_masks, material.rows),
+        Masked(material.held.pixels, held_masks, np.arange(material.held.numbers.size)),
+        material.schedule,
+        material.new_layers,
+        SegmentScores(mean_iou, lambda predicted, mask: pixel_confusion(predicted, mask, classes), worst),
+    )
+
+
+def _masks(material: Material, pictures: Gathered) -> NDArray[np.uint8]:
+    """The masks of gathered pictures, uint8 (n, side, side), mapped from a file of the cache."""
+    dataset = material.dataset
+    key = {"data": dataset.fingerprint, "numbers": pictures.numbers.tolist(), "side": pictures.side}
+
+    def make(folder: Path) -> None:
+        def told(done: float) -> None:
+            material.progress("read masks", done)
+
+        gather_masks(dataset, pictures.numbers, pictures.side, folder / "masks.npy", told)
+
+    masks: NDArray[np.uint8] = np.load(cache.stage("masks", key, make) / "masks.npy", mmap_mode="r")
+    return masks
+
+
+def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
+    counted = arrays["confusions"]
+    total = counted.sum(0)
+    pixels, predicted, right = total.sum(1), total.sum(0), total.diagonal()
+    return {
+        "mean_iou": mean_iou(total),
+        "classes": [
+            {
+                "class": name,
+                "images": int(np.count_nonzero(counted[:, place].sum(1))),
+                "iou": None if np.isnan(iou) else float(iou),
+                "recall": float(right[place] / pixels[place]) if pixels[place] else None,
+                "precision": float(right[place] / predicted[place]) if predicted[place] else None,
+            }
+            for place, (name, iou) in enumerate(zip(dataset.classes, class_ious(total), strict=True))
+        ],
+        "mixups": [{**row, "label": row.pop("truth")} for row in pixel_mixups(counted, dataset.classes)],
+        "worst": [
+            {"source": dataset.sources[numbers[place]], "iou": round(value, 4), "words": f"IoU {100 * value:.1f} %"}
+            for place, value in worst(counted, WORST)
+        ],
+    }
+
+
+def _show(
+    judged: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset, number: int
+) -> NDArray[np.uint8]:
+    """The picture with its mask and, of the worst ones, with what was found."""
+    place = int(np.flatnonzero(numbers == number)[0]) if number in numbers else -1
+    found = np.flatnonzero(judged["worst"] == place)
+    side = judged["maps"].shape[1]
+    pixels = dataset.read(number, side)
+    assert dataset.truths is not None, dataset.name
+    masks = [dataset.truths(number, side), *judged["maps"][found]]
+    return side_by_side([with_mask(pixels, mask, IGNORE) for mask in masks])
+
+
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+    return pixel_mixups(confusions(predictions, dataset), dataset.classes)
+
+
+TASK = Task(
+    name="segment",
+    metric="mean_iou",
+    heads=("lr-aspp", "deeplab"),
+    data=LAYOUT,
+    open_dataset=_open,
+    classes=lambda dataset: len(dataset.classes),
+    check=_check,
+    lesson=_lesson,
+    outcome=_outcome,
+    show=_show,
+    accuracy=segment_figures,
+    mistakes=_mistakes,
+    schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "patience": 20},
+)

@@ -1,0 +1,133 @@
+"""How well masks are met: intersection over union, class by class and picture by picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.data.masks import IGNORE
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.validation.predict import Predictions
+
+_RESAMPLED = 400
+WORST = 24
+
+
+def pixel_confusion(predicted: NDArray[np.int64], mask: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Counts pixels, int64 (classes, classes): row is the truth, column what was predicted; ignored ones are left out.
+
+    Args:
+        predicted: (H, W).
+        mask: uint8, (H, W), `IGNORE` where nothing counts.
+        classes: How many.
+    """
+    counted = mask != IGNORE
+    pairs = mask[counted].astype(np.int64) * classes + predicted[counted]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_ious(confusion: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Intersection over union of each class, 0..1; NaN where neither truth nor prediction has it.
+
+    Everingham et al. 2010, "The Pascal Visual Object Classes Challenge", section 4.4: right pixels over those that are
+    of the class, or taken for it, or both.
+
+    Args:
+        confusion: (…, classes, classes), see `pixel_confusion`.
+    """
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    union = confusion.sum(-1) + confusion.sum(-2) - right
+    return np.where(union > 0, right / np.maximum(union, 1), np.nan)
+
+
+def mean_iou(confusion: NDArray[np.integer[Any]]) -> float:
+    """Mean over the classes that truth or prediction has."""
+    return float(np.nanmean(class_ious(confusion)))
+
+
+def confusions(predictions: Predictions, dataset: Dataset) -> NDArray[np.int64]:
+    """The pixel confusion of each picture, int64 (pictures, classes, classes).
+
+    Masks are brought to the resolution of the output: that is where the network answers.
+
+    Raises:
+        InputError: The output is no square map of the data's classes.
+    """
+    assert dataset.truths is not None, "a segmentation is held against masks"
+    classes, shape = len(dataset.classes), predictions.outputs.shape[1:]
+    found = np.zeros((predictions.numbers.size, classes, classes), np.int64)
+    for place, number in enumerate(predictions.numbers.tolist()):
+        predicted = predictions.class_of(place)
+        if predicted.ndim != 2 or predicted.shape[0] != predicted.shape[1] or predicted.max() >= classes:
+            raise InputError(
+                f"an output of {'x'.join(map(str, shape))} is no map of the {classes} classes of {dataset.name}; give "
+                "a model that tells these classes apart, pixel by pixel"
+            )
+        found[place] = pixel_confusion(predicted, dataset.truths(number, predicted.shape[0]), classes)
+    return found
+
+
+def segment_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
+    """{mean_iou, mean_iou_interval, iou: {class: 0..1 or None}, worst: [{source, iou}]} of an artifact."""
+    counted = confusions(predictions, dataset)
+    return {
+        "mean_iou": mean_iou(counted.sum(0)),
+        "mean_iou_interval": list(bootstrap(counted)),
+        "iou": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(dataset.classes, class_ious(counted.sum(0)), strict=True)
+        },
+        "worst": [
+            {"source": dataset.sources[predictions.numbers[place]], "iou": round(value, 4)}
+            for place, value in worst(counted)
+        ],
+    }
+
+
+def worst(counted: NDArray[np.int64], most: int = WORST) -> list[tuple[int, float]]:
+    """Places and mean IoU of the pictures that were met worst, the worst first.
+
+    Args:
+        counted: int64 (pictures, classes, classes).
+        most: How many.
+    """
+    ious = np.nanmean(class_ious(counted), axis=1)
+    return [(int(place), float(ious[place])) for place in np.argsort(ious, kind="stable")[:most]]
+
+
+def bootstrap(counted: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of the mean IoU: percentiles over resampled pictures (Efron 1979, Ann. Stat. 7, section 2)."""
+    generator = np.random.default_rng(seed)
+    count = len(counted)
+    drawn = generator.multinomial(count, np.full(count, 1 / count), _RESAMPLED)
+    ious = np.nanmean(class_ious(np.tensordot(drawn, counted, axes=1)), axis=1)
+    low, high = np.percentile(ious, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def pixel_mixups(counted: NDArray[np.int64], classes: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
+    """The most frequent mix-ups, the worst first: rows {truth, predicted, images, fraction}.
+
+    `images` is how many pictures show the mix-up, `fraction` the share of the true class' pixels.
+    """
+    total = counted.sum(0)
+    off = total - np.diag(total.diagonal())
+    ranked = np.argsort(-off, axis=None, kind="stable")[:most]
+    rows = []
+    for truth, predicted in zip(*np.unravel_index(ranked, off.shape), strict=True):
+        if off[truth, predicted]:
+            rows.append({
+                "truth": classes[truth],
+                "predicted": classes[predicted],
+                "images": int(np.count_nonzero(counted[:, truth, predicted])),
+                "fraction": float(off[truth, predicted] / total[truth].sum()),
+            })  # fmt: skip
+    return rows
