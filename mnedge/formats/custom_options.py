@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnedge.graph.graph import Op
 
 DETECTION = "TFLite_Detection_PostProcess"
@@ -36,6 +38,21 @@ def decode_custom_options(data: bytes) -> dict[str, Any]:
         for name, value in found.items()
         if isinstance(value, _SCALARS)
     }
+
+
+def encode_custom_options(options: Mapping[str, bool | float]) -> bytes:
+    """Writes a FlexBuffer that is a map of names to numbers and flags, floats as float32 as the converter does."""
+    from flatbuffers import flexbuffers
+
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for name, value in sorted(options.items()):
+            builder.Key(name)
+            if isinstance(value, float):
+                builder.Float(value, byte_width=4)
+            else:
+                builder.Add(value)
+    return bytes(builder.Finish())
 
 
 def detection_shapes(op: Op) -> list[tuple[int, ...]]:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mnedge.data.detections import METADATA
 from mnedge.errors import UnsupportedError
+from mnedge.formats._onnx_detection import detections
 from mnedge.formats._onnx_ops import EMITTERS, MOVERS, NCHW_TO_NHWC, NHWC_TO_NCHW, clipped
+from mnedge.formats.custom_options import DETECTION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +86,8 @@ class _Writer:
             ir_version=_IR_VERSION,
             producer_name="mnedge",
         )
+        texts = {name: data.decode() for name, data in sorted(self.graph.metadata.items()) if name == METADATA}
+        helper.set_model_props(model, texts)
         return bytes(model.SerializeToString(deterministic=True))
 
     def _info(self, name: str) -> Any:  # noqa: ANN401 - a protobuf message
@@ -110,6 +115,14 @@ class _Writer:
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
+
+    def node_of_several(self, kind: str, inputs: Sequence[str], hints: Sequence[str]) -> tuple[str, ...]:
+        """Adds a node of several outputs and returns the names of their values."""
+        from onnx import helper
+
+        outputs = tuple(self._fresh(hint) for hint in hints)
+        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0]))
+        return outputs
 
     def values(self, array: np.ndarray[Any, Any], hint: str, *, owner: str = "") -> str:
         """Adds an initializer, one for equal arrays (of an owner), and returns its name."""
@@ -259,8 +272,10 @@ class _Writer:
         elif op.kind in EMITTERS and len(op.outputs) == 1:
             value = EMITTERS[op.kind](self, op)
             self.held[result.name] = self._finished(op, value, result)
+        elif op.kind == DETECTION:
+            self.held.update(zip(op.outputs, detections(self, op), strict=True))
         else:
-            known = ", ".join(sorted((*EMITTERS, *MOVERS, "QUANTIZE", "DEQUANTIZE")))
+            known = ", ".join(sorted((*EMITTERS, *MOVERS, "QUANTIZE", "DEQUANTIZE", DETECTION)))
             raise UnsupportedError(f"{op.kind}, which makes {op.outputs[0]}, does not go to ONNX; these do: {known}")
 
     def _convert(self, source: Tensor, result: Tensor) -> None:
