@@ -159,7 +159,7 @@ def decode_tensor(codes: Any, anchors: NDArray[np.float32]) -> Any:  # noqa: ANN
     return tf.concat([centres - halves, centres + halves], axis=-1)
 
 
-def corners(anchors: NDArray[np.float32]) -> NDArray[np.float32]:
+def corners_of(anchors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Anchors as boxes: y1, x1, y2, x2, float32, (n, 4)."""
     return np.concatenate([anchors[:, :2] - anchors[:, 2:] / 2, anchors[:, :2] + anchors[:, 2:] / 2], axis=1)
 
