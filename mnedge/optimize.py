@@ -38,6 +38,7 @@ _RANDOM_INPUTS = 64
 _FEWEST_INPUTS = 8
 _RANDOM_VALUES = 1 << 24
 _PICTURES = 200
+_TO_INT8 = "uint8-to-int8"
 _FOR_INT8_ONLY = ("lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
 
 
@@ -66,18 +67,19 @@ class Rewrite:
         return {**vars(self)}
 
 
-def passes_for(graph: Graph, target: str) -> tuple[str, ...]:
+def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, ...]:
     """Names of the passes that lower a graph for a target (or a runtime of `ALIASES`).
 
     A float graph gets those of the target's passes that help float: the runtimes have float HARD_SWISH, pooling and
-    FULLY_CONNECTED of their own.
+    FULLY_CONNECTED of their own. `int8` puts first what brings uint8 to int8, which rounds weights and so is asked
+    for; microcontroller targets, which take nothing else, have it of their own.
 
     Raises:
         InputError: No such target.
     """
     found = targets.get(ALIASES.get(target, target))
     if is_quantized(graph):
-        return found.int8_passes
+        return (_TO_INT8, *found.int8_passes) if int8 and _TO_INT8 not in found.int8_passes else found.int8_passes
     return tuple(name for name in found.passes if name not in _FOR_INT8_ONLY)
 
 
@@ -122,6 +124,7 @@ def optimize(
     out: Path,
     *,
     target: str = "xnnpack",
+    int8: bool = False,
     dataset: Dataset | None = None,
     measure: bool = True,
     progress: Callable[[str, float], None] | None = None,
@@ -134,6 +137,7 @@ def optimize(
         source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort.
         out: Where the result goes.
         target: "xnnpack", or the name of a target.
+        int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
         dataset: Real pictures to measure agreement on besides random input.
         measure: Measure agreement and speed.
         progress: Called with what is being done and the share (0..1) that is done.
@@ -152,7 +156,7 @@ def optimize(
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
     graph = parse_tflite(data, str(source))
-    names = passes_for(graph, target)
+    names = passes_for(graph, target, int8=int8)
     after, rewrites = rewrite(graph, names)
     result: dict[str, Any] = {"source": str(source), "out": str(out), "for": target}
     result["passes"] = [item.row() for item in rewrites]

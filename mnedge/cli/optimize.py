@@ -14,15 +14,19 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new file.")
 @click.option("--for", "target", default="xnnpack", show_default=True, help="xnnpack, or a target's name.")
+@click.option("--int8", is_flag=True, help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
 @click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
 @click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
 @json_option
-def command(source: Path, out: Path, target: str, data: str | None, no_measure: bool, as_json: bool) -> None:
+def command(
+    source: Path, out: Path, target: str, int8: bool, data: str | None, no_measure: bool, as_json: bool
+) -> None:
     """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
 
     The rewrites are exact in real arithmetic; where a quantized one can round differently, the agreement that is
-    measured says how much. A model with nothing to gain comes back unchanged, byte for byte. An .onnx becomes an .ort
-    for mobile, with the list of operators that a minimal build of ONNX Runtime needs.
+    measured says how much. --int8, and a microcontroller as the target, round the weights of a uint8 model as well.
+    A model with nothing to gain comes back unchanged, byte for byte. An .onnx becomes an .ort for mobile, with the
+    list of operators that a minimal build of ONNX Runtime needs.
 
     \b
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite
@@ -37,7 +41,7 @@ def command(source: Path, out: Path, target: str, data: str | None, no_measure: 
 
         dataset = open_dataset(data)
     with progress() as told:
-        result = optimize(source, out, target=target, dataset=dataset, measure=not no_measure, progress=told)
+        result = optimize(source, out, target=target, int8=int8, dataset=dataset, measure=not no_measure, progress=told)
     if as_json:
         print_json(result)
     else:

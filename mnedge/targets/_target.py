@@ -16,6 +16,16 @@ MICROCONTROLLER_PASSES = (
     "fold-scale",
     "drop-identities",
 )
+# For models that others made: generated C has kernels for int8 alone, and joins within one scale.
+MICROCONTROLLER_INT8_PASSES = (
+    "fold-shapes",
+    "sink-transposes",
+    "fold-pad",
+    "fuse-activation",
+    "uint8-to-int8",
+    "rescale-concatenation",
+    "drop-identities",
+)
 
 
 @dataclass(frozen=True)

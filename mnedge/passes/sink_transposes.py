@@ -1,0 +1,172 @@
+"""TRANSPOSEs moved behind the ops that do not mind the order of dimensions, until they cancel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.graph.graph import Op, Tensor, constant
+
+if TYPE_CHECKING:
+    from mnedge.graph.graph import Graph
+
+Order = tuple[int, ...]
+
+# One activation in, one out, value by value.
+_UNARY = ("DEQUANTIZE", "EXP", "HARD_SWISH", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RSQRT", "TANH")
+_BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
+
+
+def apply(graph: Graph) -> Graph:
+    """Rewrites a graph whose exporter went back and forth between NCHW and NHWC.
+
+    Exact: a TRANSPOSE and an op that works value by value can change places, where constants of several values are
+    transposed the other way, and so can PAD, SLICE and CONCATENATION with their numbers in the other order. Two
+    TRANSPOSEs in a row are one, and one that does nothing goes. The graph stays as it is where fewer bytes would not
+    be moved.
+    """
+    if not any(op.kind == "TRANSPOSE" for op in graph.ops):
+        return graph
+    sunk = _Sinking(graph).run()
+    return sunk if _moved_bytes(sunk) < _moved_bytes(graph) else graph
+
+
+def _moved_bytes(graph: Graph) -> int:
+    made = [graph.tensors[op.outputs[0]] for op in graph.ops if op.kind == "TRANSPOSE"]
+    return sum(math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in made)
+
+
+@dataclass
+class _Sinking:
+    """Walks a graph and holds transposed values back until an op needs them in their order.
+
+    Attributes:
+        graph: What is rewritten.
+        held: Values that are not there yet: the tensor that is, and the order that makes them of it.
+        tensors: New ones.
+        ops: The new graph's.
+    """
+
+    graph: Graph
+    held: dict[str, tuple[str, Order]] = field(default_factory=dict)
+    tensors: list[Tensor] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def run(self) -> Graph:
+        """The graph with every TRANSPOSE as late as it can be."""
+        self.names = set(self.graph.tensors)
+        for op in self.graph.ops:
+            order = self._constant_order(op)
+            if order is not None:
+                self._hold(op, order)
+            elif not self._passes_through(op):
+                there = {str(name): self._made(str(name)) for name in op.inputs if name in self.held}
+                self.ops.append(op.with_inputs(there))
+        for name in self.graph.outputs:
+            if name in self.held:
+                self._write(name)
+        return self.graph.replaced(tensors=self.tensors, ops=self.ops)
+
+    def _constant_order(self, op: Op) -> Order | None:
+        if op.kind != "TRANSPOSE":
+            return None
+        data = self.graph.tensors[str(op.inputs[1])].data
+        return None if data is None else tuple(int(axis) for axis in data.ravel())
+
+    def _hold(self, op: Op, order: Order) -> None:
+        source = str(op.inputs[0])
+        there, before = self.held.get(source, (source, tuple(range(len(order)))))
+        self.held[op.outputs[0]] = (there, tuple(before[axis] for axis in order))
+
+    def _made(self, name: str) -> str:
+        """The tensor that has a held value in its order: the one that is there, or what a TRANSPOSE makes of it."""
+        there, order = self.held[name]
+        if order == tuple(range(len(order))):
+            return there
+        self._write(name)
+        return name
+
+    def _write(self, name: str) -> None:
+        """Writes the TRANSPOSE that makes a held value."""
+        there, order = self.held.pop(name)
+        axes = self._constant(f"{name}/order", np.array(order, np.int32))
+        self.ops.append(Op("TRANSPOSE", (there, axes), (name,)))
+
+    def _passes_through(self, op: Op) -> bool:
+        """Takes an op onto the values that are there, where all it reads is held back by one order."""
+        activations = [str(name) for name in op.inputs if name and not self.graph.tensors[name].is_constant]
+        orders = {self.held[name][1] if name in self.held else None for name in activations}
+        if len(orders) != 1 or None in orders or len(op.outputs) != 1:
+            return False
+        (order,) = orders
+        assert order is not None
+        if len(self.graph.tensors[op.outputs[0]].shape) != len(order):
+            return False
+        moved = self._moved(op, order)
+        if moved is None:
+            return False
+        result = self.graph.tensors[op.outputs[0]]
+        shape = tuple(result.shape[axis] for axis in _inverse(order))
+        name = self._fresh(f"{result.name}/sunk")
+        self.tensors.append(replace(result, name=name, shape=shape))
+        self.ops.append(replace(moved, outputs=(name,)))
+        self.held[result.name] = (name, order)
+        return True
+
+    def _moved(self, op: Op, order: Order) -> Op | None:
+        """The op on values that are there; None where it does mind the order."""
+        first = self.held[str(op.inputs[0])][0] if op.inputs[0] in self.held else op.inputs[0]
+        if op.kind in _UNARY:
+            return replace(op, inputs=(first, *op.inputs[1:]))
+        if op.kind in _BINARY:
+            inputs = tuple(self._operand(str(name), order) for name in op.inputs)
+            return None if None in inputs else replace(op, inputs=inputs)
+        if op.kind in ("PAD", "SLICE"):
+            numbers = [self.graph.tensors[str(name)].data for name in op.inputs[1:]]
+            if any(data is None or len(data) != len(order) for data in numbers):
+                return None
+            moved = [
+                self._constant(f"{name}/sunk", data[list(_inverse(order))])
+                for name, data in zip(op.inputs[1:], numbers, strict=True)
+                if data is not None
+            ]
+            return replace(op, inputs=(first, *moved))
+        if op.kind == "CONCATENATION":
+            axis = order[int(op.options.get("axis", 0)) % len(order)]
+            inputs = tuple(self.held[str(name)][0] if name in self.held else None for name in op.inputs)
+            return None if None in inputs else replace(op, inputs=inputs).with_options(axis=axis)
+        return None
+
+    def _operand(self, name: str, order: Order) -> str | None:
+        """An operand of an elementwise op in the order of the values that are there."""
+        if name in self.held:
+            return self.held[name][0]
+        tensor = self.graph.tensors[name]
+        if tensor.data is None or (tensor.quantization is not None and tensor.quantization.axis is not None):
+            return None
+        if tensor.data.size == 1:
+            return name
+        data = tensor.data.reshape((1,) * (len(order) - tensor.data.ndim) + tensor.data.shape)
+        moved = constant(self._fresh(f"{name}/sunk"), np.ascontiguousarray(data.transpose(_inverse(order))))
+        self.tensors.append(replace(moved, quantization=tensor.quantization))
+        return moved.name
+
+    def _constant(self, wish: str, data: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> str:
+        made = constant(self._fresh(wish), np.ascontiguousarray(data))
+        self.tensors.append(made)
+        return made.name
+
+    def _fresh(self, wish: str) -> str:
+        name, number = wish, 1
+        while name in self.names:
+            name, number = f"{wish}_{number}", number + 1
+        self.names.add(name)
+        return name
+
+
+def _inverse(order: Order) -> Order:
+    return tuple(order.index(axis) for axis in range(len(order)))
