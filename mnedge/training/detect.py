@@ -32,10 +32,12 @@ _NEAREST = 9
 # Of a score that is neither right nor wrong.
 IGNORED = -1.0
 # Focal loss: how fast easy anchors stop counting, and the share of the objects (1708.02002, eq. 5, table 1b).
-_FOCUS, _BALANCE = 2.0, 0.25
-_BOX_WEIGHT = 1.0
+_FOCUS, _BALANCE = 2.0, 0.5
+_BOX_WEIGHT = 2.0
 # Less than this share of a box in the crop, and what is left of it teaches nothing.
 _LEAST_VISIBLE = 0.5
+# The backbone's own statistics are of photos; they learn here, and have to keep up with few steps.
+_NORM_MOMENTUM = 0.97
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,16 +75,18 @@ def detect(
         new_layers: Names of the head's layers.
         precision_of: Mean average precision at IoU 0.5 of what was found against what is marked.
     """
-    anchors = decoding.anchors
-    losses = [box_loss(anchors), score_loss]
-    held_targets = [targets(boxes.corners, boxes.classes, boxes.crowd, classes, decoding) for boxes in held.boxes]
+    counts = np.ones(classes, np.float32)
+    if schedule.class_weights == "balanced":
+        counts = class_weights([train.boxes[row] for row in train.rows], classes)
+    losses = [score_loss(counts), box_loss(decoding.anchors)]
+    held_targets = [targets(boxes.corners, boxes.classes, boxes.crowd, counts, decoding) for boxes in held.boxes]
 
     def score(model: keras.Model) -> dict[str, float]:
-        boxes, scores = predictor(model)(held.pixels)
+        scores, boxes = predictor(model)(held.pixels)
         found = [decode_objects(*raw, decoding) for raw in zip(boxes, scores, strict=True)]
-        return {METRIC: precision_of(found, held.boxes), "loss": _mean_loss(losses, held_targets, boxes, scores)}
+        return {METRIC: precision_of(found, held.boxes), "loss": _mean_loss(losses, held_targets, scores, boxes)}
 
-    feed = box_feed(train, classes, decoding, schedule.augmentation, int(held.pixels.shape[1]))
+    feed = box_feed(train, counts, decoding, schedule.augmentation, int(held.pixels.shape[1]))
 
     def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
         del told
@@ -90,8 +94,9 @@ def detect(
         return Frozen(learner, feed, score)
 
     def judge(learner: keras.Model) -> dict[str, NDArray[Any]]:
-        boxes, scores = predictor(learner)(held.pixels)
-        return {"boxes": boxes, "scores": scores}
+        scores, boxes = predictor(learner)(held.pixels)
+        # The account of a training is made without its network.
+        return {"scores": scores, "boxes": boxes, "sides": np.array(decoding.sides), "shapes": decoding.shapes}
 
     return Lesson(
         metric=METRIC,
@@ -101,15 +106,25 @@ def detect(
         head=lambda learner: learner,
         freeze=freeze,
         judge=judge,
+        norm_momentum=_NORM_MOMENTUM,
     )
 
 
-def box_feed(pictures: Pictured, classes: int, decoding: Decoding, augmentation: Augmentation, side: int) -> Feed:
+def class_weights(boxes: Sequence[Boxes], classes: int) -> NDArray[np.float32]:
+    """Weights by which every class counts alike in the training boxes: float32, (classes,); 1 for one without any."""
+    marked = np.bincount(np.concatenate([one.classes[~one.crowd] for one in boxes]), minlength=classes)
+    weights = marked.sum() / (max(np.count_nonzero(marked), 1) * np.maximum(marked, 1))
+    return np.where(marked > 0, weights, 1.0).astype(np.float32)
+
+
+def box_feed(
+    pictures: Pictured, counts: NDArray[np.float32], decoding: Decoding, augmentation: Augmentation, side: int
+) -> Feed:
     """Batches of pictures, moved and tinted, with the targets of every anchor.
 
     Args:
         pictures: Larger than the network's input by `augment.MARGIN`.
-        classes: How many.
+        counts: float32, (classes,): how much an object of each class counts.
         decoding: The anchors.
         augmentation: How they are moved and tinted.
         side: Of the network's input.
@@ -120,18 +135,18 @@ def box_feed(pictures: Pictured, classes: int, decoding: Decoding, augmentation:
         rows = pictures.rows[places]
         warps = draw_warps(augmentation, places.size, (source, side), generator)
         moved = [
-            targets(*move(pictures.boxes[row], one, (source, side)), classes, decoding)
+            targets(*move(pictures.boxes[row], one, (source, side)), counts, decoding)
             for row, one in zip(rows, warps, strict=True)
         ]
-        codes, scores = (np.stack(part) for part in zip(*moved, strict=True))
-        # Every matched anchor of the batch counts alike, however many a picture has.
+        scores, codes = (np.stack(part) for part in zip(*moved, strict=True))
+        # The matched anchors of a batch are what its loss is a mean over, whatever picture they are in.
         matched = max(float(codes[..., 4].sum()), 1.0)
         weights = np.full(places.size, places.size / matched, np.float32)
         tints = draw_tints(augmentation, places.size, generator)
-        return pictures.pixels[rows], warps, tints, codes, scores, weights
+        return pictures.pixels[rows], warps, tints, scores, codes, weights
 
-    def prepare(pixels: Any, warps: Any, tints: Any, codes: Any, scores: Any, weights: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
-        return tint(warp(pixels, warps, side, reflect=False), tints), (codes, scores), weights
+    def prepare(pixels: Any, warps: Any, tints: Any, scores: Any, codes: Any, weights: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+        return tint(warp(pixels, warps, side, reflect=False), tints), (scores, codes), weights
 
     return Feed(pictures.rows.size, draw, prepare)
 
@@ -173,7 +188,7 @@ def targets(
     corners: NDArray[np.float32],
     labels: NDArray[np.int64],
     crowd: NDArray[np.bool_],
-    classes: int,
+    counts: NDArray[np.float32],
     decoding: Decoding,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What every anchor should say of a picture.
@@ -182,24 +197,25 @@ def targets(
         corners: Boxes, float32, (n, 4).
         labels: Their classes, int64, (n,).
         crowd: Which of them are neither learned nor background, bool, (n,).
-        classes: How many.
+        counts: float32, (classes,): how much an object of each class counts.
         decoding: The anchors.
 
     Returns:
-        Codes and whether they count, float32, (anchors, 5), and scores, float32, (anchors, classes): 1 for the class
-        of the anchor's box, 0 elsewhere, `IGNORED` where an anchor lies on a crowd.
+        Scores, float32, (anchors, classes): 1 for the class of the anchor's box, 0 elsewhere, `IGNORED` where an
+        anchor lies on a crowd; and codes with how much they count, float32, (anchors, 5).
     """
     anchors = decoding.anchors
     codes = np.zeros((len(anchors), 5), np.float32)
-    scores = np.zeros((len(anchors), classes), np.float32)
+    scores = np.zeros((len(anchors), counts.size), np.float32)
     own = match(corners[~crowd], decoding)
     found = own >= 0
     codes[found, :4] = encode(corners[~crowd][own[found]], anchors[found])
-    codes[found, 4] = 1.0
-    scores[found, labels[~crowd][own[found]]] = 1.0
+    of_class = labels[~crowd][own[found]]
+    codes[found, 4] = counts[of_class]
+    scores[found, of_class] = 1.0
     if crowd.any():
         scores[~found & (_share_within(corners_of(anchors), corners[crowd]) >= _LEAST_VISIBLE)] = IGNORED
-    return codes, scores
+    return scores, codes
 
 
 def match(corners: NDArray[np.float32], decoding: Decoding) -> NDArray[np.int64]:
@@ -282,20 +298,26 @@ def generalized_iou(first: Any, second: Any) -> Any:  # noqa: ANN401 - tensors
     return shared / (union + tiny) - (around - union) / (around + tiny)
 
 
-def score_loss(truth: Any, scores: Any) -> Any:  # noqa: ANN401 - tensors
-    """Focal loss (https://arxiv.org/abs/1708.02002, eq. 5), summed over anchors and classes: float32, (n,).
+def score_loss(counts: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
+    """Makes the loss of scores: focal loss (https://arxiv.org/abs/1708.02002, eq. 5), summed over anchors and classes.
 
     Args:
-        truth: float32, (n, anchors, classes), see `targets`.
-        scores: float32, (n, anchors, classes), 0..1.
-    """
-    import tensorflow as tf
+        counts: float32, (classes,): how much an object of each class counts.
 
-    scores = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
-    right = tf.where(truth > 0, scores, 1.0 - scores)
-    balance = tf.where(truth > 0, _BALANCE, 1.0 - _BALANCE)
-    loss = -balance * (1.0 - right) ** _FOCUS * tf.math.log(right)
-    return tf.reduce_sum(tf.where(truth < 0, 0.0, loss), axis=(1, 2))
+    Returns:
+        Of targets (n, anchors, classes), see `targets`, and scores of that shape, 0..1: float32, (n,).
+    """
+
+    def loss(truth: Any, scores: Any) -> Any:  # noqa: ANN401 - tensors
+        import tensorflow as tf
+
+        scores = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
+        right = tf.where(truth > 0, scores, 1.0 - scores)
+        balance = tf.where(truth > 0, _BALANCE * counts, 1.0 - _BALANCE)
+        each = -balance * (1.0 - right) ** _FOCUS * tf.math.log(right)
+        return tf.reduce_sum(tf.where(truth < 0, 0.0, each), axis=(1, 2))
+
+    return loss
 
 
 def _mean_loss(
@@ -304,7 +326,7 @@ def _mean_loss(
     *outputs: NDArray[np.float32],
 ) -> float:
     """The loss of the whole split, as of one batch."""
-    total, matched = 0.0, max(1.0, sum(float(codes[:, 4].sum()) for codes, _ in truth))
+    total, matched = 0.0, max(1.0, sum(float(codes[:, 4].sum()) for _, codes in truth))
     for start in range(0, len(truth), _BATCH):
         parts = (np.stack(part) for part in zip(*truth[start : start + _BATCH], strict=True))
         for loss, wanted, said in zip(losses, parts, outputs, strict=True):
@@ -313,14 +335,14 @@ def _mean_loss(
 
 
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Makes the function from pictures, uint8 (n, S, S, 3), to the raw outputs: codes and scores, batch first."""
+    """Makes the function from pictures, uint8 (n, S, S, 3), to the raw outputs: scores and codes, batch first."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
 
     def predict(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         parts = [forward(to_real(pixels[start : start + _BATCH])) for start in range(0, len(pixels), _BATCH)]
-        boxes, scores = (np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True))
-        return boxes, scores
+        scores, boxes = (np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True))
+        return scores, boxes
 
     return predict

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.training.fit import Feed, Phase, finished, fit
-from mnedge.training.learner import unfreeze
+from mnedge.training.learner import set_norm_momentum, unfreeze
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -42,9 +42,12 @@ class Lesson:
         loss: Of targets and predictions.
         feed: Augmented training pictures.
         score: The scores of the validation split; `metric` and "loss" among them.
+        extend: Of the learner: what is trained; the same, or the same with what only training needs behind it.
         head: The part of the learner whose weights the frozen phase changes; it may be all of it.
         freeze: Of the learner and a function told the done fraction: what the frozen phase trains.
         judge: What the trained learner says of the validation split, as arrays that the report is made from.
+        norm_momentum: Of the running statistics of the backbone's batch norms, where they learn in fine-tuning too;
+            None where they keep what they know.
     """
 
     metric: str
@@ -54,6 +57,8 @@ class Lesson:
     head: Callable[[keras.Model], keras.Model]
     freeze: Callable[[keras.Model, Callable[[float], None]], Frozen]
     judge: Callable[[keras.Model], dict[str, NDArray[Any]]]
+    extend: Callable[[keras.Model], keras.Model] = lambda learner: learner
+    norm_momentum: float | None = None
 
 
 def train_in_phases(
@@ -83,11 +88,15 @@ def train_in_phases(
         The course of each phase that there was, in order.
     """
     courses = []
+    learner = lesson.extend(learner)
     if schedule.head_epochs and not from_scratch:
         courses.append(_train_head(learner, lesson, schedule, work, progress, on_epoch))
     until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
     if until:
-        unfreeze(learner, schedule.from_layer, batch_norm=from_scratch, new_layers=new_layers)
+        norms_learn = from_scratch or lesson.norm_momentum is not None
+        unfreeze(learner, schedule.from_layer, batch_norm=norms_learn, new_layers=new_layers)
+        if lesson.norm_momentum is not None:
+            set_norm_momentum(learner, lesson.norm_momentum)
         phase = _phase(FINE_TUNE, schedule, lesson, schedule.epochs, until)
         courses.append(
             fit(learner, phase, lesson.feed, lesson.loss, lesson.score, work=work, progress=progress, on_epoch=on_epoch)

@@ -8,6 +8,7 @@ from mnedge.training import detect as t
 from mnedge.training.augment import draw_warps
 from mnedge.training.settings import Augmentation
 
+_ALIKE = np.ones(3, np.float32)
 _SIDES = ((14, 14), (7, 7), (4, 4), (2, 2), (1, 1), (1, 1))
 
 
@@ -96,22 +97,22 @@ def test_anchors_of_the_size_of_a_box_are_taken_first() -> None:
 def test_targets_say_what_is_there() -> None:
     decoding = _decoding()
     corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.9]], np.float32)
-    codes, scores = t.targets(corners, np.array([2, 0]), np.array([False, False]), 3, decoding)
+    scores, codes = t.targets(corners, np.array([2, 0]), np.array([False, False]), _ALIKE, decoding)
     found = detect(codes[:, :4] * codes[:, 4:], scores, decoding)
     assert sorted(found.classes.tolist()) == [0, 2]
     np.testing.assert_allclose(found.corners[found.classes == 2][0], corners[0], atol=1e-5)
     assert ((scores == 1).sum(axis=1) == codes[:, 4]).all()
-    nothing, none = t.targets(corners[:0], np.zeros(0, np.int64), np.zeros(0, bool), 3, decoding)
+    none, nothing = t.targets(corners[:0], np.zeros(0, np.int64), np.zeros(0, bool), _ALIKE, decoding)
     assert not nothing.any()
     assert not none.any()
 
 
 def test_anchors_on_a_crowd_do_not_count() -> None:
-    codes, scores = t.targets(
+    scores, codes = t.targets(
         np.array([[0.0, 0.0, 1.0, 0.5], [0.1, 0.6, 0.3, 0.8]], np.float32),
         np.array([1, 1]),
         np.array([True, False]),
-        3,
+        _ALIKE,
         _decoding(),
     )
     assert (scores == t.IGNORED).any(axis=1).sum() > 50
@@ -125,12 +126,12 @@ def test_focal_loss_against_keras() -> None:
     rng = np.random.default_rng(2)
     truth = (rng.random((4, 50, 3)) < 0.1).astype(np.float32)
     scores = rng.uniform(0.01, 0.99, truth.shape).astype(np.float32)
-    expected = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.25, gamma=2.0, reduction="sum")(
+    expected = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.5, gamma=2.0, reduction="sum")(
         truth.reshape(-1, 1), scores.reshape(-1, 1)
     )
-    np.testing.assert_allclose(float(np.sum(t.score_loss(truth, scores))), float(expected), rtol=1e-4)
+    np.testing.assert_allclose(float(np.sum(t.score_loss(_ALIKE)(truth, scores))), float(expected), rtol=1e-4)
     ignored = np.where(truth > 0, truth, t.IGNORED).astype(np.float32)
-    assert float(np.sum(t.score_loss(ignored, scores))) < float(np.sum(t.score_loss(truth, scores)))
+    assert float(np.sum(t.score_loss(_ALIKE)(ignored, scores))) < float(np.sum(t.score_loss(_ALIKE)(truth, scores)))
 
 
 def test_generalized_iou() -> None:
@@ -146,7 +147,7 @@ def test_generalized_iou() -> None:
 def test_the_loss_of_right_codes_is_nothing() -> None:
     decoding = _decoding()
     corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.9]], np.float32)
-    codes, _ = t.targets(corners, np.array([2, 0]), np.array([False, False]), 3, decoding)
+    _, codes = t.targets(corners, np.array([2, 0]), np.array([False, False]), _ALIKE, decoding)
     loss = t.box_loss(decoding.anchors)
     assert float(loss(codes[None], codes[None, :, :4])[0]) == pytest.approx(0.0, abs=1e-3)
     off = codes[None, :, :4] + np.float32(1)
@@ -159,12 +160,20 @@ def test_batches_hold_targets_of_moved_boxes() -> None:
     pixels = np.zeros((2, 280, 280, 3), np.uint8)
     boxes = [_boxes([(0.3, 0.3, 0.45, 0.45)]), _boxes([])]
     pictures = t.Pictured(pixels, boxes, np.array([0, 1]))
-    feed = t.box_feed(pictures, 3, decoding, Augmentation.of("none"), 224)
+    feed = t.box_feed(pictures, _ALIKE, decoding, Augmentation.of("none"), 224)
     drawn = feed.draw(np.array([0, 1]), np.random.default_rng(0))
-    images, (codes, scores), weights = feed.prepare(*drawn)
+    images, (scores, codes), weights = feed.prepare(*drawn)
     assert tuple(images.shape) == (2, 224, 224, 3)
     found = detect(np.asarray(codes)[0, :, :4], np.asarray(scores)[0], decoding)
     np.testing.assert_allclose(found.corners, [[0.3, 0.3, 0.45, 0.45]], atol=0.003)
     assert not np.asarray(scores)[1].any()
     # Summed over the batch, each matched anchor counts once.
     assert float(np.asarray(weights)[0]) * float(np.asarray(codes)[0, :, 4].sum()) / 2 == pytest.approx(1.0)
+
+
+def test_rare_classes_count_as_much_as_frequent_ones() -> None:
+    boxes = [_boxes([(0.1, 0.1, 0.2, 0.2)] * 3), _boxes([(0.1, 0.1, 0.2, 0.2)])]
+    weights = t.class_weights(boxes, 4)
+    np.testing.assert_allclose(weights, [4 / 6, 4 / 3, 4 / 3, 1.0], rtol=1e-6)
+    _, codes = t.targets(boxes[1].corners, np.array([1]), np.array([False]), weights, _decoding())
+    assert set(np.unique(codes[:, 4]).tolist()) == {0.0, float(weights[1])}

@@ -28,9 +28,9 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
 
     The first map is the expansion of the last block before stride 32, the second the backbone's last one.
 
-    Gives "boxes", float32 (1, anchors, 4), codes as `mnedge.data.anchors` has them, and "scores", float32
-    (1, anchors, classes), a sigmoid for each class: focal loss needs no background class, and int8 scores then have
-    the same steps of 1/256 everywhere. The branches share no layer, so each keeps ranges of its own in int8.
+    Gives "scores", float32 (1, anchors, classes), a sigmoid for each class: focal loss needs no background class, and
+    int8 scores then have the same steps of 1/256 everywhere; and "boxes", float32 (1, anchors, 4), codes as
+    `mnedge.data.anchors` has them. The branches share no layer, so each keeps ranges of its own in int8.
     """
     import keras
 
@@ -41,8 +41,8 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
     bias = math.log(_PRIOR / (1 - _PRIOR))
     scores = [_predictor(layer, variant.classes, f"class_{place}", bias=bias) for place, layer in enumerate(layers)]
     return {
-        "boxes": _joined(boxes, "boxes"),
         "scores": keras.layers.Activation("sigmoid", name="scores")(_joined(scores, "logits")),
+        "boxes": _joined(boxes, "boxes"),
     }
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mnedge.models import Variant
 from mnedge.data.anchors import PER_CELL, paper_shapes, place_anchors
+from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.heads.ssdlite import count_anchors, map_sides
 
@@ -20,8 +20,8 @@ def test_anchors_fit_the_maps_of_every_size(family: str, resolution: int) -> Non
     sides = tuple(model.get_layer(f"box_{place}_predict").output.shape[1:3] for place in range(6))
     assert sides == map_sides(resolution, family)
     anchors = count_anchors(sides)
-    assert model.output_names == ["boxes", "scores"]
-    assert [tuple(output.shape) for output in model.outputs] == [(1, anchors, 4), (1, anchors, 3)]
+    assert model.output_names == ["scores", "boxes"]
+    assert [tuple(output.shape) for output in model.outputs] == [(1, anchors, 3), (1, anchors, 4)]
     assert len(place_anchors(sides, paper_shapes())) == anchors
 
 
@@ -39,7 +39,7 @@ def test_rows_follow_the_anchors() -> None:
     model = build_model(_variant("v2", 96), "random")
     import keras
 
-    whole = keras.Model(model.inputs[0], [model.get_layer("box_0_predict").output, model.outputs[0]])
+    whole = keras.Model(model.inputs[0], [model.get_layer("box_0_predict").output, model.outputs[1]])
     image = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)
     cells, rows = (np.asarray(output) for output in whole(image, training=False))
     place = (2 * 6 + 4) * PER_CELL + 3
@@ -52,5 +52,5 @@ def test_a_new_network_finds_nothing_yet() -> None:
 
     variant = _variant("v2", 96)
     model = add_head(load_backbone(variant, "random"), variant)
-    scores = np.asarray(model(np.zeros((1, 96, 96, 3), np.float32), training=False)[1])
+    scores = np.asarray(model(np.zeros((1, 96, 96, 3), np.float32), training=False)[0])
     assert abs(float(np.median(scores)) - 0.01) < 0.01
