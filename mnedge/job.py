@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mnedge.targets import Target
     from mnedge.tasks import Task
 
+# Of an embedding that nobody asked for another size of.
+_DIMENSIONS = 128
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -60,7 +63,9 @@ class Job:
         return self.weights != "random"
 
     def labels(self) -> list[str]:
-        """Class names, one an output; numbers where the data set does not name them."""
+        """Class names, one an output: numbers where the data set names none; [] where outputs are no classes."""
+        if self.task.classes(self.dataset) is None:
+            return []
         names = list(self.dataset.classes[: self.variant.classes])
         if not self.is_labelled and len(self.dataset.classes) != self.variant.classes:
             names = []
@@ -88,14 +93,14 @@ def resolve(recipe: Recipe) -> Job:
     # Weights that were trained here are measured on the pictures that were held out then.
     seed = told.get("split_seed") or 0
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
-    classes = recipe.classes or known or task.classes(dataset)
+    classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS
     variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
     if known is not None and classes != known:
         raise InputError(
             f"--classes {classes} does not fit the weights {recipe.weights}, which tell {known} classes apart; "
             "leave --classes out, or take --weights random"
         )
-    if weights != "random":
+    if weights != "random" and task.classes(dataset) is not None:
         _check_classes(recipe, task, dataset, classes)
         dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None

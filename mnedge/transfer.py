@@ -100,7 +100,7 @@ def train(
     task = tasks.of(variant)
     task.check(dataset)
     run = _Run(
-        replace(variant, classes=task.classes(dataset)),
+        replace(variant, classes=task.classes(dataset) or variant.classes),
         dataset,
         schedule,
         weights,
@@ -244,7 +244,9 @@ def _description(run: _Run) -> dict[str, Any]:
         "head": run.variant.head,
         "output_stride": run.variant.output_stride,
         "classes": list(run.dataset.classes),
+        "outputs": run.variant.classes,
         "split_seed": run.dataset.split_seed,
+        **tasks.of(run.variant).describe(run.dataset, run.variant),
     }
 
 

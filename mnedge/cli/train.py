@@ -36,8 +36,9 @@ _SUSPECTS = 10
     metavar="W",
     help="Where the backbone starts: imagenet, random, or a .h5, .weights.h5 or .keras file.",
 )
-@click.option("--task", "task_name", default="classify", show_default=True, help="classify or segment.")
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify, segment or embed.")
 @click.option("--head", help="Of segment: lr-aspp or deeplab. [default: the first]")
+@click.option("--dimensions", type=int, default=128, show_default=True, help="Length of an embedding.")
 @click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
@@ -75,6 +76,7 @@ def command(
     task_name: str,
     head: str | None,
     output_stride: int | None,
+    dimensions: int,
     out: Path,
     augment: Any,  # noqa: ANN401 - one of its choices
     flip: bool,
@@ -116,7 +118,9 @@ def command(
     dataset = task.open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
     if split_seed is not None and dataset.split_seed is None:
         raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
-    wanted = Variant(variant, alpha, resolution or dataset.default_resolution, task.classes(dataset), *standing)
+    wanted = Variant(
+        variant, alpha, resolution or dataset.default_resolution, task.classes(dataset) or dimensions, *standing
+    )
     lines = _Lines(schedule, tensorboard)
     try:
         with progress() as told:

@@ -12,7 +12,7 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--task", "task_name", default="classify", show_default=True, help="classify or segment.")
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify, segment or embed.")
 @click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
@@ -95,5 +95,6 @@ def _print(result: dict[str, Any], metric: str) -> None:
 def _share(row: dict[str, Any] | None, metric: str) -> str:
     if row is None:
         return "failed"
-    low, high = row[f"{metric}_interval"]
-    return f"{100 * row[metric]:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    bounds = row.get(f"{metric}_interval")
+    shown = "" if bounds is None else f" ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
+    return f"{100 * row[metric]:.2f}{shown}"
