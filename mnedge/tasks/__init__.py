@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from mnedge import registry
+from mnedge.models import heads
+from mnedge.models._variant import CLASSIFIER
 from mnedge.tasks._task import Task
 
 if TYPE_CHECKING:
@@ -29,5 +31,4 @@ def get(name: str) -> Task:
 
 def of(variant: Variant) -> Task:
     """The task that a variant's head serves."""
-    found = (get(name) for name in names())
-    return next(task for task in found if variant.head in task.heads)
+    return get("classify" if variant.head == CLASSIFIER else heads.get(variant.head).task)

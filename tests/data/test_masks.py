@@ -1,0 +1,139 @@
+"""Folders of pictures with masks: what is read, and what is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnedge.data.masks import IGNORE, class_pixels, open_masks
+from mnedge.errors import InputError
+
+
+def _folder(root: Path, count: int = 6, names: str = "background\ncat\n") -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+        mask = np.zeros((30, 40), np.uint8)
+        mask[:15, 20:] = 1
+        mask[0, :] = IGNORE
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+    (root / "classes.txt").write_text(names)
+    return root
+
+
+def test_a_mask_is_stretched_as_its_picture_is(tmp_path: Path) -> None:
+    dataset = open_masks(_folder(tmp_path))
+    assert dataset.classes == ("background", "cat")
+    assert dataset.truths is not None
+    mask = dataset.truths(0, 60)
+    assert (mask.shape, mask.dtype) == ((60, 60), np.uint8)
+    assert dataset.read(0, 60).shape == (60, 60, 3)
+    # The upper right quarter, whatever the picture's proportions are; the first line of 30 does not count.
+    assert (mask[2:30, 30:] == 1).all()
+    assert (mask[30:] == 0).all()
+    assert (mask[2:, :30] == 0).all()
+    assert (mask[0] == IGNORE).all()
+    assert class_pixels(mask[None], 2).tolist() == [int((mask == 0).sum()), int((mask == 1).sum())]
+
+
+def test_splits_are_drawn_or_given(tmp_path: Path) -> None:
+    root = _folder(tmp_path, count=10)
+    drawn = open_masks(root)
+    assert drawn.split_seed == 0
+    assert drawn.splits["eval"].size == 2
+    rows = [f"{number}.png,{'val' if number < 3 else 'train'}" for number in range(10)]
+    (root / "split.csv").write_text("\n".join(["filename,split", *rows]) + "\n")
+    given = open_masks(root)
+    assert given.split_seed is None
+    assert given.splits["eval"].tolist() == [0, 1, 2]
+    assert given.fingerprint != drawn.fingerprint
+
+
+def test_split_folders_and_names_with_numbers(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        _folder(tmp_path / name, count=3)
+    (tmp_path / "classes.txt").write_text("0 background\n1 cat\n255 ignore (outline)\n")
+    dataset = open_masks(tmp_path)
+    assert dataset.classes == ("background", "cat")
+    assert (dataset.splits["train"].size, dataset.splits["eval"].size) == (3, 3)
+
+
+def test_classes_without_names_are_counted(tmp_path: Path) -> None:
+    root = _folder(tmp_path)
+    (root / "classes.txt").unlink()
+    assert open_masks(root).classes == ("0", "1")
+
+
+def test_a_changed_mask_changes_the_fingerprint(tmp_path: Path) -> None:
+    root = _folder(tmp_path)
+    before = open_masks(root).fingerprint
+    Image.fromarray(np.ones((30, 40), np.uint8)).save(root / "masks" / "2.png")
+    assert open_masks(root).fingerprint != before
+
+
+def _other_size(root: Path) -> None:
+    Image.fromarray(np.zeros((20, 40), np.uint8)).save(root / "masks" / "0.png")
+
+
+def _colours(root: Path) -> None:
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(root / "masks" / "0.png")
+
+
+def _unknown_class(root: Path) -> None:
+    Image.fromarray(np.full((30, 40), 7, np.uint8)).save(root / "masks" / "0.png")
+
+
+def _broken(root: Path) -> None:
+    (root / "masks" / "0.png").write_bytes(b"\x89PNG not really")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_other_size, r"masks/0\.png has 40 x 20 pixels, its picture 40 x 30; make the mask anew"),
+        (_colours, r"masks/0\.png has pixels of kind RGB; it takes 8-bit class indices"),
+        (_unknown_class, r"masks/0\.png has class 7, but there are 2 classes, 0 to 1"),
+        (_broken, r"masks/0\.png is broken or not a picture"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_named(tmp_path: Path, spoil: object, message: str) -> None:
+    root = _folder(tmp_path)
+    assert callable(spoil)
+    spoil(root)
+    dataset = open_masks(root)
+    assert dataset.truths is not None
+    with pytest.raises(InputError, match=message):
+        dataset.truths(0, 32)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("filename,split\n0.png,train\n", r"leaves out 5 pictures of images/ \(1\.png, 2\.png"),
+        ("filename,split\ngone.png,train\n", r"names 1 pictures that are not in images/ \(gone\.png\)"),
+        ("filename,split\n0.png,holdout\n", r"split\.csv line 2: split 'holdout' is not one of"),
+        ("name,split\n0.png,train\n", r"split\.csv line 1: no column 'filename'; it has name, split"),
+    ],
+)
+def test_a_wrong_split_table_is_named(tmp_path: Path, table: str, message: str) -> None:
+    root = _folder(tmp_path)
+    (root / "split.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        open_masks(root)
+
+
+def test_other_layouts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no pictures with masks; it takes a folder with images/ and masks/"):
+        open_masks(tmp_path)
+    root = _folder(tmp_path / "lone")
+    (root / "masks" / "3.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 6 pictures have no mask of the same name in masks/ \(images/3\.png\)"):
+        open_masks(root)
+    with pytest.raises(InputError, match=r"numbers its classes \[0, 2\]; they run from 0 without a gap"):
+        open_masks(_folder(tmp_path / "gap", names="0 background\n2 cat\n"))
