@@ -16,7 +16,7 @@ from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prune import prune
 from mnedge.devices import qemu
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import BudgetError, InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,7 +241,13 @@ def _measured(folder: Path, manifest: Manifest, device: str, found: vectors.Vect
     if missing:
         return manifest
     inputs = found.inputs if found.inputs is not None else vectors.noise(manifest.input_bytes, count=1)
-    run = qemu.run_inputs(folder, inputs, core=core)
+    try:
+        run = qemu.run_inputs(folder, inputs, core=core)
+    except BudgetError:
+        if device:
+            raise
+        # No part is meant: the board that stands in for any core just has too little memory for this model.
+        return manifest
     if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
         raise AssertionError(f"{manifest.name} on the emulated {core} differs from LiteRT's reference kernels")
     verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""

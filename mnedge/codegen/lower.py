@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,6 +166,7 @@ def _function(source: Source, op: Op, functions: _Functions) -> tuple[str, NDArr
 def _layers(source: Source, functions: _Functions) -> list[Layer]:
     graph = source.graph
     needed = _needed(source, functions)
+    outputs = {source.resolve(name) for name in graph.outputs}
     layers: list[Layer] = []
     ready: set[str] = {graph.inputs[0]}
 
@@ -176,8 +177,10 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
             producer = layers[-1]
             kernel = producer.kernel
             y = source.value(derived[0])
-            if isinstance(kernel, (Convolution, Binary)) and y.dtype == "int8" and _takes_table(kernel):
-                fused = kernel.with_table(functions.tables[derived[0]], y)
+            # A RESHAPE may lie between: then the layer still writes rows of its own shape, which only a caller minds.
+            same_rows = y.shape == kernel.output.shape or derived[0] not in outputs
+            if isinstance(kernel, (Convolution, Binary)) and y.dtype == "int8" and same_rows and _takes_table(kernel):
+                fused = kernel.with_table(functions.tables[derived[0]], replace(y, shape=kernel.output.shape))
                 layers[-1] = Layer(f"{producer.op} + table", producer.inputs, derived[0], fused)
                 ready.add(derived[0])
                 return

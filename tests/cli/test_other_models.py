@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from mnedge import runtimes
 from mnedge.cli import main
+from mnedge.codegen import vectors
+from mnedge.codegen.compile import compile_c
+from mnedge.formats.tflite_read import parse_tflite, read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.cut import cut
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,3 +110,70 @@ def test_bench_takes_any_input_and_any_outputs(
 ) -> None:
     found = _json(capsys, "bench", _file(shared_data, start), "--seconds", "0.2")
     assert found["latency"][0]["p50_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("ssd_mobilenet_v1", ("TFLite_Detection_PostProcess (op 63, output", "--outputs Squeeze,convert_scores")),
+        ("lightface", ("EXP (op 184, output Exp)",)),
+        ("deeplabv3_mnv2_dm05", ("uint8 weights (55 ops, the first op 0", "mnedge optimize")),
+    ],
+)
+def test_what_cannot_be_compiled_is_named(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path, start: str, said: tuple[str, ...]
+) -> None:
+    out = tmp_path / "c"
+    code, _, err = _run(capsys, "compile", _file(shared_data, start), "--target", "generic", "--out", str(out))
+    assert code == 3
+    assert not out.exists()
+    for expected in said:
+        assert expected in err
+
+
+def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str]) -> None:
+    """Runs the C on this machine, without the emulator, whose memory is too small."""
+    data = write_tflite(cut(read_tflite(path), outputs=outputs))
+    compile_c(parse_tflite(data, "cut"), name="m", target="generic", out=folder, model=data, measure=False)
+    session = runtimes.get("compiled-c").open(folder, 1)
+    inputs = vectors.noise(int(np.prod(session.input.shape)))
+    expected = vectors.reference_outputs(data, inputs)
+    assert expected is not None
+    for image, reference in zip(inputs, expected, strict=True):
+        made = session.run(image.view(session.input.dtype).reshape(session.input.shape))
+        assert np.array_equal(np.concatenate([output.view(np.int8).ravel() for output in made]), reference)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize(
+    ("start", "outputs"),
+    [
+        ("ssd_mobilenet_v1", ["Squeeze", "convert_scores"]),
+        ("deeplabv3_mnv2_dm05", []),
+        ("deeplab_mobilenet_edgetpu", []),
+    ],
+)
+def test_a_uint8_model_compiles_once_it_is_int8(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path, start: str, outputs: list[str]
+) -> None:
+    int8 = tmp_path / "int8.tflite"
+    arguments = ("optimize", _file(shared_data, start), "--for", "generic", "--no-measure", "-o", str(int8))
+    assert _run(capsys, *arguments)[0] == 0
+    _compiled_equals_reference(int8, tmp_path / "c", outputs)
+
+
+def test_transposes_of_an_nchw_export_go(capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path) -> None:
+    found = _json(capsys, "optimize", _file(shared_data, "lightface"), "-o", str(tmp_path / "out.tflite"))
+    sunk = next(row for row in found["passes"] if row["name"] == "sink-transposes")
+    assert sunk["removed"] == {"TRANSPOSE": 55}
+    assert found["agreement"][0]["identical"]
+
+
+def test_a_detector_is_one_partition_up_to_its_post_processing(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path
+) -> None:
+    found = _json(capsys, "optimize", _file(shared_data, "ssd_mobilenet_v1"), "-o", str(tmp_path / "out.tflite"))
+    assert found["before"]["partitions"] == 2
+    assert found["after"]["partitions"] == 1
+    assert len(found["agreement"][0]["outputs"]) == 4

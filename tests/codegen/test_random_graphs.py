@@ -34,7 +34,7 @@ KINDS = (
     "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish",
     "lowered_hard_swish", "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat",
     "resize", "nearest", "add_channel", "subtract", "larger", "smaller", "relu", "squeeze",
-    "transpose", "slice", "strided_slice", "tile",
+    "transpose", "slice", "strided_slice", "tile", "reshape", "reshape",
 )  # fmt: skip
 HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax", "embedding", "classes")
 
@@ -132,6 +132,25 @@ class Builder:
             flat = self.like(x, (1, depth))
             x = self.op("RESHAPE", (x.name, self.constant(np.array([1, depth], np.int32))), flat, new_shape=(1, depth))
         return self.op("FULLY_CONNECTED", (x.name, weights, bias), y, activation="NONE")
+
+    def reshape(self, x: Tensor) -> Tensor:
+        """Other rows, and in most cases an elementwise op behind them, as a detector's heads have it."""
+        _, rows, columns, channels = x.shape
+        shape = [(1, rows * columns, 1, channels), (1, 1, rows * columns * channels, 1), (1, columns, rows, channels)]
+        flat = self.like(x, shape[int(self.rng.integers(3))])
+        sizes = self.constant(np.array(flat.shape, np.int32))
+        flat = self.op("RESHAPE", (x.name, sizes), flat, new_shape=flat.shape)
+        kind = str(self.rng.choice(["QUANTIZE", "RELU6", "ADD", "none"]))
+        if kind == "ADD":
+            flat = self.op(
+                "ADD", (flat.name, flat.name), self.value(flat.shape), activation="NONE", pot_scale_int16=True
+            )
+        elif kind != "none":
+            flat = self.op(kind, (flat.name,), self.value(flat.shape))
+        if self.rng.random() < 0.5:
+            return flat
+        back = self.constant(np.array(x.shape, np.int32))
+        return self.op("RESHAPE", (flat.name, back), self.like(flat, x.shape), new_shape=x.shape)
 
     def transpose(self, x: Tensor) -> Tensor:
         order = np.array([0, *(1 + self.rng.permutation(3))], np.int32)
@@ -239,6 +258,8 @@ class Builder:
             return self.pad(x, same=False)
         if kind in ("transpose", "slice", "strided_slice", "tile"):
             return getattr(self, kind)(x)
+        if kind == "reshape":
+            return self.reshape(x)
         if kind == "subtract":
             other = self.conv(x, kernel=(1, 1)) if rng.random() < 0.5 else self.branch(x)
             other = other if other.shape == x.shape else self.branch(x)
