@@ -1,0 +1,121 @@
+"""Every task that learns from pictures goes the whole way: trained, built to int8, validated by the command."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnedge import tasks
+from mnedge.cli import _run
+from mnedge.models import Variant, heads
+from mnedge.models.build import build_model
+from mnedge.models.transfer import save_trained
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIDE = 64
+
+
+def _disc(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A bright red or blue disc on noise, and its mask: 1 for red, 2 for blue."""
+    rows, columns = np.mgrid[:80, :80]
+    centre, radius = generator.uniform(25, 55, 2), generator.uniform(14, 22)
+    inside = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2
+    kind = int(generator.integers(1, 3))
+    pixels = generator.integers(0, 90, (80, 80, 3))
+    pixels[inside, 0 if kind == 1 else 2] += 150
+    return pixels.astype(np.uint8), (inside * kind).astype(np.uint8)
+
+
+def _masks(root: Path) -> Path:
+    generator = np.random.default_rng(0)
+    rows = ["filename,split"]
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(40):
+        pixels, mask = _disc(generator)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+        Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+        rows.append(f"{number}.png,{'val' if number % 4 == 0 else 'train'}")
+    (root / "split.csv").write_text("\n".join(rows) + "\n")
+    (root / "classes.txt").write_text("background\nred\nblue\n")
+    return root
+
+
+def _folders(root: Path) -> Path:
+    generator = np.random.default_rng(1)
+    for number in range(40):
+        pixels, mask = _disc(generator)
+        folder = root / ("val" if number % 4 == 0 else "train") / ("red" if mask.max() == 1 else "blue")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+# The data, what to train for a minute at most, and the least that it has to reach: chance is far below.
+_CASES = {
+    "segment": (_masks, ["--head-epochs", "6", "--epochs", "12", "--batch-size", "6"], 0.45),
+    "embed": (_folders, ["--head-epochs", "4", "--epochs", "2", "--dimensions", "16"], 0.8),
+}
+
+
+@pytest.mark.parametrize("name", list(_CASES))
+@pytest.mark.usefixtures("private_cache")
+def test_a_task_goes_the_whole_way(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: str) -> Any:
+        capsys.readouterr()
+        assert _run([*arguments, "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    make, settings, least = _CASES[name]
+    data, weights = str(make(tmp_path / "data")), str(tmp_path / "my.keras")
+    body = tmp_path / "body.weights.h5"
+    build_model(Variant("v1", 0.25, _SIDE, classes=5), "random", seed=3).save_weights(body)
+    network = ["--task", name, "--variant", "v1", "--alpha", "0.25", "--resolution", str(_SIDE), "--data", data]
+    report = run("train", *network, "--weights", str(body), "--out", weights, "--learning-rate", "0.003", *settings)
+    metric = tasks.get(name).metric
+    assert (report["task"], report["metric"]) == (name, metric)
+    assert report[metric] >= least
+    page = (tmp_path / "my.report.html").read_text()
+    assert page.count("data:image/jpeg") >= len(report["worst"][:5])
+
+    out = tmp_path / "out"
+    built = run("build", *network, "--weights", weights, "--int8", "--out", str(out))
+    slug = f"{heads.get(tasks.get(name).heads[0]).slug}_mobilenet_v1_0.25_{_SIDE}"
+    assert built["slug"] == slug
+    assert built["variant"]["parameters"] > 0
+    scored = {row["artifact"]: row[metric] for row in built["accuracy"]}
+    # What was trained is what was built, and int8 keeps it.
+    assert scored[f"{slug}.fp32.tflite"] == pytest.approx(report[metric], abs=0.02)
+    assert scored[f"{slug}.int8.tflite"] == pytest.approx(scored[f"{slug}.fp32.tflite"], abs=0.05)
+    assert scored[f"{slug}.int8.onnx"] == pytest.approx(scored[f"{slug}.int8.tflite"], abs=0.05)
+    int8 = {row["artifact"]: row for row in built["int8"]}[f"{slug}.int8.tflite"]
+    assert (int8["float_ops"], int8["delegate_partitions"]) == (0, 1)
+    assert (out / "report.html").stat().st_size > 10_000
+
+    again = run("validate", str(out / f"{slug}.int8.tflite"), "--task", name, "--data", data)
+    assert again["accuracy"][0][metric] == pytest.approx(scored[f"{slug}.int8.tflite"])
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_weights_of_another_task_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, data, masks = tmp_path / "c.keras", str(_folders(tmp_path / "data")), str(_masks(tmp_path / "masks"))
+    variant = Variant("v1", 0.25, 32, classes=3, head="lr-aspp")
+    description = {"task": "segment", "head": "lr-aspp", "output_stride": 16, "classes": ["a", "b", "c"], "outputs": 3}
+    save_trained(build_model(variant, "random"), weights, description)
+    base = ["build", "--variant", "v1", "--alpha", "0.25", "--resolution", "32", "--weights", str(weights)]
+    for more, message in (
+        (["--data", data], "were trained to segment, asked for is classify; give --task segment"),
+        (["--task", "segment", "--head", "deeplab", "--data", masks], "have the head lr-aspp, asked for is deeplab"),
+        (["--task", "segment", "--data", data], "has no folders images/ and masks/"),
+        (["--task", "segment", "--data", masks], "class 0 is 'background' in"),
+        (["--task", "segment", "--weights", "demo", "--data", masks], "the demo weights are a classifier's"),
+        (["--task", "paint"], "unknown task 'paint'"),
+    ):
+        assert _run([*base, *more]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
