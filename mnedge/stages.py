@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _QAT_IMAGES = 2000
 # What is compiled for a target, and the format that its folder counts as.
 _COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
+# What brings the converter's graph to the ops that every format knows.
+_FLOAT_PASSES = ("fuse-l2-normalization",)
 _INNER, _SHIPPED = "int8.tflite", "shipped.tflite"
 
 
@@ -95,13 +97,17 @@ def float_model(job: Job, progress: Progress) -> Path:
         from mnedge.formats.keras import keras_to_graph
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
+        from mnedge.models.transfer import description_of
+        from mnedge.passes._pass import run_passes
 
         progress("build the Keras model", 0.0)
         start_tensorflow()
         model = build_model(job.variant, source, job.recipe.seed)
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
-        write_bytes(folder / "fp32.tflite", write_tflite(keras_to_graph(model)))
+        graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
+        graph = replace(graph, metadata={**graph.metadata, **job.task.metadata(job.variant, description_of(source))})
+        write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
     return cache.stage("float", key, make) / "fp32.tflite"
@@ -170,7 +176,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         return quantize_qat(
             graph,
             to_real(trained),
-            labels if job.is_labelled and job.dataset.truths is None else None,
+            labels if job.is_labelled and job.task.name == "classify" else None,
             calibration=to_real(pixels),
             checkpoint_dir=cache.root() / "qat",
             allow_float=frozenset(recipe.allow_float),

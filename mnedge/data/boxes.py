@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mnedge.data._annotation import Annotated, Annotations, Marked
     from mnedge.data._dataset import Dataset
 
+LAYOUT = "a folder with Pascal VOC's XML files, a COCO JSON (or a folder with it), or a labels.csv with " + ", ".join(
+    COLUMNS
+)
 _SHOWN = 3
 # A box may stick out by rounding; more than this and it belongs to another picture.
 _LEAST_INSIDE = 0.5
@@ -126,9 +129,9 @@ def _read(path: Path) -> Annotations:
             return read_coco([path], path.parent)
         if path.suffix.lower() == ".csv":
             return _with_class_list(read_boxes_csv(path))
-        raise InputError(f"{path} is neither a CSV nor a JSON; boxes come as {_KINDS}")
+        raise InputError(f"{path} is neither a CSV nor a JSON; boxes come as {LAYOUT}")
     if not path.is_dir():
-        raise InputError(f"{path} does not exist; boxes come as {_KINDS}")
+        raise InputError(f"{path} does not exist; boxes come as {LAYOUT}")
     table, lists, files = path / "labels.csv", find_coco(path), find_voc(path)
     has_table = table.is_file() and is_boxes_csv(table)
     kinds = [*([table] if has_table else []), *lists[:1], *files[:1]]
@@ -147,12 +150,7 @@ def _read(path: Path) -> Annotations:
     if table.is_file():
         # Its message says which columns are missing.
         return read_boxes_csv(table)
-    raise InputError(f"{path} holds no boxes; they come as {_KINDS}")
-
-
-_KINDS = "a folder with Pascal VOC's XML files, a COCO JSON (or a folder with it), or a labels.csv with " + ", ".join(
-    COLUMNS
-)
+    raise InputError(f"{path} holds no boxes; they come as {LAYOUT}")
 
 
 def _with_class_list(annotations: Annotations) -> Annotations:

@@ -49,7 +49,7 @@ class Decoding:
 
     sides: Sequence[tuple[int, int]]
     shapes: NDArray[np.float32]
-    least_score: float = 0.02
+    least_score: float = 0.05
     overlap: float = 0.5
     most: int = 100
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _OPACITY = 0.55
 _BACKGROUND = 0
 _GAP = 4
+_FRAME = 2
 
 
 def colour_of(index: int) -> tuple[int, int, int]:
@@ -37,6 +38,27 @@ def with_mask(pixels: NDArray[np.uint8], mask: NDArray[np.integer[Any]], ignored
     marked = mask != _BACKGROUND
     shown[marked] += _OPACITY * (colours[mask[marked]] - shown[marked])
     return shown.round().astype(np.uint8)
+
+
+def with_frames(
+    pixels: NDArray[np.uint8], corners: NDArray[np.float32], classes: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Draws boxes into a picture, each in the colour of its class.
+
+    Args:
+        pixels: uint8, (H, W, 3).
+        corners: float32, (n, 4): y1, x1, y2, x2 in fractions of the picture.
+        classes: int64, (n,).
+    """
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    height, width = pixels.shape[:2]
+    for (y1, x1, y2, x2), index in zip(corners.tolist(), classes.tolist(), strict=True):
+        ends = (x1 * width, y1 * height, max(x2 * width - 1, x1 * width), max(y2 * height - 1, y1 * height))
+        draw.rectangle(ends, outline=colour_of(index), width=_FRAME)
+    return np.asarray(picture)
 
 
 def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

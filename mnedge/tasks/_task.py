@@ -73,8 +73,10 @@ class Task:
         heads: Heads that serve it, the default first.
         data: What its data sets look like, for messages and help.
         schedule: Settings of a training that differ from a classifier's.
+        describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
+        metadata: Of a network and what its weights carry: metadata of the files that are made of it.
         open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
-        classes: What a variant's `classes` is for a data set.
+        classes: What a variant's `classes` is for a data set; None where the data has no say in it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
         lesson: What training needs.
         outcome: Of what `Lesson.judge` gave, the numbers of the validation pictures and the data set: the rows of the
@@ -90,7 +92,7 @@ class Task:
     heads: tuple[str, ...]
     data: str
     open_dataset: Callable[..., Dataset]
-    classes: Callable[[Dataset], int]
+    classes: Callable[[Dataset], int | None]
     check: Callable[[Dataset], None]
     lesson: Callable[[Material], Lesson]
     outcome: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset], dict[str, Any]]
@@ -98,3 +100,5 @@ class Task:
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    describe: Callable[[Dataset, Variant], dict[str, Any]] = lambda _dataset, _variant: {}
+    metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _told: {}

@@ -31,8 +31,9 @@ _BATCH = 16
 _NEAREST = 9
 # Of a score that is neither right nor wrong.
 IGNORED = -1.0
-# Focal loss: how fast easy anchors stop counting, and the share of the objects (1708.02002, eq. 5, table 1b).
-_FOCUS, _BALANCE = 2.0, 0.5
+# Varifocal loss: how fast easy background stops counting, how much it counts, and the least target of a matched anchor,
+# which a new network's boxes would not reach (2008.13367, eq. 2; the paper's background counts 0.75).
+_FOCUS, _BACKGROUND, _LEAST_QUALITY = 2.0, 0.5, 0.3
 _BOX_WEIGHT = 2.0
 # Less than this share of a box in the crop, and what is left of it teaches nothing.
 _LEAST_VISIBLE = 0.5
@@ -55,6 +56,19 @@ class Pictured:
     rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class DetectScores:
+    """How detections are held against boxes.
+
+    Attributes:
+        precision: Mean average precision at IoU 0.5, 0..1.
+        best_score: The score above which objects should be shown.
+    """
+
+    precision: Callable[[Sequence[Detections], Sequence[Boxes]], float]
+    best_score: Callable[[Sequence[Detections], Sequence[Boxes]], float]
+
+
 def detect(
     train: Pictured,
     held: Pictured,
@@ -62,7 +76,7 @@ def detect(
     decoding: Decoding,
     schedule: Schedule,
     new_layers: Collection[str],
-    precision_of: Callable[[Sequence[Detections], Sequence[Boxes]], float],
+    scoring: DetectScores,
 ) -> Lesson:
     """The lesson of finding objects.
 
@@ -73,37 +87,45 @@ def detect(
         decoding: The anchors.
         schedule: Settings of the run.
         new_layers: Names of the head's layers.
-        precision_of: Mean average precision at IoU 0.5 of what was found against what is marked.
+        scoring: How what was found is held against what is marked.
     """
     counts = np.ones(classes, np.float32)
     if schedule.class_weights == "balanced":
         counts = class_weights([train.boxes[row] for row in train.rows], classes)
-    losses = [score_loss(counts), box_loss(decoding.anchors)]
-    held_targets = [targets(boxes.corners, boxes.classes, boxes.crowd, counts, decoding) for boxes in held.boxes]
+    loss = detection_loss(decoding, counts)
+    wanted = [targets(boxes.corners, boxes.classes, boxes.crowd, counts, decoding) for boxes in held.boxes]
+
+    def found_by(said: NDArray[np.float32]) -> list[Detections]:
+        return [decode_objects(one[:, classes:], one[:, :classes], decoding) for one in said]
 
     def score(model: keras.Model) -> dict[str, float]:
-        scores, boxes = predictor(model)(held.pixels)
-        found = [decode_objects(*raw, decoding) for raw in zip(boxes, scores, strict=True)]
-        return {METRIC: precision_of(found, held.boxes), "loss": _mean_loss(losses, held_targets, scores, boxes)}
+        said = predictor(model)(held.pixels)
+        return {METRIC: scoring.precision(found_by(said), held.boxes), "loss": _mean_loss(loss, wanted, said)}
 
     feed = box_feed(train, counts, decoding, schedule.augmentation, int(held.pixels.shape[1]))
 
     def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
         del told
         freeze_backbone(learner, new_layers)
-        return Frozen(learner, feed, score)
+        return Frozen(pupil(learner), feed, score)
 
     def judge(learner: keras.Model) -> dict[str, NDArray[Any]]:
-        scores, boxes = predictor(learner)(held.pixels)
-        # The account of a training is made without its network.
-        return {"scores": scores, "boxes": boxes, "sides": np.array(decoding.sides), "shapes": decoding.shapes}
+        found = found_by(predictor(pupil(learner))(held.pixels))
+        return {
+            "ends": np.cumsum([len(one.scores) for one in found]),
+            "corners": np.concatenate([one.corners for one in found]),
+            "classes": np.concatenate([one.classes for one in found]),
+            "scores": np.concatenate([one.scores for one in found]),
+            "best_score": np.array(scoring.best_score(found, held.boxes)),
+        }
 
     return Lesson(
         metric=METRIC,
-        loss=losses,
+        loss=loss,
         feed=feed,
         score=score,
-        head=lambda learner: learner,
+        pupil=pupil,
+        head=pupil,
         freeze=freeze,
         judge=judge,
         norm_momentum=_NORM_MOMENTUM,
@@ -111,10 +133,13 @@ def detect(
 
 
 def class_weights(boxes: Sequence[Boxes], classes: int) -> NDArray[np.float32]:
-    """Weights by which every class counts alike in the training boxes: float32, (classes,); 1 for one without any."""
+    """How much an object of each class counts, float32, (classes,), by the root of how rare it is.
+
+    Average precision is a mean over classes, but where each counts alike the frequent ones lose more than the rare win.
+    """
     marked = np.bincount(np.concatenate([one.classes[~one.crowd] for one in boxes]), minlength=classes)
     weights = marked.sum() / (max(np.count_nonzero(marked), 1) * np.maximum(marked, 1))
-    return np.where(marked > 0, weights, 1.0).astype(np.float32)
+    return np.sqrt(np.where(marked > 0, weights, 1.0)).astype(np.float32)
 
 
 def box_feed(
@@ -138,15 +163,15 @@ def box_feed(
             targets(*move(pictures.boxes[row], one, (source, side)), counts, decoding)
             for row, one in zip(rows, warps, strict=True)
         ]
-        scores, codes = (np.stack(part) for part in zip(*moved, strict=True))
+        wanted = np.stack(moved)
         # The matched anchors of a batch are what its loss is a mean over, whatever picture they are in.
-        matched = max(float(codes[..., 4].sum()), 1.0)
+        matched = max(float(wanted[..., -1].sum()), 1.0)
         weights = np.full(places.size, places.size / matched, np.float32)
         tints = draw_tints(augmentation, places.size, generator)
-        return pictures.pixels[rows], warps, tints, scores, codes, weights
+        return pictures.pixels[rows], warps, tints, wanted, weights
 
-    def prepare(pixels: Any, warps: Any, tints: Any, scores: Any, codes: Any, weights: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
-        return tint(warp(pixels, warps, side, reflect=False), tints), (scores, codes), weights
+    def prepare(pixels: Any, warps: Any, tints: Any, wanted: Any, weights: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+        return tint(warp(pixels, warps, side, reflect=False), tints), wanted, weights
 
     return Feed(pictures.rows.size, draw, prepare)
 
@@ -190,7 +215,7 @@ def targets(
     crowd: NDArray[np.bool_],
     counts: NDArray[np.float32],
     decoding: Decoding,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> NDArray[np.float32]:
     """What every anchor should say of a picture.
 
     Args:
@@ -201,21 +226,21 @@ def targets(
         decoding: The anchors.
 
     Returns:
-        Scores, float32, (anchors, classes): 1 for the class of the anchor's box, 0 elsewhere, `IGNORED` where an
-        anchor lies on a crowd; and codes with how much they count, float32, (anchors, 5).
+        float32, (anchors, classes + 5): for each class 1 where it is that of the anchor's box, 0 elsewhere, `IGNORED`
+        where an anchor lies on a crowd; then the codes of the box, and how much it counts, 0 for background.
     """
     anchors = decoding.anchors
-    codes = np.zeros((len(anchors), 5), np.float32)
-    scores = np.zeros((len(anchors), counts.size), np.float32)
+    wanted = np.zeros((len(anchors), counts.size + 5), np.float32)
     own = match(corners[~crowd], decoding)
-    found = own >= 0
-    codes[found, :4] = encode(corners[~crowd][own[found]], anchors[found])
+    found = np.flatnonzero(own >= 0)
     of_class = labels[~crowd][own[found]]
-    codes[found, 4] = counts[of_class]
-    scores[found, of_class] = 1.0
+    wanted[found, of_class] = 1.0
+    wanted[found, counts.size : -1] = encode(corners[~crowd][own[found]], anchors[found])
+    wanted[found, -1] = counts[of_class]
     if crowd.any():
-        scores[~found & (_share_within(corners_of(anchors), corners[crowd]) >= _LEAST_VISIBLE)] = IGNORED
-    return scores, codes
+        on_crowd = _share_within(corners_of(anchors), corners[crowd]) >= _LEAST_VISIBLE
+        wanted[on_crowd & (own < 0), : counts.size] = IGNORED
+    return wanted
 
 
 def match(corners: NDArray[np.float32], decoding: Decoding) -> NDArray[np.int64]:
@@ -263,29 +288,42 @@ def _share_within(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> N
     return np.asarray(shared / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.float32)
 
 
-def box_loss(anchors: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
-    """Makes the loss of codes: 1 - generalized IoU (https://arxiv.org/abs/1902.09630, eq. 2) of the boxes they mean.
+def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
+    """Makes the loss of a detector: how sure it may be depends on how well its box fits.
 
-    It measures what average precision measures, and needs no balance between centre and extent codes.
+    Boxes: 1 - generalized IoU (https://arxiv.org/abs/1902.09630, eq. 2), which measures what average precision
+    measures and needs no balance between centre and extent codes. Scores: varifocal loss
+    (https://arxiv.org/abs/2008.13367, eq. 2), a focal loss whose target is the IoU that the anchor's box reaches. Of
+    two boxes on an object the better one ranks first then, which small objects need most.
 
     Args:
-        anchors: float32, (anchors, 4).
+        decoding: The anchors.
+        counts: float32, (classes,): how much an object of each class counts.
 
     Returns:
-        Of targets (n, anchors, 5), see `targets`, and codes (n, anchors, 4): float32, (n,).
+        Of targets (n, anchors, classes + 5), see `targets`, and what `pupil` says: float32, (n,).
     """
+    anchors, classes = decoding.anchors, counts.size
 
-    def loss(truth: Any, codes: Any) -> Any:  # noqa: ANN401 - tensors
+    def loss(truth: Any, said: Any) -> Any:  # noqa: ANN401 - tensors
         import tensorflow as tf
 
-        meant, said = decode_tensor(truth[..., :4], anchors), decode_tensor(codes, anchors)
-        return _BOX_WEIGHT * tf.reduce_sum((1.0 - generalized_iou(meant, said)) * truth[..., 4], axis=1)
+        wanted, codes, matched = truth[..., :classes], truth[..., classes:-1], truth[..., -1]
+        meant, given = decode_tensor(codes, anchors), decode_tensor(said[..., classes:], anchors)
+        plain, generalized = overlaps_of(meant, given)
+        boxes = tf.reduce_sum((1.0 - generalized) * matched, axis=1)
+        scores = tf.clip_by_value(said[..., :classes], 1e-6, 1.0 - 1e-6)
+        quality = tf.stop_gradient(tf.maximum(plain, _LEAST_QUALITY))[..., None]
+        entropy = -(quality * tf.math.log(scores) + (1.0 - quality) * tf.math.log(1.0 - scores))
+        background = -_BACKGROUND * scores**_FOCUS * tf.math.log(1.0 - scores)
+        each = tf.where(wanted > 0, counts * quality * entropy, tf.where(wanted < 0, 0.0, background))
+        return _BOX_WEIGHT * boxes + tf.reduce_sum(each, axis=(1, 2))
 
     return loss
 
 
-def generalized_iou(first: Any, second: Any) -> Any:  # noqa: ANN401 - tensors
-    """Generalized IoU, -1..1, of boxes y1, x1, y2, x2: float32 (…, 4) twice gives (…)."""
+def overlaps_of(first: Any, second: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
+    """IoU, 0..1, and generalized IoU, -1..1, of boxes y1, x1, y2, x2: float32 (…, 4) twice gives (…) twice."""
     import tensorflow as tf
 
     def area(near: Any, far: Any) -> Any:  # noqa: ANN401 - tensors
@@ -295,54 +333,37 @@ def generalized_iou(first: Any, second: Any) -> Any:  # noqa: ANN401 - tensors
     around = area(tf.minimum(first[..., :2], second[..., :2]), tf.maximum(first[..., 2:], second[..., 2:]))
     union = area(first[..., :2], first[..., 2:]) + area(second[..., :2], second[..., 2:]) - shared
     tiny = 1e-9
-    return shared / (union + tiny) - (around - union) / (around + tiny)
+    plain = shared / (union + tiny)
+    return plain, plain - (around - union) / (around + tiny)
 
 
-def score_loss(counts: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
-    """Makes the loss of scores: focal loss (https://arxiv.org/abs/1708.02002, eq. 5), summed over anchors and classes.
+def pupil(learner: keras.Model) -> keras.Model:
+    """The learner with one output, float32 (n, anchors, classes + 4): scores and codes meet in the loss."""
+    import keras
 
-    Args:
-        counts: float32, (classes,): how much an object of each class counts.
-
-    Returns:
-        Of targets (n, anchors, classes), see `targets`, and scores of that shape, 0..1: float32, (n,).
-    """
-
-    def loss(truth: Any, scores: Any) -> Any:  # noqa: ANN401 - tensors
-        import tensorflow as tf
-
-        scores = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
-        right = tf.where(truth > 0, scores, 1.0 - scores)
-        balance = tf.where(truth > 0, _BALANCE * counts, 1.0 - _BALANCE)
-        each = -balance * (1.0 - right) ** _FOCUS * tf.math.log(right)
-        return tf.reduce_sum(tf.where(truth < 0, 0.0, each), axis=(1, 2))
-
-    return loss
+    joined = keras.layers.Concatenate(axis=-1, dtype="float32", name="detections")(learner.outputs)
+    return keras.Model(learner.inputs[0], joined)
 
 
 def _mean_loss(
-    losses: Sequence[Callable[[Any, Any], Any]],
-    truth: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    *outputs: NDArray[np.float32],
+    loss: Callable[[Any, Any], Any], truth: Sequence[NDArray[np.float32]], said: NDArray[np.float32]
 ) -> float:
     """The loss of the whole split, as of one batch."""
-    total, matched = 0.0, max(1.0, sum(float(codes[:, 4].sum()) for _, codes in truth))
+    total, matched = 0.0, max(1.0, sum(float(one[:, -1].sum()) for one in truth))
     for start in range(0, len(truth), _BATCH):
-        parts = (np.stack(part) for part in zip(*truth[start : start + _BATCH], strict=True))
-        for loss, wanted, said in zip(losses, parts, outputs, strict=True):
-            total += float(np.sum(loss(wanted, said[start : start + _BATCH])))
+        part = slice(start, start + _BATCH)
+        total += float(np.sum(loss(np.stack(truth[part]), said[part])))
     return total / matched
 
 
-def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Makes the function from pictures, uint8 (n, S, S, 3), to the raw outputs: scores and codes, batch first."""
+def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Makes the function from pictures, uint8 (n, S, S, 3), to what a `pupil` says of them."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
 
-    def predict(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        parts = [forward(to_real(pixels[start : start + _BATCH])) for start in range(0, len(pixels), _BATCH)]
-        scores, boxes = (np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True))
-        return scores, boxes
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = (pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH))
+        return np.concatenate([np.asarray(forward(to_real(part)), np.float32) for part in parts])
 
     return predict

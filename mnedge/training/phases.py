@@ -46,6 +46,7 @@ class Lesson:
         head: The part of the learner whose weights the frozen phase changes; it may be all of it.
         freeze: Of the learner and a function told the done fraction: what the frozen phase trains.
         judge: What the trained learner says of the validation split, as arrays that the report is made from.
+        pupil: Of the learner: the form of it that fine-tuning trains and scores, where that is another.
         norm_momentum: Of the running statistics of the backbone's batch norms, where they learn in fine-tuning too;
             None where they keep what they know.
     """
@@ -58,6 +59,7 @@ class Lesson:
     freeze: Callable[[keras.Model, Callable[[float], None]], Frozen]
     judge: Callable[[keras.Model], dict[str, NDArray[Any]]]
     extend: Callable[[keras.Model], keras.Model] = lambda learner: learner
+    pupil: Callable[[keras.Model], keras.Model] = lambda learner: learner
     norm_momentum: float | None = None
 
 
@@ -99,7 +101,16 @@ def train_in_phases(
             set_norm_momentum(learner, lesson.norm_momentum)
         phase = _phase(FINE_TUNE, schedule, lesson, schedule.epochs, until)
         courses.append(
-            fit(learner, phase, lesson.feed, lesson.loss, lesson.score, work=work, progress=progress, on_epoch=on_epoch)
+            fit(
+                lesson.pupil(learner),
+                phase,
+                lesson.feed,
+                lesson.loss,
+                lesson.score,
+                work=work,
+                progress=progress,
+                on_epoch=on_epoch,
+            )
         )
     return courses
 

@@ -1,7 +1,8 @@
-"""Average precision of detections, as COCO counts it, and the pictures that were met worst."""
+"""Average precision of detections, as COCO counts it; what is missed, and the pictures that were met worst."""
 
 from __future__ import annotations
 
+import json
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -9,19 +10,98 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.data.anchors import iou
+from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
+from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
-    from mnedge.data.detections import Detections
+    from mnedge.data.detections import Decoding, Detections
+    from mnedge.validation.predict import Predictions
 
 _MATCH = 0.5
 _MOST = 100
 _RESAMPLED = 200
 _WORST = 10
+
+
+def detect_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
+    """{map50, map50_interval, map, ap50: {class: figure}, worst: [{source, right, missed, wrong}]} of an artifact.
+
+    Raises:
+        InputError: The artifact is no detector, or one whose anchors are not in the file.
+    """
+    found = found_in(predictions)
+    assert dataset.truths is not None, "detections are held against boxes"
+    truths = [dataset.truths(number, 0) for number in predictions.numbers.tolist()]
+    figures = average_precisions(found, truths, dataset.classes)
+    return {
+        "map50": figures["map50"],
+        "map50_interval": list(bootstrap(found, truths, dataset.classes)),
+        "map": figures["map"],
+        "ap50": {row["class"]: row["ap50"] for row in figures["classes"]},
+        "worst": [
+            {"source": dataset.sources[predictions.numbers[place]], **counts}
+            for place, counts in worst(found, truths, best_score(found, truths))
+        ],
+    }
+
+
+def found_in(predictions: Predictions) -> list[Detections]:
+    """The objects in each picture, of raw scores and boxes, or of the four outputs of post-processing in the file.
+
+    Raises:
+        InputError: The outputs are neither, or the file does not carry the anchors of its raw boxes.
+    """
+    outputs = (predictions.outputs, *predictions.others)
+    if len(outputs) == 4:
+        return [of_postprocess(one) for one in zip(*outputs, strict=True)]
+    shapes = [output.shape[1:] for output in outputs]
+    is_raw = len(outputs) == 2 and all(len(shape) == 2 for shape in shapes) and shapes[0][0] == shapes[1][0]
+    if not is_raw or shapes[1][1] != 4:
+        told = ", ".join("x".join(map(str, shape)) or "one number" for shape in shapes)
+        raise InputError(
+            f"{predictions.path} is no detector: its outputs are {told}; they are scores (anchors x classes) and boxes "
+            "(anchors x 4), or boxes, classes, scores and count"
+        )
+    decoding = decoding_of(predictions.path)
+    if len(decoding.anchors) != shapes[0][0]:
+        raise InputError(
+            f"{predictions.path} carries {len(decoding.anchors)} anchors for {shapes[0][0]}; build it again"
+        )
+    return [detect(boxes, scores, decoding) for scores, boxes in zip(*outputs, strict=True)]
+
+
+def decoding_of(path: Path) -> Decoding:
+    """The anchors that a .tflite, an .onnx or a folder of C sources carries.
+
+    Raises:
+        InputError: It carries none.
+    """
+    content: bytes | None = None
+    if path.is_dir():
+        told = json.loads((path / "manifest.json").read_text()).get("metadata", {}).get(METADATA)
+        content = None if told is None else str(told).encode()
+    elif path.suffix == ".tflite":
+        from mnedge.formats.tflite_read import read_tflite
+
+        content = read_tflite(path).metadata.get(METADATA)
+    elif path.suffix == ".onnx":
+        import onnx
+
+        props = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+        content = props[METADATA].encode() if METADATA in props else None
+    if content is None:
+        raise InputError(
+            f"{path} does not carry the anchors of its boxes ({METADATA}), so they cannot be decoded; build it again, "
+            "or give a file with post-processing in it"
+        )
+    return of_metadata(content)
 
 
 def average_precisions(
@@ -151,6 +231,65 @@ def _in_crowd(corners: NDArray[np.float32], crowds: NDArray[np.float32]) -> bool
     near, far = np.maximum(corners[:2], crowds[:, :2]), np.minimum(corners[2:], crowds[:, 2:])
     shared = np.maximum(far - near, 0).prod(axis=1)
     return bool(shared.max() >= _MATCH * max(float((corners[2:] - corners[:2]).prod()), 1e-12))
+
+
+def mixups(
+    detections: Sequence[Detections],
+    truths: Sequence[Boxes],
+    classes: Sequence[str],
+    least_score: float,
+    most: int = 10,
+) -> list[dict[str, Any]]:
+    """What was taken for what, missed, or seen where nothing is marked, the most frequent first.
+
+    Args:
+        detections: What was found in each picture.
+        truths: What is marked in each picture.
+        classes: Class names.
+        least_score: Objects below it are not looked at.
+        most: Rows.
+
+    Returns:
+        Rows {truth, predicted, images, objects, fraction}: how many pictures show it, how often, and as which share of
+        the true class' objects; "nothing" stands for what is not marked, and for what was not found.
+    """
+    counts = np.stack([
+        _confusion(found, truth, len(classes), least_score) for found, truth in zip(detections, truths, strict=True)
+    ])  # fmt: skip
+    total = counts.sum(axis=0)
+    names = [*classes, "nothing"]
+    off = total - np.diag(total.diagonal())
+    rows = []
+    for place in np.argsort(-off, axis=None, kind="stable")[:most]:
+        truth, predicted = divmod(int(place), len(names))
+        if off[truth, predicted]:
+            rows.append({
+                "truth": names[truth],
+                "predicted": names[predicted],
+                "images": int(np.count_nonzero(counts[:, truth, predicted])),
+                "objects": int(off[truth, predicted]),
+                "fraction": float(off[truth, predicted] / total[truth].sum()),
+            })  # fmt: skip
+    return rows
+
+
+def _confusion(found: Detections, truth: Boxes, classes: int, least_score: float) -> NDArray[np.int64]:
+    """Counts the pairs of a picture, int64 (classes + 1, classes + 1): row is the truth, the last one is nothing."""
+    counts = np.zeros((classes + 1, classes + 1), np.int64)
+    open_boxes = ~truth.crowd
+    overlaps = iou(found.corners, truth.corners)
+    for place in np.flatnonzero(found.scores >= least_score):
+        index = found.classes[place]
+        fitting = np.where(open_boxes, overlaps[place], 0.0)
+        if fitting.size and fitting.max() >= _MATCH:
+            # Of boxes in one place, the one of the right class.
+            fitting += np.where((fitting >= _MATCH) & (truth.classes == index), 1.0, 0.0)
+            open_boxes[fitting.argmax()] = False
+            counts[truth.classes[fitting.argmax()], index] += 1
+        elif not _in_crowd(found.corners[place], truth.corners[truth.crowd]):
+            counts[classes, index] += 1
+    counts[:classes, classes] = np.bincount(truth.classes[open_boxes], minlength=classes)
+    return counts
 
 
 def best_score(detections: Sequence[Detections], truths: Sequence[Boxes]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ from mnedge.runtimes._runtime import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,6 +37,7 @@ class Predictions:
         labels: Class indices.
         info: The model as the device's runtime loaded it.
         device: URI of the device.
+        path: The artifact, whose metadata may say how to read its outputs.
     """
 
     outputs: NDArray[np.float32]
@@ -46,6 +47,7 @@ class Predictions:
     labels: NDArray[np.int64]
     info: ModelInfo
     device: str
+    path: Path = Path()
 
     def class_of(self, place: int) -> NDArray[np.int64]:
         """The class of a picture, int64 (), or of each place of a dense output, (H, W): the highest score's.
@@ -104,6 +106,7 @@ def predict(
         labels=dataset.labels[kept],
         info=info,
         device=device.name,
+        path=path,
     )
 
 

@@ -94,64 +94,82 @@ def test_anchors_of_the_size_of_a_box_are_taken_first() -> None:
     assert overlaps[own == 0].mean() > 0.4
 
 
+def _split(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return wanted[..., :3], wanted[..., 3:7], wanted[..., 7]
+
+
 def test_targets_say_what_is_there() -> None:
     decoding = _decoding()
     corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.9]], np.float32)
-    scores, codes = t.targets(corners, np.array([2, 0]), np.array([False, False]), _ALIKE, decoding)
-    found = detect(codes[:, :4] * codes[:, 4:], scores, decoding)
+    scores, codes, counts = _split(t.targets(corners, np.array([2, 0]), np.array([False, False]), _ALIKE, decoding))
+    found = detect(codes, scores, decoding)
     assert sorted(found.classes.tolist()) == [0, 2]
     np.testing.assert_allclose(found.corners[found.classes == 2][0], corners[0], atol=1e-5)
-    assert ((scores == 1).sum(axis=1) == codes[:, 4]).all()
-    none, nothing = t.targets(corners[:0], np.zeros(0, np.int64), np.zeros(0, bool), _ALIKE, decoding)
-    assert not nothing.any()
-    assert not none.any()
+    assert ((scores == 1).sum(axis=1) == counts).all()
+    assert not t.targets(corners[:0], np.zeros(0, np.int64), np.zeros(0, bool), _ALIKE, decoding).any()
 
 
 def test_anchors_on_a_crowd_do_not_count() -> None:
-    scores, codes = t.targets(
-        np.array([[0.0, 0.0, 1.0, 0.5], [0.1, 0.6, 0.3, 0.8]], np.float32),
-        np.array([1, 1]),
-        np.array([True, False]),
-        _ALIKE,
-        _decoding(),
+    scores, _, counts = _split(
+        t.targets(
+            np.array([[0.0, 0.0, 1.0, 0.5], [0.1, 0.6, 0.3, 0.8]], np.float32),
+            np.array([1, 1]),
+            np.array([True, False]),
+            _ALIKE,
+            _decoding(),
+        )
     )
     assert (scores == t.IGNORED).any(axis=1).sum() > 50
-    assert codes[:, 4].sum() >= 1
-    assert not (scores[codes[:, 4] == 1] == t.IGNORED).any()
+    assert counts.sum() >= 1
+    assert not (scores[counts == 1] == t.IGNORED).any()
 
 
-def test_focal_loss_against_keras() -> None:
+def test_background_loss_against_keras() -> None:
+    """Where nothing is marked, varifocal loss is the focal loss of Keras."""
     import keras
 
-    rng = np.random.default_rng(2)
-    truth = (rng.random((4, 50, 3)) < 0.1).astype(np.float32)
-    scores = rng.uniform(0.01, 0.99, truth.shape).astype(np.float32)
-    expected = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.5, gamma=2.0, reduction="sum")(
-        truth.reshape(-1, 1), scores.reshape(-1, 1)
-    )
-    np.testing.assert_allclose(float(np.sum(t.score_loss(_ALIKE)(truth, scores))), float(expected), rtol=1e-4)
-    ignored = np.where(truth > 0, truth, t.IGNORED).astype(np.float32)
-    assert float(np.sum(t.score_loss(_ALIKE)(ignored, scores))) < float(np.sum(t.score_loss(_ALIKE)(truth, scores)))
+    decoding = _decoding()
+    count = len(decoding.anchors)
+    said = np.zeros((2, count, 7), np.float32)
+    said[..., :3] = np.random.default_rng(2).uniform(0.01, 0.99, (2, count, 3))
+    nothing = np.zeros((2, count, 8), np.float32)
+    found = np.asarray(t.detection_loss(decoding, _ALIKE)(nothing, said))
+    focal = keras.losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.5, gamma=2.0, reduction="sum")
+    for place in range(2):
+        expected = float(focal(nothing[place, :, :3].reshape(-1, 1), said[place, :, :3].reshape(-1, 1)))
+        assert float(found[place]) == pytest.approx(expected, rel=1e-3)
+    ignored = nothing.copy()
+    ignored[..., :3] = t.IGNORED
+    assert np.abs(np.asarray(t.detection_loss(decoding, _ALIKE)(ignored, said))).max() == 0
 
 
-def test_generalized_iou() -> None:
+def test_plain_and_generalized_iou() -> None:
     one = np.array([[0.0, 0.0, 0.4, 0.4]], np.float32)
     apart = np.array([[0.6, 0.6, 1.0, 1.0]], np.float32)
     half = np.array([[0.0, 0.0, 0.4, 0.2]], np.float32)
-    assert float(t.generalized_iou(one, one)[0]) == pytest.approx(1.0, abs=1e-5)
-    assert float(t.generalized_iou(one, half)[0]) == pytest.approx(0.5, abs=1e-5)
+    assert [float(iou[0]) for iou in t.overlaps_of(one, one)] == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert [float(iou[0]) for iou in t.overlaps_of(one, half)] == pytest.approx([0.5, 0.5], abs=1e-5)
     # The hull is 1, the union 0.32.
-    assert float(t.generalized_iou(one, apart)[0]) == pytest.approx(-0.68, abs=1e-5)
+    assert [float(iou[0]) for iou in t.overlaps_of(one, apart)] == pytest.approx([0.0, -0.68], abs=1e-5)
 
 
-def test_the_loss_of_right_codes_is_nothing() -> None:
+def test_a_score_should_be_the_iou_of_its_box() -> None:
+    """Of all scores of a matched anchor, the one that equals the IoU of the anchor's box loses least."""
     decoding = _decoding()
-    corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.5, 0.5, 0.9, 0.9]], np.float32)
-    _, codes = t.targets(corners, np.array([2, 0]), np.array([False, False]), _ALIKE, decoding)
-    loss = t.box_loss(decoding.anchors)
-    assert float(loss(codes[None], codes[None, :, :4])[0]) == pytest.approx(0.0, abs=1e-3)
-    off = codes[None, :, :4] + np.float32(1)
-    assert float(loss(codes[None], off)[0]) > 0.1
+    corners = np.array([[0.1, 0.1, 0.4, 0.5]], np.float32)
+    wanted = t.targets(corners, np.array([2]), np.array([False]), _ALIKE, decoding)
+    scores, codes, _ = _split(wanted)
+    place = int(scores[:, 2].argmax())
+    loss = t.detection_loss(decoding, _ALIKE)
+    tried = np.linspace(0.05, 0.95, 19)
+    said = np.zeros((tried.size, len(scores), 7), np.float32)
+    said[..., 3:] = codes + np.array([0.0, 0.0, 5 * np.log(0.8), 0.0], np.float32)
+    said[:, place, 2] = tried
+    losses = np.asarray(loss(np.repeat(wanted[None], tried.size, axis=0), said))
+    assert tried[losses.argmin()] == pytest.approx(0.8, abs=0.03)
+    # Right boxes, surely scored, lose next to nothing.
+    right = np.concatenate([scores, codes], axis=1)[None]
+    assert float(np.asarray(loss(wanted[None], right))[0]) < 0.01
 
 
 def test_batches_hold_targets_of_moved_boxes() -> None:
@@ -162,18 +180,30 @@ def test_batches_hold_targets_of_moved_boxes() -> None:
     pictures = t.Pictured(pixels, boxes, np.array([0, 1]))
     feed = t.box_feed(pictures, _ALIKE, decoding, Augmentation.of("none"), 224)
     drawn = feed.draw(np.array([0, 1]), np.random.default_rng(0))
-    images, (scores, codes), weights = feed.prepare(*drawn)
+    images, wanted, weights = feed.prepare(*drawn)
+    scores, codes, counts = _split(np.asarray(wanted))
     assert tuple(images.shape) == (2, 224, 224, 3)
-    found = detect(np.asarray(codes)[0, :, :4], np.asarray(scores)[0], decoding)
+    found = detect(codes[0], scores[0], decoding)
     np.testing.assert_allclose(found.corners, [[0.3, 0.3, 0.45, 0.45]], atol=0.003)
-    assert not np.asarray(scores)[1].any()
+    assert not scores[1].any()
     # Summed over the batch, each matched anchor counts once.
-    assert float(np.asarray(weights)[0]) * float(np.asarray(codes)[0, :, 4].sum()) / 2 == pytest.approx(1.0)
+    assert float(np.asarray(weights)[0]) * float(counts[0].sum()) / 2 == pytest.approx(1.0)
 
 
-def test_rare_classes_count_as_much_as_frequent_ones() -> None:
+def test_rare_classes_count_more() -> None:
     boxes = [_boxes([(0.1, 0.1, 0.2, 0.2)] * 3), _boxes([(0.1, 0.1, 0.2, 0.2)])]
     weights = t.class_weights(boxes, 4)
-    np.testing.assert_allclose(weights, [4 / 6, 4 / 3, 4 / 3, 1.0], rtol=1e-6)
-    _, codes = t.targets(boxes[1].corners, np.array([1]), np.array([False]), weights, _decoding())
-    assert set(np.unique(codes[:, 4]).tolist()) == {0.0, float(weights[1])}
+    np.testing.assert_allclose(weights, np.sqrt([4 / 6, 4 / 3, 4 / 3, 1.0]), rtol=1e-6)
+    wanted = t.targets(boxes[1].corners, np.array([1]), np.array([False]), weights, _decoding())
+    assert set(np.unique(wanted[:, -1]).tolist()) == {0.0, float(weights[1])}
+
+
+def test_scores_and_codes_meet_in_the_pupil() -> None:
+    from mnedge.models import Variant
+    from mnedge.models.build import build_model
+
+    model = build_model(Variant("v2", 0.35, 96, 3, head="ssdlite"), "random")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.uint8)
+    said = t.predictor(t.pupil(model))(pixels)
+    scores, boxes = model(pixels.astype(np.float32) / 127.5 - 1, training=False)
+    np.testing.assert_allclose(said, np.concatenate([scores, boxes], axis=2), rtol=1e-3, atol=1e-3)
