@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnedge.cli._output import json_option, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from mnedge.data._dataset import Dataset
+    from mnedge.validation.predict import Predictions
 
 
 @click.command()
@@ -16,6 +20,7 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 @click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
+@click.option("--class-map", metavar="M=D,...", help="Which class of the data each of the model's is.")
 @click.option("--device", "uris", multiple=True, default=("local",), show_default=True, help="Device URI; repeatable.")
 @click.option("--skip-broken", is_flag=True, help="Leave broken pictures out instead of stopping.")
 @json_option
@@ -25,6 +30,7 @@ def command(
     data: str,
     split: str,
     images: int | None,
+    class_map: str | None,
     uris: tuple[str, ...],
     skip_broken: bool,
     as_json: bool,
@@ -34,16 +40,23 @@ def command(
     \b
     mnedge validate model.int8.tflite model.fp32.tflite --data photos/labels.csv
     mnedge validate segmenter.int8.tflite --task segment --data pets/
+    mnedge validate theirs.tflite --task segment --data pets/ --class-map 8=cat,12=dog,rest=background
     mnedge validate model.int8.tflite --data photos --device ssh://pi@raspberrypi.local
     """
     from mnedge import tasks
     from mnedge.errors import ToolError
+    from mnedge.validation.class_map import in_classes_of, parse_class_map
     from mnedge.validation.compare import validate
 
     task = tasks.get(task_name)
     dataset = task.open_dataset(data, skip_broken=skip_broken)
+    classes = parse_class_map(class_map, dataset.classes) if class_map else None
+
+    def figures(said: Predictions, dataset: Dataset) -> dict[str, Any]:
+        return task.accuracy(in_classes_of(said, dataset, classes), dataset)
+
     with progress() as told:
-        result = validate(artifacts, dataset, dataset.split(split, images), uris, told, figures=task.accuracy)
+        result = validate(artifacts, dataset, dataset.split(split, images), uris, told, figures=figures)
     if as_json:
         print_json(result)
     else:

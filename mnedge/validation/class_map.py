@@ -1,0 +1,173 @@
+"""Which class of a data set each class of a model is, where the model was made for other classes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.validation.predict import Predictions
+
+_INDICES = ("int32", "int64")
+_POSTPROCESSED = 4
+_SHOWN = 5
+_GRAMMAR = (
+    "it is MODEL=DATA,... with indices of the model's classes and names or indices of the data's, such as "
+    "8=cat,12=dog,rest=background; 1-19=background maps a range, offset=-1 all that is not named"
+)
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A map from a model's classes.
+
+    Attributes:
+        named: Class of the data by class of the model.
+        rest: Class of the data that all others are; None where they are none of the data's.
+        offset: What is added to all others instead; None for nothing of the kind.
+    """
+
+    named: Mapping[int, int]
+    rest: int | None = None
+    offset: int | None = None
+
+    def table(self, model_classes: int, data_classes: int) -> NDArray[np.int64]:
+        """The data's class of each of the model's, int64 (model_classes,); -1 for none."""
+        found = np.full(model_classes, -1 if self.rest is None else self.rest, np.int64)
+        if self.offset is not None:
+            shifted = np.arange(model_classes) + self.offset
+            found = np.where((shifted >= 0) & (shifted < data_classes), shifted, found)
+        for model, data in self.named.items():
+            if model < model_classes:
+                found[model] = data
+        return found
+
+
+def parse_class_map(text: str, classes: Sequence[str]) -> ClassMap:
+    """Reads a map such as "8=cat,12=dog,rest=background".
+
+    Args:
+        text: The map.
+        classes: Names of the data's classes.
+
+    Raises:
+        InputError: It is none, or names a class that the data does not have.
+    """
+    named: dict[int, int] = {}
+    rest = offset = None
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        key, _, value = (part.strip() for part in entry.partition("="))
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", key)
+        if key == "offset" and re.fullmatch(r"[+-]?\d+", value):
+            offset = int(value)
+        elif key == "rest" and value:
+            rest = _index(value, classes)
+        elif span is not None and value:
+            named |= dict.fromkeys(range(int(span[1]), int(span[2] or span[1]) + 1), _index(value, classes))
+        else:
+            raise InputError(f"--class-map {text!r}: {entry!r} is no part of a class map; {_GRAMMAR}")
+    if not named and rest is None and offset is None:
+        raise InputError(f"--class-map {text!r} maps nothing; {_GRAMMAR}")
+    return ClassMap(named, rest, offset)
+
+
+def _index(value: str, classes: Sequence[str]) -> int:
+    if value in classes:
+        return list(classes).index(value)
+    if value.isdecimal() and int(value) < len(classes):
+        return int(value)
+    raise InputError.unknown("class of the data", value, classes)
+
+
+def in_classes_of(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+    """What a model said, in the classes of a data set.
+
+    Scores of classes that are one class of the data become the highest of them. Detections of classes that the data
+    does not mark are left out.
+
+    Args:
+        said: What it said.
+        dataset: The data, of boxes or masks.
+        classes: Which class is which; None where they are the same.
+
+    Raises:
+        InputError: The model has a class that is none of the data's, and no map says which.
+    """
+    count = len(dataset.classes)
+    if dataset.truths is None and classes is None:
+        return said
+    if said.info.outputs[0].dtype in _INDICES:
+        return _map_of_indices(said, dataset, classes)
+    if len(said.others) == _POSTPROCESSED - 1:
+        return _postprocessed(said, dataset, classes)
+    if said.outputs.ndim < 2:
+        return said
+    if classes is None:
+        if said.outputs.shape[-1] > count:
+            raise _strange(said, dataset, [said.outputs.shape[-1] - 1])
+        return said
+    return replace(said, outputs=_grouped(said.outputs, classes.table(said.outputs.shape[-1], count), count))
+
+
+def _map_of_indices(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+    count = len(dataset.classes)
+    shown = np.unique(said.outputs).astype(np.int64)
+    table = (classes or ClassMap({}, offset=0)).table(int(shown.max(initial=0)) + 1, count)
+    strange = [int(index) for index in shown if table[index] < 0]
+    if strange:
+        raise _strange(said, dataset, strange)
+    mapped = np.empty_like(said.outputs)
+    for place, output in enumerate(said.outputs):
+        mapped[place] = table[output.astype(np.int64)]
+    return replace(said, outputs=mapped)
+
+
+def _postprocessed(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+    """Boxes, classes, scores and count with what is none of the data's classes taken out."""
+    boxes, (found, scores, counts) = said.outputs, said.others
+    valid = np.arange(found.shape[1]) < counts.reshape(-1, 1)
+    indices = found.astype(np.int64)
+    largest = int(indices[valid].max(initial=0))
+    if classes is None:
+        if largest >= len(dataset.classes):
+            raise _strange(said, dataset, sorted({int(index) for index in indices[valid]}))
+        return said
+    mapped = classes.table(largest + 1, len(dataset.classes))[np.where(valid, indices, 0)]
+    # A stable sort brings what is kept to the front, in its order.
+    order = np.argsort(~(valid & (mapped >= 0)), axis=1, kind="stable")
+    kept = (valid & (mapped >= 0)).sum(axis=1).astype(np.float32).reshape(counts.shape)
+    others = (
+        np.take_along_axis(mapped, order, axis=1).astype(np.float32),
+        np.take_along_axis(scores, order, axis=1),
+        kept,
+    )
+    return replace(said, outputs=np.take_along_axis(boxes, order[..., None], axis=1), others=others)
+
+
+def _grouped(scores: NDArray[np.float32], table: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """The highest score of the model's classes that are each class of the data; none has the lowest there is."""
+    grouped = np.full((*scores.shape[:-1], count), -np.inf, np.float32)
+    for data in range(count):
+        members = np.flatnonzero(table == data)
+        if members.size:
+            grouped[..., data] = scores[..., members].max(axis=-1)
+    return grouped
+
+
+def _strange(said: Predictions, dataset: Dataset, indices: Sequence[int]) -> InputError:
+    shown = ", ".join(map(str, indices[:_SHOWN])) + (" …" if len(indices) > _SHOWN else "")
+    return InputError(
+        f"{said.path.name or 'the model'} knows classes ({shown}) that are none of {dataset.name}'s "
+        f"({', '.join(dataset.classes[:_SHOWN])}{' …' if len(dataset.classes) > _SHOWN else ''}); say which is which "
+        f"with --class-map: {_GRAMMAR}"
+    )
