@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.errors import InputError
 from mnedge.runtimes._runtime import decode
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def predict(
     results: list[NDArray[np.float32]] = []
     with device.load(path, runtime) as model:
         info = model.info
+        _check_input(path, info.input.shape)
         for place, outputs in enumerate(model.run(images(info.input.shape[1]), numbers.size)):
             results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
             for room, output, spec in zip(results, outputs, info.outputs, strict=True):
@@ -108,6 +110,15 @@ def predict(
         device=device.name,
         path=path,
     )
+
+
+def _check_input(path: Path, shape: tuple[int, ...]) -> None:
+    """Pictures are square and have three colours; what takes other ones is refused before the first is read."""
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+        raise InputError(
+            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x side x side x 3, square and in three "
+            "colours, so only `mnedge bench`, `inspect` and `optimize` take this model"
+        )
 
 
 def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:

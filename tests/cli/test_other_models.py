@@ -212,3 +212,13 @@ def test_a_detector_of_others_is_validated(
     assert found["accuracy"][0]["images"] == len(rows)
     # Half a body is no head: what counts is that classes and places fit at all.
     assert found["accuracy"][0]["map50"] > 0.05
+
+
+@pytest.mark.parametrize(("start", "shape"), [("ssd_slim", "1x120x160x1"), ("lightface", "1x3x240x320")])
+def test_pictures_that_a_model_does_not_take_are_told(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, start: str, shape: str
+) -> None:
+    data = str(shared_data / "small" / "bccd")
+    code, out, err = _run(capsys, "validate", _file(shared_data, start), "--task", "detect", "--data", data)
+    assert (code, out) == (2, "")
+    assert f"takes {shape}" in err
