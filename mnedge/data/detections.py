@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.data.anchors import decode, iou, place_anchors
+from mnedge.data.anchors import decode, place_anchors
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Decoding:
 
     sides: Sequence[tuple[int, int]]
     shapes: NDArray[np.float32]
-    least_score: float = 0.05
+    least_score: float = 0.02
     overlap: float = 0.5
     most: int = 100
 
@@ -137,13 +137,23 @@ def suppress(corners: NDArray[np.float32], scores: NDArray[np.float32], most: in
         most: Boxes that may stay.
         overlap: IoU above which a box is dropped.
     """
-    waiting = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")
+    near, far = corners[order, :2], corners[order, 2:]
+    areas = np.maximum(far - near, 0).prod(axis=1)
+    waiting = np.ones(order.size, bool)
     kept: list[int] = []
-    while waiting.size and len(kept) < most:
-        kept.append(int(waiting[0]))
-        rest = waiting[1:]
-        waiting = rest[iou(corners[waiting[:1]], corners[rest])[0] <= overlap]
-    return np.array(kept, np.int64)
+    for place in range(order.size):
+        if not waiting[place]:
+            continue
+        kept.append(place)
+        if len(kept) == most:
+            break
+        later = slice(place + 1, None)
+        sides = np.minimum(far[later], far[place]) - np.maximum(near[later], near[place])
+        shared = np.maximum(sides, 0).prod(axis=1)
+        # As a product, so that nothing is divided by empty boxes.
+        waiting[later] &= shared <= overlap * (areas[later] + areas[place] - shared)
+    return order[kept].astype(np.int64)
 
 
 def of_postprocess(outputs: Sequence[NDArray[Any]]) -> Detections:
