@@ -89,7 +89,7 @@ def resolve(recipe: Recipe) -> Job:
     _check_task(recipe, told)
     head = _head(recipe, task, told)
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
-    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told)
+    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
     # Weights that were trained here are measured on the pictures that were held out then.
     seed = told.get("split_seed") or 0
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
@@ -129,9 +129,14 @@ def _head(recipe: Recipe, task: Task, told: Mapping[str, Any]) -> tuple[str, int
     return head, recipe.output_stride or told.get("output_stride")
 
 
-def _told_classes(weights: Weights, told: Mapping[str, Any]) -> int | None:
+def _told_classes(weights: Weights, told: Mapping[str, Any], task: Task) -> int | None:
     if weights == "random":
         return None
+    if not isinstance(weights, Path):
+        raise InputError(
+            f"the {weights} weights are a classifier's and know nothing of --task {task.name}; train some with "
+            f"`mnedge train --task {task.name}` and give them with --weights, or take --weights random"
+        )
     if not told:
         raise InputError(
             f"{weights} does not say which classes its head knows; take the .keras that `mnedge train` wrote, or "

@@ -17,6 +17,7 @@ Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
 IoDtype = Literal["int8", "uint8", "float32"]
 Granularity = Literal["per-channel", "per-tensor"]
+PostProcessing = Literal["inside", "outside"]
 OnnxActivations = Literal["uint8", "int8"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -25,6 +26,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "effort": get_args(Effort),
     "io": get_args(IoDtype),
     "granularity": get_args(Granularity),
+    "post_processing": get_args(PostProcessing),
     "onnx_activations": get_args(OnnxActivations),
 }
 # The figure that each task is judged by, as accuracy rows have it.
@@ -66,6 +68,8 @@ class Recipe:
         effort: How much quantization may cost; "max" also takes slower gates.
         granularity: Of the weight scales; None for what the target wants.
         io: dtype of the int8 artifacts' input and output.
+        post_processing: Whether what follows the raw outputs of a detector or segmenter is "inside" the files or
+            "outside", in the app.
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
@@ -92,6 +96,7 @@ class Recipe:
     effort: Effort = "default"
     granularity: Granularity | None = None
     io: IoDtype = "int8"
+    post_processing: PostProcessing = "outside"
     onnx_activations: OnnxActivations | None = None
     allow_float: tuple[str, ...] = ()
     weights: str = "demo"

@@ -113,6 +113,26 @@ def float_model(job: Job, progress: Progress) -> Path:
     return cache.stage("float", key, make) / "fp32.tflite"
 
 
+def post_passes(job: Job, form: Format) -> tuple[str, ...]:
+    """Names of the passes that put the task's post-processing into a file of a format, where the recipe wants it."""
+    return job.task.post_passes.get(form, ()) if job.recipe.post_processing == "inside" else ()
+
+
+def with_passes(tflite: Path, passes: tuple[str, ...]) -> Path:
+    """A .tflite after some passes; the same file where there are none."""
+    if not passes:
+        return tflite
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.tflite_read import read_tflite
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.passes._pass import run_passes
+
+        write_bytes(folder / "model.tflite", write_tflite(run_passes(read_tflite(tflite), passes)))
+
+    return cache.stage("passes", {"tflite": sha256(tflite), "passes": passes}, make) / "model.tflite"
+
+
 def calibration_sha256(job: Job) -> str:
     """Checksum of the calibration pictures as the model sees them."""
     import hashlib
@@ -138,6 +158,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         "method": recipe.method,
         "effort": recipe.effort,
         "io": recipe.io,
+        "post_processing": post_passes(job, "tflite"),
         "allow_float": recipe.allow_float,
         "seed": recipe.seed,
     }
@@ -153,7 +174,8 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         quantized = _quantize(job, graph, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
-        write_bytes(folder / _SHIPPED, write_tflite(with_io(quantized.graph, recipe.io)))
+        shipped = run_passes(quantized.graph, post_passes(job, "tflite"))
+        write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
         account = {
             "steps": list(quantized.steps),
             "settings": dict(quantized.settings),
@@ -259,12 +281,13 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
         for name in lowering.targets:
             if "onnx" in job.targets[name].formats:
                 activations = job.recipe.onnx_activations or job.targets[name].onnx_activations
-                onnx = onnx_model(tflite, activations, job.targets[name].onnx_passes)
+                onnx = onnx_model(tflite, activations, (*post_passes(job, "onnx"), *job.targets[name].onnx_passes))
                 suffix = "" if name == target else f".{name}"
                 found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
         for name in lowering.targets:
             for form in _COMPILED.keys() & set(job.targets[name].formats):
-                folder_of = compiled(tflite, job.slug.replace(".", "_"), name, form)
+                whole = with_passes(tflite, post_passes(job, "c"))
+                folder_of = compiled(whole, job.slug.replace(".", "_"), name, form)
                 found.append((folder_of, _named(f"{job.slug}.{name}", _COMPILED[form], "int8", name)))
     return found, accounts
 

@@ -27,6 +27,11 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 )
 @click.option("--granularity", help="Of weight scales: per-channel or per-tensor. [default: the target's]")
 @click.option("--io", help="dtype of the int8 model's ends: int8, uint8 or float32. [default: int8]")
+@click.option(
+    "--post-processing",
+    metavar="WHERE",
+    help="Of detect and segment: inside the files or outside, in the app. [default: outside]",
+)
 @click.option("--onnx-activations", metavar="DTYPE", help="uint8 (x86) or int8 (Arm). [default: the target's]")
 @click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
 @click.option("--weights", metavar="W", help="demo, imagenet, random, or a .h5, .weights.h5 or .keras file.")

@@ -294,6 +294,9 @@ def _arg_max(writer: Writer, op: Op) -> str:
     shape = _tensor(writer, op.inputs[0]).shape
     position = axes([int(np.ravel(_static(writer, op.inputs[1], op))[0])], len(shape))[0]
     value = writer.node("ArgMax", (writer.real(op.inputs[0]),), f"{op.outputs[0]}/index", axis=position, keepdims=1)
+    # ONNX's indices are int64 always; TensorProto.INT32 is 6.
+    if _tensor(writer, op.outputs[0]).dtype == "int32":
+        value = writer.node("Cast", (value,), f"{op.outputs[0]}/int32", to=6)
     kept = list(shape)
     kept[NHWC_TO_NCHW[position] if len(shape) == 4 else position] = 1
     return flat(writer, value, tuple(kept), _tensor(writer, op.outputs[0]).shape)

@@ -40,6 +40,7 @@ _STAGE_OF_KEY = {
     "granularity": "quantization",
     "io": "quantization",
     "allow_float": "quantization",
+    "post_processing": "formats",
     "onnx_activations": "formats",
     "targets": "quantization",
     "bundles": "bundle",

@@ -75,6 +75,7 @@ class Task:
         schedule: Settings of a training that differ from a classifier's.
         describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
         metadata: Of a network and what its weights carry: metadata of the files that are made of it.
+        post_passes: Names of the passes that put post-processing into a file, by its format.
         open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
         classes: What a variant's `classes` is for a data set; None where the data has no say in it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
@@ -100,5 +101,6 @@ class Task:
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     describe: Callable[[Dataset, Variant], dict[str, Any]] = lambda _dataset, _variant: {}
     metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _told: {}

@@ -164,4 +164,5 @@ TASK = Task(
     },
     describe=lambda dataset, variant: {_KEY: _fitted(dataset, variant).as_json()},
     metadata=_metadata,
+    post_passes=dict.fromkeys(("tflite", "onnx"), ("detection-postprocess",)),
 )

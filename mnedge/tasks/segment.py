@@ -137,4 +137,5 @@ TASK = Task(
     accuracy=segment_figures,
     mistakes=_mistakes,
     schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "patience": 20},
+    post_passes=dict.fromkeys(("tflite", "onnx", "c"), ("segmentation-postprocess",)),
 )

@@ -114,7 +114,7 @@ def test_weights_of_another_task_are_refused(tmp_path: Path, capsys: pytest.Capt
         (["--task", "segment", "--head", "deeplab", "--data", masks], "have the head lr-aspp, asked for is deeplab"),
         (["--task", "segment", "--data", data], "has no folders images/ and masks/"),
         (["--task", "segment", "--data", masks], "class 0 is 'background' in"),
-        (["--task", "segment", "--weights", "demo", "--data", masks], "the demo weights are a classifier's"),
+        (["--task", "segment", "--weights", "demo", "--data", masks], "the demo weights are a classifier's and know nothing of --task segment"),
         (["--task", "paint"], "unknown task 'paint'"),
     ):
         assert _run([*base, *more]) == 2
