@@ -96,7 +96,7 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
     return {
         "accuracy": accuracy,
         "latency": latency,
-        "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable]),
+        "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable], job.task.agreement),
         "int8": [_int8_row(job, artifact, predictions) for artifact in files if artifact.precision == "int8"],
         "details": {"confusion": mixed_up, "latency_samples": samples, "warnings": _warnings(latency)},
     }
@@ -131,7 +131,9 @@ def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dic
             progress("validate", (place + fraction) / len(artifacts) * 0.999)
 
         told(0.0)
-        found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
+        found[artifact.path.name] = predict(
+            artifact.path, job.dataset, numbers, device=local, progress=told, answers=job.task.answers
+        )
     progress("validate", 1.0)
     return found
 

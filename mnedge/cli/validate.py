@@ -56,7 +56,9 @@ def command(
         return task.accuracy(in_classes_of(said, dataset, classes), dataset)
 
     with progress() as told:
-        result = validate(artifacts, dataset, dataset.split(split, images), uris, told, figures=figures)
+        result = validate(
+            artifacts, dataset, dataset.split(split, images), uris, told, figures=figures, agreement=task.agreement
+        )
     if as_json:
         print_json(result)
     else:

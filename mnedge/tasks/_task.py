@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mnedge.validation.parity import same_class
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -75,6 +77,7 @@ class Task:
         schedule: Settings of a training that differ from a classifier's.
         describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
         metadata: Of a network and what its weights carry: metadata of the files that are made of it.
+        agreement: Of what two artifacts said: the share of each picture of which they say the same, 0..1, (pictures,).
         post_passes: Names of the passes that put post-processing into a file, by its format.
         open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
         classes: What a variant's `classes` is for a data set; None where the data has no say in it.
@@ -85,6 +88,8 @@ class Task:
         show: Of what `Lesson.judge` gave, the numbers, the data set and one of those numbers: the picture for the
             training's page with what is marked in it and what was found, uint8 (H, W, 3).
         accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
+        answers: Of an artifact's first output over pictures: what is compared picture by picture, int64 (pictures,);
+            None where that is the class.
         mistakes: Of the same: rows for the report that show where an artifact errs.
     """
 
@@ -100,7 +105,9 @@ class Task:
     show: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset, int], NDArray[np.uint8]]
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
+    answers: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None = None
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     describe: Callable[[Dataset, Variant], dict[str, Any]] = lambda _dataset, _variant: {}
     metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _told: {}

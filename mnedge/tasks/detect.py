@@ -15,7 +15,15 @@ from mnedge.errors import InputError
 from mnedge.models.heads.ssdlite import map_sides
 from mnedge.report.overlay import side_by_side, with_frames
 from mnedge.tasks._task import Task
-from mnedge.validation.detect import average_precisions, best_score, detect_figures, found_in, mixups, worst
+from mnedge.validation.detect import (
+    average_precisions,
+    best_score,
+    detect_figures,
+    found_in,
+    mixups,
+    same_objects,
+    worst,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,5 +172,6 @@ TASK = Task(
     },
     describe=lambda dataset, variant: {_KEY: _fitted(dataset, variant).as_json()},
     metadata=_metadata,
+    agreement=same_objects,
     post_passes=dict.fromkeys(("tflite", "onnx"), ("detection-postprocess",)),
 )

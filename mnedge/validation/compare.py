@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
 
+    Answers = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
 
@@ -32,6 +34,7 @@ def validate(
     progress: Callable[[str, float], None],
     *,
     figures: Callable[[Predictions, Dataset], dict[str, Any]],
+    agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
 ) -> dict[str, Any]:
     """Runs artifacts over pictures on devices, several devices in parallel.
 
@@ -42,6 +45,8 @@ def validate(
         uris: Of the devices.
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
+        answers: What parity compares, where it is not classes.
+        agreement: Of two predictions: the share of each picture of which they say the same.
 
     Returns:
         {accuracy: rows, parity: rows} as in report.json. Each artifact is held against the first one, and each
@@ -59,7 +64,7 @@ def validate(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
+    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress, answers)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(row["error"] for row in failed))
@@ -68,7 +73,7 @@ def validate(
         for found in asked.values()
         for path, said in zip(artifacts, found, strict=False)
     ]
-    return {"accuracy": accuracy, "parity": _parity(artifacts, dataset, results), "failed": failed}
+    return {"accuracy": accuracy, "parity": _parity(artifacts, dataset, results, agreement), "failed": failed}
 
 
 def _run(
@@ -77,6 +82,7 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
+    answers: Answers | None,
 ) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
@@ -88,13 +94,8 @@ def _run(
             def told(share: float, stage: str = stage) -> None:
                 progress(stage, min(share, 0.999))
 
-            said = predict(path, dataset, numbers, device=device, progress=told)
+            said = predict(path, dataset, numbers, device=device, progress=told, answers=answers)
             progress(stage, 1.0)
-            if said.outputs.shape[-1] <= int(said.labels.max()):
-                raise InputError(
-                    f"{path} has {said.outputs.shape[-1]} outputs, but {dataset.name} has class_index "
-                    f"{int(said.labels.max())}; give the data that the model was made for"
-                )
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:
                 one, other = ("x".join(map(str, shape)) for shape in (said.outputs.shape[1:], first))
@@ -107,17 +108,21 @@ def _run(
 
 
 def _parity(
-    artifacts: Sequence[Path], dataset: Dataset, results: Mapping[str, Sequence[Predictions]]
+    artifacts: Sequence[Path],
+    dataset: Dataset,
+    results: Mapping[str, Sequence[Predictions]],
+    agreement: Callable[[Predictions, Predictions], NDArray[np.float64]],
 ) -> list[dict[str, Any]]:
     """Each artifact against the first one, and each further device against the first one, picture by picture."""
     (name, first), *others = results.items()
     rows = [
-        parity_row(first[0], said, names=(artifacts[0].name, path.name))
+        parity_row(first[0], said, names=(artifacts[0].name, path.name), agreement=agreement)
         for path, said in list(zip(artifacts, first, strict=False))[1:]
     ]
     for other, found in others:
         for path, here, there in zip(artifacts, first, found, strict=False):
-            row = parity_row(here, there, names=(f"{path.name} on {name}", f"{path.name} on {other}"))
-            differs = same_class(here, there) < 1
+            names = (f"{path.name} on {name}", f"{path.name} on {other}")
+            row = parity_row(here, there, names=names, agreement=agreement)
+            differs = agreement(here, there) < 1
             rows.append({**row, "differs": [dataset.sources[number] for number in here.numbers[differs][:_MOST_NAMED]]})
     return rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.data.anchors import iou
+from mnedge.data.boxes import Boxes
 from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
 from mnedge.errors import InputError
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.data.boxes import Boxes
     from mnedge.data.detections import Decoding, Detections
     from mnedge.validation.predict import Predictions
 
 _MATCH = 0.5
+_SHOWN = 0.3
 _MOST = 100
 _RESAMPLED = 200
 _WORST = 10
@@ -75,6 +76,21 @@ def found_in(predictions: Predictions) -> list[Detections]:
             f"{predictions.path} carries {len(decoding.anchors)} anchors for {shapes[0][0]}; build it again"
         )
     return [detect(boxes, scores, decoding) for scores, boxes in zip(*outputs, strict=True)]
+
+
+def same_objects(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+    """Share of the objects of each picture that two artifacts both find, float64, (pictures,); 1 where neither does.
+
+    Objects with a score of at least 0.3 count, and are the same where class and place are (IoU at least 0.5).
+    """
+    shares = []
+    for first, second in zip(found_in(one), found_in(two), strict=True):
+        sure = [found.scores >= _SHOWN for found in (first, second)]
+        reference = Boxes(second.corners[sure[1]], second.classes[sure[1]], np.zeros(sure[1].sum(), bool), (1, 1))
+        both = errors(first, reference, _SHOWN)["right"]
+        count = int(sure[0].sum() + sure[1].sum())
+        shares.append(2 * both / count if count else 1.0)
+    return np.array(shares)
 
 
 def decoding_of(path: Path) -> Decoding:

@@ -7,20 +7,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.validation.predict import Predictions
 
+    Agreement = Callable[[Predictions, Predictions], NDArray[np.float64]]
+
+
+def same_class(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+    """Share of the places of each picture's output where both say the same class, (pictures,): 0 or 1 for one class."""
+    places = range(one.numbers.size)
+    return np.array([np.mean(one.class_of(place) == two.class_of(place)) for place in places])
+
 
 def parity_row(
-    reference: Predictions, other: Predictions, *, names: tuple[str, str], step: float = 0.0
+    reference: Predictions,
+    other: Predictions,
+    *,
+    names: tuple[str, str],
+    step: float = 0.0,
+    agreement: Agreement = same_class,
 ) -> dict[str, Any]:
     """The row of report.json: {reference, artifact, images, top1_agreement, max_abs_lsb, max_abs_error}.
 
-    `top1_agreement` is the share of pictures (of pixels for a segmentation) whose highest score is the same class's.
-    `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
+    `top1_agreement` is the share of pictures (of pixels for a segmentation, of objects for a detection) of which both
+    say the same. `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
     `max_abs_error` is in real units.
 
     Args:
@@ -28,15 +41,16 @@ def parity_row(
         other: What the other said of the same pictures.
         names: Names of both artifacts.
         step: Real value of an output step, where the files' own outputs are float but their inside is int8.
+        agreement: Of both: the share of each picture of which they say the same, 0..1, (pictures,).
     """
     assert np.array_equal(reference.numbers, other.numbers), "parity needs the same pictures"
     step = max(reference.step_size, other.step_size, step)
     # Picture by picture: the outputs of a segmentation may be larger than the memory.
     difference = max(
         float(np.abs(one.astype(np.float64) - two).max())
-        for one, two in zip(reference.outputs, other.outputs, strict=True)
+        for one, two in zip(reference.scores, other.scores, strict=True)
     )
-    same = same_class(reference, other)
+    same = agreement(reference, other)
     return {
         "reference": names[0],
         "artifact": names[1],
@@ -47,23 +61,26 @@ def parity_row(
     }
 
 
-def same_class(one: Predictions, two: Predictions) -> NDArray[np.float64]:
-    """Share of the places of each picture's output where both say the same class, (pictures,): 0 or 1 for one class."""
-    places = range(one.numbers.size)
-    return np.array([np.mean(one.class_of(place) == two.class_of(place)) for place in places])
-
-
-def parity_rows(predictions: Mapping[str, Predictions], order: Sequence[str]) -> list[dict[str, Any]]:
+def parity_rows(
+    predictions: Mapping[str, Predictions], order: Sequence[str], agreement: Agreement = same_class
+) -> list[dict[str, Any]]:
     """Compares each artifact with the first one, and each int8 artifact with the first int8 one.
 
     Args:
         predictions: What each artifact said, by its name.
         order: The artifacts' names; the first one is the reference, the float .tflite.
+        agreement: See `parity_row`.
     """
     int8 = [name for name in order if predictions[name].step_size or ".int8." in name]
     step = max((predictions[name].step_size for name in int8), default=0.0)
     pairs = [(order[0], name) for name in order[1:]] + [(int8[0], name) for name in int8[1:]]
     return [
-        parity_row(predictions[one], predictions[other], names=(one, other), step=step if other in int8 else 0.0)
+        parity_row(
+            predictions[one],
+            predictions[other],
+            names=(one, other),
+            step=step if other in int8 else 0.0,
+            agreement=agreement,
+        )
         for one, other in pairs
     ]

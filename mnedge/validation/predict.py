@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mnedge.devices import Device, ModelInfo
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
+# Outputs of post-processing in the file: boxes, classes, scores, count.
+_FOUND = 4
 _INDICES = ("int32", "int64")
 
 
@@ -39,6 +41,7 @@ class Predictions:
         info: The model as the device's runtime loaded it.
         device: URI of the device.
         path: The artifact, whose metadata may say how to read its outputs.
+        answers: What the artifact is taken to say of each picture, int64 (pictures,); None where that is a class.
     """
 
     outputs: NDArray[np.float32]
@@ -49,12 +52,20 @@ class Predictions:
     info: ModelInfo
     device: str
     path: Path = Path()
+    answers: NDArray[np.int64] | None = None
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """The output that two artifacts are compared by: the first, or of post-processing its scores by rank."""
+        return self.others[1] if len(self.others) == _FOUND - 1 else self.outputs
 
     def class_of(self, place: int) -> NDArray[np.int64]:
         """The class of a picture, int64 (), or of each place of a dense output, (H, W): the highest score's.
 
-        An ARG_MAX in the file has made it already.
+        An ARG_MAX in the file has made it already. Where classes are not what the artifact gives, it is the answer.
         """
+        if self.answers is not None:
+            return np.asarray(self.answers[place])
         output = self.outputs[place]
         return np.asarray(output if self.info.outputs[0].dtype in _INDICES else output.argmax(axis=-1), np.int64)
 
@@ -67,6 +78,7 @@ def predict(
     device: Device,
     runtime: str = "",
     progress: Callable[[float], None] | None = None,
+    answers: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
 
@@ -77,6 +89,7 @@ def predict(
         device: Where it runs.
         runtime: Name of the runtime; "" for the one that loads such files.
         progress: Told the share of the pictures that are done, 0..1.
+        answers: Of the first output of all pictures: `Predictions.answers`.
 
     Raises:
         InputError: The runtime refuses the file, or a picture is broken.
@@ -99,9 +112,9 @@ def predict(
                 room[place] = decode(output[0], spec)
             if progress is not None:
                 progress((place + 1) / numbers.size)
-    spec = info.outputs[0]
+    spec, first = info.outputs[0], results[0][: len(kept)]
     return Predictions(
-        outputs=results[0][: len(kept)],
+        outputs=first,
         others=tuple(room[: len(kept)] for room in results[1:]),
         step_size=float(spec.quantization.scale[0]) if spec.quantization is not None else 0.0,
         numbers=np.array(kept, np.int64),
@@ -109,6 +122,7 @@ def predict(
         info=info,
         device=device.name,
         path=path,
+        answers=None if answers is None else answers(first),
     )
 
 

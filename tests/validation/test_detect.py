@@ -1,9 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mnedge.data.boxes import Boxes
 from mnedge.data.detections import Detections
+from mnedge.devices import ModelInfo
+from mnedge.errors import InputError
+from mnedge.runtimes import TensorSpec
 from mnedge.validation import detect as v
+from mnedge.validation.parity import parity_row
+from mnedge.validation.predict import Predictions
 
 _CLASSES = ("cup", "dog", "fork")
 
@@ -65,6 +72,48 @@ def test_errors_and_the_worst_picture() -> None:
     ranked = v.worst([found for _, found in pairs], [truth for truth, _ in pairs], 0.5)
     assert [place for place, _ in ranked] == [1, 2]
     assert 0.2 <= v.best_score([good[1]], [good[0]]) <= 0.9
+
+
+def _said(rows: list[tuple[float, ...]]) -> Predictions:
+    """What a file with post-processing in it says of one picture: room for three objects."""
+    found = _found(rows)
+    count = len(found.scores)
+    boxes, classes, scores = (np.zeros((1, 3, *shape), np.float32) for shape in ((4,), (), ()))
+    boxes[0, :count], classes[0, :count], scores[0, :count] = found.corners, found.classes, found.scores
+    others = (classes, scores, np.array([count], np.float32))
+    info = ModelInfo("test", None, TensorSpec("image", (1, 8, 8, 3), "float32"), ())
+    return Predictions(boxes, others, 0.0, np.zeros(1, np.int64), np.zeros(1, np.int64), info, "local")
+
+
+def test_two_artifacts_that_find_the_same() -> None:
+    rows = [(0.0, 0.0, 0.2, 0.2, 0, 0.9), (0.5, 0.5, 0.9, 0.9, 1, 0.6)]
+    faint = (0.5, 0.0, 0.9, 0.3, 1, 0.1)
+    moved = [(0.01, 0.0, 0.21, 0.2, 0, 0.7), rows[1], faint]
+    other = [rows[0], (*rows[1][:4], 0, 0.6)]
+    assert v.same_objects(_said(rows), _said(moved)).tolist() == [1.0]
+    assert v.same_objects(_said(rows), _said(other)).tolist() == [0.5]
+    assert v.same_objects(_said([]), _said([faint])).tolist() == [1.0]
+    row = parity_row(_said(rows), _said(moved), names=("a", "b"), agreement=v.same_objects)
+    assert row["top1_agreement"] == 1.0
+    # Of post-processing the scores are compared, rank by rank.
+    assert row["max_abs_error"] == pytest.approx(0.2, abs=1e-6)
+
+
+def test_what_is_no_detector_is_named() -> None:
+    said = replace(_said([]), others=())
+    with pytest.raises(InputError, match=r"is no detector: its outputs are 3x4; they are scores"):
+        v.found_in(said)
+
+
+def test_missed_seen_and_mixed_up() -> None:
+    truths = [_truth([(0.0, 0.0, 0.2, 0.2, 0), (0.5, 0.5, 0.9, 0.9, 1), (0.0, 0.5, 0.2, 0.9, 1)])]
+    found = [
+        _found([(0.0, 0.0, 0.2, 0.2, 2, 0.9), (0.5, 0.5, 0.9, 0.9, 1, 0.8), (0.5, 0.0, 0.7, 0.2, 0, 0.7)]),
+    ]
+    rows = {(row["truth"], row["predicted"]): row for row in v.mixups(found, truths, _CLASSES, 0.5)}
+    assert set(rows) == {("cup", "fork"), ("dog", "nothing"), ("nothing", "cup")}
+    assert rows["dog", "nothing"]["fraction"] == 0.5
+    assert all(row["images"] == row["objects"] == 1 for row in rows.values())
 
 
 def test_the_interval_holds_the_figure() -> None:
