@@ -57,7 +57,14 @@ def command(
 
     with progress() as told:
         result = validate(
-            artifacts, dataset, dataset.split(split, images), uris, told, figures=figures, agreement=task.agreement
+            artifacts,
+            dataset,
+            dataset.split(split, images),
+            uris,
+            told,
+            figures=figures,
+            answers=task.answers,
+            agreement=task.agreement,
         )
     if as_json:
         print_json(result)

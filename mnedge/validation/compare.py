@@ -34,6 +34,7 @@ def validate(
     progress: Callable[[str, float], None],
     *,
     figures: Callable[[Predictions, Dataset], dict[str, Any]],
+    answers: Answers | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
 ) -> dict[str, Any]:
     """Runs artifacts over pictures on devices, several devices in parallel.
