@@ -79,17 +79,19 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
 def metadata_bytes(description: Description) -> bytes:
     """The metadata's FlatBuffer, root table ModelMetadata."""
     builder = flatbuffers.Builder(1 << 10)
-    subgraph = _table(
-        builder,
-        {2: _vector(builder, [_input(builder, description)]), 3: _vector(builder, [_output(builder)])},
-    )
-    root = _table(
+    inputs, outputs = vector(builder, [picture(builder, description)]), vector(builder, [_output(builder)])
+    return root_table(builder, description, table(builder, {2: inputs, 3: outputs}))
+
+
+def root_table(builder: Any, description: Description, subgraph: int) -> bytes:  # noqa: ANN401 - flatbuffers has no types
+    """Closes the FlatBuffer with ModelMetadata of one subgraph."""
+    root = table(
         builder,
         {
             0: builder.CreateString(description.name),
             1: builder.CreateString(description.text),
             2: builder.CreateString(description.version),
-            3: _vector(builder, [subgraph]),
+            3: vector(builder, [subgraph]),
             4: builder.CreateString(description.author),
             5: builder.CreateString(description.license),
             7: builder.CreateString(_PARSER),
@@ -99,43 +101,48 @@ def metadata_bytes(description: Description) -> bytes:
     return bytes(builder.Output())
 
 
-def _input(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
+def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
     """TensorMetadata of an RGB picture; the model itself takes pixel / 127.5 - 1, which uint8 ends contain."""
-    size = _table(builder, {}, uints={0: description.resolution, 1: description.resolution})
-    image = _table(builder, {1: size}, enums={0: _RGB})
-    content = _table(builder, {1: image}, enums={0: _IMAGE_PROPERTIES})
-    options = _table(builder, {0: _floats(builder, [_MIDDLE]), 1: _floats(builder, [_MIDDLE])})
-    unit = _table(builder, {1: options}, enums={0: _NORMALIZATION_OPTIONS})
+    size = table(builder, {}, uints={0: description.resolution, 1: description.resolution})
+    image = table(builder, {1: size}, enums={0: _RGB})
+    content = table(builder, {1: image}, enums={0: _IMAGE_PROPERTIES})
+    options = table(builder, {0: _floats(builder, [_MIDDLE]), 1: _floats(builder, [_MIDDLE])})
+    unit = table(builder, {1: options}, enums={0: _NORMALIZATION_OPTIONS})
     fields = {
         0: builder.CreateString("image"),
         1: builder.CreateString("RGB picture, 0 to 255"),
         3: content,
-        4: _vector(builder, [unit]),
-        5: _stats(builder),
+        4: vector(builder, [unit]),
+        5: stats(builder),
     }
-    return _table(builder, fields)
+    return table(builder, fields)
 
 
 def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
     """TensorMetadata of the scores, with the labels of its last axis."""
-    content = _table(builder, {1: _table(builder, {})}, enums={0: _FEATURE_PROPERTIES})
-    names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a score")}
-    labels = _table(builder, names, enums={2: _TENSOR_AXIS_LABELS})
+    content = table(builder, {1: table(builder, {})}, enums={0: _FEATURE_PROPERTIES})
+    labels = label_file(builder)
     fields = {
         0: builder.CreateString("probability"),
         1: builder.CreateString("Probability of each class"),
         3: content,
-        5: _stats(builder),
-        6: _vector(builder, [labels]),
+        5: stats(builder),
+        6: vector(builder, [labels]),
     }
-    return _table(builder, fields)
+    return table(builder, fields)
 
 
-def _stats(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
-    return _table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
+def label_file(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+    """AssociatedFile of the labels of a tensor's last axis."""
+    names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a score")}
+    return table(builder, names, enums={2: _TENSOR_AXIS_LABELS})
 
 
-def _table(
+def stats(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+    return table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
+
+
+def table(
     builder: Any,  # noqa: ANN401 - flatbuffers has no types
     offsets: dict[int, int],
     *,
@@ -153,7 +160,7 @@ def _table(
     return int(builder.EndObject())
 
 
-def _vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401 - flatbuffers has no types
+def vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401 - flatbuffers has no types
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,3 +49,26 @@ def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def ask_mediapipe() -> Callable[..., Any]:
+    """Runs a script with arguments in a Python that has MediaPipe, and gives the JSON that it prints after RESULT."""
+    chosen = os.environ.get("MNEDGE_MEDIAPIPE_PYTHON", sys.executable)
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [chosen, "-c", script, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+
+    loaded = run("from mediapipe.tasks.python import vision")
+    if loaded.returncode != 0:
+        last = (loaded.stderr.strip().splitlines() or ["no word"])[-1]
+        pytest.skip(f"no MediaPipe: pip install 'mnedge[bundle-test]' ({last})")
+
+    def ask(script: str, *arguments: str | Path) -> Any:
+        done = run(script, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.partition("RESULT")[2])
+
+    return ask
