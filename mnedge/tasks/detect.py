@@ -164,7 +164,7 @@ TASK = Task(
     mistakes=_mistakes,
     schedule={
         "head_epochs": 3,
-        "epochs": 100,
+        "epochs": 90,
         "learning_rate": 3e-3,
         "weight_decay": 0.01,
         "batch_size": 16,
