@@ -131,9 +131,7 @@ def _predictions(job: Job, artifacts: list[Artifact], progress: Progress) -> dic
             progress("validate", (place + fraction) / len(artifacts) * 0.999)
 
         told(0.0)
-        found[artifact.path.name] = predict(
-            artifact.path, job.dataset, numbers, device=local, progress=told, answers=job.task.answers
-        )
+        found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
     progress("validate", 1.0)
     return found
 

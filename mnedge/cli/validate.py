@@ -63,7 +63,6 @@ def command(
             uris,
             told,
             figures=figures,
-            answers=task.answers,
             agreement=task.agreement,
         )
     if as_json:

@@ -31,6 +31,8 @@ _MATRIX_CLASSES = 20
 _MIXUPS = 20
 _HEIGHT = 240.0
 _LISTED = 40
+# Room that the name of a phase takes, percent across.
+_PHASE_NAME = 8.0
 # What the rows of `classes` hold for each task, the headline first, and how it is called.
 CLASS_FIGURES = {
     "classify": (("recall", "recall"), ("precision", "precision")),
@@ -212,6 +214,7 @@ def curve_plot(
     def y_of(value: float) -> float:
         return float(bottom - (bottom - top) * (value - y_values[0]) / (y_values[-1] - y_values[0]))
 
+    # A phase of a few epochs leaves no room for its name.
     begins = [place for place, row in enumerate(history) if row["number"] == 1 or place == 0]
     chosen = [
         place for place, row in enumerate(history) if (row["phase"], row["number"]) == (best["phase"], best["number"])
@@ -225,7 +228,10 @@ def curve_plot(
         ),
         x_ticks=tuple(Tick(x_of(place), str(history[place]["number"])) for place in range(0, count, every)),
         y_ticks=tuple(Tick(y_of(value), figures.axis(value)) for value in y_values),
-        phases=tuple(Tick(x_of(place - 0.5), str(history[place]["phase"])) for place in begins),
+        phases=tuple(
+            Tick(x_of(place - 0.5), str(history[place]["phase"]) if x_of(after) - x_of(place) > _PHASE_NAME else "")
+            for place, after in zip(begins, [*begins[1:], count], strict=True)
+        ),
         best=x_of(chosen[0]) if chosen else None,
         height=height,
     )

@@ -88,8 +88,6 @@ class Task:
         show: Of what `Lesson.judge` gave, the numbers, the data set and one of those numbers: the picture for the
             training's page with what is marked in it and what was found, uint8 (H, W, 3).
         accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
-        answers: Of an artifact's first output over pictures: what is compared picture by picture, int64 (pictures,);
-            None where that is the class.
         mistakes: Of the same: rows for the report that show where an artifact errs.
     """
 
@@ -105,7 +103,6 @@ class Task:
     show: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset, int], NDArray[np.uint8]]
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
-    answers: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None = None
     schedule: Mapping[str, Any] = field(default_factory=dict)
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnedge.data import open_dataset
 from mnedge.data.check import Suspect, check_layout
+from mnedge.errors import InputError
 from mnedge.models._variant import CLASSIFIER
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.tasks._task import Task
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.tasks._task import Material
     from mnedge.training.phases import Lesson
+    from mnedge.validation.predict import Predictions
 
 _SUSPECTS = 40
 _SHOWN_SIDE = 120
@@ -73,6 +75,16 @@ def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dat
     }
 
 
+def _accuracy(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
+    outputs, highest = predictions.outputs.shape[-1], int(predictions.labels.max())
+    if outputs <= highest:
+        raise InputError(
+            f"{predictions.path} has {outputs} outputs, but {dataset.name} has class_index {highest}; give the data "
+            "that the model was made for"
+        )
+    return accuracy_figures(predictions)
+
+
 TASK = Task(
     name="classify",
     metric="top1",
@@ -84,6 +96,6 @@ TASK = Task(
     lesson=_lesson,
     outcome=_outcome,
     show=lambda _judged, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
-    accuracy=lambda predictions, _dataset: accuracy_figures(predictions),
+    accuracy=_accuracy,
     mistakes=lambda predictions, dataset: confusion(predictions, dataset.classes),
 )

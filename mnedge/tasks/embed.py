@@ -9,7 +9,7 @@ import numpy as np
 from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
 from mnedge.tasks._task import Task
-from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled
+from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled, same_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,8 +117,7 @@ TASK = Task(
     outcome=_outcome,
     show=_show,
     accuracy=embed_figures,
-    # Two artifacts agree where they find the same picture nearest.
-    answers=nearest,
+    agreement=same_nearest,
     mistakes=_mistakes,
     schedule={"head_epochs": 4, "epochs": 24, "batch_size": 32},
 )

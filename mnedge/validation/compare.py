@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
 
-    Answers = Callable[[NDArray[np.float32]], NDArray[np.int64]]
-
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
 
@@ -34,7 +32,6 @@ def validate(
     progress: Callable[[str, float], None],
     *,
     figures: Callable[[Predictions, Dataset], dict[str, Any]],
-    answers: Answers | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
 ) -> dict[str, Any]:
     """Runs artifacts over pictures on devices, several devices in parallel.
@@ -46,7 +43,6 @@ def validate(
         uris: Of the devices.
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
-        answers: What parity compares, where it is not classes.
         agreement: Of two predictions: the share of each picture of which they say the same.
 
     Returns:
@@ -65,7 +61,7 @@ def validate(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress, answers)
+    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(row["error"] for row in failed))
@@ -83,7 +79,6 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
-    answers: Answers | None,
 ) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
@@ -95,7 +90,7 @@ def _run(
             def told(share: float, stage: str = stage) -> None:
                 progress(stage, min(share, 0.999))
 
-            said = predict(path, dataset, numbers, device=device, progress=told, answers=answers)
+            said = predict(path, dataset, numbers, device=device, progress=told)
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:

@@ -33,6 +33,11 @@ def nearest(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray(near.argmax(axis=1), np.int64)
 
 
+def same_nearest(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+    """Whether two artifacts find the same picture nearest to each one, 0 or 1, (pictures,)."""
+    return np.asarray(nearest(one.outputs) == nearest(two.outputs), np.float64)
+
+
 def recalled(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the nearest other row has a row's own class, bool (n,): recall at 1 (Jegou et al. 2011, section V)."""
     return np.asarray(labels[nearest(embeddings)] == labels)

@@ -41,7 +41,6 @@ class Predictions:
         info: The model as the device's runtime loaded it.
         device: URI of the device.
         path: The artifact, whose metadata may say how to read its outputs.
-        answers: What the artifact is taken to say of each picture, int64 (pictures,); None where that is a class.
     """
 
     outputs: NDArray[np.float32]
@@ -52,7 +51,6 @@ class Predictions:
     info: ModelInfo
     device: str
     path: Path = Path()
-    answers: NDArray[np.int64] | None = None
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -62,10 +60,8 @@ class Predictions:
     def class_of(self, place: int) -> NDArray[np.int64]:
         """The class of a picture, int64 (), or of each place of a dense output, (H, W): the highest score's.
 
-        An ARG_MAX in the file has made it already. Where classes are not what the artifact gives, it is the answer.
+        An ARG_MAX in the file has made it already.
         """
-        if self.answers is not None:
-            return np.asarray(self.answers[place])
         output = self.outputs[place]
         return np.asarray(output if self.info.outputs[0].dtype in _INDICES else output.argmax(axis=-1), np.int64)
 
@@ -78,7 +74,6 @@ def predict(
     device: Device,
     runtime: str = "",
     progress: Callable[[float], None] | None = None,
-    answers: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
 
@@ -89,7 +84,6 @@ def predict(
         device: Where it runs.
         runtime: Name of the runtime; "" for the one that loads such files.
         progress: Told the share of the pictures that are done, 0..1.
-        answers: Of the first output of all pictures: `Predictions.answers`.
 
     Raises:
         InputError: The runtime refuses the file, or a picture is broken.
@@ -112,9 +106,9 @@ def predict(
                 room[place] = decode(output[0], spec)
             if progress is not None:
                 progress((place + 1) / numbers.size)
-    spec, first = info.outputs[0], results[0][: len(kept)]
+    spec = info.outputs[0]
     return Predictions(
-        outputs=first,
+        outputs=results[0][: len(kept)],
         others=tuple(room[: len(kept)] for room in results[1:]),
         step_size=float(spec.quantization.scale[0]) if spec.quantization is not None else 0.0,
         numbers=np.array(kept, np.int64),
@@ -122,7 +116,6 @@ def predict(
         info=info,
         device=device.name,
         path=path,
-        answers=None if answers is None else answers(first),
     )
 
 
