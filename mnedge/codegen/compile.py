@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import artifact, targets
@@ -12,9 +12,11 @@ from mnedge.codegen import project, vectors
 from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
+from mnedge.codegen.objects import objects_sources
 from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prune import prune
+from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 
@@ -67,6 +69,7 @@ class Manifest:
         plan: The memory plan as lines of text, time down, addresses to the right.
         blocks: The same as rows {name, kind, offset, bytes, first, last}: what lives in the arena, and between
             which segments, both included.
+        metadata: What the model says of itself, by name: the anchors of a detector.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Manifest:
     pruned_channels: int = 0
     plan: tuple[str, ...] = ()
     blocks: tuple[dict[str, Any], ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def compile_c(
@@ -158,9 +162,13 @@ def compile_c(
     with artifact.folder(out) as folder:
         (folder / f"{name}.h").write_text(header_text(unit))
         (folder / f"{name}.c").write_text(source_text(unit))
-        project.write(folder, unit, found)
+        beside = objects_sources(unit, graph)
+        for file, text in beside.items():
+            (folder / file).write_text(text)
+        project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
         manifest = _manifest(unit, target, optimise, model_sha256, found.note)
-        manifest = replace(manifest, pruned_channels=pruned_channels)
+        metadata = {name: data.decode() for name, data in graph.metadata.items() if name == METADATA}
+        manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)
         (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 _CMAKE = """cmake_minimum_required(VERSION 3.13)
 project(@NAME@ C)
 
-add_library(@NAME@ STATIC @NAME@.c)
+add_library(@NAME@ STATIC @NAME@.c@BESIDE@)
 target_include_directories(@NAME@ PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 set_target_properties(@NAME@ PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
   target_compile_options(@NAME@ PRIVATE -O2 -Wall -Wextra -Wconversion -pedantic)
+endif()
+"""
+_CMAKE_MATHEMATICS = """if(UNIX OR CMAKE_CROSSCOMPILING)
+  target_link_libraries(@NAME@ PUBLIC m)
 endif()
 """
 _CMAKE_TEST = """
@@ -62,10 +66,18 @@ int main(void)
 """
 
 
-def write(folder: Path, unit: Unit, vectors: Vectors) -> None:
-    """Writes CMakeLists.txt and, where there are vectors, test_NAME.c."""
+def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = ()) -> None:
+    """Writes CMakeLists.txt and, where there are vectors, test_NAME.c.
+
+    Args:
+        folder: Where.
+        unit: The compiled model.
+        vectors: What the test compares.
+        beside: Names of further sources; they need the mathematics library.
+    """
     has_test = vectors.inputs is not None and vectors.outputs is not None
-    cmake = _CMAKE + (_CMAKE_TEST if has_test else "")
+    cmake = _CMAKE + (_CMAKE_MATHEMATICS if beside else "") + (_CMAKE_TEST if has_test else "")
+    cmake = cmake.replace("@BESIDE@", "".join(f" {name}" for name in beside))
     (folder / "CMakeLists.txt").write_text(cmake.replace("@NAME@", unit.name))
     if vectors.inputs is None or vectors.outputs is None:
         return
