@@ -117,6 +117,8 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
         sources = {release.target: sources[release.target]}
     parts = Parts(
         slug=manifest["slug"],
+        # Builds from before there were other tasks do not say.
+        task=manifest["recipe"].get("task", "classify"),
         resolution=manifest["recipe"]["resolution"],
         labels=_labels(built / "labels.txt"),
         preprocessing=manifest["dataset"]["preprocessing"],

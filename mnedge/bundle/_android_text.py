@@ -56,14 +56,14 @@ _README = """# @SLUG@ for Android
 
 | file | what takes it |
 |---|---|
-| `assets/@SLUG@.uint8.tflite` | MediaPipe Tasks, ML Kit, LiteRT's Interpreter; 8-bit RGB in, labels inside |
+| `assets/@SLUG@.uint8.tflite` | @TAKERS@, LiteRT's Interpreter; 8-bit RGB in, labels inside |
 | `assets/@SLUG@.int8.tflite` | LiteRT's CompiledModel, which has no uint8 tensors: write pixel - 128 |
 | `assets/@SLUG@.labels.txt` | @CLASSES@ class names, one a score |
 | `maven/` | the same three as `@GROUP@:@SLUG@:@VERSION@`, an .aar without code, minSdk 24 |
 
 1. Copy `maven/` into the project (or publish it), and take over what stands in `gradle/`. Without the library: copy
    `assets/*` to `app/src/main/assets/` and leave the dependency on the .aar out.
-2. Copy one of `kotlin/*.kt`: `TasksClassifier.kt` does all with MediaPipe Tasks; `LiteRtClassifier.kt` needs LiteRT
+2. Copy one of `kotlin/*.kt`: `@TASKS_CLASS@.kt` does all with MediaPipe Tasks; `@LITERT_CLASS@.kt` needs LiteRT
    alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@.
 3. A changed model is a new version: `mnedge bundle android … --version 1.0.1`. Gradle keeps what it has of the old.
 
@@ -91,12 +91,12 @@ dependencies {{
     implementation("@GROUP@:@SLUG@:@VERSION@@aar")
 
     // One of the two; both have 16 KB pages.
-    implementation("com.google.mediapipe:tasks-vision:{MEDIAPIPE}") // TasksClassifier.kt
-    implementation("com.google.ai.edge.litert:litert:{LITERT}")     // LiteRtClassifier.kt
+    implementation("com.google.mediapipe:tasks-vision:{MEDIAPIPE}") // @TASKS_CLASS@.kt
+    implementation("com.google.ai.edge.litert:litert:{LITERT}")     // @LITERT_CLASS@.kt
 }}
 """
 
-_TASKS = """package @GROUP@.@IDENTIFIER@
+TASKS = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -123,7 +123,7 @@ class TasksClassifier(context: Context, results: Int = 3) : AutoCloseable {
 }
 """
 
-_LITERT = """package @GROUP@.@IDENTIFIER@
+LITERT_CLASSIFIER = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -174,8 +174,6 @@ SNIPPETS = {
     "README.md": _README,
     "gradle/settings.gradle.kts": _SETTINGS,
     "gradle/build.gradle.kts": _BUILD,
-    "kotlin/TasksClassifier.kt": _TASKS,
-    "kotlin/LiteRtClassifier.kt": _LITERT,
 }
 
 

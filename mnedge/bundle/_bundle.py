@@ -23,6 +23,7 @@ class Parts:
 
     Attributes:
         slug: Name of the model.
+        task: What it does: classify, segment, …
         resolution: Side of the input in pixels.
         labels: Class names, one an output.
         preprocessing: {crop_fraction, interpolation} that the model was calibrated and measured with.
@@ -36,6 +37,7 @@ class Parts:
     """
 
     slug: str
+    task: str
     resolution: int
     labels: tuple[str, ...]
     preprocessing: Mapping[str, Any]

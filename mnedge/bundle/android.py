@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnedge.bundle import _android_segment as segment
 from mnedge.bundle import _android_text as text
 from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._bundle import Bundle
 from mnedge.bundle._metadata import Description, with_metadata
+from mnedge.bundle._segmenter import with_segmenter_metadata
+from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mnedge.bundle._bundle import Parts
@@ -20,21 +25,77 @@ _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What an app does with the models of a task.
+
+    Attributes:
+        noun: What the model is.
+        takers: What reads the metadata.
+        tasks_class: Name of the Kotlin class on MediaPipe Tasks.
+        litert_class: Name of the one on LiteRT alone.
+        tasks: Its code.
+        litert: Its code.
+        described: Adds metadata and labels to a .tflite with uint8 ends.
+    """
+
+    noun: str
+    takers: str
+    tasks_class: str
+    litert_class: str
+    tasks: str
+    litert: str
+    described: Callable[[bytes, Description], bytes]
+
+
+_KINDS = {
+    "classify": _Kind(
+        noun="classifier",
+        takers="MediaPipe Tasks, ML Kit",
+        tasks_class="TasksClassifier",
+        litert_class="LiteRtClassifier",
+        tasks=text.TASKS,
+        litert=text.LITERT_CLASSIFIER,
+        described=with_metadata,
+    ),
+    "segment": _Kind(
+        noun="segmenter",
+        takers="MediaPipe Tasks",
+        tasks_class="TasksSegmenter",
+        litert_class="LiteRtSegmenter",
+        tasks=segment.TASKS,
+        litert=segment.LITERT,
+        described=with_segmenter_metadata,
+    ),
+}
+
+
+def _kind(parts: Parts) -> _Kind:
+    if parts.task not in _KINDS:
+        raise UnsupportedError(
+            f"{parts.slug} is built to {parts.task}; Android bundles are made of models that {' or '.join(_KINDS)}"
+        )
+    return _KINDS[parts.task]
+
+
 def _write(parts: Parts, folder: Path) -> None:
     assets = _assets(parts)
     for name, data in assets.items():
         _put(folder / "assets" / name, data)
     _write_maven(parts, assets, folder / "maven")
     words = _words(parts)
-    for name, template in text.SNIPPETS.items():
+    kind = _kind(parts)
+    kotlin = {f"kotlin/{kind.tasks_class}.kt": kind.tasks, f"kotlin/{kind.litert_class}.kt": kind.litert}
+    for name, template in (text.SNIPPETS | kotlin).items():
         _put(folder / name, text.fill(template, words).encode())
 
 
 def _assets(parts: Parts) -> dict[str, bytes]:
     """The models and labels under the names that the app opens them by."""
+    kind = _kind(parts)
     described = Description(
         name=parts.slug,
-        text=f"MobileNet image classifier, int8, {len(parts.labels)} classes, {parts.resolution} px",
+        text=f"MobileNet image {kind.noun}, int8, {len(parts.labels)} classes, {parts.resolution} px",
         version=parts.version,
         author="mnedge",
         license=parts.license,
@@ -42,7 +103,7 @@ def _assets(parts: Parts) -> dict[str, bytes]:
         labels=parts.labels,
     )
     return {
-        f"{parts.slug}.uint8.tflite": with_metadata(parts.tflite("uint8"), described),
+        f"{parts.slug}.uint8.tflite": kind.described(parts.tflite("uint8"), described),
         f"{parts.slug}.int8.tflite": parts.tflite("int8"),
         f"{parts.slug}.labels.txt": parts.labels_text.encode(),
     }
@@ -76,7 +137,11 @@ def _aar(parts: Parts, assets: dict[str, bytes]) -> bytes:
 
 
 def _words(parts: Parts) -> dict[str, str]:
+    kind = _kind(parts)
     return {
+        "TAKERS": kind.takers,
+        "TASKS_CLASS": kind.tasks_class,
+        "LITERT_CLASS": kind.litert_class,
         "GROUP": parts.group,
         "SLUG": parts.slug,
         "IDENTIFIER": parts.identifier,

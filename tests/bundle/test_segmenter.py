@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.pipeline import build
+from mnedge.recipe import Recipe
 from mnedge.runtimes.litert import LiteRtSession
+from mnedge.ship import Release, ship
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,3 +160,46 @@ def test_the_model_stays_what_it_was_and_carries_its_labels(tmp_path: Path) -> N
 def test_what_is_no_map_of_scores_is_refused(dtype: str, labels: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
         with_segmenter_metadata(write_tflite(_red_or_blue(dtype)), _description(*labels))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Android bundle of a segmenter with random weights."""
+    folder = tmp_path_factory.mktemp("segmenter")
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        for kind, pixels in (("images", rng.integers(0, 256, (64, 64, 3))), ("masks", rng.integers(0, 3, (64, 64)))):
+            (folder / "data" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "data" / kind / f"{number}.png")
+    (folder / "data" / "classes.txt").write_text("ground\ncat\ndog\n")
+    recipe = Recipe(
+        task="segment", variant="v2", alpha=0.35, resolution=64, weights="random", classes=3, int8=True, effort="fast",
+        data=str(folder / "data"), targets=("android",),
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
+        build(recipe, folder / "out", lambda *_: None)
+    ship(folder / "out", "android", folder / "bundle", Release(group="com.example.ml"))
+    return folder / "bundle"
+
+
+def test_a_build_is_shipped_with_what_a_segmenter_takes(shipped: Path) -> None:
+    assert {path.name for path in (shipped / "kotlin").iterdir()} == {"TasksSegmenter.kt", "LiteRtSegmenter.kt"}
+    for path in (shipped / "README.md", shipped / "gradle" / "build.gradle.kts", *(shipped / "kotlin").iterdir()):
+        text = path.read_text()
+        assert not re.search(r"@[A-Z_]+@", text)
+        assert "Classifier" not in text
+    for path in (shipped / "kotlin").iterdir():
+        for asset in re.findall(r'"([\w.]+\.(?:tflite|txt))"', path.read_text()):
+            assert (shipped / "assets" / asset).is_file()
+
+
+def test_mediapipe_takes_the_shipped_model(shipped: Path, ask_mediapipe: Callable[..., Any], tmp_path: Path) -> None:
+    (model,) = (shipped / "assets").glob("*.uint8.tflite")
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    found = ask_mediapipe(_SEGMENT, model, tmp_path / "picture.png")
+    assert found["labels"] == ["ground", "cat", "dog"]
+    own = LiteRtSession(model, 1).run(picture[None])[0][0].argmax(axis=-1)
+    # Scores of random weights may tie.
+    assert (np.array(found["masks"][0]) == own).mean() > 0.9
