@@ -25,11 +25,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    Model = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    Model = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 HERE = Path(__file__).resolve().parent
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -38,7 +38,7 @@ CAMERA_TIMEOUT_S = 60
 
 
 def open_model(path: Path, threads: int) -> Model:
-    """Opens a model; the function that it gives takes pixels, uint8 (side, side, 3), and gives probabilities."""
+    """Opens a model; the function that it gives takes pixels, uint8 (side, side, 3), and gives the real outputs."""
     return _open_onnx(path, threads) if path.suffix == ".onnx" else _open_tflite(path, threads)
 
 
@@ -52,15 +52,17 @@ def _open_tflite(path: Path, threads: int) -> Model:
             raise SystemExit("no runtime: pip install -r requirements.txt") from None
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    source, targets = interpreter.get_input_details()[0], interpreter.get_output_details()
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def real(target: dict[str, Any]) -> NDArray[np.float32]:
+        steps: NDArray[np.float32] = interpreter.get_tensor(target["index"])[0].astype(np.float32)
+        scale, zero_point = target["quantization"]
+        return steps if scale == 0 else (steps - np.float32(zero_point)) * np.float32(scale)
+
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         interpreter.set_tensor(source["index"], _encoded(pixels, source["dtype"])[None])
         interpreter.invoke()
-        scores = interpreter.get_tensor(target["index"])[0]
-        scale, zero_point = target["quantization"]
-        real: NDArray[np.float32] = scores.astype(np.float32)
-        return real if scale == 0 else (real - np.float32(zero_point)) * np.float32(scale)
+        return [real(target) for target in targets]
 
     return run
 
@@ -78,11 +80,10 @@ def _open_onnx(path: Path, threads: int) -> Model:
     source = session.get_inputs()[0]
     is_nchw = source.shape[1] == 3
 
-    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         real = _encoded(pixels, np.float32)[None]
-        scores = session.run(None, {source.name: real.transpose(0, 3, 1, 2) if is_nchw else real})[0]
-        first: NDArray[np.float32] = scores[0]
-        return first
+        outputs = session.run(None, {source.name: real.transpose(0, 3, 1, 2) if is_nchw else real})
+        return [output[0] for output in outputs]
 
     return run
 
@@ -96,18 +97,26 @@ def _encoded(pixels: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:  # noqa: AN
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def pixels_of(image: Image.Image, side: int, crop_fraction: float, interpolation: str) -> NDArray[np.uint8]:
-    """A picture as the model was measured with it: upright, RGB, centre square, resized; uint8 (side, side, 3)."""
+def pixels_of(image: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """A picture as the model was measured with it: upright, RGB, cropped or stretched; uint8 (side, side, 3).
+
+    Args:
+        image: Any picture.
+        about: model.json: resolution, crop_fraction, interpolation, and fit ("crop" or "stretch").
+    """
+    side = about["resolution"]
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         opaque = Image.new("RGBA", upright.size, "white")
         opaque.alpha_composite(upright.convert("RGBA"))
         upright = opaque
     picture = upright.convert("RGB")
-    edge = max(1.0, min(picture.size) * crop_fraction)
-    left, top = (picture.width - edge) / 2, (picture.height - edge) / 2
-    resample = Image.Resampling[interpolation.upper()]
-    return np.asarray(picture.resize((side, side), resample, box=(left, top, left + edge, top + edge)), np.uint8)
+    width, height = (max(1.0, extent * about["crop_fraction"]) for extent in picture.size)
+    if about.get("fit", "crop") == "crop":
+        width = height = min(width, height)
+    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    resample = Image.Resampling[about["interpolation"].upper()]
+    return np.asarray(picture.resize((side, side), resample, box=(left, top, left + width, top + height)), np.uint8)
 
 
 def pictures(places: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -165,13 +174,13 @@ def main(given: Sequence[str] | None = None) -> int:
     for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
         try:
             with Image.open(source) as image:
-                pixels = pixels_of(image, about["resolution"], about["crop_fraction"], about["interpolation"])
+                pixels = pixels_of(image, about)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
             print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
             status = 1
             continue
         started = time.perf_counter()
-        scores = run(pixels)
+        scores = run(pixels)[0]
         spent_ms = (time.perf_counter() - started) * 1e3
         best = np.argsort(-scores, kind="stable")[: chosen.top]
         classes = [{"label": labels[index], "index": int(index), "score": float(scores[index])} for index in best]

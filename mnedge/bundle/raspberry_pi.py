@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.bundle._bundle import Bundle
+from mnedge.data.detections import METADATA, of_metadata
+from mnedge.formats.tflite_read import parse_tflite
 
 if TYPE_CHECKING:
     from mnedge.bundle._bundle import Parts
 
-_PROGRAM = Path(__file__).with_name("_classify.py")
+# Both open models and read pictures with the first one; a detector gets the second one too.
+_PROGRAM, _DETECT = (Path(__file__).with_name(name) for name in ("_classify.py", "_detect.py"))
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")
 
@@ -20,7 +23,7 @@ Description=@SLUG@: says what the camera sees, one line every 10 seconds in the 
 After=multi-user.target
 
 [Service]
-ExecStart=/opt/@SLUG@/venv/bin/python /opt/@SLUG@/classify.py --camera --every 10 --json
+ExecStart=/opt/@SLUG@/venv/bin/python /opt/@SLUG@/@PROGRAM@ --camera --every 10 --json
 Restart=on-failure
 RestartSec=10
 DynamicUser=yes
@@ -52,17 +55,17 @@ fi
 _README = """# @SLUG@ for the Raspberry Pi
 
     python3 -m venv venv && venv/bin/pip install -r requirements.txt
-    venv/bin/python classify.py photo.jpg
+    venv/bin/python @PROGRAM@ photo.jpg
 
-Raspberry Pi OS (64 bit), bookworm or later. `classify.py --help` says the rest: folders, the camera, JSON.
+Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: folders, the camera, JSON.
 `sudo ./install.sh` puts it to /opt/@SLUG@ with a systemd unit that looks through the camera every ten seconds:
 `systemctl enable --now @SLUG@`, `journalctl -fu @SLUG@`.
 
 | file | what it is |
 |---|---|
-| `@SLUG@.int8.tflite` | the model; `classify.py` runs it with LiteRT on XNNPACK |
+| `@SLUG@.int8.tflite` | the model; `@PROGRAM@` runs it with LiteRT on XNNPACK |
 | `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
-| `model.json` | resolution and preprocessing that the model was measured with |
+| `model.json` | resolution, preprocessing and, of a detector, anchors that the model was measured with |
 | `manifest.json` | checksums; `mnedge verify` checks them |
 """
 
@@ -73,6 +76,10 @@ def _write(parts: Parts, folder: Path) -> None:
     if parts.onnx is not None:
         (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
     about = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
+    anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
+    if anchors is not None:
+        about["detection"] = of_metadata(anchors).as_json()
+    program = "classify.py" if anchors is None else "detect.py"
     pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
     texts = {
         "README.md": _README,
@@ -83,14 +90,17 @@ def _write(parts: Parts, folder: Path) -> None:
         "model.json": json.dumps(about, indent=2) + "\n",
         "requirements.txt": "".join(f"{pin}\n" for pin in pinned),
     }
+    if anchors is not None:
+        texts[program] = _DETECT.read_text(encoding="utf-8")
     for name, text in texts.items():
-        (folder / name).write_text(text.replace("@SLUG@", parts.slug), encoding="utf-8")
-    for name in ("classify.py", "install.sh"):
+        filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program)
+        (folder / name).write_text(filled, encoding="utf-8")
+    for name in (program, "install.sh"):
         (folder / name).chmod(0o755)
 
 
 BUNDLE = Bundle(
-    description="models, classify.py, pinned requirements, a systemd unit; also as .tar.gz",
+    description="models, classify.py or detect.py, pinned requirements, a systemd unit; also as .tar.gz",
     write=_write,
     has_archive=True,
 )
