@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
 from mnedge.models._variant import CLASSIFIER
+from mnedge.report.overlay import data_uri
 from mnedge.validation.gates import gate_rows
 
 if TYPE_CHECKING:
@@ -98,8 +99,23 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
         "latency": latency,
         "parity": parity_rows(predictions, [artifact.path.name for artifact in runnable], job.task.agreement),
         "int8": [_int8_row(job, artifact, predictions) for artifact in files if artifact.precision == "int8"],
-        "details": {"confusion": mixed_up, "latency_samples": samples, "warnings": _warnings(latency)},
+        "details": {
+            "confusion": mixed_up,
+            "latency_samples": samples,
+            "warnings": _warnings(latency),
+            "gallery": _gallery(job, predictions),
+        },
     }
+
+
+def _gallery(job: Job, predictions: dict[str, Predictions]) -> dict[str, Any] | None:
+    """The pictures that the first int8 artifact (or the first one) met worst; None where the task shows none."""
+    if not job.is_labelled or job.task.gallery is None:
+        return None
+    name = next((name for name in predictions if name.endswith(".int8.tflite")), next(iter(predictions)))
+    shown = job.task.gallery(predictions[name], job.dataset)
+    rows = [{"source": source, "words": words, "image": data_uri(pixels)} for source, words, pixels in shown]
+    return {"artifact": name, "rows": rows}
 
 
 def _warnings(latency: list[dict[str, Any]]) -> list[str]:

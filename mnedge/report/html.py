@@ -29,6 +29,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         details: What the page shows beside it; every key may be absent. `confusion` rows {artifact, truth,
             predicted, images, fraction}; `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization
             {name, seconds, agreement}; `plan` {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]};
+            `gallery` {artifact, rows: [{source, words, image}]}: the pictures that it met worst, as data URIs;
             `recipe` and `tools` mappings; `machine` and `dataset` text; `warnings` texts.
 
     Returns:
@@ -50,6 +51,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         confusions=_confusions(found, details.get("confusion") or []),
         steps=plots.steps(details.get("steps") or []),
         memory=memory_plot(details.get("plan")),
+        gallery=details.get("gallery"),
         tables=tables(report),
         facts=list(_facts(report, details)),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import colorsys
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,3 +68,12 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     gap = np.full((pictures[0].shape[0], _GAP, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (gap, picture)]
     return np.concatenate(parts[1:], axis=1)
+
+
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """A picture, uint8 (H, W, 3), as JPEG in a data URI, so that a page needs no other file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

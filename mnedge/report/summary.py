@@ -18,6 +18,8 @@ Row = dict[str, Any]
 
 # What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
 METRICS = {**HEADLINES, "top5": "top-5", "map": "mAP", "recall_at_1": "recall at 1"}
+# What an accuracy row may hold of each class, {class: figure}, with the name for people.
+CLASS_METRICS = {"iou": "IoU", "ap50": "AP at IoU 0.5"}
 _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -6,12 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge.report import figures
-from mnedge.report.summary import METRICS, against_float, base_name, float_op_count, lines, metrics, rows, short_name
+from mnedge.report.summary import (
+    CLASS_METRICS,
+    METRICS,
+    against_float,
+    base_name,
+    float_op_count,
+    lines,
+    metrics,
+    rows,
+    short_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnedge.report.summary import AgainstFloat, Line, Row
+
+_CLASSES = 30
 
 Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
 
@@ -42,10 +54,11 @@ class Table:
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
-    """All tables of a report that have a row: artifacts, int8, parity, memory, gates."""
+    """All tables of a report that have a row: artifacts, classes, int8, parity, memory, gates."""
     slug = str(report.get("slug", ""))
     built = [
         artifacts(report),
+        classes(report),
         _plain(
             "int8",
             ("artifact", ">ops", ">float ops", ">delegate partitions"),
@@ -104,6 +117,25 @@ def artifacts(report: Mapping[str, Any]) -> Table:
     starred = any(cell.text.endswith("*") for row in table_rows for cell in row)
     notes = tuple(_provenance(found, starred=starred))
     return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
+
+
+def classes(report: Mapping[str, Any]) -> Table:
+    """The figure of each class, one column an artifact and place; no rows where a task has none by class."""
+    found = [line for line in lines(report) if any(line.accuracy.get(key) for key in CLASS_METRICS)]
+    if not found:
+        return Table("Classes", (), ())
+    key = next(key for key in CLASS_METRICS if found[0].accuracy.get(key))
+    several_places = len({line.device for line in found}) > 1
+    names = [f"{line.short} on {line.device}" if several_places else line.short for line in found]
+    shown = list(found[0].accuracy[key])[:_CLASSES]
+    table_rows = tuple(
+        (Cell(name), *(Cell(_share(line.accuracy.get(key, {}).get(name))) for line in found)) for name in shown
+    )
+    left = len(found[0].accuracy[key]) - len(shown)
+    notes = (f"and {left} more in the JSON report",) if left else ()
+    return Table(
+        f"{CLASS_METRICS[key]} of each class, %", ("class", *(f">{name}" for name in names)), table_rows, notes
+    )
 
 
 def gates(report: Mapping[str, Any]) -> Table:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from mnedge.report import figures
 from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
+from mnedge.report.overlay import data_uri
 from mnedge.report.summary import METRICS
 from mnedge.report.tables import Cell, Table
 
@@ -343,11 +342,4 @@ def _settings(settings: Mapping[str, Any]) -> Table:
 
 
 def _image(pixels: NDArray[np.uint8] | None) -> str | None:
-    """A data URI, so that the page needs no other file."""
-    from PIL import Image
-
-    if pixels is None:
-        return None
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return None if pixels is None else data_uri(pixels)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _SHOWN_SIDE = 240
 _MOST_WORST = 24
+_GALLERY = 9
 # The key of a .keras under which the anchors travel with the weights.
 _KEY = "detection"
 
@@ -123,7 +124,7 @@ def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dat
             {
                 "source": dataset.sources[numbers[place]],
                 **counts,
-                "words": f"{counts['right']} right, {counts['missed']} missed, {counts['wrong']} wrong",
+                "words": _counted_words(counts),
             }
             for place, counts in worst(found, truths, score, _MOST_WORST)
         ],
@@ -144,6 +145,23 @@ def _show(
     return side_by_side(shown)
 
 
+def _gallery(predictions: Predictions, dataset: Dataset) -> list[tuple[str, str, NDArray[np.uint8]]]:
+    """The worst pictures with their boxes, and with what was found above the score at which most is right."""
+    found, truths = found_in(predictions), _truths(dataset, predictions.numbers)
+    score, shown = best_score(found, truths), []
+    for place, counts in worst(found, truths, score, _GALLERY):
+        number, objects, truth = int(predictions.numbers[place]), found[place], truths[place]
+        pixels, sure = dataset.read(number, _SHOWN_SIDE), objects.scores >= score
+        frames = ((truth.corners, truth.classes), (objects.corners[sure], objects.classes[sure]))
+        picture = side_by_side([with_frames(pixels, *drawn) for drawn in frames])
+        shown.append((dataset.sources[number], _counted_words(counts), picture))
+    return shown
+
+
+def _counted_words(counts: Mapping[str, int]) -> str:
+    return f"{counts['right']} right, {counts['missed']} missed, {counts['wrong']} wrong"
+
+
 def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
     found, truths = found_in(predictions), _truths(dataset, predictions.numbers)
     return mixups(found, truths, dataset.classes, best_score(found, truths))
@@ -161,6 +179,7 @@ TASK = Task(
     outcome=_outcome,
     show=_show,
     accuracy=detect_figures,
+    gallery=_gallery,
     mistakes=_mistakes,
     schedule={
         "head_epochs": 3,

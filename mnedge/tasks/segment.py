@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mnedge.training.phases import Lesson
     from mnedge.validation.predict import Predictions
 
+_GALLERY = 9
+
 
 def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     path = Path(spec)
@@ -119,6 +121,17 @@ def _show(
     return side_by_side([with_mask(pixels, mask, IGNORE) for mask in masks])
 
 
+def _gallery(predictions: Predictions, dataset: Dataset) -> list[tuple[str, str, NDArray[np.uint8]]]:
+    assert dataset.truths is not None, dataset.name
+    shown = []
+    for place, value in worst(confusions(predictions, dataset), _GALLERY):
+        number, found = int(predictions.numbers[place]), predictions.class_of(place)
+        pixels, mask = dataset.read(number, len(found)), dataset.truths(number, len(found))
+        picture = side_by_side([with_mask(pixels, mask, IGNORE), with_mask(pixels, found, IGNORE)])
+        shown.append((dataset.sources[number], f"IoU {100 * value:.1f} %", picture))
+    return shown
+
+
 def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
     return pixel_mixups(confusions(predictions, dataset), dataset.classes)
 
@@ -135,6 +148,7 @@ TASK = Task(
     outcome=_outcome,
     show=_show,
     accuracy=segment_figures,
+    gallery=_gallery,
     mistakes=_mistakes,
     schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "patience": 20},
     post_passes=dict.fromkeys(("tflite", "onnx", "c"), ("segmentation-postprocess",)),
