@@ -37,6 +37,9 @@ _READY = b"mnedge-ready\n"
 _CONNECT_S = 10
 _LOGIN_S = 45.0
 _CONNECTION_LOST = 255
+# A Unix socket's path has 104 characters at most on macOS, 108 on Linux; 47 are ours and ssh's.
+_LONGEST_ROOT = 104 - 1 - 47
+_SHORT_ROOT = "/tmp"  # noqa: S108 - the folder made in it is private
 # Batch mode: a prompt would hang a CI job. Forwardings and commands of the user's config belong to other uses.
 _SSH_OPTIONS = (
     "BatchMode=yes",
@@ -55,7 +58,7 @@ class _Master:
 
     def __init__(self, ssh: list[str], host: list[str], name: str) -> None:
         _sweep()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"mnedge-ssh-{os.getpid()}-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"mnedge-ssh-{os.getpid()}-", dir=_control_root()))
         self.path = self.folder / "c"
         # The connection lives as long as this `cat` has an input, and its input is a pipe from here.
         self.process = command.start(
@@ -257,9 +260,15 @@ def connect(uri: str) -> SshDevice:
     return SshDevice(uri, parts)
 
 
+def _control_root() -> str:
+    """The folder of control sockets: that of temporary files, or a short one where a socket's path would not fit."""
+    root = tempfile.gettempdir()
+    return root if len(root) <= _LONGEST_ROOT else _SHORT_ROOT
+
+
 def _sweep() -> None:
     """Removes the control folders of this user's programs that were killed."""
-    for path in Path(tempfile.gettempdir()).glob("mnedge-ssh-*-*"):
+    for path in Path(_control_root()).glob("mnedge-ssh-*-*"):
         pid = path.name.split("-")[2]
         try:
             if path.stat().st_uid == os.getuid() and pid.isdigit():

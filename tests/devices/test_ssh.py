@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from conftest import Pi
     from numpy.typing import NDArray
@@ -274,7 +274,25 @@ def test_no_name_can_inject_a_command(pi: Pi, int8_tflite: Path) -> None:
             devices.get(uri)
 
 
-def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for temporary files whose name leaves room for a socket's, which pytest's own do not always."""
+    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_long_folder_of_temporary_files_does_not_matter(
+    pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    device = ssh.connect(pi.uri())
+    assert device.run("true").returncode == 0
+    device.reset()
+
+
+def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, short: Path) -> None:
     script = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom mnedge import devices\n"
         "pictures = (np.full((32, 32, 3), i % 256, np.uint8) for i in range(10**6))\n"
@@ -282,35 +300,35 @@ def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: P
         "    for _ in model.run(pictures, 10**6): print('one', flush=True)\n"
     )
     args = [sys.executable, "-c", script, pi.uri(tmp=tidy[0]), int8_tflite]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(short)}
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"one\n"
         process.send_signal(2)
         process.stdout.read()
         assert process.wait(timeout=90) != 0
-    assert list(tmp_path.glob("mnedge-ssh-*")) == []
+    assert list(short.glob("mnedge-ssh-*")) == []
 
 
 def test_next_connection_removes_what_a_killed_program_left_here(
-    pi: Pi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pi: Pi, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = (
         "import sys, time\nfrom mnedge.devices import ssh\n"
         "device = ssh.connect(sys.argv[1]); device.run('true'); print('in', flush=True); time.sleep(60)\n"
     )
     args = [sys.executable, "-c", script, pi.uri()]
-    with subprocess.Popen(args, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+    with subprocess.Popen(args, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(short)}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"in\n"
         process.kill()
-    (left,) = tmp_path.glob("mnedge-ssh-*")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (left,) = short.glob("mnedge-ssh-*")
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
     device = ssh.connect(pi.uri())
     assert device.run("true").returncode == 0
     assert not left.exists()
     device.reset()
-    assert list(tmp_path.glob("mnedge-ssh-*")) == []
+    assert list(short.glob("mnedge-ssh-*")) == []
 
 
 def test_killed_program_leaves_nothing_there(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path) -> None:
