@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,9 @@ class Cluster:
                 wait(list(self._running), timeout=timeout_s, return_when="FIRST_COMPLETED")
         except _TIMEOUTS:
             _LOG.debug("nothing ended within %s s", timeout_s)
+        except CancelledError:
+            # The scheduler has forgotten a task whose worker died; its status says so below.
+            _LOG.debug("a task was cancelled")
         alive, found = set(self.names()), []
         for future, (task, worker) in list(self._running.items()):
             if future.status in ("finished", "error"):
@@ -173,8 +177,6 @@ class Cluster:
 
     @staticmethod
     def _result(future: Future) -> tuple[dict[str, Any] | None, dict[str, bytes]]:
-        from concurrent.futures import CancelledError
-
         from distributed.scheduler import KilledWorker
 
         try:

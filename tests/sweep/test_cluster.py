@@ -12,7 +12,7 @@ from mnedge import data, devices
 from mnedge.errors import InputError, ToolError
 from mnedge.sweep.grid import parse_axes, points
 from mnedge.sweep.run import Settings, Swept, sweep
-from mnedge.validation.accuracy import accuracy_row
+from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import predict
 
 if TYPE_CHECKING:
@@ -30,6 +30,21 @@ def _counts(swept: Swept) -> list[dict[str, dict[str, int]]]:
     return [result.counts for result in swept.results]
 
 
+def test_a_task_that_the_scheduler_forgets_is_lost_not_an_error() -> None:
+    distributed = pytest.importorskip("distributed", reason="no Dask: pip install 'mnedge[dask]'")
+    from mnedge.sweep.cluster import Cluster
+    from mnedge.sweep.dispatch import Task
+
+    with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+        cluster, task = Cluster(client), Task("lost", {})
+        future = client.submit(time.sleep, 30)
+        cluster._running[future] = (task, cluster.names()[0])
+        client.cancel(future)
+        (done,) = cluster.finished(5.0)
+        assert (done.task, done.answer) == (task, None)
+        assert cluster.finished(0.1) == []
+
+
 @pytest.mark.usefixtures("private_cache")
 def test_a_sweep_counts_as_one_process_does_sends_nothing_twice_and_survives_a_worker(
     tmp_path: Path, dask_cluster: DaskCluster, small_recipe: Recipe
@@ -44,10 +59,11 @@ def test_a_sweep_counts_as_one_process_does_sends_nothing_twice_and_survives_a_w
     numbers = dataset.split("eval")
     for name, counts in first.results[0].counts.items():
         path = tmp_path / "out" / grid[0].folder / name
-        row = accuracy_row(predict(path, dataset, numbers, device=devices.get("local")), artifact=name, dataset="d")
-        assert counts["images"] == row["images"] == numbers.size == 18
-        assert counts["top1"] == round(row["top1"] * 18)
-        assert counts["top5"] == round(row["top5"] * 18)
+        said = predict(path, dataset, numbers, device=devices.get("local"))
+        figures = accuracy_figures(said)
+        assert counts["images"] == said.numbers.size == numbers.size == 18
+        assert counts["top1"] == round(figures["top1"] * 18)
+        assert counts["top5"] == round(figures["top5"] * 18)
     assert set(first.results[0].counts) == {"mobilenet_v1_0.25_32.fp32.tflite", "mobilenet_v1_0.25_32.int8.tflite"}
 
     # What is known is not asked again, and what a machine has is not sent again.
