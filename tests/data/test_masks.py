@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ from PIL import Image
 
 from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _folder(root: Path, count: int = 6, names: str = "background\ncat\n") -> Path:
