@@ -101,6 +101,7 @@ def _measured(job: Job, artifacts: list[Artifact], progress: Progress) -> dict[s
         "int8": [_int8_row(job, artifact, predictions) for artifact in files if artifact.precision == "int8"],
         "details": {
             "confusion": mixed_up,
+            "counted": job.task.counted,
             "latency_samples": samples,
             "warnings": _warnings(latency),
             "gallery": _gallery(job, predictions),

@@ -27,8 +27,9 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
     Args:
         report: report.json, schema 1. Lists may be empty and keys absent.
         details: What the page shows beside it; every key may be absent. `confusion` rows {artifact, truth,
-            predicted, images, fraction}; `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization
-            {name, seconds, agreement}; `plan` {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]};
+            predicted, images, fraction}, where `fraction` is of the `counted` ("pictures", "pixels", "boxes");
+            `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization {name, seconds, agreement};
+            `plan` {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]};
             `gallery` {artifact, rows: [{source, words, image}]}: the pictures that it met worst, as data URIs;
             `recipe` and `tools` mappings; `machine` and `dataset` text; `warnings` texts.
 
@@ -48,7 +49,7 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         warnings=[str(warning) for warning in details.get("warnings") or []],
         bubbles=plots.bubbles(found, metric),
         latencies=plots.latencies(found, details.get("latency_samples") or {}),
-        confusions=_confusions(found, details.get("confusion") or []),
+        confusions=_confusions(found, details.get("confusion") or [], str(details.get("counted") or "pictures")),
         steps=plots.steps(details.get("steps") or []),
         memory=memory_plot(details.get("plan")),
         gallery=details.get("gallery"),
@@ -91,7 +92,7 @@ def _lead(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{figures.magnitude(variant['macs'])} multiply-adds"
 
 
-def _confusions(found: Sequence[Line], confusion: Sequence[Row]) -> dict[str, Any] | None:
+def _confusions(found: Sequence[Line], confusion: Sequence[Row], counted: str) -> dict[str, Any] | None:
     """The worst mix-ups of the artifact that the build is judged by, with float's share of the same ones."""
     line = headline(found)
     own = [row for row in confusion if line and base_name(row["artifact"]) == line.name]
@@ -111,6 +112,7 @@ def _confusions(found: Sequence[Line], confusion: Sequence[Row]) -> dict[str, An
     longest = max([row["fraction"] for row in worst] + [share for share in shares if share]) or 1.0
     return {
         "line": line,
+        "counted": counted,
         "peer": peer if any(shares) else None,
         "rows": [
             {

@@ -88,6 +88,7 @@ class Task:
         show: Of what `Lesson.judge` gave, the numbers, the data set and one of those numbers: the picture for the
             training's page with what is marked in it and what was found, uint8 (H, W, 3).
         accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
+        counted: What the fractions of `mistakes` are of: "pictures", "pixels" or "boxes".
         gallery: Of the same: (source, words, picture) of those that were met worst, with what is marked and what was
             found drawn into it, uint8 (H, W, 3); None where confusions say more.
         mistakes: Of the same: rows for the report that show where an artifact errs.
@@ -106,6 +107,7 @@ class Task:
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
+    counted: str = "pictures"
     schedule: Mapping[str, Any] = field(default_factory=dict)
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -179,6 +179,7 @@ TASK = Task(
     outcome=_outcome,
     show=_show,
     accuracy=detect_figures,
+    counted="boxes",
     gallery=_gallery,
     mistakes=_mistakes,
     schedule={

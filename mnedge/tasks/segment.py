@@ -148,6 +148,7 @@ TASK = Task(
     outcome=_outcome,
     show=_show,
     accuracy=segment_figures,
+    counted="pixels",
     gallery=_gallery,
     mistakes=_mistakes,
     schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "patience": 20},

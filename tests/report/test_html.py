@@ -2,11 +2,13 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mnedge.report.html import render_html
+from mnedge.report.overlay import data_uri
 
 _VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -109,3 +111,29 @@ def test_any_part_may_be_absent(data: st.DataObject, report: dict[str, Any], det
 def test_the_verdict(passed: list[bool], sentence: str) -> None:
     gates = [{"name": f"gate_{place}", "limit": 1, "measured": 1, "passed": good} for place, good in enumerate(passed)]
     assert sentence in _Page(render_html({"gates": gates}, {})).text
+
+
+def test_a_segmentation_shows_its_classes_and_worst_pictures(report: dict[str, Any], details: dict[str, Any]) -> None:
+    for row in report["accuracy"]:
+        row["mean_iou"] = row.pop("top1")
+        row["mean_iou_interval"] = row.pop("top1_interval")
+        row["iou"] = {"background": 0.97, "<cat>": 0.91, "unseen": None}
+    image = data_uri(np.zeros((8, 8, 3), np.uint8))
+    details["gallery"] = {"artifact": "a.tflite", "rows": [{"source": "x & y.png", "words": "IoU 1 %", "image": image}]}
+    details["counted"] = "pixels"
+    page = _Page(render_html(report, details))
+    text = " ".join(page.text.split())
+    for expected in (
+        "IoU of each class, %",
+        "<cat>",
+        "97.00",
+        "IoU 1 %",
+        "x & y.png",
+        "a class' pixels that",
+        "picture",
+    ):
+        assert expected in text, expected
+    sources = [value for name, value in page.attributes if name == "src"]
+    assert sources == [image]
+    # What the page may load are the pictures in it.
+    assert "img-src data:" in render_html(report, details)
