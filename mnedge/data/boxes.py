@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mnedge.data._annotation import Annotated, Annotations, Marked
     from mnedge.data._dataset import Dataset
 
+_LOG = logging.getLogger(__name__)
 LAYOUT = "a folder with Pascal VOC's XML files, a COCO JSON (or a folder with it), or a labels.csv with " + ", ".join(
     COLUMNS
 )
@@ -90,7 +92,10 @@ def open_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
-    return read_boxes(path, skip_broken=skip_broken, split_seed=split_seed)[0]
+    dataset, findings = read_boxes(path, skip_broken=skip_broken, split_seed=split_seed)
+    for line in findings.lines():
+        _LOG.warning("%s: %s", path, line)
+    return dataset
 
 
 def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> tuple[Dataset, BoxFindings]:

@@ -198,8 +198,10 @@ def test_skip_broken_leaves_out_and_tells(tmp_path: Path) -> None:
         read_boxes(root)
 
 
-def test_boxes_that_stick_out_a_little_are_cut_and_told(tmp_path: Path) -> None:
+def test_boxes_that_stick_out_a_little_are_cut_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = _table(tmp_path, "a.png,train,dog,-1,5,30,15", "b.png,val,dog,0,0,40,20")
+    open_boxes(root)
+    assert "1 boxes stick out of their picture and were cut at its edge (labels.csv line 2)" in caplog.text
     found, findings = read_boxes(root)
     assert findings.cut == ("labels.csv line 2",)
     assert found.truths is not None
