@@ -52,10 +52,14 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
         confusions=_confusions(found, details.get("confusion") or [], str(details.get("counted") or "pictures")),
         steps=plots.steps(details.get("steps") or []),
         memory=memory_plot(details.get("plan")),
-        gallery=details.get("gallery"),
+        gallery=_gallery(details.get("gallery"), str(report.get("slug", ""))),
         tables=tables(report),
         facts=list(_facts(report, details)),
     )
+
+
+def _gallery(found: Mapping[str, Any] | None, slug: str) -> dict[str, Any] | None:
+    return None if not found else {"artifact": short_name(found["artifact"], slug), "rows": found["rows"]}
 
 
 def environment() -> Environment:
@@ -78,6 +82,8 @@ def environment() -> Environment:
 def _lead(report: Mapping[str, Any]) -> Iterator[str]:
     """What was built, in a few words each."""
     variant = report.get("variant") or {}
+    if report.get("task", "classify") != "classify":
+        yield f"{report['task']}, {variant.get('head', '')}"
     if variant.get("family"):
         yield f"MobileNet {variant['family']}"
     if variant.get("alpha") is not None:
