@@ -37,6 +37,13 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
 </project>
 """
 
+# Where there is Kotlin for LiteRT without MediaPipe: in the README, and in the Gradle file.
+ON_LITERT_ALONE = """; `@LITERT_CLASS@.kt`
+   needs LiteRT alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@"""
+LITERT_DEPENDENCY = f"""    // Instead of MediaPipe, for @LITERT_CLASS@.kt.
+    implementation("com.google.ai.edge.litert:litert:{LITERT}")
+"""
+
 # No lastUpdated: a time would change the bytes.
 MAVEN_METADATA = """<?xml version="1.0" encoding="UTF-8"?>
 <metadata>
@@ -63,8 +70,7 @@ _README = """# @SLUG@ for Android
 
 1. Copy `maven/` into the project (or publish it), and take over what stands in `gradle/`. Without the library: copy
    `assets/*` to `app/src/main/assets/` and leave the dependency on the .aar out.
-2. Copy one of `kotlin/*.kt`: `@TASKS_CLASS@.kt` does all with MediaPipe Tasks; `@LITERT_CLASS@.kt` needs LiteRT
-   alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@.
+2. Copy from `kotlin/`: `@TASKS_CLASS@.kt` does all with MediaPipe Tasks@ON_LITERT_ALONE@.
 3. A changed model is a new version: `mnedge bundle android … --version 1.0.1`. Gradle keeps what it has of the old.
 
 The runtimes named here come with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
@@ -90,10 +96,9 @@ android {{
 dependencies {{
     implementation("@GROUP@:@SLUG@:@VERSION@@aar")
 
-    // One of the two; both have 16 KB pages.
+    // All with 16 KB pages.
     implementation("com.google.mediapipe:tasks-vision:{MEDIAPIPE}") // @TASKS_CLASS@.kt
-    implementation("com.google.ai.edge.litert:litert:{LITERT}")     // @LITERT_CLASS@.kt
-}}
+@LITERT_DEPENDENCY@}}
 """
 
 TASKS = """package @GROUP@.@IDENTIFIER@

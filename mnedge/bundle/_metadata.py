@@ -24,9 +24,9 @@ BUFFER = "TFLITE_METADATA"
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"
-_TENSOR_AXIS_LABELS = 2
+TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS = 2, 3
 _RGB = 1
-_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
+FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _MIDDLE = 127.5
 
@@ -120,7 +120,7 @@ def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - fl
 
 def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
     """TensorMetadata of the scores, with the labels of its last axis."""
-    content = table(builder, {1: table(builder, {})}, enums={0: _FEATURE_PROPERTIES})
+    content = table(builder, {1: table(builder, {})}, enums={0: FEATURE_PROPERTIES})
     labels = label_file(builder)
     fields = {
         0: builder.CreateString("probability"),
@@ -132,10 +132,10 @@ def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
     return table(builder, fields)
 
 
-def label_file(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
-    """AssociatedFile of the labels of a tensor's last axis."""
-    names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a score")}
-    return table(builder, names, enums={2: _TENSOR_AXIS_LABELS})
+def label_file(builder: Any, kind: int = TENSOR_AXIS_LABELS) -> int:  # noqa: ANN401 - flatbuffers has no types
+    """AssociatedFile of the labels, of a tensor's last axis or of its values."""
+    names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a class")}
+    return table(builder, names, enums={2: kind})
 
 
 def stats(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
@@ -148,9 +148,12 @@ def table(
     *,
     enums: dict[int, int] | None = None,
     uints: dict[int, int] | None = None,
+    reals: dict[int, float] | None = None,
 ) -> int:
-    """Writes a table from its fields by number: offsets to other objects, enumerations of 8 bits, uint32."""
-    builder.StartObject(max([*offsets, *(enums or {}), *(uints or {})], default=-1) + 1)
+    """Writes a table from its fields by number: offsets to other objects, enumerations and flags, uint32, float32."""
+    builder.StartObject(max([*offsets, *(enums or {}), *(uints or {}), *(reals or {})], default=-1) + 1)
+    for slot, real in (reals or {}).items():
+        builder.PrependFloat32Slot(slot, real, 0.0)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
     for slot, value in (uints or {}).items():

@@ -6,16 +6,18 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnedge.bundle import _android_detect as detect
 from mnedge.bundle import _android_segment as segment
 from mnedge.bundle import _android_text as text
 from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._bundle import Bundle
+from mnedge.bundle._detector import with_detector_metadata
 from mnedge.bundle._metadata import Description, with_metadata
 from mnedge.bundle._segmenter import with_segmenter_metadata
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mnedge.bundle._bundle import Parts
@@ -32,19 +34,13 @@ class _Kind:
     Attributes:
         noun: What the model is.
         takers: What reads the metadata.
-        tasks_class: Name of the Kotlin class on MediaPipe Tasks.
-        litert_class: Name of the one on LiteRT alone.
-        tasks: Its code.
-        litert: Its code.
+        kotlin: Classes by name: the first on MediaPipe Tasks, a second one, if there is, on LiteRT alone.
         described: Adds metadata and labels to a .tflite with uint8 ends.
     """
 
     noun: str
     takers: str
-    tasks_class: str
-    litert_class: str
-    tasks: str
-    litert: str
+    kotlin: Mapping[str, str]
     described: Callable[[bytes, Description], bytes]
 
 
@@ -52,20 +48,20 @@ _KINDS = {
     "classify": _Kind(
         noun="classifier",
         takers="MediaPipe Tasks, ML Kit",
-        tasks_class="TasksClassifier",
-        litert_class="LiteRtClassifier",
-        tasks=text.TASKS,
-        litert=text.LITERT_CLASSIFIER,
+        kotlin={"TasksClassifier": text.TASKS, "LiteRtClassifier": text.LITERT_CLASSIFIER},
         described=with_metadata,
     ),
     "segment": _Kind(
         noun="segmenter",
         takers="MediaPipe Tasks",
-        tasks_class="TasksSegmenter",
-        litert_class="LiteRtSegmenter",
-        tasks=segment.TASKS,
-        litert=segment.LITERT,
+        kotlin={"TasksSegmenter": segment.TASKS, "LiteRtSegmenter": segment.LITERT},
         described=with_segmenter_metadata,
+    ),
+    "detect": _Kind(
+        noun="detector",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksDetector": detect.TASKS},
+        described=with_detector_metadata,
     ),
 }
 
@@ -85,7 +81,7 @@ def _write(parts: Parts, folder: Path) -> None:
     _write_maven(parts, assets, folder / "maven")
     words = _words(parts)
     kind = _kind(parts)
-    kotlin = {f"kotlin/{kind.tasks_class}.kt": kind.tasks, f"kotlin/{kind.litert_class}.kt": kind.litert}
+    kotlin = {f"kotlin/{name}.kt": code for name, code in kind.kotlin.items()}
     for name, template in (text.SNIPPETS | kotlin).items():
         _put(folder / name, text.fill(template, words).encode())
 
@@ -138,10 +134,13 @@ def _aar(parts: Parts, assets: dict[str, bytes]) -> bytes:
 
 def _words(parts: Parts) -> dict[str, str]:
     kind = _kind(parts)
+    tasks, *litert = kind.kotlin
+    alone = "".join(text.ON_LITERT_ALONE.replace("@LITERT_CLASS@", name) for name in litert)
     return {
         "TAKERS": kind.takers,
-        "TASKS_CLASS": kind.tasks_class,
-        "LITERT_CLASS": kind.litert_class,
+        "TASKS_CLASS": tasks,
+        "ON_LITERT_ALONE": alone,
+        "LITERT_DEPENDENCY": "".join(text.LITERT_DEPENDENCY.replace("@LITERT_CLASS@", name) for name in litert),
         "GROUP": parts.group,
         "SLUG": parts.slug,
         "IDENTIFIER": parts.identifier,

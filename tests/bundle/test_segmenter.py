@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnedge.bundle import Parts
 from mnedge.bundle._metadata import BUFFER, Description
 from mnedge.bundle._segmenter import segmenter_metadata_bytes, with_segmenter_metadata
+from mnedge.bundle.android import BUNDLE
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -183,17 +185,24 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bundle"
 
 
-def test_a_build_is_shipped_with_what_a_segmenter_takes(shipped: Path) -> None:
-    assert {path.name for path in (shipped / "kotlin").iterdir()} == {"TasksSegmenter.kt", "LiteRtSegmenter.kt"}
-    for path in (shipped / "README.md", shipped / "gradle" / "build.gradle.kts", *(shipped / "kotlin").iterdir()):
+def test_an_app_gets_what_a_segmenter_takes(tmp_path: Path) -> None:
+    parts = Parts(
+        slug="lraspp_mobilenet_v2_0.35_16", task="segment", resolution=16, labels=("red", "blue"), preprocessing={},
+        tools={}, tflite=lambda _io: write_tflite(_red_or_blue()), onnx=None, sources={}, group="com.example.ml",
+        version="1.0.0", license="terms",
+    )  # fmt: skip
+    BUNDLE.write(parts, tmp_path)
+    assert {path.name for path in (tmp_path / "kotlin").iterdir()} == {"TasksSegmenter.kt", "LiteRtSegmenter.kt"}
+    for path in (tmp_path / "README.md", tmp_path / "gradle" / "build.gradle.kts", *(tmp_path / "kotlin").iterdir()):
         text = path.read_text()
         assert not re.search(r"@[A-Z_]+@", text)
         assert "Classifier" not in text
-    for path in (shipped / "kotlin").iterdir():
+    for path in (tmp_path / "kotlin").iterdir():
         for asset in re.findall(r'"([\w.]+\.(?:tflite|txt))"', path.read_text()):
-            assert (shipped / "assets" / asset).is_file()
+            assert (tmp_path / "assets" / asset).is_file()
 
 
+@pytest.mark.slow
 def test_mediapipe_takes_the_shipped_model(shipped: Path, ask_mediapipe: Callable[..., Any], tmp_path: Path) -> None:
     (model,) = (shipped / "assets").glob("*.uint8.tflite")
     picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
