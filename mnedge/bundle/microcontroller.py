@@ -20,7 +20,7 @@ _PROPERTIES = """name=@NAME@
 version=@VERSION@
 author=mnedge
 maintainer=mnedge
-sentence=int8 MobileNet image classifier (@CLASSES@ classes, @RESOLUTION@ x @RESOLUTION@) as plain C.
+sentence=int8 MobileNet, @KIND@ of @CLASSES@ classes, @RESOLUTION@ x @RESOLUTION@ pixels, as plain C.
 paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
 category=Data Processing
 url=https://www.arduino.cc/reference/en/libraries/
@@ -58,7 +58,44 @@ void loop() {
 }
 """
 
-_LABELS = """/* Class names of @NAME@, one an output. */
+_DETECT_SKETCH = """// Finds objects in `picture` once a second, and says where; put your camera's pixels there.
+#include <@NAME@.h>
+#include <@NAME@_labels.h>
+#include <@NAME@_objects.h>
+
+static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @OUT@ output[@UPPER@_OUTPUT0_BYTES + @UPPER@_OUTPUT1_BYTES];
+static @NAME@_object objects[@UPPER@_OBJECTS_MOST];
+
+void setup() {
+  Serial.begin(115200);
+}
+
+void loop() {
+  const unsigned long started = micros();
+  const int status = @NAME@_run(picture, output, arena);
+  const int32_t found = status == 0 ? @NAME@_objects(output, objects) : 0;
+  const unsigned long spent_us = micros() - started;
+  for (int32_t index = 0; index < found; index++) {
+    const @NAME@_object *one = &objects[index];
+    const float values[5] = {one->score, one->y1, one->x1, one->y2, one->x2};
+    Serial.print(@NAME@_labels[one->label]);
+    for (int at = 0; at < 5; at++) {
+      Serial.print(' ');
+      Serial.print(values[at], 3);
+    }
+    Serial.println();
+  }
+  Serial.print(status == 0 ? "objects" : "arena is not aligned");
+  Serial.print(' ');
+  Serial.print(spent_us);
+  Serial.println(" us");
+  delay(1000);
+}
+"""
+
+_LABELS = """/* Class names of @NAME@ by index. */
 #ifndef @UPPER@_LABELS_H
 #define @UPPER@_LABELS_H
 
@@ -109,7 +146,7 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
         f"src/{name}.h": (source / f"{name}.h").read_text(encoding="utf-8"),
         f"src/{name}.c": (source / f"{name}.c").read_text(encoding="utf-8"),
         f"src/{name}_labels.h": labels,
-        "examples/classify/classify.ino": _filled(_SKETCH, words),
+        **_example(source, name, words),
     }
     for place, text in library.items():
         path = folder / "arduino" / name / place
@@ -118,6 +155,15 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
     packed = zip_bytes({f"{name}/{place}": text.encode() for place, text in library.items()})
     (folder / "arduino" / f"{name}.zip").write_bytes(packed)
     (folder / "README.md").write_text(_filled(_README, words), encoding="utf-8")
+
+
+def _example(source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
+    """The sketch; of a detector also its decoder, which the compiler has written beside the network."""
+    decoder = [source / f"{name}_objects.{kind}" for kind in ("c", "h")]
+    if not decoder[0].is_file():
+        return {"examples/classify/classify.ino": _filled(_SKETCH, words)}
+    files = {f"src/{path.name}": path.read_text(encoding="utf-8") for path in decoder}
+    return {**files, "examples/detect/detect.ino": _filled(_DETECT_SKETCH, words)}
 
 
 def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
@@ -133,6 +179,7 @@ def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) 
         "TARGET": target,
         "VERSION": parts.version,
         "CLASSES": str(len(parts.labels)),
+        "KIND": {"classify": "classifier", "detect": "detector", "segment": "segmenter"}.get(parts.task, parts.task),
         "RESOLUTION": str(parts.resolution),
         # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
         "ARCHITECTURES": "*",
