@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.codegen.ops._forms import Whole
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -16,42 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class ArgMax:
+class ArgMax(Whole):
     """The index of the first largest channel of each pixel, int32 or int64."""
 
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, self.input.rows
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
         return ("arg_max",)
-
-    def constants(self, symbol: str, kernels: KernelSet) -> str:
-        """See `Kernel`."""
-        del symbol, kernels
-        return ""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.codegen.ops._forms import PixelByPixel
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
 from mnedge.errors import UnsupportedError
 from mnedge.graph import arithmetic
@@ -77,7 +78,7 @@ _UNARY: dict[str, Callable[[NDArray[np.int64], Value, Value], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(PixelByPixel):
     """A function of one value: 256 bytes, exact by construction.
 
     Attributes:
@@ -89,27 +90,6 @@ class Table:
     table: NDArray[np.int64]
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "pixels"
-    in_place: bool = True
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return row, row + 1
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return False
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -130,7 +110,7 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Binary:
+class Binary(PixelByPixel):
     """A function of two values, the second one of the same shape or one pixel that goes with every pixel.
 
     Attributes:
@@ -148,8 +128,6 @@ class Binary:
     constant: NDArray[np.int64] | None
     output: Value
     table: NDArray[np.int64] | None = None
-    form: Literal["window", "pixels", "whole"] = "pixels"
-    in_place: bool = True
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
@@ -158,11 +136,6 @@ class Binary:
     def takes_whole(self, index: int) -> bool:
         """See `Kernel`."""
         return index == 1 and self.per_channel
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
 
     def macs(self) -> int:
         """See `Kernel`."""

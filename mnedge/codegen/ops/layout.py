@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from mnedge.codegen.ops._forms import Whole
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -15,43 +16,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Concatenation:
+class Concatenation(Whole):
     """Inputs one after another along one axis: `outer` times, `lengths` bytes of each."""
 
     outer: int
     lengths: tuple[int, ...]
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, 1 << 30
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
         return ("copy_strided",)
-
-    def constants(self, symbol: str, kernels: KernelSet) -> str:
-        """See `Kernel`."""
-        del symbol, kernels
-        return ""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -64,7 +39,7 @@ class Concatenation:
 
 
 @dataclass(frozen=True, eq=False)
-class Pad:
+class Pad(Whole):
     """A border around a value, in TFLite's int8 filled with the output's zero point.
 
     Attributes:
@@ -76,37 +51,11 @@ class Pad:
     before: tuple[int, int, int]
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, self.input.rows
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
         return ("copy_strided", "fill")
-
-    def constants(self, symbol: str, kernels: KernelSet) -> str:
-        """See `Kernel`."""
-        del symbol, kernels
-        return ""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.codegen.ops._forms import Whole
 from mnedge.codegen.program import int_array
 from mnedge.errors import UnsupportedError
 
@@ -22,7 +23,7 @@ _DIMENSIONS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Pick:
+class Pick(Whole):
     """Four nested loops over the output; each dimension steps through the input by its own stride.
 
     Attributes:
@@ -38,27 +39,6 @@ class Pick:
     strides: tuple[int, ...]
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, self.input.rows
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""

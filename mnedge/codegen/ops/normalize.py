@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from mnedge.codegen.ops._forms import PixelByPixel
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -14,28 +15,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class L2Normalize:
+class L2Normalize(PixelByPixel):
     """Rows of channels divided by their length; the output has scale 1/128 and zero point 0."""
 
     zero_point: int
     output: Value
-    form: Literal["window", "pixels", "whole"] = "pixels"
-    in_place: bool = True
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return row, row + 1
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return False
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
 
     def macs(self) -> int:
         """See `Kernel`."""
@@ -45,11 +29,6 @@ class L2Normalize:
         """See `Kernel`."""
         del kernels
         return ("requantize", "l2_normalize")
-
-    def constants(self, symbol: str, kernels: KernelSet) -> str:
-        """See `Kernel`."""
-        del symbol, kernels
-        return ""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""

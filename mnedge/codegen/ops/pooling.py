@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.errors import UnsupportedError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class Pool(Windowed):
     """The average or maximum under a window; positions outside the input do not count."""
 
     kind: Literal["average", "maximum"]
@@ -27,27 +28,11 @@ class Pool:
     high: int
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "window"
-    in_place: bool = False
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
         del index
         return self.window.input_rows(row)
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return False
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -78,33 +63,17 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Mean:
+class Mean(Whole):
     """The mean over rows and columns, one value a channel."""
 
     fields: dict[str, Any]
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, self.input.rows
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
 
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """See `Kernel`."""
         del kernels
         return 4 * self.input.channels
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.codegen.ops._forms import Whole
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.errors import UnsupportedError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Resize:
+class Resize(Whole):
     """Bilinear interpolation with 10 fractional bits, or the nearest pixel by index tables.
 
     Attributes:
@@ -34,23 +35,6 @@ class Resize:
     nearest: tuple[str, str] | None
     input: Value
     output: Value
-    form: Literal["window", "pixels", "whole"] = "whole"
-    in_place: bool = False
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del row, index
-        return 0, self.input.rows
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return True
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
 
     def macs(self) -> int:
         """See `Kernel`."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from mnedge.codegen.ops._forms import PixelByPixel
 from mnedge.codegen.program import CallSite, KernelSet, Value, int_array
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import softmax_exponentials
@@ -17,32 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Softmax:
+class Softmax(PixelByPixel):
     """Softmax over the innermost dimension; `exponentials` are Q0.31 for 0 … 255 steps below the maximum."""
 
     exponentials: NDArray  # type: ignore[type-arg]
     output: Value
-    form: Literal["window", "pixels", "whole"] = "pixels"
-    in_place: bool = True
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return row, row + 1
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return False
-
-    def scratch_bytes(self, kernels: KernelSet) -> int:
-        """See `Kernel`."""
-        del kernels
-        return 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        return 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
