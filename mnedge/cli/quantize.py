@@ -62,7 +62,9 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
 
     target = _target.get(options["target"])
     options["granularity"] = options["granularity"] or target.granularity
-    graph = run_passes(read_tflite(source), target.passes)
+    read = read_tflite(source)
+    _check_float(read, source)
+    graph = run_passes(read, target.passes)
     with progress() as told:
         quantized = _quantize(graph, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
@@ -82,6 +84,16 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     rows = [(step["name"], f"{step['seconds']:.1f}", f"{step['agreement']:.1%}") for step in quantized.steps]
     print_table("Quantization", ("step", ">seconds", ">top-1 agreement with float"), rows)
     click.echo(f"{out}: {len(data):,} bytes, {len(quantized.graph.ops)} ops, {len(allowed)} of them float")
+
+
+def _check_float(graph: Graph, source: Path) -> None:
+    """Says so before any picture is read."""
+    from mnedge.errors import UnsupportedError
+
+    if any(tensor.quantization is not None and not tensor.is_constant for tensor in graph.tensors.values()):
+        raise UnsupportedError(
+            f"{source} is quantized already; give the float model. `mnedge optimize --int8` brings uint8 to int8"
+        )
 
 
 def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized

@@ -36,6 +36,15 @@ def check_kernels(graph: Graph, supported: Sequence[str]) -> None:
         raise UnsupportedError(
             f"the model has ops that no C kernel exists for: {named}. {advice}Compiled are {', '.join(supported)}"
         )
+    check_weights(graph)
+
+
+def check_weights(graph: Graph) -> None:
+    """Checks that weights are int8: uint8 ones have a zero point, which microcontrollers' kernels do not know.
+
+    Raises:
+        UnsupportedError: The message names the first op that has others.
+    """
     legacy = [op for op in graph.ops if op.kind in _WEIGHTED and graph.tensors[str(op.inputs[1])].dtype == "uint8"]
     if legacy:
         raise UnsupportedError(

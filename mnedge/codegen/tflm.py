@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge import artifact, command
+from mnedge.codegen.obstacles import check_weights
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def compile_tflm(
         flash_bytes is the model array alone, the interpreter and its kernels come on top.
 
     Raises:
+        UnsupportedError: Its weights are uint8.
         ToolError: tflite-micro is missing, or refuses the model; its last words say which op.
     """
+    check_weights(graph)
     measured = measure_arena(model)
     margin = int(measured * _MARGIN_FRACTION) + _MARGIN_BYTES
     arena = -(-(measured + margin) // 16) * 16

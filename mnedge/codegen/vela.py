@@ -54,7 +54,8 @@ def compile_vela(
     if not accelerator:
         raise UnsupportedError(f"target {target} is no Ethos-U; `mnedge targets` lists those that are")
     system, memory = _SYSTEMS[accelerator.rpartition("-")[0]]
-    with artifact.folder(out) as folder:
+    # Vela runs in that folder, so that a relative path would lead elsewhere.
+    with artifact.folder(out.resolve()) as folder:
         source = folder / f"{name}.tflite"
         source.write_bytes(model)
         argv: list[str | Path] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,33 @@ def test_pictures_that_a_model_does_not_take_are_told(
     code, out, err = _run(capsys, "validate", _file(shared_data, start), "--task", "detect", "--data", data)
     assert (code, out) == (2, "")
     assert f"takes {shape}" in err
+
+
+def test_what_is_quantized_already_is_told_at_once(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path
+) -> None:
+    source = _file(shared_data, "ssd_mobilenet_v1")
+    code, _, err = _run(capsys, "quantize", source, "-o", str(tmp_path / "out.tflite"))
+    assert code == 3
+    assert "is quantized already" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_tflm_of_uint8_names_the_op(capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path) -> None:
+    source = _file(shared_data, "deeplabv3_mnv2_dm05")
+    arguments = ("compile", source, "--format", "tflm", "--target", "cortex-m4", "--out", str(tmp_path / "out"))
+    code, _, err = _run(capsys, *arguments)
+    assert code == 3
+    assert "uint8 weights (55 ops, the first op 0" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(shutil.which("vela", path=str(Path(sys.executable).parent)) is None, reason="no vela")
+def test_vela_writes_to_a_relative_folder(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = _file(shared_data, "ssd_slim")
+    code, _, err = _run(capsys, "compile", source, "--target", "ethos-u55-128", "--out", "out/vela")
+    assert code == 0, err
+    assert list((tmp_path / "out" / "vela").glob("*_vela.tflite"))
