@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
@@ -77,6 +77,11 @@ def family_of(variant: Variant) -> Family:
     return FAMILIES[variant.family]
 
 
+def classifier_of(variant: Variant) -> Variant:
+    """The classifier on the backbone of a variant; where it finds one class only, of two."""
+    return replace(variant, head=CLASSIFIER, output_stride=None, classes=max(2, variant.classes))
+
+
 def trace(variant: Variant) -> tuple[Layer, ...]:
     """Writes down the layers of a classifier, input first, without building it."""
     network = Network((variant.resolution, variant.resolution, 3))
@@ -100,8 +105,9 @@ def _check(variant: Variant) -> None:
             f"resolution {variant.resolution} is too small: {variant.family} halves its input five times, so the "
             f"smallest is {MIN_RESOLUTION}; published are {sizes}"
         )
-    if variant.classes < 2:
-        raise InputError(f"{variant.classes} classes cannot be told apart; give 2 or more")
+    least = 2 if variant.head == CLASSIFIER else heads.get(variant.head).least_classes
+    if variant.classes < least:
+        raise InputError(f"{variant.classes} classes cannot be told apart; give {least} or more")
     layers = trace(variant)
     if sum(layer.parameters for layer in layers) > _MAX_FLOATS:
         raise InputError(
