@@ -25,6 +25,7 @@ from mnedge.bundle._metadata import (
 from mnedge.data.anchors import CENTRE_SCALE, EXTENT_SCALE
 from mnedge.data.detections import METADATA, of_metadata
 from mnedge.errors import InputError
+from mnedge.formats.custom_options import detection_order
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 
@@ -70,7 +71,8 @@ def detector_metadata_bytes(graph: Graph, description: Description) -> bytes:
     builder = flatbuffers.Builder(1 << 16)
     inputs = vector(builder, [picture(builder, description)])
     if len(graph.outputs) == len(_POSTPROCESSED):
-        return root_table(builder, description, _postprocessed(builder, inputs))
+        order = detection_order(graph) or tuple(range(len(_POSTPROCESSED)))
+        return root_table(builder, description, _postprocessed(builder, inputs, order))
     anchors = _anchors(graph, description)
     return root_table(builder, description, _raw(builder, inputs, anchors, len(description.labels)))
 
@@ -93,8 +95,8 @@ def _anchors(graph: Graph, description: Description) -> NDArray[np.float32]:
     return of_metadata(told).anchors
 
 
-def _postprocessed(builder: Any, inputs: int) -> int:  # noqa: ANN401 - flatbuffers has no types
-    """SubGraphMetadata of the four outputs; the first three belong together."""
+def _postprocessed(builder: Any, inputs: int, order: tuple[int, ...]) -> int:  # noqa: ANN401
+    """SubGraphMetadata of the four outputs, each at its place in the file; the first three belong together."""
     outputs = [
         _location(builder, pairs=True),
         _tensor(builder, _POSTPROCESSED[1], labels=TENSOR_VALUE_LABELS),
@@ -103,7 +105,8 @@ def _postprocessed(builder: Any, inputs: int) -> int:  # noqa: ANN401 - flatbuff
     ]
     names = vector(builder, [builder.CreateString(name) for name in _POSTPROCESSED[:3]])
     group = table(builder, {0: builder.CreateString("detection_result"), 1: names})
-    return table(builder, {2: inputs, 3: vector(builder, outputs), 8: vector(builder, [group])})
+    placed = [output for _, output in sorted(zip(order, outputs, strict=True))]
+    return table(builder, {2: inputs, 3: vector(builder, placed), 8: vector(builder, [group])})
 
 
 def _raw(builder: Any, inputs: int, anchors: NDArray[np.float32], classes: int) -> int:  # noqa: ANN401

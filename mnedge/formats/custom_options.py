@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mnedge.graph.graph import Op
+    from mnedge.graph.graph import Graph, Op
 
 DETECTION = "TFLite_Detection_PostProcess"
 _LARGEST_BYTES = 1 << 16
@@ -69,3 +69,15 @@ def detection_shapes(op: Op) -> list[tuple[int, ...]]:
         return []
     count *= int(options.get("max_classes_per_detection", 1))
     return [(1, count, 4), (1, count), (1, count), (1,)]
+
+
+def detection_order(graph: Graph) -> tuple[int, ...]:
+    """Where boxes, classes, scores and count stand among the outputs: exporters sort them by name, too.
+
+    Returns:
+        Four places; () where the outputs are not those of one TFLite_Detection_PostProcess.
+    """
+    for op in graph.ops:
+        if op.kind == DETECTION and sorted(op.outputs) == sorted(graph.outputs):
+            return tuple(graph.outputs.index(name) for name in op.outputs)
+    return ()

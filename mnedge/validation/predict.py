@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
 _FOUND = 4
 _INDICES = ("int32", "int64")
+_POSTPROCESSED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,9 @@ def predict(
                 room[place] = decode(output[0], spec)
             if progress is not None:
                 progress((place + 1) / numbers.size)
+    if order := _order(path, len(results)):
+        results = [results[place] for place in order]
+        info = replace(info, outputs=tuple(info.outputs[place] for place in order))
     spec = info.outputs[0]
     return Predictions(
         outputs=results[0][: len(kept)],
@@ -117,6 +121,16 @@ def predict(
         device=device.name,
         path=path,
     )
+
+
+def _order(path: Path, count: int) -> tuple[int, ...]:
+    """Where boxes, classes, scores and count of a post-processing in a .tflite stand; () for all other outputs."""
+    if path.suffix != ".tflite" or count != _POSTPROCESSED:
+        return ()
+    from mnedge.formats.custom_options import detection_order
+    from mnedge.formats.tflite_read import read_tflite
+
+    return detection_order(read_tflite(path))
 
 
 def _check_input(path: Path, shape: tuple[int, ...]) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
-from mnedge.formats.custom_options import DETECTION, decode_custom_options, detection_shapes
-from mnedge.graph.graph import Op
+from mnedge.formats.custom_options import DETECTION, decode_custom_options, detection_order, detection_shapes
+from mnedge.graph.graph import Graph, Op, Tensor
 
 
 def _packed(**options: object) -> bytes:
@@ -53,3 +53,13 @@ def test_the_shapes_of_detections_follow_from_the_options() -> None:
     twice = _packed(max_detections=7, max_classes_per_detection=2)
     assert detection_shapes(op.with_options(custom_options=twice))[0] == (1, 14, 4)
     assert detection_shapes(op.with_options(custom_options=b"")) == []
+
+
+def test_the_order_of_detections_is_that_of_the_op() -> None:
+    names = ("boxes", "classes", "scores", "count")
+    tensors = {name: Tensor(name, (), "float32") for name in (*names, "other")}
+    tensors["x"] = Tensor("x", (1, 4), "float32")
+    op = Op(DETECTION, ("x",), names, {"custom_options": b""})
+    assert detection_order(Graph(tensors, (op,), ("x",), names)) == (0, 1, 2, 3)
+    assert detection_order(Graph(tensors, (op,), ("x",), ("scores", "boxes", "count", "classes"))) == (1, 3, 0, 2)
+    assert detection_order(Graph(tensors, (op,), ("x",), ("scores", "boxes"))) == ()
