@@ -16,7 +16,7 @@ import numpy as np
 from mnedge.errors import InputError
 from mnedge.models import heads
 from mnedge.models import weights as weight_files
-from mnedge.models._variant import CLASSIFIER, Variant, family_of
+from mnedge.models._variant import CLASSIFIER, Variant, classifier_of, family_of
 
 if TYPE_CHECKING:
     import keras
@@ -66,7 +66,7 @@ def _build_with_head(variant: Variant, weights: Weights, seed: int) -> keras.Mod
             f"the {weights} weights are a classifier's and hold no {variant.head} head; train one with "
             f"`mnedge train --task {task}`, or take --weights random"
         )
-    backbone = _architecture(replace(variant, head=CLASSIFIER, output_stride=None), include_top=False)
+    backbone = _architecture(classifier_of(variant), include_top=False)
     model = add_head(backbone, variant)
     if isinstance(weights, Path):
         weight_files.check_kernels(model, variant.slug, weights)
@@ -107,7 +107,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
     """
-    variant = replace(variant, head=CLASSIFIER, output_stride=None)
+    variant = classifier_of(variant)
     classes = classes_of(variant, weights)
     backbone = _architecture(variant, include_top=False)
     if isinstance(weights, Path) and classes is None:

@@ -22,9 +22,11 @@ class Head:
         output_strides: Strides of the backbone's last map that it can stand on, the default first. Where the backbone
             would go further down it keeps the resolution and spreads its kernels (atrous convolution).
         build: Of the feature maps and the variant: the outputs, Keras tensors with batch 1, by name.
+        least_classes: Fewest classes that it can learn: to find one kind of object is enough, to tell apart takes two.
     """
 
     task: str
     slug: str
     output_strides: tuple[int, ...]
     build: Callable[[Features, Variant], dict[str, Any]]
+    least_classes: int = 2

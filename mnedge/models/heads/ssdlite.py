@@ -114,4 +114,4 @@ def count_anchors(sides: Sequence[tuple[int, int]]) -> int:
     return sum(height * width for height, width in sides) * PER_CELL
 
 
-HEAD = Head("detect", "ssdlite", (32,), _build)
+HEAD = Head("detect", "ssdlite", (32,), _build, least_classes=1)

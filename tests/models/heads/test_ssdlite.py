@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mnedge.data.anchors import PER_CELL, paper_shapes, place_anchors
+from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.heads.ssdlite import count_anchors, map_sides
@@ -54,3 +55,12 @@ def test_a_new_network_finds_nothing_yet() -> None:
     model = add_head(load_backbone(variant, "random"), variant)
     scores = np.asarray(model(np.zeros((1, 96, 96, 3), np.float32), training=False)[0])
     assert abs(float(np.median(scores)) - 0.01) < 0.01
+
+
+def test_one_class_is_enough_to_find() -> None:
+    model = build_model(_variant("v2", 96, classes=1), "random")
+    assert tuple(model.outputs[0].shape) == (1, count_anchors(map_sides(96)), 1)
+    with pytest.raises(InputError, match="0 classes cannot be told apart; give 1 or more"):
+        _variant("v2", 96, classes=0)
+    with pytest.raises(InputError, match="1 classes cannot be told apart; give 2 or more"):
+        Variant("v2", 0.35, 96, 1)
