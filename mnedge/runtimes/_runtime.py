@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Quantization
 
 
+# How far the ends of an input's range may lie from -1 and 1 for it to be meant: calibration seldom sees all of it.
+_OTHER_RANGE = 0.4
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """What a model's input or output looks like.
@@ -103,7 +107,9 @@ def for_file(path: Path) -> str:
 def encode(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[Any]:
     """Brings 8-bit pixels to a model's input dtype.
 
-    Real values are pixel / 127.5 - 1, the range that all MobileNets of this project take.
+    Real values are pixel / 127.5 - 1, the range that all MobileNets of this project take. A quantized input that stands
+    for another range, 0 to 1 say, is one of a model of others: there the pixel's own value is the step, as whoever
+    quantized it from pixels meant it.
 
     Args:
         pixels: uint8, NHWC.
@@ -117,6 +123,9 @@ def encode(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[Any]:
         return real.astype(spec.dtype)
     scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
     limits = np.iinfo(spec.dtype)
+    low, high = scale * (limits.min - zero_point), scale * (limits.max - zero_point)
+    if limits.bits == 8 and max(abs(low + 1), abs(high - 1)) > _OTHER_RANGE:
+        return (pixels.astype(np.int16) + limits.min).astype(spec.dtype)
     # With scale 1/127.5 every pixel lies half-way between two steps. Ties go up, all of them, so that each pixel
     # keeps a step of its own; rounding to even would merge neighbours.
     steps = np.floor(real.astype(np.float64) / scale + 0.5 + 1e-4) + zero_point

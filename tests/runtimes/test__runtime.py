@@ -18,6 +18,21 @@ def test_every_pixel_keeps_a_step_of_its_own(dtype: str, zero_point: int, first:
     assert np.abs(decode(steps, spec) - (_PIXELS / 127.5 - 1)).max() <= 0.5 / 127.5 + 1e-6
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "first"),
+    [("uint8", 1 / 255, 0, 0), ("int8", 1 / 255, -128, -128), ("int8", 1.0, 0, -128), ("uint8", 0.0186, 114, 0)],
+)
+def test_other_ranges_get_the_pixels_as_they_are(dtype: str, scale: float, zero_point: int, first: int) -> None:
+    spec = TensorSpec("image", _PIXELS.shape, dtype, Quantization.per_tensor(scale, zero_point))
+    assert encode(_PIXELS, spec).astype(int).ravel().tolist() == list(range(first, first + 256))
+
+
+def test_a_narrow_calibration_is_no_other_range() -> None:
+    spec = TensorSpec("image", _PIXELS.shape, "int8", Quantization.per_tensor(1.8 / 255, -10))
+    steps = encode(_PIXELS, spec).astype(int)
+    assert np.abs(np.clip(_PIXELS / 127.5 - 1, -0.83, 0.96) - decode(steps, spec)).max() < 0.02
+
+
 def test_float_models_get_minus_one_to_one() -> None:
     real = encode(_PIXELS, TensorSpec("image", _PIXELS.shape, "float32"))
     assert (real.min(), real.max(), real.dtype) == (-1.0, 1.0, np.float32)
