@@ -74,11 +74,6 @@ class Task:
         metric: Key of its headline in report.json's accuracy rows and in training scores; more is better, 0..1.
         heads: Heads that serve it, the default first.
         data: What its data sets look like, for messages and help.
-        schedule: Settings of a training that differ from a classifier's.
-        describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
-        metadata: Of a network and what its weights carry: metadata of the files that are made of it.
-        agreement: Of what two artifacts said: the share of each picture of which they say the same, 0..1, (pictures,).
-        post_passes: Names of the passes that put post-processing into a file, by its format.
         open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
         classes: What a variant's `classes` is for a data set; None where the data has no say in it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
@@ -88,10 +83,15 @@ class Task:
         show: Of what `Lesson.judge` gave, the numbers, the data set and one of those numbers: the picture for the
             training's page with what is marked in it and what was found, uint8 (H, W, 3).
         accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
+        mistakes: Of the same: rows for the report that show where an artifact errs.
         counted: What the fractions of `mistakes` are of: "pictures", "pixels" or "boxes".
         gallery: Of the same: (source, words, picture) of those that were met worst, with what is marked and what was
             found drawn into it, uint8 (H, W, 3); None where confusions say more.
-        mistakes: Of the same: rows for the report that show where an artifact errs.
+        agreement: Of what two artifacts said: the share of each picture of which they say the same, 0..1, (pictures,).
+        schedule: Settings of a training that differ from a classifier's.
+        describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
+        metadata: Of a network and what its weights carry: metadata of the files that are made of it.
+        post_passes: Names of the passes that put post-processing into a file, by its format.
     """
 
     name: str
@@ -106,10 +106,10 @@ class Task:
     show: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset, int], NDArray[np.uint8]]
     accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
     mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
-    gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
     counted: str = "pictures"
-    schedule: Mapping[str, Any] = field(default_factory=dict)
+    gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
-    post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
     describe: Callable[[Dataset, Variant], dict[str, Any]] = lambda _dataset, _variant: {}
     metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _told: {}
+    post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

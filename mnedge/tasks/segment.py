@@ -45,10 +45,6 @@ def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Datas
     return open_masks(path, skip_broken=skip_broken, split_seed=split_seed)
 
 
-def _check(dataset: Dataset) -> None:
-    check_marked(dataset)
-
-
 def _lesson(material: Material) -> Lesson:
     from mnedge.training.segment import Masked, SegmentScores, segment
 
@@ -143,7 +139,7 @@ TASK = Task(
     data=LAYOUT,
     open_dataset=_open,
     classes=lambda dataset: len(dataset.classes),
-    check=_check,
+    check=check_marked,
     lesson=_lesson,
     outcome=_outcome,
     show=_show,
