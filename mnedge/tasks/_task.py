@@ -73,7 +73,6 @@ class Task:
         name: The token of the command line.
         metric: Key of its headline in report.json's accuracy rows and in training scores; more is better, 0..1.
         heads: Heads that serve it, the default first.
-        data: What its data sets look like, for messages and help.
         open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
         classes: What a variant's `classes` is for a data set; None where the data has no say in it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
@@ -97,7 +96,6 @@ class Task:
     name: str
     metric: str
     heads: tuple[str, ...]
-    data: str
     open_dataset: Callable[..., Dataset]
     classes: Callable[[Dataset], int | None]
     check: Callable[[Dataset], None]

@@ -89,7 +89,6 @@ TASK = Task(
     name="classify",
     metric="top1",
     heads=(CLASSIFIER,),
-    data="demo, a folder with one folder per class, or a labels.csv",
     open_dataset=open_dataset,
     classes=lambda dataset: len(dataset.classes),
     check=check_layout,

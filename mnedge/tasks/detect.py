@@ -171,7 +171,6 @@ TASK = Task(
     name="detect",
     metric="map50",
     heads=("ssdlite",),
-    data=LAYOUT,
     open_dataset=_open,
     classes=lambda dataset: len(dataset.classes),
     check=_check,

@@ -109,7 +109,6 @@ TASK = Task(
     name="embed",
     metric="roc_auc",
     heads=("embedding",),
-    data="demo, a folder with one folder per class, or a labels.csv",
     open_dataset=open_dataset,
     classes=lambda _dataset: None,
     check=_check,

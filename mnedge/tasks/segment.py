@@ -136,7 +136,6 @@ TASK = Task(
     name="segment",
     metric="mean_iou",
     heads=("lr-aspp", "deeplab"),
-    data=LAYOUT,
     open_dataset=_open,
     classes=lambda dataset: len(dataset.classes),
     check=check_marked,
