@@ -17,9 +17,9 @@ def _elementwise(tf: Any, x: Any) -> list[Any]:
     positive = tf.abs(x) + 0.1
     return [
         tf.math.ceil(x), tf.cos(x), tf.nn.elu(x), tf.floor(x), tf.math.floordiv(x, positive),
-        tf.math.floormod(x, positive), tf.nn.gelu(x), tf.nn.leaky_relu(x, 0.3), tf.math.log(positive), tf.nn.log_softmax(x),
-        -x, tf.pow(positive, x), tf.round(x), tf.sin(x), tf.sqrt(positive), tf.square(x), tf.tanh(x), tf.zeros_like(x) + x,
-        tf.nn.relu(tf.clip_by_value(x, -1.0, 1.0)), tf.add_n([x, positive, x]),
+        tf.math.floormod(x, positive), tf.nn.gelu(x), tf.nn.leaky_relu(x, 0.3), tf.math.log(positive),
+        tf.nn.log_softmax(x), -x, tf.pow(positive, x), tf.round(x), tf.sin(x), tf.sqrt(positive), tf.square(x),
+        tf.tanh(x), tf.zeros_like(x) + x, tf.nn.relu(tf.clip_by_value(x, -1.0, 1.0)), tf.add_n([x, positive, x]),
     ]  # fmt: skip
 
 
