@@ -20,6 +20,7 @@ MICROCONTROLLER_PASSES = (
 MICROCONTROLLER_INT8_PASSES = (
     "fold-shapes",
     "sink-transposes",
+    "fold-batch-norm",
     "fold-pad",
     "fuse-activation",
     "uint8-to-int8",

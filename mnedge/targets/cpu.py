@@ -20,6 +20,7 @@ TARGET = Target(
     int8_passes=(
         "fold-shapes",
         "sink-transposes",
+        "fold-batch-norm",
         "fold-pad",
         "fuse-activation",
         "pool-to-mean",

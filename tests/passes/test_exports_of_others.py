@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnedge.graph.graph import Quantization
-from mnedge.passes import rescale_concatenation, sink_transposes, split_concatenation, uint8_to_int8
+from mnedge.passes import fold_batch_norm, rescale_concatenation, sink_transposes, split_concatenation, uint8_to_int8
 
 TO_NCHW, TO_NHWC = np.array([0, 3, 1, 2], np.int32), np.array([0, 2, 3, 1], np.int32)
 
@@ -130,6 +130,50 @@ def test_an_int8_or_float_model_stays_as_it_is(sketch: Any, small_int8: Any) -> 
     assert uint8_to_int8.apply(small_int8) is small_int8
     graph = sketch.graph("x", "y")
     assert uint8_to_int8.apply(graph) is graph
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("activation", ["NONE", "RELU"])
+def test_batch_norm_behind_an_int8_convolution_is_folded(
+    sketch: Any, depthwise: bool, activation: str, execute: Any, feed: Any
+) -> None:
+    sketch.value("x", 1, 6, 6, 4, q=(0.02, 3))
+    # The values between are coarse where the convolution's are fine: folding rounds once.
+    sketch.value("c", 1, 6, 6, 4, q=(0.05, 0))
+    sketch.value("m", 1, 6, 6, 4, q=(0.05, 0))
+    sketch.value("y", 1, 6, 6, 4, q=(0.05, -10))
+    gamma = np.array([100, -80, 0, 20], np.int8).reshape(1, 1, 1, 4)
+    sketch.constant("gamma", gamma, Quantization.per_tensor(0.01, 0))
+    sketch.constant("beta", np.array([5, -60, 40, 0], np.int8), Quantization.per_tensor(0.02, 0))
+    sketch.conv("x", "c", (1, 3, 3, 4) if depthwise else (4, 1, 1, 4), depthwise=depthwise)
+    sketch.op("MUL", ("c", "gamma"), "m", activation="NONE")
+    sketch.op("ADD", ("beta", "m"), "y", activation=activation, pot_scale_int16=False)
+    graph = sketch.graph("x", "y")
+    folded = fold_batch_norm.apply(graph)
+    folded.check()
+    assert _kinds(folded) == [graph.ops[0].kind]
+    assert folded.ops[0].options["activation"] == activation
+    before, after = (execute(each, feed(graph))[0].astype(int) for each in (graph, folded))
+    # Where the values between were cut at the end of their range, the original is the one that errs.
+    inside = np.abs(execute(graph.replaced(outputs=["c"]), feed(graph))[0].astype(int)) < 126
+    assert np.abs(before - after)[inside].max() <= 2
+    assert np.array_equal(before[..., 2], after[..., 2])
+
+
+def test_what_others_read_or_what_is_no_row_of_constants_stays(sketch: Any) -> None:
+    for name in ("x", "c", "m", "n", "y"):
+        sketch.value(name, 1, 6, 6, 4, q=(0.05, 0))
+    steps = Quantization.per_tensor(0.01, 0)
+    sketch.constant("gamma", np.array([1, 2, 3, 4], np.int8), steps)
+    sketch.constant("plane", np.ones((1, 6, 6, 1), np.int8), steps)
+    sketch.conv("x", "c", (4, 1, 1, 4))
+    sketch.op("MUL", ("c", "plane"), "m", activation="NONE")
+    sketch.op("MUL", ("m", "gamma"), "n", activation="NONE")
+    sketch.op("ADD", ("n", "x"), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    assert fold_batch_norm.apply(graph) is graph
+    both = sketch.graph("x", "y", "c")
+    assert fold_batch_norm.apply(both) is both
 
 
 def test_a_custom_op_gets_uint8_as_before(sketch: Any) -> None:
