@@ -1,9 +1,11 @@
-"""Transfer learning end to end: float top-1 after `mnedge train`, int8 top-1 after `mnedge build`, time and CPU.
+"""Transfer learning end to end: float after `mnedge train`, int8 after `mnedge build`, their speed, time and CPU.
 
-    python tests/benchmarks/transfer.py [--resolution 96] [--data tf_flowers] [--weights FILE] [--epochs N]
+    python tests/benchmarks/transfer.py [--task classify] [--resolution 96] [--data FOLDER] [--weights FILE]
+                                        [--train-flags "--epochs N"]
 
-Data: small/tf_flowers of the shared data (3,670 photos, 5 flowers), trained on its train split, measured on its val
-split by LiteRT, float and int8 on the same pictures. A cache of its own, so nothing comes from an earlier run.
+Data of the shared folder: small/tf_flowers (3,670 photos, 5 flowers) to classify and embed, small/bccd (364 pictures,
+4,886 boxes) to detect, small/pets_segmentation (599 photos with masks) to segment. Trained on the train split, measured
+on the val split by LiteRT, float and int8 on the same pictures. A cache of its own: nothing comes from an earlier run.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ from click import echo
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED = Path(os.environ.get("MNEDGE_SHARED_DATA") or ROOT.parent / "shared" / "data")
+# Task: its data, and the side of the input.
+CASES = {
+    "classify": ("tf_flowers", "96"),
+    "detect": ("bccd", "224"),
+    "embed": ("tf_flowers", "96"),
+    "segment": ("pets_segmentation", "224"),
+}
 WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
 
 
@@ -41,30 +50,35 @@ def run(args: list[str], cache: Path) -> tuple[dict[str, Any], float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--resolution", default="96")
-    parser.add_argument("--data", default=str(SHARED / "small" / "tf_flowers"))
+    parser.add_argument("--task", default="classify", choices=CASES)
+    parser.add_argument("--resolution")
+    parser.add_argument("--data")
     parser.add_argument("--weights", default=str(SHARED / "weights" / WEIGHTS))
     parser.add_argument("--variant", default="v2")
     parser.add_argument("--alpha", default="0.35")
     parser.add_argument("--train-flags", default="", help="Further flags of `mnedge train`.")
     chosen = parser.parse_args()
-    network = ["--variant", chosen.variant, "--alpha", chosen.alpha, "--resolution", chosen.resolution]
+    name, side = CASES[chosen.task]
+    data, side = chosen.data or str(SHARED / "small" / name), chosen.resolution or side
+    network = ["--task", chosen.task, "--variant", chosen.variant, "--alpha", chosen.alpha, "--resolution", side]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model = str(folder / "my.keras")
-        train = ["train", *network, "--data", chosen.data, "--weights", chosen.weights, "--out", model]
+        train = ["train", *network, "--data", data, "--weights", chosen.weights, "--out", model]
         trained, wall, cpu = run([*train, *chosen.train_flags.split()], folder / "cache")
-        build = ["build", *network, "--data", chosen.data, "--weights", model, "--int8", "--out", str(folder / "out")]
+        build = ["build", *network, "--data", data, "--weights", model, "--int8", "--out", str(folder / "out")]
         built, build_wall, build_cpu = run(build, folder / "cache")
-    by_name = {row["artifact"]: row["top1"] for row in built["accuracy"] if row["artifact"].endswith(".tflite")}
-    precision = {"fp32": 0.0, "int8": 0.0}
-    precision |= {kind: value for kind in precision for name, value in by_name.items() if f".{kind}." in name}
-    frozen = max(row["scores"]["top1"] for row in trained["history"] if row["phase"] == "head")
-    last = trained["history"][-1]["scores"]["top1"]
-    echo(f"{chosen.variant} {chosen.alpha} at {chosen.resolution} px on {chosen.data}")
-    echo(f"  frozen backbone      top-1 {frozen:.2%}")
-    echo(f"  fine-tuned, float    top-1 {precision['fp32']:.2%} (the last epoch: {last:.2%})")
-    echo(f"  int8 (ptq)           top-1 {precision['int8']:.2%}: {precision['int8'] - precision['fp32']:+.2%}")
+    metric = trained["metric"]
+    scored, timed = ({row["artifact"]: row for row in built[table]} for table in ("accuracy", "latency"))
+    exact, int8 = (f"{built['slug']}.{precision}.tflite" for precision in ("fp32", "int8"))
+    before, after = scored[exact][metric], scored[int8][metric]
+    frozen = max(row["scores"][metric] for row in trained["history"] if row["phase"] == "head")
+    last = trained["history"][-1]["scores"][metric]
+    echo(f"{chosen.task}: {chosen.variant} {chosen.alpha} at {side} px on {data}")
+    echo(f"  frozen backbone      {metric} {frozen:.2%}")
+    echo(f"  fine-tuned, float    {metric} {before:.2%} (the last epoch: {last:.2%})")
+    echo(f"  int8 (ptq)           {metric} {after:.2%}: {after - before:+.2%}")
+    echo(f"  int8 is {timed[exact]['p50_ms'] / timed[int8]['p50_ms']:.2f} times as fast as float, by their medians")
     echo(f"  train {wall:.0f} s ({cpu:.0f} CPU seconds), build {build_wall:.0f} s ({build_cpu:.0f} CPU seconds)")
 
 
