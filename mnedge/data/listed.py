@@ -52,7 +52,10 @@ def dataset_of_files(
     preprocessing = read_preprocessing(root, preprocessing or Preprocessing())
     is_split = any(split for _, _, split in rows)
     seed = 0 if is_split else split_seed
-    sources = tuple(file.relative_to(root).as_posix() for file, _, _ in rows)
+    # A table may name pictures elsewhere by their whole path.
+    sources = tuple(
+        (file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file, _, _ in rows
+    )  # fmt: skip
     labels = np.array([index for _, index, _ in rows], np.int64)
     files = tuple(file for file, _, _ in rows)
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mnedge.data import open_dataset
+from mnedge.data.check import check_layout
 from mnedge.errors import InputError
 
 
@@ -70,6 +71,19 @@ def test_csv_splits_and_names(tmp_path: Path) -> None:
     pixels, labels = found.pixels(found.split("eval"), 8)
     assert pixels[:, 0, 0, 0].tolist() == [2, 5, 8, 11]
     assert labels.tolist() == [0, 1, 0, 1]
+
+
+def test_a_csv_may_name_pictures_by_their_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "table").mkdir()
+    rows = []
+    for number in range(6):
+        _picture(tmp_path / "elsewhere" / f"{number}.png", number)
+        rows.append({"filename": str(tmp_path / "elsewhere" / f"{number}.png"), "class_index": number % 2})
+    found = open_dataset(str(_csv(tmp_path / "table" / "labels.csv", rows)))
+    assert found.sources[3] == (tmp_path / "elsewhere" / "3.png").as_posix()
+    assert found.read(3, 8)[0, 0, 0] == 3
+    check_layout(found)
 
 
 def test_limit_spreads_over_the_split(tmp_path: Path) -> None:
