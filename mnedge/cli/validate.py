@@ -106,7 +106,7 @@ def _print(result: dict[str, Any], metric: str) -> None:
                 row["reference"],
                 f"{100 * row['top1_agreement']:.2f}",
                 None if row["max_abs_lsb"] is None else f"{row['max_abs_lsb']:.3g}",
-                f"{row['max_abs_error']:.2g}",
+                None if row["max_abs_error"] is None else f"{row['max_abs_error']:.2g}",
             )
             for row in result["parity"]
         ),

@@ -34,7 +34,7 @@ def parity_row(
 
     `top1_agreement` is the share of pictures (of pixels for a segmentation, of objects for a detection) of which both
     say the same. `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
-    `max_abs_error` is in real units.
+    `max_abs_error` is in real units. Of class indices, which are no quantities, both are None.
 
     Args:
         reference: What one artifact said.
@@ -50,14 +50,15 @@ def parity_row(
         float(np.abs(one.astype(np.float64) - two).max())
         for one, two in zip(reference.scores, other.scores, strict=True)
     )
+    is_quantity = not (reference.gives_indices or other.gives_indices)
     same = agreement(reference, other)
     return {
         "reference": names[0],
         "artifact": names[1],
         "images": int(same.size),
         "top1_agreement": float(same.mean()),
-        "max_abs_lsb": difference / step if step else None,
-        "max_abs_error": difference,
+        "max_abs_lsb": difference / step if step and is_quantity else None,
+        "max_abs_error": difference if is_quantity else None,
     }
 
 

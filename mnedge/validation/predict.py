@@ -25,7 +25,6 @@ _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
 _FOUND = 4
 _INDICES = ("int32", "int64")
-_POSTPROCESSED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,12 @@ class Predictions:
         An ARG_MAX in the file has made it already.
         """
         output = self.outputs[place]
-        return np.asarray(output if self.info.outputs[0].dtype in _INDICES else output.argmax(axis=-1), np.int64)
+        return np.asarray(output if self.gives_indices else output.argmax(axis=-1), np.int64)
+
+    @property
+    def gives_indices(self) -> bool:
+        """Whether the first output holds class indices, not scores."""
+        return self.info.outputs[0].dtype in _INDICES
 
 
 def predict(
@@ -125,7 +129,7 @@ def predict(
 
 def _order(path: Path, count: int) -> tuple[int, ...]:
     """Where boxes, classes, scores and count of a post-processing in a .tflite stand; () for all other outputs."""
-    if path.suffix != ".tflite" or count != _POSTPROCESSED:
+    if path.suffix != ".tflite" or count != _FOUND:
         return ()
     from mnedge.formats.custom_options import detection_order
     from mnedge.formats.tflite_read import read_tflite

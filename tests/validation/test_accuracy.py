@@ -10,8 +10,8 @@ from mnedge.validation.parity import parity_row, parity_rows
 from mnedge.validation.predict import Predictions
 
 
-def _said(outputs: np.ndarray, labels: np.ndarray, step_size: float = 0.0) -> Predictions:
-    spec = TensorSpec("x", outputs.shape, "float32")
+def _said(outputs: np.ndarray, labels: np.ndarray, step_size: float = 0.0, dtype: str = "float32") -> Predictions:
+    spec = TensorSpec("x", outputs.shape, dtype)
     info = ModelInfo("engine 1", 1, spec, (spec,))
     numbers = np.arange(len(labels))
     return Predictions(outputs.astype(np.float32), (), step_size, numbers, labels.astype(np.int64), info, "local")
@@ -59,3 +59,11 @@ def test_parity_counts_in_steps_of_the_output() -> None:
     assert [(row["reference"], row["artifact"]) for row in rows] == [
         ("a.fp32.x", "a.int8.x"), ("a.fp32.x", "a.int8.y"), ("a.int8.x", "a.int8.y"),
     ]  # fmt: skip
+
+
+def test_maps_of_classes_agree_pixel_by_pixel_and_have_no_error() -> None:
+    maps, labels = np.array([[[0, 1], [2, 3]], [[1, 1], [1, 1]]]), np.zeros(2, np.int64)
+    other = maps.copy()
+    other[0, 1, 1] = 0
+    row = parity_row(_said(maps, labels, dtype="int32"), _said(other, labels, dtype="int64"), names=("a", "b"))
+    assert (row["top1_agreement"], row["max_abs_lsb"], row["max_abs_error"]) == (0.875, None, None)
