@@ -40,8 +40,9 @@ _LEAST_VISIBLE = 0.5
 # Crops enlarge: a detector that learns from crops alone misses small objects (https://arxiv.org/abs/1906.06423,
 # section 3.1).
 _LEAST_ZOOM = 0.8
-# The backbone's own statistics are of photos; they learn here, and have to keep up with few steps.
-_NORM_MOMENTUM = 0.97
+# The backbone's own statistics are of photos, so they learn here: ImageNet's 0.999 would not keep up with the few steps
+# of a small data set, and less than this makes validation waver.
+_NORM_MOMENTUM = 0.99
 
 
 @dataclass(frozen=True, eq=False)

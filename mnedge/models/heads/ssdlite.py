@@ -19,7 +19,7 @@ _EXTRA_CHANNELS = (512, 256, 256, 128)
 _LEAST_CHANNELS = 16
 # Share of the anchors that a new network takes for objects (https://arxiv.org/abs/1708.02002, section 4.1).
 _PRIOR = 0.01
-# Detection learns from small batches and few pictures: running statistics have to keep up.
+# While the head learns alone, running statistics have few steps to follow.
 _MOMENTUM = 0.97
 
 
