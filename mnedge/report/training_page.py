@@ -172,7 +172,8 @@ def render_training(report: Mapping[str, Any], show: Show) -> str:
 
 def _title(metric: str) -> str:
     name = METRICS[metric]
-    return name[0].upper() + name[1:]
+    # mAP is written so everywhere.
+    return name if name[1].isupper() else name[0].upper() + name[1:]
 
 
 def _loss(row: Row) -> float:
