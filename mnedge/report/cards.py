@@ -82,7 +82,9 @@ def _accuracy(line: Line, versus: AgainstFloat | None, metric: str | None) -> Ca
         sentences.append(same if change.value == 0 else told)
         tone = "bad" if change.shown and change.value < 0 else ""
     name = METRICS[metric]
-    return Card(name[0].upper() + name[1:], figures.percent(value), "; ".join(sentences), tone)
+    # mAP is written so everywhere.
+    label = name if name[1].isupper() else name[0].upper() + name[1:]
+    return Card(label, figures.percent(value), "; ".join(sentences), tone)
 
 
 def _shown(shown: bool | None) -> str:
