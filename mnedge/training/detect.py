@@ -97,14 +97,22 @@ def detect(
     if schedule.class_weights == "balanced":
         counts = class_weights([train.boxes[row] for row in train.rows], classes)
     loss = detection_loss(decoding, counts)
-    wanted = [targets(boxes.corners, boxes.classes, boxes.crowd, counts, decoding) for boxes in held.boxes]
 
-    def found_by(said: NDArray[np.float32]) -> list[Detections]:
-        return [decode_objects(one[:, classes:], one[:, :classes], decoding) for one in said]
+    def judged(model: keras.Model) -> tuple[list[Detections], float]:
+        """What is found in the validation pictures, and the loss as of one batch; part by part, for many classes."""
+        predict, found, total, matched = predictor(model), [], 0.0, 0.0
+        for start in range(0, len(held.boxes), _BATCH):
+            marked = held.boxes[start : start + _BATCH]
+            said = predict(held.pixels[start : start + _BATCH])
+            wanted = np.stack([targets(one.corners, one.classes, one.crowd, counts, decoding) for one in marked])
+            total += float(np.sum(loss(wanted, said)))
+            matched += float(wanted[..., -1].sum())
+            found += [decode_objects(one[:, classes:], one[:, :classes], decoding) for one in said]
+        return found, total / max(matched, 1.0)
 
     def score(model: keras.Model) -> dict[str, float]:
-        said = predictor(model)(held.pixels)
-        return {METRIC: scoring.precision(found_by(said), held.boxes), "loss": _mean_loss(loss, wanted, said)}
+        found, mean_loss = judged(model)
+        return {METRIC: scoring.precision(found, held.boxes), "loss": mean_loss}
 
     augmentation = schedule.augmentation
     gentle = replace(augmentation, zoom=(max(_LEAST_ZOOM, augmentation.zoom[0]), augmentation.zoom[1]))
@@ -116,7 +124,7 @@ def detect(
         return Frozen(pupil(learner), feed, score)
 
     def judge(learner: keras.Model) -> dict[str, NDArray[Any]]:
-        found = found_by(predictor(pupil(learner))(held.pixels))
+        found, _ = judged(pupil(learner))
         return {
             "ends": np.cumsum([len(one.scores) for one in found]),
             "corners": np.concatenate([one.corners for one in found]),
@@ -351,25 +359,9 @@ def pupil(learner: keras.Model) -> keras.Model:
     return keras.Model(learner.inputs[0], joined)
 
 
-def _mean_loss(
-    loss: Callable[[Any, Any], Any], truth: Sequence[NDArray[np.float32]], said: NDArray[np.float32]
-) -> float:
-    """The loss of the whole split, as of one batch."""
-    total, matched = 0.0, max(1.0, sum(float(one[:, -1].sum()) for one in truth))
-    for start in range(0, len(truth), _BATCH):
-        part = slice(start, start + _BATCH)
-        total += float(np.sum(loss(np.stack(truth[part]), said[part])))
-    return total / matched
-
-
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Makes the function from pictures, uint8 (n, S, S, 3), to what a `pupil` says of them."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = (pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH))
-        return np.concatenate([np.asarray(forward(to_real(part)), np.float32) for part in parts])
-
-    return predict
+    return lambda pixels: np.asarray(forward(to_real(pixels)), np.float32)
