@@ -183,10 +183,11 @@ TASK = Task(
     mistakes=_mistakes,
     schedule={
         "head_epochs": 3,
-        "epochs": 60,
+        "epochs": 90,
         "learning_rate": 3e-3,
+        "weight_decay": 0.01,
         "batch_size": 16,
-        "patience": 25,
+        "patience": 40,
     },
     describe=lambda dataset, variant: {_KEY: _fitted(dataset, variant).as_json()},
     metadata=_metadata,

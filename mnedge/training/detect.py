@@ -41,8 +41,8 @@ _LEAST_VISIBLE = 0.5
 # section 3.1).
 _LEAST_ZOOM = 0.8
 # The backbone's own statistics are of photos, so they learn here: ImageNet's 0.999 would not keep up with the few steps
-# of a small data set, and less than this makes validation waver.
-_NORM_MOMENTUM = 0.99
+# of a small data set.
+_NORM_MOMENTUM = 0.97
 
 
 @dataclass(frozen=True, eq=False)
