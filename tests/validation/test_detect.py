@@ -81,7 +81,9 @@ def _said(rows: list[tuple[float, ...]]) -> Predictions:
     boxes, classes, scores = (np.zeros((1, 3, *shape), np.float32) for shape in ((4,), (), ()))
     boxes[0, :count], classes[0, :count], scores[0, :count] = found.corners, found.classes, found.scores
     others = (classes, scores, np.array([count], np.float32))
-    info = ModelInfo("test", None, TensorSpec("image", (1, 8, 8, 3), "float32"), ())
+    shapes = {"boxes": (1, 3, 4), "classes": (1, 3), "scores": (1, 3), "count": (1,)}
+    specs = tuple(TensorSpec(name, shape, "float32") for name, shape in shapes.items())
+    info = ModelInfo("test", None, TensorSpec("image", (1, 8, 8, 3), "float32"), specs)
     return Predictions(boxes, others, 0.0, np.zeros(1, np.int64), np.zeros(1, np.int64), info, "local")
 
 
