@@ -56,6 +56,7 @@ _NEEDED = (
     (("pyyaml",), "recipes"),
     (("rich",), "tables and progress in the terminal"),
     (("scikit-learn",), "the demo pictures"),
+    (("pycocotools",), "average precision of detectors"),
     (("tensorflow",), "conversion from Keras, training, quantization-aware training"),
 )
 _EXTRA = (

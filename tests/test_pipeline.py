@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnedge.artifact import sha256
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError
 from mnedge.pipeline import build
 from mnedge.recipe import Recipe
 
@@ -133,9 +133,3 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         _built(_TINY, tmp_path / "file" / "out")
-
-
-@pytest.mark.usefixtures("private_cache")
-def test_a_task_that_is_not_built_yet_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="task 'detect'"):
-        _built(Recipe(task="detect"), tmp_path / "out")

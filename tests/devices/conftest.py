@@ -261,8 +261,11 @@ class Phone:
         assert self.keeper is not None
         port = 6001  # adb looks for emulators below 5586
         network = ["nsenter", "--net", "-t", str(self.keeper.pid)]
-        with subprocess.Popen([*network, sys.executable, HERE / "unauthorized_phone.py", str(port)]) as peer:
+        command = [*network, sys.executable, HERE / "unauthorized_phone.py", str(port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as peer:
             try:
+                assert peer.stdout is not None
+                assert peer.stdout.readline() == b"listening\n"
                 with self.also_at(f"127.0.0.1:{port}") as serial:
                     yield serial
             finally:

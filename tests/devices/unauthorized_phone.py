@@ -1,7 +1,8 @@
 """Stands in for a phone that does not trust this machine, which adbd without Android cannot be: it answers each
 signature with a new token, and waits when the key itself is shown, as a phone whose dialog nobody accepts.
 
-Usage: unauthorized_phone.py PORT       Messages as in adb's protocol.txt: command, two arguments, length, sum, magic.
+Usage: unauthorized_phone.py PORT       It says so as soon as it listens.
+Messages as in adb's protocol.txt: command, two arguments, length, sum, magic.
 """
 
 import socket
@@ -13,6 +14,8 @@ AUTH = int.from_bytes(b"AUTH", "little")
 TOKEN, PUBLIC_KEY = 1, 3
 token = bytes(range(20))
 with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listener:
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
     while True:
         link, _ = listener.accept()
         with link:
