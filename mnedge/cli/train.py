@@ -24,7 +24,7 @@ _SUSPECTS = 10
     "--data",
     required=True,
     metavar="D",
-    help="A folder with one folder per class, a labels.csv, or demo; to segment, a folder with images/ and masks/.",
+    help="A folder with one folder per class, a labels.csv, or demo; to detect and segment, see the README.",
 )
 @click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
@@ -36,19 +36,27 @@ _SUSPECTS = 10
     metavar="W",
     help="Where the backbone starts: imagenet, random, or a .h5, .weights.h5 or .keras file.",
 )
-@click.option("--task", "task_name", default="classify", show_default=True, help="classify, segment or embed.")
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
 @click.option("--head", help="Of segment: lr-aspp or deeplab. [default: the first]")
 @click.option("--dimensions", type=int, default=128, show_default=True, help="Length of an embedding.")
 @click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
 )
-@click.option("--epochs", type=int, help="Epochs of fine-tuning. [default: 24]")
-@click.option("--head-epochs", type=int, help="Epochs of the new head on the frozen backbone. [default: 20]")
-@click.option("--learning-rate", type=float, help="Peak rate of fine-tuning. [default: 0.0005]")
+@click.option("--epochs", type=int, help="Epochs of fine-tuning. [default: the task's; to classify 24]")
+@click.option(
+    "--head-epochs",
+    type=int,
+    help="Epochs of the new head on the frozen backbone. [default: the task's; to classify 20]",
+)
+@click.option("--learning-rate", type=float, help="Peak rate of fine-tuning. [default: the task's; to classify 0.0005]")
 @click.option("--from-layer", metavar="NAME", help="Fine-tune from this Keras layer on. [default: all layers]")
-@click.option("--batch-size", type=int, help="Pictures a step. [default: 32]")
-@click.option("--patience", type=int, help="Stop after so many epochs without a better top-1. [default: 10]")
+@click.option("--batch-size", type=int, help="Pictures a step. [default: the task's; to classify 32]")
+@click.option(
+    "--patience",
+    type=int,
+    help="Stop after so many epochs without a better score. [default: the task's; to classify 10]",
+)
 @click.option(
     "--augment",
     type=click.Choice(["default", "light", "none"]),
@@ -95,6 +103,7 @@ def command(
     \b
     mnedge train --data photos/ --variant v2 --alpha 0.35 --resolution 96 --out my.keras
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --weights my.keras --data photos/ --int8
+    mnedge train --task detect --data cells/labels.csv --variant v2 --alpha 0.35 --out cells.keras
     """
     from mnedge import tasks
     from mnedge.errors import InputError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--task", "task_name", default="classify", show_default=True, help="classify, segment or embed.")
+@click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
 @click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
