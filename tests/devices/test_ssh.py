@@ -76,7 +76,7 @@ def test_cores_with_dot_products_agree_too(
 @pytest.mark.shared
 def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
     from mnedge.data import open_dataset
-    from mnedge.validation.accuracy import accuracy_row
+    from mnedge.validation.accuracy import accuracy_figures, accuracy_row
     from mnedge.validation.predict import predict
 
     path = shared_data / "models/mlperf_tiny/vww_96_int8.tflite"
@@ -84,7 +84,7 @@ def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
     numbers = dataset.split("eval", 24)
     here, there = (predict(path, dataset, numbers, device=devices.get(uri)) for uri in ("local", pi.uri()))
     assert np.array_equal(here.outputs, there.outputs)
-    rows = [accuracy_row(said, artifact="vww", dataset="imagenet") for said in (here, there)]
+    rows = [accuracy_row(said, accuracy_figures(said), artifact="vww", dataset="imagenet") for said in (here, there)]
     assert rows[0]["top1"] == rows[1]["top1"]
 
 
