@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
 
 _WARMUP_FRACTION = 0.05
+# Steps that the averaged weights look back on: this share of all, so that a short run is not held at its beginning.
+_AVERAGED_FRACTION = 0.05
 _LOG = logging.getLogger(__name__)
 
 
@@ -102,6 +105,9 @@ def fit(
 ) -> Course:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
+    What is scored and kept is the exponential moving average of the weights over the last steps
+    (https://arxiv.org/abs/1512.00567, section 8), which is steadier than those of any one step.
+
     Args:
         model: Built in the scope of its distribution strategy, if any; only its trainable layers change.
         phase: How.
@@ -129,10 +135,14 @@ def fit(
             progress(phase.name, (len(course.history) * steps + step) / (phase.until * steps))
 
         def epoch_ended(number: int, logs: Mapping[str, float]) -> None:
-            scores = dict(score(model))
-            seconds, started[0] = time.monotonic() - started[0], time.monotonic()
-            epoch = Epoch(phase.name, number + 1, _learning_rate(model), float(logs["loss"]), scores, seconds)
-            _note(model, course, epoch, phase, work)
+            with _averaged(model):
+                scores = dict(score(model))
+                seconds, started[0] = time.monotonic() - started[0], time.monotonic()
+                epoch = Epoch(phase.name, number + 1, _learning_rate(model), float(logs["loss"]), scores, seconds)
+                _note(model, course, epoch, phase, work)
+            # The best was kept before, so a kill between the two only repeats this epoch.
+            variables = [*model.variables, *model.optimizer.variables]
+            cache.keep(work, f"{phase.name} last".encode(), _packed(variables, asdict(course)))
             on_epoch(epoch)
 
         watch = keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended, on_train_batch_end=step_ended)
@@ -176,11 +186,28 @@ def _optimizer(model: keras.Model, phase: Phase, steps: int) -> Any:  # noqa: AN
         warmup_target=phase.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=phase.weight_decay)
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=phase.weight_decay,
+        use_ema=True,
+        ema_momentum=1 - 1 / max(1, round(total * _AVERAGED_FRACTION)),
+    )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     if any(layer.dtype_policy.name == "mixed_float16" for layer in model.layers):
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+@contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """The model with the averages of its weights in place of those that training goes on with."""
+    weights = [np.asarray(variable) for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
 
 
 def _learning_rate(model: keras.Model) -> float:
@@ -208,16 +235,13 @@ def _batches(feed: Feed, phase: Phase, first_epoch: int) -> Any:  # noqa: ANN401
 
 
 def _note(model: keras.Model, course: Course, epoch: Epoch, phase: Phase, work: Path) -> None:
-    """Takes an epoch into the course and keeps everything that going on from here needs."""
+    """Takes an epoch into the course and keeps its weights where they are the best."""
     course.history.append(epoch)
     if _rank(epoch, phase.metric) > _rank(course.best, phase.metric):
         course.best = epoch
         cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables, {}))
     if epoch.number - course.best.number >= phase.patience:
         course.has_stopped = model.stop_training = True
-    variables = [*model.variables, *model.optimizer.variables]
-    # The best was kept before, so a kill between the two only repeats this epoch.
-    cache.keep(work, f"{phase.name} last".encode(), _packed(variables, asdict(course)))
 
 
 def _rank(epoch: Epoch, metric: str) -> tuple[float, float]:

@@ -154,3 +154,25 @@ def test_damaged_memory_of_an_epoch_starts_the_phase_anew(tmp_path: Path) -> Non
         file.write_bytes(file.read_bytes()[:-7])
     course = _run(_model(), tmp_path)
     assert [epoch.number for epoch in course.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_scored_is_the_moving_average_of_the_weights(tmp_path: Path) -> None:
+    import keras
+
+    model, averages, weights = _model(), [], []
+
+    def score(scored: keras.Model) -> Mapping[str, float]:
+        averages.append(scored.get_weights()[0])
+        return {"fit": float(len(averages)), "loss": 1.0}
+
+    # One step an epoch; the averages look back on 2 of the 40 steps, so each is half made of the newest.
+    phase = replace(PHASE, epochs=40, until=5, batch_size=50, patience=40)
+    loss = keras.losses.MeanSquaredError()
+    heard = {"progress": lambda *_: None, "on_epoch": lambda _: weights.append(model.get_weights()[0])}
+    fit(model, phase, _feed(), loss, score, work=tmp_path, **heard)
+    expected = weights[0]
+    for scored, trained in zip(averages[1:], weights, strict=True):
+        expected = (expected + trained) / 2
+        np.testing.assert_allclose(scored, expected, atol=1e-6)
+    np.testing.assert_array_equal(model.get_weights()[0], averages[-1])
+    assert np.abs(averages[-1] - weights[-1]).max() > 1e-3
