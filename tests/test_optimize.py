@@ -97,6 +97,6 @@ def test_googles_uint8_v3_small_runs_in_one_partition(shared_data: Path, tmp_pat
         tensor for tensor in read_tflite(source).tensors.values() if tensor.is_constant and tensor.dtype == "uint8"
     ]
     after = read_tflite(out).tensors
-    kept = [tensor for tensor in weights if tensor.name in after]
+    kept = [(tensor.data, after[tensor.name].data) for tensor in weights if tensor.name in after]
     assert len(kept) >= 54
-    assert all(np.array_equal(tensor.data, after[tensor.name].data) for tensor in kept)
+    assert all(one is not None and other is not None and np.array_equal(one, other) for one, other in kept)

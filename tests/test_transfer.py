@@ -146,7 +146,7 @@ print("top1", trained.score, *[epoch.loss for epoch in trained.history])
 def _process(folder: Path, weights: Path, cache: Path, how: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "MNEDGE_CACHE": str(cache), "PYTHONPATH": str(_ROOT)}
     script = _KILLED.replace("tests_of_transfer", Path(__file__).stem)
-    args = [sys.executable, "-W", "ignore", "-c", script, folder, weights, how, Path(__file__).parent]
+    args: list[str | Path] = [sys.executable, "-W", "ignore", "-c", script, folder, weights, how, Path(__file__).parent]
     return subprocess.Popen(args, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -14,7 +14,7 @@ from mnedge.data.preprocess import Preprocessing
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,7 +74,9 @@ class Dataset:
             numbers = numbers[np.linspace(0, numbers.size - 1, limit).astype(int)]
         return numbers
 
-    def stream(self, numbers: NDArray[np.int64], resolution: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def stream(
+        self, numbers: NDArray[np.int64], resolution: int
+    ) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
         """Reads pictures in parallel, a few ahead of the caller, in order.
 
         Yields:

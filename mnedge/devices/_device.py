@@ -108,13 +108,12 @@ class LoadedModel(Protocol):
 
 
 class Device(Protocol):
-    """A place where artifacts execute.
+    """A place where artifacts execute."""
 
-    Attributes:
-        name: What reports call it: its URI.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """What reports call it: its URI."""
+        ...
 
     def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]:
         """Loads an artifact in a runtime; leaving the context unloads it and cleans up.

@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from click import echo
@@ -39,7 +39,7 @@ class Case:
     builder: str
     arguments: dict[str, Any]
     weights: str
-    granularity: str = "per-channel"
+    granularity: Literal["per-channel", "per-tensor"] = "per-channel"
 
 
 V2_WEIGHTS = "mobilenet_v2_1.0_224_dequantized_int8pc.h5"
@@ -232,7 +232,7 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
                 made = make()
                 seconds = time.monotonic() - started
                 run = run_onnx if isinstance(made, Path) else run_tflite
-                classes, note = run(made, evaluation.pixels)  # type: ignore[operator]
+                classes, note = run(made, evaluation.pixels)
             except Exception as exc:  # noqa: BLE001 - a peer that fails is a result
                 echo(f"{name} {maker}: {type(exc).__name__}: {str(exc)[:200]}", err=True)
                 continue

@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from mnedge.codegen.compile import Manifest, compile_c
 from mnedge.formats.tflite_read import read_tflite
@@ -58,7 +59,8 @@ def main(paths: list[str]) -> None:
     sys.stdout.write(f"{head}   TFLM  arena with I/O\n")
     for name, path in models.items():
         for target in TARGETS:
-            for options in ({}, {"stream_input": True}, {"input_may_be_overwritten": True}):
+            settings: tuple[dict[str, Any], ...] = ({}, {"stream_input": True}, {"input_may_be_overwritten": True})
+            for options in settings:
                 if options and target != "cortex-m4":
                     continue
                 with tempfile.TemporaryDirectory() as folder:

@@ -145,10 +145,10 @@ def test_mediapipe_sees_in_real_photos_what_litert_sees(
     session = LiteRtSession(path, 1)
     pictures, expected = [], []
     for photo in sorted((shared_data / "small" / "pets_segmentation" / "images").glob("*.jpg"))[::100]:
-        picture = Image.open(photo).convert("RGB").resize((300, 300), Image.Resampling.BILINEAR)
-        picture.save(tmp_path / f"{photo.stem}.png")
+        small = Image.open(photo).convert("RGB").resize((300, 300), Image.Resampling.BILINEAR)
+        small.save(tmp_path / f"{photo.stem}.png")
         pictures.append(tmp_path / f"{photo.stem}.png")
-        boxes, classes, scores, _ = (output[0] for output in session.run(np.asarray(picture)[None]))
+        boxes, classes, scores, _ = (output[0] for output in session.run(np.asarray(small)[None]))
         expected.append((labels[int(classes[0])], float(scores[0]), boxes[0] * 300))
     found = ask_mediapipe(_DETECT, model, *pictures)
     breeds = 0

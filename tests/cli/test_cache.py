@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def _mebibyte(folder: Path) -> None:
+    (folder / "data").write_bytes(b"x" * (1 << 20))
+
+
 @pytest.fixture
 def filled(private_cache: Path) -> Path:
     """Two results of a mebibyte each; the one of "old" was used an hour earlier."""
     for name in ("old", "new"):
-        cache.stage(name, {"key": name}, lambda folder: (folder / "data").write_bytes(b"x" * (1 << 20)) and None)
+        cache.stage(name, {"key": name}, _mebibyte)
     (old,) = private_cache.glob("old-*")
     os.utime(old, (1e9, 1e9))
     return private_cache

@@ -222,8 +222,8 @@ def test_a_detector_of_others_is_validated(
         lines.append(f"images/{row['filename']},eval,{row['species']},{','.join(map(str, box))}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     cats = ",".join(f"{index}=cat" for index in (0, 5, 6, 7, 9, 11, 20, 23, 26, 27, 32, 33))
-    arguments = ("validate", _file(shared_data, "ssd_mobilenet_v1"), "--task", "detect")
-    arguments += ("--data", str(tmp_path / "labels.csv"), "--class-map", f"{cats},rest=dog")
+    arguments = ["validate", _file(shared_data, "ssd_mobilenet_v1"), "--task", "detect"]
+    arguments += ["--data", str(tmp_path / "labels.csv"), "--class-map", f"{cats},rest=dog"]
     found = _json(capsys, *arguments)
     assert found["accuracy"][0]["images"] == len(rows)
     # Half a body is no head: what counts is that classes and places fit at all.

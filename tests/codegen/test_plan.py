@@ -36,11 +36,10 @@ def check(program: Program, memory: Plan) -> None:
             for other in live:
                 low, high = memory.offsets[one.name], memory.offsets[other.name]
                 apart = low + one.size_bytes <= high or high + other.size_bytes <= low
-                gap = part.distances.get((one.name, other.name))
-                dies = other.last == number
-                over = gap is not None and dies and low + gap <= high
-                back = (gap := part.distances.get((other.name, one.name))) is not None and one.last == number
-                assert one is other or apart or over or (back and high + gap <= low), (one, other)
+                ahead, behind = (part.distances.get(pair) for pair in ((one.name, other.name), (other.name, one.name)))
+                over = ahead is not None and other.last == number and low + ahead <= high
+                back = behind is not None and one.last == number and high + behind <= low
+                assert one is other or apart or over or back, (one, other)
 
 
 @pytest.mark.shared
@@ -52,7 +51,7 @@ def test_live_blocks_do_not_collide(program: Program, optimise: str) -> None:
 
 @pytest.mark.shared
 def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None:
-    ram, balanced, speed = (plan(program, "mve", optimise=name) for name in ("ram", "balanced", "speed"))  # type: ignore[arg-type]
+    ram, balanced, speed = (plan(program, "mve", optimise=name) for name in ("ram", "balanced", "speed"))
     assert ram.arena_bytes <= balanced.arena_bytes < speed.arena_bytes
     # An eighth for speed, and what the shorter search for a placement misses.
     assert balanced.arena_bytes <= ram.arena_bytes * 5 // 4

@@ -218,8 +218,8 @@ class Builder:
             return self.op("MUL", (x.name, gate.name), self.value(x.shape), activation="NONE")
         if kind == "add_channel":
             quantization = Quantization.per_tensor(0.02, 3)
-            other = self.constant(rng.integers(-128, 128, (1, 1, 1, x.shape[3])).astype(np.int8), quantization)
-            return self.op("ADD", (x.name, other), self.value(x.shape), activation="RELU", pot_scale_int16=True)
+            each = self.constant(rng.integers(-128, 128, (1, 1, 1, x.shape[3])).astype(np.int8), quantization)
+            return self.op("ADD", (x.name, each), self.value(x.shape), activation="RELU", pot_scale_int16=True)
         if kind == "hard_swish":
             scale = float(x.quantization.scale[0])  # type: ignore[union-attr]
             return self.op("HARD_SWISH", (x.name,), self.value(x.shape, scale=scale * 0.7))

@@ -288,7 +288,8 @@ def test_blood_cells(shared_data: Path) -> None:
     assert found.classes == ("Platelets", "RBC", "WBC")
     assert (found.splits["train"].size, found.splits["eval"].size) == (292, 72)
     assert found.truths is not None
-    counts = sum(np.bincount(found.truths(number, 224).classes, minlength=3) for number in range(len(found.sources)))
+    classes = [found.truths(number, 224).classes for number in range(len(found.sources))]
+    counts = np.bincount(np.concatenate(classes), minlength=3)
     with (root / "labels.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert counts.tolist() == [sum(row["class"] == name for row in rows) for name in found.classes]

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -5,8 +9,11 @@ from mnedge.data import detections as d
 from mnedge.data.anchors import encode, paper_shapes
 from mnedge.errors import InputError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _boxes(count: int, seed: int) -> np.ndarray:
+
+def _boxes(count: int, seed: int) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     centres, halves = rng.uniform(0.2, 0.8, (count, 2)), rng.uniform(0.02, 0.2, (count, 2))
     return np.concatenate([centres - halves, centres + halves], axis=1).astype(np.float32)
@@ -19,7 +26,7 @@ def test_suppression_against_tensorflow(overlap: float) -> None:
     for seed in range(20):
         boxes = _boxes(200, seed)
         # Few steps, as int8 has them: ties are the rule.
-        scores = np.random.default_rng(seed).integers(1, 40, 200).astype(np.float32) / 256
+        scores = (np.random.default_rng(seed).integers(1, 40, 200) / 256).astype(np.float32)
         expected = tf.image.non_max_suppression(boxes, scores, 50, overlap).numpy()
         assert d.suppress(boxes, scores, 50, overlap).tolist() == expected.tolist()
 

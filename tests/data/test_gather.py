@@ -26,7 +26,8 @@ def _folder(root: Path, count: int = 8) -> Path:
 
 
 def test_what_is_kept_is_what_the_data_set_reads(tmp_path: Path) -> None:
-    dataset, told = open_dataset(str(_folder(tmp_path / "d"))), []
+    told: list[float] = []
+    dataset = open_dataset(str(_folder(tmp_path / "d")))
     numbers = np.arange(16)[::-1].copy()
     kept = gather(dataset, numbers, 12, tmp_path / "pixels.npy", told.append)
     assert kept.tolist() == numbers.tolist()

@@ -47,7 +47,7 @@ if "input_layer_value_files" in given:
 else:
     tensor = np.zeros(details["shape"], details["dtype"])
 interpreter.set_tensor(details["index"], tensor)
-times_us = []
+times_us: list[float] = []
 deadline = time.monotonic() + float(given.get("min_secs", 1))
 while len(times_us) < int(given.get("num_runs", 50)) or time.monotonic() < deadline:
     begin = time.perf_counter_ns()

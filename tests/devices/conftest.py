@@ -209,7 +209,7 @@ class Phone:
             self.keeper = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
             time.sleep(0.3)
         network = ["nsenter", "--net", "-t", str(self.keeper.pid)]
-        args = [*network, "unshare", "--mount", HERE / "make_adbd.sh", self.root, CPUS["pi4"]]
+        args: list[str | Path] = [*network, "unshare", "--mount", HERE / "make_adbd.sh", self.root, CPUS["pi4"]]
         self.daemon = subprocess.Popen(args, stderr=subprocess.DEVNULL)
         self.adb.write_text(f'#!/bin/sh\nexec nsenter --net -t {self.keeper.pid} adb "$@"\n')
         self.adb.chmod(0o755)
@@ -261,7 +261,7 @@ class Phone:
         assert self.keeper is not None
         port = 6001  # adb looks for emulators below 5586
         network = ["nsenter", "--net", "-t", str(self.keeper.pid)]
-        command = [*network, sys.executable, HERE / "unauthorized_phone.py", str(port)]
+        command: list[str | Path] = [*network, sys.executable, HERE / "unauthorized_phone.py", str(port)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as peer:
             try:
                 assert peer.stdout is not None

@@ -16,14 +16,16 @@ import pytest
 
 from mnedge import devices
 from mnedge.devices import _phone, _remote, adb
+from mnedge.devices._remote import RemoteModel
 from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Phone
     from numpy.typing import NDArray
+
+    from tests.devices.conftest import Phone
 
 pytestmark = pytest.mark.device
 PROGRAM = "/data/local/tmp/programs/benchmark_model"
@@ -134,7 +136,7 @@ def test_accelerator_that_was_not_used_is_no_figure(ready: Phone, int8_tflite: P
         pass
     with (
         pytest.raises(ToolError, match="computes on the CPU"),
-        devices.get(ready.uri(accelerator="npu")).load(int8_tflite),
+        devices.get(ready.uri(accelerator="npu")).load(int8_tflite, ""),
     ):
         pass
 
@@ -213,6 +215,7 @@ def test_phone_that_hangs_is_given_up(ready: Phone, int8_tflite: Path, pictures:
         with devices.get(ready.uri()).load(int8_tflite, "") as model:
             for number, _ in enumerate(model.run(pictures, len(pictures))):
                 if number == 50:
+                    assert isinstance(model, RemoteModel)
                     model._conversation.link.silence_s = 4.0  # only now: a busy machine starts Python slowly
                     hang.enter_context(ready.hanging())
 
@@ -245,7 +248,8 @@ def test_check_says_what_the_phone_is(ready: Phone) -> None:
 def test_interrupted_validate_ends_soon_and_leaves_nothing(
     ready: Phone, int8_tflite: Path, options: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "mnedge", "validate", int8_tflite, "--device", ready.uri(**options)]
+    uri = ready.uri(**options)
+    command: list[str | Path] = [sys.executable, "-m", "mnedge", "validate", int8_tflite, "--device", uri]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not list((ready.root / "data/local/tmp").glob("mnedge-*/model*")):
@@ -264,7 +268,7 @@ def test_killed_program_leaves_nothing_there(ready: Phone, int8_tflite: Path) ->
         "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
         "    print('in', flush=True); time.sleep(60)\n"
     )
-    args = [sys.executable, "-c", script, ready.uri(benchmark_model=PROGRAM), int8_tflite]
+    args: list[str | Path] = [sys.executable, "-c", script, ready.uri(benchmark_model=PROGRAM), int8_tflite]
     with subprocess.Popen(args, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"in\n"

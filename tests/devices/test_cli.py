@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Pi
+    from tests.devices.conftest import Pi
 
 pytestmark = pytest.mark.device
 
@@ -68,7 +68,8 @@ def test_bench_marks_emulated_latency_and_keeps_it_when_another_device_fails(
 
 def test_interrupted_validate_ends_at_once_and_leaves_nothing(pi: Pi, int8_tflite: Path) -> None:
     inside, outside = pi.tmp()
-    command = [sys.executable, "-m", "mnedge", "validate", int8_tflite, "--device", pi.uri(tmp=inside)]
+    uri = pi.uri(tmp=inside)
+    command: list[str | Path] = [sys.executable, "-m", "mnedge", "validate", int8_tflite, "--device", uri]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 30
         while not pi.agents():

@@ -96,7 +96,8 @@ def test_killed_agent_is_replaced_and_nothing_is_counted_twice(
 
 def test_damaged_chunk_is_sent_again(here: Here, int8_tflite: Path, pictures: list[NDArray[np.uint8]]) -> None:
     model = RemoteModel(here, int8_tflite, "")
-    send, damaged = Link.send, []
+    send = Link.send
+    damaged: list[int] = []
 
     def damage(link: Link, kind: bytes, number: int = 0, payload: bytes = b"") -> None:
         if kind == b"C" and len(damaged) < 3:

@@ -18,13 +18,15 @@ import pytest
 from mnedge import devices
 from mnedge.devices import _remote, _setup, ssh
 from mnedge.devices._link import Link
+from mnedge.devices._remote import RemoteModel
 from mnedge.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Pi
     from numpy.typing import NDArray
+
+    from tests.devices.conftest import Pi
 
 pytestmark = pytest.mark.device
 
@@ -142,6 +144,7 @@ def test_board_that_hangs_is_given_up(
     def run_until_stopped() -> None:
         with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
             for _ in model.run(pictures, len(pictures)):
+                assert isinstance(model, RemoteModel)
                 model._conversation.link.silence_s = 4.0  # only now: a busy machine starts Python slowly
                 for process in pi.agents():
                     process.suspend()
@@ -170,13 +173,16 @@ def test_full_disk_is_named(pi: Pi, tmp_path: Path) -> None:
 def test_folder_that_is_not_there_is_named(pi: Pi, int8_tflite: Path) -> None:
     with (
         pytest.raises(ToolError, match=r"/nowhere: No such file or directory; .*tmp=DIR"),
-        devices.get(pi.uri(tmp="/nowhere")).load(int8_tflite),
+        devices.get(pi.uri(tmp="/nowhere")).load(int8_tflite, ""),
     ):
         pass
 
 
 def test_missing_python_is_named(pi: Pi, int8_tflite: Path) -> None:
-    with pytest.raises(ToolError, match="no python3 there"), devices.get(pi.uri(python="/no/python")).load(int8_tflite):
+    with (
+        pytest.raises(ToolError, match="no python3 there"),
+        devices.get(pi.uri(python="/no/python")).load(int8_tflite, ""),
+    ):
         pass
 
 
@@ -299,7 +305,7 @@ def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: P
         "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
         "    for _ in model.run(pictures, 10**6): print('one', flush=True)\n"
     )
-    args = [sys.executable, "-c", script, pi.uri(tmp=tidy[0]), int8_tflite]
+    args: list[str | Path] = [sys.executable, "-c", script, pi.uri(tmp=tidy[0]), int8_tflite]
     environment = {**os.environ, "TMPDIR": str(short)}
     with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout is not None
@@ -317,7 +323,7 @@ def test_next_connection_removes_what_a_killed_program_left_here(
         "import sys, time\nfrom mnedge.devices import ssh\n"
         "device = ssh.connect(sys.argv[1]); device.run('true'); print('in', flush=True); time.sleep(60)\n"
     )
-    args = [sys.executable, "-c", script, pi.uri()]
+    args: list[str | Path] = [sys.executable, "-c", script, pi.uri()]
     with subprocess.Popen(args, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(short)}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"in\n"
@@ -339,7 +345,7 @@ def test_killed_program_leaves_nothing_there(pi: Pi, tidy: tuple[str, Path], int
         "    print('in', flush=True); time.sleep(60)\n"
     )
     inside, outside = pi.tmp()
-    args = [sys.executable, "-c", script, pi.uri(tmp=inside), int8_tflite]
+    args: list[str | Path] = [sys.executable, "-c", script, pi.uri(tmp=inside), int8_tflite]
     with subprocess.Popen(args, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"in\n"
@@ -407,7 +413,8 @@ def index(pi: Pi) -> Iterator[None]:
 @pytest.mark.parametrize("packages", [("flatbuffers",), pytest.param((), marks=pytest.mark.slow)], ids=["one", "all"])
 def test_setup_from_the_boards_own_index(pi: Pi, int8_tflite: Path, packages: tuple[str, ...]) -> None:
     inside, outside = pi.tmp()
-    device, told = ssh.connect(pi.uri()), []
+    told: list[str] = []
+    device = ssh.connect(pi.uri())
     try:
         installed = _setup.setup(device, device.facts(), f"{inside}/env", packages, wheels=False, progress=told.append)
         assert told == ["making the environment", f"installing on the board: {' '.join(installed)}"]

@@ -79,7 +79,7 @@ _FLOAT_OPS = {
         Op("ADD", ("x", "c"), ("y",), {"activation": "RELU6"}),
         _IMAGE,
         _IMAGE,
-        constant("c", np.float32([1, -2, 3, 0.5])),
+        constant("c", np.array([1, -2, 3, 0.5], np.float32)),
     ),
     "subtract a plane": _one_op(
         Op("SUB", ("x", "c"), ("y",), {"activation": "NONE"}),
@@ -276,6 +276,8 @@ def test_the_files_hold_the_same_integers_and_scales(gate: Graph, activations: A
     for name in ("conv", "squeeze", "mixed", "scores"):
         weights, bias = gate.tensors[f"{name}/w"], gate.tensors[f"{name}/b"]
         assert weights.data is not None
+        assert weights.quantization is not None
+        assert bias.data is not None
         assert np.array_equal(held[weights.name], weights.data.transpose(0, 3, 1, 2))
         assert np.array_equal(held[bias.name], bias.data)
         assert any(np.array_equal(value, weights.quantization.scale) for value in held.values())

@@ -35,7 +35,10 @@ def test_what_is_written_runs_and_reads_back(small_int8: Graph) -> None:
     weights = again.tensors["weights"]
     assert weights.quantization is not None
     assert weights.quantization.axis == 0
-    assert np.array_equal(weights.data, small_int8.tensors["weights"].data)
+    written = small_int8.tensors["weights"].data
+    assert weights.data is not None
+    assert written is not None
+    assert np.array_equal(weights.data, written)
     assert write_tflite(again) == data
     assert abs(int(_outputs(data)[0].astype(int).sum()) + 128 * 4 - 256) <= 4
 

@@ -114,7 +114,7 @@ GRAPHS = {
         Op("ARG_MAX", ("x", "a"), ("y",), {"output_type": 4}), (1, 3, 9), (1, 3), {"a": np.int32(2)}, dtype="int64"
     ),
     "reshape": one_op(
-        Op("RESHAPE", ("x", "s"), ("y",), {"new_shape": (1, 12)}), (1, 3, 4), (1, 12), {"s": np.int32([1, 12])}
+        Op("RESHAPE", ("x", "s"), ("y",), {"new_shape": (1, 12)}), (1, 3, 4), (1, 12), {"s": np.array((1, 12), "i4")}
     ),
     "transpose": one_op(
         Op("TRANSPOSE", ("x", "o"), ("y",)), (1, 3, 4, 2), (1, 2, 3, 4), {"o": np.array([0, 3, 1, 2], np.int32)}

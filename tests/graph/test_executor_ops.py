@@ -293,7 +293,7 @@ def int8_ops(draw: Any, kind: str) -> tuple[Graph, dict[str, np.ndarray]]:
     shared = kind in SAME_SCALE
     made = {name: replace(graph.tensors[name], dtype="int8", quantization=first if name == "x" or shared
                           else drawn(0.008, 0.05)) for name in graph.inputs}  # fmt: skip
-    steps = {name: made[name].quantization.quantize(value, "int8") for name, value in real.items()}  # type: ignore[union-attr]
+    steps = {name: made[name].quantization.quantize(value, "int8") for name, value in real.items()}
     if kind == "RSQRT":
         steps = {name: np.maximum(value, -127) for name, value in steps.items()}
     for name in set(graph.tensors) & {"w", "z"} - set(graph.inputs):

@@ -1,8 +1,11 @@
 """Counted figures against the published tables, row by row, and against Keras' own layers."""
 
+from __future__ import annotations
+
 import math
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +19,9 @@ from mnedge.models.cost import (
     published_comparisons,
     standard_convolution,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 # alpha, resolution: MACs in millions, parameters in millions, as printed.
 V1 = {
@@ -150,7 +156,7 @@ def test_counts_are_those_of_the_keras_layers(family: str, alpha: float, resolut
             assert shapes[layer.name] == layer.output_shape
 
 
-def _keras_macs(model: object) -> int:
+def _keras_macs(model: keras.Model) -> int:
     """Multiply-adds from the real layers: size of the kernel times the positions that it is applied at."""
     import keras
 

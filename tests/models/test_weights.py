@@ -177,7 +177,9 @@ def test_a_lambda_is_refused_and_never_run(tmp_path: Path) -> None:
         alpha=0.35, weights=None, classes=5, include_preprocessing=False, input_tensor=inputs
     )
     place = str(witness)
-    outputs = keras.layers.Lambda(lambda x: (open(place, "w").close(), x)[1])(source.outputs[0])  # noqa: PTH123
+    outputs = keras.layers.Lambda(lambda x: __import__("pathlib").Path(place).write_text("run") and x)(
+        source.outputs[0]
+    )
     model = keras.Model(source.inputs[0], outputs)
     witness.unlink(missing_ok=True)
     model.save(tmp_path / "lambda.keras")

@@ -34,7 +34,9 @@ def test_a_file_that_the_delegate_refuses_loads(
     assert refused.returncode != 0
     bounded = bound_scales.apply(graph)
     assert partitions(bounded) == 1
-    assert np.array_equal(bounded.tensors["a/w"].data, graph.tensors["a/w"].data)
+    weights = bounded.tensors["a/w"].data
+    assert weights is not None
+    assert np.array_equal(weights, graph.tensors["a/w"].data)
     difference = execute(graph, feed(graph))[0].astype(int) - execute(bounded, feed(graph))[0]
     assert np.abs(difference).max() <= 1
 

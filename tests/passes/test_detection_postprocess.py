@@ -80,10 +80,11 @@ def test_int8_branches_keep_their_own_ranges(tmp_path: Path, suffix: str) -> Non
     # Scores with gaps of a step between them, so that no tie may be ranked either way.
     steps = np.random.default_rng(3).permutation(scores.size).reshape(scores.shape) % 255
     scores = (steps / 256).astype(np.float32)
-    rounded = [
-        graph.tensors[name].quantization.dequantize(graph.tensors[name].quantization.quantize(value, "int8"))
-        for name, value in (("boxes", boxes), ("scores", scores))
-    ]
+    of_boxes, of_scores = (graph.tensors[name].quantization for name in ("boxes", "scores"))
+    assert of_boxes is not None
+    assert of_scores is not None
+    rounded = (of_boxes.dequantize(of_boxes.quantize(boxes, "int8")),
+               of_scores.dequantize(of_scores.quantize(scores, "int8")))  # fmt: skip
     _same(_found(path, boxes, scores), detect(*rounded, _DECODING))
 
 

@@ -67,5 +67,7 @@ def test_known_slices_are_computed_as_numpy_does(sketch: Any, execute: Any, feed
     graph = sketch.graph("x", "y")
     folded = fold_shapes.apply(graph)
     assert [op.kind for op in folded.ops] == ["RESHAPE"]
-    assert folded.tensors["p"].data.tolist() == [48, 1]
+    packed = folded.tensors["p"].data
+    assert packed is not None
+    assert packed.tolist() == [48, 1]
     assert np.array_equal(execute(graph, feed(graph))[0], execute(folded, feed(graph))[0])

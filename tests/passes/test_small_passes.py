@@ -137,7 +137,9 @@ def test_a_requantization_goes_into_the_convolution_before_it(sketch: Any) -> No
     graph = sketch.graph("x", "y")
     merged = drop_identities.apply(graph)
     assert _kinds(merged) == ["CONV_2D"]
-    assert merged.tensors["y"].quantization.scale[0] == np.float32(0.07)
+    quantization = merged.tensors["y"].quantization
+    assert quantization is not None
+    assert quantization.scale[0] == np.float32(0.07)
 
 
 def test_an_identity_between_input_and_output_stays(sketch: Any) -> None:

@@ -55,7 +55,7 @@ def build_network(spread: float, *, hard_swish: bool = False) -> Graph:
         Op("SOFTMAX", ("logits",), ("scores",), {"beta": 1.0}),
     ]
     if hard_swish:
-        values["three"] = np.float32(3.0)
+        values["three"] = np.array(3.0, np.float32)
         shapes |= {"gate": (1, 8, 8, 16), "swish": (1, 8, 8, 16)}
         gate = Op("ADD", ("conv3", "three"), ("gate",), {"activation": "RELU6"})
         ops[3:3] = [gate, Op("MUL", ("conv3", "gate"), ("swish",), {"activation": "NONE"})]

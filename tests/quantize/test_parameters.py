@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,10 +24,19 @@ from mnedge.quantize.parameters import (
 from mnedge.quantize.ranges import choose_ranges
 from mnedge.quantize.scheme import scheme_of
 
+if TYPE_CHECKING:
+    from mnedge.graph.graph import Graph, Quantization
+
 
 def chosen(graph: Any, images: Any, **options: Any) -> Any:
     scheme = scheme_of(graph, images, **options)
     return scheme, initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images), "min-max"))
+
+
+def _quantization(graph: Graph, name: str) -> Quantization:
+    found = graph.tensors[name].quantization
+    assert found is not None, name
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -65,26 +74,25 @@ def test_the_int8_graph_keeps_tflites_rules(separable: Any, images: Any, granula
     assert [tensor.dtype for tensor in map(int8.tensors.__getitem__, (*int8.inputs, *int8.outputs))] == ["int8"] * 2
     for layer in scheme.layers:
         weights, bias = int8.tensors[layer.weights], int8.tensors[layer.bias]
-        data = int8.tensors[layer.data].quantization
+        data, fine, sums = (_quantization(int8, name) for name in (layer.data, layer.weights, layer.bias))
         assert (weights.dtype, bias.dtype) == ("int8", "int32")
+        assert weights.data is not None
         assert weights.data.min() >= -127
-        assert not weights.quantization.zero_point.any()
-        assert not bias.quantization.zero_point.any()
-        np.testing.assert_allclose(bias.quantization.scale, weights.quantization.scale * data.scale, rtol=1e-6)
-        np.testing.assert_allclose(
-            bias.real(), parameters.biases[layer.bias], atol=float(bias.quantization.scale.max())
-        )
+        assert not fine.zero_point.any()
+        assert not sums.zero_point.any()
+        np.testing.assert_allclose(sums.scale, fine.scale * data.scale, rtol=1e-6)
+        np.testing.assert_allclose(bias.real(), parameters.biases[layer.bias], atol=float(sums.scale.max()))
     for name, group in scheme.group.items():
-        shared = int8.tensors[group].quantization
-        assert int8.tensors[name].quantization.scale == shared.scale
-        assert int8.tensors[name].quantization.zero_point == shared.zero_point
+        own, shared = _quantization(int8, name), _quantization(int8, group)
+        assert own.scale == shared.scale
+        assert own.zero_point == shared.zero_point
 
 
 def test_litert_computes_what_was_meant(separable: Any, images: Any, litert: Any) -> None:
     graph = separable().graph("wide")
     scheme, parameters = chosen(graph, images(16))
     int8 = to_int8(scheme, parameters)
-    step = float(int8.tensors["wide"].quantization.scale[0])
+    step = float(_quantization(int8, "wide").scale[0])
     simulated = predict(int8, images(6, 5), on_tensor=simulate(int8))
     off = np.abs(litert(int8, images(6, 5)) - simulated) / step
     # Halves may be rounded the other way in each of five layers.
@@ -104,14 +112,18 @@ def test_weights_on_their_grid_are_shipped_as_they_are(separable: Any, images: A
         weights[layer.weights] = quantization.dequantize(steps[layer.weights])
     int8 = to_int8(scheme, replace(parameters, weights=weights))
     for name, expected in steps.items():
-        assert np.array_equal(int8.tensors[name].data, expected)
+        found = int8.tensors[name].data
+        assert found is not None
+        assert np.array_equal(found, expected)
 
 
 def test_a_bias_never_leaves_int32(net: Any, images: Any) -> None:
     scheme, parameters = chosen(net().conv("c", 2, kernel=1, activation="NONE", weights=np.full(6, 1e-9),
                                            bias=[1e6, 0.0]).graph(), images(4))  # fmt: skip
     int8 = to_int8(scheme, parameters)
-    assert int8.tensors["c/b"].data.max() <= 2**30
+    bias = int8.tensors["c/b"].data
+    assert bias is not None
+    assert bias.max() <= 2**30
     np.testing.assert_allclose(int8.tensors["c/b"].real(), [1e6, 0.0], rtol=1e-6, atol=1e-3)
     scales = legal_weight_scale(scheme.layers[0], parameters, 1 / 127.5)
     assert scales[0] > scales[1] == parameters.weight_scales["c/w"][1]

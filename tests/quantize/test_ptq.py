@@ -93,11 +93,11 @@ def test_a_dead_channel_and_a_dead_layer_still_load(outliers: Graph, pictures: A
     int8 = quantize_ptq(graph, pictures).graph
     for op in int8.ops:
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-            data, weights, made = (int8.tensors[str(name)].quantization for name in (*op.inputs[:2], op.outputs[0]))
+            data, fine, made = (int8.tensors[str(name)].quantization for name in (*op.inputs[:2], op.outputs[0]))
             assert data is not None
-            assert weights is not None
+            assert fine is not None
             assert made is not None
-            assert np.all(data.scale[0] * weights.scale / made.scale[0] < 256)
+            assert np.all(data.scale[0] * fine.scale / made.scale[0] < 256)
     assert litert(int8, pictures[:2]).shape == (2, 10)
 
 

@@ -45,6 +45,7 @@ def test_the_result_is_int8_throughout_and_one_partition(
     assert session.undelegated == ("SOFTMAX",)
     for name in ("stem/w", "deep/w", "point/w", "wide/w"):
         quantization = result.graph.tensors[name].quantization
+        assert quantization is not None
         assert (quantization.axis is None) == (granularity == "per-tensor")
         assert (quantization.scale.size == 1) == (granularity == "per-tensor")
 

@@ -27,7 +27,9 @@ def test_the_forward_pass_is_the_int8_graph(separable: Any, images: Any, granula
     int8 = to_int8(scheme, student.parameters())
     trained = student.forward(images(8, 3))["wide"].numpy()
     shipped = predict(int8, images(8, 3), on_tensor=simulate(int8))
-    off = np.abs(trained - shipped) / float(int8.tensors["wide"].quantization.scale[0])
+    quantization = int8.tensors["wide"].quantization
+    assert quantization is not None
+    off = np.abs(trained - shipped) / float(quantization.scale[0])
     # Only sums of floats on a tie may differ; a bias that is not on its int32 step moves one value in a thousand.
     assert off.max() <= 1.01
     assert off.mean() < 2e-4
@@ -43,10 +45,13 @@ def test_parameters_come_back_as_they_went_in(separable: Any, images: Any) -> No
         assert np.all(np.abs(again.weights[name] - parameters.weights[name]) <= scales.max() * 0.501)
     one, other = to_int8(scheme, parameters), to_int8(scheme, again)
     for name, tensor in one.tensors.items():
+        same = other.tensors[name]
         if tensor.data is not None:
-            assert np.array_equal(other.tensors[name].data, tensor.data), name
+            assert same.data is not None, name
+            assert np.array_equal(same.data, tensor.data), name
         if tensor.quantization is not None:
-            np.testing.assert_allclose(other.tensors[name].quantization.scale, tensor.quantization.scale, rtol=1e-5)
+            assert same.quantization is not None, name
+            np.testing.assert_allclose(same.quantization.scale, tensor.quantization.scale, rtol=1e-5)
 
 
 def test_learned_values_arrive_in_the_parameters(separable: Any, images: Any) -> None:

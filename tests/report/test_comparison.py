@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_quantization_is_where_builds_part_when_float_is_the_same(builds: list[B
 
 
 def test_weights_come_before_all_that_they_change(builds: list[Build]) -> None:
-    builds[1].manifest["weights_sha256"] = "c" * 64
+    builds[1] = replace(builds[1], manifest={**builds[1].manifest, "weights_sha256": "c" * 64})
     for short in ("fp32.tflite", "int8.tflite"):
         _rebuilt(builds[1], short)
     verdict = comparison.first_difference(comparison.changes(builds))

@@ -10,7 +10,7 @@ import pytest
 from mnedge import recipe
 from mnedge.devices import qemu
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.search import account
+from mnedge.search import account, latency_model
 from mnedge.search.candidates import Candidate, candidates
 from mnedge.search.footprint import footprint, least_bytes
 from mnedge.search.limits import Limits
@@ -190,10 +190,10 @@ def test_what_the_model_cannot_tell_from_the_limit_is_measured(monkeypatch: pyte
         asked.extend(one.variant.resolution for one in wanted)
         return {one: true_ms[one.variant.resolution] for one in wanted}
 
-    model = searched.latency_model.LatencyModel((6.0, 0.0, 0.0, 0.0, 0.0), 3, 0.5, 0.9)
+    model = latency_model.LatencyModel((6.0, 0.0, 0.0, 0.0, 0.0), 3, 0.5, 0.9)
     monkeypatch.setattr(searched, "measure_ms", measure)
-    monkeypatch.setattr(searched.latency_model, "fit", lambda _measured: model)
-    monkeypatch.setattr(searched.latency_model, "spread", lambda variants, _count: variants[:1])
+    monkeypatch.setattr(latency_model, "fit", lambda _measured: model)
+    monkeypatch.setattr(latency_model, "spread", lambda variants, _count: variants[:1])
     watch = Stopwatch("generic", "instructions", "qemu://cortex-m3", clock_mhz=100.0)
     settings = _settings(candidates=space, watch=watch, limits=Limits(max_ms=10.0), trained=0)
     found = search(settings, None, _quiet)

@@ -38,7 +38,7 @@ def test_a_task_that_the_scheduler_forgets_is_lost_not_an_error() -> None:
     with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
         cluster, task = Cluster(client), Task("lost", {})
         future = client.submit(time.sleep, 30)
-        cluster._running[future] = (task, cluster.names()[0])
+        cluster._running[future] = (task, next(iter(cluster.names())))
         client.cancel(future)
         (done,) = cluster.finished(5.0)
         assert (done.task, done.answer) == (task, None)

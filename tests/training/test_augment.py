@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from scipy import ndimage
 from mnedge.data._dataset import to_real
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.settings import Augmentation
+
+if TYPE_CHECKING:
+    from mnedge.training.settings import Strength
 
 STILL = Augmentation.of("none")
 
@@ -55,7 +59,7 @@ def test_warps_are_those_of_scipy() -> None:
 
 
 @pytest.mark.parametrize("strength", ["light", "default"])
-def test_crops_stay_inside_the_picture(strength: str) -> None:
+def test_crops_stay_inside_the_picture(strength: Strength) -> None:
     augmentation = replace(Augmentation.of(strength), degrees=0.0)
     warps = draw_warps(augmentation, 500, (40, 32), np.random.default_rng(2))
     for corner in ((0, 0), (31, 31), (0, 31), (31, 0)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def _run(
         if epoch.number == cut_after:
             raise _Cut
 
-    arguments = {"score": _score, "progress": lambda *_: None, **kwargs}
+    arguments: dict[str, Any] = {"score": _score, "progress": lambda *_: None, **kwargs}
     return fit(model, phase, _feed(), keras.losses.MeanSquaredError(), work=work, on_epoch=heard, **arguments)
 
 

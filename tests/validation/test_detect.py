@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from mnedge.validation import detect as v
 from mnedge.validation.parity import parity_row
 from mnedge.validation.predict import Predictions
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _CLASSES = ("cup", "dog", "fork")
 
 
@@ -21,7 +27,7 @@ def _truth(rows: list[tuple[float, ...]], crowd: tuple[bool, ...] = ()) -> Boxes
     return Boxes(table[:, :4], table[:, 4].astype(np.int64), flags, (320, 240))
 
 
-def _found(rows: list[tuple[float, ...]]) -> Detections:
+def _found(rows: Sequence[tuple[float, ...]]) -> Detections:
     table = np.array(sorted(rows, key=lambda row: -row[5]), np.float32).reshape(-1, 6)
     return Detections(table[:, :4], table[:, 4].astype(np.int64), table[:, 5])
 
@@ -74,7 +80,7 @@ def test_errors_and_the_worst_picture() -> None:
     assert 0.2 <= v.best_score([good[1]], [good[0]]) <= 0.9
 
 
-def _said(rows: list[tuple[float, ...]]) -> Predictions:
+def _said(rows: Sequence[tuple[float, ...]]) -> Predictions:
     """What a file with post-processing in it says of one picture: room for three objects."""
     found = _found(rows)
     count = len(found.scores)
