@@ -61,6 +61,7 @@ def measure(
     }
     report["memory"] = [_memory_row(artifact) for artifact in artifacts if artifact.path.is_dir()]
     report["gates"] = gate_rows(report, job.recipe.gates)
+    details["warnings"] += [f"{finding.sentence()}." for finding in job.dataset.findings]
     details |= {
         "quantization": accounts,
         "steps": accounts[0]["steps"] if accounts else [],

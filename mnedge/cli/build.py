@@ -40,7 +40,7 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
     metavar="D",
     help="demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
 )
-@click.option("--skip-broken", is_flag=True, default=None, help="Leave broken pictures out instead of stopping.")
+@click.option("--skip-broken", is_flag=True, default=None, help="Leave out broken pictures, boxes and masks.")
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="See `mnedge targets`; repeatable.")
 @click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
 @click.option("--seed", type=int, help="Seed of everything random. [default: 0]")

@@ -73,7 +73,7 @@ _SUSPECTS = 10
     "--tensorboard", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write TensorBoard logs."
 )
 @click.option("--split-seed", type=int, help="Another one draws other validation pictures. [default: 0]")
-@click.option("--skip-broken", is_flag=True, help="Leave broken pictures out instead of stopping.")
+@click.option("--skip-broken", is_flag=True, help="Leave out broken pictures, boxes and masks.")
 @json_option
 def command(
     data: str,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
 @click.option("--class-map", metavar="M=D,...", help="Which class of the data each of the model's is.")
 @click.option("--device", "uris", multiple=True, default=("local",), show_default=True, help="Device URI; repeatable.")
-@click.option("--skip-broken", is_flag=True, help="Leave broken pictures out instead of stopping.")
+@click.option("--skip-broken", is_flag=True, help="Leave out broken pictures, boxes and masks.")
 @json_option
 def command(
     artifacts: tuple[Path, ...],

@@ -22,6 +22,27 @@ if TYPE_CHECKING:
 SPLITS = ("train", "calibration", "eval")
 
 
+_LISTED = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the reading of boxes or masks showed and a user should know, though it is no error.
+
+    Attributes:
+        what: In words that follow their number, "boxes stick out of their picture and were cut at its edge".
+        where: Each of them.
+    """
+
+    what: str
+    where: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """How many and what, with the first few."""
+        rest = f" and {len(self.where) - _LISTED} more" if len(self.where) > _LISTED else ""
+        return f"{len(self.where):,} {self.what} ({'; '.join(self.where[:_LISTED])}{rest})"
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled pictures.
@@ -42,6 +63,7 @@ class Dataset:
         skip_broken: Leave broken pictures out instead of stopping.
         split_seed: Seed of the drawn split; None where the data came with splits of its own.
         root: The folder that the sources are relative to; None where there are no files.
+        findings: What the reading of its boxes or masks showed.
     """
 
     name: str
@@ -58,6 +80,7 @@ class Dataset:
     skip_broken: bool = False
     split_seed: int | None = None
     root: Path | None = None
+    findings: tuple[Finding, ...] = ()
 
     def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:
         """Picture numbers of a split, at most `limit` of them, evenly spread over the split.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data._dataset import Finding
 from mnedge.data.boxes_coco import find_coco, read_coco
 from mnedge.data.boxes_csv import COLUMNS, is_boxes_csv, read_boxes_csv
 from mnedge.data.boxes_voc import find_voc, read_voc
@@ -70,15 +71,15 @@ class BoxFindings:
     empty: tuple[str, ...] = ()
     crowd: tuple[str, ...] = ()
 
-    def lines(self) -> list[str]:
-        """One sentence each, for logs and reports."""
+    def told(self) -> tuple[Finding, ...]:
+        """Those that there are, for logs and reports."""
         told = (
             (self.cut, "boxes stick out of their picture and were cut at its edge"),
             (self.left_out, "entries were left out"),
             (self.empty, "pictures have no boxes; they count as background"),
             (self.crowd, "objects are crowds or difficult; they are neither learned nor counted as missed"),
         )
-        return [f"{len(found)} {what} ({_listed(found)})" for found, what in told if found]
+        return tuple(Finding(what, found) for found, what in told if found)
 
 
 def open_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
@@ -93,9 +94,9 @@ def open_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
     dataset, findings = read_boxes(path, skip_broken=skip_broken, split_seed=split_seed)
-    for line in findings.lines():
-        _LOG.warning("%s: %s", path, line)
-    return dataset
+    for finding in findings.told():
+        _LOG.warning("%s: %s", path, finding.sentence())
+    return replace(dataset, findings=findings.told())
 
 
 def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> tuple[Dataset, BoxFindings]:

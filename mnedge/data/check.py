@@ -15,7 +15,7 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data._dataset import Dataset, Finding
 
 # A class of one training picture is learned by heart, not learned.
 _LEAST_TRAIN = 2
@@ -77,6 +77,7 @@ class Findings:
         blank: Of one colour.
         shared: In train and validation both.
         without_validation: Classes that no validation picture shows.
+        annotations: What the reading of boxes or masks showed.
     """
 
     broken: tuple[str, ...]
@@ -84,6 +85,7 @@ class Findings:
     blank: tuple[str, ...]
     shared: tuple[Shared, ...]
     without_validation: tuple[str, ...]
+    annotations: tuple[Finding, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The findings as JSON values."""
@@ -170,6 +172,7 @@ def check_pictures(
         ),
         shared=shared,
         without_validation=tuple(classes[index] for index in np.flatnonzero(seen == 0) if has_class),
+        annotations=dataset.findings,
     )
     return findings, fresh
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.data._dataset import Finding
 from mnedge.data.listed import dataset_of_files
 from mnedge.data.preprocess import WHOLE, fit, opened
 from mnedge.data.splits import SPLIT_NAMES, split_name
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.preprocess import Preprocessing
 
+_LOG = logging.getLogger(__name__)
 # Pixels that are neither right nor wrong: outlines, mostly.
 IGNORE = 255
 _IMAGES, _MASKS = "images", "masks"
@@ -38,6 +41,12 @@ def open_masks(root: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
 
     `Dataset.truths` gives a mask: uint8, (resolution, resolution), class indices, `IGNORE` where nothing counts.
     `Dataset.labels` is 0 throughout: a picture has no class.
+
+    Args:
+        root: The folder.
+        skip_broken: Leave out pictures whose mask cannot be used, as `Dataset.findings` then tells; without it, reading
+            such a mask raises InputError.
+        split_seed: Of the drawn split, where the data has none of its own.
 
     Raises:
         InputError: Another layout, a picture without mask, a split with no known name, or a class without name.
@@ -55,6 +64,7 @@ def open_masks(root: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
     if table.is_file():
         pairs = _with_splits(table, pairs)
     classes = _class_names(root / "classes.txt") or _counted(root, [mask for _, mask, _ in pairs])
+    pairs, findings = _usable(root, pairs, classes) if skip_broken else (pairs, ())
     masks = [mask for _, mask, _ in pairs]
 
     def truths(number: int, resolution: int) -> NDArray[np.uint8]:
@@ -70,7 +80,31 @@ def open_masks(root: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
         truths=truths,
         truth_fingerprint=_fingerprint(root, masks, classes),
     )
-    return replace(dataset, fixed_classes=True, skip_broken=skip_broken)
+    return replace(dataset, fixed_classes=True, skip_broken=skip_broken, findings=findings)
+
+
+def _usable(
+    root: Path, pairs: list[tuple[Path, Path, str]], classes: tuple[str, ...]
+) -> tuple[list[tuple[Path, Path, str]], tuple[Finding, ...]]:
+    """The pictures whose masks can be used, and why the others were left out."""
+
+    def fault(pair: tuple[Path, Path, str]) -> str:
+        try:
+            _checked_mask(pair[0], pair[1], classes)
+        except InputError as exc:
+            return str(exc)
+        return ""
+
+    with ThreadPoolExecutor() as pool:
+        faults = list(pool.map(fault, pairs))
+    kept = [pair for pair, why in zip(pairs, faults, strict=True) if not why]
+    if not kept:
+        raise InputError(f"{root}: none of its {len(pairs)} masks can be used; the first: {faults[0]}")
+    if len(kept) == len(pairs):
+        return kept, ()
+    finding = Finding("pictures were left out for their masks", tuple(filter(None, faults)))
+    _LOG.warning("%s: %s", root, finding.sentence())
+    return kept, (finding,)
 
 
 def _pairs(root: Path, place: Path) -> list[tuple[Path, Path]]:
@@ -158,6 +192,12 @@ def _read_mask(
 ) -> NDArray[np.uint8]:
     from PIL import Image
 
+    values = _checked_mask(picture, path, classes)
+    return fit(Image.fromarray(values), resolution, replace(preprocessing, interpolation="nearest"))
+
+
+def _checked_mask(picture: Path, path: Path, classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The class indices of a mask in its own size, uint8, (H, W)."""
     values = _indices(path)
     with opened(picture) as shown:
         size = shown.size
@@ -172,7 +212,7 @@ def _read_mask(
             f"the mask {path} has class {unknown[0]}, but there are {len(classes)} classes, 0 to {len(classes) - 1}; "
             f"name it in classes.txt, or give such pixels another class or {IGNORE}, which is not counted"
         )
-    return fit(Image.fromarray(values), resolution, replace(preprocessing, interpolation="nearest"))
+    return values
 
 
 def _fingerprint(root: Path, masks: list[Path], classes: tuple[str, ...]) -> str:

@@ -284,6 +284,7 @@ def _warnings(report: Mapping[str, Any]) -> list[str]:
         found.append(f"{len(findings['blank'])} pictures are of one colour.")
     if findings["without_validation"]:
         found.append(f"no validation picture shows {', '.join(findings['without_validation'])}.")
+    found += [f"{len(row['where']):,} {row['what']}." for row in findings["annotations"]]
     if not report["is_complete"]:
         found.append("training was paused before its last epoch.")
     return found
@@ -327,6 +328,9 @@ def _listed(findings: Mapping[str, Any]) -> list[Table]:
     if findings["tiny"]:
         sizes = tuple((Cell(row["source"]), Cell(f"{row['width']} x {row['height']}")) for row in findings["tiny"])
         made.append(Table("Tiny pictures", ("picture", ">pixels"), sizes[:_LISTED], _rest(sizes)))
+    for row in findings["annotations"]:
+        places = tuple((Cell(where),) for where in row["where"][:_LISTED])
+        made.append(Table(f"{len(row['where']):,} {row['what']}", ("where",), places, _rest(row["where"])))
     return made
 
 

@@ -94,7 +94,7 @@ def test_images_csv_adds_pictures_without_boxes(tmp_path: Path) -> None:
     assert found.truths is not None
     assert found.truths(1, 224).corners.shape == (0, 4)
     assert findings.empty == ("b.png",)
-    assert "1 pictures have no boxes" in findings.lines()[0]
+    assert "1 pictures have no boxes" in findings.told()[0].sentence()
 
 
 def test_classes_txt_fixes_the_order_and_what_is_allowed(tmp_path: Path) -> None:
@@ -200,8 +200,9 @@ def test_skip_broken_leaves_out_and_tells(tmp_path: Path) -> None:
 
 def test_boxes_that_stick_out_a_little_are_cut_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = _table(tmp_path, "a.png,train,dog,-1,5,30,15", "b.png,val,dog,0,0,40,20")
-    open_boxes(root)
-    assert "1 boxes stick out of their picture and were cut at its edge (labels.csv line 2)" in caplog.text
+    (told,) = open_boxes(root).findings
+    assert told.sentence() == "1 boxes stick out of their picture and were cut at its edge (labels.csv line 2)"
+    assert told.sentence() in caplog.text
     found, findings = read_boxes(root)
     assert findings.cut == ("labels.csv line 2",)
     assert found.truths is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,6 +114,11 @@ def test_a_mask_that_cannot_be_used_is_named(tmp_path: Path, spoil: object, mess
     assert dataset.truths is not None
     with pytest.raises(InputError, match=message):
         dataset.truths(0, 32)
+    rest = open_masks(root, skip_broken=True)
+    assert len(rest.sources) == len(dataset.sources) - 1
+    (finding,) = rest.findings
+    assert re.search(message, finding.sentence())
+    assert open_masks(_folder(tmp_path / "whole"), skip_broken=True).findings == ()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def report() -> dict[str, Any]:
                  "labels": ["daisy", "тюльпан"]},
             ],
             "without_validation": ["тюльпан"],
+            "annotations": [{"what": "boxes were cut", "where": [f"a.xml, object {place}" for place in range(50)]}],
         },
         "suspects": [{"source": "train/m.png", "label": "daisy", "looks_like": "тюльпан", "margin": 1.0}],
         "settings": {
@@ -88,6 +89,9 @@ def test_the_page_shows_everything(report: dict[str, Any]) -> None:
     assert "1 training pictures are in the validation split too; they were left out of training" in text
     assert "filed under daisy and тюльпан" in text
     assert "no validation picture shows тюльпан" in text
+    assert "50 boxes were cut." in text
+    assert "a.xml, object 0" in text
+    assert "and 10 more, in the JSON report" in text
     assert "<b>rose" not in text
     # One worst, one suspect, two of a pair.
     assert text.count("data:image/jpeg;base64,") == 4

@@ -67,7 +67,8 @@ def _boxes(root: Path) -> Path:
         down, across = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         split, name = "val" if number % 4 == 0 else "train", "red" if mask.max() == 1 else "blue"
         rows.append(f"{number}.png,{split},{name},{across[0]},{down[0]},{across[-1] + 1},{down[-1] + 1}")
-    (root / "labels.csv").write_text("\n".join(rows) + "\n")
+    Image.fromarray(generator.integers(0, 90, (80, 80, 3)).astype(np.uint8)).save(root / "nothing.png")
+    (root / "labels.csv").write_text("\n".join([*rows, "nothing.png,train,,,,,"]) + "\n")
     return root
 
 
@@ -99,6 +100,9 @@ def test_a_task_goes_the_whole_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert report[metric] >= least
     page = (tmp_path / "my.report.html").read_text()
     assert page.count("data:image/jpeg") >= len(report["worst"][:5])
+    found = [f"{len(row['where'])} {row['what']}" for row in report["findings"]["annotations"]]
+    assert found == (["1 pictures have no boxes; they count as background"] if name == "detect" else [])
+    assert all(words in page for words in found)
 
     out = tmp_path / "out"
     built = run("build", *network, "--weights", weights, "--int8", "--out", str(out))
@@ -113,6 +117,7 @@ def test_a_task_goes_the_whole_way(name: str, tmp_path: Path, capsys: pytest.Cap
     int8 = {row["artifact"]: row for row in built["int8"]}[f"{slug}.int8.tflite"]
     assert (int8["float_ops"], int8["delegate_partitions"]) == (0, 1)
     assert (out / "report.html").stat().st_size > 10_000
+    assert all(words in (out / "report.html").read_text() for words in found)
 
     again = run("validate", str(out / f"{slug}.int8.tflite"), "--task", name, "--data", data)
     assert again["accuracy"][0][metric] == pytest.approx(scored[f"{slug}.int8.tflite"])
