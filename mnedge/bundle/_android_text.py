@@ -28,7 +28,7 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
   <version>@VERSION@</version>
   <packaging>aar</packaging>
   <name>@SLUG@</name>
-  <description>int8 MobileNet image classifier: a model and its labels as assets, no code</description>
+  <description>int8 MobileNet image @NOUN@: models as assets, no code</description>
   <licenses>
     <license>
       <name>@LICENSE_XML@</name>
@@ -42,6 +42,11 @@ ON_LITERT_ALONE = """; `@LITERT_CLASS@.kt`
    needs LiteRT alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@"""
 LITERT_DEPENDENCY = f"""    // Instead of MediaPipe, for @LITERT_CLASS@.kt.
     implementation("com.google.ai.edge.litert:litert:{LITERT}")
+"""
+
+# Of what has classes: in the README.
+LABELS_INSIDE = ", labels inside"
+LABELS_ROW = """| `assets/@SLUG@.labels.txt` | @CLASSES@ class names, one a score |
 """
 
 # No lastUpdated: a time would change the bytes.
@@ -63,10 +68,9 @@ _README = """# @SLUG@ for Android
 
 | file | what takes it |
 |---|---|
-| `assets/@SLUG@.uint8.tflite` | @TAKERS@, LiteRT's Interpreter; 8-bit RGB in, labels inside |
+| `assets/@SLUG@.uint8.tflite` | @TAKERS@, LiteRT's Interpreter; 8-bit RGB in@LABELS_INSIDE@ |
 | `assets/@SLUG@.int8.tflite` | LiteRT's CompiledModel, which has no uint8 tensors: write pixel - 128 |
-| `assets/@SLUG@.labels.txt` | @CLASSES@ class names, one a score |
-| `maven/` | the same three as `@GROUP@:@SLUG@:@VERSION@`, an .aar without code, minSdk 24 |
+@LABELS_ROW@| `maven/` | the same as `@GROUP@:@SLUG@:@VERSION@`, an .aar without code, minSdk 24 |
 
 1. Copy `maven/` into the project (or publish it), and take over what stands in `gradle/`. Without the library: copy
    `assets/*` to `app/src/main/assets/` and leave the dependency on the .aar out.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge.bundle import _android_detect as detect
+from mnedge.bundle import _android_embed as embed
 from mnedge.bundle import _android_segment as segment
 from mnedge.bundle import _android_text as text
 from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._bundle import Bundle
 from mnedge.bundle._detector import with_detector_metadata
+from mnedge.bundle._embedder import with_embedder_metadata
 from mnedge.bundle._metadata import Description, with_metadata
 from mnedge.bundle._segmenter import with_segmenter_metadata
 from mnedge.errors import UnsupportedError
@@ -63,6 +65,12 @@ _KINDS = {
         kotlin={"TasksDetector": detect.TASKS},
         described=with_detector_metadata,
     ),
+    "embed": _Kind(
+        noun="embedder",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksEmbedder": embed.TASKS, "LiteRtEmbedder": embed.LITERT},
+        described=with_embedder_metadata,
+    ),
 }
 
 
@@ -89,19 +97,21 @@ def _write(parts: Parts, folder: Path) -> None:
 def _assets(parts: Parts) -> dict[str, bytes]:
     """The models and labels under the names that the app opens them by."""
     kind = _kind(parts)
+    classes = f"{len(parts.labels)} classes, " if parts.labels else ""
     described = Description(
         name=parts.slug,
-        text=f"MobileNet image {kind.noun}, int8, {len(parts.labels)} classes, {parts.resolution} px",
+        text=f"MobileNet image {kind.noun}, int8, {classes}{parts.resolution} px",
         version=parts.version,
         author="mnedge",
         license=parts.license,
         resolution=parts.resolution,
         labels=parts.labels,
     )
+    labels = {f"{parts.slug}.labels.txt": parts.labels_text.encode()} if parts.labels else {}
     return {
         f"{parts.slug}.uint8.tflite": kind.described(parts.tflite("uint8"), described),
         f"{parts.slug}.int8.tflite": parts.tflite("int8"),
-        f"{parts.slug}.labels.txt": parts.labels_text.encode(),
+        **labels,
     }
 
 
@@ -137,6 +147,9 @@ def _words(parts: Parts) -> dict[str, str]:
     tasks, *litert = kind.kotlin
     alone = "".join(text.ON_LITERT_ALONE.replace("@LITERT_CLASS@", name) for name in litert)
     return {
+        "LABELS_INSIDE": text.LABELS_INSIDE if parts.labels else "",
+        "LABELS_ROW": text.LABELS_ROW if parts.labels else "",
+        "NOUN": kind.noun,
         "TAKERS": kind.takers,
         "TASKS_CLASS": tasks,
         "ON_LITERT_ALONE": alone,

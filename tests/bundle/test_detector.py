@@ -103,8 +103,8 @@ def test_an_app_gets_what_a_detector_takes(tmp_path: Path) -> None:
     with zipfile.ZipFile(model) as archive:
         assert archive.read("labels.txt") == b"cat\ndog\n"
     assert read_tflite(model).metadata[BUFFER][4:8] == b"M001"
-    with pytest.raises(UnsupportedError, match="built to embed"):
-        BUNDLE.write(replace(parts, task="embed"), tmp_path / "other")
+    with pytest.raises(UnsupportedError, match="built to paint"):
+        BUNDLE.write(replace(parts, task="paint"), tmp_path / "other")
 
 
 def test_mediapipe_decodes_raw_boxes_by_the_anchors(ask_mediapipe: Callable[..., Any], tmp_path: Path) -> None:
