@@ -37,20 +37,22 @@ class Lowering:
 
     Attributes:
         targets: The targets that share it, by name.
-        passes: Names of the passes, in order.
+        passes: Names of the passes of the float graph, in order.
+        tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
         granularity: Of the weight scales.
     """
 
     targets: tuple[str, ...]
     passes: tuple[str, ...]
+    tflite_passes: tuple[str, ...]
     granularity: Granularity
 
 
 def lowerings(job: Job) -> list[Lowering]:
     """The distinct ways to int8 that the job's targets ask for, the first target's first."""
-    groups: dict[tuple[tuple[str, ...], Granularity], list[str]] = {}
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...], Granularity], list[str]] = {}
     for name, target in job.targets.items():
-        key = (target.passes, job.recipe.granularity or target.granularity)
+        key = (target.passes, target.tflite_passes, job.recipe.granularity or target.granularity)
         groups.setdefault(key, []).append(name)
     return [Lowering(tuple(names), *key) for key, names in groups.items()]
 
@@ -149,6 +151,7 @@ def _calibration_pixels(job: Job) -> tuple[Any, Any]:
 def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
     recipe = job.recipe
+    shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
         "float": sha256(float_tflite),
         "data": job.dataset.fingerprint,
@@ -158,7 +161,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         "method": recipe.method,
         "effort": recipe.effort,
         "io": recipe.io,
-        "post_processing": post_passes(job, "tflite"),
+        "shipping": shipping,
         "allow_float": recipe.allow_float,
         "seed": recipe.seed,
     }
@@ -174,7 +177,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         quantized = _quantize(job, graph, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
-        shipped = run_passes(quantized.graph, post_passes(job, "tflite"))
+        shipped = run_passes(quantized.graph, shipping)
         write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
         account = {
             "steps": list(quantized.steps),

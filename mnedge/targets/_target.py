@@ -12,6 +12,7 @@ MICROCONTROLLER_PASSES = (
     "fold-shapes",
     "fold-pad",
     "fuse-activation",
+    "sink-resize",
     "fold-constants",
     "fold-scale",
     "drop-identities",
@@ -39,6 +40,7 @@ class Target:
         runtimes: Names of the runtimes that execute its artifacts, the first one first.
         passes: Names of the passes that lower a float graph for it, in order.
         int8_passes: Names of the passes that lower an int8 graph for it, in order.
+        tflite_passes: Names of the passes that an int8 graph gets on its way to .tflite, in order.
         onnx_passes: Names of the passes that an int8 graph gets on its way to ONNX, in order.
         granularity: Granularity of the weight scales.
         onnx_activations: dtype of activations in int8 ONNX: ONNX Runtime fuses uint8 on x86 and int8 on Arm.
@@ -55,6 +57,7 @@ class Target:
     runtimes: tuple[str, ...] = ("litert", "onnxruntime")
     passes: tuple[str, ...] = ()
     int8_passes: tuple[str, ...] = ()
+    tflite_passes: tuple[str, ...] = ()
     onnx_passes: tuple[str, ...] = ()
     granularity: Literal["per-channel", "per-tensor"] = "per-channel"
     onnx_activations: Literal["uint8", "int8"] = "uint8"

@@ -9,6 +9,7 @@ TARGET = Target(
         "sink-transposes",
         "fold-pad",
         "fuse-activation",
+        "sink-resize",
         "fold-constants",
         "pool-to-mean",
         "fully-connected-to-conv",
@@ -29,7 +30,9 @@ TARGET = Target(
         "rescale-concatenation",
         "split-concatenation",
         "drop-identities",
+        "split-resize",
         "bound-scales",
     ),
+    tflite_passes=("split-resize",),
     onnx_passes=("pad-channels", "quad-columns", "tile-gate"),
 )

@@ -168,8 +168,11 @@ def test_what_is_scored_is_the_moving_average_of_the_weights(tmp_path: Path) -> 
     # One step an epoch; the averages look back on 2 of the 40 steps, so each is half made of the newest.
     phase = replace(PHASE, epochs=40, until=5, batch_size=50, patience=40)
     loss = keras.losses.MeanSquaredError()
-    heard = {"progress": lambda *_: None, "on_epoch": lambda _: weights.append(model.get_weights()[0])}
-    fit(model, phase, _feed(), loss, score, work=tmp_path, **heard)
+
+    def heard(_: Epoch) -> None:
+        weights.append(model.get_weights()[0])
+
+    fit(model, phase, _feed(), loss, score, work=tmp_path, progress=lambda *_: None, on_epoch=heard)
     expected = weights[0]
     for scored, trained in zip(averages[1:], weights, strict=True):
         expected = (expected + trained) / 2
