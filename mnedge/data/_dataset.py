@@ -55,8 +55,8 @@ class Dataset:
         splits: Picture numbers of "train", "calibration" and "eval".
         sources: What each picture is called in messages (its path below the data set).
         read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
-        truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; None
-            where a class index is all.
+        truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
+            of resolution 0 has the picture's own size. None where a class index is all.
         fingerprint: Checksum that changes when a picture, label, split or the preprocessing does.
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.

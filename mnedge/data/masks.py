@@ -13,7 +13,7 @@ import numpy as np
 
 from mnedge.data._dataset import Finding
 from mnedge.data.listed import dataset_of_files
-from mnedge.data.preprocess import WHOLE, fit, opened
+from mnedge.data.preprocess import WHOLE, fit, kept, opened
 from mnedge.data.splits import SPLIT_NAMES, split_name
 from mnedge.errors import InputError
 
@@ -39,7 +39,8 @@ LAYOUT = (
 def open_masks(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     """Opens a folder with images/ and masks/, or with train and val (eval, test, calibration) folders of such.
 
-    `Dataset.truths` gives a mask: uint8, (resolution, resolution), class indices, `IGNORE` where nothing counts.
+    `Dataset.truths` gives a mask: uint8, (resolution, resolution), class indices, `IGNORE` where nothing counts; for
+    resolution 0 in pixels of the picture, (H, W), of the part that a model sees.
     `Dataset.labels` is 0 throughout: a picture has no class.
 
     Args:
@@ -97,14 +98,14 @@ def _usable(
 
     with ThreadPoolExecutor() as pool:
         faults = list(pool.map(fault, pairs))
-    kept = [pair for pair, why in zip(pairs, faults, strict=True) if not why]
-    if not kept:
+    usable = [pair for pair, why in zip(pairs, faults, strict=True) if not why]
+    if not usable:
         raise InputError(f"{root}: none of its {len(pairs)} masks can be used; the first: {faults[0]}")
-    if len(kept) == len(pairs):
-        return kept, ()
+    if len(usable) == len(pairs):
+        return usable, ()
     finding = Finding("pictures were left out for their masks", tuple(filter(None, faults)))
     _LOG.warning("%s: %s", root, finding.sentence())
-    return kept, (finding,)
+    return usable, (finding,)
 
 
 def _pairs(root: Path, place: Path) -> list[tuple[Path, Path]]:
@@ -193,7 +194,11 @@ def _read_mask(
     from PIL import Image
 
     values = _checked_mask(picture, path, classes)
-    return fit(Image.fromarray(values), resolution, replace(preprocessing, interpolation="nearest"))
+    mask = Image.fromarray(values)
+    if resolution == 0:
+        left, top, right, bottom = (round(edge) for edge in kept(mask, preprocessing))
+        return values[top:bottom, left:right]
+    return fit(mask, resolution, replace(preprocessing, interpolation="nearest"))
 
 
 def _checked_mask(picture: Path, path: Path, classes: tuple[str, ...]) -> NDArray[np.uint8]:

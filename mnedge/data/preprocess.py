@@ -96,11 +96,15 @@ def fit(image: Image.Image, resolution: int, preprocessing: Preprocessing) -> ND
     """Crops or stretches a picture to a square: uint8, (resolution, resolution) and the picture's channels."""
     from PIL import Image
 
+    resample = Image.Resampling[preprocessing.interpolation.upper()]
+    resized = image.resize((resolution, resolution), resample, box=kept(image, preprocessing))
+    return np.asarray(resized, np.uint8)
+
+
+def kept(image: Image.Image, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of a picture that a model sees: left, top, right, bottom in pixels."""
     width, height = (max(1.0, side * preprocessing.crop_fraction) for side in image.size)
     if preprocessing.fit == "crop":
         width = height = min(width, height)
     left, top = (image.width - width) / 2, (image.height - height) / 2
-    box = (left, top, left + width, top + height)
-    resample = Image.Resampling[preprocessing.interpolation.upper()]
-    resized = image.resize((resolution, resolution), resample, box=box)
-    return np.asarray(resized, np.uint8)
+    return left, top, left + width, top + height

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 _RESAMPLED = 400
+_LOWEST = np.float32(-1e30)
 WORST = 24
 
 
@@ -56,23 +59,52 @@ def mean_iou(confusion: NDArray[np.integer[Any]]) -> float:
 def confusions(predictions: Predictions, dataset: Dataset) -> NDArray[np.int64]:
     """The pixel confusion of each picture, int64 (pictures, classes, classes).
 
-    Masks are brought to the resolution of the output: that is where the network answers.
+    What was found is brought to the size of the picture, as its mask has it and an app shows it.
 
     Raises:
         InputError: The output is no square map of the data's classes.
     """
-    assert dataset.truths is not None, "a segmentation is held against masks"
-    classes, shape = len(dataset.classes), predictions.outputs.shape[1:]
-    found = np.zeros((predictions.numbers.size, classes, classes), np.int64)
-    for place, number in enumerate(predictions.numbers.tolist()):
-        predicted = predictions.class_of(place)
-        if predicted.ndim != 2 or predicted.shape[0] != predicted.shape[1] or predicted.max() >= classes:
+    truths, classes = dataset.truths, len(dataset.classes)
+    assert truths is not None, "a segmentation is held against masks"
+    shape = predictions.outputs.shape[1:]
+    is_map = len(shape) == (2 if predictions.gives_indices else 3) and shape[0] == shape[1]
+
+    def counted(place: int) -> NDArray[np.int64]:
+        if not is_map or predictions.class_of(place).max() >= classes:
             raise InputError(
                 f"an output of {'x'.join(map(str, shape))} is no map of the {classes} classes of {dataset.name}; give "
                 "a model that tells these classes apart, pixel by pixel"
             )
-        found[place] = pixel_confusion(predicted, dataset.truths(number, predicted.shape[0]), classes)
-    return found
+        mask = truths(int(predictions.numbers[place]), 0)
+        found = enlarged(predictions.outputs[place], mask.shape, is_indices=predictions.gives_indices)
+        return pixel_confusion(found, mask, classes)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return np.stack(list(pool.map(counted, range(predictions.numbers.size))))
+
+
+def enlarged(output: NDArray[np.float32], size: tuple[int, ...], *, is_indices: bool) -> NDArray[np.int64]:
+    """The class of each pixel of a picture, int64 (height, width).
+
+    Scores are interpolated and then compared, as Chen et al. 2017 (https://arxiv.org/abs/1706.05587, section 4.1) and
+    MediaPipe do; class indices can only be repeated.
+
+    Args:
+        output: float32, scores (H, W, classes) or class indices (H, W).
+        size: Height and width of the picture.
+        is_indices: Which of the two it is.
+    """
+    from PIL import Image
+
+    def resized(plane: NDArray[np.float32], how: Image.Resampling) -> NDArray[np.float32]:
+        # What a class map gives no score is -inf, of which interpolation makes NaN.
+        finite = np.ascontiguousarray(np.maximum(plane, _LOWEST), np.float32)
+        return np.asarray(Image.fromarray(finite).resize((size[1], size[0]), how), np.float32)
+
+    if is_indices:
+        return resized(output, Image.Resampling.NEAREST).astype(np.int64)
+    planes = [resized(output[..., index], Image.Resampling.BILINEAR) for index in range(output.shape[-1])]
+    return np.asarray(np.argmax(planes, axis=0), np.int64)
 
 
 def segment_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:

@@ -43,6 +43,16 @@ def test_a_mask_is_stretched_as_its_picture_is(tmp_path: Path) -> None:
     assert (mask[30:] == 0).all()
     assert (mask[2:, :30] == 0).all()
     assert (mask[0] == IGNORE).all()
+    # In pixels of the picture, nothing is stretched.
+    own = dataset.truths(0, 0)
+    assert own.shape == (30, 40)
+    assert (own[1:15, 20:] == 1).all()
+    assert (own[0] == IGNORE).all()
+    (tmp_path / "dataset.yaml").write_text("fit: crop\ncrop_fraction: 0.8\n")
+    part = open_masks(tmp_path).truths
+    assert part is not None
+    assert part(0, 0).shape == (24, 24)
+    assert (part(0, 0) == own[3:27, 8:32]).all()
     assert class_pixels(mask[None], 2).tolist() == [int((mask == 0).sum()), int((mask == 1).sum())]
 
 
