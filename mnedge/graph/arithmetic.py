@@ -209,6 +209,20 @@ def logistic(
     return clamp(np.floor(steps.astype(np.float64) + 0.5).astype(np.int64) + output_zero_point)
 
 
+def exponential(
+    x: Ints, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
+) -> NDArray[np.int64]:
+    """EXP on int8 as LiteRT tabulates it, in float32 and rounded half away from zero.
+
+    Results beyond the int8 range are cut to it; LiteRT wraps those beyond 2^31 steps on some processors.
+    """
+    real = np.float32(input_scale) * (np.asarray(x, np.int64) - input_zero_point).astype(np.float32)
+    with np.errstate(over="ignore"):
+        power = np.exp(real.astype(np.float64)).astype(np.float32)
+        steps = power * (np.float32(1) / np.float32(output_scale))
+    return clamp(np.floor(np.minimum(steps, _INT32_MAX).astype(np.float64) + 0.5).astype(np.int64) + output_zero_point)
+
+
 def exp_of_negative(x: Ints, integer_bits: int) -> NDArray[np.int64]:
     """exp(x) in Q0.31 for x <= 0 with `integer_bits` bits before the point: gemmlowp's exp_on_negative_values."""
     x = np.asarray(x, np.int64)

@@ -120,7 +120,6 @@ def test_bench_takes_any_input_and_any_outputs(
     ("start", "said"),
     [
         ("ssd_mobilenet_v1", ("TFLite_Detection_PostProcess (op 63, output", "--outputs Squeeze,convert_scores")),
-        ("lightface", ("EXP (op 184, output Exp)",)),
         ("deeplabv3_mnv2_dm05", ("uint8 weights (55 ops, the first op 0", "mnedge optimize")),
     ],
 )

@@ -34,7 +34,7 @@ KINDS = (
     "conv", "conv", "pointwise", "pointwise", "depthwise", "depthwise", "residual", "gate", "hard_swish",
     "lowered_hard_swish", "logistic", "relu6", "quantize", "average", "maximum", "pad_conv", "pad", "concat",
     "resize", "nearest", "add_channel", "subtract", "larger", "smaller", "relu", "squeeze",
-    "transpose", "slice", "strided_slice", "tile", "reshape", "reshape",
+    "transpose", "slice", "strided_slice", "tile", "reshape", "reshape", "exponential",
 )  # fmt: skip
 HEADS = ("none", "mean", "mean_fc", "fc", "softmax", "pool_softmax", "embedding", "classes")
 
@@ -230,6 +230,8 @@ class Builder:
             return self.op("MUL", (x.name, inner.name), self.value(x.shape), activation="NONE")
         if kind == "logistic":
             return self.op("LOGISTIC", (x.name,), self.value(x.shape, scale=1 / 256, zero_point=-128))
+        if kind == "exponential":
+            return self.op("EXP", (x.name,), self.value(x.shape))
         if kind in ("relu", "relu6"):
             return self.op(kind.upper(), (x.name,), self.value(x.shape))
         if kind == "quantize":

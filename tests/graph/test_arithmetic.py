@@ -50,6 +50,23 @@ def test_logistic(seed: int) -> None:
     assert np.array_equal(ours, unary("LOGISTIC", x, Quantization.per_tensor(1 / 256, -128)))
 
 
+@pytest.mark.parametrize("seed", range(50))
+def test_exponential(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = quantization(rng, 0.0005, 0.07)
+    # Up to what e^x reaches, and down to where all of it is cut.
+    largest = float(np.exp(x.scale[0] * (127 - int(x.zero_point[0]))))
+    y = Quantization.per_tensor(float(np.float32(largest / rng.uniform(20, 900))), int(rng.integers(-128, 128)))
+    ours = arithmetic.exponential(ALL_STEPS, x.scale[0], int(x.zero_point[0]), y.scale[0], int(y.zero_point[0]))
+    assert np.array_equal(ours, unary("EXP", x, y))
+
+
+def test_an_exponential_beyond_all_floats_is_cut() -> None:
+    steps = arithmetic.exponential(ALL_STEPS, 1.5, -128, 0.01, -128)
+    assert steps[:2].tolist() == [-28, 127]
+    assert (steps[1:] == 127).all()
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_requantize(seed: int) -> None:
     rng = np.random.default_rng(seed)

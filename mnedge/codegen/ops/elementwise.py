@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
-UNARY = ("HARD_SWISH", "LOGISTIC", "QUANTIZE", "RELU", "RELU6")
+UNARY = ("EXP", "HARD_SWISH", "LOGISTIC", "QUANTIZE", "RELU", "RELU6")
 BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
@@ -69,6 +69,7 @@ def _relu(activation: str) -> Callable[[NDArray[np.int64], Value, Value], NDArra
 
 
 _UNARY: dict[str, Callable[[NDArray[np.int64], Value, Value], NDArray[np.int64]]] = {
+    "EXP": lambda a, x, y: arithmetic.exponential(a, x.scale, x.zero_point, y.scale, y.zero_point),
     "HARD_SWISH": lambda a, x, y: arithmetic.hard_swish(a, x.scale, x.zero_point, y.scale, y.zero_point),
     "LOGISTIC": lambda a, x, y: arithmetic.logistic(a, x.scale, x.zero_point, y.scale, y.zero_point),
     "QUANTIZE": _quantize,
