@@ -10,6 +10,9 @@ import click
 from mnedge.cli._output import json_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mnedge.data._dataset import Dataset
     from mnedge.validation.predict import Predictions
 
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
 @click.option("--class-map", metavar="M=D,...", help="Which class of the data each of the model's is.")
+@click.option(
+    "--anchors",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of a detector with raw boxes that was not built here: its anchors, JSON.",
+)
 @click.option("--device", "uris", multiple=True, default=("local",), show_default=True, help="Device URI; repeatable.")
 @click.option("--skip-broken", is_flag=True, help="Leave out broken pictures, boxes and masks.")
 @json_option
@@ -31,6 +39,7 @@ def command(
     split: str,
     images: int | None,
     class_map: str | None,
+    anchors: Path | None,
     uris: tuple[str, ...],
     skip_broken: bool,
     as_json: bool,
@@ -41,19 +50,36 @@ def command(
     mnedge validate model.int8.tflite model.fp32.tflite --data photos/labels.csv
     mnedge validate segmenter.int8.tflite --task segment --data pets/
     mnedge validate theirs.tflite --task segment --data pets/ --class-map 8=cat,12=dog,rest=background
+    mnedge validate raw.tflite --task detect --data cells/ --class-map offset=-1 --anchors anchors.json
     mnedge validate model.int8.tflite --data photos --device ssh://pi@raspberrypi.local
     """
     from mnedge import tasks
-    from mnedge.errors import ToolError
+    from mnedge.errors import InputError, ToolError
     from mnedge.validation.class_map import in_classes_of, parse_class_map
     from mnedge.validation.compare import validate
+    from mnedge.validation.detect import check_decodable
+    from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
 
     task = tasks.get(task_name)
+    if anchors is not None and task.name != "detect":
+        raise InputError(f"--anchors is for --task detect; leave it out of --task {task.name}")
+    listed = read_anchors(anchors) if anchors is not None else None
     dataset = task.open_dataset(data, skip_broken=skip_broken)
     classes = parse_class_map(class_map, dataset.classes) if class_map else None
 
+    def read(said: Predictions) -> Predictions:
+        if listed is not None:
+            return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
+        if task.name == "detect":
+            # Before its boxes are taken for scores of classes.
+            check_decodable(said)
+        return in_classes_of(said, dataset, classes)
+
     def figures(said: Predictions, dataset: Dataset) -> dict[str, Any]:
-        return task.accuracy(in_classes_of(said, dataset, classes), dataset)
+        return task.accuracy(read(said), dataset)
+
+    def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+        return task.agreement(*((one, two) if listed is None else (read(one), read(two))))
 
     with progress() as told:
         result = validate(
@@ -63,7 +89,7 @@ def command(
             uris,
             told,
             figures=figures,
-            agreement=task.agreement,
+            agreement=agreement,
         )
     if as_json:
         print_json(result)

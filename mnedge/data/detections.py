@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -105,7 +105,31 @@ def of_metadata(content: bytes) -> Decoding:
     return Decoding.of_json(told)
 
 
-def detect(boxes: NDArray[np.float32], scores: NDArray[np.float32], decoding: Decoding) -> Detections:
+class Anchored(Protocol):
+    """What `detect` takes of a decoding; see `Decoding`."""
+
+    @property
+    def anchors(self) -> NDArray[np.float32]:
+        """float32, (anchors, 4): centre y, centre x, height, width."""
+        ...
+
+    @property
+    def least_score(self) -> float:
+        """Of what is reported."""
+        ...
+
+    @property
+    def overlap(self) -> float:
+        """IoU above which the less sure one of two boxes of a class is dropped."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Objects reported in a picture."""
+        ...
+
+
+def detect(boxes: NDArray[np.float32], scores: NDArray[np.float32], decoding: Anchored) -> Detections:
     """Decodes boxes and drops those that overlap a surer one of their class (non-maximum suppression).
 
     Args:

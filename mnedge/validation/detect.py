@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 _MATCH = 0.5
+# Outputs of post-processing in the file: boxes, classes, scores, count.
+_POSTPROCESSED = 4
 _SHOWN = 0.3
 _MOST = 100
 _RESAMPLED = 200
@@ -59,23 +61,37 @@ def found_in(predictions: Predictions) -> list[Detections]:
     Raises:
         InputError: The outputs are neither, or the file does not carry the anchors of its raw boxes.
     """
+    check_decodable(predictions)
     outputs = (predictions.outputs, *predictions.others)
-    if len(outputs) == 4:
+    if len(outputs) == _POSTPROCESSED:
         return [of_postprocess(one) for one in zip(*outputs, strict=True)]
+    decoding = decoding_of(predictions.path)
+    count = outputs[0].shape[1]
+    if len(decoding.anchors) != count:
+        raise InputError(f"{predictions.path} carries {len(decoding.anchors)} anchors for {count}; build it again")
+    return [detect(boxes, scores, decoding) for scores, boxes in zip(*outputs, strict=True)]
+
+
+def check_decodable(predictions: Predictions) -> None:
+    """Makes sure that objects can be read from outputs.
+
+    Raises:
+        InputError: They are neither raw scores and boxes nor those of post-processing, or the file does not carry the
+            anchors of its raw boxes.
+    """
+    outputs = (predictions.outputs, *predictions.others)
+    if len(outputs) == _POSTPROCESSED:
+        return
     shapes = [output.shape[1:] for output in outputs]
     is_raw = len(outputs) == 2 and all(len(shape) == 2 for shape in shapes) and shapes[0][0] == shapes[1][0]
+    if is_raw and 4 in (shapes[0][1], shapes[1][1]):
+        decoding_of(predictions.path)
     if not is_raw or shapes[1][1] != 4:
         told = ", ".join("x".join(map(str, shape)) or "one number" for shape in shapes)
         raise InputError(
             f"{predictions.path} is no detector: its outputs are {told}; they are scores (anchors x classes) and boxes "
             "(anchors x 4), or boxes, classes, scores and count"
         )
-    decoding = decoding_of(predictions.path)
-    if len(decoding.anchors) != shapes[0][0]:
-        raise InputError(
-            f"{predictions.path} carries {len(decoding.anchors)} anchors for {shapes[0][0]}; build it again"
-        )
-    return [detect(boxes, scores, decoding) for scores, boxes in zip(*outputs, strict=True)]
 
 
 def same_objects(one: Predictions, two: Predictions) -> NDArray[np.float64]:
@@ -115,7 +131,7 @@ def decoding_of(path: Path) -> Decoding:
     if content is None:
         raise InputError(
             f"{path} does not carry the anchors of its boxes ({METADATA}), so they cannot be decoded; build it again, "
-            "or give a file with post-processing in it"
+            "give a file with post-processing in it, or tell them to `mnedge validate --anchors FILE.json`"
         )
     return of_metadata(content)
 
