@@ -82,10 +82,22 @@ def _check_ends(source: Source) -> None:
             raise UnsupportedError(f"output {name} is a constant; there is nothing to compute")
         if tensor.dtype == "float32" and any(op.kind == "CONV_2D" for op in graph.ops if _is_integer(source, op)):
             raise UnsupportedError(
-                f"{name} is float32 at the end of an int8 model; export or quantize it with int8 input and output"
+                f"{name} is float32 at the end of an int8 model; {_within(graph, name)}export or quantize it with int8 "
+                "input and output"
             )
         if tensor.dtype not in ("int32", "int64") or name in graph.inputs:
             source.value(name)
+
+
+def _within(graph: Graph, end: str) -> str:
+    """How to compile what lies between the QUANTIZE and the DEQUANTIZEs of float ends."""
+    behind = [op.outputs[0] for op in graph.consumers()[end] if op.kind == "QUANTIZE"]
+    feed = f"--input {behind[0]}" if behind else ""
+    producers = graph.producers()
+    ends = [producers[name] for name in graph.outputs if name in producers]
+    outputs = ",".join(str(op.inputs[0]) if op.kind == "DEQUANTIZE" else op.outputs[0] for op in ends)
+    asked = f"{feed} --outputs {outputs}".strip() if any(op.kind == "DEQUANTIZE" for op in ends) else feed
+    return f"compile what lies between with {asked}, or " if asked else ""
 
 
 def _is_integer(source: Source, op: Op) -> bool:

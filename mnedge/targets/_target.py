@@ -25,6 +25,7 @@ MICROCONTROLLER_INT8_PASSES = (
     "fold-pad",
     "fuse-activation",
     "uint8-to-int8",
+    "exp-to-int8",
     "rescale-concatenation",
     "drop-identities",
 )

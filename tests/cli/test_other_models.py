@@ -134,15 +134,15 @@ def test_what_cannot_be_compiled_is_named(
         assert expected in err
 
 
-def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str]) -> None:
+def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str], inputs: tuple[str, ...] = ()) -> None:
     """Runs the C on this machine, without the emulator, whose memory is too small."""
-    data = write_tflite(cut(read_tflite(path), outputs=outputs))
+    data = write_tflite(cut(read_tflite(path), inputs, outputs))
     compile_c(parse_tflite(data, "cut"), name="m", target="generic", out=folder, model=data, measure=False)
     session = runtimes.get("compiled-c").open(folder, 1)
-    inputs = vectors.noise(int(np.prod(session.input.shape)))
-    expected = vectors.reference_outputs(data, inputs)
+    images = vectors.noise(int(np.prod(session.input.shape)))
+    expected = vectors.reference_outputs(data, images)
     assert expected is not None
-    for image, reference in zip(inputs, expected, strict=True):
+    for image, reference in zip(images, expected, strict=True):
         made = session.run(image.view(session.input.dtype).reshape(session.input.shape))
         assert np.array_equal(np.concatenate([output.view(np.int8).ravel() for output in made]), reference)
 
@@ -164,6 +164,21 @@ def test_a_uint8_model_compiles_once_it_is_int8(
     arguments = ("optimize", _file(shared_data, start), "--for", "generic", "--no-measure", "-o", str(int8))
     assert _run(capsys, *arguments)[0] == 0
     _compiled_equals_reference(int8, tmp_path / "c", outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
+def test_a_detector_that_decodes_its_boxes_compiles_between_its_float_ends(
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path
+) -> None:
+    int8 = tmp_path / "int8.tflite"
+    arguments = ("optimize", _file(shared_data, "lightface"), "--for", "generic", "--no-measure", "-o", str(int8))
+    assert _run(capsys, *arguments)[0] == 0
+    code, _, err = _run(capsys, "compile", str(int8), "--target", "generic", "--out", str(tmp_path / "no"))
+    assert code == 3
+    assert "with --input tfl.quantize --outputs PartitionedCall:01,PartitionedCall:11, or" in err
+    ends = ["PartitionedCall:01", "PartitionedCall:11"]
+    _compiled_equals_reference(int8, tmp_path / "c", ends, ("tfl.quantize",))
 
 
 def test_transposes_and_batch_norms_of_an_nchw_export_go(
