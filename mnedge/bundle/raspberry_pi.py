@@ -1,4 +1,4 @@
-"""Raspberry Pi: models, labels, a program that classifies, and a systemd unit."""
+"""Raspberry Pi: models, labels, a program that does what the model is for, and a systemd unit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mnedge.formats.tflite_read import parse_tflite
 if TYPE_CHECKING:
     from mnedge.bundle._bundle import Parts
 
-# Both open models and read pictures with the first one; a detector gets the second one too.
-_PROGRAM, _DETECT = (Path(__file__).with_name(name) for name in ("_classify.py", "_detect.py"))
+# All open models and read pictures with classify.py, which always comes along.
+_PROGRAMS = {task: f"{task}.py" for task in ("classify", "detect", "segment", "embed")}
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")
 
@@ -79,19 +79,17 @@ def _write(parts: Parts, folder: Path) -> None:
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:
         about["detection"] = of_metadata(anchors).as_json()
-    program = "classify.py" if anchors is None else "detect.py"
+    program = _PROGRAMS[parts.task]
     pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
     texts = {
         "README.md": _README,
         f"{parts.slug}.service": _UNIT,
-        "classify.py": _PROGRAM.read_text(encoding="utf-8"),
+        **{name: _program(name) for name in ("classify.py", program)},
         "install.sh": _INSTALL,
-        "labels.txt": parts.labels_text,
+        **({"labels.txt": parts.labels_text} if parts.labels else {}),
         "model.json": json.dumps(about, indent=2) + "\n",
         "requirements.txt": "".join(f"{pin}\n" for pin in pinned),
     }
-    if anchors is not None:
-        texts[program] = _DETECT.read_text(encoding="utf-8")
     for name, text in texts.items():
         filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program)
         (folder / name).write_text(filled, encoding="utf-8")
@@ -99,8 +97,12 @@ def _write(parts: Parts, folder: Path) -> None:
         (folder / name).chmod(0o755)
 
 
+def _program(name: str) -> str:
+    return Path(__file__).with_name(f"_{name}").read_text(encoding="utf-8")
+
+
 BUNDLE = Bundle(
-    description="models, classify.py or detect.py, pinned requirements, a systemd unit; also as .tar.gz",
+    description="models, a program for the task, pinned requirements, a systemd unit; also as .tar.gz",
     write=_write,
     has_archive=True,
 )
