@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._bundle import Bundle
+from mnedge.bundle._sketches import BEST_OF_PIXEL, INDEX_OF_PIXEL, SKETCHES
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,79 +22,12 @@ _PROPERTIES = """name=@NAME@
 version=@VERSION@
 author=mnedge
 maintainer=mnedge
-sentence=int8 MobileNet, @KIND@ of @CLASSES@ classes, @RESOLUTION@ x @RESOLUTION@ pixels, as plain C.
+sentence=int8 MobileNet, @KIND@@OF_CLASSES@, @RESOLUTION@ x @RESOLUTION@ pixels, as plain C.
 paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
 category=Data Processing
 url=https://www.arduino.cc/reference/en/libraries/
 architectures=@ARCHITECTURES@
-includes=@NAME@.h,@NAME@_labels.h
-"""
-
-_SKETCH = """// Classifies `picture` once a second, and says how long it took; put your camera's pixels there.
-#include <@NAME@.h>
-#include <@NAME@_labels.h>
-
-static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
-static @OUT@ scores[@UPPER@_OUTPUT_BYTES];
-
-void setup() {
-  Serial.begin(115200);
-}
-
-void loop() {
-  const unsigned long started = micros();
-  const int status = @NAME@_run(picture, scores, arena);
-  const unsigned long spent_us = micros() - started;
-  int best = 0;
-  for (int index = 1; index < @UPPER@_OUTPUT_BYTES; index++) {
-    if (scores[index] > scores[best]) {
-      best = index;
-    }
-  }
-  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
-  Serial.print(' ');
-  Serial.print(spent_us);
-  Serial.println(" us");
-  delay(1000);
-}
-"""
-
-_DETECT_SKETCH = """// Finds objects in `picture` once a second, and says where; put your camera's pixels there.
-#include <@NAME@.h>
-#include <@NAME@_labels.h>
-#include <@NAME@_objects.h>
-
-static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
-static @OUT@ output[@UPPER@_OUTPUT0_BYTES + @UPPER@_OUTPUT1_BYTES];
-static @NAME@_object objects[@UPPER@_OBJECTS_MOST];
-
-void setup() {
-  Serial.begin(115200);
-}
-
-void loop() {
-  const unsigned long started = micros();
-  const int status = @NAME@_run(picture, output, arena);
-  const int32_t found = status == 0 ? @NAME@_objects(output, objects) : 0;
-  const unsigned long spent_us = micros() - started;
-  for (int32_t index = 0; index < found; index++) {
-    const @NAME@_object *one = &objects[index];
-    const float values[5] = {one->score, one->y1, one->x1, one->y2, one->x2};
-    Serial.print(@NAME@_labels[one->label]);
-    for (int at = 0; at < 5; at++) {
-      Serial.print(' ');
-      Serial.print(values[at], 3);
-    }
-    Serial.println();
-  }
-  Serial.print(status == 0 ? "objects" : "arena is not aligned");
-  Serial.print(' ');
-  Serial.print(spent_us);
-  Serial.println(" us");
-  delay(1000);
-}
+includes=@NAME@.h@LABELS_INCLUDE@
 """
 
 _LABELS = """/* Class names of @NAME@ by index. */
@@ -140,13 +75,14 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
     name = compiled["name"]
     labels = _filled(_LABELS, words)
     shutil.copytree(source, folder / "cmake")
-    (folder / "cmake" / f"{name}_labels.h").write_text(labels, encoding="utf-8")
+    if parts.labels:
+        (folder / "cmake" / f"{name}_labels.h").write_text(labels, encoding="utf-8")
     library = {
         "library.properties": _filled(_PROPERTIES, words),
         f"src/{name}.h": (source / f"{name}.h").read_text(encoding="utf-8"),
         f"src/{name}.c": (source / f"{name}.c").read_text(encoding="utf-8"),
-        f"src/{name}_labels.h": labels,
-        **_example(source, name, words),
+        **({f"src/{name}_labels.h": labels} if parts.labels else {}),
+        **_example(parts.task, source, name, words),
     }
     for place, text in library.items():
         path = folder / "arduino" / name / place
@@ -157,29 +93,34 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
     (folder / "README.md").write_text(_filled(_README, words), encoding="utf-8")
 
 
-def _example(source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
+def _example(task: str, source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
     """The sketch; of a detector also its decoder, which the compiler has written beside the network."""
     decoder = [source / f"{name}_objects.{kind}" for kind in ("c", "h")]
-    if not decoder[0].is_file():
-        return {"examples/classify/classify.ino": _filled(_SKETCH, words)}
-    files = {f"src/{path.name}": path.read_text(encoding="utf-8") for path in decoder}
-    return {**files, "examples/detect/detect.ino": _filled(_DETECT_SKETCH, words)}
+    files = {f"src/{path.name}": path.read_text(encoding="utf-8") for path in decoder if path.is_file()}
+    return {**files, f"examples/{task}/{task}.ino": _filled(SKETCHES[task], words)}
 
 
 def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
     name = compiled["name"]
-    # Two rows of the header say it: int NAME_run(const TYPE *input, TYPE *output, void *arena);
-    c_in = "uint8_t" if f"{name}_run(const uint8_t" in header else "int8_t"
-    c_out = "uint8_t" if "uint8_t *output" in header else "int8_t"
+    prototype = re.search(rf"{name}_run\(const (\w+) \*input, (\w+) \*output", header)
+    assert prototype is not None, name
+    c_in, c_out = prototype.groups()
+    is_index = c_out not in ("int8_t", "uint8_t")
     sizes = {key: compiled[f"{key.lower()}_bytes"] for key in ("ARENA", "RAM", "FLASH", "STACK")}
+    kinds = {"classify": "classifier", "detect": "detector", "segment": "segmenter", "embed": "embedding"}
     return {
+        # What is put in has words of its own, so it stands first.
+        "CLASS_OF": INDEX_OF_PIXEL if is_index else BEST_OF_PIXEL,
+        "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
+        "OF_CLASSES": f" of {len(parts.labels)} classes" if parts.labels else "",
+        "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
         "NAME": name,
         "UPPER": name.upper(),
         "SLUG": parts.slug,
         "TARGET": target,
         "VERSION": parts.version,
         "CLASSES": str(len(parts.labels)),
-        "KIND": {"classify": "classifier", "detect": "detector", "segment": "segmenter"}.get(parts.task, parts.task),
+        "KIND": kinds[parts.task],
         "RESOLUTION": str(parts.resolution),
         # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
         "ARCHITECTURES": "*",

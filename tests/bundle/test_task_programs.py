@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +21,6 @@ from mnedge.runtimes._runtime import decode, encode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.ship import Release, ship
 from mnedge.validation.segment import enlarged
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SIDE = 32
 _LABELS = ("ground", "cat", "dog")
@@ -45,7 +44,14 @@ def _shipped(folder: Path, **recipe: Any) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         network = Recipe(
-            variant="v1", alpha=0.25, resolution=_SIDE, weights="random", int8=True, effort="fast", **recipe
+            variant="v1",
+            alpha=0.25,
+            resolution=_SIDE,
+            weights="random",
+            int8=True,
+            effort="fast",
+            targets=("cpu", "generic"),
+            **recipe,
         )
         build(network, folder / "built", lambda *_: None)
     ship(folder / "built", "raspberry-pi", folder / "bundle", Release())
@@ -96,8 +102,13 @@ def test_the_onnx_model_segments_alike(segmenter: Path, data: Path) -> None:
     np.testing.assert_allclose(shares[0], shares[1], atol=0.1)
 
 
-def test_similarities_are_cosines_of_what_the_model_says(data: Path, tmp_path: Path) -> None:
-    shipped = _shipped(tmp_path, task="embed", classes=16)
+@pytest.fixture(scope="module")
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _shipped(tmp_path_factory.mktemp("embedding"), task="embed", classes=16)
+
+
+def test_similarities_are_cosines_of_what_the_model_says(embedding: Path, data: Path, tmp_path: Path) -> None:
+    shipped = Path(shutil.copytree(embedding, tmp_path / "shipped"))
     (model,), (onnx,) = shipped.glob("*.int8.tflite"), shipped.glob("*.int8.onnx")
     rows = _rows(shipped, "embed.py", data / "images")
     vectors = np.array([row["embedding"] for row in rows])
@@ -116,3 +127,77 @@ def test_similarities_are_cosines_of_what_the_model_says(data: Path, tmp_path: P
     np.testing.assert_allclose(row["embedding"], own / np.linalg.norm(own), atol=1e-5)
     (again,) = _rows(shipped, "embed.py", "--model", onnx, tmp_path / "square.png")
     assert float(np.dot(again["embedding"], row["embedding"])) > 0.9
+
+
+# Enough of Arduino to run a sketch here: what it prints goes to standard output.
+_ARDUINO = """
+#include <cstdio>
+#include <cstdint>
+struct HardwareSerial {
+    void begin(long) {}
+    void print(const char *text) { std::printf("%s", text); }
+    void print(char one) { std::printf("%c", one); }
+    void print(unsigned long number) { std::printf("%lu", number); }
+    void print(float number, int digits) { std::printf("%.*f", digits, (double)number); }
+    void println(const char *text) { std::printf("%s\\n", text); }
+    void println() { std::printf("\\n"); }
+};
+static HardwareSerial Serial;
+static unsigned long micros() { return 0; }
+static void delay(unsigned long) {}
+"""
+_MAIN = """
+int main() {
+    setup();
+    for (int turn = 0; turn < 2; turn++) {
+        for (unsigned at = 0; at < sizeof picture; at++) picture[at] = (int8_t)(at * 7 * (turn + 1));
+        loop();
+    }
+    return 0;
+}
+"""
+
+
+def _sketch_says(built: Path, task: str, folder: Path) -> tuple[list[str], list[np.ndarray]]:
+    """What the sketch of a firmware bundle prints for two pictures, and those pictures as the model takes them."""
+    ship(built, "microcontroller", folder / "firmware", Release())
+    (library,) = (path for path in (folder / "firmware" / "arduino").iterdir() if path.is_dir())
+    sketch = (library / "examples" / task / f"{task}.ino").read_text()
+    (folder / "app.cpp").write_text(_ARDUINO + sketch + _MAIN)
+    (source,) = (library / "src").glob("*.c")
+    subprocess.run(["gcc", "-std=gnu11", "-O1", "-c", source, "-o", folder / "model.o"], check=True)
+    flags = ["-std=gnu++11", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
+    parts: list[str | Path] = ["-I", library / "src", folder / "app.cpp", folder / "model.o", "-o", folder / "app"]
+    subprocess.run(["g++", *flags, *parts], check=True)
+    done = subprocess.run([folder / "app"], check=True, capture_output=True, text=True)
+    steps = np.arange(_SIDE * _SIDE * 3)
+    pictures = [(steps * 7 * turn).astype(np.int8).reshape(1, _SIDE, _SIDE, 3) for turn in (1, 2)]
+    return done.stdout.splitlines(), pictures
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_the_sketch_of_a_segmenter_counts_the_pixels(segmenter: Path, tmp_path: Path) -> None:
+    built = segmenter.parent / "built"
+    said, pictures = _sketch_says(built, "segment", tmp_path)
+    (model,) = segmenter.glob("*.int8.tflite")
+    session = LiteRtSession(model, 1)
+    rows = [line.split() for line in said if line.endswith("%")]
+    assert [row[0] for row in rows] == [*_LABELS, *_LABELS]
+    for place, picture in enumerate(pictures):
+        output = decode(session.run(picture)[0], session.outputs[0])[0]
+        found = np.asarray(output if output.ndim == 2 else output.argmax(axis=-1), np.int64)
+        shares = 100 * np.bincount(found.ravel(), minlength=3) / found.size
+        # Kernels differ by a step, which may turn a pixel.
+        np.testing.assert_allclose([float(row[1]) for row in rows[3 * place : 3 * place + 3]], shares, atol=3)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_the_sketch_of_an_embedding_compares(embedding: Path, tmp_path: Path) -> None:
+    said, pictures = _sketch_says(embedding.parent / "built", "embed", tmp_path)
+    assert not list((tmp_path / "firmware").rglob("*_labels.h"))
+    (model,) = embedding.glob("*.int8.tflite")
+    session = LiteRtSession(model, 1)
+    one, two = (decode(session.run(picture)[0], session.outputs[0])[0] for picture in pictures)
+    alike = float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
+    assert said[0].startswith("alike 1.000")
+    assert float(said[1].split()[1]) == pytest.approx(alike, abs=0.05)
