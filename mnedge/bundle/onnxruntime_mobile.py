@@ -21,10 +21,16 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 | `@SLUG@.int8.onnx` | the model; `com.microsoft.onnxruntime:onnxruntime-android` opens it as it is |
 | `@SLUG@.int8.ort` | the same in ORT format, optimized for Arm: opens faster, and a reduced runtime takes it |
 | `@SLUG@.required_operators.config` | for a reduced build of the runtime: `build.sh --include_ops_by_config` |
-| `@SLUG@.labels.txt`, `model.json` | class names, resolution, preprocessing; the .onnx holds them too |
+| @LABELS@`model.json` | @NAMES@resolution, preprocessing; the .onnx holds them too |
 
-Input: float32, pixel / 127.5 - 1. Output: probabilities.
+Input: float32, pixel / 127.5 - 1. Output: @OUTPUT@.
 """
+_OUTPUTS = {
+    "classify": "probabilities",
+    "detect": "scores and codes of boxes, whose anchors the .onnx holds; or the objects themselves",
+    "segment": "scores of each class at each pixel; or its class index",
+    "embed": "a vector of length 1",
+}
 
 
 def _write(parts: Parts, folder: Path) -> None:
@@ -37,12 +43,18 @@ def _write(parts: Parts, folder: Path) -> None:
     (folder / f"{parts.slug}.int8.ort").write_bytes(ort.data)
     texts = {
         f"{parts.slug}.required_operators.config": ort.required_operators,
-        f"{parts.slug}.labels.txt": parts.labels_text,
+        **({f"{parts.slug}.labels.txt": parts.labels_text} if parts.labels else {}),
         "model.json": json.dumps(about, indent=2) + "\n",
-        "README.md": _README.replace("@SLUG@", parts.slug),
+        "README.md": _readme(parts),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _readme(parts: Parts) -> str:
+    text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
+    text = text.replace("@NAMES@", "class names, " if parts.labels else "")
+    return text.replace("@OUTPUT@", _OUTPUTS[parts.task]).replace("@SLUG@", parts.slug)
 
 
 def _with_properties(model: bytes, parts: Parts) -> bytes:
@@ -51,6 +63,8 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
 
     proto = onnx.load_model_from_string(model)
     properties = {
+        # Of a detector, its anchors.
+        **{entry.key: entry.value for entry in proto.metadata_props},
         "name": parts.slug,
         "version": parts.version,
         "license": parts.license,

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 from PIL import Image
 
 from mnedge import tasks
+from mnedge.bundle.onnxruntime_mobile import BUNDLE
 from mnedge.pipeline import build
 from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode, encode
 from mnedge.runtimes.litert import LiteRtSession
-from mnedge.ship import Release, ship
+from mnedge.ship import Release, read_build, ship
 from mnedge.validation.segment import enlarged
 
 _SIDE = 32
@@ -201,3 +203,28 @@ def test_the_sketch_of_an_embedding_compares(embedding: Path, tmp_path: Path) ->
     alike = float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
     assert said[0].startswith("alike 1.000")
     assert float(said[1].split()[1]) == pytest.approx(alike, abs=0.05)
+
+
+def test_the_bundle_for_onnxruntime_keeps_what_the_model_holds(embedding: Path, tmp_path: Path) -> None:
+    import onnx
+
+    (path,) = embedding.glob("*.int8.onnx")
+    model = onnx.load(path)
+    model.metadata_props.add(key="MNEDGE_DETECTION", value="anchors")
+    parts, _ = read_build(embedding.parent / "built", Release())
+    onnx.save(model, tmp_path / "m.onnx")
+    (tmp_path / "phone").mkdir()
+    BUNDLE.write(replace(parts, onnx=tmp_path / "m.onnx"), tmp_path / "phone")
+    (made,) = (tmp_path / "phone").glob("*.onnx")
+    held = {entry.key: entry.value for entry in onnx.load(made).metadata_props}
+    assert held["MNEDGE_DETECTION"] == "anchors"
+    assert held["name"] == parts.slug
+
+
+def test_the_bundle_for_onnxruntime_says_what_comes_out(embedding: Path, tmp_path: Path) -> None:
+    ship(embedding.parent / "built", "onnxruntime-mobile", tmp_path / "phone", Release())
+    text = (tmp_path / "phone" / "README.md").read_text()
+    assert "Output: a vector of length 1." in text
+    assert "labels" not in text
+    assert "@" not in text
+    assert not list((tmp_path / "phone").glob("*.labels.txt"))
