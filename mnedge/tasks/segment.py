@@ -146,6 +146,6 @@ TASK = Task(
     counted="pixels",
     gallery=_gallery,
     mistakes=_mistakes,
-    schedule={"head_epochs": 4, "epochs": 45, "learning_rate": 4e-4, "batch_size": 16, "patience": 15},
+    schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 6e-4, "batch_size": 16, "patience": 20},
     post_passes=dict.fromkeys(("tflite", "onnx", "c"), ("segmentation-postprocess",)),
 )
