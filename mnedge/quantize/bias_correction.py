@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.graph.executor import execute, simulate
-from mnedge.quantize.parameters import Parameters, to_int8
+from mnedge.quantize.parameters import activation_quantizations, layer_tensors
+from mnedge.quantize.pixels import in_blocks, outputs_of
+from mnedge.quantize.walk import Settled, settle_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.graph.graph import Graph, Op
-    from mnedge.quantize.scheme import Scheme
+    from mnedge.quantize.parameters import Parameters
+    from mnedge.quantize.pixels import Problem
+    from mnedge.quantize.scheme import Layer, Scheme
 
 _MOST_IMAGES = 128
+_ROWS = 8_000
 _LEAST_ACTIVE_FRACTION = 0.1
 
 
-def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32]) -> Parameters:
+def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], seed: int = 0) -> Parameters:
     """Adds to every bias the float channel mean minus the int8 one, after the fused activation, in order.
 
     The mean is taken before the layer's own output is rounded: a channel that has few steps swings around its mean
@@ -34,55 +37,22 @@ def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.fl
         scheme: What is quantized.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C); the first 128 are used.
+        seed: Of the choice of pixels.
     """
-    import tensorflow as tf
 
-    images = images[:_MOST_IMAGES]
-    int8 = to_int8(scheme, parameters)
-    rounded = simulate(int8)
-    biases = dict(parameters.biases)
-    layer_of = {layer.output: layer for layer in scheme.layers}
-    last_use = _last_use(scheme.graph)
-    exact: dict[str, Any] = {scheme.graph.inputs[0]: tf.constant(images)}
-    steps = {scheme.graph.inputs[0]: rounded(scheme.graph.inputs[0], tf.constant(images))}
-    for number, op in enumerate(scheme.graph.ops):
-        output = op.outputs[0]
-        exact.update(_one(scheme.graph, op, exact))
-        layer = layer_of.get(output)
-        if layer is None:
-            steps[output] = rounded(output, _one(int8, op, steps)[output])
-        else:
-            bounds = scheme.bounds[scheme.group[output]]
-            made = _one(int8, op, steps, {layer.bias: tf.constant(biases[layer.bias])})[output]
-            shift = _shift(*(tf.clip_by_value(value, *bounds) for value in (exact[output], made)))
-            biases[layer.bias] = biases[layer.bias] + shift
-            values = {layer.bias: tf.constant(biases[layer.bias])}
-            steps[output] = rounded(output, _one(int8, op, steps, values)[output])
-        for name in [name for name in exact if last_use.get(name, -1) == number]:
-            exact.pop(name)
-            steps.pop(name)
-    return replace(parameters, biases=biases)
+    def corrected(layer: Layer, problem: Problem, now: Settled) -> Settled:
+        weights, _ = layer_tensors(layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        bias = now.bias.reshape(problem.bias.shape)[:, None, :]
+        made = outputs_of(problem, in_blocks(layer, weights.real())) + bias
+        return now._replace(bias=now.bias + _shift(problem, np.clip(made, *problem.interval)))
+
+    scales = activation_quantizations(scheme, parameters)
+    settled = settle_layers(scheme, parameters, images[:_MOST_IMAGES], corrected, rows=_ROWS, seed=seed)
+    return replace(parameters, biases=settled.biases)
 
 
-def _one(graph: Graph, op: Op, env: dict[str, Any], values: dict[str, Any] | None = None) -> dict[str, Any]:
-    feeds = {name: env[name] for name in op.inputs if name is not None and name in env}
-    made = execute(graph, feeds, ops=[op], values=values)
-    return {name: made[name] for name in op.outputs}
-
-
-def _shift(exact: Any, made: Any) -> NDArray[np.float32]:  # noqa: ANN401 - tensors
-    axes = tuple(range(len(made.shape) - 1))
-    exact, made = exact.numpy(), made.numpy()
-    low, high = made.min(), made.max()
-    active = np.mean((made > low) & (made < high), axis=axes)
-    shift = (exact - made).mean(axis=axes, dtype=np.float64)
-    return np.asarray(shift / np.maximum(active, _LEAST_ACTIVE_FRACTION), np.float32)
-
-
-def _last_use(graph: Graph) -> dict[str, int]:
-    last = {}
-    for number, op in enumerate(graph.ops):
-        for name in (*op.inputs, *op.outputs):
-            if name is not None:
-                last[name] = number
-    return last
+def _shift(problem: Problem, made: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(channels,) for clipped outputs (blocks, rows, outputs)."""
+    active = np.mean((made > made.min()) & (made < made.max()), axis=1)
+    shift = (problem.targets - made).mean(axis=1, dtype=np.float64)
+    return np.asarray(shift / np.maximum(active, _LEAST_ACTIVE_FRACTION), np.float32).reshape(-1)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from mnedge.graph.executor import execute
+from mnedge.quantize.interpret import interpret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from mnedge.quantize.scheme import Interval, Scheme
 
+# Of one activation and one image: smallest and largest value, and rows (pixels, channels).
+_Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
 _SAMPLES_PER_IMAGE = 2048
 
 
@@ -40,50 +42,41 @@ class Statistics:
         return np.concatenate([part.ravel() for part in self.samples.values()])
 
 
-def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0, batch: int = 16) -> dict[str, Statistics]:
+def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[str, Statistics]:
     """Runs the float graph and collects the statistics of every free group, within the scheme's bounds.
 
     Args:
         scheme: What is to be quantized.
         images: float32 (N, H, W, C).
         seed: Of the choice of samples.
-        batch: Images at a time.
     """
-    import tensorflow as tf
-
     graph = scheme.graph
     free = set(scheme.free_groups)
     made = {name for op in graph.ops for name in op.outputs}
     names = [name for name, group in scheme.group.items() if group in free and name in made]
     random = np.random.default_rng(seed)
-    picks = {}
+    picks = []
     for name in names:
         channels = _channels(graph.tensors[name].shape)
         pixels = max(1, int(np.prod(graph.tensors[name].shape[1:])) // channels)
         count = min(pixels, max(1, _SAMPLES_PER_IMAGE // channels))
-        picks[name] = np.sort(random.choice(pixels, count, replace=False)).astype(np.int32)
+        picks.append(np.sort(random.choice(pixels, count, replace=False)))
 
-    shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
-    def run(pictures: Any) -> Any:  # noqa: ANN401 - tensors
-        env = execute(graph, {graph.inputs[0]: pictures})
-        found = {}
-        for name in names:
-            rows = tf.reshape(env[name], (tf.shape(pictures)[0], -1, _channels(graph.tensors[name].shape)))
-            found[name] = (tf.reduce_min(rows), tf.reduce_max(rows), tf.gather(rows, picks[name], axis=1))
+    def seen(_: int, outputs: list[NDArray[np.float32]]) -> list[_Seen]:
+        found = []
+        for name, value, pick in zip(names, outputs, picks, strict=True):
+            rows = value.reshape(-1, _channels(graph.tensors[name].shape))
+            found.append((float(value.min()), float(value.max()), rows[pick]))
         return found
 
-    ends: dict[str, list[Interval]] = {name: [] for name in free}
-    samples: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    for start in range(0, len(images), batch):
-        for name, (low, high, values) in run(tf.constant(images[start : start + batch])).items():
-            ends[scheme.group[name]].append((float(low), float(high)))
-            samples[name].append(values.numpy().reshape(-1, values.shape[-1]))
+    images_of = list(zip(*interpret(graph.replaced(outputs=names), [images], seen), strict=True)) if names else []
+    seen_of = dict(zip(names, images_of, strict=True))
     result = {}
     for group in free:
-        members = {name: np.concatenate(samples[name]) for name in names if scheme.group[name] == group}
-        result[group] = _bounded(scheme, group, ends[group], members)
+        members = [name for name in names if scheme.group[name] == group]
+        ends = [(low, high) for name in members for low, high, _ in seen_of[name]]
+        samples = {name: np.concatenate([rows for _, _, rows in seen_of[name]]) for name in members}
+        result[group] = _bounded(scheme, group, ends, samples)
     return result
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.graph.executor import execute
+from mnedge.quantize.interpret import interpret
 from mnedge.quantize.outputs import output_heads
 from mnedge.quantize.scheme import channel_floor
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _PIXELS_OF_AN_OUTLIER = 1000
+# Beyond, every other pixel (every third, …) shows as well which values are outliers.
+_PIXELS_SORTED = 4096
 _SENSITIVITY_IMAGES = 32
 _SENSITIVITY_BATCH = 8
 _DRAWS = 2
@@ -36,7 +39,6 @@ class ChannelStatistics:
         typical_low: Mean over the images of the least x but for one pixel in a thousand.
         typical_high: Mean over the images of the largest x but for one pixel in a thousand.
         power: Mean of x^2.
-        sensitivity: What noise costs, in nats per unit of noise power (see `sensitivities`).
     """
 
     low: NDArray[np.float64]
@@ -44,7 +46,6 @@ class ChannelStatistics:
     typical_low: NDArray[np.float64]
     typical_high: NDArray[np.float64]
     power: NDArray[np.float64]
-    sensitivity: NDArray[np.float64]
 
     def scaled(self, factors: NDArray[np.float64]) -> ChannelStatistics:
         """What they become when each channel is multiplied by a positive factor."""
@@ -54,54 +55,46 @@ class ChannelStatistics:
             typical_low=self.typical_low * factors,
             typical_high=self.typical_high * factors,
             power=self.power * factors**2,
-            sensitivity=self.sensitivity / factors**2,
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ChannelMeasurements:
+    """Of some activations of one graph, by name; kept true while channels are scaled.
+
+    Attributes:
+        statistics: See `channel_statistics`.
+        sensitivity: See `sensitivities`.
+    """
+
+    statistics: dict[str, ChannelStatistics]
+    sensitivity: dict[str, NDArray[np.float64]]
+
+    def scale(self, name: str, factors: NDArray[np.float64]) -> None:
+        """Follows a positive factor on each channel of an activation, in place."""
+        if name in self.statistics:
+            self.statistics[name] = self.statistics[name].scaled(factors)
+        if name in self.sensitivity:
+            self.sensitivity[name] = self.sensitivity[name] / factors**2
+
+
 def channel_statistics(
-    graph: Graph, names: Collection[str], images: NDArray[np.float32], *, seed: int = 0, batch: int = 16
+    graph: Graph, names: Collection[str], images: NDArray[np.float32]
 ) -> dict[str, ChannelStatistics]:
     """Statistics of some activations of a float graph, channel by channel.
 
     Args:
         graph: Float graph with one input.
         names: Activations.
-        images: float32 (N, H, W, C); sensitivities are taken from the first 32.
-        seed: Of what is drawn for the sensitivities.
-        batch: Images at a time.
+        images: float32 (N, H, W, C).
     """
-    import tensorflow as tf
-
-    shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
-    def run(pictures: Any) -> Any:  # noqa: ANN401 - tensors
-        env = execute(graph, {graph.inputs[0]: pictures})
-        found = {}
-        for name in names:
-            shape = env[name].shape
-            pixels = tf.reshape(env[name], (-1, math.prod(shape[1:-1]), shape[-1]))
-            planes = tf.transpose(pixels, (0, 2, 1))
-            count = 1 + planes.shape[2] // _PIXELS_OF_AN_OUTLIER
-            found[name] = (
-                tf.reduce_min(pixels, 1),
-                tf.reduce_max(pixels, 1),
-                -tf.nn.top_k(-planes, count).values[:, :, -1],
-                tf.nn.top_k(planes, count).values[:, :, -1],
-                tf.reduce_mean(tf.square(pixels), 1),
-            )
-        return found
-
-    seen: dict[str, list[list[NDArray[np.float32]]]] = {name: [] for name in names}
-    for start in range(0, len(images), batch):
-        for name, sums in run(tf.constant(images[start : start + batch])).items():
-            seen[name].append([value.numpy() for value in sums])
-    sensitivity = sensitivities(graph, names, images[:_SENSITIVITY_IMAGES], seed=seed)
+    names = list(dict.fromkeys(names))
+    if not names:
+        return {}
+    seen = interpret(graph.replaced(outputs=names), [images], lambda _, outputs: [_of_image(made) for made in outputs])
     result = {}
-    for name, found in seen.items():
-        low, high, typical_low, typical_high, power = (
-            np.concatenate(parts).astype(np.float64) for parts in zip(*found, strict=True)
-        )
+    for name, found in zip(names, zip(*seen, strict=True), strict=True):
+        low, high, typical_low, typical_high, power = (np.stack(parts) for parts in zip(*found, strict=True))
         floor = channel_floor(graph, name)
         result[name] = ChannelStatistics(
             low=np.maximum(low.min(0), floor),
@@ -109,9 +102,22 @@ def channel_statistics(
             typical_low=np.maximum(typical_low, floor).mean(0),
             typical_high=typical_high.mean(0),
             power=power.mean(0),
-            sensitivity=sensitivity[name],
         )
     return result
+
+
+def _of_image(made: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
+    """(channels,) each: least, largest, both but for outliers, and mean square."""
+    pixels = made.reshape(-1, made.shape[-1])
+    low, high = pixels.min(0), pixels.max(0)
+    typical_low, typical_high = low, high
+    few = pixels[:: max(1, len(pixels) // _PIXELS_SORTED)]
+    outliers = len(few) // _PIXELS_OF_AN_OUTLIER
+    if outliers:
+        ordered = np.partition(few, (outliers, len(few) - 1 - outliers), axis=0)
+        typical_low, typical_high = ordered[outliers], ordered[-1 - outliers]
+    power = np.einsum("pc,pc->c", pixels, pixels) / len(pixels)
+    return tuple(value.astype(np.float64) for value in (low, high, typical_low, typical_high, power))
 
 
 def sensitivities(
@@ -128,7 +134,7 @@ def sensitivities(
     Args:
         graph: Float graph with one input.
         names: Activations.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C); the first 32 are used.
         seed: Of the draws of y.
 
     Returns:
@@ -165,6 +171,9 @@ def sensitivities(
             for name, value in gradients.items()
         }
 
+    if not names:
+        return {}
+    images = images[:_SENSITIVITY_IMAGES]
     total = {name: np.zeros(1) for name in names}
     for number in range(_DRAWS):
         for start in range(0, len(images), _SENSITIVITY_BATCH):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnedge.quantize.channels import channel_statistics
+from mnedge.quantize.channels import ChannelMeasurements, channel_statistics, sensitivities
 from mnedge.quantize.scheme import layers_of, with_own_constants
 from mnedge.quantize.streams import Stream, find_streams, input_axis, scale_stream
 
@@ -47,17 +47,16 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
         The equalized float graph.
     """
     graph = with_own_constants(graph)
-    streams = find_streams(graph)
-    statistics = _stream_statistics(graph, streams, images)
+    per_channel = granularity == "per-channel"
+    streams = [stream for stream in find_streams(graph) if not (per_channel and _is_limited(graph, stream))]
+    measured = _measured(graph, streams, images, granularity)
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers_of(graph)}
     biases = {layer.bias: graph.tensors[layer.bias].real().astype(np.float64) for layer in layers_of(graph)}
     # Per tensor, the factors of one stream change the weight range that the next one sees.
-    for _ in range(1 if granularity == "per-channel" else 3):
+    for _ in range(1 if per_channel else 3):
         for stream in streams:
-            if granularity == "per-channel" and _is_limited(graph, stream):
-                continue
-            factors = _best_factors(graph, stream, statistics, weights, granularity)
-            scale_stream(stream, factors, statistics, weights, biases)
+            factors = _best_factors(graph, stream, measured, weights, granularity)
+            scale_stream(stream, factors, measured, weights, biases)
     changed = {**weights, **biases}
     return graph.replaced(
         tensors=[replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
@@ -76,35 +75,38 @@ def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -
         Nats by activation; 0 where its channels cannot be scaled.
     """
     graph = with_own_constants(graph)
-    streams = find_streams(graph)
-    statistics = _stream_statistics(graph, streams, images[:64])
+    streams = [stream for stream in find_streams(graph) if not set(members).isdisjoint(stream.members)]
+    measured = _measured(graph, streams, images[:64], "per-channel")
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers_of(graph)}
     gains = dict.fromkeys(members, 0.0)
     for stream in streams:
-        inside = [name for name in members if name in stream.members]
-        if inside:
-            factors = _best_factors(graph, stream, statistics, weights, "per-channel")
-            readings = [_reading(layer, weights[layer.weights], statistics) for layer in stream.readers]
-            before, after = (
-                _noise(stream, scale, statistics, weights, readings, "per-channel")
-                for scale in (np.ones_like(factors), factors)
-            )
-            gains.update(dict.fromkeys(inside, before - after))
+        factors = _best_factors(graph, stream, measured, weights, "per-channel")
+        readings = [_reading(layer, weights[layer.weights], measured) for layer in stream.readers]
+        before, after = (
+            _noise(stream, scale, measured, weights, readings, "per-channel")
+            for scale in (np.ones_like(factors), factors)
+        )
+        gains.update({name: before - after for name in members if name in stream.members})
     return gains
 
 
-def _stream_statistics(
-    graph: Graph, streams: list[Stream], images: NDArray[np.float32]
-) -> dict[str, ChannelStatistics]:
-    names = {name for stream in streams for name in stream.members}
-    names |= {name for layer in layers_of(graph) for name in (layer.data, layer.output)}
-    return channel_statistics(graph, sorted(names), images)
+def _measured(
+    graph: Graph, streams: list[Stream], images: NDArray[np.float32], granularity: Granularity
+) -> ChannelMeasurements:
+    """What the noise around these streams depends on, and no more."""
+    seen = {name for stream in streams for name in stream.members}
+    costly = seen | {layer.output for stream in streams for layer in stream.readers}
+    if granularity == "per-tensor":
+        seen |= {layer.data for stream in streams for layer in stream.makers}
+    return ChannelMeasurements(
+        channel_statistics(graph, sorted(seen), images), sensitivities(graph, sorted(costly), images)
+    )
 
 
 def _best_factors(
     graph: Graph,
     stream: Stream,
-    statistics: dict[str, ChannelStatistics],
+    measured: ChannelMeasurements,
     weights: dict[str, NDArray[np.float64]],
     granularity: Granularity,
 ) -> NDArray[np.float64]:
@@ -113,11 +115,11 @@ def _best_factors(
     Channels are told apart by how much of the range they use, and the range has two ends in every member of the
     stream. Which end deserves to be small is searched one after the other.
     """
-    ends = _ends(stream, statistics)
+    ends = _ends(stream, measured.statistics)
     made = np.max([_per_output(layer, weights[layer.weights]) for layer in stream.makers], axis=0)
     read = np.max([_per_input(layer, weights[layer.weights]) for layer in stream.readers], axis=0)
-    limit = _upper_limit(graph, stream, statistics)
-    readings = [_reading(layer, weights[layer.weights], statistics) for layer in stream.readers]
+    limit = _upper_limit(graph, stream, measured.statistics)
+    readings = [_reading(layer, weights[layer.weights], measured) for layer in stream.readers]
 
     def search(share: NDArray[np.float64], exponents: Iterable[tuple[float, float, float]]) -> _Choice:
         size = np.max(ends * share[:, None], axis=0)
@@ -128,7 +130,7 @@ def _best_factors(
             # With a limit (ReLU6) the scale of all factors matters too; without one it does not.
             for shift in (1.0,) if np.all(np.isinf(limit)) else (0.25, 0.5, 1.0, 2.0, 4.0, 16.0):
                 limited = np.where(limit == 1.0, 1.0, np.minimum(factors * shift, limit))
-                noise = _noise(stream, limited, statistics, weights, readings, granularity)
+                noise = _noise(stream, limited, measured, weights, readings, granularity)
                 choices.append(_Choice(noise, limited, maker, reader))
         return min(choices, key=lambda choice: choice.noise)
 
@@ -208,7 +210,7 @@ class _Reading:
     sensitivity: NDArray[np.float64]
 
 
-def _reading(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, ChannelStatistics]) -> _Reading:
+def _reading(layer: Layer, weights: NDArray[np.float64], measured: ChannelMeasurements) -> _Reading:
     channels = input_axis(layer)
     first = np.moveaxis(np.abs(weights), channels, -1)
     depthwise = layer.op.kind == "DEPTHWISE_CONV_2D"
@@ -217,14 +219,14 @@ def _reading(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, C
     else:
         outputs = layer.axis if layer.axis < channels else layer.axis - 1
         pairs = np.moveaxis(first, outputs, 0).reshape(weights.shape[layer.axis], -1, first.shape[-1])
-    power, sensitivity = statistics[layer.data].power, statistics[layer.output].sensitivity
+    power, sensitivity = measured.statistics[layer.data].power, measured.sensitivity[layer.output]
     return _Reading(depthwise, pairs.max(axis=1), pairs.shape[1], power, sensitivity)
 
 
 def _noise(
     stream: Stream,
     factors: NDArray[np.float64],
-    statistics: dict[str, ChannelStatistics],
+    measured: ChannelMeasurements,
     weights: dict[str, NDArray[np.float64]],
     readings: list[_Reading],
     granularity: Granularity,
@@ -236,14 +238,14 @@ def _noise(
     """
     total = 0.0
     for name in stream.members:
-        found = statistics[name]
+        found = measured.statistics[name]
         high, low = (found.typical_high * factors).max(), (found.typical_low * factors).min()
         step = (max(float(high), 0.0) - min(float(low), 0.0)) / 255
-        total += step**2 / 12 * float((found.sensitivity / factors**2).sum())
+        total += step**2 / 12 * float((measured.sensitivity[name] / factors**2).sum())
     for layer in stream.makers if granularity == "per-tensor" else ():
         largest = float((_per_output(layer, weights[layer.weights]) * factors).max()) / 127
-        noise = largest**2 / 12 * _power_in(layer, weights[layer.weights], statistics)
-        total += float((noise * statistics[layer.output].sensitivity / factors**2).sum())
+        noise = largest**2 / 12 * _power_in(layer, weights[layer.weights], measured.statistics)
+        total += float((noise * measured.sensitivity[layer.output] / factors**2).sum())
     for reading in readings:
         scaled, power = reading.largest / factors, reading.power * factors**2 * reading.taps
         if reading.depthwise and reading.taps == 1 and granularity == "per-channel":

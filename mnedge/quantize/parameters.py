@@ -134,13 +134,18 @@ def to_int8(scheme: Scheme, parameters: Parameters) -> Graph:
     for name, group in scheme.group.items():
         tensors[name] = _int8_tensor(scheme.graph.tensors[name], scales[group])
     for layer in scheme.layers:
-        data_scale = scales[scheme.group[layer.data]].scale[0]
-        channel = legal_weight_scale(layer, parameters, float(data_scale))
-        quantization = weight_quantization(layer, channel)
-        steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
-        tensors[layer.weights] = Tensor(layer.weights, steps.shape, "int8", quantization, steps)
-        tensors[layer.bias] = _int32_bias(layer.bias, parameters.biases[layer.bias], data_scale * channel)
+        made = layer_tensors(layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        tensors.update({tensor.name: tensor for tensor in made})
     return _with_float_islands(scheme, tensors)
+
+
+def layer_tensors(layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
+    """The int8 weights and the int32 bias of a layer whose data has this scale."""
+    channel = legal_weight_scale(layer, parameters, data_scale)
+    quantization = weight_quantization(layer, channel)
+    steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
+    weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps)
+    return weights, _int32_bias(layer.bias, parameters.biases[layer.bias], np.float32(data_scale) * channel)
 
 
 def _int8_tensor(tensor: Tensor, quantization: Quantization) -> Tensor:

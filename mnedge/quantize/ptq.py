@@ -7,18 +7,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from threadpoolctl import threadpool_limits
+
 from mnedge.errors import InputError
-from mnedge.graph.executor import predict
 from mnedge.quantize.bias_correction import correct_biases
 from mnedge.quantize.calibrate import observe
 from mnedge.quantize.equalize import equalize
 from mnedge.quantize.gates import with_scalable_gates, worthwhile_gates
+from mnedge.quantize.interpret import first_output
 from mnedge.quantize.parameters import initial_parameters, to_int8
 from mnedge.quantize.quantized import Quantized, Step, int8_agreement
 from mnedge.quantize.ranges import choose_ranges
 from mnedge.quantize.reconstruct import reconstruct
 from mnedge.quantize.saturation import shrink_saturated
-from mnedge.quantize.scheme import Granularity, scheme_of
+from mnedge.quantize.scheme import Granularity, check_float, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +38,10 @@ _RANGES = "output"
 # Nats for each element of a gate: what a slower gate has to bring.
 _LEAST_GATE_GAIN = 5e-8
 _LEAST_TO_FIT = 32
-# What fitting may hold, and how often it holds the largest activation: of both networks, before and after a layer.
+# What fitting may hold, and how often it holds the largest activation, a byte a step: before and after a layer, and
+# a third one around a residual.
 _FITTING_BYTES = 2 << 30
-_COPIES = 6
+_COPIES = 4
 _ROWS = {"default": 8_000, "max": 48_000}
 
 
@@ -108,15 +111,19 @@ def post_training_parameters(
     """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from."""
     if len(images) == 0:
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
+    check_float(graph, allow_float)
     images = images[:MOST_IMAGES]
     log = Log(graph, images, progress)
     asked = Asked(effort, granularity, ranges, seed, allow_float)
-    if effort == "fast" and ranges == "min-max":
-        scheme, parameters = _calibrated(graph, images, asked, log)
-        log.done("ranges: min-max", scheme, parameters)
-    else:
-        scheme, parameters = _equalized(graph, images, asked, log)
-        parameters = (_corrected if effort == "fast" else _fitted)(scheme, parameters, images, asked, log)
+    # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
+    # in which order depends on how many they are.
+    with threadpool_limits(1, "blas"):
+        if effort == "fast" and ranges == "min-max":
+            scheme, parameters = _calibrated(graph, images, asked, log)
+            log.done("ranges: min-max", scheme, parameters)
+        else:
+            scheme, parameters = _equalized(graph, images, asked, log)
+            parameters = (_corrected if effort == "fast" else _fitted)(scheme, parameters, images, asked, log)
     log.begin("done", 1.0)
     return scheme, parameters, log
 
@@ -154,11 +161,11 @@ def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log
 
 
 def _corrected(
-    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], _asked: Asked, log: Log
+    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log
 ) -> Parameters:
     """Rounded to nearest, biases corrected."""
     log.begin("correct biases", 0.5)
-    parameters = correct_biases(scheme, parameters, images)
+    parameters = correct_biases(scheme, parameters, images, asked.seed)
     log.done("bias correction", scheme, parameters)
     return parameters
 
@@ -178,9 +185,9 @@ def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32],
 
 
 def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As many pictures as fit the memory when a layer's activations are held in float for all of them."""
+    """As many pictures as fit the memory when a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
-    return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * 4 * largest))]
+    return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
 
 
 class Log:
@@ -191,7 +198,7 @@ class Log:
     ) -> None:
         self.images = images
         self.progress = progress or (lambda _name, _fraction: None)
-        self.reference = predict(graph, images)
+        self.reference = first_output(graph, images)
         self.steps: list[Step] = []
         self.started = time.monotonic()
 

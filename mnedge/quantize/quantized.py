@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from mnedge.graph.executor import predict, simulate
+from mnedge.quantize.interpret import first_output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,11 +46,11 @@ def top1_agreement(reference: NDArray[np.floating], other: NDArray[np.floating])
 
 
 def int8_agreement(int8: Graph, reference: NDArray[np.floating], images: NDArray[np.float32]) -> float:
-    """Top-1 agreement of an int8 graph, executed in real arithmetic on its own steps, with float outputs.
+    """Top-1 agreement of an int8 graph, in LiteRT, with float outputs.
 
     Args:
         int8: The quantized graph.
         reference: First output of the float graph for `images`.
         images: float32 (N, H, W, C).
     """
-    return top1_agreement(reference, predict(int8, images, on_tensor=simulate(int8)))
+    return top1_agreement(reference, first_output(int8, images))

@@ -59,12 +59,22 @@ def least_squares(statistics: Statistics, importance: Mapping[str, NDArray[np.fl
     edges = np.linspace(low, high, _BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     used = counts > 0
+    centres, counts = centres[used], counts[used]
+    lows = low * _SHRINK if low < 0 else np.zeros(1)
+    highs = high * _SHRINK if high > 0 else np.zeros(1)
+    # What lies outside is lost whatever the steps are, but for half a step by which rounding 0 shifts them: most
+    # candidates need no closer look.
+    half = (high - low) / 255 / 2
+    below = [np.dot(counts, np.minimum(centres - (end - half), 0) ** 2) for end in lows]
+    above = [np.dot(counts, np.maximum(centres - (end + half), 0) ** 2) for end in highs]
+    pairs = ((under + over, row, column) for row, under in enumerate(below) for column, over in enumerate(above))
     best, found = np.inf, (low, high)
-    for candidate_low in low * _SHRINK if low < 0 else np.zeros(1):
-        for candidate_high in high * _SHRINK if high > 0 else np.zeros(1):
-            error = squared_error(centres[used], counts[used], candidate_low, candidate_high)
-            if error < best:
-                best, found = error, (float(candidate_low), float(candidate_high))
+    for least, row, column in sorted(pairs):
+        if least >= best:
+            break
+        error = squared_error(centres, counts, lows[row], highs[column])
+        if error < best:
+            best, found = error, (float(lows[row]), float(highs[column]))
     return found
 
 

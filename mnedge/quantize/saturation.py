@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.quantize.channels import channel_statistics
+from mnedge.quantize.channels import ChannelMeasurements, channel_statistics
 from mnedge.quantize.gates import gated_outputs
 from mnedge.quantize.scheme import layers_of, with_own_constants
 from mnedge.quantize.streams import Stream, scale_stream
@@ -41,14 +41,14 @@ def shrink_saturated(graph: Graph, images: NDArray[np.float32]) -> Graph:
     streams = _streams(graph)
     if not streams:
         return graph
-    statistics = channel_statistics(graph, [stream.members[0] for stream in streams], images)
+    measured = ChannelMeasurements(channel_statistics(graph, [stream.members[0] for stream in streams], images), {})
     layers = [layer for stream in streams for layer in (*stream.makers, *stream.readers)]
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers}
     biases = {layer.bias: graph.tensors[layer.bias].real().astype(np.float64) for layer in layers}
     for stream in streams:
-        lowest = statistics[stream.members[0]].low
+        lowest = measured.statistics[stream.members[0]].low
         least = _MARGIN * _IDENTITY_FROM
-        scale_stream(stream, least / np.maximum(lowest, least), statistics, weights, biases)
+        scale_stream(stream, least / np.maximum(lowest, least), measured, weights, biases)
     changed = {**weights, **biases}
     return graph.replaced(
         tensors=[replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]

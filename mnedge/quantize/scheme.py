@@ -137,6 +137,18 @@ def scheme_of(
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
+    check_float(graph, allow_float)
+    graph = _with_requantization(with_own_constants(graph), allow_float)
+    group, fixed = _groups(graph, images, allow_float)
+    return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
+
+
+def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None:
+    """Makes sure that a graph is float and that its ops have an int8 form.
+
+    Raises:
+        UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
+    """
     missing = {op.kind for op in graph.ops} - INT8_KINDS
     if missing - allow_float:
         raise UnsupportedError(
@@ -146,9 +158,6 @@ def scheme_of(
     quantized = next((tensor for tensor in graph.tensors.values() if tensor.quantization is not None), None)
     if quantized is not None:
         raise UnsupportedError(f"tensor {quantized.name} is quantized already; give the float model")
-    graph = _with_requantization(with_own_constants(graph), allow_float)
-    group, fixed = _groups(graph, images, allow_float)
-    return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
 
 
 def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
@@ -273,7 +282,7 @@ def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
         elif name in producers and producers[name].kind in _SAME_SCALE:
             continue  # its values are the group's
         else:
-            made = _made_interval(producers.get(name))
+            made = made_interval(producers.get(name))
             readers = [_read_interval(graph, op, name, producers) for op in consumers[name]]
             read = INFINITE if name in graph.outputs or not readers else _hull(readers)
             interval = (max(made[0], read[0]), min(made[1], read[1]))
@@ -285,8 +294,8 @@ def _hull(intervals: list[Interval]) -> Interval:
     return min(low for low, _ in intervals), max(high for _, high in intervals)
 
 
-def _made_interval(op: Op | None) -> Interval:
-    """Interval of what an op can make."""
+def made_interval(op: Op | None) -> Interval:
+    """Interval of what an op can make; `None` is a graph input or a constant."""
     if op is None:
         return INFINITE
     if op.kind in ("RELU", "RELU6"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
-    from mnedge.quantize.channels import ChannelStatistics
+    from mnedge.quantize.channels import ChannelMeasurements
     from mnedge.quantize.scheme import Layer
 
 _INPUT_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 3}
@@ -132,11 +132,14 @@ def _divided(layer: Layer, weights: NDArray[np.float64], factors: NDArray[np.flo
 def scale_stream(
     stream: Stream,
     factors: NDArray[np.float64],
-    statistics: dict[str, ChannelStatistics],
+    measured: ChannelMeasurements,
     weights: dict[str, NDArray[np.float64]],
     biases: dict[str, NDArray[np.float64]],
 ) -> None:
-    """Scales the channels of a stream by positive factors (channels,), in place: makers times, readers divided."""
+    """Scales the channels of a stream by positive factors (channels,), in place: makers times, readers divided.
+
+    What was measured of its members is scaled with them.
+    """
     for layer in stream.makers:
         shape = [1] * weights[layer.weights].ndim
         shape[layer.axis] = -1
@@ -145,4 +148,4 @@ def scale_stream(
     for layer in stream.readers:
         weights[layer.weights] = _divided(layer, weights[layer.weights], factors)
     for name in stream.members:
-        statistics[name] = statistics[name].scaled(factors)
+        measured.scale(name, factors)

@@ -25,23 +25,24 @@ _DELEGATES = ("DELEGATE", "TfLiteXNNPackDelegate")
 
 
 class LiteRtSession:
-    """A model in LiteRT's interpreter with its default delegate (XNNPACK).
+    """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK).
 
     Attributes:
         undelegated: Kinds of the ops that no delegate took, in order of execution.
     """
 
-    def __init__(self, path: Path, threads: int, *, delegate: bool = True) -> None:
+    def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True) -> None:
         package, installed, module = _installed()
-        options = {}
+        options: dict[str, Any] = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
             with native_stderr():
-                interpreter = module.Interpreter(model_path=str(path), num_threads=threads, **options)
+                interpreter = module.Interpreter(num_threads=threads, **options)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
-            raise InputError(f"{package} {installed} refuses {path}: {str(exc).strip()}") from exc
+            name = "the model" if isinstance(model, bytes) else model
+            raise InputError(f"{package} {installed} refuses {name}: {str(exc).strip()}") from exc
         self._interpreter = interpreter
         details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
         partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
@@ -51,12 +52,16 @@ class LiteRtSession:
         self.ops = partitions + len(self.undelegated)
         self.input = _spec(interpreter.get_input_details()[0])
         self.outputs = tuple(_spec(detail) for detail in interpreter.get_output_details())
-        self._input_index = interpreter.get_input_details()[0]["index"]
+        self._input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order."""
-        self._interpreter.set_tensor(self._input_index, image)
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
+
+        A part of a network may have several inputs: they follow in file order.
+        """
+        for index, value in zip(self._input_indices, (image, *others), strict=True):
+            self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 

@@ -14,7 +14,7 @@ from mnedge.quantize.gates import gated_outputs, with_scalable_gates
 
 def test_statistics_are_those_of_numpy(separable: Any, images: Any) -> None:
     graph = separable().graph()
-    found = channel_statistics(graph, ["deep", "mean"], images(10), batch=4)
+    found = channel_statistics(graph, ["deep", "mean"], images(10))
     deep, mean = (value.astype(np.float64) for value in compiled(graph, ("deep", "mean"))(images(10)))
     np.testing.assert_allclose(found["deep"].low, deep.min((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(found["deep"].high, deep.max((0, 1, 2)), rtol=1e-5)

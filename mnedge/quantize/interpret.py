@@ -1,0 +1,87 @@
+"""Graphs run in LiteRT on many pictures, one interpreter a core: several times as fast as through TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.runtimes.litert import LiteRtSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph, Tensor
+
+T = TypeVar("T")
+# More interpreters than that only share the memory's bandwidth.
+_MOST_WORKERS = 8
+# A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: the nudge sends it to p - 128.
+_NUDGE = 1e-3
+
+
+def interpret(
+    graph: Graph, feeds: Sequence[NDArray[Any]], told: Callable[[int, list[NDArray[Any]]], T], *, least: int = 1
+) -> list[T]:
+    """Runs a graph picture by picture, and keeps of each what `told` makes of it.
+
+    Args:
+        graph: A float or an int8 graph, or a part of one; batch 1.
+        feeds: (N, …) for every input of the graph, in its order; in its dtype, or float32, which becomes steps (with
+            ties upward) where the input is quantized.
+        told: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
+            what it keeps must be small, or N times that must fit the memory.
+        least: Pictures for which another interpreter is worth its start.
+
+    Returns:
+        What `told` returned, by picture; it does not depend on the number of cores.
+    """
+    count = len(feeds[0])
+    workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, count // least))
+    model = write_tflite(graph)
+    # One after the other: opening a session redirects the standard error of the whole process.
+    sessions = [LiteRtSession(model, 1) for _ in range(workers)]
+    results: list[Any] = [None] * count
+
+    inputs = [graph.tensors[name] for name in graph.inputs]
+
+    def work(first: int) -> None:
+        for number in range(first, count, workers):
+            given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(feeds, inputs, strict=True)]
+            results[number] = told(number, sessions[first].run(*given))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+    return results
+
+
+def first_output(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Real values (N, …) of the first output of a float or int8 graph for float32 images (N, H, W, C)."""
+    made = np.concatenate(interpret(graph, [images], lambda _, outputs: outputs[0]))
+    quantization = graph.tensors[graph.outputs[0]].quantization
+    return made if quantization is None else quantization.dequantize(made)
+
+
+def input_steps(graph: Graph, images: NDArray[np.float32]) -> NDArray[Any]:
+    """Images (N, H, W, C) in the steps of a quantized graph's input."""
+    tensor = graph.tensors[graph.inputs[0]]
+    steps = np.empty(images.shape, tensor.dtype)
+    for number, image in enumerate(images):
+        steps[number] = _given(image, tensor)
+    return steps
+
+
+def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    if tensor.quantization is None or values.dtype != np.float32:
+        return values
+    limits = np.iinfo(tensor.dtype)
+    steps = values / tensor.quantization.scale[0]
+    steps += np.float32(0.5 + _NUDGE)
+    np.floor(steps, out=steps)
+    steps += np.float32(tensor.quantization.zero_point[0])
+    return np.clip(steps, limits.min, limits.max, out=steps).astype(tensor.dtype)
