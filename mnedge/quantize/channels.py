@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,6 @@ _PIXELS_OF_AN_OUTLIER = 1000
 _PIXELS_SORTED = 4096
 _SENSITIVITY_IMAGES = 32
 _SENSITIVITY_BATCH = 8
-_DRAWS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def _of_image(made: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
 
 
 def sensitivities(
-    graph: Graph, names: Collection[str], images: NDArray[np.float32], *, seed: int = 0
+    graph: Graph, names: Collection[str], images: NDArray[np.float32], *, seed: int = 0, draws: int = 1
 ) -> dict[str, NDArray[np.float64]]:
     """What noise of power 1 in each channel of an activation costs the network's outputs, in nats.
 
@@ -136,6 +136,7 @@ def sensitivities(
         names: Activations.
         images: float32 (N, H, W, C); the first 32 are used.
         seed: Of the draws of y.
+        draws: Of y for each image; other images say more than other draws.
 
     Returns:
         (channels,) by activation; 0 where the outputs do not depend on it.
@@ -175,11 +176,10 @@ def sensitivities(
         return {}
     images = images[:_SENSITIVITY_IMAGES]
     total = {name: np.zeros(1) for name in names}
-    for number in range(_DRAWS):
-        for start in range(0, len(images), _SENSITIVITY_BATCH):
-            found = run(tf.constant(images[start : start + _SENSITIVITY_BATCH]), tf.constant([seed + number, start]))
-            total = {name: total[name] + found[name].numpy().astype(np.float64) for name in names}
-    return {name: value / (2 * _DRAWS * len(images)) for name, value in total.items()}
+    for number, start in product(range(draws), range(0, len(images), _SENSITIVITY_BATCH)):
+        found = run(tf.constant(images[start : start + _SENSITIVITY_BATCH]), tf.constant([seed + number, start]))
+        total = {name: total[name] + found[name].numpy().astype(np.float64) for name in names}
+    return {name: value / (2 * draws * len(images)) for name, value in total.items()}
 
 
 def _drawn_likelihood(head: Any, *, classes: bool, draw: Any) -> Any:  # noqa: ANN401 - tensors

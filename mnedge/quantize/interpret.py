@@ -35,7 +35,7 @@ def interpret(
         feeds: (N, …) for every input of the graph, in its order; in its dtype, or float32, which becomes steps (with
             ties upward) where the input is quantized.
         told: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
-            what it keeps must be small, or N times that must fit the memory.
+            what it keeps must be a copy, and small, or N times that must fit the memory.
         least: Pictures for which another interpreter is worth its start.
 
     Returns:
@@ -53,7 +53,7 @@ def interpret(
     def work(first: int) -> None:
         for number in range(first, count, workers):
             given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(feeds, inputs, strict=True)]
-            results[number] = told(number, sessions[first].run(*given))
+            results[number] = told(number, sessions[first].look(*given))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
@@ -62,7 +62,7 @@ def interpret(
 
 def first_output(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Real values (N, …) of the first output of a float or int8 graph for float32 images (N, H, W, C)."""
-    made = np.concatenate(interpret(graph, [images], lambda _, outputs: outputs[0]))
+    made = np.concatenate(interpret(graph, [images], lambda _, outputs: outputs[0].copy()))
     quantization = graph.tensors[graph.outputs[0]].quantization
     return made if quantization is None else quantization.dequantize(made)
 
@@ -84,4 +84,4 @@ def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     steps += np.float32(0.5 + _NUDGE)
     np.floor(steps, out=steps)
     steps += np.float32(tensor.quantization.zero_point[0])
-    return np.clip(steps, limits.min, limits.max, out=steps).astype(tensor.dtype)
+    return np.asarray(np.clip(steps, limits.min, limits.max, out=steps).astype(tensor.dtype))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # A channel of a depthwise layer has nine unknowns, any other output up to a thousand.
 _DEPTHWISE_SHARE = 4
+# Narrow layers get up to so many times the rows: as long as a row costs a share of what it costs in wide ones.
+_MOST_TIMES = 2
+_WIDE = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,8 @@ def draw_pixels(scheme: Scheme, images: int, rows: int, seed: int) -> dict[str, 
     Args:
         scheme: What is quantized.
         images: Number of images.
-        rows: Pixels of a layer, over all images; a quarter of them for a depthwise one.
+        rows: Pixels of a wide layer, over all images; narrow ones get up to twice as many, and depthwise ones
+            a quarter of them.
         seed: Of the choice.
     """
     random = np.random.default_rng(seed)
@@ -65,7 +69,12 @@ def draw_pixels(scheme: Scheme, images: int, rows: int, seed: int) -> dict[str, 
     for layer in scheme.layers:
         shape = scheme.graph.tensors[layer.output].shape
         pixels = int(np.prod(shape)) // shape[-1]
-        wanted = rows // _DEPTHWISE_SHARE if layer.op.kind == "DEPTHWISE_CONV_2D" else rows
+        weights = scheme.graph.tensors[layer.weights].shape
+        if layer.op.kind == "DEPTHWISE_CONV_2D":
+            wanted = rows // _DEPTHWISE_SHARE
+        else:
+            width = weights[layer.axis] + int(np.prod(weights)) // weights[layer.axis]
+            wanted = int(rows * np.clip(_WIDE / width, 1, _MOST_TIMES))
         count = min(pixels, -(-wanted // images))
         chances = random.random((images, pixels), np.float32)
         drawn[layer.output] = np.sort(np.argpartition(chances, count - 1, axis=1)[:, :count], axis=1)
@@ -145,8 +154,8 @@ def mean_products(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArr
     """(blocks, n, m) mean over the rows of the products of (blocks, rows, n) and (blocks, rows, m)."""
     if one is other and len(one) == 1:
         # Seen as the square that it is, half of it is computed.
-        return (one[0].T @ one[0]).astype(np.float64)[None] / one.shape[1]
-    return _multiplied("brn,brm->bnm", one, other).astype(np.float64) / one.shape[1]
+        return np.asarray((one[0].T @ one[0]).astype(np.float64)[None] / one.shape[1])
+    return np.asarray(_multiplied("brn,brm->bnm", one, other).astype(np.float64) / one.shape[1])
 
 
 def _multiplied(subscripts: str, one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -138,14 +138,14 @@ def _refitted(
         ridge: (blocks, 1, 1) what holds weights at their float values.
     """
     fitted, bias = problem.weights, problem.bias
-    made = outputs_of(problem, fitted)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        made = outputs_of(problem, fitted)
+        if number > 0:
+            bias = bias + _residual(problem, made, bias).mean(axis=1, dtype=np.float64)
         residual = _residual(problem, made, bias)
         residual -= residual.mean(axis=1, keepdims=True)
         slope = mean_products(residual, centred)
         fitted = fitted + (slope + (problem.weights - fitted) * ridge) @ inverse
-        made = outputs_of(problem, fitted)
-        bias = bias + _residual(problem, made, bias).mean(axis=1, dtype=np.float64)
     return fitted, bias
 
 

@@ -60,10 +60,18 @@ class LiteRtSession:
 
         A part of a network may have several inputs: they follow in file order.
         """
-        for index, value in zip(self._input_indices, (image, *others), strict=True):
+        self._invoke(image, *others)
+        return [self._interpreter.get_tensor(index) for index in self._output_indices]
+
+    def look(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Like `run`, but the outputs are views: the session runs again only after they are gone."""
+        self._invoke(image, *others)
+        return [self._interpreter.tensor(index)() for index in self._output_indices]
+
+    def _invoke(self, *images: NDArray[Any]) -> None:
+        for index, value in zip(self._input_indices, images, strict=True):
             self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
     def invoke_ms(self) -> float:
         """Computes once more on the last input and returns the milliseconds that it took, copies left out."""

@@ -36,7 +36,7 @@ def test_noise_costs_what_the_sensitivity_says(separable: Any, images: Any, outp
     """The divergence that real noise causes in the outputs, channel by channel."""
     graph, pictures = separable().graph(output), images(32)
     names = ["stem", "wide"]
-    found = sensitivities(graph, names, pictures)
+    found = sensitivities(graph, names, pictures, draws=8)
     exact = compiled(graph, ("logits",))(pictures)[0].astype(np.float64)
     random = np.random.default_rng(0)
     for name in names:

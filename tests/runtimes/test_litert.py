@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.graph.graph import Op, Quantization, Tensor
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.runtimes.litert import RUNTIME, LiteRtSession
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from mnedge.graph.graph import Graph
 
 
 @pytest.fixture
@@ -43,6 +42,26 @@ def test_runs_are_repeatable_and_results_are_copies(path: Path) -> None:
     assert np.array_equal(first, kept)
     assert np.array_equal(session.run(image)[0], kept)
     assert session.invoke_ms() > 0
+
+
+def test_bytes_are_a_model_too_and_outputs_can_be_looked_at(path: Path) -> None:
+    from_file, from_bytes = LiteRtSession(path, 1), LiteRtSession(path.read_bytes(), 1)
+    image = np.random.default_rng(0).integers(-128, 128, (1, 8, 8, 3)).astype(np.int8)
+    for number in range(3):
+        expected = from_file.run(image + np.int8(number))[0]
+        # The view is gone with the line: the next run finds none left.
+        assert np.array_equal(from_bytes.look(image + np.int8(number))[0], expected)
+    with pytest.raises(InputError, match="refuses the model"):
+        LiteRtSession(b"TFL3" * 9, 1)
+
+
+def test_a_part_of_a_network_takes_several_inputs() -> None:
+    tensors = {name: Tensor(name, (1, 3), "float32") for name in ("a", "b", "c")}
+    graph = Graph(tensors, (Op("SUB", ("a", "b"), ("c",), {"activation": "NONE"}),), ("a", "b"), ("c",))
+    a, b = np.float32([[5, 6, 7]]), np.float32([[1, 2, 3]])
+    assert LiteRtSession(write_tflite(graph), 1).run(a, b)[0].tolist() == [[4.0, 4.0, 4.0]]
+    with pytest.raises(ValueError, match="shorter"):
+        LiteRtSession(write_tflite(graph), 1).run(a)
 
 
 def test_ops_outside_the_delegate_are_named(path: Path) -> None:
