@@ -58,7 +58,7 @@ def test_bytes_are_a_model_too_and_outputs_can_be_looked_at(path: Path) -> None:
 def test_a_part_of_a_network_takes_several_inputs() -> None:
     tensors = {name: Tensor(name, (1, 3), "float32") for name in ("a", "b", "c")}
     graph = Graph(tensors, (Op("SUB", ("a", "b"), ("c",), {"activation": "NONE"}),), ("a", "b"), ("c",))
-    a, b = np.float32([[5, 6, 7]]), np.float32([[1, 2, 3]])
+    a, b = (np.array([row], np.float32) for row in ((5, 6, 7), (1, 2, 3)))
     assert LiteRtSession(write_tflite(graph), 1).run(a, b)[0].tolist() == [[4.0, 4.0, 4.0]]
     with pytest.raises(ValueError, match="shorter"):
         LiteRtSession(write_tflite(graph), 1).run(a)
