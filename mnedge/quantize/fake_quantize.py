@@ -24,7 +24,7 @@ def fake_quantize(value: TensorLike, low: TensorLike, high: TensorLike) -> Tenso
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def rounded(x: TensorLike, a: TensorLike, b: TensorLike) -> Any:  # noqa: ANN401
-        y = tf.quantization.fake_quant_with_min_max_vars(x, a, b)
+        y = to_steps(x, a, b)
 
         def gradient(upstream: TensorLike) -> Any:  # noqa: ANN401
             dx, da, db = tf.quantization.fake_quant_with_min_max_vars_gradient(upstream, x, a, b)
@@ -34,6 +34,21 @@ def fake_quantize(value: TensorLike, low: TensorLike, high: TensorLike) -> Tenso
         return y, gradient
 
     return rounded(value, low, high)
+
+
+def to_steps(value: TensorLike, low: TensorLike, high: TensorLike) -> TensorLike:
+    """Rounds to the 256 steps of [low, high] as the int8 model does: ties to even, 0 a step.
+
+    TensorFlow's own fake quantization rounds ties up. Where activations are sums and products of steps, as around
+    hard-swish, ties are no accident, and a whole channel would be a step off in the model that ships.
+    """
+    import tensorflow as tf
+
+    low, high = (tf.cast(end, tf.float64) for end in (low, high))
+    scale = (high - low) / 255
+    zero = tf.cast(tf.round(-low / scale), tf.float32)
+    step = tf.cast(scale, tf.float32)
+    return tf.clip_by_value(tf.round(value / step), -zero, 255 - zero) * step
 
 
 def fake_quantize_weights(weights: TensorLike, scale: TensorLike) -> TensorLike:

@@ -147,7 +147,7 @@ class Student:
             low, high = self.ends[group]
             # See `simulate`: pixels lie halfway between two steps.
             nudge = (high - low) / 255 * 1e-3 if name == graph_input else 0.0
-            return tf.quantization.fake_quant_with_min_max_args(value + nudge, float(low), float(high))
+            return fake_quantize(value + nudge, low, high)
 
         return execute(
             self.scheme.graph, {graph_input: images}, values=self.constants(int32_biases=True), on_tensor=on_tensor
