@@ -56,6 +56,7 @@ _NEEDED = (
     (("pyyaml",), "recipes"),
     (("rich",), "tables and progress in the terminal"),
     (("scikit-learn",), "the demo pictures"),
+    (("threadpoolctl",), "BLAS on one thread beside threads of our own"),
     (("pycocotools",), "average precision of detectors"),
     (("tensorflow",), "conversion from Keras, training, quantization-aware training"),
 )

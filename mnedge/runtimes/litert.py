@@ -28,6 +28,7 @@ class LiteRtSession:
     """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK).
 
     Attributes:
+        inputs: All inputs, in file order; a whole network has one.
         undelegated: Kinds of the ops that no delegate took, in order of execution.
     """
 
@@ -50,7 +51,8 @@ class LiteRtSession:
         self.undelegated = _undelegated(details)
         self.version = f"{package} {installed} ({'XNNPACK' if partitions else 'no delegate'})"
         self.ops = partitions + len(self.undelegated)
-        self.input = _spec(interpreter.get_input_details()[0])
+        self.inputs = tuple(_spec(detail) for detail in interpreter.get_input_details())
+        self.input = self.inputs[0]
         self.outputs = tuple(_spec(detail) for detail in interpreter.get_output_details())
         self._input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]

@@ -87,7 +87,7 @@ def _time_alone(graph: Graph, path: Path, threads: int) -> float:
 
     path.write_bytes(write_tflite(graph))
     session = LiteRtSession(path, threads)
-    session.run(random_input(session.input))
+    session.run(*(random_input(spec) for spec in session.inputs))
     samples: list[float] = []
     until = time.perf_counter() + _SECONDS_EACH
     while len(samples) < _FEWEST_RUNS or time.perf_counter() < until:
