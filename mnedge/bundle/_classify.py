@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +98,14 @@ def _encoded(pixels: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:  # noqa: AN
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def pixels_of(image: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """A picture as the model was measured with it: upright, RGB, cropped or stretched; uint8 (side, side, 3).
+def pixels_of(upright: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """A picture as the model was measured with it: RGB, cropped or stretched; uint8 (side, side, 3).
 
     Args:
-        image: Any picture.
+        upright: Any picture, turned as its EXIF says.
         about: model.json: resolution, crop_fraction, interpolation, and fit ("crop" or "stretch").
     """
     side = about["resolution"]
-    upright = ImageOps.exif_transpose(image)
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         opaque = Image.new("RGBA", upright.size, "white")
         opaque.alpha_composite(upright.convert("RGBA"))
@@ -149,36 +149,74 @@ def camera(every_s: float | None) -> Iterator[tuple[str, io.BytesIO]]:
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
-def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """The options of every program that uses this one; its own are added to them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="*", help="files or folders")
     parser.add_argument("--camera", action="store_true", help="take the picture with the camera")
     parser.add_argument("--every", type=float, metavar="SECONDS", help="with --camera: again and again")
     parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--top", type=int, default=1, help="classes a picture [default: 1]")
     parser.add_argument("--threads", type=int, default=4, help="threads [default: 4]")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line chose; ends the program with status 2 where that is not one of pictures and the camera."""
     chosen = parser.parse_args(given)
     if bool(chosen.pictures) == chosen.camera:
         parser.error("give pictures, or --camera")
     return chosen
 
 
+def open_chosen(chosen: argparse.Namespace) -> tuple[dict[str, Any], Model]:
+    """model.json of this folder, and the model that it names or that was chosen instead."""
+    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+    return about, open_model(chosen.model or HERE / about["model"], chosen.threads)
+
+
+def read_labels() -> list[str]:
+    """Class names, by class index."""
+    return (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+
+
+@dataclass
+class Reading:
+    """The pictures that the command line names, one after another; those that cannot be read are told and left out.
+
+    Attributes:
+        chosen: The command line.
+        about: model.json, by which `pixels_of` scales.
+        status: What the program is to end with: 1 once a picture could not be read.
+    """
+
+    chosen: argparse.Namespace
+    about: Mapping[str, Any]
+    status: int = 0
+
+    def __iter__(self) -> Iterator[tuple[str, Image.Image, NDArray[np.uint8]]]:
+        """Gives the name of each picture, the picture upright, and its pixels, uint8 (side, side, 3)."""
+        chosen = self.chosen
+        for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
+            try:
+                with Image.open(source) as image:
+                    upright = ImageOps.exif_transpose(image)
+                    pixels = pixels_of(upright, self.about)
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+                print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
+                self.status = 1
+                continue
+            yield name, upright, pixels
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Classifies what the command line names; the status is 1 where a picture could not be read."""
-    chosen = _arguments(given)
-    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    run = open_model(chosen.model or HERE / about["model"], chosen.threads)
-    status = 0
-    for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
-        try:
-            with Image.open(source) as image:
-                pixels = pixels_of(image, about)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
-            print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-            status = 1
-            continue
+    parser = argument_parser(__doc__)
+    parser.add_argument("--top", type=int, default=1, help="classes a picture [default: 1]")
+    chosen = parse(parser, given)
+    about, run = open_chosen(chosen)
+    labels, reading = read_labels(), Reading(chosen, about)
+    for name, _, pixels in reading:
         started = time.perf_counter()
         scores = run(pixels)[0]
         spent_ms = (time.perf_counter() - started) * 1e3
@@ -189,7 +227,7 @@ def main(given: Sequence[str] | None = None) -> int:
         else:
             said = ", ".join(f"{entry['label']} {entry['score']:.3f}" for entry in classes)
             print(f"{name}: {said} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
-    return status
+    return reading.status
 
 
 if __name__ == "__main__":

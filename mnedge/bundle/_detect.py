@@ -12,7 +12,6 @@ decoded here with the anchors of model.json; a model that gives objects itself i
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -20,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from classify import HERE, camera, open_model, pictures, pixels_of  # type: ignore[import-not-found]
-from PIL import Image, ImageDraw, ImageOps
+from classify import Reading, argument_parser, open_chosen, parse, read_labels  # type: ignore[import-not-found]
+from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,50 +76,27 @@ def overlaps(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
     return np.asarray(shared / np.maximum(areas, 1e-12), np.float32)
 
 
-def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", help="files or folders")
-    parser.add_argument("--camera", action="store_true", help="take the picture with the camera")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="with --camera: again and again")
-    parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--least", type=float, default=0.4, help="score from which objects count [default: 0.4]")
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with frames there")
-    parser.add_argument("--threads", type=int, default=4, help="threads [default: 4]")
-    parser.add_argument("--json", action="store_true", help="one JSON object a picture")
-    chosen = parser.parse_args(given)
-    if bool(chosen.pictures) == chosen.camera:
-        parser.error("give pictures, or --camera")
-    return chosen
-
-
 def main(given: Sequence[str] | None = None) -> int:
     """Detects in what the command line names; the status is 1 where a picture could not be read."""
-    chosen = _arguments(given)
-    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    run = open_model(chosen.model or HERE / about["model"], chosen.threads)
-    status = 0
-    for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
-        try:
-            with Image.open(source) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
-                pixels = pixels_of(image, about)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
-            print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-            status = 1
-            continue
+    parser = argument_parser(__doc__)
+    parser.add_argument("--least", type=float, default=0.4, help="score from which objects count [default: 0.4]")
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with frames there")
+    chosen = parse(parser, given)
+    about, run = open_chosen(chosen)
+    labels, reading = read_labels(), Reading(chosen, about)
+    for name, picture, pixels in reading:
         started = time.perf_counter()
         found = [one for one in find(run(pixels), about["detection"]) if one[1] >= chosen.least]
         spent_ms = (time.perf_counter() - started) * 1e3
-        size = (upright.height, upright.width) * 2
+        size = (picture.height, picture.width) * 2
         objects = [
             {"label": labels[index], "index": index, "score": score, "box": [at * side for at, side in zip(box, size)]}  # noqa: B905 - four of each
             for index, score, box in found
         ]
         _tell(name, objects, spent_ms, as_json=chosen.json)
         if chosen.draw:
-            _draw(upright, objects, chosen.draw / f"{Path(name).stem}.png")
-    return status
+            _draw(picture.convert("RGB"), objects, chosen.draw / f"{Path(name).stem}.png")
+    return int(reading.status)
 
 
 def _tell(name: str, objects: Sequence[Mapping[str, Any]], spent_ms: float, *, as_json: bool) -> None:

@@ -10,16 +10,13 @@ classify.py beside it opens the model and reads the pictures.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from classify import HERE, camera, open_model, pictures, pixels_of  # type: ignore[import-not-found]
-from PIL import Image
+from classify import Reading, argument_parser, open_chosen, parse  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,35 +30,13 @@ def direction(output: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-12), np.float32)
 
 
-def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", help="files or folders")
-    parser.add_argument("--camera", action="store_true", help="take the picture with the camera")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="with --camera: again and again")
-    parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--threads", type=int, default=4, help="threads [default: 4]")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    chosen = parser.parse_args(given)
-    if bool(chosen.pictures) == chosen.camera:
-        parser.error("give pictures, or --camera")
-    return chosen
-
-
 def main(given: Sequence[str] | None = None) -> int:
     """Embeds what the command line names; the status is 1 where a picture could not be read."""
-    chosen = _arguments(given)
-    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    run = open_model(chosen.model or HERE / about["model"], chosen.threads)
+    chosen = parse(argument_parser(__doc__), given)
+    about, run = open_chosen(chosen)
+    reading = Reading(chosen, about)
     first: NDArray[np.float32] | None = None
-    status = 0
-    for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
-        try:
-            with Image.open(source) as image:
-                pixels = pixels_of(image, about)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
-            print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-            status = 1
-            continue
+    for name, _, pixels in reading:
         started = time.perf_counter()
         vector = direction(run(pixels)[0])
         spent_ms = (time.perf_counter() - started) * 1e3
@@ -72,7 +47,7 @@ def main(given: Sequence[str] | None = None) -> int:
             print(json.dumps(row), flush=True)  # noqa: T201
         else:
             print(f"{name}: {alike:.3f} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
-    return status
+    return int(reading.status)
 
 
 if __name__ == "__main__":

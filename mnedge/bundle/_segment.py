@@ -11,7 +11,6 @@ classify.py beside it opens the model and reads the pictures.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from classify import HERE, camera, open_model, pictures, pixels_of  # type: ignore[import-not-found]
-from PIL import Image, ImageOps
+from classify import Reading, argument_parser, open_chosen, parse, read_labels  # type: ignore[import-not-found]
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,39 +58,16 @@ def mask_of(output: NDArray[np.float32], size: tuple[int, int], about: Mapping[s
     return mask
 
 
-def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", help="files or folders")
-    parser.add_argument("--camera", action="store_true", help="take the picture with the camera")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="with --camera: again and again")
-    parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="write masks there")
-    parser.add_argument("--threads", type=int, default=4, help="threads [default: 4]")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    chosen = parser.parse_args(given)
-    if bool(chosen.pictures) == chosen.camera:
-        parser.error("give pictures, or --camera")
-    return chosen
-
-
 def main(given: Sequence[str] | None = None) -> int:
     """Segments what the command line names; the status is 1 where a picture could not be read."""
-    chosen = _arguments(given)
-    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    labels = (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
-    run = open_model(chosen.model or HERE / about["model"], chosen.threads)
-    status = 0
-    for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
-        try:
-            with Image.open(source) as image:
-                size = ImageOps.exif_transpose(image).size
-                pixels = pixels_of(image, about)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
-            print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-            status = 1
-            continue
+    parser = argument_parser(__doc__)
+    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="write masks there")
+    chosen = parse(parser, given)
+    about, run = open_chosen(chosen)
+    labels, reading = read_labels(), Reading(chosen, about)
+    for name, picture, pixels in reading:
         started = time.perf_counter()
-        mask = mask_of(run(pixels)[0], size, about)
+        mask = mask_of(run(pixels)[0], picture.size, about)
         spent_ms = (time.perf_counter() - started) * 1e3
         counts = np.bincount(mask.ravel(), minlength=UNSEEN + 1)[: len(labels)]
         shares = [float(count / max(counts.sum(), 1)) for count in counts]
@@ -104,7 +80,7 @@ def main(given: Sequence[str] | None = None) -> int:
         if chosen.masks:
             chosen.masks.mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(chosen.masks / f"{Path(name).stem}.png")
-    return status
+    return int(reading.status)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from mnedge.formats.tflite_read import parse_tflite
 if TYPE_CHECKING:
     from mnedge.bundle._bundle import Parts
 
-# All open models and read pictures with classify.py, which always comes along.
+# All take their options, open models and read pictures with classify.py, which always comes along.
 _PROGRAMS = {task: f"{task}.py" for task in ("classify", "detect", "segment", "embed")}
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")

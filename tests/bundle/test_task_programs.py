@@ -60,12 +60,16 @@ def _shipped(folder: Path, **recipe: Any) -> Path:
     return folder / "bundle"
 
 
-def _rows(shipped: Path, program: str, *arguments: object) -> list[dict[str, Any]]:
+def _run(shipped: Path, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, shipped / program, "--json", *map(str, arguments)],
+    return subprocess.run(
+        [sys.executable, shipped / program, *map(str, arguments)],
         capture_output=True, text=True, check=False, env=environment, timeout=120,
     )  # fmt: skip
+
+
+def _rows(shipped: Path, program: str, *arguments: object) -> list[dict[str, Any]]:
+    done = _run(shipped, program, "--json", *arguments)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -129,6 +133,28 @@ def test_similarities_are_cosines_of_what_the_model_says(embedding: Path, data: 
     np.testing.assert_allclose(row["embedding"], own / np.linalg.norm(own), atol=1e-5)
     (again,) = _rows(shipped, "embed.py", "--model", onnx, tmp_path / "square.png")
     assert float(np.dot(again["embedding"], row["embedding"])) > 0.9
+
+
+def test_a_broken_picture_is_told_and_the_rest_done(
+    segmenter: Path, embedding: Path, data: Path, tmp_path: Path
+) -> None:
+    pictures = Path(shutil.copytree(data / "images", tmp_path / "pictures"))
+    (pictures / "2.png").write_bytes((pictures / "2.png").read_bytes()[:200])
+    for shipped, program in ((segmenter, "segment.py"), (embedding, "embed.py")):
+        done = _run(shipped, program, pictures)
+        assert done.returncode == 1
+        assert f"{pictures / '2.png'}: " in done.stderr
+        assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
+            str(pictures / f"{number}.png") for number in (0, 1, 3, 4, 5)
+        ]
+
+
+def test_pictures_or_the_camera(segmenter: Path, embedding: Path) -> None:
+    for shipped, program in ((segmenter, "segment.py"), (embedding, "embed.py")):
+        for arguments in ((), ("a.png", "--camera")):
+            done = _run(shipped, program, *arguments)
+            assert done.returncode == 2
+            assert f"{program}: error: give pictures, or --camera" in done.stderr
 
 
 # Enough of Arduino to run a sketch here: what it prints goes to standard output.
