@@ -42,25 +42,11 @@ import kotlin.math.sqrt
 
 /** Pictures as vectors: those of the same thing point the same way. */
 class LiteRtEmbedder(context: Context) : AutoCloseable {
-    private val model =
-        CompiledModel.create(context.assets, "@SLUG@.int8.tflite", CompiledModel.Options(Accelerator.CPU))
-    private val inputs = model.createInputBuffers()
-    private val outputs = model.createOutputBuffers()
-    private val pixels = IntArray(SIDE * SIDE)
-    private val bytes = ByteArray(SIDE * SIDE * 3)
+@LITERT_MODEL@
 
     /** The picture is cropped to its centre square and scaled as it was for calibration by the caller. */
     fun embed(picture: Bitmap): FloatArray {
-        require(picture.width == SIDE && picture.height == SIDE) { "give a bitmap of $SIDE x $SIDE" }
-        picture.getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
-        pixels.forEachIndexed { at, argb ->
-            // An int8 model takes pixel - 128.
-            bytes[3 * at] = ((argb shr 16 and 0xFF) - 128).toByte()
-            bytes[3 * at + 1] = ((argb shr 8 and 0xFF) - 128).toByte()
-            bytes[3 * at + 2] = ((argb and 0xFF) - 128).toByte()
-        }
-        inputs[0].writeInt8(bytes)
-        model.run(inputs, outputs)
+@LITERT_RUN@
         val steps = outputs[0].readInt8()
         // The zero point is 0, so that the direction is in the steps themselves; 8 bits round the length.
         val length = sqrt(steps.sumOf { it * it }.toFloat()).coerceAtLeast(1f)
@@ -71,14 +57,6 @@ class LiteRtEmbedder(context: Context) : AutoCloseable {
     fun similarity(one: FloatArray, two: FloatArray): Float =
         one.indices.fold(0f) { sum, at -> sum + one[at] * two[at] }
 
-    override fun close() {
-        inputs.forEach { it.close() }
-        outputs.forEach { it.close() }
-        model.close()
-    }
-
-    private companion object {
-        const val SIDE = @RESOLUTION@
-    }
+@LITERT_CLOSE@
 }
 """

@@ -47,39 +47,17 @@ import com.google.ai.edge.litert.CompiledModel
 class LiteRtSegmenter(context: Context) : AutoCloseable {
     /** Class names, by the numbers that masks are made of. */
     val labels = context.assets.open("@SLUG@.labels.txt").bufferedReader().readLines()
-    private val model =
-        CompiledModel.create(context.assets, "@SLUG@.int8.tflite", CompiledModel.Options(Accelerator.CPU))
-    private val inputs = model.createInputBuffers()
-    private val outputs = model.createOutputBuffers()
-    private val pixels = IntArray(SIDE * SIDE)
-    private val bytes = ByteArray(SIDE * SIDE * 3)
+@LITERT_MODEL@
 
     /** The whole picture, stretched to a square by the caller; a class number a pixel of the mask, row by row. */
     fun segment(picture: Bitmap): IntArray {
-        require(picture.width == SIDE && picture.height == SIDE) { "give a bitmap of $SIDE x $SIDE" }
-        picture.getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
-        pixels.forEachIndexed { at, argb ->
-            // An int8 model takes pixel - 128.
-            bytes[3 * at] = ((argb shr 16 and 0xFF) - 128).toByte()
-            bytes[3 * at + 1] = ((argb shr 8 and 0xFF) - 128).toByte()
-            bytes[3 * at + 2] = ((argb and 0xFF) - 128).toByte()
-        }
-        inputs[0].writeInt8(bytes)
-        model.run(inputs, outputs)
+@LITERT_RUN@
         val scores = outputs[0].readInt8()
         return IntArray(scores.size / labels.size) { pixel ->
             labels.indices.maxByOrNull { scores[pixel * labels.size + it] } ?: 0
         }
     }
 
-    override fun close() {
-        inputs.forEach { it.close() }
-        outputs.forEach { it.close() }
-        model.close()
-    }
-
-    private companion object {
-        const val SIDE = @RESOLUTION@
-    }
+@LITERT_CLOSE@
 }
 """

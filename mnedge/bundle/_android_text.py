@@ -105,53 +105,14 @@ dependencies {{
 @LITERT_DEPENDENCY@}}
 """
 
-TASKS = """package @GROUP@.@IDENTIFIER@
-
-import android.content.Context
-import android.graphics.Bitmap
-import com.google.mediapipe.framework.image.BitmapImageBuilder
-import com.google.mediapipe.tasks.core.BaseOptions
-import com.google.mediapipe.tasks.vision.imageclassifier.ImageClassifier
-
-/** Class names with probabilities, the most probable first. MediaPipe scales the picture and reads the labels. */
-class TasksClassifier(context: Context, results: Int = 3) : AutoCloseable {
-    private val classifier = ImageClassifier.createFromOptions(
-        context,
-        ImageClassifier.ImageClassifierOptions.builder()
-            .setBaseOptions(BaseOptions.builder().setModelAssetPath("@SLUG@.uint8.tflite").build())
-            .setMaxResults(results)
-            .build(),
-    )
-
-    fun classify(picture: Bitmap): List<Pair<String, Float>> =
-        classifier.classify(BitmapImageBuilder(picture).build())
-            .classificationResult().classifications().first().categories()
-            .map { it.categoryName() to it.score() }
-
-    override fun close() = classifier.close()
-}
-"""
-
-LITERT_CLASSIFIER = """package @GROUP@.@IDENTIFIER@
-
-import android.content.Context
-import android.graphics.Bitmap
-import com.google.ai.edge.litert.Accelerator
-import com.google.ai.edge.litert.CompiledModel
-
-/** Class names with probabilities, the most probable first. */
-class LiteRtClassifier(context: Context) : AutoCloseable {
-    private val labels = context.assets.open("@SLUG@.labels.txt").bufferedReader().readLines()
-    private val model =
+# What all Kotlin for LiteRT alone has in common: its fields, the steps from a bitmap to the outputs, and its end.
+LITERT_MODEL = """    private val model =
         CompiledModel.create(context.assets, "@SLUG@.int8.tflite", CompiledModel.Options(Accelerator.CPU))
     private val inputs = model.createInputBuffers()
     private val outputs = model.createOutputBuffers()
     private val pixels = IntArray(SIDE * SIDE)
-    private val bytes = ByteArray(SIDE * SIDE * 3)
-
-    /** The picture is cropped to its centre square and scaled as it was for calibration by the caller. */
-    fun classify(picture: Bitmap): List<Pair<String, Float>> {
-        require(picture.width == SIDE && picture.height == SIDE) { "give a bitmap of $SIDE x $SIDE" }
+    private val bytes = ByteArray(SIDE * SIDE * 3)"""
+LITERT_RUN = """        require(picture.width == SIDE && picture.height == SIDE) { "give a bitmap of $SIDE x $SIDE" }
         picture.getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
         pixels.forEachIndexed { at, argb ->
             // An int8 model takes pixel - 128.
@@ -160,14 +121,8 @@ class LiteRtClassifier(context: Context) : AutoCloseable {
             bytes[3 * at + 2] = ((argb and 0xFF) - 128).toByte()
         }
         inputs[0].writeInt8(bytes)
-        model.run(inputs, outputs)
-        // int8 scores of a softmax: probability = (score + 128) / 256.
-        return outputs[0].readInt8()
-            .mapIndexed { index, score -> labels[index] to (score + 128) / 256f }
-            .sortedByDescending { it.second }
-    }
-
-    override fun close() {
+        model.run(inputs, outputs)"""
+LITERT_CLOSE = """    override fun close() {
         inputs.forEach { it.close() }
         outputs.forEach { it.close() }
         model.close()
@@ -175,9 +130,7 @@ class LiteRtClassifier(context: Context) : AutoCloseable {
 
     private companion object {
         const val SIDE = @RESOLUTION@
-    }
-}
-"""
+    }"""
 
 SNIPPETS = {
     "README.md": _README,

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mnedge.bundle import _android_classify as classify
 from mnedge.bundle import _android_detect as detect
 from mnedge.bundle import _android_embed as embed
 from mnedge.bundle import _android_segment as segment
@@ -50,7 +51,7 @@ _KINDS = {
     "classify": _Kind(
         noun="classifier",
         takers="MediaPipe Tasks, ML Kit",
-        kotlin={"TasksClassifier": text.TASKS, "LiteRtClassifier": text.LITERT_CLASSIFIER},
+        kotlin={"TasksClassifier": classify.TASKS, "LiteRtClassifier": classify.LITERT},
         described=with_metadata,
     ),
     "segment": _Kind(
@@ -154,6 +155,9 @@ def _words(parts: Parts) -> dict[str, str]:
         "TASKS_CLASS": tasks,
         "ON_LITERT_ALONE": alone,
         "LITERT_DEPENDENCY": "".join(text.LITERT_DEPENDENCY.replace("@LITERT_CLASS@", name) for name in litert),
+        "LITERT_MODEL": text.LITERT_MODEL,
+        "LITERT_RUN": text.LITERT_RUN,
+        "LITERT_CLOSE": text.LITERT_CLOSE,
         "GROUP": parts.group,
         "SLUG": parts.slug,
         "IDENTIFIER": parts.identifier,
