@@ -10,6 +10,8 @@ from mnedge.codegen.program import int_array
 from mnedge.graph.arithmetic import clamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from mnedge.codegen.ops.convolution import Rescale
@@ -69,19 +71,8 @@ def pointwise(
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
         words(np.pad(np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2), ((0, 0), (0, 2))), 8),
     ]
-    packed = np.concatenate(records, axis=1)
-    table, pointer = table_of(rescale, symbol)
-    fields = {
-        "packed": f"{symbol}_packed",
-        "packed_end": f"{symbol}_packed + {packed.size}",
-        "table": pointer,
-        "depth": depth,
-        "input_channels": matrix.shape[1],
-        "output_channels": channels,
-        "zero_point": rescale.zero_point,
-        "round_once": int(rescale.round_once),
-    }
-    return table + word_array(f"{symbol}_packed", packed), fields
+    shape = {"depth": depth, "input_channels": matrix.shape[1], "output_channels": channels}
+    return _dense_arrays(records, rescale, symbol, shape)
 
 
 def depthwise(
@@ -98,9 +89,7 @@ def depthwise(
         rescale.multiplier.reshape(-1, 4),
         words(right_shifts(rescale).reshape(-1, 4), 8),
     ]
-    table, pointer = table_of(rescale, symbol)
-    fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
-    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
+    return _depthwise_arrays(records, rescale, symbol)
 
 
 def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
@@ -118,18 +107,8 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
         np.pad(rescale.multiplier, extra).reshape(-1, 4),
         words(-np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 4), 8),
     ]
-    packed = np.concatenate(records, axis=1)
-    table, pointer = table_of(rescale, symbol)
-    fields = {
-        "packed": f"{symbol}_packed",
-        "packed_end": f"{symbol}_packed + {packed.size}",
-        "table": pointer,
-        "input_channels": depth,
-        "output_channels": channels,
-        "zero_point": rescale.zero_point,
-        "round_once": int(rescale.round_once),
-    }
-    return table + word_array(f"{symbol}_packed", packed), fields
+    shape = {"input_channels": depth, "output_channels": channels}
+    return _dense_arrays(records, rescale, symbol, shape)
 
 
 def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
@@ -143,6 +122,30 @@ def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
         rescale.multiplier.reshape(-1, 8)[:, order],
         words(-right_shifts(rescale).reshape(-1, 8)[:, order], 8),
     ]
+    return _depthwise_arrays(records, rescale, symbol)
+
+
+def _dense_arrays(
+    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, shape: Mapping[str, int]
+) -> tuple[str, dict[str, Any]]:
+    """Arrays and descriptor fields of a dense kernel, `shape` among them; a row of the records a block of channels."""
+    packed = np.concatenate(records, axis=1)
+    table, pointer = table_of(rescale, symbol)
+    fields = {
+        "packed": f"{symbol}_packed",
+        "packed_end": f"{symbol}_packed + {packed.size}",
+        "table": pointer,
+        **shape,
+        "zero_point": rescale.zero_point,
+        "round_once": int(rescale.round_once),
+    }
+    return table + word_array(f"{symbol}_packed", packed), fields
+
+
+def _depthwise_arrays(
+    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str
+) -> tuple[str, dict[str, Any]]:
+    """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
     table, pointer = table_of(rescale, symbol)
     fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
     return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
