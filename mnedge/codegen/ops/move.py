@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.codegen.ops._forms import Whole
+from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.program import int_array
 from mnedge.errors import UnsupportedError
 
@@ -126,9 +127,7 @@ def _strides(shape: Sequence[int]) -> list[int]:
 
 
 def _pick(source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]]) -> Pick:
-    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    if (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
-        raise UnsupportedError(f"{source.where(op)} changes the scale; ops that only move bytes keep it")
+    x, y = values_of_one_scale(source, op, "ops that only move bytes keep it")
     merged = _merged(loops)
     if len(merged) > _DIMENSIONS:
         raise UnsupportedError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mnedge.codegen.ops._forms import Whole, Windowed
+from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.errors import UnsupportedError
@@ -97,9 +98,7 @@ def lower_pool(source: Source, op: Op) -> Pool:
     Raises:
         UnsupportedError: The scale changes, which TFLite does not do either.
     """
-    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    if (x.scale, x.zero_point) != (y.scale, y.zero_point):
-        raise UnsupportedError(f"{source.where(op)} changes the scale; TFLite pools within one scale")
+    x, y = values_of_one_scale(source, op, "TFLite pools within one scale")
     geometry = []
     for letter, side, extent in (("h", "height", x.rows), ("w", "width", x.columns)):
         stride, taps = int(op.options[f"stride_{letter}"]), int(op.options[f"filter_{side}"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.codegen.ops._forms import Whole
+from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
-from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from mnedge.codegen.source import Source
@@ -83,9 +83,7 @@ def lower_resize(source: Source, op: Op) -> Resize:
     Raises:
         UnsupportedError: The scale changes, which TFLite does not do either.
     """
-    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    if (x.scale, x.zero_point) != (y.scale, y.zero_point):
-        raise UnsupportedError(f"{source.where(op)} changes the scale; TFLite resizes within one scale")
+    x, y = values_of_one_scale(source, op, "TFLite resizes within one scale")
     corners, half = bool(op.options.get("align_corners")), bool(op.options.get("half_pixel_centers"))
     extents = ((x.rows, y.rows), (x.columns, y.columns))
     scales = []

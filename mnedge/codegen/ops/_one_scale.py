@@ -1,0 +1,29 @@
+"""Ops that TFLite computes within one scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from mnedge.codegen.program import Value
+    from mnedge.codegen.source import Source
+    from mnedge.graph.graph import Op
+
+
+def values_of_one_scale(source: Source, op: Op, rule: str) -> tuple[Value, Value]:
+    """The input and the output of an op, of one dtype, scale and zero point.
+
+    Args:
+        source: The graph.
+        op: Takes one activation and makes one.
+        rule: What such ops do, as the message says it.
+
+    Raises:
+        UnsupportedError: They differ.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    if (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
+        raise UnsupportedError(f"{source.where(op)} changes the scale; {rule}")
+    return x, y
