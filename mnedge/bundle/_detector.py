@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
 
-from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._metadata import (
-    BUFFER,
     FEATURE_PROPERTIES,
-    LABELS,
     TENSOR_AXIS_LABELS,
     TENSOR_VALUE_LABELS,
     Description,
@@ -21,13 +17,13 @@ from mnedge.bundle._metadata import (
     root_table,
     table,
     vector,
+    with_labels,
 )
 from mnedge.data.anchors import CENTRE_SCALE, EXTENT_SCALE
 from mnedge.data.detections import METADATA, of_metadata
 from mnedge.errors import InputError
 from mnedge.formats.custom_options import detection_order
 from mnedge.formats.tflite_read import parse_tflite
-from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,9 +57,7 @@ def with_detector_metadata(tflite: bytes, description: Description) -> bytes:
         InputError: The outputs are neither, or there are more or fewer labels than classes.
     """
     graph = parse_tflite(tflite, description.name)
-    described = replace(graph, metadata={**graph.metadata, BUFFER: detector_metadata_bytes(graph, description)})
-    labels = "".join(f"{label}\n" for label in description.labels).encode()
-    return zip_bytes({LABELS: labels}, behind=write_tflite(described))
+    return with_labels(graph, detector_metadata_bytes(graph, description), description.labels)
 
 
 def detector_metadata_bytes(graph: Graph, description: Description) -> bytes:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import flatbuffers
 
 from mnedge.bundle._metadata import (
-    BUFFER,
     FEATURE_PROPERTIES,
     Description,
     picture,
     root_table,
     table,
     vector,
+    with_buffer,
 )
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
-from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -39,7 +37,7 @@ def with_embedder_metadata(tflite: bytes, description: Description) -> bytes:
     """
     graph = parse_tflite(tflite, description.name)
     _check(graph, description)
-    return write_tflite(replace(graph, metadata={**graph.metadata, BUFFER: embedder_metadata_bytes(description)}))
+    return with_buffer(graph, embedder_metadata_bytes(description))
 
 
 def embedder_metadata_bytes(description: Description) -> bytes:

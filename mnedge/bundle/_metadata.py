@@ -20,6 +20,8 @@ from mnedge.formats.tflite_write import write_tflite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.graph.graph import Graph
+
 BUFFER = "TFLITE_METADATA"
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
@@ -71,9 +73,18 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     if classes != len(description.labels):
         raise InputError(f"{description.name} has {classes} outputs, but labels.txt {len(description.labels)} lines")
-    described = replace(graph, metadata={**graph.metadata, BUFFER: metadata_bytes(description)})
-    labels = "".join(f"{label}\n" for label in description.labels).encode()
-    return zip_bytes({LABELS: labels}, behind=write_tflite(described))
+    return with_labels(graph, metadata_bytes(description), description.labels)
+
+
+def with_labels(graph: Graph, metadata: bytes, labels: Sequence[str]) -> bytes:
+    """The .tflite of a graph with the FlatBuffer of its metadata, and with labels.txt in a ZIP behind it."""
+    text = "".join(f"{label}\n" for label in labels).encode()
+    return zip_bytes({LABELS: text}, behind=with_buffer(graph, metadata))
+
+
+def with_buffer(graph: Graph, metadata: bytes) -> bytes:
+    """The .tflite of a graph with the FlatBuffer of its metadata."""
+    return write_tflite(replace(graph, metadata={**graph.metadata, BUFFER: metadata}))
 
 
 def metadata_bytes(description: Description) -> bytes:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 
-from mnedge.bundle._archive import zip_bytes
 from mnedge.bundle._metadata import (
-    BUFFER,
-    LABELS,
     Description,
     label_file,
     picture,
@@ -18,10 +14,10 @@ from mnedge.bundle._metadata import (
     stats,
     table,
     vector,
+    with_labels,
 )
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
-from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -50,9 +46,7 @@ def with_segmenter_metadata(tflite: bytes, description: Description) -> bytes:
     """
     graph = parse_tflite(tflite, description.name)
     _check(graph, description)
-    described = replace(graph, metadata={**graph.metadata, BUFFER: segmenter_metadata_bytes(description)})
-    labels = "".join(f"{label}\n" for label in description.labels).encode()
-    return zip_bytes({LABELS: labels}, behind=write_tflite(described))
+    return with_labels(graph, segmenter_metadata_bytes(description), description.labels)
 
 
 def segmenter_metadata_bytes(description: Description) -> bytes:
