@@ -1,9 +1,13 @@
-"""Axes of plots: the plotting area, and round numbers along it."""
+"""Axes of plots: the plotting area, where a value lies in it, and round numbers along it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The plotting area in percent of the width: the numbers of the y axis stand left of it.
 LEFT, RIGHT = 11.0, 96.0
@@ -15,6 +19,22 @@ class Tick:
 
     at: float
     text: str
+
+
+def along(low: float, high: float, start: float = LEFT, end: float = RIGHT) -> Callable[[float], float]:
+    """Says where a value lies on a straight axis.
+
+    Args:
+        low: The value at the start of the axis.
+        high: The value at its end, another one.
+        start: Where it starts: percent across, or, of a y axis, pixels down to the foot of the plot.
+        end: Where it ends.
+    """
+
+    def place(value: float) -> float:
+        return float(start + (end - start) * (value - low) / (high - low))
+
+    return place
 
 
 def ticks(low: float, high: float, count: int) -> tuple[float, ...]:

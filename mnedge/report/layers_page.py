@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.tables import Cell, Table
@@ -132,13 +132,7 @@ def depth_plot(rows: Sequence[Row], *, height: float = 300.0) -> DepthPlot | Non
     y_values = ticks(min(0.0, *values), max(*values, 10.0), 6)
     last = max(row["index"] for _, row in noisy) + 1
     top, bottom = 26.0, height - 40.0
-
-    def y_of(value: float) -> float:
-        return float(bottom - (bottom - top) * (value - y_values[0]) / (y_values[-1] - y_values[0]))
-
-    def x_of(index: float) -> float:
-        return float(LEFT + (RIGHT - LEFT) * index / last)
-
+    x_of, y_of = along(0.0, last), along(y_values[0], y_values[-1], bottom, top)
     dots = tuple(
         Dot(
             x=x_of(row["index"]),

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import Tick, along, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,13 +56,7 @@ def memory_plot(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> Mem
     top, bottom = 26.0, height - 40.0
     kib = ticks(0.0, max(arena, highest) / 1024, 5)
     end = max(arena, highest, 1024 * kib[-1])
-
-    def x_of(step: float) -> float:
-        return LEFT + (RIGHT - LEFT) * step / count
-
-    def y_of(address: float) -> float:
-        return bottom - (bottom - top) * address / end
-
+    x_of, y_of = along(0.0, count), along(0.0, end, bottom, top)
     blocks = []
     for tensor in tensors:
         first, last = int(tensor["first"]), int(tensor["last"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import LEFT, Tick, along, ticks
 from mnedge.report.html import environment
 from mnedge.report.summary import METRICS
 from mnedge.report.tables import Cell, Table
@@ -115,12 +115,10 @@ def plot(benchmark: Mapping[str, Any]) -> NetworkPlot | None:
         return None
     x_values, low, high = _log_axis([row["macs"] for row in rows])
     y_values, worst, best = _accuracy_axis([100 * row["accuracy"] for row in rows])
+    across, y_of = along(low, high), along(worst, best, _BOTTOM, _TOP)
 
     def x_of(macs: float) -> float:
-        return LEFT + (RIGHT - LEFT) * (math.log10(macs) - low) / (high - low)
-
-    def y_of(percent: float) -> float:
-        return _BOTTOM - (_BOTTOM - _TOP) * (percent - worst) / (best - worst)
+        return across(math.log10(macs))
 
     places = [(x_of(row["macs"]), y_of(100 * row["accuracy"]), _radius(row["parameters"])) for row in rows]
     labels = _labels(rows, places)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import LEFT, RIGHT, Tick, along, ticks
 from mnedge.report.summary import METRICS, base_name
 
 if TYPE_CHECKING:
@@ -90,13 +90,7 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
     y_values = ticks(low, high, 5)
     y_low, y_high = min(y_values[0], low), max(y_values[-1], high)
     top, bottom = 40.0, height - 40.0
-
-    def x_of(value: float) -> float:
-        return LEFT + (RIGHT - LEFT) * value / x_values[-1]
-
-    def y_of(value: float) -> float:
-        return bottom - (bottom - top) * (value - y_low) / (y_high - y_low)
-
+    x_of, y_of = along(0.0, x_values[-1]), along(y_low, y_high, bottom, top)
     largest = max(line.bytes or 0 for line in placed) or 1
     rough = [
         (line, x_of(across(line) or 0.0), y_of(down(line) or 0.0), _radius(line.bytes or 0, largest)) for line in placed
@@ -225,6 +219,7 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
     # Far outliers are the machine's doing and would squeeze the rest; they are counted, not drawn.
     end = 1.05 * max(min(_quantile(by_name[name], 0.99), 2.5 * _quantile(by_name[name], 0.5)) for name in timed)
     values = ticks(0.0, end, 6)
+    x_of = along(0.0, values[-1])
     row_height, bar_height, bins = 66.0, 30.0, 150
     rows_made = []
     for number, (name, line) in enumerate(timed.items()):
@@ -245,9 +240,8 @@ def latencies(found: Sequence[Line], samples: Mapping[str, Sequence[float]]) -> 
         slower = len(runs) - sum(counts)
         beyond = f"{slower:,} of {len(runs):,} slower" if slower else ""
         text = f"p50 {figures.three(median)} ms, p90 {figures.three(_quantile(runs, 0.9))} ms"
-        at = LEFT + (RIGHT - LEFT) * median / values[-1]
-        rows_made.append(Histogram(line, base - 45.0, base, bars, at, text, beyond))
-    x_ticks = tuple(Tick(LEFT + (RIGHT - LEFT) * value / values[-1], figures.axis(value)) for value in values)
+        rows_made.append(Histogram(line, base - 45.0, base, bars, x_of(median), text, beyond))
+    x_ticks = tuple(Tick(x_of(value), figures.axis(value)) for value in values)
     return LatencyPlot(tuple(rows_made), x_ticks, row_height * len(timed) + 38.0)
 
 

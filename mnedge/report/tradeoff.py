@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import RIGHT, Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.tables import Cell, Table
@@ -179,13 +179,7 @@ def _plot(axis: Axis, rows: Sequence[Row], limits: Mapping[str, float]) -> Plot 
     scores = [100 * score for *_, score in placed]
     y_values = ticks(max(0.0, min(scores) - 1), min(100.0, max(scores) + 1), 5)
     top, bottom = 26.0, _HEIGHT - 40.0
-
-    def x_of(value: float) -> float:
-        return LEFT + (RIGHT - LEFT) * value / x_values[-1]
-
-    def y_of(value: float) -> float:
-        return bottom - (bottom - top) * (value - y_values[0]) / (y_values[-1] - y_values[0])
-
+    x_of, y_of = along(0.0, x_values[-1]), along(y_values[0], y_values[-1], bottom, top)
     marks = [
         Mark(x_of(cost), y_of(100 * score), number, str(row["status"]), _words(row, axis, cost, score))
         for number, row, cost, score in placed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.report import figures
-from mnedge.report.axes import LEFT, RIGHT, Tick, ticks
+from mnedge.report.axes import Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.overlay import data_uri
@@ -207,13 +207,7 @@ def curve_plot(
     low, high = min(values), max(values)
     y_values = ticks(low, high if high > low else low + 0.01, 5)
     top, bottom, count = 26.0, height - 40.0, len(history)
-
-    def x_of(place: float) -> float:
-        return LEFT + (RIGHT - LEFT) * (place + 0.5) / count
-
-    def y_of(value: float) -> float:
-        return float(bottom - (bottom - top) * (value - y_values[0]) / (y_values[-1] - y_values[0]))
-
+    x_of, y_of = along(-0.5, count - 0.5), along(y_values[0], y_values[-1], bottom, top)
     # A phase of a few epochs leaves no room for its name.
     begins = [place for place, row in enumerate(history) if row["number"] == 1 or place == 0]
     chosen = [

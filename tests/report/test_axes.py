@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnedge.report.axes import ticks
+from mnedge.report.axes import LEFT, RIGHT, along, ticks
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 10))
@@ -17,3 +17,11 @@ def test_ticks_are_round_and_span_the_interval(low: float, span: float, count: i
     assert values[-1] >= high - tolerance
     assert len(values) <= count + 2
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-3, abs=1e-9 * max(abs(low), 1.0))
+
+
+def test_a_value_lies_on_the_line_between_the_ends() -> None:
+    across, up = along(0.0, 4.0), along(50.0, 100.0, 260.0, 26.0)
+    assert (across(0.0), across(4.0)) == (LEFT, RIGHT)
+    assert across(1.0) == pytest.approx(0.75 * LEFT + 0.25 * RIGHT)
+    assert (up(50.0), up(100.0)) == (260.0, 26.0)
+    assert up(75.0) == pytest.approx(143.0)
