@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -209,6 +209,14 @@ class Reading:
             yield name, upright, pixels
 
 
+def start(main: Callable[[], int]) -> NoReturn:
+    """Runs a program to its exit status, which is 130 where Ctrl-C ends it."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Classifies what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
@@ -231,7 +239,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

@@ -13,13 +13,12 @@ decoded here with the anchors of model.json; a model that gives objects itself i
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse, read_labels  # type: ignore[import-not-found]
+from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
@@ -121,7 +120,4 @@ def _draw(picture: Image.Image, objects: Sequence[Mapping[str, Any]], path: Path
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

@@ -11,12 +11,11 @@ classify.py beside it opens the model and reads the pictures.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse  # type: ignore[import-not-found]
+from classify import Reading, argument_parser, open_chosen, parse, start  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +50,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

@@ -12,13 +12,12 @@ classify.py beside it opens the model and reads the pictures.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse, read_labels  # type: ignore[import-not-found]
+from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -84,7 +83,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)
