@@ -12,8 +12,9 @@ import numpy as np
 
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError
-from mnedge.graph.executor import predict
+from mnedge.quantize.interpret import first_output
 from mnedge.quantize.learn import Losses, cosine_rate, make_step
+from mnedge.quantize.outputs import output_heads
 from mnedge.quantize.parameters import to_int8
 from mnedge.quantize.ptq import MOST_IMAGES, post_training_parameters
 from mnedge.quantize.quantized import Quantized, Step, int8_agreement, top1_agreement
@@ -178,8 +179,8 @@ def _train(
     losses = Losses(blocks=0.5, outputs=1.0, labels=0.1 if has_labels else 0.0)
     step, state = make_step(student, losses, _RATES)
     variables = [*student.variables.values(), *state]
-    reference = predict(scheme.graph, pictures.held_out)
-    best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures), 0, 0
+    reference = first_output(scheme.graph.replaced(outputs=[output_heads(scheme.graph)[0][0]]), pictures.held_out)
+    best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures.held_out), 0, 0
     if path.is_file():
         first, stale, best_score, best = _restore(path, variables, list(student.variables))
     per_epoch = -(-len(pictures.train) // _BATCH)
@@ -196,7 +197,7 @@ def _train(
             rate = cosine_rate(done / epochs, warm_up=0.1)
             step(tf.constant(batch), tf.constant(pictures.labels[picked]), tf.constant(rate, tf.float32))
             told("train with fake quantization", (done + 1 / per_epoch) / epochs)
-        score = _score(scheme, student, reference, pictures)
+        score = _score(scheme, student, reference, pictures.held_out)
         stale += 1
         if score < best_score:
             best, best_score, stale = _snapshot(student), score, 0
@@ -220,18 +221,28 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
     return result
 
 
-def _score(scheme: Scheme, student: Student, reference: NDArray[Any], pictures: Pictures) -> float:
-    """How far the int8 network is from float on the held-out pictures: lower is better.
+def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: NDArray[np.float32]) -> float:
+    """How far the int8 network is from float on some pictures: lower is better.
 
     Cross entropy with the float outputs where they are shares of classes, the squared error elsewhere.
-    """
-    from mnedge.graph.executor import simulate
 
-    int8 = to_int8(scheme, student.parameters())
-    made = predict(int8, pictures.held_out, on_tensor=simulate(int8, without=frozenset(scheme.graph.outputs)))
-    if reference.ndim == 2 and np.allclose(reference.sum(-1), 1, atol=1e-3):
-        return float(-np.mean(np.sum(reference * np.log(np.maximum(made, 1e-9)), -1)))
-    return float(np.mean((made - reference) ** 2))
+    Args:
+        scheme: What is quantized.
+        student: The network so far.
+        reference: The first head (see `output_heads`) of the float network for these pictures.
+        images: float32 (N, H, W, C).
+    """
+    head, classes = output_heads(scheme.graph)[0]
+    made = first_output(to_int8(scheme, student.parameters()).replaced(outputs=[head]), images)
+    if not classes:
+        return float(np.mean((made - reference) ** 2))
+    chances, log_made = np.exp(_log_softmax(reference)), _log_softmax(made)
+    return float(-np.mean(np.sum(chances * log_made, -1)))
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = logits - logits.max(-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
 
 
 def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:
@@ -261,16 +272,14 @@ def _restore(
 def _export_agreement(
     scheme: Scheme, parameters: Parameters, int8: Graph, images: NDArray[np.float32]
 ) -> dict[str, float]:
-    """The int8 graph against the fake-quantized network that was trained, over some pictures."""
+    """The int8 graph in LiteRT against the fake-quantized network that was trained, over some pictures."""
     import tensorflow as tf
-
-    from mnedge.graph.executor import simulate
 
     student = Student(scheme, parameters)
     output = scheme.graph.outputs[0]
     parts = [images[start : start + 32] for start in range(0, len(images), 32)]
     trained = np.concatenate([student.forward(tf.constant(part))[output].numpy() for part in parts])
-    shipped = predict(int8, images, on_tensor=simulate(int8))
+    shipped = first_output(int8, images)
     quantization = int8.tensors[output].quantization
     step = 1.0 if quantization is None else float(quantization.scale[0])
     return {

@@ -53,7 +53,7 @@ _FIXED_OUTPUT = {
 _RESCALING = ("ADD", "ARG_MAX", "EXP", "HARD_SWISH", "MEAN", "MUL", "QUANTIZE", "RELU", "RELU6", "RSQRT", "SUB", "SUM")
 INT8_KINDS = frozenset({*WEIGHTED, *_SAME_SCALE, *_FIXED_OUTPUT, *_RESCALING, "SQUARED_DIFFERENCE", "DEQUANTIZE"})
 
-_ACTIVATION_INTERVALS: dict[str, Interval] = {
+ACTIVATION_INTERVALS: dict[str, Interval] = {
     "NONE": INFINITE,
     "RELU": (0.0, np.inf),
     "RELU6": (0.0, 6.0),
@@ -299,20 +299,20 @@ def made_interval(op: Op | None) -> Interval:
     if op is None:
         return INFINITE
     if op.kind in ("RELU", "RELU6"):
-        return _ACTIVATION_INTERVALS[op.kind]
+        return ACTIVATION_INTERVALS[op.kind]
     if op.kind == "HARD_SWISH":
         return (-0.375, np.inf)
     if op.kind in ("SOFTMAX", "LOGISTIC"):
         return (0.0, 1.0)
     if op.kind in ("EXP", "RSQRT", "SQUARED_DIFFERENCE"):
         return (0.0, np.inf)
-    return _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
 
 
 def _read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) -> Interval:
     """Interval of an input outside which all values give an op's output the value at the nearer end."""
     if op.kind in ("RELU", "RELU6"):
-        return _ACTIVATION_INTERVALS[op.kind]
+        return ACTIVATION_INTERVALS[op.kind]
     if op.kind == "HARD_SWISH":
         return (-3.0, np.inf)
     if op.kind == "ADD":
@@ -333,14 +333,14 @@ def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
     if other.data is None or other.data.size != 1:
         return INFINITE
     shift = float(other.real().reshape(()))
-    low, high = _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
     return (low - shift, high - shift)
 
 
 def _scaled_interval(graph: Graph, op: Op) -> Interval:
     """For a 1 x 1 depthwise convolution with a fused activation: the activation's interval seen from x."""
     weights, bias = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[2])]
-    low, high = _ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
     if weights.data is None or bias.data is None or weights.shape[1:3] != (1, 1) or np.any(weights.real() <= 0):
         return INFINITE
     scale = weights.real().ravel()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from mnedge.graph.executor import execute
-from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights
-from mnedge.quantize.parameters import Parameters, activation_quantizations
+from mnedge.quantize import integer
+from mnedge.quantize.parameters import Parameters, activation_quantizations, legal_weight_scale
+from mnedge.quantize.scheme import ACTIVATION_INTERVALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from mnedge.quantize.scheme import Scheme
+    from mnedge.graph.graph import Op
+    from mnedge.quantize.integer import Grid
+    from mnedge.quantize.scheme import Layer, Scheme
 
 # TensorFlow is not imported for its types.
 TensorLike: TypeAlias = Any
@@ -54,7 +58,8 @@ class Student:
         legal = activation_quantizations(scheme, parameters)
         self.ends = {name: _ends(legal[name]) for name in scheme.groups}
         self.trained = [name for name in scheme.free_groups if not scheme.graph.tensors[name].is_constant]
-        self.moving = {op.outputs[0] for op in scheme.graph.ops if op.kind in _MOVING}
+        self.fixed = {name: integer.fixed_grid(legal[name]) for name in scheme.groups if name not in self.trained}
+        self.layers = {layer.output: layer for layer in scheme.layers}
         layers = scheme.layers
         self.first_bias = np.concatenate([parameters.biases[layer.bias] for layer in layers])
         self.bias_unit = np.concatenate(
@@ -64,16 +69,11 @@ class Student:
             ]
         )
         self.first_weights = np.concatenate([parameters.weights[layer.weights].ravel() for layer in layers])
-        self.first_scales = np.concatenate([parameters.weight_scales[layer.weights] for layer in layers])
+        data_scales = [float(legal[scheme.group[layer.data]].scale[0]) for layer in layers]
+        scales = [legal_weight_scale(layer, parameters, s) for layer, s in zip(layers, data_scales, strict=True)]
+        self.first_scales = np.concatenate(scales)
         self.scale_index = np.concatenate(_scale_indices(scheme, parameters))
         self.unit = self.first_scales[self.scale_index]
-        fixed = [name for name in scheme.groups if name not in self.trained]
-        self.fixed_widths = np.array([np.ptp(self.ends[name]) for name in fixed], np.float32)
-        place = {name: index for index, name in enumerate([*self.trained, *fixed])}
-        self.bias_input = np.concatenate(
-            [np.full(parameters.biases[layer.bias].size, place[scheme.group[layer.data]], np.int32) for layer in layers]
-        )
-        self.bias_scale = np.concatenate(_bias_scale_indices(scheme, parameters))
         variables = {
             "ranges": np.zeros((len(self.trained), 2), np.float32),
             "biases": np.zeros_like(self.first_bias),
@@ -93,81 +93,138 @@ class Student:
         high = tf.where(first[:, 1] > 0, tf.maximum(first[:, 1] + width * moved[:, 1], 0.0), 0.0)
         return low, tf.maximum(high, low + width * 0.01)
 
+    def grids(self) -> dict[str, Grid]:
+        """The steps of every group."""
+        import tensorflow as tf
+
+        lows, highs = (tf.unstack(ends, len(self.trained)) for ends in self.range_ends())
+        learned = zip(self.trained, lows, highs, strict=True)
+        return {**self.fixed, **{name: integer.learned_grid(low, high) for name, low, high in learned}}
+
     def scales(self) -> TensorLike:
         """The scales of all weights, one vector."""
         import tensorflow as tf
 
         return self.first_scales * tf.exp(self.variables["scales"])
 
-    def bias_steps(self) -> TensorLike:
-        """The step of every bias in int32: scale of the layer's input times scale of its weights."""
-        import tensorflow as tf
-
-        lows, highs = self.range_ends()
-        input_scales = tf.concat([highs - lows, self.fixed_widths], 0) / 255
-        return tf.gather(input_scales, self.bias_input) * tf.gather(self.scales(), self.bias_scale)
-
-    def constants(self, *, int32_biases: bool = False) -> dict[str, TensorLike]:
-        """Weights on their grid, and biases, on theirs if asked for, by tensor name."""
+    def weight_steps(self) -> TensorLike:
+        """All weights in steps of their scales, one vector."""
         import tensorflow as tf
 
         scale = tf.gather(self.scales(), self.scale_index)
-        flat = fake_quantize_weights(self.first_weights + self.variables["weights"] * self.unit, scale)
-        layers = self.scheme.layers
-        shapes = [self.start.weights[layer.weights].shape for layer in layers]
-        parts = tf.split(flat, [int(np.prod(shape)) for shape in shapes])
-        found = {
-            layer.weights: tf.reshape(part, shape) for layer, part, shape in zip(layers, parts, shapes, strict=True)
-        }
-        biases = self.first_bias + self.variables["biases"] * self.bias_unit
-        if int32_biases:
-            steps = self.bias_steps()
-            biases += tf.stop_gradient(tf.round(biases / steps) * steps - biases)
-        sizes = [self.start.biases[layer.bias].size for layer in layers]
-        return found | {layer.bias: part for layer, part in zip(layers, tf.split(biases, sizes), strict=True)}
+        return integer.weight_steps(self.first_weights + self.variables["weights"] * self.unit, scale)
+
+    def biases(self) -> TensorLike:
+        """All biases in real values, one vector."""
+        return self.first_bias + self.variables["biases"] * self.bias_unit
 
     def forward(self, images: TensorLike) -> Mapping[str, TensorLike]:
-        """Every activation of the fake-quantized network.
+        """Every activation of the fake-quantized network, in real values: those of the int8 model, step by step.
 
         Args:
             images: float32 (N, H, W, C).
         """
+        graph, group, grids = self.scheme.graph, self.scheme.group, self.grids()
+        constants = self._by_layer(self.weight_steps(), self.scales(), self.biases())
+        source = graph.inputs[0]
+        env = {source: integer.pixel_steps(images, grids[group[source]])}
+        for name in group:
+            data = graph.tensors[name].data
+            if data is not None:
+                env[name] = np.round(data / grids[group[name]].scale)
+        for op in graph.ops:
+            output = op.outputs[0]
+            if output not in group or self.scheme.is_float(op):
+                env[output] = self._made_in_float(op, env, grids)
+            elif output in self.layers:
+                env[output] = self._made_by_layer(self.layers[output], env, grids, constants[output])
+            else:
+                env[output] = self._made(op, env, grids)
+        return {name: self._real(name, value, grids) for name, value in env.items()}
+
+    def _made_by_layer(
+        self,
+        layer: Layer,
+        env: Mapping[str, TensorLike],
+        grids: Mapping[str, Grid],
+        constants: tuple[TensorLike, ...],
+    ) -> TensorLike:
+        weights, scales, biases = constants
+        unit = grids[self.scheme.group[layer.data]].scale * scales
+        values = {layer.weights: weights, layer.bias: integer.bias_steps(biases, unit)}
+        bare = replace(layer.op, options={**layer.op.options, "activation": "NONE"})
+        sums = execute(self.scheme.graph, {layer.data: env[layer.data]}, ops=(bare,), values=values)[layer.output]
+        made = integer.clipped(grids[self.scheme.group[layer.output]], _interval(layer.op))
+        return integer.requantize(sums, unit / made.scale, made)
+
+    def _made(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> TensorLike:
+        """Steps that an op without weights makes."""
+        graph, output = self.scheme.graph, op.outputs[0]
+        read = [str(name) for name in op.inputs if name in env]
+        if op.kind in _MOVING and op.options.get("activation", "NONE") == "NONE":
+            return execute(graph, {name: env[name] for name in read}, ops=(op,))[output]
+        made = integer.clipped(grids[self.scheme.group[output]], _interval(op))
+        given = [grids[self.scheme.group[name]] for name in read]
+        if op.kind == "MEAN":
+            sums = execute(graph, {read[0]: env[read[0]]}, ops=(replace(op, kind="SUM"),))[output]
+            count = math.prod(graph.tensors[read[0]].shape) // math.prod(graph.tensors[output].shape)
+            return integer.mean(sums, count, given[0], made)
+        if op.kind in integer.PAIRS and len(read) == len(op.inputs):
+            return integer.PAIRS[op.kind](env[read[0]], env[read[1]], (given[0], given[1]), made)
+        return self._made_in_float(op, env, grids)
+
+    def _made_in_float(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> TensorLike:
+        """What an op makes of real values, rounded to steps where its output has them."""
+        output = op.outputs[0]
+        real = {str(name): self._real(str(name), env[name], grids) for name in op.inputs if name in env}
+        made = execute(self.scheme.graph, real, ops=(op,))[output]
+        if output not in self.scheme.group:
+            return made
+        grid = grids[self.scheme.group[output]]
+        return integer.requantize(made, 1 / grid.scale, grid)
+
+    def _real(self, name: str, value: TensorLike, grids: Mapping[str, Grid]) -> TensorLike:
+        group = self.scheme.group.get(name)
+        return value if group is None else value * grids[group].scale
+
+    def _by_layer(
+        self, weights: TensorLike, scales: TensorLike, biases: TensorLike
+    ) -> dict[str, tuple[TensorLike, ...]]:
+        """Cuts three vectors of all layers into those of each, by the layer's output."""
         import tensorflow as tf
 
-        lows, highs = (tf.unstack(ends, len(self.trained)) for ends in self.range_ends())
-        learned = {name: (lows[index], highs[index]) for index, name in enumerate(self.trained)}
-        graph_input = self.scheme.graph.inputs[0]
-
-        def on_tensor(name: str, value: TensorLike) -> TensorLike:
-            group = self.scheme.group.get(name)
-            if group is None or name in self.moving:
-                return value
-            if group in learned:
-                return fake_quantize(value, *learned[group])
-            low, high = self.ends[group]
-            # See `simulate`: pixels lie halfway between two steps.
-            nudge = (high - low) / 255 * 1e-3 if name == graph_input else 0.0
-            return fake_quantize(value + nudge, low, high)
-
-        return execute(
-            self.scheme.graph, {graph_input: images}, values=self.constants(int32_biases=True), on_tensor=on_tensor
+        layers, start = self.scheme.layers, self.start
+        shapes = [start.weights[layer.weights].shape for layer in layers]
+        parts = (
+            tf.split(weights, [int(np.prod(shape)) for shape in shapes]),
+            tf.split(scales, [start.weight_scales[layer.weights].size for layer in layers]),
+            tf.split(biases, [start.biases[layer.bias].size for layer in layers]),
         )
+        return {
+            layer.output: (tf.reshape(own, shape), scale, bias)
+            for layer, shape, own, scale, bias in zip(layers, shapes, *parts, strict=True)
+        }
 
     def parameters(self) -> Parameters:
         """What has been learned so far, as a value."""
         lows, highs = (ends.numpy() for ends in self.range_ends())
         learned = {name: (float(lows[index]), float(highs[index])) for index, name in enumerate(self.trained)}
-        constants = {name: value.numpy() for name, value in self.constants().items()}
-        scales = np.asarray(self.scales())
-        sizes = np.cumsum([self.start.weight_scales[layer.weights].size for layer in self.scheme.layers])
-        parts = np.split(scales, sizes[:-1])
+        constants = self._by_layer(self.weight_steps(), self.scales(), self.biases())
+        weights, scales, biases = {}, {}, {}
+        for layer in self.scheme.layers:
+            steps, scale, bias = (value.numpy() for value in constants[layer.output])
+            along = [1] * steps.ndim
+            along[layer.axis] = scale.size
+            weights[layer.weights] = steps * scale.reshape(along)
+            scales[layer.weights], biases[layer.bias] = scale, bias
         return replace(
-            self.start,
-            ranges={**self.start.ranges, **learned},
-            weights={layer.weights: constants[layer.weights] for layer in self.scheme.layers},
-            weight_scales={layer.weights: part for layer, part in zip(self.scheme.layers, parts, strict=True)},
-            biases={layer.bias: constants[layer.bias] for layer in self.scheme.layers},
+            self.start, ranges={**self.start.ranges, **learned}, weights=weights, weight_scales=scales, biases=biases
         )
+
+
+def _interval(op: Op) -> tuple[float, float]:
+    """The ends of an op's fused activation."""
+    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
 
 
 def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:
@@ -179,17 +236,6 @@ def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.in
         shape[layer.axis] = count
         index = offset + np.arange(count, dtype=np.int32).reshape(shape)
         indices.append(np.broadcast_to(index, weights.shape).ravel())
-        offset += count
-    return indices
-
-
-def _bias_scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:
-    """For every bias, the place of its weights' scale in the vector of all scales."""
-    indices, offset = [], 0
-    for layer in scheme.layers:
-        count = parameters.weight_scales[layer.weights].size
-        size = parameters.biases[layer.bias].size
-        indices.append(offset + np.minimum(np.arange(size, dtype=np.int32), count - 1))
         offset += count
     return indices
 

@@ -12,7 +12,6 @@ from mnedge.graph.executor import compiled, predict, simulate
 from mnedge.quantize.bias_correction import correct_biases
 from mnedge.quantize.calibrate import observe
 from mnedge.quantize.equalize import equalize
-from mnedge.quantize.fake_quantize import fake_quantize, fake_quantize_weights
 from mnedge.quantize.gates import gated_outputs, with_scalable_gates
 from mnedge.quantize.parameters import initial_parameters, to_int8
 from mnedge.quantize.quantized import int8_agreement
@@ -86,31 +85,3 @@ def test_fitting_undoes_what_a_coarse_range_lost(outliers: Graph, pictures: Any,
     reference = predict(outliers, others)
     before, after = (int8_agreement(to_int8(scheme, item), reference, others) for item in (parameters, fitted))
     assert after > before + 0.1
-
-
-def test_the_learned_range_has_the_gradient_of_the_paper() -> None:
-    import tensorflow as tf
-
-    value = tf.constant([-2.0, -0.31, 0.2, 0.77, 5.0])
-    low, high = tf.Variable(-1.0), tf.Variable(1.55)
-    with tf.GradientTape() as tape:
-        tape.watch(value)
-        made = fake_quantize(value, low, high)
-        total = tf.reduce_sum(made * tf.constant([1.0, 2.0, 3.0, 4.0, 5.0]))
-    to_value, to_low, to_high = (item.numpy() for item in tape.gradient(total, [value, low, high]))
-    np.testing.assert_array_equal(to_value, [0.0, 2.0, 3.0, 4.0, 0.0])
-    inside = float(np.dot([2.0, 3.0, 4.0], (made - value).numpy()[1:4])) / 2.55
-    assert to_low == pytest.approx(1.0 - inside, abs=1e-5)
-    assert to_high == pytest.approx(5.0 + inside, abs=1e-5)
-
-
-def test_the_learned_step_has_the_gradient_of_the_paper() -> None:
-    import tensorflow as tf
-
-    weights, scale = tf.Variable([0.031, -0.5, 30.0]), tf.Variable(0.1)
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(fake_quantize_weights(weights, scale))
-    to_weights, to_scale = (item.numpy() for item in tape.gradient(total, [weights, scale]))
-    np.testing.assert_array_equal(to_weights, [1.0, 1.0, 0.0])
-    # round(w/s) - w/s inside: 0 - 0.31 and -5 + 5; 127 outside.
-    assert to_scale == pytest.approx(-0.31 + 0.0 + 127.0, abs=1e-3)
