@@ -176,7 +176,8 @@ class Student:
     def _made_in_float(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> TensorLike:
         """What an op makes of real values, rounded to steps where its output has them."""
         output = op.outputs[0]
-        real = {str(name): self._real(str(name), env[name], grids) for name in op.inputs if name in env}
+        read = [str(name) for name in op.inputs if name in env]
+        real = {name: self._real(name, env[name], grids) for name in read}
         made = execute(self.scheme.graph, real, ops=(op,))[output]
         if output not in self.scheme.group:
             return made
