@@ -65,7 +65,7 @@ class Recipe:
         output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
         int8: Whether int8 artifacts are built beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
-        effort: How much quantization may cost; "max" also takes slower gates.
+        effort: How much quantization may cost; "max", and with training all but "fast", also takes slower gates.
         granularity: Of the weight scales; None for what the target wants.
         io: dtype of the int8 artifacts' input and output.
         post_processing: Whether what follows the raw outputs of a detector or segmenter is "inside" the files or

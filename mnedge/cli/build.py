@@ -23,7 +23,9 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 @click.option("--int8", is_flag=True, default=None, help="Build int8 artifacts beside the float ones.")
 @click.option("--method", help="int8 after training (ptq) or with fake quantization in training (qat). [default: ptq]")
 @click.option(
-    "--effort", help="Of quantization: fast, default, or max, which also takes slower gates. [default: default]"
+    "--effort",
+    help="Of quantization: fast, default, or max. With max, and with qat but for fast, hard-swishes that gain from it "
+    "get slower gates. [default: default]",
 )
 @click.option("--granularity", help="Of weight scales: per-channel or per-tensor. [default: the target's]")
 @click.option("--io", help="dtype of the int8 model's ends: int8, uint8 or float32. [default: int8]")

@@ -26,7 +26,7 @@ _IMAGES = 200
 )
 @click.option(
     "--effort", type=click.Choice(["fast", "default", "max"]), default="default", show_default=True,
-    help="Of quantization; max also takes slower gates.",
+    help="Of quantization; max, and qat but for fast, also take slower gates for hard-swishes that gain from it.",
 )  # fmt: skip
 @click.option(
     "--granularity",

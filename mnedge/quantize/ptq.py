@@ -104,17 +104,22 @@ def post_training_parameters(
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     ranges: str | None = None,
+    scalable_gates: bool | None = None,
     seed: int = 0,
     allow_float: frozenset[str] = frozenset(),
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[Scheme, Parameters, Log]:
-    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from."""
+    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from.
+
+    Whether gates may become slower ones that can be equalized follows `effort`, unless `scalable_gates` says it.
+    """
     if len(images) == 0:
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
     check_float(graph, allow_float)
     images = images[:MOST_IMAGES]
     log = Log(graph, images, progress)
-    asked = Asked(effort, granularity, ranges, seed, allow_float)
+    takes_gates = effort == "max" if scalable_gates is None else scalable_gates
+    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.
     with threadpool_limits(1, "blas"):
@@ -130,11 +135,12 @@ def post_training_parameters(
 
 @dataclass(frozen=True)
 class Asked:
-    """The choices of a call of `quantize_ptq`; see there."""
+    """The choices of a call of `post_training_parameters`; see there."""
 
     effort: Effort
     granularity: Granularity
     ranges: str | None
+    scalable_gates: bool
     seed: int
     allow_float: frozenset[str]
 
@@ -153,7 +159,7 @@ def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log
     """Channels equalized, then ranges."""
     log.begin("equalize channels", 0.0)
     graph = shrink_saturated(graph, images)
-    if asked.effort == "max":
+    if asked.scalable_gates:
         graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
     scheme, parameters = _calibrated(equalize(graph, images, asked.granularity), images, asked, log, 0.2)
     log.done(f"equalized channels, ranges: {asked.ranges or _RANGES}", scheme, parameters)

@@ -85,7 +85,8 @@ def quantize_qat(
             calibrate.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
-        effort: Of the post-training result that training starts from.
+        effort: Of the post-training result that training starts from; but for "fast" it takes the slower gates that
+            can be equalized where hard-swishes gain from them (see `gates`), as `quantize_ptq` does with "max".
         granularity: Of the weight scales.
         seed: Of everything random.
         allow_float: Op kinds that may stay float.
@@ -103,8 +104,8 @@ def quantize_qat(
     started = time.monotonic()
     pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
     scheme, parameters, log = post_training_parameters(
-        graph, calibration, effort=effort, granularity=granularity, seed=seed, allow_float=allow_float,
-        progress=lambda _, share: told("start from post-training", share),
+        graph, calibration, effort=effort, granularity=granularity, scalable_gates=effort != "fast", seed=seed,
+        allow_float=allow_float, progress=lambda _, share: told("start from post-training", share),
     )  # fmt: skip
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
+    from mnedge.quantize.ptq import Effort
 
 
 class KilledError(Exception):
@@ -30,10 +31,11 @@ def test_the_result_is_what_was_trained_and_no_worse_than_ptq(
     export = result.settings["export"]
     assert isinstance(export, dict)
     assert export["top1_agreement"] >= 0.99
-    # Sums of floats may fall on either side of a tie: two steps of a logit, which move a softmax by a quarter each.
+    # LiteRT's MEAN may be contracted to one rounding less, and its SOFTMAX reads a table: a step of a logit moves a
+    # softmax by a quarter of it.
     logits = result.graph.tensors["logits"].quantization
     assert logits is not None
-    assert export["max_abs_lsb"] <= 1 + 2 * float(logits.scale[0]) / 4 * 256
+    assert export["max_abs_lsb"] <= 1 + float(logits.scale[0]) / 4 * 256
     assert int8_agreement(result.graph, predict(outliers, others), others) > 0.95
     assert result.steps[-1]["name"] == "trained with fake quantization"
     assert list(tmp_path.iterdir()) == []
@@ -60,6 +62,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(swish: Graph, picture
     again = quantize_qat(swish, pictures, labels, checkpoint_dir=folder, epochs=3, progress=watch)
     assert shares[0] > 1 / 3
     assert write_tflite(again.graph) == write_tflite(whole.graph)
+
+
+def test_training_takes_gates_that_can_be_equalized_but_for_fast(net: Any, images: Any, tmp_path: Path) -> None:
+    made = net(seed=5)
+    loud = 10.0 ** np.linspace(-0.7, 0.7, 6)
+    weights = made.rng.normal(0, 0.4, (6, 3, 3, 3)) * loud[:, None, None, None]
+    made.conv("c", 6, weights=weights, activation="NONE").hard_swish("h").conv("d", 8)
+    graph = made.mean().dense("logits", 4).softmax().graph()
+    kinds = {}
+    efforts: tuple[Effort, ...] = ("fast", "default")
+    for effort in efforts:
+        int8 = quantize_qat(graph, images(20), None, checkpoint_dir=tmp_path, epochs=1, effort=effort).graph
+        kinds[effort] = int8.producers()["h/gate"].kind
+    assert kinds == {"fast": "ADD", "default": "DEPTHWISE_CONV_2D"}
 
 
 def test_wrong_data_is_refused(swish: Graph, pictures: Any, tmp_path: Path) -> None:
