@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +109,3 @@ class Source:
                 "symmetric int8 weights are due, as the TFLite converter and `mnedge quantize` write them"
             )
         return data.astype(np.int64)
-
-
-def c_identifier(text: str) -> str:
-    """`text` with everything that C does not allow in a name replaced by underscores."""
-    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")

@@ -30,7 +30,6 @@ def execute(
     *,
     values: Mapping[str, TensorLike] | None = None,
     on_tensor: OnTensor | None = None,
-    on_preactivation: OnTensor | None = None,
     ops: Iterable[Op] | None = None,
 ) -> dict[str, TensorLike]:
     """Runs ops in real arithmetic and returns every activation.
@@ -44,7 +43,6 @@ def execute(
         values: Real values that stand in for constants, by name (shape and layout of the constant).
         on_tensor: Called with the name and value of every activation that an op makes; its result takes
             the value's place. Feeds are given to it too.
-        on_preactivation: The same for an op's output before its fused activation.
         ops: The ops to run, in order; all by default.
 
     Returns:
@@ -68,10 +66,7 @@ def execute(
             if name is not None and name not in env and name not in constants:
                 constants[name] = _constant(graph.tensors[name])
         arguments = [None if name is None else env.get(name, constants.get(name)) for name in op.inputs]
-        result = kernel(op, arguments, graph)
-        if on_preactivation is not None:
-            result = on_preactivation(op.outputs[0], result)
-        result = _activated(result, op)
+        result = _activated(kernel(op, arguments, graph), op)
         env[op.outputs[0]] = result if on_tensor is None else on_tensor(op.outputs[0], result)
     return env
 

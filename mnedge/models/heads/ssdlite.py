@@ -109,9 +109,4 @@ def _norm(source: Any, name: str) -> Any:  # noqa: ANN401 - Keras tensors
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(made)
 
 
-def count_anchors(sides: Sequence[tuple[int, int]]) -> int:
-    """Anchors of all maps."""
-    return sum(height * width for height, width in sides) * PER_CELL
-
-
 HEAD = Head("detect", "ssdlite", (32,), _build, least_classes=1)

@@ -5,7 +5,7 @@ from mnedge.data.anchors import PER_CELL, paper_shapes, place_anchors
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
-from mnedge.models.heads.ssdlite import count_anchors, map_sides
+from mnedge.models.heads.ssdlite import map_sides
 
 
 def _variant(family: str, resolution: int, classes: int = 3) -> Variant:
@@ -20,7 +20,7 @@ def test_anchors_fit_the_maps_of_every_size(family: str, resolution: int) -> Non
     model = build_model(_variant(family, resolution), "random")
     sides = tuple(model.get_layer(f"box_{place}_predict").output.shape[1:3] for place in range(6))
     assert sides == map_sides(resolution, family)
-    anchors = count_anchors(sides)
+    anchors = PER_CELL * sum(height * width for height, width in sides)
     assert model.output_names == ["scores", "boxes"]
     assert [tuple(output.shape) for output in model.outputs] == [(1, anchors, 3), (1, anchors, 4)]
     assert len(place_anchors(sides, paper_shapes())) == anchors
@@ -59,7 +59,7 @@ def test_a_new_network_finds_nothing_yet() -> None:
 
 def test_one_class_is_enough_to_find() -> None:
     model = build_model(_variant("v2", 96, classes=1), "random")
-    assert tuple(model.outputs[0].shape) == (1, count_anchors(map_sides(96)), 1)
+    assert tuple(model.outputs[0].shape) == (1, PER_CELL * sum(height * width for height, width in map_sides(96)), 1)
     with pytest.raises(InputError, match="0 classes cannot be told apart; give 1 or more"):
         _variant("v2", 96, classes=0)
     with pytest.raises(InputError, match="1 classes cannot be told apart; give 2 or more"):
