@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from mnedge.quantize.scheme import Granularity, Scheme
 
 _BATCH = 16
-_PATIENCE_EPOCHS = 6
+# Half of the default epochs: what training wins is won while the rate falls, too.
+_PATIENCE_EPOCHS = 10
 _HELD_OUT_FRACTION = 0.15
 # In units of the variables of Student; found on the calibration and train splits, and kept for every network. A range
 # that moves by a hundredth shifts the rounding of every channel that hardly varies, which costs more than a better
 # range brings, so ranges and scales learn slowly. Weights start on their steps and have to move half of one.
-# What is won is won while the rate falls: ended early at its peak, a run has only lost what was rounded well.
-_RATES = {"ranges": 1e-6, "biases": 1e-5, "weights": 1e-2, "scales": 1e-6}
+_RATES = {"ranges": 1e-6, "biases": 1e-5, "weights": 2e-2, "scales": 1e-6}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ def quantize_qat(
     *,
     calibration: NDArray[np.float32] | None = None,
     checkpoint_dir: Path,
-    epochs: int = 10,
+    epochs: int = 20,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     seed: int = 0,
@@ -76,7 +76,7 @@ def quantize_qat(
     through it (Esser et al. 2020, LSQ, arXiv:1902.08153); the loss compares blocks and soft labels with the float
     network (Hinton et al. 2015, arXiv:1503.02531), and true labels where there are any. A checkpoint is
     written after every epoch, and the same call goes on from it; the epoch that agrees best with float on held-out
-    pictures is what is exported, and training ends early when six epochs bring nothing better.
+    pictures is what is exported, and training ends early when ten epochs bring nothing better.
 
     Args:
         graph: Float graph with one input; lowered for its target already.
