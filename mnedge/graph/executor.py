@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mnedge.errors import UnsupportedError
+from mnedge.graph.arithmetic import PIXEL_NUDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,8 +133,7 @@ def simulate(graph: Graph, *, without: frozenset[str] = frozenset()) -> OnTensor
             return value
         scale, zero_point = tensor.quantization.broadcast(len(tensor.shape))
         low, high = limits[tensor.dtype]
-        # A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: the nudge sends it to p - 128.
-        nudge = 1e-3 if name in graph.inputs else 0.0
+        nudge = PIXEL_NUDGE if name in graph.inputs else 0.0
         steps = tf.floor(value / scale + (0.5 + nudge)) if nudge else tf.round(value / scale)
         steps = tf.clip_by_value(steps + zero_point.astype(np.float32), float(low), float(high))
         return (steps - zero_point.astype(np.float32)) * scale

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from mnedge.graph.arithmetic import PIXEL_NUDGE
+
 if TYPE_CHECKING:
     from mnedge.graph.graph import Quantization
 
@@ -99,10 +101,10 @@ def bias_steps(biases: TensorLike, scale: TensorLike) -> TensorLike:
 
 
 def pixel_steps(images: TensorLike, made: Grid) -> TensorLike:
-    """Steps of pixels, which lie halfway between two of them: ties upward, as pixel p goes to p - 128."""
+    """Steps of pixels, ties upward; see `PIXEL_NUDGE`."""
     import tensorflow as tf
 
-    return tf.clip_by_value(tf.floor(images / made.scale + (0.5 + 1e-3)), made.low, made.high)
+    return tf.clip_by_value(tf.floor(images / made.scale + (0.5 + PIXEL_NUDGE)), made.low, made.high)
 
 
 def requantize(sums: TensorLike, factor: TensorLike, made: Grid) -> TensorLike:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.runtimes.litert import LiteRtSession
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # More interpreters than that only share the memory's bandwidth.
 _MOST_WORKERS = 8
-# A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: the nudge sends it to p - 128.
-_NUDGE = 1e-3
 
 
 def interpret(
@@ -81,7 +80,7 @@ def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
         return values
     limits = np.iinfo(tensor.dtype)
     steps = values / tensor.quantization.scale[0]
-    steps += np.float32(0.5 + _NUDGE)
+    steps += np.float32(0.5 + PIXEL_NUDGE)
     np.floor(steps, out=steps)
     steps += np.float32(tensor.quantization.zero_point[0])
     return np.asarray(np.clip(steps, limits.min, limits.max, out=steps).astype(tensor.dtype))

@@ -74,7 +74,7 @@ def make_step(
         teacher = execute(scheme.graph, {scheme.graph.inputs[0]: images})
         made = student.forward(images)
         blocks = tf.add_n([_block_loss(scheme, name, teacher[name], made[name]) for name in cuts]) / max(len(cuts), 1)
-        outputs = tf.add_n([_head_loss(teacher[name], made[name], classes=classes) for name, classes in heads])
+        outputs = tf.add_n([head_loss(teacher[name], made[name], classes=classes) for name, classes in heads])
         loss = losses.blocks * blocks + losses.outputs * outputs
         if losses.labels:
             loss += losses.labels * _label_loss(made[heads[0][0]], labels)
@@ -116,7 +116,14 @@ def _block_loss(scheme: Scheme, name: str, exact: TensorLike, made: TensorLike) 
     return tf.reduce_mean(tf.reduce_mean(tf.square(made - exact), axes) / (variance + floor))
 
 
-def _head_loss(exact: TensorLike, made: TensorLike, *, classes: bool) -> TensorLike:
+def head_loss(exact: TensorLike, made: TensorLike, *, classes: bool) -> TensorLike:
+    """Divergence (Kullback-Leibler) from float's shares of classes, nats; elsewhere squared error over the variance.
+
+    Args:
+        exact: float32 (N, …) of the float network; logits where they stand for classes.
+        made: The same of the quantized one.
+        classes: Whether they do.
+    """
     import tensorflow as tf
 
     if classes:

@@ -13,7 +13,7 @@ import numpy as np
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError
 from mnedge.quantize.interpret import first_output
-from mnedge.quantize.learn import Losses, cosine_rate, make_step
+from mnedge.quantize.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantize.outputs import output_heads
 from mnedge.quantize.parameters import to_int8
 from mnedge.quantize.ptq import MOST_IMAGES, post_training_parameters
@@ -224,9 +224,7 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
 
 
 def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: NDArray[np.float32]) -> float:
-    """How far the int8 network is from float on some pictures: lower is better.
-
-    Cross entropy with the float outputs where they are shares of classes, the squared error elsewhere.
+    """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
 
     Args:
         scheme: What is quantized.
@@ -236,15 +234,7 @@ def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: ND
     """
     head, classes = output_heads(scheme.graph)[0]
     made = first_output(to_int8(scheme, student.parameters()).replaced(outputs=[head]), images)
-    if not classes:
-        return float(np.mean((made - reference) ** 2))
-    chances, log_made = np.exp(_log_softmax(reference)), _log_softmax(made)
-    return float(-np.mean(np.sum(chances * log_made, -1)))
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    shifted = logits - logits.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
+    return float(head_loss(reference, made, classes=classes))
 
 
 def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:

@@ -56,9 +56,10 @@ class Student:
         self.scheme = scheme
         self.start = parameters
         legal = activation_quantizations(scheme, parameters)
-        self.ends = {name: _ends(legal[name]) for name in scheme.groups}
+        grids = {name: integer.fixed_grid(legal[name]) for name in scheme.groups}
+        self.ends = {name: (grid.low * grid.scale, grid.high * grid.scale) for name, grid in grids.items()}
         self.trained = [name for name in scheme.free_groups if not scheme.graph.tensors[name].is_constant]
-        self.fixed = {name: integer.fixed_grid(legal[name]) for name in scheme.groups if name not in self.trained}
+        self.fixed = {name: grid for name, grid in grids.items() if name not in self.trained}
         self.layers = {layer.output: layer for layer in scheme.layers}
         layers = scheme.layers
         self.first_bias = np.concatenate([parameters.biases[layer.bias] for layer in layers])
@@ -239,11 +240,6 @@ def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.in
         indices.append(np.broadcast_to(index, weights.shape).ravel())
         offset += count
     return indices
-
-
-def _ends(quantization: Any) -> tuple[np.float32, np.float32]:  # noqa: ANN401 - Quantization, under TYPE_CHECKING
-    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
-    return np.float32((-128 - zero_point) * scale), np.float32((127 - zero_point) * scale)
 
 
 def cut_points(scheme: Scheme) -> list[str]:
