@@ -19,7 +19,7 @@ _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EXTRA: dict[str, dict[str, Any]] = {
     "variant": {"enum": list(FAMILIES)},
     "targets": {"items": {"enum": registry.names("mnedge.targets")}, "minItems": 1},
-    "bundles": {"items": {"enum": registry.names("mnedge.bundle")}},
+    "bundles": {"items": {"enum": registry.names("mnedge.bundles")}},
     "threads": {"minimum": 1},
     "calibration_images": {"minimum": 1, "maximum": 256},
 }

@@ -126,7 +126,7 @@ class Recipe:
             raise InputError(f"threads is {self.threads}; it is at least 1")
         if not 1 <= self.calibration_images <= 256:
             raise InputError(f"calibration_images is {self.calibration_images}; it is 1 to 256")
-        bundles = registry.names("mnedge.bundle")
+        bundles = registry.names("mnedge.bundles")
         for what, given, known in (
             ("gate", self.gates, GATES),
             ("tolerance", self.tolerances, TOLERANCES),

@@ -44,7 +44,7 @@ def command(
     mnedge bench model.int8.tflite --sustained 60
     """
     from mnedge.errors import ToolError
-    from mnedge.validation.bench import bench
+    from mnedge.workflows.bench import bench
 
     with progress() as told:
         result = bench(artifacts, uris, threads=threads, seconds=seconds, ops=ops, sustained_s=sustained, progress=told)

@@ -85,11 +85,11 @@ def command(
     """
     from mnedge import recipe
     from mnedge.artifact import write_text
-    from mnedge.pipeline import build
     from mnedge.report.junit import render_junit
     from mnedge.report.markdown import render_markdown
     from mnedge.report.terminal import print_report
     from mnedge.validation.gates import check_gates
+    from mnedge.workflows.build.pipeline import build
 
     wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
     wanted = wanted.with_flags(flags)

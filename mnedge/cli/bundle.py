@@ -38,7 +38,7 @@ def command(
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file.
     """
-    from mnedge.ship import Release, archive_path, ship
+    from mnedge.workflows.bundle import Release, archive_path, ship
 
     release = Release(group=group, version=version, target=target, **({"license": terms} if terms else {}))
     manifest = ship(built, kind, out, release)

@@ -17,8 +17,8 @@ def command(gpu: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from mnedge import diagnosis
     from mnedge.errors import ToolError
+    from mnedge.workflows import doctor as diagnosis
 
     parts = [*diagnosis.packages(), *diagnosis.programs()]
     machine = diagnosis.machine()

@@ -33,7 +33,7 @@ def command(
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
     mnedge optimize model.int8.onnx -o model.int8.ort
     """
-    from mnedge.optimize import optimize
+    from mnedge.workflows.optimize import optimize
 
     dataset = None
     if data is not None:

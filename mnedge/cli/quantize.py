@@ -56,8 +56,8 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.passes._pass import run_passes
-    from mnedge.quantize.honesty import check_int8
-    from mnedge.quantize.io import with_io
+    from mnedge.quantization.honesty import check_int8
+    from mnedge.quantization.io import with_io
     from mnedge.targets import _target
 
     target = _target.get(options["target"])
@@ -113,7 +113,7 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
         "allow_float": frozenset(options["allow_float"]),
     }
     if options["method"] == "ptq":
-        from mnedge.quantize.ptq import quantize_ptq
+        from mnedge.quantization.ptq import quantize_ptq
 
         return quantize_ptq(
             graph,
@@ -123,7 +123,7 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
             progress=lambda _, share: told("quantize to int8", share),
             **shared,
         )
-    from mnedge.quantize.qat import quantize_qat
+    from mnedge.quantization.qat import quantize_qat
 
     trained, labels = dataset.pixels(dataset.split("train"), shape[1])
     classes = graph.tensors[graph.outputs[0]].shape[-1]

@@ -13,8 +13,8 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mnedge.search.run import Settings
-    from mnedge.search.trainer import TransferTrainer
+    from mnedge.workflows.search.run import Settings
+    from mnedge.workflows.search.trainer import TransferTrainer
 
 Value = TypeVar("Value")
 _INTERRUPTED = 130
@@ -77,8 +77,8 @@ def command(target: str, out: Path | None, as_json: bool, **flags: Any) -> int: 
     mnedge search --data photos --target raspberry-pi-4 --max-ms 20 --device ssh://pi@raspberrypi.local
     mnedge search --target cortex-m4 --max-arena 64K --max-flash 512K --classes 2
     """
-    from mnedge.search.account import write
-    from mnedge.search.run import nearest_miss, search
+    from mnedge.workflows.search.account import write
+    from mnedge.workflows.search.run import nearest_miss, search
 
     settings, train = _settings(target, flags)
     folder = out or Path("artifacts") / f"search-{target}"
@@ -100,11 +100,11 @@ def command(target: str, out: Path | None, as_json: bool, **flags: Any) -> int: 
 
 def _settings(target: str, flags: Mapping[str, Any]) -> tuple[Settings, TransferTrainer | None]:
     from mnedge import data, targets
-    from mnedge.search.candidates import candidates
-    from mnedge.search.limits import Limits, parse_bytes, parse_count
-    from mnedge.search.run import Settings
-    from mnedge.search.timing import stopwatch
-    from mnedge.search.trainer import trainer
+    from mnedge.workflows.search.candidates import candidates
+    from mnedge.workflows.search.limits import Limits, parse_bytes, parse_count
+    from mnedge.workflows.search.run import Settings
+    from mnedge.workflows.search.timing import stopwatch
+    from mnedge.workflows.search.trainer import trainer
 
     chosen = targets.get(target)
 

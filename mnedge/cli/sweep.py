@@ -52,10 +52,10 @@ def command(
     mnedge sweep mine.yaml --over variant=v1,v2,v3-small --scheduler tcp://10.0.0.1:8786
     """
     from mnedge import recipe
-    from mnedge.sweep import account
-    from mnedge.sweep.grid import parse_axes, points
-    from mnedge.sweep.processes import cores
-    from mnedge.sweep.run import Settings, sweep
+    from mnedge.workflows.sweep import account
+    from mnedge.workflows.sweep.grid import parse_axes, points
+    from mnedge.workflows.sweep.processes import cores
+    from mnedge.workflows.sweep.run import Settings, sweep
 
     grid = points(recipe.load(recipe_name), parse_axes((*over, *more)))
     settings = Settings(

@@ -109,7 +109,7 @@ def command(
     from mnedge.errors import InputError
     from mnedge.models import Variant
     from mnedge.training.settings import Augmentation, Schedule
-    from mnedge.transfer import publish, train
+    from mnedge.workflows.train import publish, train
 
     task = tasks.get(task_name)
     if head is not None and head not in task.heads:

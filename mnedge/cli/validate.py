@@ -56,9 +56,9 @@ def command(
     from mnedge import tasks
     from mnedge.errors import InputError, ToolError
     from mnedge.validation.class_map import in_classes_of, parse_class_map
-    from mnedge.validation.compare import validate
     from mnedge.validation.detect import check_decodable
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
+    from mnedge.workflows.validate import validate
 
     task = tasks.get(task_name)
     if anchors is not None and task.name != "detect":

@@ -22,7 +22,7 @@ def command(paths: tuple[Path, ...], as_json: bool) -> None:
     Exits 2 where a file is missing, was changed, or does not belong there. The checksums show damage and mix-ups; who
     can write the folder can write the manifest too, so they prove no origin.
     """
-    from mnedge.ship import verify
+    from mnedge.workflows.bundle import verify
 
     rows = [{"path": str(path), **verify(path)} for path in paths]
     if as_json:

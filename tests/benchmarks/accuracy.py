@@ -193,8 +193,8 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
     from mnedge.formats.keras import keras_to_graph
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.passes._pass import run_passes
-    from mnedge.quantize.ptq import quantize_ptq
-    from mnedge.quantize.qat import quantize_qat
+    from mnedge.quantization.ptq import quantize_ptq
+    from mnedge.quantization.qat import quantize_qat
     from mnedge.targets.cpu import TARGET
 
     calibration = pictures("calibration").real()

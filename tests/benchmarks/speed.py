@@ -33,7 +33,7 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.models._variant import Variant
 from mnedge.models.build import build_model
 from mnedge.passes._pass import run_passes
-from mnedge.quantize.ptq import quantize_ptq
+from mnedge.quantization.ptq import quantize_ptq
 from mnedge.targets.cpu import TARGET
 from mnedge.validation.latency import Timing, compare, conditions, time_in_turns
 from mnedge.validation.op_latency import by_kind, op_latency

@@ -28,9 +28,9 @@ SHARED = Path(os.environ.get("MNEDGE_SHARED_DATA") or ROOT.parent / "shared" / "
 sys.path.insert(0, str(ROOT))
 
 from mnedge import data  # noqa: E402
-from mnedge.sweep import parcels  # noqa: E402
-from mnedge.sweep.cluster import connected  # noqa: E402
-from mnedge.sweep.dispatch import Task, dispatch  # noqa: E402
+from mnedge.workflows.sweep import parcels  # noqa: E402
+from mnedge.workflows.sweep.cluster import connected  # noqa: E402
+from mnedge.workflows.sweep.dispatch import Task, dispatch  # noqa: E402
 
 WORKERS = (1, 2, 4)
 IMAGENET, VARIANTS, ARTIFACTS = 50_000, 20, 2

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnedge.pipeline import build
 from mnedge.recipe import Recipe
-from mnedge.ship import Release, ship
+from mnedge.workflows.build.pipeline import build
+from mnedge.workflows.bundle import Release, ship
 
 _ROOT = Path(__file__).parents[2]
 _FILES = sorted((_ROOT / "docker").glob("*.Dockerfile"))

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from mnedge import diagnosis
 from mnedge.cli import main
+from mnedge.workflows import doctor as diagnosis
 
 
 def _run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mnedge.validation.bench import bench
+from mnedge.workflows.bench import bench
 
 pytestmark = pytest.mark.device
 

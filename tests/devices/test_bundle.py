@@ -13,7 +13,7 @@ from PIL import Image
 from mnedge.artifact import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
-from mnedge.ship import Release, archive_path, ship
+from mnedge.workflows.bundle import Release, archive_path, ship
 
 pytestmark = pytest.mark.device
 

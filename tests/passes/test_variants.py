@@ -13,7 +13,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.models._variant import FAMILIES, Variant
 from mnedge.models.build import build_model
 from mnedge.passes._pass import run_passes
-from mnedge.quantize.ptq import quantize_ptq
+from mnedge.quantization.ptq import quantize_ptq
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.runtimes.onnxruntime import optimized_nodes
 from mnedge.targets.cpu import TARGET

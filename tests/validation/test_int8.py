@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Op, Tensor
-from mnedge.quantize.io import with_io
+from mnedge.quantization.io import with_io
 from mnedge.validation.int8 import int8_ops
 
 if TYPE_CHECKING:

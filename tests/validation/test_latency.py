@@ -9,9 +9,9 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.runtimes._runtime import TensorSpec
-from mnedge.validation.bench import bench
 from mnedge.validation.latency import Timing, compare, measure_latency, random_input, sustained, time_in_turns
 from mnedge.validation.op_latency import by_kind, op_latency
+from mnedge.workflows.bench import bench
 
 
 @pytest.fixture

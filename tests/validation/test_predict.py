@@ -15,10 +15,10 @@ from mnedge.errors import InputError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict as reference
-from mnedge.quantize.io import with_io
+from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
-from mnedge.validation.compare import validate
 from mnedge.validation.predict import Predictions, predict
+from mnedge.workflows.validate import validate
 
 if TYPE_CHECKING:
     from pathlib import Path

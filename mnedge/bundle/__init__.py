@@ -1,5 +1,0 @@
-"""What an app, a board or a firmware takes; one kind of bundle = one file."""
-
-from mnedge.bundle._bundle import Bundle, Parts, get
-
-__all__ = ["Bundle", "Parts", "get"]

@@ -1,0 +1,137 @@
+"""Bundle: one kind of thing to ship. One kind = one file beside this one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge import artifact, registry
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+MANIFEST = "manifest.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle is made of.
+
+    Attributes:
+        slug: Name of the model.
+        task: What it does: classify, segment, …
+        resolution: Side of the input in pixels.
+        labels: Class names, one an output.
+        preprocessing: {crop_fraction, interpolation} that the model was calibrated and measured with.
+        tools: Versions of the packages that made the model.
+        tflite: Gives the int8 .tflite with ends of a dtype.
+        onnx: The int8 .onnx with real-valued ends; None where the build made none.
+        sources: Folders of C sources by target.
+        group: Maven group; also the start of Android package names.
+        version: Version under which the bundle is released.
+        license: Licence of the weights, as text.
+    """
+
+    slug: str
+    task: str
+    resolution: int
+    labels: tuple[str, ...]
+    preprocessing: Mapping[str, Any]
+    tools: Mapping[str, str]
+    tflite: Callable[[Literal["int8", "uint8", "float32"]], bytes]
+    onnx: Path | None
+    sources: Mapping[str, Path]
+    group: str
+    version: str
+    license: str
+
+    @property
+    def identifier(self) -> str:
+        """The slug as a name in C, Java and Kotlin."""
+        return self.slug.replace(".", "_").replace("-", "_")
+
+    @property
+    def labels_text(self) -> str:
+        """labels.txt: one class name a line."""
+        return "".join(f"{label}\n" for label in self.labels)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A kind of bundle.
+
+    Attributes:
+        description: One line for `mnedge bundle --help`.
+        write: Fills an empty folder.
+        has_archive: Whether the folder is also written as .tar.gz.
+    """
+
+    description: str
+    write: Callable[[Parts, Path], None]
+    has_archive: bool = False
+
+
+def get(name: str) -> Bundle:
+    """Looks a kind of bundle up by the name of its file.
+
+    Raises:
+        InputError: No such kind; the message names the known ones.
+    """
+    bundle: Bundle = registry.load("mnedge.bundles", name, "BUNDLE")
+    return bundle
+
+
+def write_manifest(folder: Path, kind: str, parts: Parts, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes manifest.json: what each file of a bundle is to be.
+
+    Args:
+        folder: The bundle, complete but for the manifest.
+        kind: Name of the kind.
+        parts: What it was made of.
+        model: manifest.json of the build.
+
+    Returns:
+        The manifest: {schema, bundle, slug, version, tools, model, files: [{path, bytes, sha256}]}.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {
+        "schema": _SCHEMA,
+        "bundle": kind,
+        "slug": parts.slug,
+        "version": parts.version,
+        "tools": dict(parts.tools),
+        "model": dict(model),
+        "files": [
+            {
+                "path": path.relative_to(folder).as_posix(),
+                "bytes": path.stat().st_size,
+                "sha256": artifact.sha256(path),
+            }
+            for path in files
+        ],
+    }
+    artifact.write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def check_vacant(out: Path) -> None:
+    """Makes sure that a bundle may take the place `out`: nothing there, an empty folder, or an older bundle.
+
+    Raises:
+        InputError: Something else is there, which would be lost.
+    """
+    if not out.exists():
+        return
+    if out.is_dir():
+        if not any(out.iterdir()):
+            return
+        try:
+            if "bundle" in json.loads((out / MANIFEST).read_text(encoding="utf-8")):
+                return
+        except (OSError, ValueError):
+            pass
+    raise InputError(f"{out} exists and is no bundle, so it is not replaced; choose another place with --out")

@@ -1,0 +1,185 @@
+"""TFLite Metadata: what MediaPipe Tasks and ML Kit read beside a model.
+
+A FlatBuffer of its own (metadata_schema.fbs, identifier M001) in the model's metadata buffer TFLITE_METADATA, and the
+labels as a ZIP behind the model. The tables are written field by field: plain `flatbuffers` is enough for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import flatbuffers
+import numpy as np
+
+from mnedge.bundles._archive import zip_bytes
+from mnedge.errors import InputError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.graph.graph import Graph
+
+BUFFER = "TFLITE_METADATA"
+LABELS = "labels.txt"
+_IDENTIFIER = b"M001"
+_PARSER = "1.0.0"
+TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS = 2, 3
+_RGB = 1
+FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
+_NORMALIZATION_OPTIONS = 1
+_MIDDLE = 127.5
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the metadata says of a classifier.
+
+    Attributes:
+        name: Of the model.
+        text: What it does.
+        version: Of the model.
+        author: Who made it.
+        license: Of its weights.
+        resolution: Side of the RGB input in pixels.
+        labels: Class names, one an output.
+    """
+
+    name: str
+    text: str
+    version: str
+    author: str
+    license: str
+    resolution: int
+    labels: tuple[str, ...]
+
+
+def with_metadata(tflite: bytes, description: Description) -> bytes:
+    """Adds metadata and labels to a classifier with uint8 ends.
+
+    Args:
+        tflite: Input uint8, (1, resolution, resolution, 3), RGB; output uint8, (1, labels).
+        description: What the metadata says.
+
+    Returns:
+        The .tflite, which is a ZIP of labels.txt as well.
+
+    Raises:
+        InputError: There are more or fewer labels than outputs.
+    """
+    graph = parse_tflite(tflite, description.name)
+    classes = graph.tensors[graph.outputs[0]].shape[-1]
+    if classes != len(description.labels):
+        raise InputError(f"{description.name} has {classes} outputs, but labels.txt {len(description.labels)} lines")
+    return with_labels(graph, metadata_bytes(description), description.labels)
+
+
+def with_labels(graph: Graph, metadata: bytes, labels: Sequence[str]) -> bytes:
+    """The .tflite of a graph with the FlatBuffer of its metadata, and with labels.txt in a ZIP behind it."""
+    text = "".join(f"{label}\n" for label in labels).encode()
+    return zip_bytes({LABELS: text}, behind=with_buffer(graph, metadata))
+
+
+def with_buffer(graph: Graph, metadata: bytes) -> bytes:
+    """The .tflite of a graph with the FlatBuffer of its metadata."""
+    return write_tflite(replace(graph, metadata={**graph.metadata, BUFFER: metadata}))
+
+
+def metadata_bytes(description: Description) -> bytes:
+    """The metadata's FlatBuffer, root table ModelMetadata."""
+    builder = flatbuffers.Builder(1 << 10)
+    inputs, outputs = vector(builder, [picture(builder, description)]), vector(builder, [_output(builder)])
+    return root_table(builder, description, table(builder, {2: inputs, 3: outputs}))
+
+
+def root_table(builder: Any, description: Description, subgraph: int) -> bytes:  # noqa: ANN401 - flatbuffers has no types
+    """Closes the FlatBuffer with ModelMetadata of one subgraph."""
+    root = table(
+        builder,
+        {
+            0: builder.CreateString(description.name),
+            1: builder.CreateString(description.text),
+            2: builder.CreateString(description.version),
+            3: vector(builder, [subgraph]),
+            4: builder.CreateString(description.author),
+            5: builder.CreateString(description.license),
+            7: builder.CreateString(_PARSER),
+        },
+    )
+    builder.Finish(root, file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
+    """TensorMetadata of an RGB picture; the model itself takes pixel / 127.5 - 1, which uint8 ends contain."""
+    size = table(builder, {}, uints={0: description.resolution, 1: description.resolution})
+    image = table(builder, {1: size}, enums={0: _RGB})
+    content = table(builder, {1: image}, enums={0: _IMAGE_PROPERTIES})
+    options = table(builder, {0: _floats(builder, [_MIDDLE]), 1: _floats(builder, [_MIDDLE])})
+    unit = table(builder, {1: options}, enums={0: _NORMALIZATION_OPTIONS})
+    fields = {
+        0: builder.CreateString("image"),
+        1: builder.CreateString("RGB picture, 0 to 255"),
+        3: content,
+        4: vector(builder, [unit]),
+        5: stats(builder),
+    }
+    return table(builder, fields)
+
+
+def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+    """TensorMetadata of the scores, with the labels of its last axis."""
+    content = table(builder, {1: table(builder, {})}, enums={0: FEATURE_PROPERTIES})
+    labels = label_file(builder)
+    fields = {
+        0: builder.CreateString("probability"),
+        1: builder.CreateString("Probability of each class"),
+        3: content,
+        5: stats(builder),
+        6: vector(builder, [labels]),
+    }
+    return table(builder, fields)
+
+
+def label_file(builder: Any, kind: int = TENSOR_AXIS_LABELS) -> int:  # noqa: ANN401 - flatbuffers has no types
+    """AssociatedFile of the labels, of a tensor's last axis or of its values."""
+    names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a class")}
+    return table(builder, names, enums={2: kind})
+
+
+def stats(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+    return table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
+
+
+def table(
+    builder: Any,  # noqa: ANN401 - flatbuffers has no types
+    offsets: dict[int, int],
+    *,
+    enums: dict[int, int] | None = None,
+    uints: dict[int, int] | None = None,
+    reals: dict[int, float] | None = None,
+) -> int:
+    """Writes a table from its fields by number: offsets to other objects, enumerations and flags, uint32, float32."""
+    builder.StartObject(max([*offsets, *(enums or {}), *(uints or {}), *(reals or {})], default=-1) + 1)
+    for slot, real in (reals or {}).items():
+        builder.PrependFloat32Slot(slot, real, 0.0)
+    for slot, offset in offsets.items():
+        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    for slot, value in (uints or {}).items():
+        builder.PrependUint32Slot(slot, value, 0)
+    for slot, value in (enums or {}).items():
+        builder.PrependUint8Slot(slot, value, 0)
+    return int(builder.EndObject())
+
+
+def vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401 - flatbuffers has no types
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _floats(builder: Any, values: Sequence[float]) -> int:  # noqa: ANN401 - flatbuffers has no types
+    return int(builder.CreateNumpyVector(np.asarray(values, np.float32)))

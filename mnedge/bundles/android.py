@@ -1,0 +1,178 @@
+"""Android: a model for MediaPipe Tasks and ML Kit, one for LiteRT's CompiledModel, as assets and as an .aar."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mnedge.bundles import _android_classify as classify
+from mnedge.bundles import _android_detect as detect
+from mnedge.bundles import _android_embed as embed
+from mnedge.bundles import _android_segment as segment
+from mnedge.bundles import _android_text as text
+from mnedge.bundles._archive import zip_bytes
+from mnedge.bundles._bundle import Bundle
+from mnedge.bundles._detector import with_detector_metadata
+from mnedge.bundles._embedder import with_embedder_metadata
+from mnedge.bundles._metadata import Description, with_metadata
+from mnedge.bundles._segmenter import with_segmenter_metadata
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from mnedge.bundles._bundle import Parts
+
+_CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
+# What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
+_AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an app does with the models of a task.
+
+    Attributes:
+        noun: What the model is.
+        takers: What reads the metadata.
+        kotlin: Classes by name: the first on MediaPipe Tasks, a second one, if there is, on LiteRT alone.
+        described: Adds metadata and labels to a .tflite with uint8 ends.
+    """
+
+    noun: str
+    takers: str
+    kotlin: Mapping[str, str]
+    described: Callable[[bytes, Description], bytes]
+
+
+_KINDS = {
+    "classify": _Kind(
+        noun="classifier",
+        takers="MediaPipe Tasks, ML Kit",
+        kotlin={"TasksClassifier": classify.TASKS, "LiteRtClassifier": classify.LITERT},
+        described=with_metadata,
+    ),
+    "segment": _Kind(
+        noun="segmenter",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksSegmenter": segment.TASKS, "LiteRtSegmenter": segment.LITERT},
+        described=with_segmenter_metadata,
+    ),
+    "detect": _Kind(
+        noun="detector",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksDetector": detect.TASKS},
+        described=with_detector_metadata,
+    ),
+    "embed": _Kind(
+        noun="embedder",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksEmbedder": embed.TASKS, "LiteRtEmbedder": embed.LITERT},
+        described=with_embedder_metadata,
+    ),
+}
+
+
+def _kind(parts: Parts) -> _Kind:
+    if parts.task not in _KINDS:
+        raise UnsupportedError(
+            f"{parts.slug} is built to {parts.task}; Android bundles are made of models that {' or '.join(_KINDS)}"
+        )
+    return _KINDS[parts.task]
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    assets = _assets(parts)
+    for name, data in assets.items():
+        _put(folder / "assets" / name, data)
+    _write_maven(parts, assets, folder / "maven")
+    words = _words(parts)
+    kind = _kind(parts)
+    kotlin = {f"kotlin/{name}.kt": code for name, code in kind.kotlin.items()}
+    for name, template in (text.SNIPPETS | kotlin).items():
+        _put(folder / name, text.fill(template, words).encode())
+
+
+def _assets(parts: Parts) -> dict[str, bytes]:
+    """The models and labels under the names that the app opens them by."""
+    kind = _kind(parts)
+    classes = f"{len(parts.labels)} classes, " if parts.labels else ""
+    described = Description(
+        name=parts.slug,
+        text=f"MobileNet image {kind.noun}, int8, {classes}{parts.resolution} px",
+        version=parts.version,
+        author="mnedge",
+        license=parts.license,
+        resolution=parts.resolution,
+        labels=parts.labels,
+    )
+    labels = {f"{parts.slug}.labels.txt": parts.labels_text.encode()} if parts.labels else {}
+    return {
+        f"{parts.slug}.uint8.tflite": kind.described(parts.tflite("uint8"), described),
+        f"{parts.slug}.int8.tflite": parts.tflite("int8"),
+        **labels,
+    }
+
+
+def _write_maven(parts: Parts, assets: dict[str, bytes], repository: Path) -> None:
+    """A Maven repository with the one library; Gradle takes it with `maven { url = … }`."""
+    place = repository.joinpath(*parts.group.split("."), parts.slug)
+    stem = f"{parts.slug}-{parts.version}"
+    words = _words(parts)
+    files = {
+        f"{parts.version}/{stem}.aar": _aar(parts, assets),
+        f"{parts.version}/{stem}.pom": text.fill(text.POM, words).encode(),
+        "maven-metadata.xml": text.fill(text.MAVEN_METADATA, words).encode(),
+    }
+    for name, data in files.items():
+        _put(place / name, data)
+        for algorithm in _CHECKSUMS:
+            _put(place / f"{name}.{algorithm}", hashlib.new(algorithm, data).hexdigest().encode())
+
+
+def _aar(parts: Parts, assets: dict[str, bytes]) -> bytes:
+    """The library: assets and no code. Nothing is deflated, so an app can map the model into memory."""
+    entries = {
+        "AndroidManifest.xml": text.fill(text.ANDROID_MANIFEST, _words(parts)).encode(),
+        "R.txt": b"",
+        "classes.jar": zip_bytes({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n"}),
+        _AAR_METADATA: b"aarFormatVersion=1.0\naarMetadataVersion=1.0\nminCompileSdk=24\n",
+    }
+    return zip_bytes(entries | {f"assets/{name}": data for name, data in assets.items()})
+
+
+def _words(parts: Parts) -> dict[str, str]:
+    kind = _kind(parts)
+    tasks, *litert = kind.kotlin
+    alone = "".join(text.ON_LITERT_ALONE.replace("@LITERT_CLASS@", name) for name in litert)
+    return {
+        "LABELS_INSIDE": text.LABELS_INSIDE if parts.labels else "",
+        "LABELS_ROW": text.LABELS_ROW if parts.labels else "",
+        "NOUN": kind.noun,
+        "TAKERS": kind.takers,
+        "TASKS_CLASS": tasks,
+        "ON_LITERT_ALONE": alone,
+        "LITERT_DEPENDENCY": "".join(text.LITERT_DEPENDENCY.replace("@LITERT_CLASS@", name) for name in litert),
+        "LITERT_MODEL": text.LITERT_MODEL,
+        "LITERT_RUN": text.LITERT_RUN,
+        "LITERT_CLOSE": text.LITERT_CLOSE,
+        "GROUP": parts.group,
+        "SLUG": parts.slug,
+        "IDENTIFIER": parts.identifier,
+        "VERSION": parts.version,
+        "LICENSE": parts.license,
+        "RESOLUTION": str(parts.resolution),
+        "CLASSES": str(len(parts.labels)),
+    }
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+BUNDLE = Bundle(
+    description="assets, an .aar in a Maven repository, Gradle and Kotlin to copy", write=_write, has_archive=False
+)

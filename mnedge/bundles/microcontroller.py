@@ -1,0 +1,147 @@
+"""Microcontroller: the compiled C as a CMake project and as an Arduino library."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from mnedge.bundles._archive import zip_bytes
+from mnedge.bundles._bundle import Bundle
+from mnedge.bundles._sketches import BEST_OF_PIXEL, INDEX_OF_PIXEL, SKETCHES
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mnedge.bundles._bundle import Parts
+
+_PROPERTIES = """name=@NAME@
+version=@VERSION@
+author=mnedge
+maintainer=mnedge
+sentence=int8 MobileNet, @KINDOF_CLASSES@, @RESOLUTION@ x @RESOLUTION@ pixels, as plain C.
+paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
+category=Data Processing
+url=https://www.arduino.cc/reference/en/libraries/
+architectures=@ARCHITECTURES@
+includes=@NAME@.h@LABELS_INCLUDE@
+"""
+
+_LABELS = """/* Class names of @NAME@ by index. */
+#ifndef @UPPER@_LABELS_H
+#define @UPPER@_LABELS_H
+
+static const char *const @NAME@_labels[@CLASSES@] = {
+@ROWS@
+};
+
+#endif
+"""
+
+_README = """# @SLUG@ for @TARGET@
+
+| | bytes |
+|---|---|
+| arena: working memory that you give | @ARENA@ |
+| RAM: arena, input and output | @RAM@ |
+| flash: code and constants, -O2 | @FLASH@ |
+| stack under one run | @STACK@ |
+
+- `cmake/`: `add_subdirectory(cmake)`, then `target_link_libraries(firmware PRIVATE @NAME@)`. With test vectors in the
+  folder it tests itself on a PC: `cmake -S cmake -B b && cmake --build b && ctest --test-dir b`.
+- `arduino/@NAME@.zip`: in the Arduino IDE, Sketch, Include Library, Add .ZIP Library; its example is a whole sketch.
+  `arduino/@NAME@/` is the same unpacked, for `arduino-cli` and PlatformIO.
+
+The calls and every size stand in `@NAME@.h`. `mnedge verify` checks every file against `manifest.json`.
+"""
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    if not parts.sources:
+        raise InputError(
+            f"the build of {parts.slug} has no C sources; "
+            "build it with --target cortex-m4, cortex-m7, cortex-m55 or generic"
+        )
+    for target, source in sorted(parts.sources.items()):
+        _write_target(parts, target, source, folder if len(parts.sources) == 1 else folder / target)
+
+
+def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None:
+    compiled = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
+    words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
+    name = compiled["name"]
+    labels = _filled(_LABELS, words)
+    shutil.copytree(source, folder / "cmake")
+    if parts.labels:
+        (folder / "cmake" / f"{name}_labels.h").write_text(labels, encoding="utf-8")
+    library = {
+        "library.properties": _filled(_PROPERTIES, words),
+        f"src/{name}.h": (source / f"{name}.h").read_text(encoding="utf-8"),
+        f"src/{name}.c": (source / f"{name}.c").read_text(encoding="utf-8"),
+        **({f"src/{name}_labels.h": labels} if parts.labels else {}),
+        **_example(parts.task, source, name, words),
+    }
+    for place, text in library.items():
+        path = folder / "arduino" / name / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    packed = zip_bytes({f"{name}/{place}": text.encode() for place, text in library.items()})
+    (folder / "arduino" / f"{name}.zip").write_bytes(packed)
+    (folder / "README.md").write_text(_filled(_README, words), encoding="utf-8")
+
+
+def _example(task: str, source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
+    """The sketch; of a detector also its decoder, which the compiler has written beside the network."""
+    decoder = [source / f"{name}_objects.{kind}" for kind in ("c", "h")]
+    files = {f"src/{path.name}": path.read_text(encoding="utf-8") for path in decoder if path.is_file()}
+    return {**files, f"examples/{task}/{task}.ino": _filled(SKETCHES[task], words)}
+
+
+def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
+    name = compiled["name"]
+    prototype = re.search(rf"{name}_run\(const (\w+) \*input, (\w+) \*output", header)
+    assert prototype is not None, name
+    c_in, c_out = prototype.groups()
+    is_index = c_out not in ("int8_t", "uint8_t")
+    sizes = {key: compiled[f"{key.lower()}_bytes"] for key in ("ARENA", "RAM", "FLASH", "STACK")}
+    kinds = {"classify": "classifier", "detect": "detector", "segment": "segmenter", "embed": "embedding"}
+    return {
+        # What is put in has words of its own, so it stands first.
+        "CLASS_OF": INDEX_OF_PIXEL if is_index else BEST_OF_PIXEL,
+        "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
+        "OF_CLASSES": f" of {len(parts.labels)} classes" if parts.labels else "",
+        "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
+        "NAME": name,
+        "UPPER": name.upper(),
+        "SLUG": parts.slug,
+        "TARGET": target,
+        "VERSION": parts.version,
+        "CLASSES": str(len(parts.labels)),
+        "KIND": kinds[parts.task],
+        "RESOLUTION": str(parts.resolution),
+        # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
+        "ARCHITECTURES": "*",
+        "IN": c_in,
+        "OUT": c_out,
+        "ROWS": ",\n".join(f"    {_c_string(label)}" for label in parts.labels),
+        **{key: "not measured" if size is None else f"{size:,}" for key, size in sizes.items()},
+    }
+
+
+def _c_string(text: str) -> str:
+    """A C string literal of any text: UTF-8 bytes outside printable ASCII, quotes and trigraphs as octal."""
+    plain = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(plain)}"'
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    text = template
+    for key, word in words.items():
+        text = text.replace(f"@{key}@", word)
+    return text
+
+
+BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write)

@@ -1,0 +1,79 @@
+"""ONNX Runtime on phones: .ort with the operators that it needs, for a full or a reduced build of the runtime."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mnedge.bundles._bundle import Bundle
+from mnedge.errors import InputError
+from mnedge.formats.ort import write_ort
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.bundles._bundle import Parts
+
+_README = """# @SLUG@ for ONNX Runtime on phones
+
+| file | what it is |
+|---|---|
+| `@SLUG@.int8.onnx` | the model; `com.microsoft.onnxruntime:onnxruntime-android` opens it as it is |
+| `@SLUG@.int8.ort` | the same in ORT format, optimized for Arm: opens faster, and a reduced runtime takes it |
+| `@SLUG@.required_operators.config` | for a reduced build of the runtime: `build.sh --include_ops_by_config` |
+| @LABELS@`model.json` | @NAMES@resolution, preprocessing; the .onnx holds them too |
+
+Input: float32, pixel / 127.5 - 1. Output: @OUTPUT@.
+"""
+_OUTPUTS = {
+    "classify": "probabilities",
+    "detect": "scores and codes of boxes, whose anchors the .onnx holds; or the objects themselves",
+    "segment": "scores of each class at each pixel; or its class index",
+    "embed": "a vector of length 1",
+}
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    if parts.onnx is None:
+        raise InputError(f"the build of {parts.slug} has no int8 .onnx; build it with --target android")
+    about = {"resolution": parts.resolution, **parts.preprocessing}
+    described = folder / f"{parts.slug}.int8.onnx"
+    described.write_bytes(_with_properties(parts.onnx.read_bytes(), parts))
+    ort = write_ort(described)
+    (folder / f"{parts.slug}.int8.ort").write_bytes(ort.data)
+    texts = {
+        f"{parts.slug}.required_operators.config": ort.required_operators,
+        **({f"{parts.slug}.labels.txt": parts.labels_text} if parts.labels else {}),
+        "model.json": json.dumps(about, indent=2) + "\n",
+        "README.md": _readme(parts),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _readme(parts: Parts) -> str:
+    text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
+    text = text.replace("@NAMES@", "class names, " if parts.labels else "")
+    return text.replace("@OUTPUT@", _OUTPUTS[parts.task]).replace("@SLUG@", parts.slug)
+
+
+def _with_properties(model: bytes, parts: Parts) -> bytes:
+    """The .onnx with labels, preprocessing, version and licence as metadata_props, which runtimes hand out."""
+    import onnx
+
+    proto = onnx.load_model_from_string(model)
+    properties = {
+        # Of a detector, its anchors.
+        **{entry.key: entry.value for entry in proto.metadata_props},
+        "name": parts.slug,
+        "version": parts.version,
+        "license": parts.license,
+        "labels": json.dumps(list(parts.labels)),
+        "preprocessing": json.dumps({"resolution": parts.resolution, **parts.preprocessing}),
+    }
+    onnx.helper.set_model_props(proto, properties)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+BUNDLE = Bundle(description=".onnx and .ort with labels inside, and the operators a reduced build needs", write=_write)

@@ -1,0 +1,108 @@
+"""Raspberry Pi: models, labels, a program that does what the model is for, and a systemd unit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge.bundles._bundle import Bundle
+from mnedge.data.detections import METADATA, of_metadata
+from mnedge.formats.tflite_read import parse_tflite
+
+if TYPE_CHECKING:
+    from mnedge.bundles._bundle import Parts
+
+# All take their options, open models and read pictures with classify.py, which always comes along.
+_PROGRAMS = {task: f"{task}.py" for task in ("classify", "detect", "segment", "embed")}
+# The program's needs and no more; the versions are those that the model was measured with.
+_NEEDS = ("ai-edge-litert", "numpy", "pillow")
+
+_UNIT = """[Unit]
+Description=@SLUG@: says what the camera sees, one line every 10 seconds in the journal
+After=multi-user.target
+
+[Service]
+ExecStart=/opt/@SLUG@/venv/bin/python /opt/@SLUG@/@PROGRAM@ --camera --every 10 --json
+Restart=on-failure
+RestartSec=10
+DynamicUser=yes
+SupplementaryGroups=video
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_INSTALL = """#!/bin/sh
+# Puts this folder to /opt/@SLUG@ with a virtual environment of its own; as root.
+# The camera's service is started by: systemctl enable --now @SLUG@
+set -eu
+cd "$(dirname "$0")"
+place=${1:-/opt/@SLUG@}
+mkdir -p "$place"
+cp -R ./* "$place/"
+python3 -m venv "$place/venv"
+"$place/venv/bin/pip" install --quiet -r "$place/requirements.txt"
+if [ "$place" = /opt/@SLUG@ ] && [ -d /etc/systemd/system ]; then
+  cp "$place/@SLUG@.service" /etc/systemd/system/
+fi
+"""
+
+_README = """# @SLUG@ for the Raspberry Pi
+
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    venv/bin/python @PROGRAM@ photo.jpg
+
+Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: folders, the camera, JSON.
+`sudo ./install.sh` puts it to /opt/@SLUG@ with a systemd unit that looks through the camera every ten seconds:
+`systemctl enable --now @SLUG@`, `journalctl -fu @SLUG@`.
+
+| file | what it is |
+|---|---|
+| `@SLUG@.int8.tflite` | the model; `@PROGRAM@` runs it with LiteRT on XNNPACK |
+| `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
+| `model.json` | resolution, preprocessing and, of a detector, anchors that the model was measured with |
+| `manifest.json` | checksums; `mnedge verify` checks them |
+"""
+
+
+def _write(parts: Parts, folder: Path) -> None:
+    model = f"{parts.slug}.int8.tflite"
+    (folder / model).write_bytes(parts.tflite("int8"))
+    if parts.onnx is not None:
+        (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
+    about = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
+    anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
+    if anchors is not None:
+        about["detection"] = of_metadata(anchors).as_json()
+    program = _PROGRAMS[parts.task]
+    pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
+    texts = {
+        "README.md": _README,
+        f"{parts.slug}.service": _UNIT,
+        **{name: _program(name) for name in ("classify.py", program)},
+        "install.sh": _INSTALL,
+        **({"labels.txt": parts.labels_text} if parts.labels else {}),
+        "model.json": json.dumps(about, indent=2) + "\n",
+        "requirements.txt": "".join(f"{pin}\n" for pin in pinned),
+    }
+    for name, text in texts.items():
+        filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program)
+        (folder / name).write_text(filled, encoding="utf-8")
+    for name in (program, "install.sh"):
+        (folder / name).chmod(0o755)
+
+
+def _program(name: str) -> str:
+    return Path(__file__).with_name(f"_{name}").read_text(encoding="utf-8")
+
+
+BUNDLE = Bundle(
+    description="models, a program for the task, pinned requirements, a systemd unit; also as .tar.gz",
+    write=_write,
+    has_archive=True,
+)

@@ -1,0 +1,98 @@
+"""What the activations of a float graph look like on calibration images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from mnedge.quantization.interpret import interpret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from mnedge.quantization.scheme import Interval, Scheme
+
+# Of one activation and one image: smallest and largest value, and rows (pixels, channels).
+_Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
+_SAMPLES_PER_IMAGE = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What was seen of one group.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        samples: float32 (pixels, channels) by member: pixels drawn evenly from all images, about 2,048 values an
+            image.
+    """
+
+    low: float
+    high: float
+    samples: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """All samples of all members, flat."""
+        return np.concatenate([part.ravel() for part in self.samples.values()])
+
+
+def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[str, Statistics]:
+    """Runs the float graph and collects the statistics of every free group, within the scheme's bounds.
+
+    Args:
+        scheme: What is to be quantized.
+        images: float32 (N, H, W, C).
+        seed: Of the choice of samples.
+    """
+    graph = scheme.graph
+    free = set(scheme.free_groups)
+    made = {name for op in graph.ops for name in op.outputs}
+    names = [name for name, group in scheme.group.items() if group in free and name in made]
+    random = np.random.default_rng(seed)
+    picks = []
+    for name in names:
+        channels = _channels(graph.tensors[name].shape)
+        pixels = max(1, int(np.prod(graph.tensors[name].shape[1:])) // channels)
+        count = min(pixels, max(1, _SAMPLES_PER_IMAGE // channels))
+        picks.append(np.sort(random.choice(pixels, count, replace=False)))
+
+    def seen(_: int, outputs: list[NDArray[np.float32]]) -> list[_Seen]:
+        found = []
+        for name, value, pick in zip(names, outputs, picks, strict=True):
+            rows = value.reshape(-1, _channels(graph.tensors[name].shape))
+            found.append((float(value.min()), float(value.max()), rows[pick]))
+        return found
+
+    images_of = list(zip(*interpret(graph.replaced(outputs=names), [images], seen), strict=True)) if names else []
+    seen_of = dict(zip(names, images_of, strict=True))
+    result = {}
+    for group in free:
+        members = [name for name in names if scheme.group[name] == group]
+        ends = [(low, high) for name in members for low, high, _ in seen_of[name]]
+        samples = {name: np.concatenate([rows for _, _, rows in seen_of[name]]) for name in members}
+        result[group] = _bounded(scheme, group, ends, samples)
+    return result
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[-1] if len(shape) > 1 else 1
+
+
+def _bounded(scheme: Scheme, group: str, ends: list[Interval], members: dict[str, NDArray[np.float32]]) -> Statistics:
+    data = scheme.graph.tensors[group].data
+    if not members:
+        # A group of constants alone, such as the 3 of x + 3: all its values are known.
+        values = np.zeros((1, 1), np.float32) if data is None else data.astype(np.float32).reshape(-1, 1)
+        return Statistics(min(float(values.min()), 0.0), max(float(values.max()), 0.0), {group: values})
+    low, high = scheme.bounds[group]
+    return Statistics(
+        float(np.clip(min(end[0] for end in ends), low, high)),
+        float(np.clip(max(end[1] for end in ends), low, high)),
+        {name: np.clip(values, low, high).astype(np.float32) for name, values in members.items()},
+    )

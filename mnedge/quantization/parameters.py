@@ -1,0 +1,186 @@
+"""Parameters: all that quantization chooses, as one value; and the int8 Graph that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.quantization.scheme import WEIGHTED, Interval, range_quantization
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mnedge.quantization.scheme import Layer, Scheme
+
+# XNNPACK refuses input_scale * weight_scale / output_scale >= 256, and for ADD ratios below 2^-10.
+_LARGEST_RATIO = 255.0
+_SMALLEST_ADD_RATIO = 2.0**-9
+# A bias of 2^30 steps leaves the int32 accumulator room for the products.
+_LARGEST_BIAS_STEPS = 2.0**30
+_SMALLEST_SCALE = 1e-10
+_ELEMENTWISE = ("ADD", "SUB", "MUL", "MEAN", "QUANTIZE", "RELU", "RELU6")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Ranges, weights and biases of a quantized network.
+
+    Attributes:
+        ranges: (low, high) of every free group, real values.
+        weights: Real weights of every layer by tensor name; the int8 graph rounds them to the nearest step, so
+            weights that lie on the grid of `weight_scales` are shipped as they are.
+        weight_scales: float32 scales by weight name, one a channel or (1,).
+        biases: Real biases by tensor name.
+    """
+
+    ranges: Mapping[str, Interval]
+    weights: Mapping[str, NDArray[np.float32]]
+    weight_scales: Mapping[str, NDArray[np.float32]]
+    biases: Mapping[str, NDArray[np.float32]]
+
+
+def initial_parameters(scheme: Scheme, ranges: Mapping[str, Interval]) -> Parameters:
+    """Float weights and biases, and weight scales that reach exactly to the largest weight of a channel."""
+    weights = {layer.weights: scheme.graph.tensors[layer.weights].real() for layer in scheme.layers}
+    biases = {layer.bias: scheme.graph.tensors[layer.bias].real() for layer in scheme.layers}
+    scales = {layer.weights: largest_weight_scale(scheme, layer, weights[layer.weights]) for layer in scheme.layers}
+    return Parameters(ranges, weights, scales, biases)
+
+
+def largest_weight_scale(scheme: Scheme, layer: Layer, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Symmetric scales that reach to the largest weight: max |w| / 127, (channels,) or (1,).
+
+    A channel without weights gets a thousandth of the layer's largest scale, so that its bias still fits int32.
+    """
+    axes = tuple(axis for axis in range(weights.ndim) if axis != layer.axis)
+    largest = np.abs(weights).max(axis=axes if scheme.granularity == "per-channel" else None)
+    scales = np.atleast_1d(largest).astype(np.float64) / 127
+    floor = max(float(scales.max()) * 1e-3, _SMALLEST_SCALE)
+    return np.maximum(scales, floor).astype(np.float32)
+
+
+def weight_quantization(layer: Layer, scales: NDArray[np.float32]) -> Quantization:
+    """The symmetric quantization of a layer's weights."""
+    if scales.size == 1:
+        return Quantization(scales.astype(np.float32), np.zeros(1, np.int64))
+    return Quantization.per_channel(scales, layer.axis)
+
+
+def activation_quantizations(scheme: Scheme, parameters: Parameters) -> dict[str, Quantization]:
+    """Quantization of every group, with scales raised to what runtimes take.
+
+    A tensor that is all but zero would get a scale so small that the layer before it breaks XNNPACK's limit on
+    input_scale * weight_scale / output_scale; its scale is raised, which costs nothing: steps below the
+    accumulator's own say nothing.
+    """
+    scales: dict[str, Quantization] = dict(scheme.fixed)
+    for name in scheme.free_groups:
+        scales[name] = range_quantization(*parameters.ranges[name])
+
+    # Raising one scale may call for raising the next; every pass only raises, and ratios bound how far.
+    raised = True
+    while raised:
+        raised = False
+        for name, floor in _scale_floors(scheme, parameters, scales):
+            group = scheme.group[name]
+            found = scales[group]
+            if group not in scheme.fixed and float(found.scale[0]) < floor:
+                scales[group] = Quantization.per_tensor(floor * 1.001, int(found.zero_point[0]))
+                raised = True
+    return scales
+
+
+def _scale_floors(
+    scheme: Scheme, parameters: Parameters, scales: Mapping[str, Quantization]
+) -> Iterator[tuple[str, float]]:
+    """The least scale that runtimes take for a tensor, given the scales around it as they are now."""
+
+    def scale(name: str) -> float:
+        return float(scales[scheme.group[name]].scale[0])
+
+    for layer in scheme.layers:
+        yield layer.output, scale(layer.data) * float(parameters.weight_scales[layer.weights].max()) / _LARGEST_RATIO
+    for op in scheme.graph.ops:
+        if scheme.is_float(op) or op.kind not in _ELEMENTWISE:
+            continue
+        sources = [name for name in op.inputs if name is not None and name in scheme.group]
+        found = [scale(name) for name in sources]
+        yield op.outputs[0], (float(np.prod(found)) if op.kind == "MUL" else max(found)) / _LARGEST_RATIO
+        if op.kind in ("ADD", "SUB"):
+            for name in sources:
+                yield name, scale(op.outputs[0]) * _SMALLEST_ADD_RATIO
+
+
+def legal_weight_scale(layer: Layer, parameters: Parameters, data_scale: float) -> NDArray[np.float32]:
+    """A layer's weight scales, raised where its bias would leave int32."""
+    scales = parameters.weight_scales[layer.weights].astype(np.float64)
+    floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (_LARGEST_BIAS_STEPS * data_scale)
+    return np.maximum(scales, floor if scales.size > 1 else floor.max()).astype(np.float32)
+
+
+def to_int8(scheme: Scheme, parameters: Parameters) -> Graph:
+    """Builds the int8 Graph: TFLite's int8 scheme, int8 in and out, tensor names kept.
+
+    Weights are symmetric in -127..127, biases int32 with scale input_scale * weight_scale and zero point 0,
+    activations asymmetric int8. Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342.
+    """
+    scales = activation_quantizations(scheme, parameters)
+    tensors: dict[str, Tensor] = {}
+    for name, group in scheme.group.items():
+        tensors[name] = _int8_tensor(scheme.graph.tensors[name], scales[group])
+    for layer in scheme.layers:
+        made = layer_tensors(layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        tensors.update({tensor.name: tensor for tensor in made})
+    return _with_float_islands(scheme, tensors)
+
+
+def layer_tensors(layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
+    """The int8 weights and the int32 bias of a layer whose data has this scale."""
+    channel = legal_weight_scale(layer, parameters, data_scale)
+    quantization = weight_quantization(layer, channel)
+    steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
+    weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps)
+    return weights, _int32_bias(layer.bias, parameters.biases[layer.bias], np.float32(data_scale) * channel)
+
+
+def _int8_tensor(tensor: Tensor, quantization: Quantization) -> Tensor:
+    if tensor.data is None:
+        return replace(tensor, dtype="int8", quantization=quantization)
+    return replace(tensor, dtype="int8", quantization=quantization, data=quantization.quantize(tensor.real(), "int8"))
+
+
+def _int32_bias(name: str, bias: NDArray[np.float32], scales: NDArray[np.float32]) -> Tensor:
+    quantization = Quantization(
+        scales.astype(np.float32), np.zeros(scales.shape, np.int64), 0 if scales.size > 1 else None
+    )
+    return Tensor(name, bias.shape, "int32", quantization, quantization.quantize(bias, "int32"))
+
+
+def _with_float_islands(scheme: Scheme, tensors: Mapping[str, Tensor]) -> Graph:
+    """Puts DEQUANTIZE and QUANTIZE around ops that were allowed to stay float."""
+    ops: list[Op] = []
+    added: dict[str, Tensor] = {}
+    for op in scheme.graph.ops:
+        if not scheme.is_float(op):
+            ops.append(op)
+            continue
+        inputs = list(op.inputs)
+        for index, name in enumerate(inputs):
+            if name is not None and name in tensors and not (op.kind in WEIGHTED and index in WEIGHTED[op.kind][:2]):
+                inputs[index] = f"{name}/float"
+                if inputs[index] not in added:
+                    added[f"{name}/float"] = replace(scheme.graph.tensors[name], name=f"{name}/float")
+                    if not scheme.graph.tensors[name].is_constant:
+                        ops.append(Op("DEQUANTIZE", (name,), (f"{name}/float",)))
+        outputs = [f"{name}/real" if name in tensors else name for name in op.outputs]
+        ops.append(replace(op, inputs=tuple(inputs), outputs=tuple(outputs)))
+        for name, real in zip(op.outputs, outputs, strict=True):
+            if name != real:
+                added[real] = replace(scheme.graph.tensors[name], name=real)
+                ops.append(Op("QUANTIZE", (real,), (name,)))
+    return scheme.graph.replaced(tensors=[*tensors.values(), *added.values()], ops=ops)

@@ -1,0 +1,220 @@
+"""Post-training quantization: READ `quantize_ptq` FIRST, it is the sequence."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from threadpoolctl import threadpool_limits
+
+from mnedge.errors import InputError
+from mnedge.quantization.bias_correction import correct_biases
+from mnedge.quantization.calibrate import observe
+from mnedge.quantization.equalize import equalize
+from mnedge.quantization.gates import with_scalable_gates, worthwhile_gates
+from mnedge.quantization.interpret import first_output
+from mnedge.quantization.parameters import initial_parameters, to_int8
+from mnedge.quantization.quantized import Quantized, Step, int8_agreement
+from mnedge.quantization.ranges import choose_ranges
+from mnedge.quantization.reconstruct import reconstruct
+from mnedge.quantization.saturation import shrink_saturated
+from mnedge.quantization.scheme import Granularity, check_float, scheme_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph
+    from mnedge.quantization.parameters import Parameters
+    from mnedge.quantization.scheme import Scheme
+
+Effort = Literal["fast", "default", "max"]
+MOST_IMAGES = 256
+_RANGES = "output"
+# Nats for each element of a gate: what a slower gate has to bring.
+_LEAST_GATE_GAIN = 5e-8
+_LEAST_TO_FIT = 32
+# What fitting may hold, and how often it holds the largest activation, a byte a step: before and after a layer, and
+# a third one around a residual.
+_FITTING_BYTES = 2 << 30
+_COPIES = 4
+_ROWS = {"default": 8_000, "max": 48_000}
+
+
+def quantize_ptq(
+    graph: Graph,
+    images: NDArray[np.float32],
+    *,
+    effort: Effort = "default",
+    granularity: Granularity = "per-channel",
+    ranges: str | None = None,
+    seed: int = 0,
+    allow_float: frozenset[str] = frozenset(),
+    progress: Callable[[str, float], None] | None = None,
+) -> Quantized:
+    """Makes a float graph int8 from unlabelled images, without training.
+
+    Args:
+        graph: Float graph with one input; lowered for its target already.
+        images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+        effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
+            min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
+            weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
+            can be equalized for the hard-swishes that gain from them (see `gates`): a V3 small that is a fifth
+            slower and loses half as much.
+        granularity: Of the weight scales.
+        ranges: "min-max", "percentile", "mse" or "output", which is the default.
+        seed: Of everything random.
+        allow_float: Op kinds that may stay float.
+        progress: Called with what is being done and the fraction (0..1) of the whole that is behind.
+
+    Raises:
+        InputError: No images, or an unknown range method.
+        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+    """
+    scheme, parameters, log = post_training_parameters(
+        graph,
+        images,
+        effort=effort,
+        granularity=granularity,
+        ranges=ranges,
+        seed=seed,
+        allow_float=allow_float,
+        progress=progress,
+    )
+    settings = {
+        "method": "ptq",
+        "effort": effort,
+        "granularity": granularity,
+        "ranges": ranges or _RANGES,
+        "seed": seed,
+        "images": len(log.images),
+    }
+    return Quantized(to_int8(scheme, parameters), tuple(log.steps), settings)
+
+
+def post_training_parameters(
+    graph: Graph,
+    images: NDArray[np.float32],
+    *,
+    effort: Effort = "default",
+    granularity: Granularity = "per-channel",
+    ranges: str | None = None,
+    scalable_gates: bool | None = None,
+    seed: int = 0,
+    allow_float: frozenset[str] = frozenset(),
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[Scheme, Parameters, Log]:
+    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from.
+
+    Whether gates may become slower ones that can be equalized follows `effort`, unless `scalable_gates` says it.
+    """
+    if len(images) == 0:
+        raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
+    check_float(graph, allow_float)
+    images = images[:MOST_IMAGES]
+    log = Log(graph, images, progress)
+    takes_gates = effort == "max" if scalable_gates is None else scalable_gates
+    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float)
+    # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
+    # in which order depends on how many they are.
+    with threadpool_limits(1, "blas"):
+        if effort == "fast" and ranges == "min-max":
+            scheme, parameters = _calibrated(graph, images, asked, log)
+            log.done("ranges: min-max", scheme, parameters)
+        else:
+            scheme, parameters = _equalized(graph, images, asked, log)
+            parameters = (_corrected if effort == "fast" else _fitted)(scheme, parameters, images, asked, log)
+    log.begin("done", 1.0)
+    return scheme, parameters, log
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The choices of a call of `post_training_parameters`; see there."""
+
+    effort: Effort
+    granularity: Granularity
+    ranges: str | None
+    scalable_gates: bool
+    seed: int
+    allow_float: frozenset[str]
+
+
+def _calibrated(
+    graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log, share: float = 0.0
+) -> tuple[Scheme, Parameters]:
+    """Ranges; weights rounded to nearest."""
+    log.begin("calibrate", share)
+    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float)
+    ranges = choose_ranges(scheme, observe(scheme, images, asked.seed), asked.ranges or _RANGES)
+    return scheme, initial_parameters(scheme, ranges)
+
+
+def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
+    """Channels equalized, then ranges."""
+    log.begin("equalize channels", 0.0)
+    graph = shrink_saturated(graph, images)
+    if asked.scalable_gates:
+        graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
+    scheme, parameters = _calibrated(equalize(graph, images, asked.granularity), images, asked, log, 0.2)
+    log.done(f"equalized channels, ranges: {asked.ranges or _RANGES}", scheme, parameters)
+    return scheme, parameters
+
+
+def _corrected(
+    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log
+) -> Parameters:
+    """Rounded to nearest, biases corrected."""
+    log.begin("correct biases", 0.5)
+    parameters = correct_biases(scheme, parameters, images, asked.seed)
+    log.done("bias correction", scheme, parameters)
+    return parameters
+
+
+def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log) -> Parameters:
+    """Layers fitted one after the other."""
+    parameters = reconstruct(
+        scheme,
+        parameters,
+        _enough(scheme.graph, images),
+        seed=asked.seed,
+        rows=_ROWS[asked.effort],
+        told=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
+    )
+    log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
+    return parameters
+
+
+def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As many pictures as fit the memory when a layer's steps are held for all of them."""
+    largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
+    return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
+
+
+class Log:
+    """Times the steps and measures what each one gains."""
+
+    def __init__(
+        self, graph: Graph, images: NDArray[np.float32], progress: Callable[[str, float], None] | None
+    ) -> None:
+        self.images = images
+        self.progress = progress or (lambda _name, _fraction: None)
+        self.reference = first_output(graph, images)
+        self.steps: list[Step] = []
+        self.started = time.monotonic()
+
+    def begin(self, name: str, fraction: float) -> None:
+        """Reports what comes now."""
+        self.progress(name, fraction)
+
+    def done(self, name: str, scheme: Scheme, parameters: Parameters) -> None:
+        """Adds the row of a finished step."""
+        seconds = time.monotonic() - self.started
+        agreement = int8_agreement(to_int8(scheme, parameters), self.reference, self.images)
+        self.steps.append({"name": name, "seconds": round(seconds, 2), "agreement": round(agreement, 4)})
+        self.started = time.monotonic()

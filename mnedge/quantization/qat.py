@@ -1,0 +1,280 @@
+"""Training with fake quantization: READ `quantize_qat` FIRST, it is the sequence."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnedge.artifact import write_bytes
+from mnedge.errors import InputError
+from mnedge.quantization.interpret import first_output
+from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
+from mnedge.quantization.outputs import output_heads
+from mnedge.quantization.parameters import to_int8
+from mnedge.quantization.ptq import MOST_IMAGES, post_training_parameters
+from mnedge.quantization.quantized import Quantized, Step, int8_agreement, top1_agreement
+from mnedge.quantization.student import Student
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph
+    from mnedge.quantization.parameters import Parameters
+    from mnedge.quantization.ptq import Effort
+    from mnedge.quantization.scheme import Granularity, Scheme
+
+_BATCH = 16
+# Half of the default epochs: what training wins is won while the rate falls, too.
+_PATIENCE_EPOCHS = 10
+_HELD_OUT_FRACTION = 0.15
+# In units of the variables of Student; found on the calibration and train splits, and kept for every network. A range
+# that moves by a hundredth shifts the rounding of every channel that hardly varies, which costs more than a better
+# range brings, so ranges and scales learn slowly. Weights start on their steps and have to move half of one.
+_RATES = {"ranges": 1e-6, "biases": 1e-5, "weights": 2e-2, "scales": 1e-6}
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Training pictures and those that choose the best epoch.
+
+    Attributes:
+        train: float32 (N, H, W, C).
+        labels: int32 (N,), -1 where unknown.
+        held_out: float32 (M, H, W, C), never trained on.
+    """
+
+    train: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    held_out: NDArray[np.float32]
+
+
+def quantize_qat(
+    graph: Graph,
+    images: NDArray[np.float32],
+    labels: NDArray[np.integer[Any]] | None = None,
+    *,
+    calibration: NDArray[np.float32] | None = None,
+    checkpoint_dir: Path,
+    epochs: int = 20,
+    effort: Effort = "default",
+    granularity: Granularity = "per-channel",
+    seed: int = 0,
+    allow_float: frozenset[str] = frozenset(),
+    progress: Callable[[str, float], None] | None = None,
+) -> Quantized:
+    """Trains weights, biases and ranges of the quantized network, with the float network as teacher.
+
+    Training starts from the post-training result. Weights and ranges are rounded in the forward pass and learned
+    through it (Esser et al. 2020, LSQ, arXiv:1902.08153); the loss compares blocks and soft labels with the float
+    network (Hinton et al. 2015, arXiv:1503.02531), and true labels where there are any. A checkpoint is
+    written after every epoch, and the same call goes on from it; the epoch that agrees best with float on held-out
+    pictures is what is exported, and training ends early when ten epochs bring nothing better.
+
+    Args:
+        graph: Float graph with one input; lowered for its target already.
+        images: float32 (N, H, W, C) to train on.
+        labels: Integers (N,), negative where unknown; None for unlabelled pictures.
+        calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
+            calibrate.
+        checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
+        epochs: Passes over the pictures at most.
+        effort: Of the post-training result that training starts from; but for "fast" it takes the slower gates that
+            can be equalized where hard-swishes gain from them (see `gates`), as `quantize_ptq` does with "max".
+        granularity: Of the weight scales.
+        seed: Of everything random.
+        allow_float: Op kinds that may stay float.
+        progress: Called with the stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: Fewer than two images, or labels of another number.
+        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+    """
+    if len(images) < 2:
+        raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
+    if labels is not None and len(labels) != len(images):
+        raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
+    told = progress or (lambda _name, _fraction: None)
+    started = time.monotonic()
+    pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
+    scheme, parameters, log = post_training_parameters(
+        graph, calibration, effort=effort, granularity=granularity, scalable_gates=effort != "fast", seed=seed,
+        allow_float=allow_float, progress=lambda _, share: told("start from post-training", share),
+    )  # fmt: skip
+    # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
+    settings = {
+        "epochs": epochs,
+        "effort": effort,
+        "granularity": granularity,
+        "seed": seed,
+        "batch": _BATCH,
+        "rates": _RATES,
+    }
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
+    best = _train(scheme, parameters, pictures, path, epochs, seed, told)
+    seconds = round(time.monotonic() - started - sum(step["seconds"] for step in log.steps), 2)
+    int8 = to_int8(scheme, best)
+    agreement = int8_agreement(int8, log.reference, log.images)
+    step: Step = {"name": "trained with fake quantization", "seconds": seconds, "agreement": round(agreement, 4)}
+    export = _export_agreement(scheme, best, int8, pictures.held_out)
+    path.unlink(missing_ok=True)
+    return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
+
+
+def _split(
+    images: NDArray[np.float32], labels: NDArray[Any] | None, calibration: NDArray[np.float32], seed: int
+) -> tuple[Pictures, NDArray[np.float32]]:
+    """Pictures to train on and to choose by, and pictures to calibrate with.
+
+    Calibration pictures are trained on too, without labels. None of them may be among those that choose: the
+    post-training result was fitted to them, and no epoch could ever be better.
+    """
+    order = np.random.default_rng(seed).permutation(len(images))
+    count = min(max(1, round(len(images) * _HELD_OUT_FRACTION)), 128)
+    known = np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
+    digests = [_digest(image) for image in images]
+    all_digests, chosen_by = set(digests), {digests[index] for index in order[:count]}
+    found = [_digest(image) for image in calibration]
+    usable = np.array([digest not in chosen_by for digest in found])
+    fresh = np.array([digest not in all_digests for digest in found])
+    train = np.concatenate([images[order[count:]], calibration[fresh]])
+    known_or_not = np.concatenate([known[order[count:]], np.full(int(fresh.sum()), -1, np.int32)])
+    calibration = calibration[usable] if usable.any() else train
+    return Pictures(train, known_or_not, images[order[:count]]), calibration[:MOST_IMAGES]
+
+
+def _digest(image: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def _key(scheme: Scheme, pictures: Pictures, calibration: NDArray[np.float32], settings: object) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, tensor in sorted(scheme.graph.tensors.items()):
+        digest.update(name.encode())
+        if tensor.data is not None:
+            digest.update(np.ascontiguousarray(tensor.data).tobytes())
+    for array in (pictures.train, pictures.labels, pictures.held_out, calibration):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _train(
+    scheme: Scheme,
+    parameters: Parameters,
+    pictures: Pictures,
+    path: Path,
+    epochs: int,
+    seed: int,
+    told: Callable[[str, float], None],
+) -> Parameters:
+    import tensorflow as tf
+
+    student = Student(scheme, parameters)
+    has_labels = bool(np.any(pictures.labels >= 0))
+    losses = Losses(blocks=0.5, outputs=1.0, labels=0.1 if has_labels else 0.0)
+    step, state = make_step(student, losses, _RATES)
+    variables = [*student.variables.values(), *state]
+    reference = first_output(scheme.graph.replaced(outputs=[output_heads(scheme.graph)[0][0]]), pictures.held_out)
+    best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures.held_out), 0, 0
+    if path.is_file():
+        first, stale, best_score, best = _restore(path, variables, list(student.variables))
+    per_epoch = -(-len(pictures.train) // _BATCH)
+    for epoch in range(first, epochs):
+        if stale >= _PATIENCE_EPOCHS:
+            break
+        # Seeded by the epoch, so that a resumed run sees what the whole one would have seen.
+        random = np.random.default_rng((seed, epoch))
+        order = random.permutation(len(pictures.train))
+        for number in range(per_epoch):
+            picked = order[number * _BATCH : (number + 1) * _BATCH]
+            batch = augment(pictures.train[picked], random)
+            done = epoch + number / per_epoch
+            rate = cosine_rate(done / epochs, warm_up=0.1)
+            step(tf.constant(batch), tf.constant(pictures.labels[picked]), tf.constant(rate, tf.float32))
+            told("train with fake quantization", (done + 1 / per_epoch) / epochs)
+        score = _score(scheme, student, reference, pictures.held_out)
+        stale += 1
+        if score < best_score:
+            best, best_score, stale = _snapshot(student), score, 0
+        _save(path, variables, best, (epoch + 1, stale, best_score))
+    for kind, value in best.items():
+        student.variables[kind].assign(value)
+    told("train with fake quantization", 1.0)
+    return student.parameters()
+
+
+def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Mirrors half of the pictures and moves each by up to an eighth, repeating its border."""
+    height, width = images.shape[1:3]
+    result = np.empty_like(images)
+    for index, picture in enumerate(images):
+        rows = np.clip(np.arange(height) + random.integers(-(height // 8), height // 8 + 1), 0, height - 1)
+        columns = np.clip(np.arange(width) + random.integers(-(width // 8), width // 8 + 1), 0, width - 1)
+        if random.random() < 0.5:
+            columns = columns[::-1]
+        result[index] = picture[rows][:, columns]
+    return result
+
+
+def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: NDArray[np.float32]) -> float:
+    """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
+
+    Args:
+        scheme: What is quantized.
+        student: The network so far.
+        reference: The first head (see `output_heads`) of the float network for these pictures.
+        images: float32 (N, H, W, C).
+    """
+    head, classes = output_heads(scheme.graph)[0]
+    made = first_output(to_int8(scheme, student.parameters()).replaced(outputs=[head]), images)
+    return float(head_loss(reference, made, classes=classes))
+
+
+def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:
+    return {kind: variable.numpy().copy() for kind, variable in student.variables.items()}
+
+
+def _save(
+    path: Path, variables: list[Any], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
+) -> None:
+    stream = io.BytesIO()
+    arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    arrays |= {f"best_{kind}": value for kind, value in best.items()}
+    np.savez(stream, counts=np.array(counts, np.float64), **arrays)
+    write_bytes(path, stream.getvalue())
+
+
+def _restore(
+    path: Path, variables: list[Any], kinds: list[str]
+) -> tuple[int, int, float, dict[str, NDArray[np.float32]]]:
+    with np.load(path, allow_pickle=False) as found:
+        for index, variable in enumerate(variables):
+            variable.assign(found[f"variable_{index}"])
+        epoch, stale, score = found["counts"]
+        return int(epoch), int(stale), float(score), {kind: found[f"best_{kind}"] for kind in kinds}
+
+
+def _export_agreement(
+    scheme: Scheme, parameters: Parameters, int8: Graph, images: NDArray[np.float32]
+) -> dict[str, float]:
+    """The int8 graph in LiteRT against the fake-quantized network that was trained, over some pictures."""
+    import tensorflow as tf
+
+    student = Student(scheme, parameters)
+    output = scheme.graph.outputs[0]
+    parts = [images[start : start + 32] for start in range(0, len(images), 32)]
+    trained = np.concatenate([student.forward(tf.constant(part))[output].numpy() for part in parts])
+    shipped = first_output(int8, images)
+    quantization = int8.tensors[output].quantization
+    step = 1.0 if quantization is None else float(quantization.scale[0])
+    return {
+        "top1_agreement": top1_agreement(trained, shipped),
+        "max_abs_lsb": float(np.max(np.abs(trained - shipped)) / step),
+    }

@@ -1,0 +1,199 @@
+"""Weights, roundings and biases chosen layer by layer against the float output, in closed form."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.quantization.parameters import largest_weight_scale
+from mnedge.quantization.pixels import in_layout, mean_products, outputs_of
+from mnedge.quantization.walk import Settled, settle_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from mnedge.quantization.parameters import Parameters
+    from mnedge.quantization.pixels import Problem
+    from mnedge.quantization.scheme import Layer, Scheme
+
+_ROUNDS = 2
+_OUTPUTS_AT_ONCE = 128
+# Taps whose errors are passed on one by one; to those further on they go together.
+_TAPS_AT_ONCE = 64
+
+
+def reconstruct(
+    scheme: Scheme,
+    parameters: Parameters,
+    images: NDArray[np.float32],
+    *,
+    seed: int = 0,
+    refit: float = 0.3,
+    rows: int = 16_000,
+    told: Callable[[float], None] | None = None,
+) -> Parameters:
+    """Goes through the layers in order; each is fitted to the float output from the inputs that int8 gives it.
+
+    Three things per layer, each the solution of the same least squares over calibration pixels: weights that undo
+    what the layers before lost (Hubara et al. 2021, AdaQuant, eq. 2, arXiv:2006.10518), rounding in which each
+    weight takes up the error of those before (Frantar et al. 2023, GPTQ, algorithm 1, arXiv:2210.17323), and the bias
+    that takes back the rest of the mean (Nagel et al. 2019, section 4.2, arXiv:1906.04721). Outputs that the
+    activation clips anyway are left out.
+
+    Args:
+        scheme: What is quantized.
+        parameters: Ranges, weights and biases so far.
+        images: float32 (N, H, W, C).
+        seed: Of the choice of pixels.
+        refit: Ridge that holds weights at their float values, as a share of the inputs' mean power; inf leaves the
+            weights and only rounds.
+        rows: Pixels that a layer is fitted on; a quarter of them for each channel of a depthwise one.
+        told: Called with the share of the layers that is done.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return settle_layers(
+            scheme,
+            parameters,
+            images,
+            lambda layer, problem, _: _fit(scheme, layer, problem, refit, pool),
+            rows=rows,
+            seed=seed,
+            told=told,
+        )
+
+
+def _fit(scheme: Scheme, layer: Layer, problem: Problem, refit: float, pool: ThreadPoolExecutor) -> Settled:
+    """Weights on their grid, and the bias and the weight scales that go with them."""
+    centred = problem.inputs - problem.inputs.mean(axis=1, keepdims=True)
+    hessian = mean_products(centred, centred)
+    # Fewer pixels than unknowns say little about the weights: their correlations are mostly chance.
+    scarcity = hessian.shape[1] / centred.shape[1]
+    hessian = _shrunk(hessian, scarcity / (1 + scarcity))
+    power = np.maximum(np.trace(hessian, axis1=1, axis2=2) / hessian.shape[1], 1e-12)[:, None, None]
+    parts = _parts(problem)
+    fitted, bias = problem.weights, problem.bias
+    if np.isfinite(refit):
+        ridge = refit * (1 + 100 * scarcity) * power
+        inverse = np.linalg.inv(_raised(hessian, ridge))
+        found = pool.map(lambda at: _refitted(problem.part(*at), centred[at[0]], inverse[at[0]], ridge[at[0]]), parts)
+        fitted, bias = _joined(found, problem)
+    shaped = in_layout(layer, fitted, scheme.graph.tensors[layer.weights].shape)
+    scales = largest_weight_scale(scheme, layer, shaped)
+    per_output = np.broadcast_to(scales, (scales.size if scales.size > 1 else shaped.shape[layer.axis],))
+    step = per_output.reshape(problem.bias.shape).astype(np.float64)
+    damped = _raised(hessian, 0.01 * power)
+
+    def rounded(at: tuple[slice, slice]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        part, weights = problem.part(*at), round_with_feedback(fitted[at], step[at], damped[at[0]])
+        rest = _residual(part, outputs_of(part, weights), bias[at])
+        return weights, bias[at] + rest.mean(axis=1, dtype=np.float64)
+
+    fitted, bias = _joined(pool.map(rounded, parts), problem)
+    values = in_layout(layer, fitted, scheme.graph.tensors[layer.weights].shape)
+    return Settled(values, scales, bias.reshape(-1).astype(np.float32))
+
+
+def _parts(problem: Problem) -> list[tuple[slice, slice]]:
+    """Blocks and outputs, a share at a time, whatever the number of cores: the bits must not depend on it."""
+    blocks, outputs = problem.bias.shape
+    if blocks > 1:
+        return [(slice(first, first + _OUTPUTS_AT_ONCE), slice(None)) for first in range(0, blocks, _OUTPUTS_AT_ONCE)]
+    return [(slice(None), slice(first, first + _OUTPUTS_AT_ONCE)) for first in range(0, outputs, _OUTPUTS_AT_ONCE)]
+
+
+def _joined(
+    found: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]], problem: Problem
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    axis = 0 if len(problem.bias) > 1 else 1
+    weights, biases = zip(*found, strict=True)
+    return np.concatenate(weights, axis), np.concatenate(biases, axis)
+
+
+def _shrunk(hessian: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Moves a share of the way to the diagonal. Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4."""
+    return _raised((1 - share) * hessian, share * np.einsum("btt->bt", hessian)[:, :, None])
+
+
+def _raised(hessian: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(blocks, taps, taps) with something added to the diagonals: by (blocks, taps or 1, 1)."""
+    raised = hessian.copy()
+    np.einsum("btt->bt", raised)[...] += by[:, :, 0]
+    return raised
+
+
+def _refitted(
+    problem: Problem, centred: NDArray[np.float32], inverse: NDArray[np.float64], ridge: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights and bias whose clipped outputs come close to the targets: Gauss-Newton steps on the ridge problem.
+
+    Args:
+        problem: The layer's.
+        centred: (blocks, rows, taps) its inputs without their mean.
+        inverse: (blocks, taps, taps) of the mean products of the inputs, the ridge added.
+        ridge: (blocks, 1, 1) what holds weights at their float values.
+    """
+    fitted, bias = problem.weights, problem.bias
+    for number in range(_ROUNDS):
+        made = outputs_of(problem, fitted)
+        if number > 0:
+            bias = bias + _residual(problem, made, bias).mean(axis=1, dtype=np.float64)
+        residual = _residual(problem, made, bias)
+        residual -= residual.mean(axis=1, keepdims=True)
+        slope = mean_products(residual, centred)
+        fitted = fitted + (slope + (problem.weights - fitted) * ridge) @ inverse
+    return fitted, bias
+
+
+def _residual(problem: Problem, made: NDArray[np.float32], bias: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(blocks, rows, outputs) target minus output; 0 where both are clipped at the same end.
+
+    Args:
+        problem: The layer's.
+        made: See `outputs_of`.
+        bias: (blocks, outputs), not in `made`.
+    """
+    clipped = made + bias[:, None, :].astype(np.float32)
+    np.clip(clipped, *problem.interval, out=clipped)
+    return np.subtract(problem.targets, clipped, out=clipped)
+
+
+def round_with_feedback(
+    weights: NDArray[np.float64], step: NDArray[np.float64], hessian: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Rounds weights one tap after the other; the taps that follow take up the error.
+
+    Frantar et al. 2023 (GPTQ), algorithm 1, arXiv:2210.17323, taps in order of falling input power. Their factor of
+    the inverse is not needed: with H = R R' and R upper triangular, the squared error of the outputs is that of
+    R' e, e = w - q, whose row i holds the errors up to e_i only, and e_i takes up the others where
+    q_i = round(w_i + sum over j < i of e_j R_ji / R_ii). This is Babai's nearest plane.
+
+    Args:
+        weights: (blocks, outputs, taps).
+        step: (blocks, outputs) weight scales.
+        hessian: (blocks, taps, taps) mean products of the inputs, positive definite.
+
+    Returns:
+        Weights on the grid of -127..127 steps.
+    """
+    order = np.argsort(-np.einsum("btt->bt", hessian), axis=1, kind="stable")[:, None, :]
+    exact = np.take_along_axis(weights, order, axis=2)
+    rows = np.take_along_axis(hessian, order.transpose(0, 2, 1), axis=1)
+    backward = np.take_along_axis(rows, order, axis=2)[:, ::-1, ::-1]
+    factor = np.linalg.cholesky(backward)[:, ::-1, ::-1]
+    factor = factor / np.einsum("btt->bt", factor)[:, None, :]
+    wanted, made = exact.copy(), np.zeros_like(exact)
+    for first in range(0, exact.shape[2], _TAPS_AT_ONCE):
+        taps = slice(first, first + _TAPS_AT_ONCE)
+        wanted[:, :, taps] += (exact[:, :, :first] - made[:, :, :first]) @ factor[:, :first, taps]
+        for tap in range(first, min(first + _TAPS_AT_ONCE, exact.shape[2])):
+            error = exact[:, :, first:tap] - made[:, :, first:tap]
+            value = wanted[:, :, tap] + np.einsum("bot,bt->bo", error, factor[:, first:tap, tap])
+            made[:, :, tap] = np.clip(np.round(value / step), -127, 127) * step
+    rounded = np.empty_like(weights)
+    np.put_along_axis(rounded, order, made, axis=2)
+    return rounded

@@ -1,0 +1,129 @@
+"""The quantized network, layer by layer, each settled on what those before it, already settled, give it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mnedge.quantization.interpret import input_steps, interpret
+from mnedge.quantization.parameters import Parameters, layer_tensors, to_int8
+from mnedge.quantization.pixels import draw_pixels, float_targets, has_taps, problem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Graph, Op
+    from mnedge.quantization.pixels import Problem
+    from mnedge.quantization.scheme import Layer, Scheme
+
+# Bytes of an activation, of one image, from which a second interpreter pays.
+_LEAST_BYTES = 1 << 21
+
+
+class Settled(NamedTuple):
+    """Of one layer: weights in the op's layout, weight scales (channels,) or (1,), and bias (channels,); float32."""
+
+    weights: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def settle_layers(
+    scheme: Scheme,
+    parameters: Parameters,
+    images: NDArray[np.float32],
+    settle: Callable[[Layer, Problem, Settled], Settled],
+    *,
+    rows: int,
+    seed: int,
+    told: Callable[[float], None] | None = None,
+) -> Parameters:
+    """Goes through the layers in order of execution and replaces the parameters of each.
+
+    The float network runs once, and of every layer's output a few pixels are kept. The quantized one runs piece
+    by piece in LiteRT's integer kernels, a piece being a layer and the ops up to the next; only steps, a byte each,
+    are kept between the pieces.
+
+    Args:
+        scheme: What is quantized.
+        parameters: Ranges, weights and biases so far.
+        images: float32 (N, H, W, C).
+        settle: From a layer, its least squares and its parameters so far to those that it gets.
+        rows: Pixels of a layer's least squares, over all images.
+        seed: Of the choice of pixels.
+        told: Called with the share of the layers that is done.
+    """
+    drawn = draw_pixels(scheme, len(images), rows, seed)
+    targets = float_targets(scheme, images, drawn)
+    weights, scales, biases = (dict(part) for part in (parameters.weights, parameters.weight_scales, parameters.biases))
+    int8 = to_int8(scheme, parameters)
+    layer_of = {layer.output: layer for layer in scheme.layers}
+    steps: dict[str, NDArray[Any]] = {int8.inputs[0]: input_steps(int8, images)}
+    pieces = _pieces(int8, layer_of)
+    for number, ops in enumerate(pieces):
+        layer = layer_of.get(ops[0].outputs[0])
+        if layer is not None:
+            quantization = int8.tensors[layer.data].quantization
+            assert quantization is not None, layer.data
+            now = Settled(weights[layer.weights], scales[layer.weights], biases[layer.bias])
+            if has_taps(layer):
+                pixels = drawn[layer.output]
+                problem = problem_of(scheme, layer, steps[layer.data], quantization, pixels, targets.pop(layer.output))
+                now = settle(layer, problem, now)
+            else:
+                made = _run(int8, ops[:1], (layer.output,), steps)[layer.output]
+                now = now._replace(bias=now.bias + _shift(int8, layer, made, drawn[layer.output], targets))
+            weights[layer.weights], scales[layer.weights], biases[layer.bias] = now
+            settled = replace(parameters, weights=weights, weight_scales=scales, biases=biases)
+            int8 = int8.replaced(tensors=layer_tensors(layer, settled, float(quantization.scale[0])))
+        read_later = {name for piece in pieces[number + 1 :] for op in piece for name in op.inputs}
+        wanted = tuple(name for op in ops for name in op.outputs if name in read_later)
+        if wanted:
+            steps.update(_run(int8, ops, wanted, steps))
+        steps = {name: value for name, value in steps.items() if name in read_later}
+        if told is not None:
+            told((number + 1) / len(pieces))
+    return replace(parameters, weights=weights, weight_scales=scales, biases=biases)
+
+
+def _pieces(graph: Graph, layers: Iterable[str]) -> list[tuple[Op, ...]]:
+    """The ops in order, cut before every layer, which is known by its output."""
+    pieces: list[list[Op]] = [[]]
+    for op in graph.ops:
+        if op.outputs[0] in layers and pieces[-1]:
+            pieces.append([])
+        pieces[-1].append(op)
+    return [tuple(piece) for piece in pieces]
+
+
+def _run(
+    graph: Graph, ops: tuple[Op, ...], wanted: tuple[str, ...], steps: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    feeds = tuple(dict.fromkeys(name for op in ops for name in op.inputs if name in steps))
+    piece = graph.replaced(ops=ops, inputs=feeds, outputs=wanted)
+    values = [steps[name] for name in feeds]
+    shapes = {name: graph.tensors[name].shape[1:] for name in wanted}
+    made = {name: np.empty((len(values[0]), *shapes[name]), graph.tensors[name].dtype) for name in wanted}
+
+    def keep(number: int, outputs: list[NDArray[Any]]) -> None:
+        for name, output in zip(wanted, outputs, strict=True):
+            made[name][number] = output[0]
+
+    size = max(value[0].nbytes for value in (*values, *made.values()))
+    interpret(piece, values, keep, least=_LEAST_BYTES // size)
+    return made
+
+
+def _shift(
+    int8: Graph, layer: Layer, steps: NDArray[Any], pixels: NDArray[np.intp], targets: dict[str, NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """(channels,) mean of the float output minus the quantized one."""
+    quantization = int8.tensors[layer.output].quantization
+    assert quantization is not None, layer.output
+    by_pixel = steps.reshape(len(steps), -1, steps.shape[-1])
+    made = quantization.dequantize(by_pixel[np.arange(len(steps))[:, None], pixels].reshape(-1, steps.shape[-1]))
+    return np.asarray((targets.pop(layer.output) - made).mean(axis=0), np.float32)

@@ -1,0 +1,84 @@
+"""READ FIRST: `build(recipe)`, the stages in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnedge import artifact
+from mnedge.workflows.build import job, measure, stages
+from mnedge.artifact import Artifact
+from mnedge.report.write import write_reports
+from mnedge.workflows.bundle import Release, ship
+from mnedge.validation.baseline import baseline_rows, read_baseline
+from mnedge.validation.locked import check_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.recipe import Recipe
+
+
+def build(
+    recipe: Recipe,
+    out: Path | None,
+    progress: Callable[[str, float], None],
+    *,
+    baseline: Path | None = None,
+    lock: Path | None = None,
+) -> dict[str, Any]:
+    """Builds, measures and writes all that a recipe asks for.
+
+    Args:
+        recipe: What to build.
+        out: Folder of the artifacts; None for artifacts/SLUG.
+        progress: Told the name of a stage and the share of it that is done, 0..1.
+        baseline: report.json of an earlier build that this one is held against; None for none.
+        lock: manifest.json whose tool versions are demanded; Path() for the one in `out`; None for any versions.
+
+    Returns:
+        The report, as written to report.json; its gates may have failed.
+
+    Raises:
+        MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
+    """
+    work = job.resolve(recipe)
+    folder = out or Path("artifacts") / work.slug
+    if lock is not None:
+        check_tools(folder / "manifest.json" if lock == Path() else lock)
+    before = None if baseline is None else read_baseline(baseline, work.slug)
+    float_tflite = stages.float_model(work, progress)
+    shipped = stages.with_passes(float_tflite, stages.post_passes(work, "tflite"))
+    found = [
+        (shipped, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", recipe.targets[0])),
+    ]
+    if any("onnx" in target.formats for target in work.targets.values()):
+        float_onnx = stages.onnx_model(float_tflite, "uint8", stages.post_passes(work, "onnx"))
+        name = Path(f"{work.slug}.fp32.onnx")
+        found.append((float_onnx, Artifact(name, "onnx", "fp32", "float32", recipe.targets[0])))
+    accounts: list[dict[str, Any]] = []
+    if recipe.int8:
+        int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
+        found += int8
+    placed = _place(found, folder, work.labels())
+    report, details = measure.measure(work, placed, accounts, progress)
+    if before is not None:
+        report["gates"] += baseline_rows(report, before, recipe.tolerances)
+    write_reports(folder, report, details)
+    for kind in recipe.bundles:
+        ship(folder, kind, folder / "bundles" / kind, Release())
+    return report
+
+
+def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) -> list[Artifact]:
+    """Copies artifacts from the cache to where they ship from; each appears whole."""
+    placed = []
+    for source, made in found:
+        path = folder / made.path
+        if source.is_dir():
+            artifact.copy_folder(source, path)
+        else:
+            artifact.copy(source, path)
+        placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
+    artifact.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
+    return placed

@@ -1,0 +1,301 @@
+"""The stages of a build: each makes files from a job and earlier files, once per content."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge import cache
+from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
+from mnedge.data._dataset import to_real
+from mnedge.silence import start_tensorflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnedge.graph.graph import Graph
+    from mnedge.workflows.build.job import Job
+    from mnedge.models.build import Weights
+    from mnedge.recipe import Granularity
+
+    Progress = Callable[[str, float], None]
+
+# Training pictures of qat: as float32 at 224 px, 2,000 take 1.2 GB.
+_QAT_IMAGES = 2000
+# What is compiled for a target, and the format that its folder counts as.
+_COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
+# What brings the converter's graph to the ops that every format knows.
+_FLOAT_PASSES = ("fuse-l2-normalization",)
+_INNER, _SHIPPED = "int8.tflite", "shipped.tflite"
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """How a float graph becomes int8: targets that agree in this share one int8 artifact.
+
+    Attributes:
+        targets: The targets that share it, by name.
+        passes: Names of the passes of the float graph, in order.
+        tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
+        granularity: Of the weight scales.
+    """
+
+    targets: tuple[str, ...]
+    passes: tuple[str, ...]
+    tflite_passes: tuple[str, ...]
+    granularity: Granularity
+
+
+def lowerings(job: Job) -> list[Lowering]:
+    """The distinct ways to int8 that the job's targets ask for, the first target's first."""
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...], Granularity], list[str]] = {}
+    for name, target in job.targets.items():
+        key = (target.passes, target.tflite_passes, job.recipe.granularity or target.granularity)
+        groups.setdefault(key, []).append(name)
+    return [Lowering(tuple(names), *key) for key, names in groups.items()]
+
+
+def weights(job: Job, progress: Progress) -> Weights:
+    """The weights to build with; demo weights that the package does not bring are trained now, once."""
+    from mnedge.models.build import packaged_demo
+
+    if job.weights != "demo" or packaged_demo(job.variant) is not None:
+        return job.weights
+    key = {"variant": asdict(job.variant), "data": job.dataset.fingerprint, "seed": job.recipe.seed}
+
+    def make(folder: Path) -> None:
+        from mnedge.models.build import build_model
+        from mnedge.training.demo import train_demo
+
+        start_tensorflow()
+        model = build_model(job.variant, "random", job.recipe.seed)
+        resolution = job.variant.resolution
+        pixels, labels = job.dataset.pixels(job.dataset.split("train"), resolution)
+        train_demo(
+            model,
+            pixels,
+            labels,
+            seed=job.recipe.seed,
+            progress=lambda stage, fraction: progress(f"demo weights: {stage}", fraction),
+        )
+        model.save_weights(folder / "demo.weights.h5")
+
+    return cache.stage("demo-weights", key, make) / "demo.weights.h5"
+
+
+def float_model(job: Job, progress: Progress) -> Path:
+    """The float .tflite: Keras model, converted, batch norm folded."""
+    source = weights(job, progress)
+    key = {
+        "variant": asdict(job.variant),
+        "weights": str(job.weights) if isinstance(source, str) else sha256(source),
+        "packaged": job.weights_sha256,
+        "seed": job.recipe.seed,
+    }
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.keras import keras_to_graph
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.models.build import build_model
+        from mnedge.models.transfer import description_of
+        from mnedge.passes._pass import run_passes
+
+        progress("build the Keras model", 0.0)
+        start_tensorflow()
+        model = build_model(job.variant, source, job.recipe.seed)
+        progress("build the Keras model", 1.0)
+        progress("convert to float .tflite", 0.0)
+        graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
+        graph = replace(graph, metadata={**graph.metadata, **job.task.metadata(job.variant, description_of(source))})
+        write_bytes(folder / "fp32.tflite", write_tflite(graph))
+        progress("convert to float .tflite", 1.0)
+
+    return cache.stage("float", key, make) / "fp32.tflite"
+
+
+def post_passes(job: Job, form: Format) -> tuple[str, ...]:
+    """Names of the passes that put the task's post-processing into a file of a format, where the recipe wants it."""
+    return job.task.post_passes.get(form, ()) if job.recipe.post_processing == "inside" else ()
+
+
+def with_passes(tflite: Path, passes: tuple[str, ...]) -> Path:
+    """A .tflite after some passes; the same file where there are none."""
+    if not passes:
+        return tflite
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.tflite_read import read_tflite
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.passes._pass import run_passes
+
+        write_bytes(folder / "model.tflite", write_tflite(run_passes(read_tflite(tflite), passes)))
+
+    return cache.stage("passes", {"tflite": sha256(tflite), "passes": passes}, make) / "model.tflite"
+
+
+def calibration_sha256(job: Job) -> str:
+    """Checksum of the calibration pictures as the model sees them."""
+    import hashlib
+
+    pixels, _ = _calibration_pixels(job)
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def _calibration_pixels(job: Job) -> tuple[Any, Any]:
+    numbers = job.dataset.split("calibration", job.recipe.calibration_images)
+    return job.dataset.pixels(numbers, job.variant.resolution)
+
+
+def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
+    """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
+    recipe = job.recipe
+    shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
+    key = {
+        "float": sha256(float_tflite),
+        "data": job.dataset.fingerprint,
+        "images": recipe.calibration_images,
+        "passes": lowering.passes,
+        "granularity": lowering.granularity,
+        "method": recipe.method,
+        "effort": recipe.effort,
+        "io": recipe.io,
+        "shipping": shipping,
+        "allow_float": recipe.allow_float,
+        "seed": recipe.seed,
+    }
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.tflite_read import read_tflite
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.passes._pass import run_passes
+        from mnedge.quantization.honesty import check_int8
+        from mnedge.quantization.io import with_io
+
+        graph = run_passes(read_tflite(float_tflite), lowering.passes)
+        quantized = _quantize(job, graph, lowering, progress)
+        check_int8(quantized.graph, recipe.allow_float)
+        write_bytes(folder / _INNER, write_tflite(quantized.graph))
+        shipped = run_passes(quantized.graph, shipping)
+        write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
+        account = {
+            "steps": list(quantized.steps),
+            "settings": dict(quantized.settings),
+            "calibration_sha256": calibration_sha256(job),
+        }
+        write_text(folder / "int8.json", json.dumps(account, indent=1, default=str))
+
+    return cache.stage("int8", key, make)
+
+
+def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
+    recipe = job.recipe
+    start_tensorflow()
+    pixels, _ = _calibration_pixels(job)
+    if recipe.method == "qat":
+        from mnedge.quantization.qat import quantize_qat
+
+        numbers = job.dataset.split("train", _QAT_IMAGES)
+        trained, labels = job.dataset.pixels(numbers, job.variant.resolution)
+        return quantize_qat(
+            graph,
+            to_real(trained),
+            labels if job.is_labelled and job.task.name == "classify" else None,
+            calibration=to_real(pixels),
+            checkpoint_dir=cache.root() / "qat",
+            allow_float=frozenset(recipe.allow_float),
+            progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
+            effort=recipe.effort,
+            granularity=lowering.granularity,
+            seed=recipe.seed,
+        )
+    from mnedge.quantization.ptq import quantize_ptq
+
+    quantized = quantize_ptq(
+        graph,
+        to_real(pixels),
+        effort=recipe.effort,
+        allow_float=frozenset(recipe.allow_float),
+        progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
+        granularity=lowering.granularity,
+        seed=recipe.seed,
+    )
+    progress("quantize to int8", 1.0)
+    return quantized
+
+
+def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
+    """The .onnx of a .tflite; `activations` ("uint8", "int8") and `passes` matter for int8 models only."""
+    key = {"tflite": sha256(tflite), "activations": activations, "passes": passes}
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.onnx_write import write_onnx
+        from mnedge.formats.tflite_read import read_tflite
+        from mnedge.passes._pass import run_passes
+
+        graph = run_passes(read_tflite(tflite), passes)
+        write_bytes(folder / "model.onnx", write_onnx(graph, activations=activations))
+
+    return cache.stage("onnx", key, make) / "model.onnx"
+
+
+def compiled(tflite: Path, name: str, target: str, form: str) -> Path:
+    """The folder of an int8 .tflite compiled for a microcontroller ("c") or an Ethos-U ("vela")."""
+    key = {"tflite": sha256(tflite), "name": name, "target": target, "form": form}
+
+    def make(folder: Path) -> None:
+        digest = sha256(tflite)
+        if form == "vela":
+            from mnedge.codegen.vela import compile_vela
+
+            compile_vela(tflite.read_bytes(), name=name, target=target, out=folder / form, model_sha256=digest)
+            return
+        from mnedge.codegen.compile import compile_c
+        from mnedge.formats.tflite_read import read_tflite
+
+        # The model itself goes along for the test vectors that the C ships with.
+        graph, model = read_tflite(tflite), tflite.read_bytes()
+        compile_c(graph, name=name, target=target, out=folder / form, model_sha256=digest, model=model)
+
+    return cache.stage(form, key, make) / form
+
+
+def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
+    """The stem of an int8 artifact: the slug, and the target's name where it is not the first lowering's."""
+    return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
+
+
+def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
+    """All int8 artifacts of a job.
+
+    Returns:
+        Pairs of the file (or folder) in the cache and the artifact with the name that it ships under, and the
+        account of each quantization.
+    """
+    found: list[tuple[Path, Artifact]] = []
+    accounts = []
+    ways = lowerings(job)
+    for lowering in ways:
+        folder = int8_model(job, float_tflite, lowering, progress)
+        accounts.append({"targets": lowering.targets, **json.loads((folder / "int8.json").read_text())})
+        tflite, stem, target = folder / _INNER, artifact_names(job, lowering, ways[0]), lowering.targets[0]
+        found.append((folder / _SHIPPED, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
+        for name in lowering.targets:
+            if "onnx" in job.targets[name].formats:
+                activations = job.recipe.onnx_activations or job.targets[name].onnx_activations
+                onnx = onnx_model(tflite, activations, (*post_passes(job, "onnx"), *job.targets[name].onnx_passes))
+                suffix = "" if name == target else f".{name}"
+                found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
+        for name in lowering.targets:
+            for form in _COMPILED.keys() & set(job.targets[name].formats):
+                whole = with_passes(tflite, post_passes(job, "c"))
+                folder_of = compiled(whole, job.slug.replace(".", "_"), name, form)
+                found.append((folder_of, _named(f"{job.slug}.{name}", _COMPILED[form], "int8", name)))
+    return found, accounts
+
+
+def _named(name: str, kind: Any, io: Any, target: str) -> Artifact:  # noqa: ANN401 - the Literals of Artifact
+    from pathlib import Path
+
+    return Artifact(Path(name), kind, "int8", io, target)

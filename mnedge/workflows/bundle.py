@@ -1,0 +1,262 @@
+"""Ship: a folder that `build` wrote, made into a bundle; and the check that a bundle is what it was."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge import artifact, bundles, targets
+from mnedge.bundles import Parts
+from mnedge.bundles._archive import tar_gz_bytes
+from mnedge.bundles._bundle import MANIFEST, check_vacant, write_manifest
+from mnedge.errors import InputError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mnedge.graph.graph import Graph
+
+_GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
+_LARGEST_BYTES = 1 << 30
+_NEEDED = {"recipe", "dataset", "tools", "weights_sha256", "calibration_sha256"}
+_UNSTATED = "see the licences of the weights and of the data they were trained on"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the maker of a bundle says of it.
+
+    Attributes:
+        group: Maven group, lower-case words with dots.
+        version: Version of the bundle.
+        license: Licence of the weights, as text.
+        target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
+    """
+
+    group: str = "models.mnedge"
+    version: str = "1.0.0"
+    license: str = _UNSTATED
+    target: str = ""
+
+
+def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
+    """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
+
+    Args:
+        built: Folder that `mnedge build` wrote.
+        kind: Name of the kind of bundle.
+        out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
+        release: What the maker says of it.
+
+    Returns:
+        The bundle's manifest.json.
+
+    Raises:
+        InputError: `built` is no build or was changed since, lacks what the bundle takes, or `out` is occupied.
+    """
+    chosen = bundles.get(kind)
+    _check(release)
+    check_vacant(out)
+    parts, model = read_build(built, release)
+    with artifact.folder(out) as scratch:
+        chosen.write(parts, scratch)
+        manifest = write_manifest(scratch, kind, parts, model)
+    if chosen.has_archive:
+        artifact.write_bytes(archive_path(out), tar_gz_bytes(out, f"{parts.slug}-{kind}"))
+    return manifest
+
+
+def archive_path(out: Path) -> Path:
+    """Where the .tar.gz of a bundle goes: beside the folder."""
+    return out.with_name(f"{out.name}.tar.gz")
+
+
+def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
+    """Reads what a bundle takes from a build, each file against its checksum.
+
+    Returns:
+        The parts, and what the bundle's manifest says of the model: slug and checksums, no paths of this machine.
+
+    Raises:
+        InputError: Not a build, or a file is missing or was changed.
+    """
+    manifest = _manifest_of(built)
+    if "artifacts" not in manifest:
+        raise InputError(f"{built} is no build: its {MANIFEST} lists no artifacts; give a folder that `build` wrote")
+    if missing := sorted(_NEEDED - manifest.keys()):
+        raise InputError(f"the {MANIFEST} of {built} is damaged: {', '.join(missing)} missing; build it again")
+    verify(built)
+    rows = manifest["artifacts"]
+    int8 = [row for row in rows if row["precision"] == "int8"]
+    tflite = [row for row in int8 if row["format"] == "tflite"]
+    # Where a build has several, the phone's: what is lowered for a microcontroller is not what a phone runs best.
+    tflite.sort(key=lambda row: "onnx" not in targets.get(row["target"]).formats)
+    if not tflite:
+        raise InputError(f"{built} has no int8 .tflite to ship; build it with --int8")
+    # The boards are Arm, for which int8 activations are what ONNX Runtime fuses.
+    onnx = sorted(
+        (row for row in int8 if row["format"] == "onnx"),
+        key=lambda row: targets.get(row["target"]).onnx_activations != "int8",
+    )
+    sources = {row["target"]: built / row["path"] for row in int8 if row["format"] == "c"}
+    if release.target:
+        if release.target not in sources:
+            raise InputError.unknown("C target of this build", release.target, sources)
+        sources = {release.target: sources[release.target]}
+    parts = Parts(
+        slug=manifest["slug"],
+        # Builds from before there were other tasks do not say.
+        task=manifest["recipe"].get("task", "classify"),
+        resolution=manifest["recipe"]["resolution"],
+        labels=_labels(built / "labels.txt"),
+        preprocessing=manifest["dataset"]["preprocessing"],
+        tools=manifest["tools"],
+        tflite=partial(_with_ends, built / tflite[0]["path"]),
+        onnx=built / onnx[0]["path"] if onnx else None,
+        sources=sources,
+        group=release.group,
+        version=release.version,
+        license=release.license,
+    )
+    kept = ("slug", "weights_sha256", "calibration_sha256", "artifacts")
+    return parts, {name: manifest[name] for name in kept}
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums of its manifest.json.
+
+    Returns:
+        {bundle, slug, files}: kind ("build" for a build), name, and how many files were checked.
+
+    Raises:
+        InputError: No manifest, or a file is missing, changed, or not in the manifest; the message names each.
+    """
+    if path.is_file():
+        manifest, sums = _read_archive(path)
+    else:
+        manifest = _manifest_of(path)
+        sums = _sums_of_folder(path, manifest)
+    due = {row["path"]: row["sha256"] for row in manifest.get("files", manifest.get("artifacts", []))}
+    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
+    wrong += [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
+    if "files" in manifest:
+        wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
+    if wrong:
+        raise InputError(f"{path} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
+    return {"bundle": manifest.get("bundle", "build"), "slug": manifest["slug"], "files": len(due)}
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} cannot be read: {exc}; build again") from exc
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    try:
+        return _parsed((folder / MANIFEST).read_bytes(), folder)
+    except OSError as exc:
+        raise InputError(
+            f"{folder / MANIFEST} cannot be read: {exc.strerror}; give the folder of a build or a bundle"
+        ) from exc
+
+
+def _parsed(data: bytes, source: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+        rows = manifest.get("files", manifest.get("artifacts", []))
+        assert isinstance(manifest["slug"], str)
+        assert all(isinstance(row["path"], str) and isinstance(row["sha256"], str) for row in rows)
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as exc:
+        raise InputError(f"the {MANIFEST} of {source} is damaged ({exc!r}); make it again") from exc
+    return dict(manifest)
+
+
+def _sums_of_folder(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    if "files" not in manifest:
+        # A build's artifacts are files or folders of C sources; other files may stand beside them.
+        places = {row["path"]: folder / _inside(row["path"], folder) for row in manifest["artifacts"]}
+        return {name: artifact.sha256(place) for name, place in places.items() if place.exists()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): artifact.sha256(path) for path in files}
+
+
+def _inside(name: str, folder: Path) -> str:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"the {MANIFEST} of {folder} names {name!r}, which is outside of it")
+    return name
+
+
+def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Manifest and checksums of a .tar.gz, read in memory: nothing is unpacked, so no name can lead elsewhere."""
+    sums: dict[str, str] = {}
+    manifest: bytes | None = None
+    try:
+        with gzip.open(path) as stream:
+            unpacked = stream.read(_LARGEST_BYTES + 1)
+        if len(unpacked) > _LARGEST_BYTES:
+            raise InputError(f"{path} holds more than {_LARGEST_BYTES:,} bytes; no bundle is as large")
+        with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
+            for entry in archive:
+                if not entry.isfile():
+                    raise InputError(f"{path}: {entry.name} is no plain file; a bundle has nothing else")
+                _, _, name = entry.name.partition("/")
+                member = archive.extractfile(entry)
+                assert member is not None
+                data = member.read()
+                sums[name] = hashlib.sha256(data).hexdigest()
+                manifest = data if name == MANIFEST else manifest
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
+        raise InputError(f"{path} is no .tar.gz, or is damaged: {exc}") from exc
+    if manifest is None:
+        raise InputError(f"{path} holds no {MANIFEST}; give the folder or .tar.gz of a bundle")
+    return _parsed(manifest, path), sums
+
+
+def _check(release: Release) -> None:
+    if not _GROUP.fullmatch(release.group):
+        raise InputError(
+            f"--group {release.group!r} is no Maven group; give lower-case words with dots: com.example.ml"
+        )
+    if not _VERSION.fullmatch(release.version):
+        raise InputError(f"--version {release.version!r} is no version; give e.g. 1.0.0")
+
+
+def _with_ends(path: Path, io: Literal["int8", "uint8", "float32"]) -> bytes:
+    from mnedge.quantization.io import with_io
+
+    return write_tflite(with_io(_int8_ends(parse_tflite(path.read_bytes(), str(path))), io))
+
+
+def _int8_ends(graph: Graph) -> Graph:
+    """Takes the QUANTIZE and DEQUANTIZE off that `--io` put at the ends of an int8 graph."""
+    inputs, outputs, dropped = list(graph.inputs), list(graph.outputs), []
+    consumers, producers = graph.consumers(), graph.producers()
+    for number, name in enumerate(inputs):
+        readers = consumers[name]
+        is_end = len(readers) == 1 and readers[0].kind == "QUANTIZE" and graph.tensors[name].dtype != "int8"
+        if is_end and graph.tensors[readers[0].outputs[0]].dtype == "int8":
+            inputs[number] = readers[0].outputs[0]
+            dropped.append(readers[0])
+    for number, name in enumerate(outputs):
+        op = producers.get(name)
+        if op is None or op.kind not in ("QUANTIZE", "DEQUANTIZE") or graph.tensors[name].dtype == "int8":
+            continue
+        source = op.inputs[0]
+        if source is not None and graph.tensors[source].dtype == "int8":
+            outputs[number] = source
+            dropped.append(op)
+    return graph.replaced(ops=[op for op in graph.ops if op not in dropped], inputs=inputs, outputs=outputs)

@@ -1,0 +1,128 @@
+"""Arena and flash of a candidate from the compiler's own plan; cached for each candidate.
+
+The network is built with random weights, lowered and quantized as a build does it, and compiled. Where everything lies
+and how large the code is does not depend on the weights' values, with one exception: channels that turn out constant in
+training are pruned, which makes a trained network smaller, never larger.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge import cache, targets
+from mnedge.artifact import size_bytes, write_bytes, write_text
+from mnedge.devices import qemu
+from mnedge.models._variant import trace
+from mnedge.silence import start_tensorflow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.models import Variant
+    from mnedge.workflows.search.candidates import Candidate
+
+_PICTURES = 2
+_MODEL = "int8.tflite"
+# As `build` calls it; the length of a C name does not change the code.
+NAME = "model"
+_HOST_CORE = "cortex-m3"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a candidate takes on a target.
+
+    Attributes:
+        size_bytes: The int8 .tflite.
+        arena_bytes: Working memory; None where the target's runtime decides it.
+        ram_bytes: Arena, input and output; None likewise.
+        flash_bytes: Code and constants; None likewise, or without a cross compiler.
+        estimate_ms: Vela's estimate of the latency; None for other targets.
+    """
+
+    size_bytes: int
+    arena_bytes: int | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    estimate_ms: float | None = None
+
+
+def least_bytes(variant: Variant) -> int:
+    """The weights alone, one byte each: no int8 file and no flash image is smaller."""
+    return sum(math.prod(layer.kernel_shape) for layer in trace(variant) if layer.kernel_shape)
+
+
+def int8_tflite(candidate: Candidate, target: str) -> Path:
+    """The int8 .tflite of a candidate with random weights, lowered for a target."""
+    chosen = targets.get(target)
+    key = {**candidate.row(), "passes": chosen.passes}
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.keras import keras_to_graph
+        from mnedge.formats.tflite_write import write_tflite
+        from mnedge.models.build import build_model
+        from mnedge.passes._pass import run_passes
+        from mnedge.quantization.ptq import quantize_ptq
+
+        start_tensorflow()
+        graph = run_passes(keras_to_graph(build_model(candidate.variant, "random")), chosen.passes)
+        side = candidate.variant.resolution
+        pictures = np.random.default_rng(0).uniform(-1, 1, (_PICTURES, side, side, 3)).astype(np.float32)
+        quantized = quantize_ptq(graph, pictures, effort="fast", ranges="min-max", granularity=candidate.granularity)
+        write_bytes(folder / _MODEL, write_tflite(quantized.graph))
+
+    return cache.stage("search-int8", key, make) / _MODEL
+
+
+def footprint(candidate: Candidate, target: str) -> Footprint:
+    """Builds, quantizes and compiles a candidate for a target, once, and reads what it takes.
+
+    Raises:
+        UnsupportedError: An op has no kernel on the target.
+        ToolError: A compiler failed, or Vela is missing.
+    """
+    key = {**candidate.row(), "target": target, "missing": qemu.missing_tools()}
+
+    def make(folder: Path) -> None:
+        tflite = int8_tflite(candidate, target)
+        write_text(folder / "footprint.json", json.dumps(asdict(_measured(tflite, target, folder / "compiled"))))
+
+    return Footprint(**json.loads((cache.stage("search-footprint", key, make) / "footprint.json").read_text()))
+
+
+def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:
+    import shutil
+
+    chosen = targets.get(target)
+    try:
+        if chosen.accelerator:
+            from mnedge.codegen.vela import compile_vela
+
+            told = compile_vela(tflite.read_bytes(), name=NAME, target=target, out=scratch)
+            return Footprint(
+                size_bytes(tflite), told["arena_bytes"], told["arena_bytes"], told["flash_bytes"], told["inference_ms"]
+            )
+        if not chosen.kernels:
+            return Footprint(size_bytes(tflite))
+        from mnedge.codegen.compile import compile_c
+        from mnedge.formats.tflite_read import read_tflite
+
+        manifest = compile_c(read_tflite(tflite), name=NAME, target=target, out=scratch, measure=False)
+        flash_bytes = None
+        if "arm-none-eabi-gcc" not in qemu.missing_tools():
+            flash_bytes = qemu.measure_size(scratch / f"{NAME}.c", core_of(target)).flash_bytes
+        return Footprint(size_bytes(tflite), manifest.arena_bytes, manifest.ram_bytes, flash_bytes)
+    finally:
+        # The sources are several times the model; the figures are what is kept.
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def core_of(target: str) -> str:
+    """The core whose compiler flags a target's C is measured with, as `compile` measures it."""
+    device = targets.get(target).device
+    return device.removeprefix("qemu://") if device else _HOST_CORE

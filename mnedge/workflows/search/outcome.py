@@ -1,0 +1,240 @@
+"""What a search found: a row for every variant, the chosen recipe, the nearest miss."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mnedge.report import figures
+from mnedge.report.pareto import front
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.errors import MnedgeError
+    from mnedge.workflows.search.candidates import Candidate
+    from mnedge.workflows.search.footprint import Footprint
+    from mnedge.workflows.search.halving import Trial
+    from mnedge.workflows.search.latency_model import LatencyModel
+    from mnedge.workflows.search.limits import Broken
+    from mnedge.workflows.search.published import Expected
+
+Status = Literal["chosen", "front", "fits", "excluded", "not reached"]
+_UNITS = {"max_arena_bytes": "arena", "max_flash_bytes": "flash", "max_size_bytes": "size of the .tflite"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of a candidate so far.
+
+    Attributes:
+        candidate: Which.
+        macs: Multiply-adds of a picture.
+        parameters: As Keras counts them.
+        expected: ImageNet top-1, printed or estimated.
+        footprint: What it takes on the target; None before it was compiled.
+        latency_ms: Of a picture; None where it is not told.
+        latency_source: How that is known.
+        broken: Limits that it breaks, as far as is known.
+        is_doubtful: Whether the model's error leaves it open on which side of the limit its latency is.
+        trials: Its trainings on the user's data.
+    """
+
+    candidate: Candidate
+    macs: int
+    parameters: int
+    expected: Expected
+    footprint: Footprint | None = None
+    latency_ms: float | None = None
+    latency_source: Literal["measured", "model", ""] = ""
+    broken: tuple[Broken, ...] = ()
+    is_doubtful: bool = False
+    trials: tuple[Trial[Candidate], ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is known to break no limit."""
+        return self.footprint is not None and not self.broken and not self.is_doubtful
+
+    @property
+    def top1(self) -> float | None:
+        """Top-1 on the user's data after its longest training, 0..1."""
+        return self.trials[-1].score if self.trials else None
+
+    @property
+    def epochs(self) -> int:
+        """How long it was trained."""
+        return self.trials[-1].epochs if self.trials else 0
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures that limits are about."""
+        taken = self.footprint
+        return {
+            "arena_bytes": taken.arena_bytes if taken else None,
+            "flash_bytes": taken.flash_bytes if taken else None,
+            "size_bytes": taken.size_bytes if taken else None,
+            "macs": self.macs,
+            "latency_ms": self.latency_ms,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a search.
+
+    Attributes:
+        findings: One for every candidate, the chosen one first, then by status and accuracy.
+        statuses: Of each, in the same order.
+        model: Model of latency; None where none was needed or there was no time.
+        stopped: "" for a search that came to its end, else why it did not.
+        error: What ended the training; None where nothing did.
+        notes: What the reader has to know of the figures.
+    """
+
+    findings: tuple[Finding, ...]
+    statuses: tuple[Status, ...]
+    model: LatencyModel | None = None
+    stopped: Literal["", "interrupted", "budget"] = ""
+    error: MnedgeError | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def chosen(self) -> Finding | None:
+        """The best that fits; None where none does."""
+        return self.findings[0] if self.findings and self.statuses[0] == "chosen" else None
+
+    @property
+    def nearest(self) -> Finding | None:
+        """The excluded one that exceeds its worst limit least; None where something fits or nothing is known."""
+        if self.chosen is not None:
+            return None
+        out = [finding for finding in self.findings if finding.broken]
+        return min(out, key=overshoot, default=None)
+
+
+def overshoot(finding: Finding) -> tuple[bool, float]:
+    """How many times its worst limit a finding needs.
+
+    What was ruled out before it was compiled comes after what was: it may break other limits by far more.
+    """
+    return finding.footprint is None, max(broken.ratio for broken in finding.broken)
+
+
+def outcome(
+    findings: Sequence[Finding],
+    model: LatencyModel | None,
+    stopped: Literal["", "interrupted", "budget"],
+    error: MnedgeError | None = None,
+    notes: Sequence[str] = (),
+) -> Outcome:
+    """Chooses, finds the front and puts the findings in order."""
+    chosen = choose(findings)
+    fitting = [finding for finding in findings if finding.fits]
+    trained = [finding for finding in fitting if finding.trials]
+    beaten_by_none: set[Candidate] = set()
+    # Accuracies are only comparable within one source: those trained on the user's data, or those of ImageNet.
+    for group in (trained, [finding for finding in fitting if not finding.trials]):
+        is_in_front = front([_costs(finding) for finding in group])
+        beaten_by_none |= {one.candidate for one, is_in in zip(group, is_in_front, strict=True) if is_in}
+    if trained:
+        beaten_by_none &= {finding.candidate for finding in trained}
+
+    def status(finding: Finding) -> Status:
+        if chosen is not None and finding.candidate == chosen.candidate:
+            return "chosen"
+        if finding.broken:
+            return "excluded"
+        if not finding.fits:
+            return "not reached"
+        return "front" if finding.candidate in beaten_by_none else "fits"
+
+    order = ("chosen", "front", "fits", "not reached", "excluded")
+    rows = sorted(findings, key=lambda one: (order.index(status(one)), *_merit(one)))
+    return Outcome(tuple(rows), tuple(status(row) for row in rows), model, stopped, error, tuple(notes))
+
+
+def choose(findings: Sequence[Finding]) -> Finding | None:
+    """The most accurate that fits: of those trained longest by their data, else by ImageNet's figures."""
+    return min((finding for finding in findings if finding.fits), key=_merit, default=None)
+
+
+def _merit(finding: Finding) -> tuple[float, ...]:
+    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs)
+    return -finding.epochs, -(finding.top1 or 0.0), -finding.expected.top1, latency
+
+
+def _costs(finding: Finding) -> tuple[float, ...]:
+    taken = finding.footprint
+    assert taken is not None
+    accuracy = finding.top1 if finding.top1 is not None else finding.expected.top1
+    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs)
+    return -accuracy, latency, float(taken.ram_bytes or 0), float(taken.flash_bytes or taken.size_bytes)
+
+
+def row(finding: Finding, status: Status) -> dict[str, Any]:
+    """A finding as JSON values."""
+    taken = finding.footprint
+    return {
+        "name": finding.candidate.name,
+        "status": status,
+        "variant": finding.candidate.row(),
+        "macs": finding.macs,
+        "parameters": finding.parameters,
+        "imagenet_top1": round(finding.expected.top1, 4),
+        "imagenet_top1_source": finding.expected.source,
+        "top1": finding.top1,
+        "epochs": finding.epochs,
+        "latency_ms": finding.latency_ms,
+        "latency_source": finding.latency_source or None,
+        **({key: value for key, value in asdict(taken).items() if key != "estimate_ms"} if taken else {}),
+        "broken": [{**asdict(broken), "text": words(broken)} for broken in finding.broken],
+        "trials": [{"round": trial.round, "epochs": trial.epochs, "top1": trial.score} for trial in finding.trials],
+    }
+
+
+def words(broken: Broken) -> str:
+    """A broken limit in words, e.g. "arena 300 KiB, the limit is 256 KiB"."""
+    if broken.limit in _UNITS:
+        what, value, limit = _UNITS[broken.limit], figures.size(broken.needed), figures.size(broken.allowed)
+        least = " for its weights alone" if broken.is_least else ""
+        return f"{what} {value}{least}, the limit is {limit}"
+    if broken.limit == "max_macs":
+        needed, limit = figures.magnitude(broken.needed), figures.magnitude(broken.allowed)
+        return f"{needed} multiply-adds, the limit is {limit}"
+    return f"{figures.milliseconds(broken.needed)}, the limit is {figures.milliseconds(broken.allowed)}"
+
+
+def recipe_values(
+    finding: Finding, *, target: str, data: str, weights: str, gates: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """The recipe of a finding, for `build --recipe`.
+
+    Args:
+        finding: Which.
+        target: Name of the target.
+        data: As --data takes it.
+        weights: A word that --weights takes, or the path of a file.
+        gates: Limits of the build.
+        folder: Where the recipe will lie: its paths are seen from there.
+    """
+    variant = finding.candidate.variant
+    values: dict[str, Any] = {
+        "variant": variant.family,
+        "alpha": variant.alpha,
+        "resolution": variant.resolution,
+        "classes": variant.classes,
+        "weights": weights if weights in ("imagenet", "random", "demo") else _seen_from(folder, weights),
+        "data": data if data == "demo" else _seen_from(folder, data),
+        "int8": True,
+        "targets": [target],
+        "gates": gates,
+    }
+    if finding.candidate.granularity != "per-channel":
+        values["granularity"] = finding.candidate.granularity
+    return values
+
+
+def _seen_from(folder: Path, path: str) -> str:
+    return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,91 @@
+"""Training of candidates on the user's data, from the weights that there are for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge.data.check import check_layout
+from mnedge.errors import InputError
+from mnedge.models._variant import FAMILIES
+from mnedge.models.build import classes_of
+from mnedge.training.settings import Schedule
+from mnedge.workflows import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.models import Variant
+    from mnedge.models.build import Weights
+    from mnedge.workflows.search.candidates import Candidate
+
+WORDS = ("imagenet", "random")
+
+
+@dataclass
+class TransferTrainer:
+    """Transfer learning as `mnedge train` does it, in rounds; each round goes on from the last one.
+
+    Attributes:
+        dataset: The user's pictures.
+        sources: What backbones start from: "imagenet", "random", or files, each of one family and width.
+        schedule: Of the longest training; a round is its beginning, so its learning rate falls as if there were no
+            rounds.
+        paths: The .keras of each candidate's last round.
+    """
+
+    dataset: Dataset
+    sources: Sequence[str]
+    schedule: Schedule
+    paths: dict[Candidate, Path] = field(default_factory=dict)
+
+    def __call__(self, candidate: Candidate, epochs: int, progress: Callable[[float], None]) -> float:
+        """Trains a candidate up to so many epochs of fine-tuning in all; gives its top-1 on the eval split."""
+        weights = self.weights_of(candidate.variant)
+        assert weights is not None, candidate.name
+        trained = train.train(
+            candidate.variant,
+            self.dataset,
+            replace(self.schedule, until_epoch=min(epochs, self.schedule.epochs)),
+            weights=weights,
+            progress=lambda _stage, share: progress(share),
+        )
+        self.paths[candidate] = trained.path
+        return trained.score
+
+    def weights_of(self, variant: Variant) -> Weights | None:
+        """What a variant's backbone can start from; None where nothing that was given fits it."""
+        for source in self.sources:
+            if source == "random":
+                return "random"
+            if source == "imagenet":
+                if variant.alpha in FAMILIES[variant.family].alphas:
+                    return "imagenet"
+                continue
+            try:
+                classes_of(variant, Path(source))
+            except InputError:
+                continue
+            return Path(source)
+        return None
+
+
+def trainer(dataset: Dataset, sources: Sequence[str], *, epochs: int, seed: int) -> TransferTrainer:
+    """Makes the trainer of a search.
+
+    Args:
+        dataset: The user's pictures.
+        sources: "imagenet", "random", or weights files; the first that fits a variant is taken.
+        epochs: Of fine-tuning, of the longest training.
+        seed: Of everything random.
+
+    Raises:
+        InputError: A weights file does not exist, or the pictures cannot be trained on, before anything is compiled.
+    """
+    check_layout(dataset)
+    for source in sources:
+        if source not in WORDS and not Path(source).is_file():
+            raise InputError(f"no weights file {source}; --weights takes imagenet, random or files that exist")
+    return TransferTrainer(dataset, tuple(sources), Schedule(epochs=epochs, seed=seed))

@@ -1,0 +1,74 @@
+"""One small build that the bundles are made of: random weights, nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mnedge.recipe import Recipe
+from mnedge.workflows.build.pipeline import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RECIPE = Recipe(
+    variant="v1", alpha=0.25, resolution=48, weights="random", int8=True, effort="fast", targets=("cpu", "cortex-m4")
+)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a build with LiteRT, ONNX and C; not to be written to."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
+        build(_RECIPE, folder / "out", lambda *_: None)
+    return folder / "out"
+
+
+@pytest.fixture
+def own_build(built: Path, tmp_path: Path) -> Path:
+    """A copy of the build that a test may change."""
+    return Path(shutil.copytree(built, tmp_path / "own-build"))
+
+
+@pytest.fixture
+def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
+    """Edits the manifest.json of a folder."""
+
+    def edit(folder: Path, change: Callable[[dict], None]) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        change(manifest)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    return edit
+
+
+@pytest.fixture(scope="session")
+def ask_mediapipe() -> Callable[..., Any]:
+    """Runs a script with arguments in a Python that has MediaPipe, and gives the JSON that it prints after RESULT."""
+    chosen = os.environ.get("MNEDGE_MEDIAPIPE_PYTHON", sys.executable)
+    plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [chosen, "-c", script, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+
+    loaded = run("from mediapipe.tasks.python import vision")
+    if loaded.returncode != 0:
+        last = (loaded.stderr.strip().splitlines() or ["no word"])[-1]
+        pytest.skip(f"no MediaPipe: pip install 'mnedge[bundle-test]' ({last})")
+
+    def ask(script: str, *arguments: str | Path) -> Any:
+        done = run(script, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.partition("RESULT")[2])
+
+    return ask

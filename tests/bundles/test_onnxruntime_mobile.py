@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from mnedge.workflows.bundle import Release, ship
+
+_SLUG = "mobilenet_v1_0.25_48"
+
+
+@pytest.fixture(scope="module")
+def mobile(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("mobile") / "bundle"
+    ship(built, "onnxruntime-mobile", out, Release(license="Apache-2.0"))
+    return out
+
+
+def test_both_files_run_and_agree(mobile: Path) -> None:
+    picture = np.random.default_rng(0).uniform(-1, 1, (1, 48, 48, 3)).astype(np.float32)
+    outputs = []
+    for suffix in ("onnx", "ort"):
+        session = onnxruntime.InferenceSession(mobile / f"{_SLUG}.int8.{suffix}", providers=["CPUExecutionProvider"])
+        source = session.get_inputs()[0]
+        shaped = picture if source.shape[3] == 3 else picture.transpose(0, 3, 1, 2)
+        outputs.append(session.run(None, {source.name: shaped})[0])
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1.01 / 256)
+
+
+def test_the_model_carries_its_labels(mobile: Path) -> None:
+    session = onnxruntime.InferenceSession(mobile / f"{_SLUG}.int8.onnx", providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["labels"]) == [str(digit) for digit in range(10)]
+    assert said["license"] == "Apache-2.0"
+    assert json.loads(said["preprocessing"])["resolution"] == 48
+    onnx.checker.check_model(mobile / f"{_SLUG}.int8.onnx")
+
+
+def test_the_required_operators_are_a_reduced_builds(mobile: Path) -> None:
+    lines = (mobile / f"{_SLUG}.required_operators.config").read_text().splitlines()
+    assert lines
+    for line in lines:
+        domain, opset, operators = line.split(";")
+        assert domain in ("ai.onnx", "com.microsoft", "com.ms.internal.nhwc")
+        assert opset.isdecimal()
+        assert operators

@@ -1,0 +1,176 @@
+"""What int8 asks of a graph: shared scales, known ranges, own constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnedge.errors import UnsupportedError
+from mnedge.graph.executor import predict
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.quantization.scheme import layers_of, pixel_quantization, range_quantization, scheme_of, with_own_constants
+
+
+@given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
+def test_a_range_holds_zero_and_both_ends(first: float, second: float) -> None:
+    low, high = min(first, second), max(first, second)
+    quantization = range_quantization(low, high)
+    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
+    assert -128 <= zero_point <= 127
+    assert quantization.dequantize(np.array([zero_point], np.int8))[0] == 0.0
+    for end in (low, high):
+        stored = quantization.dequantize(quantization.quantize(np.array([end]), "int8"))[0]
+        # Moving zero onto a step may move the range by half a step.
+        assert abs(stored - end) <= scale * 1.01
+
+
+@pytest.mark.parametrize(
+    ("images", "scale", "zero_point"),
+    [
+        (np.arange(256) / 127.5 - 1, 1 / 127.5, -1),
+        (np.arange(256) / 255, 1 / 255, -128),
+        (np.arange(256), 1.0, -128),
+    ],
+)
+def test_pixels_keep_a_step_each(images: np.ndarray, scale: float, zero_point: int) -> None:
+    quantization = pixel_quantization(images.astype(np.float32))
+    assert quantization.scale[0] == np.float32(scale)
+    assert quantization.zero_point[0] == zero_point
+    # As an app does it: ties up, so that pixels of [-1, 1] do not merge.
+    steps = np.floor(images / scale + 0.5 + 1e-3) + zero_point
+    assert np.clip(steps, -128, 127).astype(int).tolist() == list(range(-128, 128))
+
+
+def test_other_inputs_get_their_own_range() -> None:
+    quantization = pixel_quantization(np.array([-2.1, 2.6], np.float32))
+    assert np.isclose(quantization.scale[0], 4.7 / 255)
+
+
+def test_shared_weights_become_each_layers_own(net: Any, images: Any) -> None:
+    twin = net().conv("a", 3, activation="NONE").conv("b", 3)
+    first, second = twin.ops
+    shared = replace(second, inputs=("a", "a/w", None))
+    graph = replace(twin.graph(), ops=(first, shared))
+    own = with_own_constants(graph)
+    own.check()
+    weights = [op.inputs[1] for op in own.ops]
+    assert weights == ["a/w", "a/w_1"]
+    assert own.tensors[str(own.ops[1].inputs[2])].real().tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(predict(own, images(2)), predict(graph, images(2)))
+
+
+def _scheme(net: Any, images: Any, **options: Any) -> Any:
+    return scheme_of(net.graph(), images(4), **options)
+
+
+def test_ops_that_move_values_share_a_scale(net: Any, images: Any) -> None:
+    chain = net().conv("c", 4)
+    window = {"padding": "SAME", "stride_h": 2, "stride_w": 2, "filter_height": 2, "filter_width": 2}
+    chain.op("MAX_POOL_2D", "pool", ("c",), (1, 4, 4, 4), activation="NONE", **window)
+    widths = chain.constant("widths", np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    chain.op("PAD", "pad", ("pool", widths), (1, 6, 6, 4))
+    scheme = _scheme(chain.conv("d", 4).mean().dense("e", 3).softmax(), images)
+    group = scheme.group
+    assert group["c"] == group["pool"] == group["pad"]
+    assert len({group[name] for name in ("x", "c", "d", "mean", "e", "scores")}) == 6
+    assert set(scheme.fixed) == {group["x"], group["scores"]}
+    assert set(scheme.free_groups) == {group[name] for name in ("c", "d", "mean", "e")}
+    scores = scheme.fixed[group["scores"]]
+    assert (float(scores.scale[0]), int(scores.zero_point[0])) == (1 / 256, -128)
+    assert [layer.output for layer in scheme.layers] == ["c", "d", "e"]
+    assert "widths" not in group
+    assert not {"c/w", "c/b"} & set(group)
+
+
+def test_what_joins_a_fixed_scale_is_requantized_first(net: Any, images: Any) -> None:
+    """Softmax has 1/256 whatever else stands in the concatenation."""
+    both = net().conv("c", 3, activation="NONE")
+    both.op("LOGISTIC", "gate", ("c",), (1, 8, 8, 3))
+    both.op("CONCATENATION", "joined", ("c", "gate"), (1, 8, 8, 6), axis=3, activation="NONE")
+    scheme = _scheme(both, images)
+    joined = scheme.graph.ops[-1]
+    assert [op.kind for op in scheme.graph.ops] == ["CONV_2D", "LOGISTIC", "QUANTIZE", "CONCATENATION"]
+    assert scheme.group[str(joined.inputs[1])] == scheme.group["c"] == scheme.group["joined"]
+    assert scheme.group["gate"] != scheme.group["joined"]
+    np.testing.assert_array_equal(predict(scheme.graph, images(2)), predict(both.graph(), images(2)))
+
+
+@pytest.mark.parametrize(
+    ("activation", "bounds"),
+    [("NONE", (-np.inf, np.inf)), ("RELU", (0, np.inf)), ("RELU6", (0, 6)), ("RELU_N1_TO_1", (-1, 1))],
+)
+def test_a_fused_activation_bounds_what_is_made(net: Any, images: Any, activation: str, bounds: Any) -> None:
+    scheme = _scheme(net().conv("c", 3, activation=activation).conv("d", 3), images)
+    assert scheme.bounds[scheme.group["c"]] == bounds
+
+
+def test_nothing_below_minus_three_matters_to_a_hard_swish(net: Any, images: Any) -> None:
+    whole = net().conv("c", 3, activation="NONE").op("HARD_SWISH", "h", ("c",), (1, 8, 8, 3))
+    scheme = _scheme(whole.conv("d", 3), images)
+    assert scheme.bounds[scheme.group["c"]] == (-3, np.inf)
+    assert scheme.bounds[scheme.group["h"]] == (-0.375, np.inf)
+    scheme = _scheme(net().conv("c", 3, activation="NONE").hard_swish("h").conv("d", 3), images)
+    assert scheme.bounds[scheme.group["c"]] == (-3, np.inf)
+    assert scheme.bounds[scheme.group["h/gate"]] == (0, 6)
+
+
+def test_another_reader_needs_all_values(net: Any, images: Any) -> None:
+    seen = net().conv("c", 3, activation="NONE").hard_swish("h").conv("d", 3, activation="NONE").add("s", "c")
+    scheme = _scheme(seen, images)
+    assert scheme.bounds[scheme.group["c"]] == (-np.inf, np.inf)
+
+
+def test_an_output_needs_all_values(net: Any, images: Any) -> None:
+    graph = net().conv("c", 3, activation="NONE").hard_swish("h").graph("h", "c")
+    scheme = scheme_of(graph, images(4))
+    assert scheme.bounds[scheme.group["c"]] == (-np.inf, np.inf)
+
+
+def test_a_scaled_gate_says_what_it_reads(net: Any, images: Any) -> None:
+    """relu6(w x + 3) is 0 below -3 / w: the lowest of all channels counts."""
+    gated = net().conv("c", 2, activation="NONE")
+    gated.conv("gate", kernel=1, depthwise=True, activation="RELU6", weights=[0.5, 2.0], bias=[3.0, 3.0])
+    gated.op("MUL", "h", ("c", "gate"), (1, 8, 8, 2), activation="NONE")
+    scheme = _scheme(gated, images)
+    assert scheme.bounds[scheme.group["c"]] == (-6, np.inf)
+
+
+def test_an_op_without_int8_form_is_named(net: Any, images: Any) -> None:
+    odd = net().conv("c", 3)
+    odd.op("FLOOR", "f", ("c",), (1, 8, 8, 3))
+    with pytest.raises(UnsupportedError, match=r"no int8 form of FLOOR; .*--allow-float"):
+        _scheme(odd, images)
+
+
+def test_an_allowed_op_stays_float(net: Any, images: Any) -> None:
+    odd = net().conv("c", 3).op("DIV", "q", ("c", "c"), (1, 8, 8, 3), activation="NONE").conv("d", 2)
+    scheme = _scheme(odd, images, allow_float=frozenset({"DIV"}))
+    assert [scheme.is_float(op) for op in scheme.graph.ops] == [False, True, False]
+    assert scheme.float_kinds == {"DIV"}
+
+
+def test_a_quantized_graph_is_refused(small_int8: Graph, images: Any) -> None:
+    with pytest.raises(UnsupportedError, match="quantized already; give the float model"):
+        scheme_of(small_int8, images(1))
+
+
+def test_layers_leave_out_weights_that_are_activations() -> None:
+    tensors = [
+        Tensor("x", (1, 4), "float32"),
+        Tensor("w", (2, 4), "float32"),
+        constant("b", np.zeros(2, np.float32)),
+        Tensor("y", (1, 2), "float32"),
+    ]
+    graph = Graph({t.name: t for t in tensors}, (Op("FULLY_CONNECTED", ("x", "w", "b"), ("y",)),), ("x", "w"), ("y",))
+    assert layers_of(graph) == ()
+    assert layers_of(graph.replaced(tensors=[constant("w", np.ones((2, 4), np.float32))], inputs=["x"]))[0].axis == 0
+
+
+def test_fixed_quantizations_are_per_tensor(separable: Any, images: Any) -> None:
+    scheme = scheme_of(separable().graph(), images(4))
+    assert all(isinstance(found, Quantization) and found.axis is None for found in scheme.fixed.values())

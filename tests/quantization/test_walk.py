@@ -1,0 +1,81 @@
+"""The walk through the quantized network: what each layer is shown is what LiteRT computes before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mnedge.graph.executor import compiled
+from mnedge.quantization.calibrate import observe
+from mnedge.quantization.interpret import interpret
+from mnedge.quantization.parameters import initial_parameters, to_int8
+from mnedge.quantization.pixels import draw_pixels, outputs_of
+from mnedge.quantization.ranges import choose_ranges
+from mnedge.quantization.scheme import scheme_of
+from mnedge.quantization.walk import settle_layers
+
+
+def start(graph: Any, images: np.ndarray) -> Any:
+    scheme = scheme_of(graph, images)
+    return scheme, initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images), "min-max"))
+
+
+def test_layers_come_in_order_with_what_int8_gives_them(separable: Any, images: Any) -> None:
+    scheme, parameters = start(separable().graph(), images(6))
+    shown: dict[str, Any] = {}
+
+    def settle(layer: Any, problem: Any, now: Any) -> Any:
+        shown[layer.output] = problem
+        return now
+
+    told: list[float] = []
+    after = settle_layers(scheme, parameters, images(6), settle, rows=40, seed=3, told=told.append)
+    assert list(shown) == [layer.output for layer in scheme.layers]
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    for name, bias in parameters.biases.items():
+        assert np.array_equal(after.biases[name], bias)
+    int8 = to_int8(scheme, parameters)
+    drawn = draw_pixels(scheme, 6, 40, seed=3)
+    exact = dict(zip(drawn, compiled(scheme.graph, list(drawn))(images(6)), strict=True))
+    for layer in scheme.layers[1:]:
+        # The layer's real outputs on those inputs are close to what the whole int8 network makes there.
+        made = interpret(int8.replaced(outputs=[layer.output]), [images(6)], lambda _, outputs: outputs[0].copy())
+        quantization = int8.tensors[layer.output].quantization
+        assert quantization is not None
+        real = quantization.dequantize(np.concatenate(made)).reshape(6, -1, exact[layer.output].shape[-1])
+        expected = np.concatenate([rows[pixels] for rows, pixels in zip(real, drawn[layer.output], strict=True)])
+        problem = shown[layer.output]
+        outputs = outputs_of(problem, problem.weights) + problem.bias[:, None, :]
+        found = np.clip(outputs, *problem.interval).transpose(1, 0, 2).reshape(expected.shape)
+        # Weights were rounded in the one and not in the other: a few steps.
+        assert np.abs(found - expected).max() < 8 * float(quantization.scale[0]), layer.output
+
+
+def test_a_layer_sees_what_was_settled_before_it(separable: Any, images: Any) -> None:
+    scheme, parameters = start(separable().graph(), images(6))
+    second = scheme.layers[1]
+    seen = []
+    for shift in (0.0, 0.5):
+
+        def settle(layer: Any, problem: Any, now: Any, shift: float = shift) -> Any:
+            if layer is second:
+                seen.append(problem.inputs.mean())
+            return now._replace(bias=now.bias + np.float32(shift)) if layer is scheme.layers[0] else now
+
+        settle_layers(scheme, parameters, images(6), settle, rows=60, seed=0)
+    assert seen[1] > seen[0] + 0.05
+
+
+def test_a_transposed_convolution_gets_its_mean_back(net: Any, images: Any) -> None:
+    made = net().conv("c", 4)
+    shape = made.constant("shape", np.array([1, 16, 16, 3], np.int32))
+    weights = made.constant("w", made.rng.normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32))
+    bias = made.constant("b", np.zeros(3, np.float32))
+    options = {"padding": "SAME", "stride_h": 2, "stride_w": 2, "activation": "NONE"}
+    made.op("TRANSPOSE_CONV", "up", (shape, weights, "c", bias), (1, 16, 16, 3), **options)
+    scheme, parameters = start(made.graph(), images(8))
+    parameters.biases["b"][:] = [0.7, 0.0, -0.4]
+    after = settle_layers(scheme, parameters, images(8), lambda _, __, now: now, rows=4000, seed=0)
+    np.testing.assert_allclose(after.biases["b"], 0.0, atol=0.05)

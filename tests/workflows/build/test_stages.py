@@ -1,0 +1,19 @@
+from mnedge.workflows.build import stages
+from mnedge.workflows.build.job import resolve
+from mnedge.recipe import Recipe
+from mnedge.targets import get
+
+
+def test_targets_that_agree_share_one_int8_model() -> None:
+    job = resolve(Recipe(targets=("cortex-m4", "cortex-m7", "cpu")))
+    ways = stages.lowerings(job)
+    assert sorted(name for way in ways for name in way.targets) == ["cortex-m4", "cortex-m7", "cpu"]
+    assert ways[0].targets[:2] == ("cortex-m4", "cortex-m7")
+    for way in ways:
+        assert {get(name).passes for name in way.targets} == {way.passes}
+    assert stages.artifact_names(job, ways[0], ways[0]) == "mobilenet_v3_small_1.0_96"
+
+
+def test_granularity_is_the_targets_unless_the_recipe_says() -> None:
+    assert stages.lowerings(resolve(Recipe()))[0].granularity == "per-channel"
+    assert stages.lowerings(resolve(Recipe(granularity="per-tensor")))[0].granularity == "per-tensor"

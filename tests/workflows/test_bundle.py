@@ -1,0 +1,199 @@
+"""Bundles as a whole: the same bytes, refusals, and what `verify` finds."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnedge.artifact import sha256
+from mnedge.errors import InputError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph
+from mnedge.quantization.io import with_io
+from mnedge.registry import names
+from mnedge.workflows.bundle import Release, archive_path, ship, verify
+
+_KINDS = names("mnedge.bundles")
+
+
+@pytest.fixture
+def small_build(tmp_path: Path, small_int8: Graph) -> Path:
+    """A folder as `build` leaves it, around the small network; written by hand, so that these tests take no build."""
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (folder / "net.int8.tflite").write_bytes(write_tflite(small_int8))
+    (folder / "labels.txt").write_text("ant\nbee\ncat\ndog\n")
+    row = {
+        "path": "net.int8.tflite", "format": "tflite", "precision": "int8", "io": "int8", "target": "cpu",
+        "bytes": 1, "sha256": sha256(folder / "net.int8.tflite"),
+    }  # fmt: skip
+    manifest = {
+        "schema": 1, "slug": "net", "recipe": {"resolution": 8}, "tools": {"ai-edge-litert": "2.3.0"},
+        "weights_sha256": None, "calibration_sha256": "0",
+        "dataset": {"name": "demo", "preprocessing": {"crop_fraction": 1.0, "interpolation": "bicubic"}},
+        "artifacts": [row],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_the_kinds_are_the_files() -> None:
+    assert _KINDS == ["android", "microcontroller", "onnxruntime-mobile", "raspberry-pi"]
+
+
+@pytest.mark.parametrize("kind", ["android", "raspberry-pi"])
+def test_the_same_build_gives_the_same_bytes(
+    small_build: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = []
+    for place, umask in (("one", 0o022), ("elsewhere/two", 0o077)):
+        old = os.umask(umask)
+        try:
+            ship(small_build, kind, tmp_path / place, Release())
+        finally:
+            os.umask(old)
+        sums.append([sha256(tmp_path / place)])
+        if archive_path(tmp_path / place).exists():
+            sums[-1].append(sha256(archive_path(tmp_path / place)))
+    assert sums[0] == sums[1]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    ship(small_build, kind, tmp_path / "later", Release())
+    assert (sha256(tmp_path / "later") != sums[0][0]) == (kind == "android")
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+def test_a_build_with_other_ends_ships_the_same_models(
+    small_build: Path, tmp_path: Path, small_int8: Graph, io: Any
+) -> None:
+    ship(small_build, "android", tmp_path / "int8", Release())
+    path = small_build / "net.int8.tflite"
+    path.write_bytes(write_tflite(with_io(small_int8, io)))
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    manifest["artifacts"][0] |= {"io": io, "sha256": sha256(path)}
+    (small_build / "manifest.json").write_text(json.dumps(manifest))
+    ship(small_build, "android", tmp_path / "other", Release())
+    for name in ("net.int8.tflite", "net.uint8.tflite"):
+        graphs = [parse_tflite((tmp_path / way / "assets" / name).read_bytes(), name) for way in ("int8", "other")]
+        assert [op.kind for op in graphs[0].ops] == [op.kind for op in graphs[1].ops]
+        ends = [[graph.tensors[end].dtype for end in (*graph.inputs, *graph.outputs)] for graph in graphs]
+        assert ends[0] == ends[1] == [name.split(".")[1]] * 2
+
+
+def test_a_changed_build_is_not_shipped(small_build: Path, tmp_path: Path) -> None:
+    with (small_build / "net.int8.tflite").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(InputError, match=r"net\.int8\.tflite was changed"):
+        ship(small_build, "android", tmp_path / "out", Release())
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_bundle_is_not_replaced(small_build: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="exists and is no bundle"):
+        ship(small_build, "android", tmp_path / "home", Release())
+    with pytest.raises(InputError, match="exists and is no bundle"):
+        ship(small_build, "android", small_build, Release())
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+    ship(small_build, "android", tmp_path / "out", Release())
+    ship(small_build, "raspberry-pi", tmp_path / "out", Release())
+    assert verify(tmp_path / "out")["bundle"] == "raspberry-pi"
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        (Release(group="../../etc"), "--group '../../etc' is no Maven group"),
+        (Release(group="single"), "is no Maven group"),
+        (Release(version="../1"), "--version '../1' is no version"),
+        (Release(version=""), "is no version"),
+    ],
+)
+def test_names_that_would_lead_elsewhere(small_build: Path, tmp_path: Path, release: Release, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        ship(small_build, "android", tmp_path / "out", release)
+
+
+def test_an_unknown_kind_names_the_known(small_build: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'android'"):
+        ship(small_build, "androit", tmp_path / "out", Release())
+
+
+def test_a_build_that_lost_something_says_what(small_build: Path, tmp_path: Path) -> None:
+    (small_build / "labels.txt").write_text("ant\nbee\n")
+    with pytest.raises(InputError, match=r"net has 4 outputs, but labels\.txt 2 lines"):
+        ship(small_build, "android", tmp_path / "out", Release())
+    (small_build / "labels.txt").unlink()
+    with pytest.raises(InputError, match=r"labels\.txt cannot be read"):
+        ship(small_build, "android", tmp_path / "out", Release())
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    del manifest["dataset"]
+    (small_build / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="dataset missing"):
+        ship(small_build, "android", tmp_path / "out", Release())
+
+
+def test_no_build(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
+        ship(tmp_path, "android", tmp_path / "out", Release())
+
+
+def test_verify_names_every_difference(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ship(small_build, "raspberry-pi", out, Release())
+    assert verify(out)["files"] == len([path for path in out.rglob("*") if path.is_file()]) - 1
+    (out / "labels.txt").write_text("wrong\n")
+    (out / "model.json").unlink()
+    (out / "extra").write_text("")
+    with pytest.raises(InputError) as caught:
+        verify(out)
+    for said in ("labels.txt was changed", "model.json is missing", "extra does not belong"):
+        assert said in str(caught.value)
+
+
+def test_verify_reads_archives_without_unpacking(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ship(small_build, "raspberry-pi", out, Release())
+    whole = archive_path(out).read_bytes()
+    for at in (5, len(whole) // 2, len(whole) - 3):
+        archive_path(out).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        if at == 5:
+            continue  # the date, which gzip does not protect
+        with pytest.raises(InputError):
+            verify(archive_path(out))
+    archive_path(out).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError):
+        verify(archive_path(out))
+    with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo("top/link")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    with pytest.raises(InputError, match="no plain file"):
+        verify(tmp_path / "evil.tar.gz")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"slug": 1, "files": []}', '{"slug": "x", "files": [{"path": 1}]}', "{"]
+)
+def test_a_damaged_manifest_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="damaged"):
+        verify(tmp_path)
+
+
+def test_a_manifest_that_points_outside(tmp_path: Path) -> None:
+    rows = [{"path": "../../etc/passwd", "sha256": "0"}]
+    (tmp_path / "manifest.json").write_text(json.dumps({"slug": "x", "artifacts": rows}))
+    with pytest.raises(InputError, match="outside"):
+        verify(tmp_path)
+
+
+def test_the_manifest_has_no_paths_of_this_machine(small_build: Path, tmp_path: Path) -> None:
+    manifest = ship(small_build, "android", tmp_path / "out", Release())
+    assert str(tmp_path) not in json.dumps(manifest)
+    assert np.all([row["bytes"] >= 0 for row in manifest["files"]])

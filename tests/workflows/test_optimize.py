@@ -1,0 +1,102 @@
+"""`optimize` on models that others made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnedge.errors import InputError
+from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.workflows.optimize import loads, optimize, passes_for, rewrite
+
+
+def _with_hard_swish(graph: Graph) -> Graph:
+    """The network with an int8 HARD_SWISH behind its convolution."""
+    tensors = [
+        Tensor("swish", (1, 4, 4, 4), "int8", Quantization.per_tensor(0.02, -110)),
+    ]
+    convolution, *others = graph.ops
+    ops = (convolution, Op("HARD_SWISH", ("conv",), ("swish",)), *(op.with_inputs({"conv": "swish"}) for op in others))
+    return graph.replaced(tensors=tensors, ops=ops)
+
+
+def test_a_model_with_nothing_to_gain_comes_back_byte_for_byte(tmp_path: Path, small_int8: Graph) -> None:
+    source, out = tmp_path / "in.tflite", tmp_path / "out.tflite"
+    # Bytes that this project's writer would not make itself.
+    source.write_bytes(write_tflite(small_int8) + b"\0" * 64)
+    result = optimize(source, out)
+    assert out.read_bytes() == source.read_bytes()
+    assert not result["changed"]
+    assert "nothing to gain" in result["why"]
+    assert "lower-hard-swish" in result["why"]
+
+
+def test_a_hard_swish_is_lowered_and_the_account_says_so(tmp_path: Path, small_int8: Graph) -> None:
+    source, out = tmp_path / "in.tflite", tmp_path / "out.tflite"
+    source.write_bytes(write_tflite(_with_hard_swish(small_int8)))
+    result = optimize(source, out)
+    assert result["changed"]
+    lowered = next(row for row in result["passes"] if row["name"] == "lower-hard-swish")
+    assert lowered["removed"] == {"HARD_SWISH": 1}
+    assert result["before"]["partitions"] == 2
+    assert result["after"]["partitions"] == 1
+    assert result["agreement"][0]["inputs"] == "random"
+    assert result["agreement"][0]["max_abs_difference"] <= 8
+    assert result["ratio"]["verdict"] in ("faster", "slower", "no difference shown")
+    before, after = read_tflite(source), read_tflite(out)
+    for name in (*before.inputs, *before.outputs):
+        assert after.tensors[name].shape == before.tensors[name].shape
+        assert after.tensors[name].dtype == before.tensors[name].dtype
+
+
+def test_a_float_model_keeps_its_hard_swish(small_int8: Graph) -> None:
+    value, result = Tensor("x", (1, 4), "float32"), Tensor("y", (1, 4), "float32")
+    graph = Graph({"x": value, "y": result}, (Op("HARD_SWISH", ("x",), ("y",)),), ("x",), ("y",))
+    assert "lower-hard-swish" not in passes_for(graph, "xnnpack")
+    assert rewrite(graph, passes_for(graph, "xnnpack"))[1] == []
+    assert "lower-hard-swish" in passes_for(small_int8, "xnnpack")
+    assert passes_for(small_int8, "cpu") == passes_for(small_int8, "xnnpack")
+
+
+def test_a_wrong_target_or_file_is_named(tmp_path: Path, small_int8: Graph) -> None:
+    source = tmp_path / "in.tflite"
+    source.write_bytes(write_tflite(small_int8))
+    with pytest.raises(InputError, match="unknown target"):
+        optimize(source, tmp_path / "out.tflite", target="xnnpak")
+    with pytest.raises(InputError, match="cannot be read"):
+        optimize(tmp_path / "absent.tflite", tmp_path / "out.tflite")
+    with pytest.raises(InputError, match="the input itself"):
+        optimize(source, source)
+    assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_refusal_is_told_and_not_fatal(tmp_path: Path, small_int8: Graph) -> None:
+    source, out = tmp_path / "refused.tflite", tmp_path / "out.tflite"
+    conv = small_int8.tensors["conv"]
+    refused = small_int8.replaced(
+        tensors=[Tensor(conv.name, conv.shape, conv.dtype, Quantization.per_tensor(1e-8, -10))]
+    )
+    source.write_bytes(write_tflite(refused))
+    assert loads(source) is not None
+    result = optimize(source, out)
+    assert result["before"]["refused"]
+    assert result["after"]["partitions"] == 1
+    assert loads(out) is None
+
+
+@pytest.mark.shared
+def test_googles_uint8_v3_small_runs_in_one_partition(shared_data: Path, tmp_path: Path) -> None:
+    source, out = shared_data / "models" / "imagenet" / "v3-small_224_1.0_uint8.tflite", tmp_path / "out.tflite"
+    result = optimize(source, out)
+    assert result["before"]["partitions"] > 10
+    assert result["after"]["partitions"] == 1
+    assert result["ratio"]["verdict"] == "faster"
+    weights = [
+        tensor for tensor in read_tflite(source).tensors.values() if tensor.is_constant and tensor.dtype == "uint8"
+    ]
+    after = read_tflite(out).tensors
+    kept = [(tensor.data, after[tensor.name].data) for tensor in weights if tensor.name in after]
+    assert len(kept) >= 54
+    assert all(one is not None and other is not None and np.array_equal(one, other) for one, other in kept)
