@@ -1,0 +1,151 @@
+"""Pixels: what a picture is to a network, as one value from the source to every artifact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Order = Literal["RGB", "BGR", "GREY", "RGBA"]
+CHANNELS: dict[Order, int] = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
+RANGES = ("0..255", "0..1", "-1..1", "imagenet", "caffe")
+
+_LARGEST = 255.0
+# Mean and deviation of ImageNet's pixels divided by 255, RGB, as torchvision and timm have them.
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Mean of ImageNet's pixels, BGR, which Caffe's networks subtract.
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The map from an 8-bit picture to the network's input: real = scale * pixel + offset, channel by channel.
+
+    Attributes:
+        scale: One value for all channels, or one a channel in the order of `order`.
+        offset: Likewise.
+        order: Channels of the input, in order.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    order: Order = "RGB"
+
+    def __post_init__(self) -> None:
+        channels = CHANNELS[self.order]
+        for name, values in (("scale", self.scale), ("offset", self.offset)):
+            if len(values) not in (1, channels):
+                raise InputError(f"pixels have {len(values)} values of {name}; {self.order} takes 1 or {channels}")
+            if not all(math.isfinite(value) for value in values):
+                raise InputError(f"the {name} of pixels is {values}; every value must be finite")
+        if any(value <= 0 for value in self.scale):
+            raise InputError(f"the scale of pixels is {self.scale}; every value must be above 0")
+
+    @classmethod
+    def between(cls, low: float, high: float, order: Order = "RGB") -> Pixels:
+        """Builds the map that sends pixel 0 to `low` and pixel 255 to `high`."""
+        return cls(((high - low) / _LARGEST,), (low,), order)
+
+    @classmethod
+    def normalized(cls, mean: tuple[float, ...], std: tuple[float, ...], order: Order = "RGB") -> Pixels:
+        """Builds the map (pixel - mean) / std; both are in units of 8-bit pixels, one a channel."""
+        if any(value <= 0 for value in std):
+            raise InputError(f"the deviation of pixels is {std}; every value must be above 0")
+        return cls(
+            tuple(1 / value for value in std),
+            tuple(-middle / value for middle, value in zip(mean, std, strict=True)),
+            order,
+        )
+
+    @classmethod
+    def parse(cls, text: str, order: Order | None = None) -> Pixels:
+        """Reads what `--pixels` takes: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels.
+
+        MEAN,STD is two numbers, or two numbers a channel: all means first (`123.7,116.3,103.5,58.4,57.1,57.4`).
+
+        Args:
+            text: The words.
+            order: Channels of the network's input; None for RGB (BGR with caffe).
+
+        Raises:
+            InputError: The words are none of these.
+        """
+        words = text.strip().lower()
+        if words == "imagenet":
+            mean = tuple(_LARGEST * value for value in _IMAGENET_MEAN)
+            std = tuple(_LARGEST * value for value in _IMAGENET_STD)
+            return cls.normalized(*_ordered(mean, std, order or "RGB"), order or "RGB")
+        if words == "caffe":
+            reverse = order == "RGB"
+            mean = tuple(reversed(_CAFFE_MEAN)) if reverse else _CAFFE_MEAN
+            return cls.normalized(mean, (1.0, 1.0, 1.0), order or "BGR")
+        try:
+            if ".." in words:
+                low, high = (float(value) for value in words.split(".."))
+                if low >= high:
+                    raise InputError(f"--pixels {text}: the lower end must be below the upper one")
+                return cls.between(low, high, order or "RGB")
+            values = tuple(float(value) for value in words.split(","))
+        except ValueError as exc:
+            raise InputError(_unreadable(text)) from exc
+        half = len(values) // 2
+        if len(values) % 2 or half not in (1, CHANNELS[order or "RGB"]):
+            raise InputError(_unreadable(text))
+        return cls.normalized(values[:half], values[half:], order or "RGB")
+
+    def real(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The network's input: float32, of the shape of `pixels` (…, channels), channels already in `order`."""
+        # Division is exact where multiplication by the rounded inverse is not: p / 127.5 - 1 sends 255 to 1.
+        inverse = np.float32(1) / np.asarray(self.scale, np.float32)
+        rounded = np.round(inverse * 2) / 2
+        divisor = np.where(np.abs(inverse - rounded) < 1e-4 * np.abs(inverse), rounded, inverse).astype(np.float32)
+        return pixels.astype(np.float32) / divisor + np.asarray(self.offset, np.float32)
+
+    @property
+    def is_per_tensor(self) -> bool:
+        """Whether one scale and one offset serve all channels, so that an int8 step can be the pixel."""
+        return len(set(self.scale)) == 1 and len(set(self.offset)) == 1
+
+    def __str__(self) -> str:
+        """The range of 8-bit pixels in words, e.g. "-1..1" or "mean 123.7 116.3 103.5, deviation 58.4 57.1 57.4"."""
+        if self.is_per_tensor:
+            low, high = self.offset[0], self.offset[0] + _LARGEST * self.scale[0]
+            words = f"{_short(low)}..{_short(high)}"
+        else:
+            channels = CHANNELS[self.order]
+            scale = self.scale * channels if len(self.scale) == 1 else self.scale
+            offset = self.offset * channels if len(self.offset) == 1 else self.offset
+            mean = " ".join(f"{-shift / step:.1f}" for shift, step in zip(offset, scale, strict=True))
+            words = f"mean {mean}, deviation {' '.join(f'{1 / step:.1f}' for step in scale)}"
+        return words if self.order == "RGB" else f"{words} {self.order}"
+
+
+SYMMETRIC = Pixels((1 / 127.5,), (-1.0,))
+
+
+def _ordered(
+    mean: tuple[float, ...], std: tuple[float, ...], order: Order
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if order == "BGR":
+        return mean[::-1], std[::-1]
+    if order != "RGB":
+        raise InputError(f"the range imagenet is of RGB; the network takes {order}: give MEAN,STD")
+    return mean, std
+
+
+def _unreadable(text: str) -> str:
+    return (
+        f"--pixels {text!r} is no range; give {', '.join(RANGES)}, LOW..HIGH, or MEAN,STD in 8-bit pixels "
+        "(two numbers, or two a channel)"
+    )
+
+
+def _short(value: float) -> str:
+    return f"{round(value, 9) + 0.0:.4g}"

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from mnedge.errors import InputError
+from mnedge.pixels import SYMMETRIC, Pixels
+
+_EVERY = np.arange(256, dtype=np.uint8)
+
+
+def test_the_symmetric_range_is_what_mobilenets_of_keras_take() -> None:
+    assert np.array_equal(SYMMETRIC.real(_EVERY), _EVERY.astype(np.float32) / np.float32(127.5) - np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("words", "low", "high"),
+    [("0..255", 0, 255), ("0..1", 0, 1), ("-1..1", -1, 1), ("127.5,127.5", -1, 1), ("-2..6", -2, 6)],
+)
+def test_a_range_sends_black_and_white_to_its_ends(words: str, low: float, high: float) -> None:
+    real = Pixels.parse(words).real(_EVERY)
+    assert (real[0], real[255]) == (low, pytest.approx(high))
+
+
+def test_imagenet_is_mean_and_deviation_of_torchvision() -> None:
+    picture = np.full((2, 2, 3), (10, 100, 200), np.uint8)
+    due = (picture / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    assert Pixels.parse("imagenet").real(picture) == pytest.approx(due, abs=1e-5)
+    assert Pixels.parse("imagenet", "BGR").scale == Pixels.parse("imagenet").scale[::-1]
+
+
+def test_caffe_subtracts_the_mean_of_blue_first() -> None:
+    assert Pixels.parse("caffe").order == "BGR"
+    assert Pixels.parse("caffe").real(np.zeros((1, 3), np.uint8))[0] == pytest.approx([-103.939, -116.779, -123.68])
+
+
+@pytest.mark.parametrize(
+    "words", ["", "0..", "1..0", "nan..1", "0..inf", "5", "1,2,3", "0,0", "1,2,3,4,5,-6", "0..1..2", "bgr"]
+)
+def test_what_is_no_range_is_refused(words: str) -> None:
+    with pytest.raises(InputError):
+        Pixels.parse(words)
+
+
+@pytest.mark.parametrize(("words", "shown"), [("0..255", "0..255"), ("-1..1", "-1..1"), ("0..1", "0..1")])
+def test_a_range_says_its_ends(words: str, shown: str) -> None:
+    assert str(Pixels.parse(words)) == shown
