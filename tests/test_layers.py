@@ -22,6 +22,7 @@ _RANKS = {
     "data": 3,
     "graph": 3,
     "recipe": 3,
+    "results": 3,
     "runtimes": 4,
     "devices": 5,
     "models": 6,

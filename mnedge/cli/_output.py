@@ -6,9 +6,10 @@ import json
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
+import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result alone, as JSON, on stdout.")
+# The option of every command that prints a result.
+Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
 
 
 def print_json(value: object) -> None:

@@ -16,6 +16,9 @@ _LONGEST_BAR = 50
 _UNITS = {"temperature_c": ">°C", "clock_mhz": ">MHz"}
 
 
+PANEL = "Measure"
+
+
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--device", "uris", multiple=True, default=("local",), show_default=True, help="Device URI; repeatable.")

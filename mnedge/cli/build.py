@@ -12,6 +12,9 @@ from mnedge.cli._output import json_option, print_json, progress
 _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(_FAMILIES)}. [default: v3-small]")
 @click.option("--alpha", type=float, help="Width multiplier. [default: 1.0]")

@@ -8,6 +8,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json, print_table
 
+PANEL = "Look"
+
 
 @click.command()
 @click.option("--prune", is_flag=True, help="Remove entries, those used longest ago first.")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mnedge.report.difference import Difference
 
 
+PANEL = "Measure"
+
+
 @click.command()
 @click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B [C]...")
 @json_option

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
 @click.option(

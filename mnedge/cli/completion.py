@@ -6,6 +6,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json
 
+PANEL = "Look"
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

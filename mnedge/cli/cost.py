@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mnedge.models.cost import Comparison, Cost
 
 
+PANEL = "Measure"
+
+
 @click.command()
 @click.option("--variant", metavar="NAME", help="Family: v1, v2, v3-small, v3-large[-minimalistic].")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")

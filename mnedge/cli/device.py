@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mnedge.devices.ssh import SshDevice
 
 
+PANEL = "Measure"
+
+
 @click.group()
 def command() -> None:
     """Set up and check the boards and phones that measure.

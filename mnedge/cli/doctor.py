@@ -6,6 +6,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json, print_table
 
+PANEL = "Look"
+
 
 @click.command()
 @click.option("--gpu", is_flag=True, help="Also load TensorFlow and ask it for GPUs; takes some seconds.")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 60
 
 
+PANEL = "Measure"
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--layers", is_flag=True, help="Measure the quantization noise of every tensor and what it costs.")

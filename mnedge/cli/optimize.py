@@ -9,6 +9,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json, print_table, progress
 
+PANEL = "Build"
+
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _IMAGES = 200
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The int8 .tflite.")

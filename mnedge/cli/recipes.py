@@ -6,6 +6,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json, print_table
 
+PANEL = "Look"
+
 
 @click.command()
 @click.argument("name", required=False)

@@ -21,6 +21,9 @@ _INTERRUPTED = 130
 _SHOWN_EXCLUDED = 8
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.option("--target", required=True, metavar="NAME", help="What it is for; see `mnedge targets`.")
 @click.option(

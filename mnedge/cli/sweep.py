@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.argument("recipe_name", metavar="RECIPE")
 @click.argument("more", metavar="[KEY=V,V...]...", nargs=-1)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import click
-
 from mnedge import registry
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import Json, print_json, print_table
+
+PANEL = "Look"
 
 
-@click.command()
-@json_option
-def command(as_json: bool) -> None:
+def command(*, as_json: Json = False) -> None:
     """List the targets that `--target` takes."""
     from mnedge.targets import get
 

@@ -19,6 +19,9 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 _SUSPECTS = 10
 
 
+PANEL = "Build"
+
+
 @click.command()
 @click.option(
     "--data",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 
+PANEL = "Measure"
+
+
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")

@@ -7,6 +7,8 @@ import click
 from mnedge.cli._output import json_option, print_json
 from mnedge.cli.cost import comparison_row, print_published
 
+PANEL = "Look"
+
 
 @click.command()
 @json_option

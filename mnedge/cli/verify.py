@@ -8,6 +8,8 @@ import click
 
 from mnedge.cli._output import json_option, print_json
 
+PANEL = "Ship"
+
 
 @click.command()
 @click.argument("paths", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -1,0 +1,83 @@
+"""The group of all commands: one file a command, found by name, imported when asked for, listed in panels."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import click
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from mnedge import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Headings of `mnedge --help`, in this order; every command's file names its own in `PANEL`.
+Panel = Literal["Build", "Measure", "Ship", "Look"]
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(TyperGroup):
+    """A group whose commands are the files of this package: `command`, a function or a Typer app, and `PANEL`."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # typer names its base privately
+        del ctx
+        return registry.names("mnedge.cli")
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ANN401 - likewise
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        return as_command(cmd_name, registry.load("mnedge.cli", cmd_name, "command"))
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override] # noqa: ANN401
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            ctx.fail(f"no command {args[0]!r}{hint} `mnedge --help` lists them.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # noqa: ANN401
+        names = self.list_commands(ctx)
+        width = max(len(name) for name in names)
+        for panel in get_args(Panel):
+            rows = [
+                (f"{name:<{width}}", self.get_command(ctx, name).get_short_help_str(formatter.width - width - 6))
+                for name in names
+                if registry.load("mnedge.cli", name, "PANEL") == panel
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+def as_command(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # noqa: ANN401 - typer names it privately
+    """Makes the parser of one command from its function's signature, or of a group from its Typer app."""
+    if isinstance(command, click.Command):
+        return _listed(name, command)
+    if isinstance(command, typer.Typer):
+        app = command
+    else:
+        app = plain_app()
+        app.command(name, context_settings=CONTEXT)(command)
+    made = get_command(app)
+    made.name = name
+    return made
+
+
+def plain_app(**settings: Any) -> typer.Typer:  # noqa: ANN401 - passed on
+    """A Typer app as all of mnedge's are: plain text, no completion options of its own."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT, **settings)
+
+
+def _listed(name: str, command: click.Command) -> Any:  # noqa: ANN401
+    """Until every command is Typer's: what `--help` shows of one that is click's."""
+
+    def shown() -> None: ...
+
+    shown.__doc__ = command.help
+    app = plain_app()
+    app.command(name)(shown)
+    return get_command(app)
