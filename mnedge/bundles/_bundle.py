@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
 from mnedge.errors import InputError
+from mnedge.results.manifest import BundleFile, BundleManifest
+from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mnedge.results.manifest import BundledModel
+
 MANIFEST = "manifest.json"
-_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Parts:
     task: str
     resolution: int
     labels: tuple[str, ...]
-    preprocessing: Mapping[str, Any]
+    preprocessing: Mapping[str, float | str]
     tools: Mapping[str, str]
     tflite: Callable[[Literal["int8", "uint8", "float32"]], bytes]
     onnx: Path | None
@@ -85,36 +88,28 @@ def get(name: str) -> Bundle:
     return bundle
 
 
-def write_manifest(folder: Path, kind: str, parts: Parts, model: Mapping[str, Any]) -> dict[str, Any]:
+def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -> BundleManifest:
     """Writes manifest.json: what each file of a bundle is to be.
 
     Args:
         folder: The bundle, complete but for the manifest.
         kind: Name of the kind.
         parts: What it was made of.
-        model: manifest.json of the build.
-
-    Returns:
-        The manifest: {schema, bundle, slug, version, tools, model, files: [{path, bytes, sha256}]}.
+        model: The build.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    manifest = {
-        "schema": _SCHEMA,
-        "bundle": kind,
-        "slug": parts.slug,
-        "version": parts.version,
-        "tools": dict(parts.tools),
-        "model": dict(model),
-        "files": [
-            {
-                "path": path.relative_to(folder).as_posix(),
-                "bytes": path.stat().st_size,
-                "sha256": artifact.sha256(path),
-            }
+    manifest = BundleManifest(
+        bundle=kind,
+        slug=parts.slug,
+        version=parts.version,
+        tools=parts.tools,
+        model=model,
+        files=tuple(
+            BundleFile(path.relative_to(folder).as_posix(), path.stat().st_size, artifact.sha256(path))
             for path in files
-        ],
-    }
-    artifact.write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        ),
+    )
+    artifact.write_text(folder / MANIFEST, to_json(manifest))
     return manifest
 
 

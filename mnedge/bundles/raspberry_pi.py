@@ -75,7 +75,7 @@ def _write(parts: Parts, folder: Path) -> None:
     (folder / model).write_bytes(parts.tflite("int8"))
     if parts.onnx is not None:
         (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
-    about = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
+    about: dict[str, object] = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:
         about["detection"] = of_metadata(anchors).as_json()

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
@@ -22,8 +23,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as J
 
 
 def print_json(value: object) -> None:
-    """Prints a result as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    """Prints a result, a noun or JSON values, as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2, default=_json))
+
+
+def _json(value: object) -> object:
+    from mnedge.results.stored import as_json
+
+    return as_json(value) if is_dataclass(value) else str(value)
 
 
 def console(*, stderr: bool = False) -> Console:

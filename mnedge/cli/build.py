@@ -3,78 +3,116 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, progress
+from mnedge.cli._output import Json, print_json, progress
+from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
 _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
-
 
 PANEL = "Build"
 
 
-@click.command()
-@click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(_FAMILIES)}. [default: v3-small]")
-@click.option("--alpha", type=float, help="Width multiplier. [default: 1.0]")
-@click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
-@click.option("--classes", type=int, help="Number of classes. [default: those of the weights, or of the data]")
-@click.option("--task", help="classify, detect, segment or embed. [default: classify]")
-@click.option("--head", help="Of segment: lr-aspp or deeplab. [default: that of the weights, or the first]")
-@click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
-@click.option("--int8", is_flag=True, default=None, help="Build int8 artifacts beside the float ones.")
-@click.option("--method", help="int8 after training (ptq) or with fake quantization in training (qat). [default: ptq]")
-@click.option(
-    "--effort",
-    help="Of quantization: fast, default, or max. With max, and with qat but for fast, hard-swishes that gain from it "
-    "get slower gates. [default: default]",
-)
-@click.option("--granularity", help="Of weight scales: per-channel or per-tensor. [default: the target's]")
-@click.option("--io", help="dtype of the int8 model's ends: int8, uint8 or float32. [default: int8]")
-@click.option(
-    "--post-processing",
-    metavar="WHERE",
-    help="Of detect and segment: inside the files or outside, in the app. [default: outside]",
-)
-@click.option("--onnx-activations", metavar="DTYPE", help="uint8 (x86) or int8 (Arm). [default: the target's]")
-@click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
-@click.option("--weights", metavar="W", help="demo, imagenet, random, or a .h5, .weights.h5 or .keras file.")
-@click.option(
-    "--data",
-    metavar="D",
-    help="demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
-)
-@click.option("--skip-broken", is_flag=True, default=None, help="Leave out broken pictures, boxes and masks.")
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="See `mnedge targets`; repeatable.")
-@click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
-@click.option("--seed", type=int, help="Seed of everything random. [default: 0]")
-@click.option("--recipe", "recipe_name", metavar="R", help="A recipe's name or file; flags win over it.")
-@click.option(
-    "--baseline", metavar="REPORT", type=click.Path(path_type=Path), help="report.json that this build is held against."
-)
-@click.option(
-    "--locked",
-    metavar="[MANIFEST]",
-    is_flag=False,
-    flag_value="",
-    help="Refuse other tool versions than a manifest.json has. [default: the one in --out]",
-)
-@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
-@click.option("--markdown", metavar="FILE", type=click.Path(path_type=Path), help="Write a summary in Markdown.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/SLUG]")
-@json_option
 def command(
-    recipe_name: str | None,
-    out: Path | None,
-    as_json: bool,
-    baseline: Path | None,
-    locked: str | None,
-    junit: Path | None,
-    markdown: Path | None,
-    **flags: Any,  # noqa: ANN401
+    *,
+    variant: Annotated[
+        str | None,
+        typer.Option(metavar="FAMILY", help=f"Network to build: {', '.join(_FAMILIES)}. [default: v3-small]"),
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(metavar="A", help="Width multiplier. [default: 1.0]")] = None,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="R", help="Side of the input, pixels. [default: 224, or 96 for demo]")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of classes. [default: those of the weights, or of the data]")
+    ] = None,
+    task: Annotated[Task | None, typer.Option(help="What the network is for. [default: classify]")] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the weights', or the first]"),
+    ] = None,
+    output_stride: Annotated[
+        int | None,
+        typer.Option(metavar="S", help="Output stride of the backbone under a head: 8, 16, 32. [default: the head's]"),
+    ] = None,
+    int8: Annotated[bool | None, typer.Option("--int8", help="Build int8 artifacts beside the float ones.")] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(help="Quantize after training (ptq) or train with fake quantization (qat). [default: ptq]"),
+    ] = None,
+    effort: Annotated[
+        Effort | None,
+        typer.Option(
+            help="Effort of quantization. `max`, and `qat` unless fast, may use slower hard-swishes that quantize "
+            "better. [default: default]"
+        ),
+    ] = None,
+    granularity: Annotated[
+        Granularity | None, typer.Option(help="Granularity of the weight scales. [default: the target's]")
+    ] = None,
+    io: Annotated[IoDtype | None, typer.Option(help="dtype of the int8 model's ends. [default: int8]")] = None,
+    post_processing: Annotated[
+        PostProcessing | None,
+        typer.Option(
+            help="Place of the post-processing of detect and segment: inside the files, or outside. [default: outside]"
+        ),
+    ] = None,
+    onnx_activations: Annotated[
+        OnnxActivations | None,
+        typer.Option(help="dtype of int8 ONNX activations: uint8 for x86, int8 for Arm. [default: the target's]"),
+    ] = None,
+    allow_float: Annotated[
+        list[str] | None, typer.Option(metavar="OP", help="Let this op stay float; repeatable.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W", help="Weights: demo, imagenet, random, or a .h5, .weights.h5 or .keras file. [default: demo]"
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
+        ),
+    ] = None,
+    skip_broken: Annotated[
+        bool | None, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="Target, see `mnedge targets`; repeatable. [default: cpu]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of the latency measurement. [default: 1]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random. [default: 0]")] = None,
+    recipe_name: Annotated[
+        str | None, typer.Option("--recipe", metavar="R", help="A recipe's name or file; flags win over it.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="REPORT", help="Hold the build against this report.json.")
+    ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Refuse other tool versions than manifest.json in --out has.")
+    ] = False,
+    locked_to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Refuse other tool versions than this manifest.json has.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the gates as JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", file_okay=False, metavar="DIR", help="Write into this folder. [default: artifacts/SLUG]"
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
+    """Build, quantize and measure a MobileNet, with a report.
 
     \b
     mnedge build --variant v3-small --int8
@@ -95,11 +133,33 @@ def command(
     from mnedge.workflows.build.pipeline import build
 
     wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
-    wanted = wanted.with_flags(flags)
-    if out is not None and out.is_file():
-        raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
+    wanted = wanted.with_flags(
+        {
+            "variant": variant,
+            "alpha": alpha,
+            "resolution": resolution,
+            "classes": classes,
+            "task": task,
+            "head": head,
+            "output_stride": output_stride,
+            "int8": int8,
+            "method": method,
+            "effort": effort,
+            "granularity": granularity,
+            "io": io,
+            "post_processing": post_processing,
+            "onnx_activations": onnx_activations,
+            "allow_float": tuple(allow_float or ()),
+            "weights": weights,
+            "data": data,
+            "skip_broken": skip_broken,
+            "targets": tuple(targets or ()),
+            "threads": threads,
+            "seed": seed,
+        }
+    )
     with progress() as told:
-        report = build(wanted, out, told, baseline=baseline, lock=None if locked is None else Path(locked))
+        report = build(wanted, out, told, baseline=baseline, locked=locked, locked_to=locked_to)
     if junit is not None:
         write_text(junit, render_junit(report))
     if markdown is not None:
@@ -108,6 +168,6 @@ def command(
         print_json(report)
     else:
         print_report(report)
-        folder = out or Path("artifacts") / report["slug"]
-        click.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
-    check_gates(report["gates"])
+        folder = out or Path("artifacts") / report.slug
+        typer.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
+    check_gates(report.gates)

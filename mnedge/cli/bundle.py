@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import Json, print_json
 
 PANEL = "Ship"
 
 
-@click.command()
-@click.argument("kind", metavar="KIND")
-@click.argument("built", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write.")
-@click.option("--version", default="1.0.0", show_default=True, help="Version of what is shipped.")
-@click.option("--group", default="models.mnedge", show_default=True, help="Maven group and Java package, for Android.")
-@click.option("--license", "terms", metavar="TEXT", help="Licence of the weights; it goes into the model's metadata.")
-@click.option(
-    "--target", default="", metavar="NAME", help="Only this microcontroller, where the build has C for several."
-)
-@json_option
 def command(
-    kind: str, built: Path, out: Path, version: str, group: str, terms: str | None, target: str, as_json: bool
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of bundle, see below.")],
+    built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Write the bundle into this folder.")],
+    version: Annotated[str, typer.Option(metavar="V", help="Version of what is shipped.")] = "1.0.0",
+    group: Annotated[
+        str, typer.Option(metavar="G", help="Maven group and Java package of an Android bundle.")
+    ] = "models.mnedge",
+    terms: Annotated[
+        str | None,
+        typer.Option("--license", metavar="TEXT", help="Licence of the weights; stands in the model's metadata."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(metavar="NAME", help="Ship the C of this microcontroller alone. [default: all of the build]")
+    ] = "",
+    as_json: Json = False,
 ) -> None:
-    """Make the bundle KIND from DIR, a folder that `mnedge build` wrote.
+    """Make what an app, board or firmware takes from a build.
 
     \b
     android             .tflite with labels inside, assets, .aar, Gradle and Kotlin
@@ -34,21 +39,23 @@ def command(
     onnxruntime-mobile  .ort, and the operators that it needs
 
     \b
-    mnedge bundle android artifacts/mobilenet_v3_small_1.0_224 --out bundles/android
+    mnedge bundle android artifacts/mobilenet_v3_small_1.0_224 -o bundles/android
     mnedge verify bundles/android
 
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file.
     """
-    from mnedge.workflows.bundle import Release, archive_path, ship
+    from mnedge.workflows.bundle import Release, archive_path, bundle
 
-    release = Release(group=group, version=version, target=target, **({"license": terms} if terms else {}))
-    manifest = ship(built, kind, out, release)
+    release = Release(group=group, version=version, target=target)
+    if terms:
+        release = Release(group=group, version=version, target=target, license=terms)
+    manifest = bundle(built, kind, out, release)
     if as_json:
         print_json(manifest)
         return
-    for row in manifest["files"]:
-        click.echo(f"{row['bytes']:>12,}  {row['path']}")
-    click.echo(f"{out}/ is the {kind} bundle of {manifest['slug']}")
+    for row in manifest.files:
+        typer.echo(f"{row.bytes:>12,}  {row.path}")
+    typer.echo(f"{out}/ is the {kind} bundle of {manifest.slug}")
     if archive_path(out).is_file():
-        click.echo(f"{archive_path(out)} is the same in one file")
+        typer.echo(f"{archive_path(out)} is the same in one file")

@@ -2,88 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import Json, print_json, print_table
 
 if TYPE_CHECKING:
-    from mnedge.report.comparison import Build, Figure
-    from mnedge.report.difference import Difference
-
+    from mnedge.results.comparison import Comparison, Difference, Figure
 
 PANEL = "Measure"
 
 
-@click.command()
-@click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="A B [C]...")
-@json_option
-def command(builds: tuple[Path, ...], as_json: bool) -> None:
-    """Hold builds against the first one: size, accuracy, latency, and what made them differ.
+def command(
+    builds: Annotated[list[Path], typer.Argument(metavar="BUILD", help="Folders of builds, or their report.json.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Hold builds against the first one, and say where they part.
 
-    Each of A, B … is the folder of a build or its report.json. A * says that the measurements show the
-    difference: for accuracy the 95 % intervals do, for latency nine of ten runs of the faster one beat the
-    median of the other. What changed comes from the manifests, with the stage that it first acts in.
+    Size, accuracy and latency of every artifact, and what made them differ. A * says that the measurements show the
+    difference: for accuracy the 95 % intervals do, for latency nine of ten runs of the faster one beat the median of
+    the other. What changed comes from the manifests, with the stage that it first acts in.
     """
-    from mnedge.errors import InputError
-    from mnedge.report import comparison
+    from mnedge.workflows.compare import compare
 
-    if len(builds) < 2:
-        raise InputError("compare takes two or more builds, e.g. mnedge compare artifacts/A artifacts/B")
-    read = [comparison.read_build(path) for path in builds]
-    figures, changes = comparison.figures(read), comparison.changes(read)
-    verdict = comparison.first_difference(changes)
+    found = compare(builds)
     if as_json:
-        print_json(
-            {
-                "builds": [str(path) for path in builds],
-                "figures": [asdict(figure) for figure in figures],
-                "changes": [asdict(change) for change in changes],
-                "verdict": verdict,
-            }
-        )
+        print_json(found)
         return
-    _print_figures(read, figures)
-    missing = [build.name for build in read if not build.manifest]
-    if missing:
-        click.echo(f"no manifest.json beside {', '.join(missing)}: what changed is known from the artifacts alone")
-    if changes:
+    letters = _letters(found)
+    _print_figures(found, letters)
+    if found.without_manifest:
+        missing = ", ".join(found.without_manifest)
+        typer.echo(f"no manifest.json beside {missing}: what changed is known from the artifacts alone")
+    if found.changes:
         print_table(
             "What changed",
-            ("first acts in", "what", *_letters(read)),
-            ((change.stage, change.what, *(_value(value) for value in change.values)) for change in changes),
+            ("first acts in", "what", *letters),
+            ((change.stage, change.what, *(_value(value) for value in change.values)) for change in found.changes),
         )
-    click.echo(verdict)
+    typer.echo(found.verdict)
 
 
-def _letters(builds: list[Build]) -> list[str]:
-    return [chr(ord("A") + place) if place < 26 else str(place + 1) for place in range(len(builds))]
+def _letters(found: Comparison) -> list[str]:
+    return [chr(ord("A") + place) if place < 26 else str(place + 1) for place in range(len(found.builds))]
 
 
-def _print_figures(builds: list[Build], figures: list[Figure]) -> None:
-    letters = _letters(builds)
-    for letter, build in zip(letters, builds, strict=True):
-        click.echo(f"{letter}  {build.name}  {build.report.get('slug', '')}")
+def _print_figures(found: Comparison, letters: list[str]) -> None:
+    for letter, build, slug in zip(letters, found.builds, found.slugs, strict=True):
+        typer.echo(f"{letter}  {build}  {slug}")
     columns = ["artifact", "", f">{letters[0]}"]
     for letter in letters[1:]:
         columns += [f">{letter}", f">{letter} against {letters[0]}"]
     rows = []
     previous = ""
-    for figure in figures:
+    for figure in found.figures:
         cells = ["" if figure.artifact == previous else figure.artifact, _name(figure), _amount(figure, 0)]
         for place, change in enumerate(figure.changes, start=1):
             cells += [_amount(figure, place), _change(figure, change)]
         rows.append((*cells, figure.note))
         previous = figure.artifact
-    noted = any(figure.note for figure in figures)
+    noted = any(figure.note for figure in found.figures)
     print_table("", (*columns, *([""] if noted else [])), (row if noted else row[:-1] for row in rows))
     if any(str(cell).endswith("*") for row in rows for cell in row):
-        click.echo("* the measurements show the difference")
-    if any(figure.name == "p50_ms" for figure in figures):
-        click.echo("latencies come from separate runs; `mnedge bench` times artifacts side by side in one")
+        typer.echo("* the measurements show the difference")
+    if any(figure.name == "p50_ms" for figure in found.figures):
+        typer.echo("latencies come from separate runs; `mnedge bench` times artifacts side by side in one")
 
 
 def _name(figure: Figure) -> str:
@@ -121,7 +107,7 @@ def _change(figure: Figure, change: Difference | None) -> str | None:
     return f"{text} {word}" + (" *" if change.shown and figure.name == "p50_ms" else "  ")
 
 
-def _value(value: Any) -> str | None:  # noqa: ANN401 - any JSON value of a manifest
+def _value(value: object) -> str | None:
     from mnedge.report import figures
 
     if isinstance(value, str) and len(value) == 64 and value.isalnum():

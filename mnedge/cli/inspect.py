@@ -2,282 +2,188 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import Json, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mnedge.graph.graph import Tensor
+    from mnedge.results.inspection import EndRow, Inspection, LayerNoise, TensorRow
 
 _LONGEST_NAME = 60
-
 
 PANEL = "Measure"
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--layers", is_flag=True, help="Measure the quantization noise of every tensor and what it costs.")
-@click.option("--reference", type=click.Path(path_type=Path), help="With --layers: the float .tflite.")
-@click.option("--data", default="demo", show_default=True, help="With --layers: demo, a folder or a labels.csv.")
-@click.option("--split", default="eval", show_default=True, help="With --layers: which split of the data.")
-@click.option("--images", type=click.IntRange(min=1), default=32, show_default=True, help="With --layers: how many.")
-@click.option("--page", type=click.Path(path_type=Path), help="With --layers: also write a page with plots here.")
-@json_option
 def command(
-    file: Path,
-    layers: bool,
-    reference: Path | None,
-    data: str,
-    split: str,
-    images: int,
-    page: Path | None,
-    as_json: bool,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
+    *,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and what it costs.")
+    ] = False,
+    reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
+    data: Annotated[str, typer.Option(metavar="D", help="With --layers: demo, a folder or a labels.csv.")] = "demo",
+    split: Annotated[str, typer.Option(metavar="NAME", help="With --layers: split of the data.")] = "eval",
+    images: Annotated[int, typer.Option(min=1, metavar="N", help="With --layers: number of pictures.")] = 32,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --layers: also write a page with plots here.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show the ops, dtypes, sizes, inputs and outputs of a .tflite or .onnx file.
+    """Show what is in a model file and how the runtime takes it.
 
-    For a .tflite it also says how many delegate partitions LiteRT makes of it and which ops stay outside, for
-    an .onnx which nodes ONNX Runtime executes after its own rewriting. In an int8 model, float ops are named.
+    Ops, dtypes, sizes, inputs and outputs. For a .tflite it also says how many delegate partitions LiteRT makes of it
+    and which ops stay outside, for an .onnx which nodes ONNX Runtime executes after its own rewriting. In an int8
+    model, float ops are named.
 
     \b
     mnedge inspect model.int8.tflite
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     """
     from mnedge.errors import InputError
+    from mnedge.workflows.inspect import inspect, inspect_layers
 
-    if layers:
-        if reference is None:
-            raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
-        _layers(file, reference, (data, split, images), page, as_json=as_json)
+    if not layers:
+        found = inspect(file)
+        if as_json:
+            print_json(found)
+        else:
+            _print(found)
         return
-    inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
-    if file.suffix not in inspectors:
-        raise InputError(f"{file} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
-    found = inspectors[file.suffix](file)
+    if reference is None:
+        raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
+    with progress() as told:
+        noise = inspect_layers(file, reference, data, split=split, images=images, progress=told)
+    if page is not None:
+        _write_page(noise, file.name, page)
     if as_json:
-        print_json(found)
-    else:
-        _print(found)
+        print_json(noise)
+        return
+    _print_layers(noise)
+    if page is not None:
+        typer.echo(f"{page} shows all of them")
 
 
-def _inspect_tflite(path: Path) -> dict[str, Any]:
-    from mnedge import runtimes
-    from mnedge.errors import InputError, ToolError
-    from mnedge.formats.tflite_read import read_tflite
-    from mnedge.report.inspect_tflite import inspect_graph, is_quantized
-    from mnedge.validation.int8 import int8_ops
+def _write_page(noise: LayerNoise, title: str, page: Path) -> None:
+    from mnedge.artifact import write_text
+    from mnedge.report.layers_page import render_layers
 
-    graph = read_tflite(path)
-    quantized = is_quantized(graph)
-    found = {
-        **_header(path, "tflite", quantized=quantized),
-        **inspect_graph(graph),
-        "float_ops": int8_ops(path)[1] if quantized else None,
-    }
-    try:
-        session = runtimes.get("litert").open(path, 1)
-    except (InputError, ToolError) as exc:
-        return {**found, "runtime": {"error": str(exc)}}
-    undelegated = Counter(getattr(session, "undelegated", ()))
-    runtime = {
-        "version": session.version,
-        "partitions": session.partitions,
-        "ops": session.ops,
-        "outside": dict(undelegated.most_common()),
-    }
-    return {**found, "runtime": runtime}
+    write_text(page, render_layers(noise, title))
 
 
-def _inspect_onnx(path: Path) -> dict[str, Any]:
-    from mnedge import runtimes
-    from mnedge.errors import InputError, ToolError
-    from mnedge.report.inspect_onnx import inspect_onnx
-    from mnedge.runtimes.onnxruntime import optimized_nodes
-    from mnedge.validation.int8 import int8_ops
-
-    counted = inspect_onnx(path)
-    kinds = {row["kind"] for row in counted["ops"]}
-    quantized = any(kind.startswith("QLinear") or kind == "DequantizeLinear" for kind in kinds)
-    found = {**_header(path, "onnx", quantized=quantized), **counted, "float_ops": None}
-    try:
-        nodes = optimized_nodes(path)
-    except (InputError, ToolError) as exc:
-        return {**found, "runtime": {"error": str(exc)}}
-    if quantized:
-        found["float_ops"] = int8_ops(path)[1]
-    runtime = {
-        "version": runtimes.get("onnxruntime").version(),
-        "partitions": None,
-        "ops": len(nodes),
-        "executes": dict(Counter(kind for kind, _, _ in nodes).most_common()),
-    }
-    return {**found, "runtime": runtime}
-
-
-def _header(path: Path, file_format: str, *, quantized: bool) -> dict[str, Any]:
-    from mnedge.artifact import size_bytes
-
-    return {"path": str(path), "format": file_format, "bytes": size_bytes(path), "quantized": quantized}
-
-
-def _print(found: dict[str, Any]) -> None:
+def _print(found: Inspection) -> None:
     from mnedge.report import figures
 
-    kind = "quantized" if found["quantized"] else "float"
-    overhead = found["bytes"] - found["weights_bytes"]
-    dtypes = ", ".join(f"{name} {figures.size(size)}" for name, size in found["weights_bytes_by_dtype"].items())
-    click.echo(f"{found['path']}: {kind} {found['format']}, {figures.size(found['bytes'])}")
-    click.echo(
-        f"  {figures.magnitude(found['parameters'])} parameters, {figures.magnitude(found['macs'])} multiply-adds"
-    )
-    click.echo(f"  constants {figures.size(found['weights_bytes'])} ({dtypes}), the rest {figures.size(overhead)}")
+    held = found.contents
+    kind = "quantized" if found.quantized else "float"
+    overhead = found.bytes - held.weights_bytes
+    dtypes = ", ".join(f"{name} {figures.size(size)}" for name, size in held.weights_bytes_by_dtype.items())
+    typer.echo(f"{found.path}: {kind} {found.format}, {figures.size(found.bytes)}")
+    typer.echo(f"  {figures.magnitude(held.parameters)} parameters, {figures.magnitude(held.macs)} multiply-adds")
+    typer.echo(f"  constants {figures.size(held.weights_bytes)} ({dtypes}), the rest {figures.size(overhead)}")
     print_table(
         "Ends",
         ("", "name", "shape", "dtype", ">scale", ">zero point"),
         (
-            (end, _name(row), _shape(row), row["dtype"], _number(row["scale"]), row["zero_point"])
-            for end, rows in (("in", found["inputs"]), ("out", found["outputs"]))
+            (end, _name(row), _shape(row), row.dtype, _number(row.scale), row.zero_point)
+            for end, rows in (("in", held.inputs), ("out", held.outputs))
             for row in rows
         ),
     )
-    dilated = any(row.get("dilated") for row in found["ops"])
+    dilated = any(row.dilated for row in held.ops)
     print_table(
-        f"{found['op_count']} ops",
+        f"{held.op_count} ops",
         ("op", ">count", *([">dilated"] if dilated else []), "makes", ">multiply-adds", ">constants"),
         (
             (
-                row["kind"],
-                row["count"],
-                *([row["dilated"] or ""] if dilated else []),
-                " ".join(row["dtypes"]),
-                figures.magnitude(row["macs"]) if row["macs"] else "",
-                figures.size(row["weights_bytes"]) if row["weights_bytes"] else "",
+                row.kind,
+                row.count,
+                *([row.dilated or ""] if dilated else []),
+                " ".join(row.dtypes),
+                figures.magnitude(row.macs) if row.macs else "",
+                figures.size(row.weights_bytes) if row.weights_bytes else "",
             )
-            for row in found["ops"]
+            for row in held.ops
         ),
     )
-    for row in found.get("custom_ops", []):
-        options = ((name, figures.plain(value)) for name, value in row["options"].items())
-        if row["options"]:
-            print_table(f"Options of the custom op {row['kind']}", ("option", ">value"), options)
+    for op in held.custom_ops or ():
+        options = ((name, figures.plain(value)) for name, value in op.options.items())
+        if op.options:
+            print_table(f"Options of the custom op {op.kind}", ("option", ">value"), options)
         else:
-            click.echo(f"The custom op {row['kind']} has no options that can be read")
-    for title, name in (("Largest constants", "largest_weights"), ("Largest activations", "largest_activations")):
-        rows = ((_name(row), _shape(row), row["dtype"], figures.size(row["bytes"])) for row in found[name])
+            typer.echo(f"The custom op {op.kind} has no options that can be read")
+    for title, tensors in (
+        ("Largest constants", held.largest_weights),
+        ("Largest activations", held.largest_activations),
+    ):
+        rows = ((_name(row), _shape(row), row.dtype, figures.size(row.bytes)) for row in tensors)
         print_table(title, ("tensor", "shape", "dtype", ">size"), rows)
-    if found["metadata"]:
-        metadata = found["metadata"].items()
-        texts = ((name, f"{value:,} bytes" if isinstance(value, int) else value) for name, value in metadata)
+    if held.metadata:
+        texts = (
+            (name, f"{value:,} bytes" if isinstance(value, int) else value) for name, value in held.metadata.items()
+        )
         print_table("Metadata", ("name", "value"), texts)
     for sentence in _verdicts(found):
-        click.echo(sentence)
+        typer.echo(sentence)
 
 
-def _verdicts(found: dict[str, Any]) -> Iterable[str]:
-    runtime = found["runtime"]
-    if "error" in runtime:
-        yield f"not loaded: {runtime['error']}"
-    elif runtime["partitions"] is None:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in runtime["executes"].items())
-        yield f"{runtime['version']} executes {runtime['ops']} nodes: {kinds}"
+def _verdicts(found: Inspection) -> Iterable[str]:
+    from mnedge.results.inspection import Refusal
+
+    runtime = found.runtime
+    if isinstance(runtime, Refusal):
+        yield f"not loaded: {runtime.error}"
+    elif runtime.partitions is None:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in (runtime.executes or {}).items())
+        yield f"{runtime.version} executes {runtime.ops} nodes: {kinds}"
     else:
-        plural = "s" * (runtime["partitions"] != 1)
-        outside = ", ".join(f"{kind} {count}" for kind, count in runtime["outside"].items())
-        partitions = f"{runtime['partitions']} delegate partition{plural}"
-        yield f"{runtime['version']}: {partitions}, outside: {outside or 'nothing'}"
-    if found["float_ops"]:
-        shown = ", ".join(found["float_ops"][:8])
-        more = f" and {len(found['float_ops']) - 8} more" if len(found["float_ops"]) > 8 else ""
-        plural = "s" * (len(found["float_ops"]) != 1)
-        yield f"{len(found['float_ops'])} float op{plural} in a quantized model: {shown}{more}"
-    elif found["float_ops"] is not None:
+        plural = "s" * (runtime.partitions != 1)
+        outside = ", ".join(f"{kind} {count}" for kind, count in (runtime.outside or {}).items())
+        partitions = f"{runtime.partitions} delegate partition{plural}"
+        yield f"{runtime.version}: {partitions}, outside: {outside or 'nothing'}"
+    if found.float_ops:
+        count = len(found.float_ops)
+        more = f" and {count - 8} more" if count > 8 else ""
+        yield f"{count} float op{'s' * (count != 1)} in a quantized model: {', '.join(found.float_ops[:8])}{more}"
+    elif found.float_ops is not None:
         yield "no float ops: all of it computes in integers"
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: EndRow | TensorRow) -> str:
     """A tensor's name; the converter joins the names of all that it fused, and the end of them says most."""
-    name: str = row["name"]
+    name = row.name
     return name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME:]}"
 
 
-def _shape(row: dict[str, Any]) -> str:
-    if row["shape"] is None:
+def _shape(row: EndRow | TensorRow) -> str:
+    if row.shape is None:
         return "known when run"
-    return "x".join(str(extent) for extent in row["shape"]) or "scalar"
+    return "x".join(str(extent) for extent in row.shape) or "scalar"
 
 
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
 
-def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: Path | None, *, as_json: bool) -> None:
-    """Measures, and shows the noise of every tensor."""
-    from mnedge.artifact import write_text
-    from mnedge.formats.tflite_read import read_tflite
-    from mnedge.report.layers_page import render_layers
-    from mnedge.validation.layers import noise_by_tensor
-
-    graph, other = read_tflite(file), read_tflite(reference)
-    images = _images(pictures, graph.tensors[graph.inputs[0]])
-    with progress() as told:
-        result = noise_by_tensor(graph, other, images, told)
-    if page is not None:
-        write_text(page, render_layers(result, file.name))
-    if as_json:
-        print_json(result)
-    else:
-        _print_layers(result)
-        if page is not None:
-            click.echo(f"{page} shows all of them")
-
-
-def _images(pictures: tuple[str, str, int], model_input: Tensor) -> NDArray[np.float32]:
-    """Pictures as real numbers in the range that the model's input stands for: -1 to 1, or another one's own."""
-    import numpy as np
-
-    from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
-
-    data, split, count = pictures
-    dataset = open_dataset(data)
-    numbers = dataset.split(split, count)
-    pixels = np.stack([picture for _, picture in dataset.stream(numbers, model_input.shape[1])])
-    quantization = model_input.quantization
-    if quantization is None:
-        return to_real(pixels)
-    limits = np.iinfo(model_input.dtype)
-    low, high = quantization.dequantize(np.array([limits.min, limits.max])).tolist()
-    if abs(low + 1) < 0.05 and abs(high - 1) < 0.05:
-        return to_real(pixels)
-    click.echo(f"pictures are brought to {low:.3g} to {high:.3g}, the range of the model's input", err=True)
-    images: NDArray[np.float32] = (low + (high - low) / 255 * pixels).astype(np.float32)
-    return images
-
-
-def _print_layers(result: dict[str, Any]) -> None:
+def _print_layers(result: LayerNoise) -> None:
     from mnedge.report import figures
     from mnedge.report.layers_page import WORST, sparkline, table
 
-    worst = result["tensors"][:WORST]
+    worst = result.tensors[:WORST]
     shown = table(worst)
     columns = (*shown.columns, "how often, log")
     rows = ([cell.text for cell in cells] for cells in shown.rows)
-    sparks = (sparkline(row["histogram"]["counts"]) for row in worst)
-    titled = f"The {len(worst)} of {len(result['tensors'])} tensors that cost most at the output"
+    sparks = (sparkline(row.histogram.counts) for row in worst)
+    titled = f"The {len(worst)} of {len(result.tensors)} tensors that cost most at the output"
     print_table(titled, columns, ((*row, spark) for row, spark in zip(rows, sparks, strict=True)))
     for note in shown.notes:
-        click.echo(note)
-    agreement = result["agreement"]
-    click.echo(
-        f"agreement with float on {result['images']} pictures: {figures.percent(agreement['int8'])}; "
-        f"with real activations, so by the weights alone: {figures.percent(agreement['weights_only'])}"
+        typer.echo(note)
+    agreement = result.agreement
+    typer.echo(
+        f"agreement with float on {result.images} pictures: {figures.percent(agreement.int8)}; "
+        f"with real activations, so by the weights alone: {figures.percent(agreement.weights_only)}"
     )

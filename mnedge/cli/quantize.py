@@ -84,7 +84,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     if as_json:
         print_json(result)
         return
-    rows = [(step["name"], f"{step['seconds']:.1f}", f"{step['agreement']:.1%}") for step in quantized.steps]
+    rows = [(step.name, f"{step.seconds:.1f}", f"{step.agreement or 0.0:.1%}") for step in quantized.steps]
     print_table("Quantization", ("step", ">seconds", ">top-1 agreement with float"), rows)
     click.echo(f"{out}: {len(data):,} bytes, {len(quantized.graph.ops)} ops, {len(allowed)} of them float")
 

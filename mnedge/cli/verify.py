@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import Json, print_json
 
 PANEL = "Ship"
 
 
-@click.command()
-@click.argument("paths", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
-def command(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Check every file of a bundle, its .tar.gz, or a build against the checksums in manifest.json.
+def command(
+    paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Folders of bundles or builds, or .tar.gz.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Check bundles and builds against their checksums.
+
+    Every file of a bundle, of its .tar.gz, or of a build is held against manifest.json.
 
     \b
     mnedge verify bundles/android
@@ -26,9 +30,9 @@ def command(paths: tuple[Path, ...], as_json: bool) -> None:
     """
     from mnedge.workflows.bundle import verify
 
-    rows = [{"path": str(path), **verify(path)} for path in paths]
+    rows = [verify(path) for path in paths]
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['path']}: {row['bundle']} of {row['slug']}, {row['files']} files as they were")
+        typer.echo(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were")

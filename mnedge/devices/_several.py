@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mnedge.devices._device import Device, get
 from mnedge.errors import InputError, ToolError
+from mnedge.results.parity import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ _Result = TypeVar("_Result")
 
 def side_by_side(
     uris: Sequence[str], work: Callable[[Device], Iterator[_Result]]
-) -> tuple[dict[str, list[_Result]], list[dict[str, str]]]:
+) -> tuple[dict[str, list[_Result]], list[Failure]]:
     """Does the same work on several devices at the same time; Ctrl-C ends it on all of them.
 
     Args:
@@ -24,20 +25,20 @@ def side_by_side(
         work: Gives the results of a device one by one; it runs in a thread.
 
     Returns:
-        Results by device name, in the order of `uris`, and {device, error} of the devices that failed. A device that
+        Results by device name, in the order of `uris`, and the devices that failed with their errors. A device that
         failed after some results is in both.
 
     Raises:
         InputError: Two URIs lead to the same device.
         MnedgeError: The work failed for another reason than its device.
     """
-    failed: list[dict[str, str]] = []
+    failed: list[Failure] = []
     opened: list[Device] = []
     for uri in dict.fromkeys(uris):
         try:
             device = get(uri)
         except ToolError as exc:
-            failed.append({"device": uri.partition("?")[0], "error": str(exc)})
+            failed.append(Failure(uri.partition("?")[0], str(exc)))
             continue
         if any(other.name == device.name for other in opened):
             raise InputError(
@@ -60,7 +61,7 @@ def side_by_side(
         try:
             future.result()
         except ToolError as exc:
-            failed.append({"device": device.name, "error": str(exc)})
+            failed.append(Failure(device.name, str(exc)))
     return {name: found for name, found in results.items() if found}, failed
 
 

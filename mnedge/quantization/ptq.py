@@ -16,11 +16,12 @@ from mnedge.quantization.equalize import equalize
 from mnedge.quantization.gates import with_scalable_gates, worthwhile_gates
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.parameters import initial_parameters, to_int8
-from mnedge.quantization.quantized import Quantized, Step, int8_agreement
+from mnedge.quantization.quantized import Quantized, int8_agreement
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct
 from mnedge.quantization.saturation import shrink_saturated
 from mnedge.quantization.scheme import Granularity, check_float, scheme_of
+from mnedge.results.details import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,5 +217,5 @@ class Log:
         """Adds the row of a finished step."""
         seconds = time.monotonic() - self.started
         agreement = int8_agreement(to_int8(scheme, parameters), self.reference, self.images)
-        self.steps.append({"name": name, "seconds": round(seconds, 2), "agreement": round(agreement, 4)})
+        self.steps.append(Step(name, round(seconds, 2), round(agreement, 4)))
         self.started = time.monotonic()

@@ -17,8 +17,9 @@ from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
 from mnedge.quantization.parameters import to_int8
 from mnedge.quantization.ptq import MOST_IMAGES, post_training_parameters
-from mnedge.quantization.quantized import Quantized, Step, int8_agreement, top1_agreement
+from mnedge.quantization.quantized import Quantized, int8_agreement, top1_agreement
 from mnedge.quantization.student import Student
+from mnedge.results.details import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,10 +120,10 @@ def quantize_qat(
     }
     path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, seed, told)
-    seconds = round(time.monotonic() - started - sum(step["seconds"] for step in log.steps), 2)
+    seconds = round(time.monotonic() - started - sum(step.seconds for step in log.steps), 2)
     int8 = to_int8(scheme, best)
     agreement = int8_agreement(int8, log.reference, log.images)
-    step: Step = {"name": "trained with fake quantization", "seconds": seconds, "agreement": round(agreement, 4)}
+    step = Step("trained with fake quantization", seconds, round(agreement, 4))
     export = _export_agreement(scheme, best, int8, pictures.held_out)
     path.unlink(missing_ok=True)
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})

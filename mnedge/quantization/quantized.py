@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,14 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
-
-
-class Step(TypedDict):
-    """One thing that was done: its name, its duration and the top-1 agreement with float after it."""
-
-    name: str
-    seconds: float
-    agreement: float
+    from mnedge.results.details import Step
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
-from mnedge.report.summary import METRICS, against_float, float_op_count, headline, lines, metrics, rows
+from mnedge.report.summary import METRICS, against_float, headline, lines, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mnedge.report.summary import AgainstFloat, Line
     from mnedge.report.tables import Tone
+    from mnedge.results.report import Report
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,21 @@ class Verdict:
     tone: Tone
 
 
-def verdict(report: Mapping[str, Any]) -> Verdict:
+def verdict(report: Report) -> Verdict:
     """Sums the gates up; failed ones are named with limit and measurement."""
-    gates = rows(report, "gates")
-    failed = [row for row in gates if not row.get("passed")]
+    gates = report.gates
+    failed = [row for row in gates if not row.passed]
     if not gates:
         return Verdict("No gates were set.", "")
     if not failed:
         return Verdict("The gate passed." if len(gates) == 1 else f"All {len(gates)} gates passed.", "good")
     named = "; ".join(
-        f"{row['name']} is {figures.plain(row.get('measured'))}, the limit is {figures.plain(row.get('limit'))}"
-        for row in failed
+        f"{row.name} is {figures.plain(row.measured)}, the limit is {figures.plain(row.limit)}" for row in failed
     )
     return Verdict(f"{len(failed)} of {len(gates)} gates failed: {named}.", "bad")
 
 
-def cards(report: Mapping[str, Any]) -> list[Card]:
+def cards(report: Report) -> list[Card]:
     """The figures of the line that the build is judged by; what was not measured has no card."""
     found = lines(report)
     line = headline(found)
@@ -69,11 +69,11 @@ def _size(line: Line, versus: AgainstFloat | None) -> Card | None:
 
 
 def _accuracy(line: Line, versus: AgainstFloat | None, metric: str | None) -> Card | None:
-    value = line.accuracy.get(metric) if metric else None
-    if metric is None or value is None:
+    value = line.metric(metric)
+    if metric is None or value is None or line.accuracy is None:
         return None
-    bounds = line.accuracy.get(f"{metric}_interval")
-    sentences = [f"95 % interval {figures.interval(bounds)}, {figures.plain(line.accuracy.get('images'))} pictures"]
+    bounds = figures.interval(line.interval(metric))
+    sentences = [f"95 % interval {bounds}, {figures.plain(line.accuracy.images)} pictures"]
     tone: Tone = ""
     if versus and versus.accuracy:
         change = versus.accuracy
@@ -94,9 +94,9 @@ def _shown(shown: bool | None) -> str:
 
 
 def _latency(line: Line, versus: AgainstFloat | None) -> Card | None:
-    if line.p50_ms is None:
+    if line.latency is None:
         return None
-    threads = line.latency.get("threads")
+    threads = line.latency.threads
     sentences = [f"{line.device}, {threads} thread{'s' * (threads != 1)}"]
     tone: Tone = ""
     if versus and versus.faster:
@@ -105,26 +105,26 @@ def _latency(line: Line, versus: AgainstFloat | None) -> Card | None:
         doubt = "" if versus.faster.shown else ", less than the runs can tell apart"
         sentences.insert(0, f"{figures.times(ratio if ratio >= 1 else 1 / ratio)} {word} than float{doubt}")
         tone = "bad" if ratio < 1 and versus.faster.shown else ""
-    return Card("Median latency", figures.milliseconds(line.p50_ms), "; ".join(sentences), tone)
+    return Card("Median latency", figures.milliseconds(line.latency.p50_ms), "; ".join(sentences), tone)
 
 
-def _integers(report: Mapping[str, Any], line: Line) -> Card | None:
-    row = next((row for row in rows(report, "int8") if str(row["artifact"]).endswith(line.name)), None)
-    if row is None or row.get("float_ops", 0) is None:
+def _integers(report: Report, line: Line) -> Card | None:
+    row = next((row for row in report.int8 if row.artifact.endswith(line.name)), None)
+    if row is None or row.float_ops is None:
         return None
-    floats, ops, partitions = float_op_count(row), row.get("ops"), row.get("delegate_partitions")
-    detail = f"{ops} ops, " + (f"{floats} in float" if floats else "none in float")
+    floats, partitions = row.float_ops, row.delegate_partitions
+    detail = f"{row.ops} ops, " + (f"{floats} in float" if floats else "none in float")
     if partitions is not None:
         detail += f"; {partitions} delegate partition{'s' * (partitions != 1)}"
     return Card("Integer ops", "mixed" if floats else "all int8", detail, "bad" if floats else "good")
 
 
-def _memory(report: Mapping[str, Any]) -> Sequence[Card]:
+def _memory(report: Report) -> Sequence[Card]:
     return [
         Card(
-            f"Memory on {row.get('target', 'the target')}",
-            figures.size(row.get("arena_bytes")),
-            f"arena; flash {figures.size(row.get('flash_bytes'))}, stack {figures.size(row.get('stack_bytes'))}",
+            f"Memory on {row.target}",
+            figures.size(row.arena_bytes),
+            f"arena; flash {figures.size(row.flash_bytes)}, stack {figures.size(row.stack_bytes)}",
         )
-        for row in rows(report, "memory")[:2]
+        for row in report.memory[:2]
     ]

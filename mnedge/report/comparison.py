@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from mnedge.errors import InputError
 from mnedge.report import difference
 from mnedge.report.summary import METRICS, lines, metrics
+from mnedge.results.comparison import Change, Comparison, Difference, Figure
+from mnedge.results.manifest import BuildManifest
+from mnedge.results.report import ArtifactRow, Report, read_report
+from mnedge.results.stored import as_json, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mnedge.report.difference import Difference
-    from mnedge.report.summary import Line, Row
+    from mnedge.report.summary import Line
 
-_SCHEMA = 1
+Measured = TypeVar("Measured")
 
 # The stage that a recipe key, a tool or a checksum first acts in. Stages are in their order.
 STAGES = ("data", "weights", "float model", "calibration", "quantization", "formats", "bundle", "measurement", "gates")
@@ -69,46 +71,12 @@ class Build:
     Attributes:
         name: What the user called it.
         report: report.json.
-        manifest: manifest.json; empty where there is none.
+        manifest: manifest.json; None where there is none.
     """
 
     name: str
-    report: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of one artifact in every build.
-
-    Attributes:
-        artifact: File name without slug, and the device where it is not this machine.
-        name: bytes, p50_ms or a metric.
-        values: One per build; None where it is not there.
-        changes: One per build but the first, against the first.
-        note: Why they may not be held against each other, or "".
-    """
-
-    artifact: str
-    name: str
-    values: tuple[float | None, ...]
-    changes: tuple[Difference | None, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something that is not the same in all builds.
-
-    Attributes:
-        stage: The first stage that it acts in.
-        what: "recipe KEY", "tool NAME", or what a checksum is of.
-        values: One per build.
-    """
-
-    stage: str
-    what: str
-    values: tuple[Any, ...]
+    report: Report
+    manifest: BuildManifest | None
 
 
 def read_build(path: Path) -> Build:
@@ -117,30 +85,22 @@ def read_build(path: Path) -> Build:
     Raises:
         InputError: There is no report, or it is not one.
     """
-    report_path = path / "report.json" if path.is_dir() else path
-    report = _json(report_path, "give the folder of a build, or its report.json")
-    absent = [key for key in ("slug", "variant", "artifacts") if key not in report]
-    if report.get("schema") != _SCHEMA or absent:
-        lacking = f" and it lacks {', '.join(absent)}" if absent else ""
-        raise InputError(
-            f"{report_path} is not a report of this mnedge: its schema is {report.get('schema')!r} where {_SCHEMA} "
-            f"is known{lacking}; give the folder of a build, or its report.json"
-        )
-    beside = report_path.parent / "manifest.json"
-    manifest = _json(beside, "build it again") if beside.is_file() else {}
-    return Build(str(path), report, manifest)
+    report = read_report(path)
+    beside = (path / "report.json" if path.is_dir() else path).parent / "manifest.json"
+    return Build(str(path), report, read(beside, BuildManifest) if beside.is_file() else None)
 
 
-def _json(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}; {advice}") from exc
-    except ValueError as exc:
-        raise InputError(f"{path} is not JSON ({exc}); {advice}") from exc
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a {type(value).__name__} where an object is due; {advice}")
-    return value
+def compared(builds: Sequence[Build]) -> Comparison:
+    """Holds builds against the first one."""
+    different = tuple(changes(builds))
+    return Comparison(
+        builds=tuple(build.name for build in builds),
+        figures=tuple(figures(builds)),
+        changes=different,
+        verdict=first_difference(different),
+        slugs=tuple(build.report.slug for build in builds),
+        without_manifest=tuple(build.name for build in builds if build.manifest is None),
+    )
 
 
 def figures(builds: Sequence[Build]) -> list[Figure]:
@@ -161,17 +121,19 @@ def _place(line: Line) -> str:
 def _figures_of(place: str, across: Sequence[Line | None], builds: Sequence[Build]) -> Iterator[Figure]:
     sizes = tuple(line.bytes if line else None for line in across)
     yield Figure(place, "bytes", sizes, tuple(_of_sizes(sizes[0], size) for size in sizes[1:]))
+    accuracies = [line.accuracy if line else None for line in across]
     for metric in _shared_metrics(builds):
-        rows = [line.accuracy if line else {} for line in across]
-        values = tuple(row.get(metric) for row in rows)
+        values = tuple(row.metric(metric) if row else None for row in accuracies)
         if any(value is not None for value in values):
-            changes = tuple(difference.of_accuracy(rows[0], row, metric) for row in rows[1:])
-            yield Figure(place, metric, values, changes, _note(rows, ("dataset", "images")))
-    rows = [line.latency if line else {} for line in across]
-    values = tuple(row.get("p50_ms") for row in rows)
+            changed = tuple(difference.of_accuracy(accuracies[0], row, metric) for row in accuracies[1:])
+            note = _note(accuracies, {"dataset": lambda row: row.dataset, "images": lambda row: row.images})
+            yield Figure(place, metric, values, changed, note)
+    latencies = [line.latency if line else None for line in across]
+    values = tuple(row.p50_ms if row else None for row in latencies)
     if any(value is not None for value in values):
-        changes = tuple(difference.of_latency(rows[0], row) for row in rows[1:])
-        yield Figure(place, "p50_ms", values, changes, _note(rows, ("runtime", "threads")))
+        changed = tuple(difference.of_latency(latencies[0], row) for row in latencies[1:])
+        note = _note(latencies, {"runtime": lambda row: row.runtime, "threads": lambda row: row.threads})
+        yield Figure(place, "p50_ms", values, changed, note)
 
 
 def _shared_metrics(builds: Sequence[Build]) -> list[str]:
@@ -182,48 +144,48 @@ def _shared_metrics(builds: Sequence[Build]) -> list[str]:
 def _of_sizes(first: float | None, second: float | None) -> Difference | None:
     if not first or not second:
         return None
-    return difference.Difference(first / second, None, None, first != second)
+    return Difference(first / second, None, None, first != second)
 
 
-def _note(rows: Sequence[Row], fields: Sequence[str]) -> str:
+def _note(rows: Sequence[Measured | None], conditions: Mapping[str, Callable[[Measured], object]]) -> str:
     """Names the conditions of a measurement that are not the same everywhere."""
-    measured = [row for row in rows if row]
-    unlike = [name for name in fields if len({row.get(name) for row in measured}) > 1]
+    measured = [row for row in rows if row is not None]
+    unlike = [name for name, of in conditions.items() if len({of(row) for row in measured}) > 1]
     return f"not the same {' and '.join(unlike)}" if unlike else ""
 
 
 def changes(builds: Sequence[Build]) -> list[Change]:
     """What is not the same in all manifests, in the order of the stages; artifacts from the reports."""
+    manifests = [build.manifest for build in builds]
     found = []
-    for section, stages in (("recipe", _STAGE_OF_KEY), ("tools", _STAGE_OF_TOOL)):
-        tables = [build.manifest.get(section) or {} for build in builds]
+    for word, stages, tables in (
+        ("recipe", _STAGE_OF_KEY, [manifest.recipe if manifest else {} for manifest in manifests]),
+        ("tool", _STAGE_OF_TOOL, [manifest.tools if manifest else {} for manifest in manifests]),
+    ):
         for key in dict.fromkeys(key for table in tables for key in table):
             values = tuple(table.get(key) for table in tables)
-            found.append(Change(stages.get(key, "measurement"), f"{section.rstrip('s')} {key}", values))
-    for key, stage, what in (
-        ("dataset", "data", "data set"),
-        ("weights_sha256", "weights", "weights"),
-        ("calibration_sha256", "calibration", "calibration set"),
-    ):
-        found.append(Change(stage, what, tuple(build.manifest.get(key) for build in builds)))
-    tables = [_checksums(build) for build in builds]
-    for name in dict.fromkeys(name for table in tables for name in table):
-        row = next(table[name] for table in tables if name in table)
-        found.append(
-            Change(_stage_of_artifact(row), name, tuple((table.get(name) or {}).get("sha256") for table in tables))
-        )
-    unlike = [change for change in found if len({json.dumps(value, sort_keys=True) for value in change.values}) > 1]
+            found.append(Change(stages.get(key, "measurement"), f"{word} {key}", values))
+    datasets = tuple(as_json(manifest.dataset) if manifest else None for manifest in manifests)
+    weights = tuple(manifest.weights_sha256 if manifest else None for manifest in manifests)
+    calibrations = tuple(manifest.calibration_sha256 if manifest else None for manifest in manifests)
+    found += [
+        Change("data", "data set", datasets),
+        Change("weights", "weights", weights),
+        Change("calibration", "calibration set", calibrations),
+    ]
+    made = [{line.short: line.artifact for line in lines(build.report)} for build in builds]
+    for name in dict.fromkeys(name for table in made for name in table):
+        across = [table.get(name) for table in made]
+        stage = next(_stage_of_artifact(row) for row in across if row is not None)
+        found.append(Change(stage, name, tuple(row.sha256 if row else None for row in across)))
+    unlike = [change for change in found if len({json.dumps(as_json(v), sort_keys=True) for v in change.values}) > 1]
     return sorted(unlike, key=lambda change: STAGES.index(change.stage))
 
 
-def _checksums(build: Build) -> dict[str, Row]:
-    return {line.short: line.artifact for line in lines(build.report)}
-
-
-def _stage_of_artifact(row: Row) -> str:
-    if row.get("format") != "tflite":
+def _stage_of_artifact(row: ArtifactRow) -> str:
+    if row.format != "tflite":
         return "formats"
-    return "float model" if row.get("precision") == "fp32" else "quantization"
+    return "float model" if row.precision == "fp32" else "quantization"
 
 
 def first_difference(found: Sequence[Change]) -> str:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mnedge.results.comparison import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One measurement against another.
-
-    Attributes:
-        value: Second minus first for shares (-1..1); first over second for times and sizes (above 1 is better).
-        low: Lower end of the 95 % interval; None where there is none.
-        high: Upper end.
-        shown: Whether the measurements show a difference; None where that cannot be told.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    shown: bool | None
+    from mnedge.results.accuracy import AccuracyRow
+    from mnedge.results.latency import LatencyRow
 
 
 def of_shares(first: tuple[float, tuple[float, float]], second: tuple[float, tuple[float, float]]) -> Difference:
@@ -45,26 +30,25 @@ def of_shares(first: tuple[float, tuple[float, float]], second: tuple[float, tup
     return Difference(value, low, high, not low <= 0.0 <= high)
 
 
-def of_accuracy(first: Mapping[str, Any], second: Mapping[str, Any], metric: str) -> Difference | None:
-    """Second minus first for rows of report.json's `accuracy`; None where one of them lacks the metric."""
-    if first.get(metric) is None or second.get(metric) is None:
+def of_accuracy(first: AccuracyRow | None, second: AccuracyRow | None, metric: str) -> Difference | None:
+    """Second minus first; None where one of them lacks the metric."""
+    if first is None or second is None:
         return None
-    intervals = first.get(f"{metric}_interval"), second.get(f"{metric}_interval")
-    if not all(intervals):
-        return Difference(second[metric] - first[metric], None, None, None)
-    bounds = [(float(low), float(high)) for low, high in intervals if intervals]  # type: ignore[misc]
-    return of_shares((first[metric], bounds[0]), (second[metric], bounds[1]))
+    before, after = first.metric(metric), second.metric(metric)
+    if before is None or after is None:
+        return None
+    one, other = first.interval(metric), second.interval(metric)
+    if one is None or other is None:
+        return Difference(after - before, None, None, None)
+    return of_shares((before, one), (after, other))
 
 
-def of_latency(first: Mapping[str, Any], second: Mapping[str, Any]) -> Difference | None:
-    """How many times faster the second row of report.json's `latency` is than the first.
+def of_latency(first: LatencyRow | None, second: LatencyRow | None) -> Difference | None:
+    """How many times faster the second one is than the first.
 
     The difference counts as shown where nine of ten runs of the faster one beat the median of the slower one.
     """
-    before, after = first.get("p50_ms"), second.get("p50_ms")
-    if not before or not after:
+    if first is None or second is None or not first.p50_ms or not second.p50_ms:
         return None
-    slow, fast = (first, second) if before >= after else (second, first)
-    fast_p90 = fast.get("p90_ms")
-    shown = None if fast_p90 is None else bool(fast_p90 < slow["p50_ms"])
-    return Difference(before / after, None, None, shown)
+    slow, fast = (first, second) if first.p50_ms >= second.p50_ms else (second, first)
+    return Difference(first.p50_ms / second.p50_ms, None, None, fast.p90_ms < slow.p50_ms)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures, plots
 from mnedge.report.cards import cards, verdict
 from mnedge.report.memory_plot import memory_plot
-from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, rows, short_name
+from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, short_name
 from mnedge.report.tables import Table, tables
 
 if TYPE_CHECKING:
@@ -15,23 +16,44 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from mnedge.report.summary import Line, Row
+    from mnedge.report.summary import Line
+    from mnedge.results.accuracy import MixUp
+    from mnedge.results.details import Details, Gallery
+    from mnedge.results.report import Report
 
 _WORST_CONFUSIONS = 10
 _LONGEST_LABEL = 20
 
 
-def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class Confusion:
+    """A row of the worst confusions: its figures, and the widths of its bars in percent."""
+
+    truth: str
+    predicted: str
+    images: int
+    of: int
+    fraction: float
+    width: float
+    peer_width: float | None
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """The worst mix-ups of a line, with those of its float peer where it has some of them too."""
+
+    line: Line
+    counted: str
+    peer: Line | None
+    rows: tuple[Confusion, ...]
+
+
+def render_html(report: Report, details: Details) -> str:
     """Renders the page.
 
     Args:
-        report: report.json, schema 1. Lists may be empty and keys absent.
-        details: What the page shows beside it; every key may be absent. `confusion` rows {artifact, truth,
-            predicted, images, fraction}, where `fraction` is of the `counted` ("pictures", "pixels", "boxes");
-            `latency_samples` {artifact: [ms, ...]}; `steps` of the quantization {name, seconds, agreement};
-            `plan` {arena_bytes, tensors: [{name, kind, offset, bytes, first, last}]};
-            `gallery` {artifact, rows: [{source, words, image}]}: the pictures that it met worst, as data URIs;
-            `recipe` and `tools` mappings; `machine` and `dataset` text; `warnings` texts.
+        report: What was measured.
+        details: What the page shows beside it.
 
     Returns:
         HTML; text from outside is escaped.
@@ -41,25 +63,25 @@ def render_html(report: dict[str, Any], details: dict[str, Any]) -> str:
     metric = measured[0] if measured else None
     page = environment().get_template("report.html")
     return page.render(
-        title=str(report.get("slug") or "report"),
+        title=report.slug,
         lead=list(_lead(report)),
-        dataset=str(details.get("dataset") or ""),
+        dataset=details.dataset,
         verdict=verdict(report),
         cards=cards(report),
-        warnings=[str(warning) for warning in details.get("warnings") or []],
+        warnings=details.warnings,
         bubbles=plots.bubbles(found, metric),
-        latencies=plots.latencies(found, details.get("latency_samples") or {}),
-        confusions=_confusions(found, details.get("confusion") or [], str(details.get("counted") or "pictures")),
-        steps=plots.steps(details.get("steps") or []),
-        memory=memory_plot(details.get("plan")),
-        gallery=_gallery(details.get("gallery"), str(report.get("slug", ""))),
+        latencies=plots.latencies(found, details.latency_samples),
+        confusions=_confusions(found, details.confusion, details.counted),
+        steps=plots.steps(details.steps),
+        memory=memory_plot(details.plan),
+        gallery=_gallery(details.gallery, report.slug),
         tables=tables(report),
         facts=list(_facts(report, details)),
     )
 
 
-def _gallery(found: Mapping[str, Any] | None, slug: str) -> dict[str, Any] | None:
-    return None if not found else {"artifact": short_name(found["artifact"], slug), "rows": found["rows"]}
+def _gallery(found: Gallery | None, slug: str) -> Gallery | None:
+    return None if found is None else replace(found, artifact=short_name(found.artifact, slug))
 
 
 def environment() -> Environment:
@@ -79,60 +101,52 @@ def environment() -> Environment:
     return made
 
 
-def _lead(report: Mapping[str, Any]) -> Iterator[str]:
+def _lead(report: Report) -> Iterator[str]:
     """What was built, in a few words each."""
-    variant = report.get("variant") or {}
-    if report.get("task", "classify") != "classify":
-        yield f"{report['task']}, {variant.get('head', '')}"
-    if variant.get("family"):
-        yield f"MobileNet {variant['family']}"
-    if variant.get("alpha") is not None:
-        yield f"alpha {variant['alpha']}"
-    if variant.get("resolution"):
-        yield f"{variant['resolution']} px"
-    if variant.get("classes"):
-        yield f"{variant['classes']:,} classes"
-    if variant.get("parameters"):
-        yield f"{figures.magnitude(variant['parameters'])} parameters"
-    if variant.get("macs"):
-        yield f"{figures.magnitude(variant['macs'])} multiply-adds"
+    variant = report.variant
+    if report.task != "classify":
+        yield f"{report.task}, {variant.head}"
+    yield f"MobileNet {variant.family}"
+    yield f"alpha {variant.alpha}"
+    yield f"{variant.resolution} px"
+    yield f"{variant.classes:,} classes"
+    if variant.parameters:
+        yield f"{figures.magnitude(variant.parameters)} parameters"
+    if variant.macs:
+        yield f"{figures.magnitude(variant.macs)} multiply-adds"
 
 
-def _confusions(found: Sequence[Line], confusion: Sequence[Row], counted: str) -> dict[str, Any] | None:
+def _confusions(found: Sequence[Line], confusion: Mapping[str, Sequence[MixUp]], counted: str) -> Confusions | None:
     """The worst mix-ups of the artifact that the build is judged by, with float's share of the same ones."""
     line = headline(found)
-    own = [row for row in confusion if line and base_name(row["artifact"]) == line.name]
+    own = _of(line, confusion)
     if line is None or not own:
         return None
     # Where some happened twice or more, those that happened once are noise.
-    worst = sorted(own, key=lambda row: (-row["images"], -row["fraction"]))[:_WORST_CONFUSIONS]
-    worst = [row for row in worst if row["images"] > 1] or worst
+    worst = sorted(own, key=lambda row: (-row.images, -row.fraction))[:_WORST_CONFUSIONS]
+    worst = [row for row in worst if row.images > 1] or worst
     peer = float_peer(line, found)
     # Only float's worst are known: one that is missing there is rarer than those, not absent.
-    theirs = {
-        (row["truth"], row["predicted"]): row["fraction"]
-        for row in confusion
-        if peer and base_name(row["artifact"]) == peer.name
-    }
-    shares = [theirs.get((row["truth"], row["predicted"])) for row in worst]
-    longest = max([row["fraction"] for row in worst] + [share for share in shares if share]) or 1.0
-    return {
-        "line": line,
-        "counted": counted,
-        "peer": peer if any(shares) else None,
-        "rows": [
-            {
-                "truth": _first_synonym(row["truth"]),
-                "predicted": _first_synonym(row["predicted"]),
-                "images": row["images"],
-                "of": round(row["images"] / row["fraction"]),
-                "fraction": row["fraction"],
-                "width": 100 * row["fraction"] / longest,
-                "peer_width": 100 * share / longest if share else None,
-            }
-            for row, share in zip(worst, shares, strict=True)
-        ],
-    }
+    theirs = {(row.truth, row.predicted): row.fraction for row in _of(peer, confusion)}
+    shares = [theirs.get((row.truth, row.predicted)) for row in worst]
+    longest = max([row.fraction for row in worst] + [share for share in shares if share]) or 1.0
+    rows = tuple(
+        Confusion(
+            truth=_first_synonym(row.truth),
+            predicted=_first_synonym(row.predicted),
+            images=row.images,
+            of=round(row.images / row.fraction),
+            fraction=row.fraction,
+            width=100 * row.fraction / longest,
+            peer_width=100 * share / longest if share else None,
+        )
+        for row, share in zip(worst, shares, strict=True)
+    )
+    return Confusions(line, counted, peer if any(shares) else None, rows)
+
+
+def _of(line: Line | None, confusion: Mapping[str, Sequence[MixUp]]) -> list[MixUp]:
+    return [row for name, rows in confusion.items() if line and base_name(name) == line.name for row in rows]
 
 
 def _first_synonym(label: object) -> str:
@@ -141,31 +155,26 @@ def _first_synonym(label: object) -> str:
     return text.partition(",")[0] if len(text) > _LONGEST_LABEL else text
 
 
-def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[Table]:
+def _facts(report: Report, details: Details) -> Iterator[Table]:
     """What the build was made from and with, and the checksums of what came out."""
     from mnedge.report.tables import Cell
 
-    slug = str(report.get("slug", ""))
-    for title in ("recipe", "tools", "machine"):
-        fact = details.get(title)
-        if not fact:
-            continue
-        named = fact.items() if isinstance(fact, dict) else [("", fact)]
-        # A seed or a resolution is a name here, not a quantity: no thousands separators.
-        cells = tuple((Cell(str(name)), Cell(_written(value))) for name, value in named)
-        yield Table(title.capitalize(), ("", ""), cells)
-    artifacts = [row for row in rows(report, "artifacts") if row.get("sha256")]
-    if artifacts:
+    machine = asdict(details.machine) if details.machine else {}
+    for title, fact in (("Recipe", details.recipe), ("Tools", details.tools), ("Machine", machine)):
+        if fact:
+            # A seed or a resolution is a name here, not a quantity: no thousands separators.
+            yield Table(title, ("", ""), tuple((Cell(name), Cell(_written(value))) for name, value in fact.items()))
+    if report.artifacts:
         yield Table(
             "Checksums, SHA-256",
             ("artifact", ">bytes", "sha256"),
             tuple(
                 (
-                    Cell(short_name(base_name(row["path"]), slug)),
-                    Cell(figures.plain(row.get("bytes"))),
-                    Cell(str(row["sha256"]), "code"),
+                    Cell(short_name(base_name(row.path), report.slug)),
+                    Cell(figures.plain(row.bytes)),
+                    Cell(row.sha256, "code"),
                 )
-                for row in artifacts
+                for row in report.artifacts
             ),
         )
 

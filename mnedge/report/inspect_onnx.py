@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
+from mnedge.results.inspection import Contents, EndRow, KindRow, TensorRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+    Constants = Mapping[str, TensorProto]
+    Shapes = Mapping[str, tuple[tuple[int, ...], str]]
 
 _LARGEST = 5
 # Where the weights of an op stand among its inputs.
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "QLinearConv": 3, "QLinearMatMul": 3}
 
 
-def inspect_onnx(path: Path) -> dict[str, Any]:
-    """Counts an .onnx file as it is stored, before any runtime's rewriting.
-
-    Returns:
-        JSON values with the keys of `inspect_tflite.inspect_graph`; op kinds are ONNX's.
+def inspect_onnx(path: Path) -> Contents:
+    """Counts an .onnx file as it is stored, before any runtime's rewriting; op kinds are ONNX's.
 
     Raises:
         InputError: The file cannot be read or is no ONNX model.
@@ -37,26 +41,26 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     activations = [(name, *shape_and_dtype) for name, shape_and_dtype in shapes.items() if name not in stored]
     weights = [(name, tuple(tensor.dims), _dtype(tensor.data_type)) for name, tensor in constants.items()]
     inputs = [value.name for value in graph.input if value.name not in constants]
-    return {
-        "ops": rows,
-        "op_count": len(graph.node),
-        "macs": sum(row["macs"] for row in rows),
-        "parameters": _parameters(graph, constants),
-        "weights_bytes": sum(by_dtype.values()),
-        "weights_bytes_by_dtype": dict(by_dtype.most_common()),
-        "inputs": [_end(graph, constants, name, shapes) for name in inputs],
-        "outputs": [_end(graph, constants, value.name, shapes) for value in graph.output],
-        "largest_weights": _largest(weights),
-        "largest_activations": _largest(activations),
-        "metadata": {
+    return Contents(
+        ops=rows,
+        op_count=len(graph.node),
+        macs=sum(row.macs for row in rows),
+        parameters=_parameters(graph, constants),
+        weights_bytes=sum(by_dtype.values()),
+        weights_bytes_by_dtype=dict(by_dtype.most_common()),
+        inputs=tuple(_end(graph, constants, name, shapes) for name in inputs),
+        outputs=tuple(_end(graph, constants, value.name, shapes) for value in graph.output),
+        largest_weights=_largest(weights),
+        largest_activations=_largest(activations),
+        metadata={
             "opset": ", ".join(f"{entry.domain or 'ai.onnx'} {entry.version}" for entry in model.opset_import),
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             **{entry.key: entry.value for entry in model.metadata_props},
         },
-    }
+    )
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401 - a protobuf message
+def _load(path: Path) -> ModelProto:
     import onnx
 
     try:
@@ -73,7 +77,7 @@ def _load(path: Path) -> Any:  # noqa: ANN401 - a protobuf message
     return model
 
 
-def _shapes(model: Any) -> dict[str, tuple[tuple[int, ...], str]]:  # noqa: ANN401 - a protobuf message
+def _shapes(model: ModelProto) -> Shapes:
     """Shape and dtype of every value that shape inference can tell; an open dimension counts as 1."""
     import onnx
 
@@ -86,27 +90,28 @@ def _shapes(model: Any) -> dict[str, tuple[tuple[int, ...], str]]:  # noqa: ANN4
     return shapes
 
 
-def _op_rows(graph: Any, constants: dict[str, Any], shapes: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ANN401
-    rows: dict[str, dict[str, Any]] = {}
-    dtypes: dict[str, Counter[str]] = {}
+def _op_rows(graph: GraphProto, constants: Constants, shapes: Shapes) -> tuple[KindRow, ...]:
+    by_kind: dict[str, list[NodeProto]] = {}
+    weights_bytes: Counter[str] = Counter()
     counted: set[str] = set()
     stored = _stored(graph, constants)
     for node in graph.node:
-        kind = node.op_type
-        row = rows.setdefault(kind, {"kind": kind, "count": 0, "dtypes": [], "macs": 0, "weights_bytes": 0})
-        row["count"] += 1
-        row["macs"] += _macs(node, stored, shapes)
-        dtypes.setdefault(kind, Counter())[shapes.get(node.output[0], ((), "?"))[1]] += 1
+        by_kind.setdefault(node.op_type, []).append(node)
         for name in node.input:
             if name in constants and name not in counted:
                 counted.add(name)
-                row["weights_bytes"] += _bytes(tuple(constants[name].dims), _dtype(constants[name].data_type))
-    for kind, row in rows.items():
-        row["dtypes"] = [dtype for dtype, _ in dtypes[kind].most_common()]
-    return sorted(rows.values(), key=lambda row: (-row["macs"], -row["count"], row["kind"]))
+                tensor = constants[name]
+                weights_bytes[node.op_type] += _bytes(tuple(tensor.dims), _dtype(tensor.data_type))
+    rows = []
+    for kind, nodes in by_kind.items():
+        dtypes = Counter(shapes.get(node.output[0], ((), "?"))[1] for node in nodes)
+        macs = sum(_macs(node, stored, shapes) for node in nodes)
+        names = tuple(dtype for dtype, _ in dtypes.most_common())
+        rows.append(KindRow(kind, len(nodes), names, macs, weights_bytes[kind]))
+    return tuple(sorted(rows, key=lambda row: (-row.macs, -row.count, row.kind)))
 
 
-def _stored(graph: Any, constants: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a protobuf message
+def _stored(graph: GraphProto, constants: Constants) -> Constants:
     """The initializer behind each name, also through a DequantizeLinear (QDQ keeps int8 weights there)."""
     stored = dict(constants)
     for node in graph.node:
@@ -115,7 +120,7 @@ def _stored(graph: Any, constants: dict[str, Any]) -> dict[str, Any]:  # noqa: A
     return stored
 
 
-def _macs(node: Any, stored: dict[str, Any], shapes: dict[str, Any]) -> int:  # noqa: ANN401 - a protobuf message
+def _macs(node: NodeProto, stored: Constants, shapes: Shapes) -> int:
     place = _WEIGHTED.get(node.op_type)
     weights = stored.get(node.input[place]) if place is not None and place < len(node.input) else None
     if weights is None or node.output[0] not in shapes:
@@ -131,7 +136,7 @@ def _macs(node: Any, stored: dict[str, Any], shapes: dict[str, Any]) -> int:  # 
     return int(math.prod(output[:-1]) * math.prod(extents))
 
 
-def _parameters(graph: Any, constants: dict[str, Any]) -> int:  # noqa: ANN401 - a protobuf message
+def _parameters(graph: GraphProto, constants: Constants) -> int:
     stored = _stored(graph, constants)
     names: set[str] = set()
     for node in graph.node:
@@ -145,7 +150,7 @@ def _parameters(graph: Any, constants: dict[str, Any]) -> int:  # noqa: ANN401 -
     return sum(math.prod(constants[name].dims) for name in names)
 
 
-def _end(graph: Any, constants: dict[str, Any], name: str, shapes: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def _end(graph: GraphProto, constants: Constants, name: str, shapes: Shapes) -> EndRow:
     from onnx import numpy_helper
 
     shape, dtype = shapes[name]
@@ -157,15 +162,12 @@ def _end(graph: Any, constants: dict[str, Any], name: str, shapes: dict[str, Any
             scale = float(numpy_helper.to_array(constants[node.input[1]]).flat[0])
             given = len(node.input) > 2 and node.input[2] in constants
             zero_point = int(numpy_helper.to_array(constants[node.input[2]]).flat[0]) if given else 0
-    return {"name": name, "shape": list(shape), "dtype": dtype, "scale": scale, "zero_point": zero_point}
+    return EndRow(name, shape, dtype, scale, zero_point)
 
 
-def _largest(tensors: list[tuple[str, tuple[int, ...], str]]) -> list[dict[str, Any]]:
+def _largest(tensors: list[tuple[str, tuple[int, ...], str]]) -> tuple[TensorRow, ...]:
     ranked = sorted(tensors, key=lambda item: (-_bytes(item[1], item[2]), item[0]))[:_LARGEST]
-    return [
-        {"name": name, "shape": list(shape), "dtype": dtype, "bytes": _bytes(shape, dtype)}
-        for name, shape, dtype in ranked
-    ]
+    return tuple(TensorRow(name, shape, dtype, _bytes(shape, dtype)) for name, shape, dtype in ranked)
 
 
 def _dtype(code: int) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.formats.custom_options import decode_custom_options, detection_shapes
 from mnedge.graph.macs import op_macs
+from mnedge.results.inspection import Contents, CustomOp, EndRow, KindRow, TensorRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,16 +20,8 @@ if TYPE_CHECKING:
 _LARGEST = 5
 
 
-def inspect_graph(graph: Graph) -> dict[str, Any]:
-    """Counts a graph.
-
-    Returns:
-        JSON values: `ops` rows {kind, count, dtypes, macs, weights_bytes, dilated}, the heaviest first; `op_count`,
-        `macs`, `parameters`, `weights_bytes` and the same by dtype; `inputs` and `outputs` rows {name, shape, dtype,
-        scale, zero_point}, the shape None where only the run decides on it; `custom_ops` rows {kind, inputs,
-        outputs, options}; `largest_weights` and `largest_activations` rows {name, shape, dtype, bytes};
-        `metadata` {name: text or number of bytes}.
-    """
+def inspect_graph(graph: Graph) -> Contents:
+    """Counts a graph."""
     weights = [tensor for tensor in graph.tensors.values() if tensor.is_constant]
     activations = [tensor for tensor in graph.tensors.values() if not tensor.is_constant]
     by_dtype: Counter[str] = Counter()
@@ -37,28 +30,23 @@ def inspect_graph(graph: Graph) -> dict[str, Any]:
     rows = _op_rows(graph)
     custom = [op for op in graph.ops if "custom_options" in op.options]
     shapes = {name: shape for op in custom for name, shape in _shapes_when_run(op).items()}
-    return {
-        "ops": rows,
-        "op_count": len(graph.ops),
-        "macs": sum(row["macs"] for row in rows),
-        "parameters": _parameters(graph),
-        "weights_bytes": sum(by_dtype.values()),
-        "weights_bytes_by_dtype": dict(by_dtype.most_common()),
-        "inputs": [_end(graph.tensors[name], shapes) for name in graph.inputs],
-        "outputs": [_end(graph.tensors[name], shapes) for name in graph.outputs],
-        "custom_ops": [
-            {
-                "kind": op.kind,
-                "inputs": list(op.inputs),
-                "outputs": list(op.outputs),
-                "options": decode_custom_options(op.options["custom_options"]),
-            }
+    return Contents(
+        ops=rows,
+        op_count=len(graph.ops),
+        macs=sum(row.macs for row in rows),
+        parameters=_parameters(graph),
+        weights_bytes=sum(by_dtype.values()),
+        weights_bytes_by_dtype=dict(by_dtype.most_common()),
+        inputs=tuple(_end(graph.tensors[name], shapes) for name in graph.inputs),
+        outputs=tuple(_end(graph.tensors[name], shapes) for name in graph.outputs),
+        custom_ops=tuple(
+            CustomOp(op.kind, op.inputs, op.outputs, decode_custom_options(op.options["custom_options"]))
             for op in custom
-        ],
-        "largest_weights": _largest(weights),
-        "largest_activations": _largest(activations),
-        "metadata": {name: _metadata_text(data) for name, data in graph.metadata.items()},
-    }
+        ),
+        largest_weights=_largest(weights),
+        largest_activations=_largest(activations),
+        metadata={name: _metadata_text(data) for name, data in graph.metadata.items()},
+    )
 
 
 def is_quantized(graph: Graph) -> bool:
@@ -73,24 +61,29 @@ def tensor_bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
 
-def _op_rows(graph: Graph) -> list[dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    dtypes: dict[str, Counter[str]] = {}
+def _op_rows(graph: Graph) -> tuple[KindRow, ...]:
+    by_kind: dict[str, list[Op]] = {}
+    weights_bytes: Counter[str] = Counter()
     counted: set[str] = set()
     for op in graph.ops:
-        row = rows.setdefault(op.kind, {"kind": op.kind, "count": 0, "dtypes": [], "macs": 0, "weights_bytes": 0})
-        row["count"] += 1
-        row["dilated"] = row.get("dilated", 0) + (max(_dilations(op)) > 1)
-        row["macs"] += op_macs(graph, op)
-        dtypes.setdefault(op.kind, Counter())[graph.tensors[op.outputs[0]].dtype] += 1
+        by_kind.setdefault(op.kind, []).append(op)
         for name in op.inputs:
             # Shared constants are stored, and counted, once.
             if name is not None and name not in counted and graph.tensors[name].is_constant:
                 counted.add(name)
-                row["weights_bytes"] += tensor_bytes(graph.tensors[name])
-    for kind, row in rows.items():
-        row["dtypes"] = [dtype for dtype, _ in dtypes[kind].most_common()]
-    return sorted(rows.values(), key=lambda row: (-row["macs"], -row["count"], row["kind"]))
+                weights_bytes[op.kind] += tensor_bytes(graph.tensors[name])
+    rows = [
+        KindRow(
+            kind=kind,
+            count=len(ops),
+            dtypes=tuple(name for name, _ in Counter(graph.tensors[op.outputs[0]].dtype for op in ops).most_common()),
+            macs=sum(op_macs(graph, op) for op in ops),
+            weights_bytes=weights_bytes[kind],
+            dilated=sum(max(_dilations(op)) > 1 for op in ops),
+        )
+        for kind, ops in by_kind.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.macs, -row.count, row.kind)))
 
 
 def _dilations(op: Op) -> tuple[int, int]:
@@ -116,25 +109,21 @@ def _parameters(graph: Graph) -> int:
     return sum(math.prod(graph.tensors[name].shape) for name in names)
 
 
-def _end(tensor: Tensor, when_run: Mapping[str, tuple[int, ...] | None]) -> dict[str, Any]:
+def _end(tensor: Tensor, when_run: Mapping[str, tuple[int, ...] | None]) -> EndRow:
     quantization = tensor.quantization
-    # A file says of a shape that it does not know what it says of a scalar's: nothing.
-    shape = tensor.shape or when_run.get(tensor.name, tensor.shape)
-    return {
-        "name": tensor.name,
-        "shape": None if shape is None else list(shape),
-        "dtype": tensor.dtype,
-        "scale": float(quantization.scale[0]) if quantization else None,
-        "zero_point": int(quantization.zero_point[0]) if quantization else None,
-    }
+    return EndRow(
+        name=tensor.name,
+        # A file says of a shape that it does not know what it says of a scalar's: nothing.
+        shape=tensor.shape or when_run.get(tensor.name, tensor.shape),
+        dtype=tensor.dtype,
+        scale=float(quantization.scale[0]) if quantization else None,
+        zero_point=int(quantization.zero_point[0]) if quantization else None,
+    )
 
 
-def _largest(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
+def _largest(tensors: Iterable[Tensor]) -> tuple[TensorRow, ...]:
     ranked = sorted(tensors, key=lambda tensor: (-tensor_bytes(tensor), tensor.name))[:_LARGEST]
-    return [
-        {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "bytes": tensor_bytes(tensor)}
-        for tensor in ranked
-    ]
+    return tuple(TensorRow(tensor.name, tensor.shape, tensor.dtype, tensor_bytes(tensor)) for tensor in ranked)
 
 
 def _metadata_text(data: bytes) -> str | int:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report.cards import verdict
 from mnedge.report.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mnedge.report.tables import Table
+    from mnedge.results.report import Report
 
 _SIGNS = {"good": "✅ ", "bad": "❌ "}
 
 
-def render_markdown(report: Mapping[str, Any]) -> str:
+def render_markdown(report: Report) -> str:
     """Renders the verdict and all tables of a report in GitHub's Markdown; text from outside is escaped."""
     judged = verdict(report)
-    parts = [f"## {_escaped(str(report.get('slug') or 'report'))}", _SIGNS.get(judged.tone, "") + _escaped(judged.text)]
+    parts = [f"## {_escaped(report.slug)}", _SIGNS.get(judged.tone, "") + _escaped(judged.text)]
     parts += [_table(table) for table in tables(report)]
     return "\n\n".join(parts) + "\n"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.axes import Tick, along, ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from mnedge.results.details import Block as Tensor
+    from mnedge.results.details import MemoryPlan
 
 
 @dataclass(frozen=True)
@@ -39,36 +42,34 @@ class MemoryPlot:
     overlaps: bool
 
 
-def memory_plot(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> MemoryPlot | None:
+def memory_plot(plan: MemoryPlan | None, *, height: float = 320.0) -> MemoryPlot | None:
     """Places the tensors of a memory plan by time and address.
 
     Args:
-        plan: {arena_bytes, tensors: [{name, offset, bytes, first, last, kind}]}; first and last are the steps, from
-            0, between which the tensor is alive, both included; a kind that is absent is "value".
+        plan: The plan; None for a build without C.
         height: Pixels.
     """
-    tensors = list((plan or {}).get("tensors") or [])
-    if plan is None or not tensors:
+    if plan is None or not plan.tensors:
         return None
-    count = 1 + max(int(tensor["last"]) for tensor in tensors)
-    highest = max(int(tensor["offset"]) + int(tensor["bytes"]) for tensor in tensors)
-    arena = int(plan.get("arena_bytes") or highest)
+    tensors = plan.tensors
+    count = 1 + max(tensor.last for tensor in tensors)
+    highest = max(tensor.offset + tensor.bytes for tensor in tensors)
+    arena = plan.arena_bytes or highest
     top, bottom = 26.0, height - 40.0
     kib = ticks(0.0, max(arena, highest) / 1024, 5)
     end = max(arena, highest, 1024 * kib[-1])
     x_of, y_of = along(0.0, count), along(0.0, end, bottom, top)
     blocks = []
     for tensor in tensors:
-        first, last = int(tensor["first"]), int(tensor["last"])
-        offset, size = int(tensor["offset"]), int(tensor["bytes"])
+        first, last, offset, size = tensor.first, tensor.last, tensor.offset, tensor.bytes
         blocks.append(
             Block(
                 x=x_of(first),
                 y=y_of(offset + size),
                 width=x_of(last + 1) - x_of(first),
                 height=max(1.0, y_of(offset) - y_of(offset + size)),
-                words=f"{tensor.get('name', '')}: {figures.size(size)} at {offset:,}, steps {first} to {last}",
-                kind=str(tensor.get("kind") or "value"),
+                words=f"{tensor.name}: {figures.size(size)} at {offset:,}, steps {first} to {last}",
+                kind=tensor.kind,
                 at_peak=offset + size == highest,
             )
         )
@@ -84,11 +85,11 @@ def memory_plot(plan: Mapping[str, Any] | None, *, height: float = 320.0) -> Mem
     )
 
 
-def _overlap(tensors: Sequence[Mapping[str, Any]]) -> bool:
+def _overlap(tensors: Sequence[Tensor]) -> bool:
     return any(
-        one["first"] <= other["last"]
-        and other["first"] <= one["last"]
-        and one["offset"] < other["offset"] + other["bytes"]
-        and other["offset"] < one["offset"] + one["bytes"]
+        one.first <= other.last
+        and other.first <= one.last
+        and one.offset < other.offset + other.bytes
+        and other.offset < one.offset + one.bytes
         for one, other in combinations(tensors, 2)
     )

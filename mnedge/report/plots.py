@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.axes import LEFT, RIGHT, Tick, along, ticks
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.report.summary import Line
+    from mnedge.results.details import Step as QuantizationStep
 
 # Labels are kept apart as if the plot were this wide.
 _NOMINAL_WIDTH = 480.0
@@ -72,7 +73,7 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
         None where fewer than two artifacts can be placed.
     """
     timed = any(line.p50_ms is not None for line in found)
-    judged = metric is not None and any(line.accuracy.get(metric) is not None for line in found)
+    judged = metric is not None and any(line.metric(metric) is not None for line in found)
     if not (timed or judged):
         return None
 
@@ -80,7 +81,7 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
         return line.p50_ms if timed else _mib(line)
 
     def down(line: Line) -> float | None:
-        return line.accuracy.get(metric) if judged and metric else _mib(line)
+        return line.metric(metric) if judged else _mib(line)
 
     placed = [line for line in found if across(line) is not None and down(line) is not None]
     if len(placed) < 2:
@@ -98,7 +99,7 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
     labels = _labels([(x * _NOMINAL_WIDTH / 100, y, radius) for _, x, y, radius in rough])
     marks = []
     for (line, x, y, radius), label in zip(rough, labels, strict=True):
-        bounds = line.accuracy.get(f"{metric}_interval") if judged else None
+        bounds = line.interval(metric) if judged else None
         whisker = (y_of(bounds[1]), y_of(bounds[0])) if bounds else None
         marks.append(Bubble(line, x, y, radius, whisker, label, words(line, metric)))
     # Small ones are drawn last, so that none is hidden.
@@ -120,8 +121,9 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
 def words(line: Line, metric: str | None) -> str:
     """A line's figures in a sentence, for those who do not see the plot."""
     parts = [figures.size(line.bytes)]
-    if metric and line.accuracy.get(metric) is not None:
-        parts.append(f"{METRICS[metric]} {figures.percent(line.accuracy[metric])}")
+    value = line.metric(metric)
+    if metric and value is not None:
+        parts.append(f"{METRICS[metric]} {figures.percent(value)}")
     if line.p50_ms is not None:
         parts.append(f"median {figures.milliseconds(line.p50_ms)}")
     place = f" on {line.device}" if line.device not in ("", "local") else ""
@@ -141,8 +143,8 @@ def _vertical_range(placed: Sequence[Line], metric: str | None) -> tuple[float, 
         return 0.0, 1.1 * max(_mib(line) or 0.0 for line in placed)
     lows, highs = [], []
     for line in placed:
-        value = line.accuracy[metric]
-        bounds = line.accuracy.get(f"{metric}_interval") or (value, value)
+        value = line.metric(metric) or 0.0
+        bounds = line.interval(metric) or (value, value)
         lows.append(min(bounds))
         highs.append(max(bounds))
     # Bubbles need room above and below their centres.
@@ -160,7 +162,9 @@ def _labels(circles: Sequence[tuple[float, float, float]]) -> list[tuple[float, 
         candidates = [(0.0, 0.0), *around] if radius >= 9.0 else around
         centres = [(cx, cy) for other, (cx, cy, _) in enumerate(circles) if other != number]
 
-        def free(shift: tuple[float, float], x: float = x, y: float = y, others: Any = centres) -> bool:  # noqa: ANN401
+        def free(
+            shift: tuple[float, float], x: float = x, y: float = y, others: Sequence[tuple[float, float]] = centres
+        ) -> bool:
             spot = (x + shift[0], y + shift[1])
             return all(math.dist(spot, other) > _LABEL_GAP for other in (*taken, *others))
 
@@ -275,9 +279,9 @@ class Step:
     seconds: float | None
 
 
-def steps(quantization: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+def steps(quantization: Sequence[QuantizationStep]) -> tuple[Step, ...]:
     """Places each step's agreement on a common axis that ends at 100 %."""
-    known = [float(row["agreement"]) for row in quantization if row.get("agreement") is not None]
+    known = [row.agreement for row in quantization if row.agreement is not None]
     if not known:
         return ()
     floor = math.floor(10 * max(0.0, min(known) - 0.05)) / 10
@@ -288,16 +292,16 @@ def steps(quantization: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
     made = []
     before: float | None = None
     for row in quantization:
-        value = row.get("agreement")
+        value = row.agreement
         made.append(
             Step(
-                name=str(row.get("name", "")),
+                name=row.name,
                 start=None if before is None else place(before),
                 end=None if value is None else place(value),
                 gain=before is None or value is None or value >= before,
                 agreement=value,
                 change=None if before is None or value is None else value - before,
-                seconds=row.get("seconds"),
+                seconds=row.seconds,
             )
         )
         before = value if value is not None else before

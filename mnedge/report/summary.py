@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,14 @@ from mnedge.recipe import HEADLINES
 from mnedge.report import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from mnedge.report.difference import Difference
+    from mnedge.results.accuracy import AccuracyRow, Interval
+    from mnedge.results.comparison import Difference
+    from mnedge.results.latency import LatencyRow
+    from mnedge.results.report import ArtifactRow, Report
 
+# A row of the pages that have no noun yet: training, search and networks.
 Row = dict[str, Any]
 
 # What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
@@ -32,7 +36,7 @@ class Line:
         name: File name.
         short: File name without the build's slug.
         artifact: Its row of `artifacts`.
-        accuracy: Its row of `accuracy` on this device, empty where not measured.
+        accuracy: Its row of `accuracy` on this device; None where not measured.
         latency: Its row of `latency`, likewise.
         flash_bytes: What C sources take when they are compiled; None for models and where that was not measured.
     """
@@ -40,46 +44,45 @@ class Line:
     key: str
     name: str
     short: str
-    artifact: Row
-    accuracy: Row = field(default_factory=dict)
-    latency: Row = field(default_factory=dict)
+    artifact: ArtifactRow
+    accuracy: AccuracyRow | None = None
+    latency: LatencyRow | None = None
     flash_bytes: int | None = None
 
     @property
     def precision(self) -> str:
         """fp32 or int8."""
-        return str(self.artifact.get("precision", ""))
+        return self.artifact.precision
 
     @property
     def device(self) -> str:
         """URI of the device, "" where nothing was measured."""
-        return str(self.latency.get("device") or self.accuracy.get("device") or "")
+        measured = self.latency or self.accuracy
+        return measured.device if measured else ""
 
     @property
     def runtime(self) -> str:
         """Runtime and version, "" where nothing was measured."""
-        return str(self.latency.get("runtime") or self.accuracy.get("runtime") or "")
+        measured = self.latency or self.accuracy
+        return measured.runtime if measured else ""
 
     @property
     def bytes(self) -> int | None:
         """Size of the model file; of C sources not theirs but what they take in flash."""
-        return self.flash_bytes if self.artifact.get("format") == "c" else self.artifact.get("bytes")
+        return self.flash_bytes if self.artifact.format == "c" else self.artifact.bytes
 
     @property
     def p50_ms(self) -> float | None:
         """Median latency."""
-        return self.latency.get("p50_ms")
+        return self.latency.p50_ms if self.latency else None
 
+    def metric(self, name: str | None) -> float | None:
+        """A figure of the accuracy, 0..1; None where it was not measured."""
+        return self.accuracy.metric(name) if self.accuracy and name else None
 
-def rows(report: Mapping[str, Any], name: str) -> list[Row]:
-    """A list of the report; empty where the key is absent."""
-    return list(report.get(name) or [])
-
-
-def float_op_count(row: Mapping[str, Any]) -> int:
-    """How many ops of an `int8` row compute in float; the row names them or counts them."""
-    floats = row.get("float_ops") or 0
-    return floats if isinstance(floats, int) else len(floats)
+    def interval(self, name: str | None) -> Interval | None:
+        """The 95 % interval of a figure, where it is known."""
+        return self.accuracy.interval(name) if self.accuracy and name else None
 
 
 def base_name(artifact: object) -> str:
@@ -92,33 +95,35 @@ def short_name(name: str, slug: str) -> str:
     return name[len(slug) + 1 :] if slug and name.startswith(slug) and len(name) > len(slug) + 1 else name
 
 
-def lines(report: Mapping[str, Any]) -> list[Line]:
+def lines(report: Report) -> list[Line]:
     """Joins artifacts with what was measured on them, in the order of `artifacts`."""
-    slug = str(report.get("slug", ""))
-    flash = {base_name(row["artifact"]): row.get("flash_bytes") for row in rows(report, "memory")}
+    flash = {base_name(row.artifact): row.flash_bytes for row in report.memory}
     found: list[Line] = []
-    for artifact in rows(report, "artifacts"):
-        name = base_name(artifact["path"])
-        accuracies = [row for row in rows(report, "accuracy") if base_name(row["artifact"]) == name]
-        latencies = [row for row in rows(report, "latency") if base_name(row["artifact"]) == name]
-        joined = [(_same_place(accuracies, latency), latency) for latency in latencies]
+    for made in report.artifacts:
+        name = base_name(made.path)
+        accuracies = [row for row in report.accuracy if base_name(row.artifact) == name]
+        latencies = [row for row in report.latency if base_name(row.artifact) == name]
+        joined: list[tuple[AccuracyRow | None, LatencyRow | None]] = [
+            (_same_place(accuracies, latency), latency) for latency in latencies
+        ]
         used = {id(accuracy) for accuracy, _ in joined}
-        joined += [(accuracy, {}) for accuracy in accuracies if id(accuracy) not in used]
-        for accuracy, latency in joined or [({}, {})]:
+        joined += [(accuracy, None) for accuracy in accuracies if id(accuracy) not in used]
+        for accuracy, latency in joined or [(None, None)]:
             key = _KEYS[len(found)] if len(found) < len(_KEYS) else str(len(found) + 1)
-            found.append(Line(key, name, short_name(name, slug), artifact, accuracy, latency, flash.get(name)))
+            short = short_name(name, report.slug)
+            found.append(Line(key, name, short, made, accuracy, latency, flash.get(name)))
     return found
 
 
-def _same_place(accuracies: Iterable[Row], latency: Row) -> Row:
-    here = [row for row in accuracies if row.get("device") == latency.get("device")]
-    same_runtime = [row for row in here if row.get("runtime") == latency.get("runtime")]
-    return (same_runtime or here or [{}])[0]
+def _same_place(accuracies: Iterable[AccuracyRow], latency: LatencyRow) -> AccuracyRow | None:
+    here = [row for row in accuracies if row.device == latency.device]
+    same_runtime = [row for row in here if row.runtime == latency.runtime]
+    return next(iter(same_runtime or here), None)
 
 
-def metrics(report: Mapping[str, Any]) -> list[str]:
+def metrics(report: Report) -> list[str]:
     """The metrics that the accuracy rows hold, the headline first."""
-    return [name for name in METRICS if any(row.get(name) is not None for row in rows(report, "accuracy"))]
+    return [name for name in METRICS if any(row.metric(name) is not None for row in report.accuracy)]
 
 
 def headline(found: Sequence[Line]) -> Line | None:
@@ -127,9 +132,9 @@ def headline(found: Sequence[Line]) -> Line | None:
     def rank(line: Line) -> tuple[bool, bool, bool, bool]:
         return (
             line.precision != "int8",
-            line.artifact.get("format") != "tflite",
-            not line.latency,
-            not line.accuracy,
+            line.artifact.format != "tflite",
+            line.latency is None,
+            line.accuracy is None,
         )
 
     return min(found, key=rank, default=None)
@@ -143,11 +148,15 @@ def float_peer(line: Line, found: Sequence[Line]) -> Line | None:
 
     def rank(other: Line) -> tuple[bool, bool]:
         return (
-            other.artifact.get("format") != line.artifact.get("format"),
-            other.latency.get("threads") != line.latency.get("threads"),
+            other.artifact.format != line.artifact.format,
+            _threads(other) != _threads(line),
         )
 
     return min(peers, key=rank, default=None)
+
+
+def _threads(line: Line) -> int | None:
+    return line.latency.threads if line.latency else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge.report import figures
 from mnedge.report.summary import (
@@ -11,17 +11,17 @@ from mnedge.report.summary import (
     METRICS,
     against_float,
     base_name,
-    float_op_count,
     lines,
     metrics,
-    rows,
     short_name,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mnedge.report.summary import AgainstFloat, Line, Row
+    from mnedge.report.summary import AgainstFloat, Line
+    from mnedge.results.parity import ParityRow
+    from mnedge.results.report import GateRow, Int8Row, MemoryRow, Report
 
 _CLASSES = 30
 
@@ -53,40 +53,40 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def tables(report: Mapping[str, Any]) -> list[Table]:
+def tables(report: Report) -> list[Table]:
     """All tables of a report that have a row: artifacts, classes, int8, parity, memory, gates."""
-    slug = str(report.get("slug", ""))
+    slug = report.slug
     built = [
         artifacts(report),
         classes(report),
         _plain(
             "int8",
             ("artifact", ">ops", ">float ops", ">delegate partitions"),
-            (_integer_row(row, slug) for row in rows(report, "int8")),
+            (_integer_row(row, slug) for row in report.int8),
         ),
         _plain(
             "Parity",
             ("artifact", "agrees with", ">pictures", ">same top-1 %", ">largest error, LSB", ">largest error"),
-            (_parity_row(row, slug) for row in rows(report, "parity")),
+            (_parity_row(row, slug) for row in report.parity),
         ),
         _plain(
             "Memory, bytes",
             ("artifact", "target", ">arena", ">flash", ">stack"),
-            (_memory_row(row, slug) for row in rows(report, "memory")),
+            (_memory_row(row, slug) for row in report.memory),
         ),
         gates(report),
     ]
     return [table for table in built if table.rows]
 
 
-def artifacts(report: Mapping[str, Any]) -> Table:
+def artifacts(report: Report) -> Table:
     """One row per artifact and device: size, accuracy with its interval, latency, and the same against float."""
     found = lines(report)
     measured = metrics(report)
     headline = measured[0] if measured else None
     timed = any(line.latency for line in found)
     several_places = len({line.device for line in found if line.device}) > 1
-    thread_counts = {line.latency["threads"] for line in found if line.latency.get("threads")}
+    thread_counts = {line.latency.threads for line in found if line.latency}
     columns = ["", "artifact", *(["device"] if several_places else []), ">size", ">smaller"]
     for metric in measured:
         columns.append(f">{METRICS[metric]} %")
@@ -105,42 +105,47 @@ def artifacts(report: Mapping[str, Any]) -> Table:
         ]
         cells.append(Cell(figures.times(versus.smaller) if versus else ""))
         for metric in measured:
-            cells.append(Cell(_share(line.accuracy.get(metric))))
+            cells.append(Cell(_share(line.metric(metric))))
             if metric == headline:
-                cells.append(Cell(figures.interval(line.accuracy.get(f"{metric}_interval"))))
+                cells.append(Cell(figures.interval(line.interval(metric))))
                 cells.append(_change(versus))
         if len(thread_counts) > 1:
-            cells.append(Cell(figures.plain(line.latency.get("threads"))))
+            cells.append(Cell(figures.plain(line.latency.threads if line.latency else None)))
         if timed:
-            cells += [Cell(_number(line.p50_ms)), Cell(_number(line.latency.get("p90_ms"))), _faster(versus)]
+            p90_ms = line.latency.p90_ms if line.latency else None
+            cells += [Cell(_number(line.p50_ms)), Cell(_number(p90_ms)), _faster(versus)]
         table_rows.append(tuple(cells))
     starred = any(cell.text.endswith("*") for row in table_rows for cell in row)
     notes = tuple(_provenance(found, starred=starred))
     return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
 
 
-def classes(report: Mapping[str, Any]) -> Table:
+def classes(report: Report) -> Table:
     """The figure of each class, one column an artifact and place; no rows where a task has none by class."""
-    found = [line for line in lines(report) if any(line.accuracy.get(key) for key in CLASS_METRICS)]
+    found = [line for line in lines(report) if any(_of_classes(line, key) for key in CLASS_METRICS)]
     if not found:
         return Table("Classes", (), ())
-    key = next(key for key in CLASS_METRICS if found[0].accuracy.get(key))
+    key = next(key for key in CLASS_METRICS if _of_classes(found[0], key))
     several_places = len({line.device for line in found}) > 1
     names = [f"{line.short} on {line.device}" if several_places else line.short for line in found]
-    shown = list(found[0].accuracy[key])[:_CLASSES]
+    shown = list(_of_classes(found[0], key))[:_CLASSES]
     table_rows = tuple(
-        (Cell(name), *(Cell(_share(line.accuracy.get(key, {}).get(name))) for line in found)) for name in shown
+        (Cell(name), *(Cell(_share(_of_classes(line, key).get(name))) for line in found)) for name in shown
     )
-    left = len(found[0].accuracy[key]) - len(shown)
+    left = len(_of_classes(found[0], key)) - len(shown)
     notes = (f"and {left} more in the JSON report",) if left else ()
     return Table(
         f"{CLASS_METRICS[key]} of each class, %", ("class", *(f">{name}" for name in names)), table_rows, notes
     )
 
 
-def gates(report: Mapping[str, Any]) -> Table:
+def _of_classes(line: Line, key: str) -> Mapping[str, float | None]:
+    return line.accuracy.figures.classes.get(key, {}) if line.accuracy else {}
+
+
+def gates(report: Report) -> Table:
     """The limits, what was measured, and the verdicts; failed ones first."""
-    ordered = sorted(rows(report, "gates"), key=lambda row: bool(row.get("passed")))
+    ordered = sorted(report.gates, key=lambda row: row.passed)
     return _plain("Gates", ("verdict", "gate", ">limit", ">measured"), (_gate_row(row) for row in ordered))
 
 
@@ -169,8 +174,7 @@ def _faster(versus: AgainstFloat | None) -> Cell:
 def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     """Where the figures come from: every way in which something was measured, once."""
     accuracy = {
-        f"{figures.plain(line.accuracy.get('images'))} pictures of {line.accuracy.get('dataset', '?')}, "
-        f"on {line.accuracy.get('device', '?')}": None
+        f"{figures.plain(line.accuracy.images)} pictures of {line.accuracy.dataset}, on {line.accuracy.device}": None
         for line in found
         if line.accuracy
     }
@@ -178,15 +182,14 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
     for line in found:
         if line.latency:
             row = line.latency
-            threads = row.get("threads")
-            where = f"{row.get('runtime', '?')} on {row.get('device', '?')}, {threads} thread{'s' * (threads != 1)}"
+            where = f"{row.runtime} on {row.device}, {row.threads} thread{'s' * (row.threads != 1)}"
             latency.setdefault(where, []).append(line.key)
     if accuracy:
         yield f"Accuracy: {'; '.join(accuracy)}."
     if latency:
         measured = [" ".join((*keys, where)) for where, keys in latency.items()]
         yield f"Latency: {'; '.join(measured)}."
-    if any(line.artifact.get("format") == "c" for line in found):
+    if any(line.artifact.format == "c" for line in found):
         yield "The size of C sources is what they take in flash."
     if starred:
         yield (
@@ -195,42 +198,40 @@ def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
         )
 
 
-def _integer_row(row: Row, slug: str) -> tuple[Cell, ...]:
-    floats = float_op_count(row)
+def _integer_row(row: Int8Row, slug: str) -> tuple[Cell, ...]:
     return (
-        Cell(short_name(base_name(row["artifact"]), slug)),
-        Cell(figures.plain(row.get("ops"))),
-        Cell(figures.plain(None if row.get("float_ops", 0) is None else floats), "bad" if floats else ""),
-        Cell(figures.plain(row.get("delegate_partitions"))),
+        Cell(short_name(base_name(row.artifact), slug)),
+        Cell(figures.plain(row.ops)),
+        Cell(figures.plain(row.float_ops), "bad" if row.float_ops else ""),
+        Cell(figures.plain(row.delegate_partitions)),
     )
 
 
-def _parity_row(row: Row, slug: str) -> tuple[Cell, ...]:
+def _parity_row(row: ParityRow, slug: str) -> tuple[Cell, ...]:
     return (
-        Cell(short_name(base_name(row["artifact"]), slug)),
-        Cell(short_name(base_name(row["reference"]), slug)),
-        Cell(figures.plain(row.get("images"))),
-        Cell(_share(row.get("top1_agreement"))),
-        Cell(_number(row.get("max_abs_lsb"))),
-        Cell(_number(row.get("max_abs_error"))),
+        Cell(short_name(base_name(row.artifact), slug)),
+        Cell(short_name(base_name(row.reference), slug)),
+        Cell(figures.plain(row.images)),
+        Cell(_share(row.top1_agreement)),
+        Cell(_number(row.max_abs_lsb)),
+        Cell(_number(row.max_abs_error)),
     )
 
 
-def _memory_row(row: Row, slug: str) -> tuple[Cell, ...]:
+def _memory_row(row: MemoryRow, slug: str) -> tuple[Cell, ...]:
     return (
-        Cell(short_name(base_name(row["artifact"]), slug)),
-        Cell(str(row.get("target", ""))),
-        *(Cell(figures.plain(row.get(name))) for name in ("arena_bytes", "flash_bytes", "stack_bytes")),
+        Cell(short_name(base_name(row.artifact), slug)),
+        Cell(row.target),
+        *(Cell(figures.plain(size)) for size in (row.arena_bytes, row.flash_bytes, row.stack_bytes)),
     )
 
 
-def _gate_row(row: Row) -> tuple[Cell, ...]:
-    where = row.get("artifact") or row.get("device")
+def _gate_row(row: GateRow) -> tuple[Cell, ...]:
     return (
-        Cell("pass", "good") if row.get("passed") else Cell("FAIL", "bad"),
-        Cell(f"{row['name']} ({where})" if where else str(row["name"])),
-        Cell(figures.plain(row.get("limit"))),
-        Cell(figures.plain(row.get("measured"))),
+        Cell("pass", "good") if row.passed else Cell("FAIL", "bad"),
+        Cell(row.name),
+        Cell(figures.plain(row.limit)),
+        Cell(figures.plain(row.measured)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.tables import tables
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from mnedge.report.tables import Table
+    from mnedge.results.report import Report
 
 _WIDTH_WITHOUT_TERMINAL = 160
 # What a narrow terminal goes without first.
@@ -20,12 +21,8 @@ _DISPENSABLE = (">p90 ms", ">top-5 %", ">smaller", ">95 % interval", ">faster")
 _STYLES = {"good": "green", "bad": "bold red", "fp32": "dim"}
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Prints a report on standard output: artifacts, int8 and parity, memory, gates.
-
-    Args:
-        report: report.json, schema 1. Lists may be empty and keys absent; what was not measured is a dash.
-    """
+def print_report(report: Report) -> None:
+    """Prints a report on standard output: artifacts, int8 and parity, memory, gates; None is a dash."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
@@ -75,11 +72,11 @@ def _rich_table(table: Table, left_out: list[str]) -> RichTable:
     return made
 
 
-def _title(report: dict[str, Any]) -> str:
-    variant = report.get("variant") or {}
+def _title(report: Report) -> str:
+    variant = report.variant
     counts = [
-        f"{figures.magnitude(variant[name])} {word}"
-        for name, word in (("parameters", "parameters"), ("macs", "multiply-adds"))
-        if variant.get(name)
+        f"{figures.magnitude(count)} {word}"
+        for count, word in ((variant.parameters, "parameters"), (variant.macs, "multiply-adds"))
+        if count
     ]
-    return ", ".join([str(report.get("slug") or "report"), *counts])
+    return ", ".join([report.slug, *counts])

@@ -40,7 +40,7 @@ class Step:
     """
 
     name: str
-    seconds: float | None
+    seconds: float
     agreement: float | None = None
 
 

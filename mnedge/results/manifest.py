@@ -45,6 +45,13 @@ class BuildManifest:
 
 
 @dataclass(frozen=True)
+class LockedTools:
+    """The part of a build's manifest.json that `build --locked` reads: versions by package."""
+
+    tools: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class BundleFile:
     """A file of a bundle: its path inside, size and checksum."""
 

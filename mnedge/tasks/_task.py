@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
+    from mnedge.results.accuracy import Figures, MixUp
     from mnedge.training.phases import Lesson
     from mnedge.training.settings import Schedule
     from mnedge.validation.predict import Predictions
@@ -82,7 +83,7 @@ class Task:
         show: Of what `Lesson.judge` gave, the numbers, the data set and one of those numbers: the picture for the
             training's page with what is marked in it and what was found, uint8 (H, W, 3).
         accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
-        mistakes: Of the same: rows for the report that show where an artifact errs.
+        mistakes: Of the same: what the artifact mixes up, the worst first.
         counted: What the fractions of `mistakes` are of: "pictures", "pixels" or "boxes".
         gallery: Of the same: (source, words, picture) of those that were met worst, with what is marked and what was
             found drawn into it, uint8 (H, W, 3); None where confusions say more.
@@ -102,8 +103,8 @@ class Task:
     lesson: Callable[[Material], Lesson]
     outcome: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset], dict[str, Any]]
     show: Callable[[Mapping[str, NDArray[Any]], NDArray[np.int64], Dataset, int], NDArray[np.uint8]]
-    accuracy: Callable[[Predictions, Dataset], dict[str, Any]]
-    mistakes: Callable[[Predictions, Dataset], list[dict[str, Any]]]
+    accuracy: Callable[[Predictions, Dataset], Figures]
+    mistakes: Callable[[Predictions, Dataset], list[MixUp]]
     counted: str = "pictures"
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.results.accuracy import Figures
     from mnedge.tasks._task import Material
     from mnedge.training.phases import Lesson
     from mnedge.validation.predict import Predictions
@@ -75,7 +76,7 @@ def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dat
     }
 
 
-def _accuracy(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
+def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
     outputs, highest = predictions.outputs.shape[-1], int(predictions.labels.max())
     if outputs <= highest:
         raise InputError(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
     from mnedge.models import Variant
+    from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Gathered, Material
     from mnedge.training.phases import Lesson
     from mnedge.validation.predict import Predictions
@@ -76,7 +77,7 @@ def _lesson(material: Material) -> Lesson:
         return Pictured(pictures.pixels, _truths(dataset, pictures.numbers), rows)
 
     def precision_of(found: Sequence[Detections], truths: Sequence[Boxes]) -> float:
-        return float(average_precisions(found, truths, classes)["map50"])
+        return float(average_precisions(found, truths, classes).map50)
 
     return lesson(
         pictured(material.train, material.rows),
@@ -107,19 +108,30 @@ def _found(arrays: Mapping[str, NDArray[Any]]) -> list[Detections]:
     return [Detections(*part) for part in zip(*parts, strict=True)]
 
 
+def _labelled(row: MixUp) -> dict[str, object]:
+    told = {"predicted": row.predicted, "images": row.images, "objects": row.objects, "fraction": row.fraction}
+    return {**told, "label": row.truth}
+
+
 def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
     found, truths = _found(arrays), _truths(dataset, numbers)
     score = float(arrays["best_score"])
     figures = average_precisions(found, truths, dataset.classes)
     return {
-        "map50": figures["map50"],
-        "map": figures["map"],
+        "map50": figures.map50,
+        "map": figures.map,
         "best_score": score,
         "classes": [
-            {**row, "images": sum(bool((boxes.classes == index).any()) for boxes in truths)}
-            for index, row in enumerate(figures["classes"])
+            {
+                "class": row.name,
+                "boxes": row.boxes,
+                "ap50": row.ap50,
+                "ap": row.ap,
+                "images": sum(bool((boxes.classes == index).any()) for boxes in truths),
+            }
+            for index, row in enumerate(figures.classes)
         ],
-        "mixups": [{**row, "label": row.pop("truth")} for row in mixups(found, truths, dataset.classes, score)],
+        "mixups": [_labelled(row) for row in mixups(found, truths, dataset.classes, score)],
         "worst": [
             {
                 "source": dataset.sources[numbers[place]],
@@ -162,7 +174,7 @@ def _counted_words(counts: Mapping[str, int]) -> str:
     return f"{counts['right']} right, {counts['missed']} missed, {counts['wrong']} wrong"
 
 
-def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     found, truths = found_in(predictions), _truths(dataset, predictions.numbers)
     return mixups(found, truths, dataset.classes, best_score(found, truths))
 

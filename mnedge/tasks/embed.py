@@ -8,6 +8,7 @@ import numpy as np
 
 from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
+from mnedge.results.accuracy import MixUp
 from mnedge.tasks._task import Task
 from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled, same_nearest
 
@@ -87,20 +88,15 @@ def _show(
     return side_by_side(shown)
 
 
-def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
-    """Classes whose nearest neighbours are of another, as rows {truth, predicted, images, fraction}."""
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
+    """Classes whose nearest neighbours are of another."""
     labels = predictions.labels
     found = labels[nearest(predictions.outputs)]
     pairs, counts = np.unique(np.stack([labels, found])[:, labels != found], axis=1, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:10]
     totals = np.bincount(labels)
     return [
-        {
-            "truth": dataset.classes[truth],
-            "predicted": dataset.classes[other],
-            "images": int(count),
-            "fraction": float(count / totals[truth]),
-        }
+        MixUp(dataset.classes[truth], dataset.classes[other], int(count), float(count / totals[truth]))
         for (truth, other), count in zip(pairs.T[order].tolist(), counts[order].tolist(), strict=True)
     ]
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Gathered, Material
     from mnedge.training.phases import Lesson
     from mnedge.validation.predict import Predictions
@@ -80,6 +81,10 @@ def _masks(material: Material, pictures: Gathered) -> NDArray[np.uint8]:
     return masks
 
 
+def _labelled(row: MixUp) -> dict[str, object]:
+    return {"predicted": row.predicted, "images": row.images, "fraction": row.fraction, "label": row.truth}
+
+
 def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
     counted = arrays["confusions"]
     total = counted.sum(0)
@@ -96,7 +101,7 @@ def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dat
             }
             for place, (name, iou) in enumerate(zip(dataset.classes, class_ious(total), strict=True))
         ],
-        "mixups": [{**row, "label": row.pop("truth")} for row in pixel_mixups(counted, dataset.classes)],
+        "mixups": [_labelled(row) for row in pixel_mixups(counted, dataset.classes)],
         "worst": [
             {"source": dataset.sources[numbers[place]], "iou": round(value, 4), "words": f"IoU {100 * value:.1f} %"}
             for place, value in worst(counted, WORST)
@@ -128,7 +133,7 @@ def _gallery(predictions: Predictions, dataset: Dataset) -> list[tuple[str, str,
     return shown
 
 
-def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     return pixel_mixups(confusions(predictions, dataset), dataset.classes)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.validation.predict import Predictions
@@ -31,10 +31,8 @@ def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -
     return hits
 
 
-def accuracy_row(
-    predictions: Predictions, figures: Mapping[str, Any], *, artifact: str, dataset: str
-) -> dict[str, Any]:
-    """The row of report.json: {artifact, runtime, device, dataset, images, partitions} and the figures of the task.
+def accuracy_row(predictions: Predictions, figures: Figures, *, artifact: str, dataset: str) -> AccuracyRow:
+    """Accuracy of one artifact on one device.
 
     Args:
         predictions: What the artifact said.
@@ -42,29 +40,25 @@ def accuracy_row(
         artifact: Its name.
         dataset: Name of the data set.
     """
-    return {
-        "artifact": artifact,
-        "runtime": predictions.info.version,
-        "device": predictions.device,
-        "dataset": dataset,
-        "images": int(predictions.numbers.size),
-        **figures,
-        "partitions": predictions.info.partitions,
-    }
+    return AccuracyRow(
+        artifact=artifact,
+        runtime=predictions.info.version,
+        device=predictions.device,
+        dataset=dataset,
+        images=int(predictions.numbers.size),
+        figures=figures,
+        partitions=predictions.info.partitions,
+    )
 
 
-def accuracy_figures(predictions: Predictions) -> dict[str, Any]:
-    """{top1, top5, top1_interval} of a classifier.
-
-    Accuracies are in 0..1; the interval is Wilson's at 95 %.
-    """
+def accuracy_figures(predictions: Predictions) -> Figures:
+    """Top-1, with Wilson's interval at 95 %, and top-5 of a classifier."""
     top1 = topk_hits(predictions.outputs, predictions.labels, 1)
     top5 = topk_hits(predictions.outputs, predictions.labels, 5)
-    return {
-        "top1": float(top1.mean()),
-        "top5": float(top5.mean()),
-        "top1_interval": list(wilson_interval(int(top1.sum()), int(top1.size))),
-    }
+    return Figures(
+        {"top1": float(top1.mean()), "top5": float(top5.mean())},
+        {"top1": wilson_interval(int(top1.sum()), int(top1.size))},
+    )
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
@@ -76,11 +70,8 @@ def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def confusion(predictions: Predictions, classes: tuple[str, ...], worst: int = 10) -> list[dict[str, Any]]:
-    """The most frequent mix-ups, the worst first: rows {truth, predicted, images, fraction}.
-
-    `fraction` is the share of the true class' pictures that were taken for the other one.
-    """
+def confusion(predictions: Predictions, classes: tuple[str, ...], worst: int = 10) -> list[MixUp]:
+    """The most frequent mix-ups, the worst first; fractions are shares of the true class' pictures."""
     predicted = predictions.outputs.argmax(axis=1)
     pairs: dict[tuple[int, int], int] = {}
     for truth, guess in zip(predictions.labels.tolist(), predicted.tolist(), strict=True):
@@ -89,11 +80,11 @@ def confusion(predictions: Predictions, classes: tuple[str, ...], worst: int = 1
     totals = np.bincount(predictions.labels, minlength=len(classes))
     ranked = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:worst]
     return [
-        {
-            "truth": classes[truth],
-            "predicted": classes[guess] if guess < len(classes) else str(guess),
-            "images": count,
-            "fraction": count / int(totals[truth]),
-        }
+        MixUp(
+            truth=classes[truth],
+            predicted=classes[guess] if guess < len(classes) else str(guess),
+            images=count,
+            fraction=count / int(totals[truth]),
+        )
         for (truth, guess), count in ranked
     ]

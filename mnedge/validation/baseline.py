@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 from mnedge.recipe import HEADLINES
+from mnedge.results.report import GateRow, read_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_SCHEMA = 1
+    from mnedge.results.report import Report
 
-# tolerance: (table of report.json, what tells its rows apart)
-_FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(HEADLINES, ("accuracy", ("artifact", "runtime", "device", "dataset"))),
-    "bytes": ("artifacts", ("path",)),
-    "arena_bytes": ("memory", ("artifact", "target")),
-    "flash_bytes": ("memory", ("artifact", "target")),
-    "p50_ms": ("latency", ("artifact", "runtime", "device", "threads")),
-}
+    # What tells the rows of a table apart, as text, and the row's figure.
+    Figures = Mapping[tuple[str, ...], float | None]
 
 
-def read_baseline(path: Path, slug: str) -> dict[str, Any]:
+def read_baseline(path: Path, slug: str) -> Report:
     """Reads the report.json that a build is held against.
 
     Args:
@@ -35,22 +29,17 @@ def read_baseline(path: Path, slug: str) -> dict[str, Any]:
         InputError: No such file, not a report, or one of another model.
     """
     try:
-        report = json.loads(path.read_bytes())
-        assert report["schema"] == _SCHEMA
-        assert all(isinstance(report[table], list) for table, _ in _FIGURES.values())
-        found = str(report["slug"])
-    except OSError as exc:
-        raise InputError(f"--baseline {path} cannot be read: {exc.strerror}; give the report.json of a build") from exc
-    except (ValueError, KeyError, TypeError, AssertionError) as exc:
-        raise InputError(f"--baseline {path} is no report.json of schema {_SCHEMA} ({exc!r})") from exc
-    if found != slug:
-        raise InputError(f"--baseline {path} is of {found}, this build is {slug}; compare two builds of one model")
-    return dict(report)
+        report = read_report(path)
+    except InputError as exc:
+        raise InputError(f"--baseline: {exc}") from exc
+    if report.slug != slug:
+        raise InputError(
+            f"--baseline {path} is of {report.slug}, this build is {slug}; compare two builds of one model"
+        )
+    return report
 
 
-def baseline_rows(
-    report: Mapping[str, Any], baseline: Mapping[str, Any], tolerances: Mapping[str, float]
-) -> list[dict[str, Any]]:
+def baseline_rows(report: Report, baseline: Report, tolerances: Mapping[str, float]) -> tuple[GateRow, ...]:
     """Holds a report against an earlier one of the same model.
 
     Args:
@@ -64,17 +53,24 @@ def baseline_rows(
     """
     rows = []
     for figure, tolerance in tolerances.items():
-        table, names = _FIGURES[figure]
-        now = {tuple(row[name] for name in names): row.get(figure) for row in report[table]}
-        for row in baseline[table]:
-            before = row.get(figure)
+        now = _figures(report, figure)
+        for key, before in _figures(baseline, figure).items():
             if before is None:
                 continue
-            key = tuple(row[name] for name in names)
             is_accuracy = figure in HEADLINES
             limit = before - tolerance if is_accuracy else before * (1 + tolerance)
             measured = now.get(key)
             passed = measured is not None and (measured >= limit if is_accuracy else measured <= limit)
-            name = f"baseline {figure} {' '.join(map(str, key))}"
-            rows.append({"name": name, "limit": limit, "measured": measured, "passed": passed})
-    return rows
+            rows.append(GateRow(f"baseline {figure} {' '.join(key)}", limit, measured, passed))
+    return tuple(rows)
+
+
+def _figures(report: Report, figure: str) -> Figures:
+    if figure in HEADLINES:
+        return {(row.artifact, row.runtime, row.device, row.dataset): row.metric(figure) for row in report.accuracy}
+    if figure == "bytes":
+        return {(row.path,): row.bytes for row in report.artifacts}
+    if figure == "p50_ms":
+        return {(row.artifact, row.runtime, row.device, str(row.threads)): row.p50_ms for row in report.latency}
+    arena = figure == "arena_bytes"
+    return {(row.artifact, row.target): row.arena_bytes if arena else row.flash_bytes for row in report.memory}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mnedge.data.anchors import iou
 from mnedge.data.boxes import Boxes
 from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
 from mnedge.errors import InputError
+from mnedge.results.accuracy import Figures, MixUp, WorstPicture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +35,27 @@ _RESAMPLED = 200
 _WORST = 10
 
 
-def detect_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
-    """{map50, map50_interval, map, ap50: {class: figure}, worst: [{source, right, missed, wrong}]} of an artifact.
+@dataclass(frozen=True)
+class ClassPrecision:
+    """Average precision of a class: its boxes, and the precision at IoU 0.5 and over IoU 0.5 to 0.95."""
+
+    name: str
+    boxes: int
+    ap50: float | None
+    ap: float | None
+
+
+@dataclass(frozen=True)
+class AveragePrecisions:
+    """Means over the classes at IoU 0.5 and over IoU 0.5 to 0.95 in steps of 0.05, and the classes."""
+
+    map50: float
+    map: float
+    classes: tuple[ClassPrecision, ...]
+
+
+def detect_figures(predictions: Predictions, dataset: Dataset) -> Figures:
+    """Mean average precision with its interval, that of each class, and the worst pictures.
 
     Raises:
         InputError: The artifact is no detector, or one whose anchors are not in the file.
@@ -43,16 +64,16 @@ def detect_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]
     assert dataset.truths is not None, "detections are held against boxes"
     truths = [dataset.truths(number, 0) for number in predictions.numbers.tolist()]
     figures = average_precisions(found, truths, dataset.classes)
-    return {
-        "map50": figures["map50"],
-        "map50_interval": list(bootstrap(found, truths, dataset.classes)),
-        "map": figures["map"],
-        "ap50": {row["class"]: row["ap50"] for row in figures["classes"]},
-        "worst": [
-            {"source": dataset.sources[predictions.numbers[place]], **counts}
-            for place, counts in worst(found, truths, best_score(found, truths))
-        ],
-    }
+    pictures = tuple(
+        WorstPicture(dataset.sources[predictions.numbers[place]], counts)
+        for place, counts in worst(found, truths, best_score(found, truths))
+    )
+    return Figures(
+        {"map50": figures.map50, "map": figures.map},
+        {"map50": bootstrap(found, truths, dataset.classes)},
+        {"ap50": {row.name: row.ap50 for row in figures.classes}},
+        pictures,
+    )
 
 
 def found_in(predictions: Predictions) -> list[Detections]:
@@ -138,7 +159,7 @@ def decoding_of(path: Path) -> Decoding:
 
 def average_precisions(
     detections: Sequence[Detections], truths: Sequence[Boxes], classes: Sequence[str]
-) -> dict[str, Any]:
+) -> AveragePrecisions:
     """Average precision by `pycocotools`, over at most 100 objects of a class in a picture.
 
     Args:
@@ -147,8 +168,7 @@ def average_precisions(
         classes: Class names.
 
     Returns:
-        {map50, map, classes: [{class, boxes, ap50, ap}]}: means over the classes at IoU 0.5 and over IoU 0.5 to 0.95
-        in steps of 0.05; None for a class without boxes, which the means leave out.
+        Means over the classes, and the classes; a class without boxes has None, and the means leave it out.
     """
     precision = _precision(detections, truths, len(classes))
     boxes = np.bincount(np.concatenate([_counted(truth) for truth in truths]), minlength=len(classes))
@@ -157,18 +177,12 @@ def average_precisions(
         # pycocotools writes -1 where there is nothing to find.
         of_class = precision[:, :, place]
         is_known = boxes[place] > 0
-        rows.append({
-            "class": name,
-            "boxes": int(boxes[place]),
-            "ap50": float(of_class[0].mean()) if is_known else None,
-            "ap": float(of_class.mean()) if is_known else None,
-        })  # fmt: skip
-    known = [row for row in rows if row["boxes"]]
-    return {
-        "map50": float(np.mean([row["ap50"] for row in known])) if known else 0.0,
-        "map": float(np.mean([row["ap"] for row in known])) if known else 0.0,
-        "classes": rows,
-    }
+        ap50, ap = (float(of_class[0].mean()), float(of_class.mean())) if is_known else (None, None)
+        rows.append(ClassPrecision(name, int(boxes[place]), ap50, ap))
+    at_half = [row.ap50 for row in rows if row.ap50 is not None]
+    over_all = [row.ap for row in rows if row.ap is not None]
+    means = (float(np.mean(at_half)), float(np.mean(over_all))) if at_half else (0.0, 0.0)
+    return AveragePrecisions(*means, tuple(rows))
 
 
 def _counted(truth: Boxes) -> NDArray[np.int64]:
@@ -271,7 +285,7 @@ def mixups(
     classes: Sequence[str],
     least_score: float,
     most: int = 10,
-) -> list[dict[str, Any]]:
+) -> list[MixUp]:
     """What was taken for what, missed, or seen where nothing is marked, the most frequent first.
 
     Args:
@@ -282,8 +296,7 @@ def mixups(
         most: Rows.
 
     Returns:
-        Rows {truth, predicted, images, objects, fraction}: how many pictures show it, how often, and as which share of
-        the true class' objects; "nothing" stands for what is not marked, and for what was not found.
+        Mix-ups; "nothing" stands for what is not marked, and for what was not found.
     """
     counts = np.stack([
         _confusion(found, truth, len(classes), least_score) for found, truth in zip(detections, truths, strict=True)
@@ -295,13 +308,9 @@ def mixups(
     for place in np.argsort(-off, axis=None, kind="stable")[:most]:
         truth, predicted = divmod(int(place), len(names))
         if off[truth, predicted]:
-            rows.append({
-                "truth": names[truth],
-                "predicted": names[predicted],
-                "images": int(np.count_nonzero(counts[:, truth, predicted])),
-                "objects": int(off[truth, predicted]),
-                "fraction": float(off[truth, predicted] / total[truth].sum()),
-            })  # fmt: skip
+            images = int(np.count_nonzero(counts[:, truth, predicted]))
+            fraction = float(off[truth, predicted] / total[truth].sum())
+            rows.append(MixUp(names[truth], names[predicted], images, fraction, int(off[truth, predicted])))
     return rows
 
 

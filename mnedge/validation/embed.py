@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.results.accuracy import Figures
 from mnedge.validation.accuracy import wilson_interval
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def check_pairs(labels: NDArray[np.int64], name: str) -> None:
         )
 
 
-def embed_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
-    """{roc_auc, recall_at_1, recall_at_1_interval} of an artifact.
+def embed_figures(predictions: Predictions, dataset: Dataset) -> Figures:
+    """ROC AUC of pairs, and recall at 1 with its interval.
 
     Raises:
         InputError: There are no pairs of one class, or none of two.
@@ -79,8 +80,7 @@ def embed_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
     labels = predictions.labels
     check_pairs(labels, dataset.name)
     hits = recalled(predictions.outputs, labels)
-    return {
-        "roc_auc": pair_auc(predictions.outputs, labels),
-        "recall_at_1": float(hits.mean()),
-        "recall_at_1_interval": list(wilson_interval(int(hits.sum()), int(hits.size))),
-    }
+    return Figures(
+        {"roc_auc": pair_auc(predictions.outputs, labels), "recall_at_1": float(hits.mean())},
+        {"recall_at_1": wilson_interval(int(hits.sum()), int(hits.size))},
+    )

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import runtimes
+from mnedge.results.latency import Conditions, LatencyRow, RatioRow, Stretch, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from mnedge.results.latency import BoardState
     from mnedge.runtimes import Session, TensorSpec
 
 _WARMUP_S = 0.25
@@ -54,33 +56,28 @@ class Timing:
         """All runs in order, milliseconds."""
         return np.concatenate(self.rounds_ms)
 
-    def row(self, device: str = "local") -> dict[str, Any]:
-        """The row of report.json: {artifact, runtime, device, threads, p50_ms, p90_ms, runs, …}."""
+    def row(self, device: str = "local", state: BoardState | None = None) -> LatencyRow:
+        """The row of report.json.
+
+        Args:
+            device: URI of the device.
+            state: What it said; None for this machine.
+        """
         samples = self.samples_ms
         p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
-        return {
-            "artifact": self.artifact.name,
-            "runtime": self.runtime,
-            "device": device,
-            "threads": self.threads,
-            "p50_ms": p50,
-            "p90_ms": p90,
-            "p99_ms": p99,
-            "runs": int(samples.size),
-            "warmed_up": self.stable,
-            "partitions": self.partitions,
-            "samples_ms": [round(float(value), 5) for value in samples],
-        }
-
-
-def measure_latency(
-    paths: Sequence[Path], *, threads: int = 1, seconds: float = 1.5, progress: Callable[[float], None] | None = None
-) -> list[dict[str, Any]]:
-    """Times artifacts on this machine and returns their rows of report.json; see `time_in_turns`.
-
-    The rows hold `samples_ms`, all runs, besides the fields of the contract.
-    """
-    return [timing.row() for timing in time_in_turns(paths, threads=threads, seconds=seconds, progress=progress)]
+        return LatencyRow(
+            artifact=self.artifact.name,
+            runtime=self.runtime,
+            device=device,
+            threads=self.threads,
+            p50_ms=p50,
+            p90_ms=p90,
+            p99_ms=p99,
+            runs=int(samples.size),
+            warmed_up=self.stable,
+            partitions=self.partitions,
+            state=state,
+        )
 
 
 def time_in_turns(
@@ -178,21 +175,16 @@ class Ratio:
     high: float
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """What the interval shows: "faster", "slower", or "no difference shown"."""
         if self.low > 1.0:
             return "faster"
         return "slower" if self.high < 1.0 else "no difference shown"
 
-    def row(self) -> dict[str, Any]:
-        """{artifact, reference, speedup, interval, verdict}."""
-        return {
-            "artifact": self.artifact.name,
-            "reference": self.reference.name,
-            "speedup": self.speedup,
-            "interval": [self.low, self.high],
-            "verdict": self.verdict,
-        }
+    def row(self, device: str = "local") -> RatioRow:
+        """The row of `bench` for a device."""
+        interval = (self.low, self.high)
+        return RatioRow(device, self.artifact.name, self.reference.name, self.speedup, interval, self.verdict)
 
 
 def compare(timings: Sequence[Timing], *, seed: int = 0) -> list[Ratio]:
@@ -214,15 +206,11 @@ def compare(timings: Sequence[Timing], *, seed: int = 0) -> list[Ratio]:
     return found
 
 
-def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.0) -> list[dict[str, float]]:
-    """Runs one artifact without a pause and returns its latency over time, one entry a bin.
-
-    Returns:
-        {seconds, p50_ms, p90_ms, runs}: `seconds` is the end of the bin.
-    """
+def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.0) -> list[Stretch]:
+    """Runs one artifact without a pause and returns its latency over time, one entry a bin of `bin_s` seconds."""
     session = runtimes.get(runtimes.for_file(path)).open(path, threads)
     feed = random_input(session.input)
-    found: list[dict[str, float]] = []
+    found: list[Stretch] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
         until = min(time.perf_counter() + bin_s, begin + seconds)
@@ -230,9 +218,7 @@ def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.
         while not samples or time.perf_counter() < until:
             samples += _turn(session, feed, 1).tolist()
         p50, p90 = np.percentile(samples, (50, 90))
-        found.append(
-            {"seconds": time.perf_counter() - begin, "p50_ms": float(p50), "p90_ms": float(p90), "runs": len(samples)}
-        )
+        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), len(samples)))
     return found
 
 
@@ -243,8 +229,8 @@ _KERNEL_FEATURES = (
 )  # fmt: skip
 
 
-def conditions() -> dict[str, Any]:
-    """What the figures of this machine depend on: CPU, features, cores, governor, load."""
+def conditions() -> Conditions:
+    """Asks the system what the figures of this machine depend on."""
     import psutil
 
     fields: dict[str, str] = {}
@@ -255,15 +241,15 @@ def conditions() -> dict[str, Any]:
     features = set((fields.get("flags") or fields.get("Features") or "").split())
     cores = psutil.cpu_count() or 1
     load = psutil.getloadavg()[0]
-    return {
-        "cpu": fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine(),
-        "machine": platform.machine(),
-        "features": [name for name in _KERNEL_FEATURES if name in features],
-        "cores": cores,
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-        "load": round(load, 2),
-        "busy": load > 0.5 * cores,
-    }
+    return Conditions(
+        cpu=fields.get("model name") or fields.get("Model") or platform.processor() or platform.machine(),
+        machine=platform.machine(),
+        features=tuple(name for name in _KERNEL_FEATURES if name in features),
+        cores=cores,
+        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+        load=round(load, 2),
+        busy=load > 0.5 * cores,
+    )
 
 
 def _text(path: str) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 
 from mnedge.errors import InputError
 from mnedge.graph.executor import execute, simulate
+from mnedge.results.inspection import Agreement, Histogram, LayerNoise, OutputNoise, TensorNoise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -44,12 +45,23 @@ class _Tally:
     bins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
 
 
+@dataclass
+class _Totals:
+    """Sums over batches for the output."""
+
+    same: int = 0
+    same_weights: int = 0
+    signal: float = 0.0
+    noise: float = 0.0
+    noise_weights: float = 0.0
+
+
 def noise_by_tensor(
     graph: Graph,
     reference: Graph,
     images: NDArray[np.float32],
     progress: Callable[[str, float], None],
-) -> dict[str, Any]:
+) -> LayerNoise:
     """Measures the quantization noise of every activation and what it does to the output.
 
     Three runs are held against each other: the float reference; the quantized graph with its activations rounded;
@@ -64,19 +76,13 @@ def noise_by_tensor(
         images: float32 (N, height, width, 3), in the range that both models take.
         progress: Told the share that is done, 0..1.
 
-    Returns:
-        {images, agreement: {int8, weights_only}, output_sqnr_db: {int8, weights_only}, tensors: rows}. A row is
-        {index, tensor, op, what: "activation" or "weights", dtype, sqnr_db, agreement_gain, output_gain_db, low, high
-        (what the dtype can hold; None for weights), min, max (what came up), clipped_fraction, histogram: {low, high,
-        counts}}; the rows that cost most come first.
-
     Raises:
         InputError: The graph has no quantized activation, or input or outputs of the two models do not fit.
     """
     tallies = _tallies(graph)
     _check(graph, reference, tallies)
     tallies |= _weight_tallies(graph, reference)
-    totals = {"same": 0, "same_weights": 0, "signal": 0.0, "noise": 0.0, "noise_weights": 0.0}
+    totals = _Totals()
     starts = range(0, len(images), _BATCH)
     for number, start in enumerate(starts):
         for share in _batch(graph, reference, images[start : start + _BATCH], tallies, totals):
@@ -84,16 +90,15 @@ def noise_by_tensor(
     progress("noise by tensor", 1.0)
     count = len(images)
     rows = [_row(tally, totals, count) for tally in tallies.values()]
-    rows.sort(key=lambda row: (-row["output_gain_db"], -row["agreement_gain"], row["index"]))
-    return {
-        "images": count,
-        "agreement": {"int8": totals["same"] / count, "weights_only": totals["same_weights"] / count},
-        "output_sqnr_db": {
-            "int8": _decibels(totals["signal"], totals["noise"]),
-            "weights_only": _decibels(totals["signal"], totals["noise_weights"]),
-        },
-        "tensors": rows,
-    }
+    rows.sort(key=lambda row: (-row.output_gain_db, -row.agreement_gain, row.index))
+    return LayerNoise(
+        images=count,
+        agreement=Agreement(totals.same / count, totals.same_weights / count),
+        output_sqnr_db=OutputNoise(
+            _decibels(totals.signal, totals.noise), _decibels(totals.signal, totals.noise_weights)
+        ),
+        tensors=tuple(rows),
+    )
 
 
 def _tallies(graph: Graph) -> dict[str, _Tally]:
@@ -145,7 +150,7 @@ def _batch(
     reference: Graph,
     images: NDArray[np.float32],
     tallies: dict[str, _Tally],
-    totals: dict[str, Any],
+    totals: _Totals,
 ) -> Iterator[float]:
     """Adds one batch to the tallies; yields the share of it that is done."""
     output = graph.outputs[0]
@@ -153,11 +158,12 @@ def _batch(
     real = execute(graph, {graph.inputs[0]: images})
     rounded = execute(graph, {graph.inputs[0]: images}, on_tensor=simulate(graph))
     classes = _classes(wanted)
-    for key, env in (("", rounded), ("_weights", real)):
-        made = np.asarray(env[output])
-        totals[f"same{key}"] += int((_classes(made) == classes).sum())
-        totals[f"noise{key}"] += _power(made - wanted)
-    totals["signal"] += _power(wanted)
+    with_all, with_weights = np.asarray(rounded[output]), np.asarray(real[output])
+    totals.same += int((_classes(with_all) == classes).sum())
+    totals.noise += _power(with_all - wanted)
+    totals.same_weights += int((_classes(with_weights) == classes).sum())
+    totals.noise_weights += _power(with_weights - wanted)
+    totals.signal += _power(wanted)
     for number, (name, tally) in enumerate(tallies.items()):
         if tally.real_weights is None:
             _measure(tally, np.asarray(real[name]), np.asarray(rounded[name]))
@@ -171,7 +177,7 @@ def _with_one_real(
     graph: Graph,
     name: str,
     images: NDArray[np.float32],
-    rounded: dict[str, Any],
+    rounded: Mapping[str, Any],
     real_weights: NDArray[np.float32] | None,
 ) -> NDArray[Any]:
     """The output when one tensor stays real; what comes before it is taken from the rounded run."""
@@ -205,32 +211,28 @@ def _measure(tally: _Tally, real: NDArray[np.float32], rounded: NDArray[np.float
     tally.bins += np.histogram(inside, tally.edges)[0]
 
 
-def _row(tally: _Tally, totals: dict[str, Any], images: int) -> dict[str, Any]:
+def _row(tally: _Tally, totals: _Totals, images: int) -> TensorNoise:
     is_activation = tally.real_weights is None
     # The scales of weights may differ from channel to channel.
     low, high = _limits(tally.tensor) if is_activation else (None, None)
-    before, after = totals["noise"], tally.output_noise
+    before, after = totals.noise, tally.output_noise
     gain_db = 10 * math.log10(before / after) if before > 0 and after > 0 else 0.0
-    return {
-        "index": tally.index,
-        "tensor": tally.tensor.name,
-        "op": tally.op,
-        "what": "activation" if is_activation else "weights",
-        "dtype": tally.tensor.dtype,
-        "sqnr_db": _decibels(tally.signal, tally.noise),
-        "agreement_gain": (tally.same_class - totals["same"]) / images,
-        "output_gain_db": gain_db,
-        "low": low,
-        "high": high,
-        "min": tally.low,
-        "max": tally.high,
-        "clipped_fraction": tally.clipped / tally.count if is_activation else None,
-        "histogram": {
-            "low": float(tally.edges[0]),
-            "high": float(tally.edges[-1]),
-            "counts": tally.bins.tolist(),
-        },
-    }
+    return TensorNoise(
+        index=tally.index,
+        tensor=tally.tensor.name,
+        op=tally.op,
+        what="activation" if is_activation else "weights",
+        dtype=tally.tensor.dtype,
+        sqnr_db=_decibels(tally.signal, tally.noise),
+        agreement_gain=(tally.same_class - totals.same) / images,
+        output_gain_db=gain_db,
+        low=low,
+        high=high,
+        min=tally.low,
+        max=tally.high,
+        clipped_fraction=tally.clipped / tally.count if is_activation else None,
+        histogram=Histogram(float(tally.edges[0]), float(tally.edges[-1]), tuple(tally.bins.tolist())),
+    )
 
 
 def _limits(tensor: Tensor) -> tuple[float, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache
 from mnedge.errors import InputError
+from mnedge.results.manifest import LockedTools
+from mnedge.results.stored import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,14 +23,9 @@ def check_tools(manifest: Path) -> None:
         InputError: No manifest there, or versions differ; the message names each and how to install the locked ones.
     """
     try:
-        locked = dict(json.loads(manifest.read_bytes())["tools"])
-    except OSError as exc:
-        raise InputError(
-            f"--locked: {manifest} cannot be read: {exc.strerror}; "
-            "build once without --locked, and keep its manifest.json"
-        ) from exc
-    except (ValueError, KeyError, TypeError) as exc:
-        raise InputError(f"--locked: {manifest} is no manifest.json of a build ({exc!r})") from exc
+        locked = read(manifest, LockedTools).tools
+    except InputError as exc:
+        raise InputError(f"--locked: {exc}; build once without --locked, and keep its manifest.json") from exc
     here = {"mnedge": __version__, **cache.tool_versions()}
     differing = sorted(name for name in locked.keys() | here.keys() if locked.get(name) != here.get(name))
     if differing:

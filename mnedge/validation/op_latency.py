@@ -6,19 +6,23 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.results.latency import KindTime, OpTime
 from mnedge.validation.latency import random_input
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PROFILED_RUNS = 50
 _SECONDS_EACH = 0.03
 _FEWEST_RUNS = 10
 
 
-def op_latency(path: Path, *, threads: int = 1) -> list[dict[str, Any]]:
+def op_latency(path: Path, *, threads: int = 1) -> list[OpTime]:
     """Measures each op of an artifact.
 
     An .onnx is profiled by ONNX Runtime itself. LiteRT's Python interpreter has no profiler, so each op of a .tflite is
@@ -26,28 +30,22 @@ def op_latency(path: Path, *, threads: int = 1) -> list[dict[str, Any]]:
     off. The sum leaves out what ops share: caches that stay warm, and memory between them.
 
     Returns:
-        {op, output, shape, ms} in order of execution; `shape` is the first input's.
+        The ops in order of execution.
     """
     return _onnx_ops(path, threads) if path.suffix == ".onnx" else _tflite_ops(path, threads)
 
 
-def by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sums rows of `op_latency` by op: {op, count, ms, share}, the largest first."""
-    total = sum(row["ms"] for row in rows) or 1.0
-    kinds = dict.fromkeys(row["op"] for row in rows)
-    found = [
-        {
-            "op": kind,
-            "count": sum(row["op"] == kind for row in rows),
-            "ms": sum(row["ms"] for row in rows if row["op"] == kind),
-            "share": sum(row["ms"] for row in rows if row["op"] == kind) / total,
-        }
-        for kind in kinds
-    ]
-    return sorted(found, key=lambda row: -float(row["ms"]))
+def by_kind(rows: Sequence[OpTime]) -> list[KindTime]:
+    """Sums times of ops by kind, the largest first."""
+    total = sum(row.ms for row in rows) or 1.0
+    found = []
+    for kind in dict.fromkeys(row.op for row in rows):
+        times = [row.ms for row in rows if row.op == kind]
+        found.append(KindTime(kind, len(times), sum(times), sum(times) / total))
+    return sorted(found, key=lambda row: -row.ms)
 
 
-def _tflite_ops(path: Path, threads: int) -> list[dict[str, Any]]:
+def _tflite_ops(path: Path, threads: int) -> list[OpTime]:
     from mnedge.formats.tflite_read import read_tflite
 
     graph = read_tflite(path)
@@ -62,8 +60,7 @@ def _tflite_ops(path: Path, threads: int) -> list[dict[str, Any]]:
             key = (op.kind, ends, tuple(sorted(op.options.items())))
             if key not in timed:
                 timed[key] = max(_time_alone(alone, file, threads) - call_ms, 0.0)
-            shape = list(graph.tensors[alone.inputs[0]].shape)
-            rows.append({"op": op.kind, "output": op.outputs[0], "shape": shape, "ms": timed[key]})
+            rows.append(OpTime(op.kind, op.outputs[0], graph.tensors[alone.inputs[0]].shape, timed[key]))
     return rows
 
 
@@ -95,12 +92,12 @@ def _time_alone(graph: Graph, path: Path, threads: int) -> float:
     return float(np.median(samples))
 
 
-def _onnx_ops(path: Path, threads: int) -> list[dict[str, Any]]:
+def _onnx_ops(path: Path, threads: int) -> list[OpTime]:
     from mnedge.runtimes.onnxruntime import profile
 
     with tempfile.TemporaryDirectory() as folder:
         events = json.loads(profile(path, threads, _PROFILED_RUNS, Path(folder)).read_text())
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
     durations: dict[str, list[float]] = {}
     for event in events:
         name = str(event.get("name", ""))
@@ -109,6 +106,6 @@ def _onnx_ops(path: Path, threads: int) -> list[dict[str, Any]]:
         name = name.removesuffix("_kernel_time")
         shapes = event["args"].get("input_type_shape") or [{}]
         shape: list[int] = next(iter(shapes[0].values()), []) if shapes else []
-        found.setdefault(name, {"op": event["args"]["op_name"], "output": name, "shape": shape})
+        found.setdefault(name, (event["args"]["op_name"], tuple(shape)))
         durations.setdefault(name, []).append(event["dur"] / 1e3)
-    return [{**row, "ms": float(np.median(durations[name]))} for name, row in found.items()]
+    return [OpTime(kind, name, shape, float(np.median(durations[name]))) for name, (kind, shape) in found.items()]

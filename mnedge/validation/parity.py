@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mnedge.results.parity import ParityRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +31,8 @@ def parity_row(
     names: tuple[str, str],
     step: float = 0.0,
     agreement: Agreement = same_class,
-) -> dict[str, Any]:
-    """The row of report.json: {reference, artifact, images, top1_agreement, max_abs_lsb, max_abs_error}.
-
-    `top1_agreement` is the share of pictures (of pixels for a segmentation, of objects for a detection) of which both
-    say the same. `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
-    `max_abs_error` is in real units. Of class indices, which are no quantities, both are None.
+) -> ParityRow:
+    """Agreement of two artifacts on the same pictures; class indices, which are no quantities, have no errors.
 
     Args:
         reference: What one artifact said.
@@ -52,19 +50,19 @@ def parity_row(
     )
     is_quantity = not (reference.gives_indices or other.gives_indices)
     same = agreement(reference, other)
-    return {
-        "reference": names[0],
-        "artifact": names[1],
-        "images": int(same.size),
-        "top1_agreement": float(same.mean()),
-        "max_abs_lsb": difference / step if step and is_quantity else None,
-        "max_abs_error": difference if is_quantity else None,
-    }
+    return ParityRow(
+        reference=names[0],
+        artifact=names[1],
+        images=int(same.size),
+        top1_agreement=float(same.mean()),
+        max_abs_lsb=difference / step if step and is_quantity else None,
+        max_abs_error=difference if is_quantity else None,
+    )
 
 
 def parity_rows(
     predictions: Mapping[str, Predictions], order: Sequence[str], agreement: Agreement = same_class
-) -> list[dict[str, Any]]:
+) -> list[ParityRow]:
     """Compares each artifact with the first one, and each int8 artifact with the first int8 one.
 
     Args:

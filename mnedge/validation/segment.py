@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge.data.masks import IGNORE
 from mnedge.errors import InputError
+from mnedge.results.accuracy import Figures, MixUp, WorstPicture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,21 +108,19 @@ def enlarged(output: NDArray[np.float32], size: tuple[int, ...], *, is_indices: 
     return np.asarray(np.argmax(planes, axis=0), np.int64)
 
 
-def segment_figures(predictions: Predictions, dataset: Dataset) -> dict[str, Any]:
-    """{mean_iou, mean_iou_interval, iou: {class: 0..1 or None}, worst: [{source, iou}]} of an artifact."""
+def segment_figures(predictions: Predictions, dataset: Dataset) -> Figures:
+    """Mean IoU with its interval, IoU of each class, and the worst pictures."""
     counted = confusions(predictions, dataset)
-    return {
-        "mean_iou": mean_iou(counted.sum(0)),
-        "mean_iou_interval": list(bootstrap(counted)),
-        "iou": {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(dataset.classes, class_ious(counted.sum(0)), strict=True)
-        },
-        "worst": [
-            {"source": dataset.sources[predictions.numbers[place]], "iou": round(value, 4)}
-            for place, value in worst(counted)
-        ],
+    ious = {
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(dataset.classes, class_ious(counted.sum(0)), strict=True)
     }
+    pictures = tuple(
+        WorstPicture(dataset.sources[predictions.numbers[place]], {"iou": round(value, 4)})
+        for place, value in worst(counted)
+    )
+    figure, interval = mean_iou(counted.sum(0)), bootstrap(counted)
+    return Figures({"mean_iou": figure}, {"mean_iou": interval}, {"iou": ious}, pictures)
 
 
 def worst(counted: NDArray[np.int64], most: int = WORST) -> list[tuple[int, float]]:
@@ -145,21 +144,15 @@ def bootstrap(counted: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def pixel_mixups(counted: NDArray[np.int64], classes: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
-    """The most frequent mix-ups, the worst first: rows {truth, predicted, images, fraction}.
-
-    `images` is how many pictures show the mix-up, `fraction` the share of the true class' pixels.
-    """
+def pixel_mixups(counted: NDArray[np.int64], classes: Sequence[str], most: int = 10) -> list[MixUp]:
+    """The most frequent mix-ups, the worst first; fractions are shares of the true class' pixels."""
     total = counted.sum(0)
     off = total - np.diag(total.diagonal())
     ranked = np.argsort(-off, axis=None, kind="stable")[:most]
     rows = []
     for truth, predicted in zip(*np.unravel_index(ranked, off.shape), strict=True):
         if off[truth, predicted]:
-            rows.append({
-                "truth": classes[truth],
-                "predicted": classes[predicted],
-                "images": int(np.count_nonzero(counted[:, truth, predicted])),
-                "fraction": float(off[truth, predicted] / total[truth].sum()),
-            })  # fmt: skip
+            images = int(np.count_nonzero(counted[:, truth, predicted]))
+            fraction = float(off[truth, predicted] / total[truth].sum())
+            rows.append(MixUp(classes[truth], classes[predicted], images, fraction))
     return rows

@@ -1,18 +1,17 @@
-"""Ship: a folder that `build` wrote, made into a bundle; and the check that a bundle is what it was."""
+"""`bundle`: a folder that `build` wrote, made into what an app, a board or a firmware takes; `verify` checks it."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import io
-import json
 import re
 import tarfile
 import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
@@ -21,16 +20,16 @@ from mnedge.bundles._bundle import MANIFEST, check_vacant, write_manifest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.results.manifest import BuildManifest, BundledModel, Inventory, Verified
+from mnedge.results.stored import from_json, read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mnedge.graph.graph import Graph
+    from mnedge.results.manifest import BundleManifest
 
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
 _LARGEST_BYTES = 1 << 30
-_NEEDED = {"recipe", "dataset", "tools", "weights_sha256", "calibration_sha256"}
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
 
@@ -51,14 +50,14 @@ class Release:
     target: str = ""
 
 
-def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
+def bundle(built: Path | str, kind: str, out: Path | str, release: Release | None = None) -> BundleManifest:
     """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
 
     Args:
         built: Folder that `mnedge build` wrote.
-        kind: Name of the kind of bundle.
+        kind: android, raspberry-pi, microcontroller, onnxruntime-mobile or web: a name of `mnedge.bundles`.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
-        release: What the maker says of it.
+        release: What the maker says of it; None for the defaults.
 
     Returns:
         The bundle's manifest.json.
@@ -66,15 +65,15 @@ def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
     Raises:
         InputError: `built` is no build or was changed since, lacks what the bundle takes, or `out` is occupied.
     """
-    chosen = bundles.get(kind)
-    _check(release)
-    check_vacant(out)
-    parts, model = read_build(built, release)
-    with artifact.folder(out) as scratch:
+    chosen, said, place = bundles.get(kind), release or Release(), Path(out)
+    _check(said)
+    check_vacant(place)
+    parts, model = read_build(Path(built), said)
+    with artifact.folder(place) as scratch:
         chosen.write(parts, scratch)
         manifest = write_manifest(scratch, kind, parts, model)
     if chosen.has_archive:
-        artifact.write_bytes(archive_path(out), tar_gz_bytes(out, f"{parts.slug}-{kind}"))
+        artifact.write_bytes(archive_path(place), tar_gz_bytes(place, f"{parts.slug}-{kind}"))
     return manifest
 
 
@@ -83,7 +82,7 @@ def archive_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.tar.gz")
 
 
-def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
+def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
     """Reads what a bundle takes from a build, each file against its checksum.
 
     Returns:
@@ -92,70 +91,71 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
     Raises:
         InputError: Not a build, or a file is missing or was changed.
     """
-    manifest = _manifest_of(built)
-    if "artifacts" not in manifest:
-        raise InputError(f"{built} is no build: its {MANIFEST} lists no artifacts; give a folder that `build` wrote")
-    if missing := sorted(_NEEDED - manifest.keys()):
-        raise InputError(f"the {MANIFEST} of {built} is damaged: {', '.join(missing)} missing; build it again")
+    if _inventory_of(built).files is not None:
+        raise InputError(f"{built} is no build: its {MANIFEST} is a bundle's; give a folder that `build` wrote")
     verify(built)
-    rows = manifest["artifacts"]
-    int8 = [row for row in rows if row["precision"] == "int8"]
-    tflite = [row for row in int8 if row["format"] == "tflite"]
+    manifest = read(built / MANIFEST, BuildManifest)
+    int8 = [row for row in manifest.artifacts if row.precision == "int8"]
+    tflite = [row for row in int8 if row.format == "tflite"]
     # Where a build has several, the phone's: what is lowered for a microcontroller is not what a phone runs best.
-    tflite.sort(key=lambda row: "onnx" not in targets.get(row["target"]).formats)
+    tflite.sort(key=lambda row: "onnx" not in targets.get(row.target).formats)
     if not tflite:
         raise InputError(f"{built} has no int8 .tflite to ship; build it with --int8")
     # The boards are Arm, for which int8 activations are what ONNX Runtime fuses.
     onnx = sorted(
-        (row for row in int8 if row["format"] == "onnx"),
-        key=lambda row: targets.get(row["target"]).onnx_activations != "int8",
+        (row for row in int8 if row.format == "onnx"),
+        key=lambda row: targets.get(row.target).onnx_activations != "int8",
     )
-    sources = {row["target"]: built / row["path"] for row in int8 if row["format"] == "c"}
+    sources = {row.target: built / row.path for row in int8 if row.format == "c"}
     if release.target:
         if release.target not in sources:
             raise InputError.unknown("C target of this build", release.target, sources)
         sources = {release.target: sources[release.target]}
+    resolution = manifest.recipe.get("resolution")
+    if not isinstance(resolution, int):
+        raise InputError(f"the recipe in {built / MANIFEST} has no resolution; build it again")
     parts = Parts(
-        slug=manifest["slug"],
+        slug=manifest.slug,
         # Builds from before there were other tasks do not say.
-        task=manifest["recipe"].get("task", "classify"),
-        resolution=manifest["recipe"]["resolution"],
+        task=str(manifest.recipe.get("task", "classify")),
+        resolution=resolution,
         labels=_labels(built / "labels.txt"),
-        preprocessing=manifest["dataset"]["preprocessing"],
-        tools=manifest["tools"],
-        tflite=partial(_with_ends, built / tflite[0]["path"]),
-        onnx=built / onnx[0]["path"] if onnx else None,
+        preprocessing=manifest.dataset.preprocessing,
+        tools=manifest.tools,
+        tflite=partial(_with_ends, built / tflite[0].path),
+        onnx=built / onnx[0].path if onnx else None,
         sources=sources,
         group=release.group,
         version=release.version,
         license=release.license,
     )
-    kept = ("slug", "weights_sha256", "calibration_sha256", "artifacts")
-    return parts, {name: manifest[name] for name in kept}
+    model = BundledModel(manifest.slug, manifest.weights_sha256, manifest.calibration_sha256, manifest.artifacts)
+    return parts, model
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify(path: Path | str) -> Verified:
     """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums of its manifest.json.
 
-    Returns:
-        {bundle, slug, files}: kind ("build" for a build), name, and how many files were checked.
+    Args:
+        path: The folder of a build or bundle, or the archive of a bundle.
 
     Raises:
         InputError: No manifest, or a file is missing, changed, or not in the manifest; the message names each.
     """
-    if path.is_file():
-        manifest, sums = _read_archive(path)
+    place = Path(path)
+    if place.is_file():
+        inventory, sums = _read_archive(place)
     else:
-        manifest = _manifest_of(path)
-        sums = _sums_of_folder(path, manifest)
-    due = {row["path"]: row["sha256"] for row in manifest.get("files", manifest.get("artifacts", []))}
+        inventory = _inventory_of(place)
+        sums = _sums_of_folder(place, inventory)
+    due = inventory.sums
     wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
     wrong += [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
-    if "files" in manifest:
+    if inventory.files is not None:
         wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
     if wrong:
-        raise InputError(f"{path} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
-    return {"bundle": manifest.get("bundle", "build"), "slug": manifest["slug"], "files": len(due)}
+        raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
+    return Verified(str(place), inventory.bundle, inventory.slug, len(due))
 
 
 def _labels(path: Path) -> tuple[str, ...]:
@@ -165,30 +165,17 @@ def _labels(path: Path) -> tuple[str, ...]:
         raise InputError(f"{path} cannot be read: {exc}; build again") from exc
 
 
-def _manifest_of(folder: Path) -> dict[str, Any]:
+def _inventory_of(folder: Path) -> Inventory:
     try:
-        return _parsed((folder / MANIFEST).read_bytes(), folder)
-    except OSError as exc:
-        raise InputError(
-            f"{folder / MANIFEST} cannot be read: {exc.strerror}; give the folder of a build or a bundle"
-        ) from exc
+        return read(folder / MANIFEST, Inventory)
+    except InputError as exc:
+        raise InputError(f"{exc}; give the folder of a build or a bundle") from exc
 
 
-def _parsed(data: bytes, source: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(data)
-        rows = manifest.get("files", manifest.get("artifacts", []))
-        assert isinstance(manifest["slug"], str)
-        assert all(isinstance(row["path"], str) and isinstance(row["sha256"], str) for row in rows)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as exc:
-        raise InputError(f"the {MANIFEST} of {source} is damaged ({exc!r}); make it again") from exc
-    return dict(manifest)
-
-
-def _sums_of_folder(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    if "files" not in manifest:
+def _sums_of_folder(folder: Path, inventory: Inventory) -> dict[str, str]:
+    if inventory.files is None:
         # A build's artifacts are files or folders of C sources; other files may stand beside them.
-        places = {row["path"]: folder / _inside(row["path"], folder) for row in manifest["artifacts"]}
+        places = {row.path: folder / _inside(row.path, folder) for row in inventory.artifacts}
         return {name: artifact.sha256(place) for name, place in places.items() if place.exists()}
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): artifact.sha256(path) for path in files}
@@ -200,7 +187,7 @@ def _inside(name: str, folder: Path) -> str:
     return name
 
 
-def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_archive(path: Path) -> tuple[Inventory, dict[str, str]]:
     """Manifest and checksums of a .tar.gz, read in memory: nothing is unpacked, so no name can lead elsewhere."""
     sums: dict[str, str] = {}
     manifest: bytes | None = None
@@ -223,7 +210,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise InputError(f"{path} is no .tar.gz, or is damaged: {exc}") from exc
     if manifest is None:
         raise InputError(f"{path} holds no {MANIFEST}; give the folder or .tar.gz of a bundle")
-    return _parsed(manifest, path), sums
+    return from_json(manifest, Inventory, f"{MANIFEST} of {path}"), sums
 
 
 def _check(release: Release) -> None:

@@ -144,15 +144,15 @@ def machine() -> dict[str, str]:
 
     now = conditions()
     memory = psutil.virtual_memory()
-    busy = ", busy: latencies measured now would be high" if now["busy"] else ""
+    busy = ", busy: latencies measured now would be high" if now.busy else ""
     return {
         "mnedge": __version__,
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "CPU": f"{now['cpu']}, {now['cores']} cores, governor {now['governor'] or 'unknown'}",
-        "CPU features": ", ".join(now["features"]) or "not told by this system",
-        "for int8": _for_int8(now["features"]),
-        "load": f"{now['load']:.1f}{busy}",
+        "CPU": f"{now.cpu}, {now.cores} cores, governor {now.governor or 'unknown'}",
+        "CPU features": ", ".join(now.features) or "not told by this system",
+        "for int8": _for_int8(now.features),
+        "load": f"{now.load:.1f}{busy}",
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free",
         "cache": _room(cache.root()),
     }

@@ -17,6 +17,7 @@ from mnedge.errors import InputError, ToolError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.passes._pass import run_passes
+from mnedge.results.stored import as_json
 from mnedge.runtimes._runtime import encode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
@@ -229,10 +230,8 @@ def _measure(
     paths = [out] if refusal else [source, out]
     timings = time_in_turns(paths, progress=lambda share: told("measure latency", share))
     told("measure latency", 1.0)
-    result["latency"] = [timing.row() for timing in timings]
-    for row in result["latency"]:
-        del row["samples_ms"]
-    result["ratio"] = compare(timings)[0].row() if len(timings) > 1 else None
+    result["latency"] = [as_json(timing.row()) for timing in timings]
+    result["ratio"] = as_json(compare(timings)[0].row()) if len(timings) > 1 else None
     for key, timing in zip(("after",) if refusal else ("before", "after"), timings, strict=True):
         result[key]["partitions"] = timing.partitions
 

@@ -1,40 +1,113 @@
-"""Accuracy and parity of artifacts on one or several devices, side by side."""
+"""`validate`: accuracy and parity of artifacts on one or several devices, side by side."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnedge import devices
+from mnedge import devices as boards
+from mnedge import tasks
 from mnedge.errors import InputError, ToolError
+from mnedge.results.validation import Validation
 from mnedge.validation.accuracy import accuracy_row
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
+    from mnedge.recipe import Task
+    from mnedge.results.accuracy import Figures
+    from mnedge.results.parity import Failure, ParityRow
 
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
 
 
 def validate(
+    artifacts: Sequence[Path | str],
+    data: str = "demo",
+    *,
+    task: Task = "classify",
+    split: str = "eval",
+    images: int | None = None,
+    class_map: str | None = None,
+    anchors: Path | str | None = None,
+    devices: Sequence[str] = ("local",),
+    skip_broken: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> Validation:
+    """Measures the accuracy of artifacts on labelled pictures, and how far they agree.
+
+    Args:
+        artifacts: .tflite, .onnx and .ort files, or folders of C.
+        data: demo, a folder, or a labels.csv, as the task reads them.
+        task: What the artifacts are for.
+        split: Which split of the data.
+        images: Use at most so many pictures; None for all.
+        class_map: Which class of the data each of the model's is, e.g. "8=cat,12=dog,rest=background".
+        anchors: JSON of the anchors of a detector with raw boxes that was not built here.
+        devices: URIs; several devices run at the same time.
+        skip_broken: Leave out broken pictures, boxes and masks.
+        progress: Told what runs where and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: An artifact does not exist or does not fit the data, or the data cannot be read.
+        ToolError: No device could be had.
+    """
+    from mnedge.validation.class_map import in_classes_of, parse_class_map
+    from mnedge.validation.detect import check_decodable
+    from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
+
+    what = tasks.get(task)
+    if anchors is not None and what.name != "detect":
+        raise InputError(f"--anchors is for --task detect; leave it out of --task {what.name}")
+    listed = read_anchors(Path(anchors)) if anchors is not None else None
+    dataset = what.open_dataset(data, skip_broken=skip_broken)
+    classes = parse_class_map(class_map, dataset.classes) if class_map else None
+
+    def read(said: Predictions) -> Predictions:
+        if listed is not None:
+            return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
+        if what.name == "detect":
+            # Before its boxes are taken for scores of classes.
+            check_decodable(said)
+        return in_classes_of(said, dataset, classes)
+
+    def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+        return what.agreement(*((one, two) if listed is None else (read(one), read(two))))
+
+    return measure(
+        [Path(artifact) for artifact in artifacts],
+        dataset,
+        dataset.split(split, images),
+        devices,
+        progress or (lambda _stage, _fraction: None),
+        figures=lambda said, pictures: what.accuracy(read(said), pictures),
+        agreement=agreement,
+    )
+
+
+def measure(
     artifacts: Sequence[Path],
     dataset: Dataset,
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
     *,
-    figures: Callable[[Predictions, Dataset], dict[str, Any]],
+    figures: Callable[[Predictions, Dataset], Figures],
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
-) -> dict[str, Any]:
+) -> Validation:
     """Runs artifacts over pictures on devices, several devices in parallel.
+
+    Each artifact is held against the first one, and each device against this machine or the first device, picture by
+    picture.
 
     Args:
         artifacts: Their files.
@@ -44,12 +117,6 @@ def validate(
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
         agreement: Of two predictions: the share of each picture of which they say the same.
-
-    Returns:
-        {accuracy: rows, parity: rows} as in report.json. Each artifact is held against the first one, and each
-        device against this machine or the first device, picture by picture: `differs` names pictures whose class
-        changes. `failed` has {device, error} of devices that could not be had or failed; the artifacts that they had
-        finished by then have their rows all the same.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.
@@ -64,13 +131,13 @@ def validate(
     results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
-        raise ToolError("\n".join(row["error"] for row in failed))
-    accuracy = [
+        raise ToolError("\n".join(failure.error for failure in failed))
+    accuracy = tuple(
         accuracy_row(said, figures(said, dataset), artifact=path.name, dataset=dataset.name)
         for found in asked.values()
         for path, said in zip(artifacts, found, strict=False)
-    ]
-    return {"accuracy": accuracy, "parity": _parity(artifacts, dataset, results, agreement), "failed": failed}
+    )
+    return Validation(accuracy, tuple(_parity(artifacts, dataset, results, agreement)), tuple(failed))
 
 
 def _run(
@@ -79,7 +146,7 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
-) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
+) -> tuple[dict[str, list[Predictions]], list[Failure]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> Iterator[Predictions]:
@@ -100,7 +167,7 @@ def _run(
                 )
             yield said
 
-    return devices.side_by_side(uris, on_device)
+    return boards.side_by_side(uris, on_device)
 
 
 def _parity(
@@ -108,7 +175,7 @@ def _parity(
     dataset: Dataset,
     results: Mapping[str, Sequence[Predictions]],
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]],
-) -> list[dict[str, Any]]:
+) -> list[ParityRow]:
     """Each artifact against the first one, and each further device against the first one, picture by picture."""
     (name, first), *others = results.items()
     rows = [
@@ -120,5 +187,6 @@ def _parity(
             names = (f"{path.name} on {name}", f"{path.name} on {other}")
             row = parity_row(here, there, names=names, agreement=agreement)
             differs = agreement(here, there) < 1
-            rows.append({**row, "differs": [dataset.sources[number] for number in here.numbers[differs][:_MOST_NAMED]]})
+            named = tuple(dataset.sources[number] for number in here.numbers[differs][:_MOST_NAMED])
+            rows.append(replace(row, differs=named))
     return rows

@@ -74,8 +74,10 @@ def test_the_same_seed_gives_the_same_bytes(swish: Graph, pictures: Any) -> None
 def test_steps_say_what_was_done(swish: Graph, pictures: Any) -> None:
     seen: list[float] = []
     result = quantize_ptq(swish, pictures, progress=lambda _, share: seen.append(share))
-    assert [set(step) for step in result.steps] == [{"name", "seconds", "agreement"}] * len(result.steps)
-    assert result.steps[-1]["agreement"] >= result.steps[0]["agreement"] - 0.02
+    first, last = (result.steps[place].agreement for place in (0, -1))
+    assert first is not None
+    assert last is not None
+    assert last >= first - 0.02
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
 

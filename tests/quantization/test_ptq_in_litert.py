@@ -26,7 +26,7 @@ def test_planted_outliers_break_min_max_and_not_the_default(
     assert top1_agreement(reference, litert(ours.graph, pictures, delegate=True)) > 0.88
     # What the account says is what LiteRT does, on the pictures that it was said of.
     seen = top1_agreement(predict(planted, images(24, 1)), litert(ours.graph, images(24, 1)))
-    assert abs(ours.steps[-1]["agreement"] - seen) <= 0.1
+    assert abs((ours.steps[-1].agreement or 0.0) - seen) <= 0.1
 
 
 @pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
@@ -61,16 +61,16 @@ def test_a_seed_gives_the_same_bytes(net: Any, images: Any, effort: Any) -> None
 def test_the_account_names_every_step(separable: Any, images: Any) -> None:
     graph = separable().graph()
     result = quantize_ptq(graph, images(10))
-    names = [step["name"] for step in result.steps]
+    names = [step.name for step in result.steps]
     fitted = "layers fitted, rounding with feedback, bias correction"
     assert names == ["equalized channels, ranges: output", fitted]
-    assert all(0 <= step["agreement"] <= 1 and step["seconds"] >= 0 for step in result.steps)
+    assert all(0 <= (step.agreement or 0.0) <= 1 and step.seconds >= 0 for step in result.steps)
     assert result.settings == {
         "method": "ptq", "effort": "default", "granularity": "per-channel", "ranges": "output", "seed": 0,
         "images": 10,
     }  # fmt: skip
     plain = quantize_ptq(graph, images(10), effort="fast", ranges="min-max")
-    assert [step["name"] for step in plain.steps] == ["ranges: min-max"]
+    assert [step.name for step in plain.steps] == ["ranges: min-max"]
     assert plain.settings["ranges"] == "min-max"
 
 

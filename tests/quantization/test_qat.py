@@ -37,7 +37,7 @@ def test_the_result_is_what_was_trained_and_no_worse_than_ptq(
     assert logits is not None
     assert export["max_abs_lsb"] <= 1 + float(logits.scale[0]) / 4 * 256
     assert int8_agreement(result.graph, predict(outliers, others), others) > 0.95
-    assert result.steps[-1]["name"] == "trained with fake quantization"
+    assert result.steps[-1].name == "trained with fake quantization"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,39 +1,47 @@
-import copy
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mnedge.errors import InputError
 from mnedge.report import comparison
 from mnedge.report.comparison import Build
+from mnedge.results.accuracy import Figures
+from mnedge.results.manifest import BuildManifest, DatasetRow
+from mnedge.results.report import Report
+from mnedge.results.stored import to_json
 
 
-def _manifest(report: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "slug": report["slug"],
-        "recipe": {"variant": "v3-small", "effort": "default", "data": "demo", "gates": {}},
-        "tools": {"mnedge": "0.1.0", "numpy": "2.3.1", "onnxruntime": "1.31.1"},
-        "weights_sha256": "a" * 64,
-        "calibration_sha256": "b" * 64,
-        "dataset": {"name": "demo"},
-        "artifacts": report["artifacts"],
-    }
+def _manifest(report: Report) -> BuildManifest:
+    return BuildManifest(
+        slug=report.slug,
+        recipe={"variant": "v3-small", "effort": "default", "data": "demo", "gates": {}},
+        tools={"mnedge": "0.1.0", "numpy": "2.3.1", "onnxruntime": "1.31.1"},
+        weights_sha256="a" * 64,
+        dataset=DatasetRow("demo"),
+        calibration_sha256="b" * 64,
+        artifacts=report.artifacts,
+    )
 
 
 @pytest.fixture
-def builds(report: dict[str, Any]) -> list[Build]:
+def builds(report: Report) -> list[Build]:
     """Two builds that are the same."""
-    manifest = _manifest(report)
-    return [Build(name, copy.deepcopy(report), copy.deepcopy(manifest)) for name in ("a", "b")]
+    return [Build(name, report, _manifest(report)) for name in ("a", "b")]
 
 
-def _rebuilt(build: Build, short: str) -> None:
-    row = next(row for row in build.report["artifacts"] if row["path"].endswith(short))
-    row["sha256"] = "f" * 64
+def _with(build: Build, **tables: object) -> Build:
+    return replace(build, report=replace(build.report, **tables))  # type: ignore[arg-type] # any of its tables
+
+
+def _told(build: Build, **values: object) -> Build:
+    assert build.manifest is not None
+    return replace(build, manifest=replace(build.manifest, **values))  # type: ignore[arg-type] # any of its fields
+
+
+def _rebuilt(build: Build, *short: str) -> Build:
+    rows = build.report.artifacts
+    return _with(build, artifacts=tuple(replace(r, sha256="f" * 64) if r.path.endswith(short) else r for r in rows))
 
 
 def test_the_same_build_twice_differs_in_nothing(builds: list[Build]) -> None:
@@ -46,10 +54,11 @@ def test_the_same_build_twice_differs_in_nothing(builds: list[Build]) -> None:
 
 
 def test_figures_are_held_against_the_first_build(builds: list[Build]) -> None:
-    row = builds[1].report["accuracy"][1]
-    row["top1"], row["top1_interval"] = 0.5, [0.46, 0.54]
-    builds[1].report["latency"][1]["p50_ms"] /= 4
-    builds[1].report["latency"][1]["p90_ms"] /= 4
+    one, row, *accuracy = builds[1].report.accuracy
+    first, timed, *latency = builds[1].report.latency
+    row = replace(row, figures=Figures({"top1": 0.5}, {"top1": (0.46, 0.54)}))
+    timed = replace(timed, p50_ms=timed.p50_ms / 4, p90_ms=timed.p90_ms / 4)
+    builds[1] = _with(builds[1], accuracy=(one, row, *accuracy), latency=(first, timed, *latency))
     figures = {(figure.artifact, figure.name): figure for figure in comparison.figures(builds)}
     accuracy, latency = figures["int8.tflite", "top1"].changes[0], figures["int8.tflite", "p50_ms"].changes[0]
     assert accuracy is not None
@@ -59,15 +68,17 @@ def test_figures_are_held_against_the_first_build(builds: list[Build]) -> None:
 
 
 def test_other_conditions_are_said(builds: list[Build]) -> None:
-    builds[1].report["accuracy"][0]["images"] = 12
-    builds[1].report["latency"][0]["threads"] = 4
+    row, *accuracy = builds[1].report.accuracy
+    timed, *latency = builds[1].report.latency
+    row, timed = replace(row, images=12), replace(timed, threads=4)
+    builds[1] = _with(builds[1], accuracy=(row, *accuracy), latency=(timed, *latency))
     notes = {figure.name: figure.note for figure in comparison.figures(builds) if figure.artifact == "fp32.tflite"}
     assert notes["top1"] == "not the same images"
     assert notes["p50_ms"] == "not the same threads"
 
 
 def test_an_artifact_of_one_build_only_has_no_difference(builds: list[Build]) -> None:
-    builds[0].report["artifacts"].pop()
+    builds[0] = _with(builds[0], artifacts=builds[0].report.artifacts[:-1])
     figure = comparison.figures(builds)[-1]
     assert figure.artifact == "int8.onnx"
     assert figure.values[0] is None
@@ -76,10 +87,10 @@ def test_an_artifact_of_one_build_only_has_no_difference(builds: list[Build]) ->
 
 
 def test_quantization_is_where_builds_part_when_float_is_the_same(builds: list[Build]) -> None:
-    builds[1].manifest["recipe"]["effort"] = "max"
-    builds[1].manifest["tools"]["onnxruntime"] = "1.32.0"
-    _rebuilt(builds[1], "int8.tflite")
-    _rebuilt(builds[1], "int8.onnx")
+    assert builds[1].manifest is not None
+    recipe = {**builds[1].manifest.recipe, "effort": "max"}
+    tools = {**builds[1].manifest.tools, "onnxruntime": "1.32.0"}
+    builds[1] = _told(_rebuilt(builds[1], "int8.tflite", "int8.onnx"), recipe=recipe, tools=tools)
     changes = comparison.changes(builds)
     assert [(change.stage, change.what) for change in changes] == [
         ("quantization", "recipe effort"),
@@ -94,15 +105,14 @@ def test_quantization_is_where_builds_part_when_float_is_the_same(builds: list[B
 
 
 def test_weights_come_before_all_that_they_change(builds: list[Build]) -> None:
-    builds[1] = replace(builds[1], manifest={**builds[1].manifest, "weights_sha256": "c" * 64})
-    for short in ("fp32.tflite", "int8.tflite"):
-        _rebuilt(builds[1], short)
+    builds[1] = _told(_rebuilt(builds[1], "fp32.tflite", "int8.tflite"), weights_sha256="c" * 64)
     verdict = comparison.first_difference(comparison.changes(builds))
     assert verdict == "The builds part at the stage 'weights' (weights); no recipe key or tool up to it changed."
 
 
 def test_a_gate_alone_changes_no_artifact(builds: list[Build]) -> None:
-    builds[1].manifest["recipe"]["gates"] = {"min_top1": 0.9}
+    assert builds[1].manifest is not None
+    builds[1] = _told(builds[1], recipe={**builds[1].manifest.recipe, "gates": {"min_top1": 0.9}})
     verdict = comparison.first_difference(comparison.changes(builds))
     assert verdict.startswith("All artifacts are the same, byte for byte; ")
 
@@ -116,22 +126,25 @@ def test_every_recipe_key_has_its_stage() -> None:
     assert set(comparison._STAGE_OF_KEY.values()) | set(comparison._STAGE_OF_TOOL.values()) <= set(comparison.STAGES)
 
 
-def test_a_build_is_read_by_folder_or_by_report(report: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    assert comparison.read_build(tmp_path).manifest == {}
-    (tmp_path / "manifest.json").write_text(json.dumps(_manifest(report)))
+def test_a_build_is_read_by_folder_or_by_report(report: Report, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(to_json(report))
+    assert comparison.read_build(tmp_path).manifest is None
+    (tmp_path / "manifest.json").write_text(to_json(_manifest(report)))
     by_folder, by_file = comparison.read_build(tmp_path), comparison.read_build(tmp_path / "report.json")
     assert by_folder.report == by_file.report == report
-    assert by_file.manifest["weights_sha256"] == "a" * 64
+    assert by_file.manifest == _manifest(report)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is not JSON"),
-        ("[]", "holds a list"),
-        ('{"schema": 2, "slug": "x", "variant": {}, "artifacts": []}', "schema is 2 where 1"),
-        ('{"schema": 1, "artifacts": []}', "lacks slug, variant"),
+        ("{", "is not a Report"),
+        ("[]", "is not a Report"),
+        (
+            '{"schema": 3, "slug": "x", "variant": {"family": "v1", "alpha": 1, "resolution": 96, "classes": 2}}',
+            "has schema 3, this mnedge reads schema 1",
+        ),
+        ('{"schema": 1, "artifacts": []}', "missing required field `slug`"),
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str, said: str) -> None:

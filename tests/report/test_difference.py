@@ -1,7 +1,13 @@
 import pytest
 
 from mnedge.report import difference
+from mnedge.results.accuracy import AccuracyRow, Figures
+from mnedge.results.latency import LatencyRow
 from mnedge.validation.accuracy import wilson_interval
+
+
+def _accuracy(**metrics: float) -> AccuracyRow:
+    return AccuracyRow("a", "r", "local", "demo", 9, Figures(metrics))
 
 
 @pytest.mark.parametrize(
@@ -28,10 +34,11 @@ def test_the_order_turns_the_sign() -> None:
 
 
 def test_accuracy_without_an_interval_shows_nothing_and_without_a_value_is_none() -> None:
-    found = difference.of_accuracy({"map50": 0.5}, {"map50": 0.7}, "map50")
+    found = difference.of_accuracy(_accuracy(map50=0.5), _accuracy(map50=0.7), "map50")
     assert found is not None
     assert (round(found.value, 6), found.shown) == (0.2, None)
-    assert difference.of_accuracy({}, {"top1": 0.7}, "top1") is None
+    assert difference.of_accuracy(_accuracy(), _accuracy(top1=0.7), "top1") is None
+    assert difference.of_accuracy(None, _accuracy(top1=0.7), "top1") is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +53,7 @@ def test_accuracy_without_an_interval_shows_nothing_and_without_a_value_is_none(
 def test_latency_is_shown_where_nine_of_ten_runs_beat_the_other_median(
     first: tuple[float, float], second: tuple[float, float], ratio: float, shown: bool
 ) -> None:
-    rows = [{"p50_ms": p50, "p90_ms": p90} for p50, p90 in (first, second)]
+    rows = [LatencyRow("a", "r", "local", 1, p50, p90) for p50, p90 in (first, second)]
     found = difference.of_latency(*rows)
     assert found is not None
     assert (found.value, found.shown) == (pytest.approx(ratio), shown)

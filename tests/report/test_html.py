@@ -1,6 +1,6 @@
 import re
+from dataclasses import fields, replace
 from html.parser import HTMLParser
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 
 from mnedge.report.html import render_html
 from mnedge.report.overlay import data_uri
+from mnedge.results.accuracy import Figures
+from mnedge.results.details import Details, Gallery, GalleryPicture
+from mnedge.results.latency import Machine
+from mnedge.results.report import GateRow, Report
 
 _VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -45,7 +49,7 @@ class _Page(HTMLParser):
             self.text += data
 
 
-def test_every_part_is_on_the_page(report: dict[str, Any], details: dict[str, Any]) -> None:
+def test_every_part_is_on_the_page(report: Report, details: Details) -> None:
     page = _Page(render_html(report, details))
     text = " ".join(page.text.split())
     for expected in (
@@ -58,7 +62,7 @@ def test_every_part_is_on_the_page(report: dict[str, Any], details: dict[str, An
     assert page.tags.count("figure") == 5
 
 
-def test_nothing_is_loaded_from_anywhere(report: dict[str, Any], details: dict[str, Any]) -> None:
+def test_nothing_is_loaded_from_anywhere(report: Report, details: Details) -> None:
     text = render_html(report, details)
     page = _Page(text)
     assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.tags)
@@ -69,7 +73,7 @@ def test_nothing_is_loaded_from_anywhere(report: dict[str, Any], details: dict[s
     assert "default-src 'none'" in text
 
 
-def test_every_plot_speaks(report: dict[str, Any], details: dict[str, Any]) -> None:
+def test_every_plot_speaks(report: Report, details: Details) -> None:
     page = _Page(render_html(report, details))
     labels = [value for name, value in page.attributes if name == "aria-labelledby"]
     assert labels
@@ -78,28 +82,43 @@ def test_every_plot_speaks(report: dict[str, Any], details: dict[str, Any]) -> N
     assert "B: int8.tflite, 1.76 MiB, top-1 97.0 %, median 3." in page.text
 
 
-def test_text_from_outside_is_escaped(report: dict[str, Any], details: dict[str, Any]) -> None:
+def test_text_from_outside_is_escaped(report: Report, details: Details) -> None:
     evil = "<script>alert('x')</script>\"&"
-    report["slug"] = evil
-    report["gates"][1]["name"] = evil
-    details.update(dataset=evil, machine={evil: evil}, warnings=[evil], tools={evil: evil})
-    details["confusion"][2]["truth"] = evil
-    details["steps"][0]["name"] = evil
-    details["plan"]["tensors"][0]["name"] = evil
-    text = render_html(report, details)
+    gates = (*report.gates[:1], replace(report.gates[1], name=evil), *report.gates[2:])
+    assert details.plan is not None
+    plan = replace(details.plan, tensors=(replace(details.plan.tensors[0], name=evil), *details.plan.tensors[1:]))
+    confusion = {name: tuple(replace(row, truth=evil) for row in rows) for name, rows in details.confusion.items()}
+    steps = (replace(details.steps[0], name=evil), *details.steps[1:])
+    text = render_html(
+        replace(report, slug=evil, gates=gates),
+        replace(
+            details,
+            dataset=evil,
+            machine=Machine(evil, 2, 16, evil),
+            warnings=(evil,),
+            tools={evil: evil},
+            confusion=confusion,
+            steps=steps,
+            plan=plan,
+        ),
+    )
+    assert "script&gt;" in text
     assert "<script" not in text
     assert "script" not in _Page(text).tags
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_part_may_be_absent(data: st.DataObject, report: dict[str, Any], details: dict[str, Any]) -> None:
-    fewer_rows = {key: report[key] for key in data.draw(st.sets(st.sampled_from(sorted(report))))}
-    fewer_details = {key: details[key] for key in data.draw(st.sets(st.sampled_from(sorted(details))))}
-    for key, rows in fewer_rows.items():
-        if isinstance(rows, list) and data.draw(st.booleans()):
-            fewer_rows[key] = rows[: data.draw(st.integers(0, 1))]
-    page = _Page(render_html(fewer_rows, fewer_details))
+def test_any_part_may_be_absent(data: st.DataObject, report: Report, details: Details) -> None:
+    tables = [field.name for field in fields(report) if isinstance(getattr(report, field.name), tuple)]
+    shorter = {name: getattr(report, name)[: data.draw(st.integers(0, 4))] for name in tables}
+    none = Details()
+    parts = data.draw(st.sets(st.sampled_from([field.name for field in fields(details)])))
+    page = _Page(
+        render_html(
+            replace(report, **shorter), replace(details, **{name: getattr(none, name) for name in sorted(parts)})
+        )
+    )
     assert "None" not in page.text
     assert "nan" not in page.text
 
@@ -108,19 +127,18 @@ def test_any_part_may_be_absent(data: st.DataObject, report: dict[str, Any], det
     ("passed", "sentence"),
     [([], "No gates were set."), ([True], "The gate passed."), ([True, True], "All 2 gates passed.")],
 )
-def test_the_verdict(passed: list[bool], sentence: str) -> None:
-    gates = [{"name": f"gate_{place}", "limit": 1, "measured": 1, "passed": good} for place, good in enumerate(passed)]
-    assert sentence in _Page(render_html({"gates": gates}, {})).text
+def test_the_verdict(empty: Report, passed: list[bool], sentence: str) -> None:
+    gates = tuple(GateRow(f"gate_{place}", 1.0, 1.0, good) for place, good in enumerate(passed))
+    assert sentence in _Page(render_html(replace(empty, gates=gates), Details())).text
 
 
-def test_a_segmentation_shows_its_classes_and_worst_pictures(report: dict[str, Any], details: dict[str, Any]) -> None:
-    for row in report["accuracy"]:
-        row["mean_iou"] = row.pop("top1")
-        row["mean_iou_interval"] = row.pop("top1_interval")
-        row["iou"] = {"background": 0.97, "<cat>": 0.91, "unseen": None}
+def test_a_segmentation_shows_its_classes_and_worst_pictures(report: Report, details: Details) -> None:
+    classes = {"iou": {"background": 0.97, "<cat>": 0.91, "unseen": None}}
+    figures = Figures({"mean_iou": 0.9}, {"mean_iou": (0.8, 0.95)}, classes)
+    report = replace(report, accuracy=tuple(replace(row, figures=figures) for row in report.accuracy))
     image = data_uri(np.zeros((8, 8, 3), np.uint8))
-    details["gallery"] = {"artifact": "a.tflite", "rows": [{"source": "x & y.png", "words": "IoU 1 %", "image": image}]}
-    details["counted"] = "pixels"
+    gallery = Gallery("a.tflite", (GalleryPicture("x & y.png", "IoU 1 %", image),))
+    details = replace(details, gallery=gallery, counted="pixels")
     page = _Page(render_html(report, details))
     text = " ".join(page.text.split())
     for expected in (

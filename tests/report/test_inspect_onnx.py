@@ -10,6 +10,7 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.graph.graph import Graph
 from mnedge.report.inspect_onnx import inspect_onnx
 from mnedge.report.inspect_tflite import inspect_graph
+from mnedge.results.inspection import EndRow
 
 
 def _save(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], shapes: list[list[int]]) -> Path:
@@ -33,25 +34,22 @@ def test_convolutions_and_products_are_counted(tmp_path: Path) -> None:
     shapes = {"w": (6, 2, 3, 3), "b": (6,), "v": (6, 5)}
     constants = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     found = inspect_onnx(_save(tmp_path / "m.onnx", nodes, constants, [[1, 4, 8, 8], [1, 5]]))
-    assert found["macs"] == 4 * 4 * 6 * 2 * 9 + 6 * 5
-    assert found["parameters"] == 108 + 6 + 30
-    assert found["weights_bytes"] == 4 * 144
-    assert [row["kind"] for row in found["ops"]] == ["Conv", "Gemm", "Flatten", "GlobalAveragePool"]
-    assert found["inputs"] == [
-        {"name": "x", "shape": [1, 4, 8, 8], "dtype": "float32", "scale": None, "zero_point": None}
-    ]
+    assert found.macs == 4 * 4 * 6 * 2 * 9 + 6 * 5
+    assert found.parameters == 108 + 6 + 30
+    assert found.weights_bytes == 4 * 144
+    assert [row.kind for row in found.ops] == ["Conv", "Gemm", "Flatten", "GlobalAveragePool"]
+    assert found.inputs == (EndRow("x", (1, 4, 8, 8), "float32", None, None),)
 
 
 def test_the_two_formats_of_one_graph_count_alike(small_int8: Graph, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(write_onnx(small_int8))
     as_onnx, as_tflite = inspect_onnx(path), inspect_graph(small_int8)
-    for key in ("macs", "parameters"):
-        assert as_onnx[key] == as_tflite[key], key
+    assert (as_onnx.macs, as_onnx.parameters) == (as_tflite.macs, as_tflite.parameters)
     # ONNX stores a zero point for each of the 4 channels.
-    assert as_onnx["weights_bytes_by_dtype"]["int8"] == as_tflite["weights_bytes_by_dtype"]["int8"] + 4
+    assert as_onnx.weights_bytes_by_dtype["int8"] == as_tflite.weights_bytes_by_dtype["int8"] + 4
     # Int8 weights behind a DequantizeLinear are constants, not activations.
-    assert not any(row["name"].startswith("weights") for row in as_onnx["largest_activations"])
+    assert not any(row.name.startswith("weights") for row in as_onnx.largest_activations)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08\x07not onnx", b"\xff" * 40])

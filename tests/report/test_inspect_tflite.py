@@ -6,25 +6,24 @@ import pytest
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.report.inspect_tflite import inspect_graph, is_quantized
+from mnedge.results.inspection import EndRow, TensorRow
 
 
 def test_a_small_network_is_counted(small_int8: Graph) -> None:
     found = inspect_graph(small_int8)
-    assert [(row["kind"], row["count"], row["dtypes"]) for row in found["ops"]] == [
-        ("CONV_2D", 1, ["int8"]),
-        ("MEAN", 1, ["int8"]),
-        ("SOFTMAX", 1, ["int8"]),
+    assert [(row.kind, row.count, row.dtypes) for row in found.ops] == [
+        ("CONV_2D", 1, ("int8",)),
+        ("MEAN", 1, ("int8",)),
+        ("SOFTMAX", 1, ("int8",)),
     ]
-    assert found["macs"] == found["ops"][0]["macs"] == 4 * 4 * 4 * 27
-    assert found["parameters"] == 4 * 27 + 4
+    assert found.macs == found.ops[0].macs == 4 * 4 * 4 * 27
+    assert found.parameters == 4 * 27 + 4
     # Weights int8, four biases and two axes int32.
-    assert found["weights_bytes_by_dtype"] == {"int8": 108, "int32": 24}
-    assert found["weights_bytes"] == sum(row["weights_bytes"] for row in found["ops"]) == 132
-    assert found["largest_weights"][0] == {"name": "weights", "shape": [4, 3, 3, 3], "dtype": "int8", "bytes": 108}
-    assert found["largest_activations"][0]["name"] == "image"
-    assert found["inputs"] == [
-        {"name": "image", "shape": [1, 8, 8, 3], "dtype": "int8", "scale": np.float32(1 / 127.5), "zero_point": -1}
-    ]
+    assert found.weights_bytes_by_dtype == {"int8": 108, "int32": 24}
+    assert found.weights_bytes == sum(row.weights_bytes for row in found.ops) == 132
+    assert found.largest_weights[0] == TensorRow("weights", (4, 3, 3, 3), "int8", 108)
+    assert found.largest_activations[0].name == "image"
+    assert found.inputs == (EndRow("image", (1, 8, 8, 3), "int8", float(np.float32(1 / 127.5)), -1),)
     assert is_quantized(small_int8)
 
 
@@ -33,8 +32,8 @@ def test_shared_constants_count_once() -> None:
     tensors += [Tensor(name, (1, 4), "float32") for name in ("y", "z")]
     ops = (Op("MUL", ("x", "c"), ("y",)), Op("ADD", ("y", "c"), ("z",)))
     found = inspect_graph(Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("z",)))
-    assert found["weights_bytes"] == sum(row["weights_bytes"] for row in found["ops"]) == 16
-    assert found["parameters"] == 0
+    assert found.weights_bytes == sum(row.weights_bytes for row in found.ops) == 16
+    assert found.parameters == 0
 
 
 def test_metadata_is_text_where_it_is_text(small_int8: Graph) -> None:
@@ -42,7 +41,7 @@ def test_metadata_is_text_where_it_is_text(small_int8: Graph) -> None:
         small_int8.tensors, small_int8.ops, small_int8.inputs, small_int8.outputs,
         {"min_runtime_version": b"1.14.0\0\0", "buffer": bytes(range(200))},
     )  # fmt: skip
-    assert inspect_graph(graph)["metadata"] == {"min_runtime_version": "1.14.0", "buffer": 200}
+    assert inspect_graph(graph).metadata == {"min_runtime_version": "1.14.0", "buffer": 200}
 
 
 @pytest.mark.shared
@@ -60,6 +59,6 @@ def test_published_models(shared_data: Path, name: str, macs: int | None, quanti
     graph = read_tflite(shared_data / "models" / name)
     found = inspect_graph(graph)
     assert is_quantized(graph) is quantized
-    assert found["weights_bytes"] < (shared_data / "models" / name).stat().st_size
+    assert found.weights_bytes < (shared_data / "models" / name).stat().st_size
     if macs is not None:
-        assert found["macs"] == pytest.approx(macs, rel=0.005)
+        assert found.macs == pytest.approx(macs, rel=0.005)

@@ -1,14 +1,15 @@
-from typing import Any
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from mnedge.report.junit import render_junit
+from mnedge.results.report import GateRow, Report
 
 
 def _parsed(text: str) -> ET.Element:
     return ET.fromstring(text)  # noqa: S314 - our own XML
 
 
-def test_each_gate_is_a_test_case_and_a_broken_limit_a_failure(report: dict[str, Any]) -> None:
+def test_each_gate_is_a_test_case_and_a_broken_limit_a_failure(report: Report) -> None:
     suite = _parsed(render_junit(report))
     assert suite.attrib == {
         "name": "mnedge mobilenet_v3_small_1.0_96",
@@ -23,11 +24,11 @@ def test_each_gate_is_a_test_case_and_a_broken_limit_a_failure(report: dict[str,
     assert failure.attrib["message"] == "measured 2.38, limit 2.5"
 
 
-def test_names_are_escaped(report: dict[str, Any]) -> None:
-    report["gates"] = [{"name": '<&">', "limit": 1, "measured": None, "passed": False}]
-    case = next(_parsed(render_junit(report)).iter("testcase"))
+def test_names_are_escaped(report: Report) -> None:
+    gates = (GateRow('<&">', 1.0, None, passed=False),)
+    case = next(_parsed(render_junit(replace(report, gates=gates))).iter("testcase"))
     assert case.attrib["name"] == '<&">'
 
 
-def test_no_gates_are_no_tests() -> None:
-    assert _parsed(render_junit({})).attrib["tests"] == "0"
+def test_no_gates_are_no_tests(empty: Report) -> None:
+    assert _parsed(render_junit(empty)).attrib["tests"] == "0"

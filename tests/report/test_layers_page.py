@@ -1,59 +1,56 @@
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from mnedge.report.layers_page import WORST, depth_plot, distribution, render_layers, sparkline, table
+from mnedge.results.inspection import Agreement, Histogram, LayerNoise, OutputNoise, TensorNoise
 
 
-def _row(index: int, **changes: object) -> dict[str, Any]:
-    return {
-        "index": index,
-        "tensor": f"tensor_{index}",
-        "op": "CONV_2D",
-        "what": "activation",
-        "dtype": "int8",
-        "sqnr_db": 40.0 - index,
-        "agreement_gain": 0.01,
-        "output_gain_db": 2.0 - index / 10,
-        "low": -1.0,
-        "high": 3.0,
-        "min": -2.0,
-        "max": 2.0,
-        "clipped_fraction": 0.001,
-        "histogram": {"low": -2.0, "high": 2.0, "counts": [1, 0, 10, 1000]},
-        **changes,
-    }
+def _row(index: int, **changes: object) -> TensorNoise:
+    row = TensorNoise(
+        index=index,
+        tensor=f"tensor_{index}",
+        op="CONV_2D",
+        what="activation",
+        dtype="int8",
+        sqnr_db=40.0 - index,
+        agreement_gain=0.01,
+        output_gain_db=2.0 - index / 10,
+        low=-1.0,
+        high=3.0,
+        min=-2.0,
+        max=2.0,
+        clipped_fraction=0.001,
+        histogram=Histogram(-2.0, 2.0, (1, 0, 10, 1000)),
+    )
+    return replace(row, **changes)  # type: ignore[arg-type] # any of its fields
 
 
 @pytest.fixture
-def result() -> dict[str, Any]:
+def result() -> LayerNoise:
     weights = _row(3, what="weights", low=None, high=None, clipped_fraction=None, sqnr_db=None)
-    return {
-        "images": 16,
-        "agreement": {"int8": 0.75, "weights_only": 0.875},
-        "output_sqnr_db": {"int8": 10.6, "weights_only": None},
-        "tensors": [weights, *(_row(index) for index in range(14))],
-    }
+    rows = (weights, *(_row(index) for index in range(14)))
+    return LayerNoise(16, Agreement(0.75, 0.875), OutputNoise(10.6, None), rows)
 
 
-def test_the_page_shows_the_worst_and_all(result: dict[str, Any]) -> None:
-    result["tensors"][1]["tensor"] = "<script>x"
-    text = render_layers(result, "net.int8.tflite")
+def test_the_page_shows_the_worst_and_all(result: LayerNoise) -> None:
+    rows = (result.tensors[0], replace(result.tensors[1], tensor="<script>x"), *result.tensors[2:])
+    text = render_layers(replace(result, tensors=rows), "net.int8.tflite")
     for expected in ("net.int8.tflite", "75.0 %", "87.5 %", "10.6 dB", "tensor_13", "0.10 % clipped"):
         assert expected in text, expected
     assert "<script" not in text
     assert text.count('<figcaption id="tensor-') == WORST
 
 
-def test_dots_stand_by_depth_and_noise(result: dict[str, Any]) -> None:
-    plot = depth_plot(result["tensors"])
+def test_dots_stand_by_depth_and_noise(result: LayerNoise) -> None:
+    plot = depth_plot(result.tensors)
     assert plot is not None
     # The weights without noise have no place.
     assert len(plot.dots) == 14
     assert sum(dot.rank is not None for dot in plot.dots) == WORST - 1
     by_x = sorted(plot.dots, key=lambda dot: dot.x)
     assert [dot.y for dot in by_x] == sorted(dot.y for dot in by_x)
-    assert depth_plot([result["tensors"][0]]) is None
+    assert depth_plot([result.tensors[0]]) is None
 
 
 def test_a_distribution_spans_values_and_range() -> None:
@@ -70,7 +67,7 @@ def test_a_sparkline_shows_what_came_up_at_all() -> None:
     assert len(sparkline(list(range(48)))) == 16
 
 
-def test_cells_fit_the_columns(result: dict[str, Any]) -> None:
-    shown = table(result["tensors"])
+def test_cells_fit_the_columns(result: LayerNoise) -> None:
+    shown = table(result.tensors)
     assert {len(row) for row in shown.rows} == {len(shown.columns)}
     assert [cell.text for cell in shown.rows[0]][4] == "–"

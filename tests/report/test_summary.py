@@ -1,28 +1,31 @@
-from typing import Any
+from dataclasses import replace
 
-from mnedge.report.summary import against_float, float_op_count, float_peer, headline, lines, metrics, short_name
+from mnedge.report.summary import against_float, float_peer, headline, lines, metrics, short_name
+from mnedge.results.accuracy import AccuracyRow, Figures
+from mnedge.results.latency import LatencyRow
+from mnedge.results.report import Report
 
 
-def test_one_line_for_each_artifact_joins_what_was_measured(report: dict[str, Any]) -> None:
+def test_one_line_for_each_artifact_joins_what_was_measured(report: Report) -> None:
     found = lines(report)
     assert [line.short for line in found] == ["fp32.tflite", "int8.tflite", "fp32.onnx", "int8.onnx"]
     assert [line.key for line in found] == list("ABCD")
-    for line, accuracy, latency in zip(found, report["accuracy"], report["latency"], strict=True):
+    for line, accuracy, latency in zip(found, report.accuracy, report.latency, strict=True):
         assert line.accuracy is accuracy
         assert line.latency is latency
 
 
-def test_a_second_device_and_a_second_thread_count_are_lines_of_their_own(report: dict[str, Any]) -> None:
-    name = report["artifacts"][1]["path"]
-    report["latency"].append({"artifact": name, "device": "local", "threads": 4, "p50_ms": 1.1, "runtime": "x"})
-    report["latency"].append({"artifact": name, "device": "ssh://pi", "threads": 1, "p50_ms": 30.0, "runtime": "x"})
-    report["accuracy"].append({"artifact": f"elsewhere/{name}", "device": "adb://7", "top1": 0.5})
-    places = [(line.device, line.p50_ms, line.accuracy.get("top1")) for line in lines(report) if line.name == name]
-    here = report["accuracy"][1]["top1"]
+def test_a_second_device_and_a_second_thread_count_are_lines_of_their_own(report: Report) -> None:
+    name = report.artifacts[1].path
+    more = (LatencyRow(name, "x", "local", 4, 1.1, 1.2), LatencyRow(name, "x", "ssh://pi", 1, 30.0, 31.0))
+    away = AccuracyRow(f"elsewhere/{name}", "x", "adb://7", "demo", 9, Figures({"top1": 0.5}))
+    several = replace(report, latency=(*report.latency, *more), accuracy=(*report.accuracy, away))
+    places = [(line.device, line.p50_ms, line.metric("top1")) for line in lines(several) if line.name == name]
+    here = report.accuracy[1].metric("top1")
     assert places[1:] == [("local", 1.1, here), ("ssh://pi", 30.0, None), ("adb://7", None, 0.5)]
 
 
-def test_int8_tflite_is_the_headline_and_float_of_its_format_its_peer(report: dict[str, Any]) -> None:
+def test_int8_tflite_is_the_headline_and_float_of_its_format_its_peer(report: Report) -> None:
     found = lines(report)
     line = headline(found)
     assert line is not None
@@ -42,21 +45,10 @@ def test_int8_tflite_is_the_headline_and_float_of_its_format_its_peer(report: di
     assert worse.accuracy.shown is True
 
 
-def test_an_empty_report_has_no_lines() -> None:
-    assert lines({}) == []
-    assert metrics({}) == []
+def test_an_empty_report_has_no_lines(empty: Report) -> None:
+    assert lines(empty) == []
+    assert metrics(empty) == []
     assert headline([]) is None
-
-
-def test_float_ops_are_counted_or_named() -> None:
-    rows: list[dict[str, Any]] = [
-        {},
-        {"float_ops": 0},
-        {"float_ops": 3},
-        {"float_ops": ["A x", "B y"]},
-        {"float_ops": []},
-    ]
-    assert [float_op_count(row) for row in rows] == [0, 0, 3, 2, 0]
 
 
 def test_only_a_whole_slug_is_cut_off() -> None:

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge import artifact
-from mnedge.workflows.build import job, measure, stages
 from mnedge.artifact import Artifact
+from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
-from mnedge.workflows.bundle import Release, ship
 from mnedge.validation.baseline import baseline_rows, read_baseline
+from mnedge.validation.gates import gate_rows
 from mnedge.validation.locked import check_tools
+from mnedge.workflows.build import job, measure, stages
+from mnedge.workflows.bundle import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnedge.recipe import Recipe
+    from mnedge.results.details import QuantizationAccount
+    from mnedge.results.report import Report
 
 
 def build(
-    recipe: Recipe,
-    out: Path | None,
-    progress: Callable[[str, float], None],
+    recipe: Recipe | Path | str,
+    out: Path | str | None = None,
+    progress: Callable[[str, float], None] | None = None,
     *,
-    baseline: Path | None = None,
-    lock: Path | None = None,
-) -> dict[str, Any]:
+    baseline: Path | str | None = None,
+    locked: bool = False,
+    locked_to: Path | str | None = None,
+) -> Report:
     """Builds, measures and writes all that a recipe asks for.
 
     Args:
-        recipe: What to build.
+        recipe: What to build: a Recipe, the name of one that comes with mnedge, or a YAML file.
         out: Folder of the artifacts; None for artifacts/SLUG.
         progress: Told the name of a stage and the share of it that is done, 0..1.
         baseline: report.json of an earlier build that this one is held against; None for none.
-        lock: manifest.json whose tool versions are demanded; Path() for the one in `out`; None for any versions.
+        locked: Refuse other tool versions than manifest.json in `out` has.
+        locked_to: Refuse other tool versions than this manifest.json has.
 
     Returns:
         The report, as written to report.json; its gates may have failed.
@@ -42,31 +48,35 @@ def build(
     Raises:
         MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
     """
-    work = job.resolve(recipe)
-    folder = out or Path("artifacts") / work.slug
-    if lock is not None:
-        check_tools(folder / "manifest.json" if lock == Path() else lock)
-    before = None if baseline is None else read_baseline(baseline, work.slug)
-    float_tflite = stages.float_model(work, progress)
+    told = progress or (lambda _stage, _fraction: None)
+    wanted = recipe if isinstance(recipe, Recipe) else load(str(recipe))
+    work = job.resolve(wanted)
+    folder = Path(out) if out is not None else Path("artifacts") / work.slug
+    if locked or locked_to is not None:
+        check_tools(folder / "manifest.json" if locked_to is None else Path(locked_to))
+    before = None if baseline is None else read_baseline(Path(baseline), work.slug)
+    float_tflite = stages.float_model(work, told)
     shipped = stages.with_passes(float_tflite, stages.post_passes(work, "tflite"))
     found = [
-        (shipped, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", recipe.targets[0])),
+        (shipped, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", wanted.targets[0])),
     ]
     if any("onnx" in target.formats for target in work.targets.values()):
         float_onnx = stages.onnx_model(float_tflite, "uint8", stages.post_passes(work, "onnx"))
         name = Path(f"{work.slug}.fp32.onnx")
-        found.append((float_onnx, Artifact(name, "onnx", "fp32", "float32", recipe.targets[0])))
-    accounts: list[dict[str, Any]] = []
-    if recipe.int8:
-        int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
+        found.append((float_onnx, Artifact(name, "onnx", "fp32", "float32", wanted.targets[0])))
+    accounts: list[QuantizationAccount] = []
+    if wanted.int8:
+        int8, accounts = stages.int8_artifacts(work, float_tflite, told)
         found += int8
     placed = _place(found, folder, work.labels())
-    report, details = measure.measure(work, placed, accounts, progress)
+    measured, details = measure.measure(work, placed, accounts, told)
+    gates = gate_rows(measured, wanted.gates)
     if before is not None:
-        report["gates"] += baseline_rows(report, before, recipe.tolerances)
-    write_reports(folder, report, details)
-    for kind in recipe.bundles:
-        ship(folder, kind, folder / "bundles" / kind, Release())
+        gates += baseline_rows(measured, before, wanted.tolerances)
+    report = replace(measured, gates=gates)
+    write_reports(folder, report, details, measure.manifest(work, report.artifacts, accounts))
+    for kind in wanted.bundles:
+        bundle(folder, kind, folder / "bundles" / kind)
     return report
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, Io, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
+from mnedge.results.details import QuantizationAccount
+from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mnedge.graph.graph import Graph
     from mnedge.workflows.build.job import Job
     from mnedge.models.build import Weights
+    from mnedge.quantization.quantized import Quantized
     from mnedge.recipe import Granularity
 
     Progress = Callable[[str, float], None]
@@ -28,7 +33,7 @@ _QAT_IMAGES = 2000
 _COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
 # What brings the converter's graph to the ops that every format knows.
 _FLOAT_PASSES = ("fuse-l2-normalization",)
-_INNER, _SHIPPED = "int8.tflite", "shipped.tflite"
+_INNER, _SHIPPED, _ACCOUNT = "int8.tflite", "shipped.tflite", "int8.json"
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def calibration_sha256(job: Job) -> str:
     return hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
-def _calibration_pixels(job: Job) -> tuple[Any, Any]:
+def _calibration_pixels(job: Job) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     numbers = job.dataset.split("calibration", job.recipe.calibration_images)
     return job.dataset.pixels(numbers, job.variant.resolution)
 
@@ -179,17 +184,13 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)
         write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
-        account = {
-            "steps": list(quantized.steps),
-            "settings": dict(quantized.settings),
-            "calibration_sha256": calibration_sha256(job),
-        }
-        write_text(folder / "int8.json", json.dumps(account, indent=1, default=str))
+        account = QuantizationAccount(quantized.steps, quantized.settings, calibration_sha256(job))
+        write_text(folder / _ACCOUNT, to_json(account))
 
     return cache.stage("int8", key, make)
 
 
-def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
+def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Quantized:
     recipe = job.recipe
     start_tensorflow()
     pixels, _ = _calibration_pixels(job)
@@ -266,7 +267,9 @@ def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
     return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
 
 
-def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
+def int8_artifacts(
+    job: Job, float_tflite: Path, progress: Progress
+) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
     """All int8 artifacts of a job.
 
     Returns:
@@ -278,7 +281,7 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
     ways = lowerings(job)
     for lowering in ways:
         folder = int8_model(job, float_tflite, lowering, progress)
-        accounts.append({"targets": lowering.targets, **json.loads((folder / "int8.json").read_text())})
+        accounts.append(replace(read(folder / _ACCOUNT, QuantizationAccount), targets=lowering.targets))
         tflite, stem, target = folder / _INNER, artifact_names(job, lowering, ways[0]), lowering.targets[0]
         found.append((folder / _SHIPPED, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
         for name in lowering.targets:
@@ -295,7 +298,7 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
     return found, accounts
 
 
-def _named(name: str, kind: Any, io: Any, target: str) -> Artifact:  # noqa: ANN401 - the Literals of Artifact
+def _named(name: str, kind: Format, io: Io, target: str) -> Artifact:
     from pathlib import Path
 
     return Artifact(Path(name), kind, "int8", io, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -164,7 +164,7 @@ def _runs(
         "tflite": [sha256(path) for path in paths.values()],
         "device": watch.device,
         "threads": watch.threads,
-        "machine": machine() if watch.device == "local" else None,
+        "machine": asdict(machine()) if watch.device == "local" else None,
     }
 
     def make(folder: Path) -> None:
@@ -174,8 +174,8 @@ def _runs(
             threads=watch.threads,
             seconds=_SECONDS,
             progress=lambda _stage, share: progress(0.5 + 0.5 * share),
-        )["latency"]
-        write_text(folder / "runs.json", json.dumps([row["p50_ms"] for row in rows]))
+        ).latency
+        write_text(folder / "runs.json", json.dumps([row.p50_ms for row in rows]))
 
     medians = json.loads((cache.stage("search-latency", key, make) / "runs.json").read_text())
     progress(1.0)

@@ -37,8 +37,8 @@ def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float],
             paths[result.point.folder] = settings.out / result.point.folder / row["name"]
     if not settings.device or not paths:
         return {}
-    rows = bench(list(paths.values()), (settings.device,), seconds=_SECONDS, progress=progress)["latency"]
-    return {folder: row["p50_ms"] for folder, row in zip(paths, rows, strict=True)}
+    rows = bench(list(paths.values()), (settings.device,), seconds=_SECONDS, progress=progress).latency
+    return {folder: row.p50_ms for folder, row in zip(paths, rows, strict=True)}
 
 
 def judged(result: PointResult) -> dict[str, Any] | None:

@@ -1,0 +1,140 @@
+"""`inspect`: what is in a model file, how the runtime really takes it, and where an int8 model loses."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnedge.errors import InputError, ToolError
+from mnedge.results.inspection import Inspection, Refusal, RuntimeView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mnedge.graph.graph import Tensor
+    from mnedge.results.inspection import LayerNoise
+
+log = logging.getLogger(__name__)
+
+
+def inspect(file: Path | str) -> Inspection:
+    """Counts ops, dtypes, sizes, inputs and outputs of a model file, and asks the runtime how it takes it.
+
+    Args:
+        file: A .tflite or .onnx file.
+
+    Raises:
+        InputError: The file has another suffix, cannot be read, or is damaged.
+    """
+    path = Path(file)
+    inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
+    if path.suffix not in inspectors:
+        raise InputError(f"{path} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
+    return inspectors[path.suffix](path)
+
+
+def inspect_layers(
+    file: Path | str,
+    reference: Path | str,
+    data: str = "demo",
+    *,
+    split: str = "eval",
+    images: int = 32,
+    progress: Callable[[str, float], None] | None = None,
+) -> LayerNoise:
+    """Measures the quantization noise of every tensor of an int8 model, and what it costs at the output.
+
+    Args:
+        file: The int8 .tflite.
+        reference: The float .tflite that it should agree with.
+        data: demo, a folder or a labels.csv.
+        split: Which split of the data.
+        images: How many pictures.
+        progress: Told the name of a stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: A file cannot be read, the model has no quantized activation, or the two do not fit each other.
+    """
+    from mnedge.formats.tflite_read import read_tflite
+    from mnedge.validation.layers import noise_by_tensor
+
+    graph, other = read_tflite(Path(file)), read_tflite(Path(reference))
+    pictures = _pictures(data, split, images, graph.tensors[graph.inputs[0]])
+    return noise_by_tensor(graph, other, pictures, progress or (lambda _stage, _fraction: None))
+
+
+def _inspect_tflite(path: Path) -> Inspection:
+    from mnedge import runtimes
+    from mnedge.artifact import size_bytes
+    from mnedge.formats.tflite_read import read_tflite
+    from mnedge.report.inspect_tflite import inspect_graph, is_quantized
+    from mnedge.validation.int8 import int8_ops
+
+    graph = read_tflite(path)
+    quantized = is_quantized(graph)
+    runtime: RuntimeView | Refusal
+    try:
+        session = runtimes.get("litert").open(path, 1)
+    except (InputError, ToolError) as exc:
+        runtime = Refusal(str(exc))
+    else:
+        outside = dict(Counter(getattr(session, "undelegated", ())).most_common())
+        runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
+    return Inspection(
+        path=str(path),
+        format="tflite",
+        bytes=size_bytes(path),
+        quantized=quantized,
+        contents=inspect_graph(graph),
+        float_ops=tuple(int8_ops(path)[1]) if quantized else None,
+        runtime=runtime,
+    )
+
+
+def _inspect_onnx(path: Path) -> Inspection:
+    from mnedge import runtimes
+    from mnedge.artifact import size_bytes
+    from mnedge.report.inspect_onnx import inspect_onnx
+    from mnedge.runtimes.onnxruntime import optimized_nodes
+    from mnedge.validation.int8 import int8_ops
+
+    contents = inspect_onnx(path)
+    quantized = any(row.kind.startswith("QLinear") or row.kind == "DequantizeLinear" for row in contents.ops)
+    float_ops: tuple[str, ...] | None = None
+    runtime: RuntimeView | Refusal
+    try:
+        nodes = optimized_nodes(path)
+    except (InputError, ToolError) as exc:
+        runtime = Refusal(str(exc))
+    else:
+        executes = dict(Counter(kind for kind, _, _ in nodes).most_common())
+        version = runtimes.get("onnxruntime").version() or "onnxruntime"
+        runtime = RuntimeView(version, None, len(nodes), executes=executes)
+        float_ops = tuple(int8_ops(path)[1]) if quantized else None
+    return Inspection(str(path), "onnx", size_bytes(path), quantized, contents, float_ops, runtime)
+
+
+def _pictures(data: str, split: str, count: int, model_input: Tensor) -> NDArray[np.float32]:
+    """Pictures as real numbers in the range that the model's input stands for: -1 to 1, or another one's own."""
+    from mnedge.data import open_dataset
+    from mnedge.data._dataset import to_real
+
+    dataset = open_dataset(data)
+    numbers = dataset.split(split, count)
+    pixels = np.stack([picture for _, picture in dataset.stream(numbers, model_input.shape[1])])
+    quantization = model_input.quantization
+    if quantization is None:
+        return to_real(pixels)
+    limits = np.iinfo(model_input.dtype)
+    low, high = quantization.dequantize(np.array([limits.min, limits.max])).tolist()
+    if abs(low + 1) < 0.05 and abs(high - 1) < 0.05:
+        return to_real(pixels)
+    log.warning("pictures are brought to %.3g to %.3g, the range of the model's input", low, high)
+    images: NDArray[np.float32] = (low + (high - low) / 255 * pixels).astype(np.float32)
+    return images
