@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mnedge.results.details import Block
 
@@ -17,6 +18,8 @@ class Compiled:
         stack_bytes: Deepest stack; None likewise.
         blocks: What lives in the arena; empty for an NPU.
     """
+
+    FILE: ClassVar[str] = "manifest.json of a compiled model"
 
     arena_bytes: int | None = None
     flash_bytes: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from mnedge.results import shown
 from mnedge.results.report import ArtifactRow
@@ -34,6 +35,8 @@ class BuildManifest:
         artifacts: What was made.
     """
 
+    FILE: ClassVar[str] = "manifest.json of a build"
+
     schema: int = SCHEMA
     slug: str
     recipe: Mapping[str, object]
@@ -47,6 +50,8 @@ class BuildManifest:
 @dataclass(frozen=True)
 class LockedTools:
     """The part of a build's manifest.json that `build --locked` reads: versions by package."""
+
+    FILE: ClassVar[str] = "manifest.json of a build"
 
     tools: Mapping[str, str]
 
@@ -84,6 +89,8 @@ class BundleManifest:
         files: What each file is to be.
     """
 
+    FILE: ClassVar[str] = "manifest.json of a bundle"
+
     schema: int = SCHEMA
     bundle: str
     slug: str
@@ -115,6 +122,8 @@ class Inventory:
         files: The files of a bundle; None for a build.
         artifacts: The artifacts of a build.
     """
+
+    FILE: ClassVar[str] = "manifest.json"
 
     slug: str
     bundle: str = "build"

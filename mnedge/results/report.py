@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mnedge import artifact as files
 from mnedge.artifact import Artifact, Format, Io, Precision
@@ -136,6 +136,8 @@ class Report:
         memory: Memory of each folder of C.
         gates: Limits, and whether they are kept.
     """
+
+    FILE: ClassVar[str] = "report.json"
 
     schema: int = SCHEMA
     slug: str

@@ -85,7 +85,8 @@ def to_json(noun: object) -> str:
 def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     """Reads a noun from JSON text; fields that `kind` does not know are passed over.
 
-    A kind with a function `of_stored` puts the JSON values into the shape of its fields first.
+    A kind with a function `of_stored` puts the JSON values into the shape of its fields first; one with `FILE` is
+    called so in messages.
 
     Args:
         text: UTF-8.
@@ -102,7 +103,8 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
             values = of_stored(values)
         return msgspec.convert(values, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise InputError(f"{source} is not a {kind.__name__} of mnedge: {exc}; make it again") from exc
+        name = getattr(kind, "FILE", kind.__name__)
+        raise InputError(f"{source} is not a {name} of mnedge: {exc}; make it again") from exc
 
 
 def read(path: Path, kind: type[Noun]) -> Noun:

@@ -55,7 +55,7 @@ def bundle(built: Path | str, kind: str, out: Path | str, release: Release | Non
 
     Args:
         built: Folder that `mnedge build` wrote.
-        kind: android, raspberry-pi, microcontroller, onnxruntime-mobile or web: a name of `mnedge.bundles`.
+        kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
         release: What the maker says of it; None for the defaults.
 

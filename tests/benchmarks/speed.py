@@ -189,7 +189,7 @@ def profile(paths: dict[str, Path], timings: dict[str, Timing], folder: Path) ->
             taken = float(np.percentile(timings[name].samples_ms, 10))
             echo(f"  {name}: {taken:.3f} ms in quiet runs, {macs / peak / taken:.0%} of the peak rate")
         for row in by_kind(op_latency(paths[name])):
-            echo(f"    {name}: {row['op']:24} {row['count']:3} {row['ms']:.3f} ms {row['share']:.0%}")
+            echo(f"    {name}: {row.op:24} {row.count:3} {row.ms:.3f} ms {row.share:.0%}")
 
 
 def report(family: str, timings: dict[str, Timing]) -> bool:
@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true", help="print the time per op of the int8 artifacts")
     arguments = parser.parse_args()
     machine = conditions()
-    echo(f"{machine['cpu']} ({' '.join(machine['features'])}), {machine['cores']} cores, load {machine['load']}")
+    echo(f"{machine.cpu} ({' '.join(machine.features)}), {machine.cores} cores, load {machine.load}")
     met = True
     for family in arguments.variant or TARGETS:
         with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from mnedge.data import open_dataset
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "mobilenet_v1_0.25_48"
 _RELEASE = Release(group="com.example.ml", version="2.3.4", license="CC-BY-4.0 & more")
@@ -46,7 +46,7 @@ print("RESULT" + json.dumps(found))
 @pytest.fixture(scope="module")
 def android(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("android") / "bundle"
-    ship(built, "android", out, _RELEASE)
+    bundle(built, "android", out, _RELEASE)
     return out
 
 
@@ -138,7 +138,7 @@ def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
         report = build(recipe, tmp_path / "out", lambda *_: None)
-    ship(tmp_path / "out", "android", tmp_path / "bundle", Release())
+    bundle(tmp_path / "out", "android", tmp_path / "bundle", Release())
     dataset = open_dataset(recipe.data)
     numbers = dataset.split("eval", 20)
     pixels, labels = dataset.pixels(numbers, 224)
@@ -146,10 +146,10 @@ def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Pat
     for picture, image in zip(pictures, pixels, strict=True):
         Image.fromarray(image).save(picture)
     assets = tmp_path / "bundle" / "assets"
-    answers = _ask_mediapipe(assets / f"{report['slug']}.uint8.tflite", pictures)
+    answers = _ask_mediapipe(assets / f"{report.slug}.uint8.tflite", pictures)
     right = 0
     for rows, image, label in zip(answers, pixels, labels, strict=True):
-        scores = _run(assets / f"{report['slug']}.int8.tflite", (image.astype(np.int16) - 128).astype(np.int8))
+        scores = _run(assets / f"{report.slug}.int8.tflite", (image.astype(np.int16) - 128).astype(np.int8))
         best = scores.max()
         assert scores[rows[0][0]] == best
         assert rows[0][2] == pytest.approx((int(best) + 128) / 256, abs=1e-3)

@@ -25,7 +25,7 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +176,7 @@ def test_mediapipe_takes_what_a_build_ships(ask_mediapipe: Callable[..., Any], t
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
         build(recipe, tmp_path / "out", lambda *_: None)
-    ship(tmp_path / "out", "android", tmp_path / "bundle", Release(group="com.example.ml"))
+    bundle(tmp_path / "out", "android", tmp_path / "bundle", Release(group="com.example.ml"))
     (model,) = (tmp_path / "bundle" / "assets").glob("*.uint8.tflite")
     (found,) = ask_mediapipe(_DETECT, model, tmp_path / "images" / "0.png")
     assert {name for name, _, _ in found} <= {"cat", "dog"}

@@ -18,7 +18,7 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode, encode
 from mnedge.validation.detect import decoding_of
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "ssdlite_mobilenet_v1_0.25_32"
 _NAME = _SLUG.replace(".", "_")
@@ -84,9 +84,9 @@ def shipped(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pyte
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         build(recipe, folder / "built", lambda *_: None)
-        ship(folder / "built", "raspberry-pi", folder / "bundle", Release())
+        bundle(folder / "built", "raspberry-pi", folder / "bundle", Release())
         if request.param == "outside":
-            ship(folder / "built", "microcontroller", folder / "firmware", Release())
+            bundle(folder / "built", "microcontroller", folder / "firmware", Release())
     return folder
 
 

@@ -19,7 +19,7 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship, verify
+from mnedge.workflows.bundle import Release, bundle, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,12 +72,12 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         build(recipe, folder / "out", lambda *_: None)
-    ship(folder / "out", "android", folder / "bundle", Release(group="com.example.ml"))
+    bundle(folder / "out", "android", folder / "bundle", Release(group="com.example.ml"))
     return folder / "bundle"
 
 
 def test_an_app_gets_what_an_embedder_takes(shipped: Path) -> None:
-    assert verify(shipped)["bundle"] == "android"
+    assert verify(shipped).bundle == "android"
     assert {path.name for path in (shipped / "kotlin").iterdir()} == {"TasksEmbedder.kt", "LiteRtEmbedder.kt"}
     assert sorted(path.suffixes[-2] for path in (shipped / "assets").iterdir()) == [".int8", ".uint8"]
     for path in (shipped / "README.md", shipped / "gradle" / "build.gradle.kts", *(shipped / "kotlin").iterdir()):

@@ -12,7 +12,7 @@ import pytest
 
 from mnedge.bundles.microcontroller import _c_string
 from mnedge.errors import InputError
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 _NAME = "mobilenet_v1_0_25_48"
 _MAIN = """
@@ -42,7 +42,7 @@ void delay(unsigned long);
 @pytest.fixture(scope="module")
 def firmware(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("firmware") / "bundle"
-    ship(built, "microcontroller", out, Release(version="1.2.3"))
+    bundle(built, "microcontroller", out, Release(version="1.2.3"))
     return out
 
 
@@ -146,7 +146,7 @@ def test_a_build_without_c_says_what_to_do(own_build: Path, changed_manifest, tm
 
     changed_manifest(own_build, without_c)
     with pytest.raises(InputError, match="no C sources; build it with --target cortex-m4"):
-        ship(own_build, "microcontroller", tmp_path / "out", Release())
+        bundle(own_build, "microcontroller", tmp_path / "out", Release())
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="unknown C target of this build 'cortex-m7'"):
-        ship(own_build, "microcontroller", tmp_path / "out", Release(target="cortex-m7"))
+        bundle(own_build, "microcontroller", tmp_path / "out", Release(target="cortex-m7"))

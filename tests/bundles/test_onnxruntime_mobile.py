@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "mobilenet_v1_0.25_48"
 
@@ -14,7 +14,7 @@ _SLUG = "mobilenet_v1_0.25_48"
 @pytest.fixture(scope="module")
 def mobile(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("mobile") / "bundle"
-    ship(built, "onnxruntime-mobile", out, Release(license="Apache-2.0"))
+    bundle(built, "onnxruntime-mobile", out, Release(license="Apache-2.0"))
     return out
 
 

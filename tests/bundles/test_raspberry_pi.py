@@ -13,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from mnedge.data.preprocess import Preprocessing, read_pixels
-from mnedge.workflows.bundle import Release, archive_path, ship, verify
+from mnedge.workflows.bundle import Release, archive_path, bundle, verify
 
 _SLUG = "mobilenet_v1_0.25_48"
 
@@ -21,7 +21,7 @@ _SLUG = "mobilenet_v1_0.25_48"
 @pytest.fixture(scope="module")
 def pi(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pi") / "bundle"
-    ship(built, "raspberry-pi", out, Release())
+    bundle(built, "raspberry-pi", out, Release())
     return out
 
 

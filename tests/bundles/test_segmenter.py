@@ -22,7 +22,7 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.recipe import Recipe
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release, bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +181,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         build(recipe, folder / "out", lambda *_: None)
-    ship(folder / "out", "android", folder / "bundle", Release(group="com.example.ml"))
+    bundle(folder / "out", "android", folder / "bundle", Release(group="com.example.ml"))
     return folder / "bundle"
 
 

@@ -22,7 +22,7 @@ from mnedge.runtimes._runtime import decode, encode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.segment import enlarged
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, read_build, ship
+from mnedge.workflows.bundle import Release, bundle, read_build
 
 _SIDE = 32
 _LABELS = ("ground", "cat", "dog")
@@ -56,7 +56,7 @@ def _shipped(folder: Path, **recipe: Any) -> Path:
             **recipe,
         )
         build(network, folder / "built", lambda *_: None)
-    ship(folder / "built", "raspberry-pi", folder / "bundle", Release())
+    bundle(folder / "built", "raspberry-pi", folder / "bundle", Release())
     return folder / "bundle"
 
 
@@ -188,7 +188,7 @@ int main() {
 
 def _sketch_says(built: Path, task: str, folder: Path) -> tuple[list[str], list[np.ndarray]]:
     """What the sketch of a firmware bundle prints for two pictures, and those pictures as the model takes them."""
-    ship(built, "microcontroller", folder / "firmware", Release())
+    bundle(built, "microcontroller", folder / "firmware", Release())
     (library,) = (path for path in (folder / "firmware" / "arduino").iterdir() if path.is_dir())
     sketch = (library / "examples" / task / f"{task}.ino").read_text()
     (folder / "app.cpp").write_text(_ARDUINO + sketch + _MAIN)
@@ -248,7 +248,7 @@ def test_the_bundle_for_onnxruntime_keeps_what_the_model_holds(embedding: Path, 
 
 
 def test_the_bundle_for_onnxruntime_says_what_comes_out(embedding: Path, tmp_path: Path) -> None:
-    ship(embedding.parent / "built", "onnxruntime-mobile", tmp_path / "phone", Release())
+    bundle(embedding.parent / "built", "onnxruntime-mobile", tmp_path / "phone", Release())
     text = (tmp_path / "phone" / "README.md").read_text()
     assert "Output: a vector of length 1." in text
     assert "labels" not in text

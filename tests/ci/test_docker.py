@@ -14,7 +14,8 @@ from PIL import Image
 
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, ship
+from mnedge.workflows.bundle import Release
+from mnedge.workflows.bundle import bundle as make_bundle
 
 _ROOT = Path(__file__).parents[2]
 _FILES = sorted((_ROOT / "docker").glob("*.Dockerfile"))
@@ -96,7 +97,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         build(recipe, folder / "out", lambda *_: None)
-    ship(folder / "out", "raspberry-pi", folder / "pi", Release())
+    make_bundle(folder / "out", "raspberry-pi", folder / "pi", Release())
     return folder / "pi"
 
 

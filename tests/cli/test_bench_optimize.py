@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnedge.cli.bench import command as bench
+from mnedge.cli import _run
 from mnedge.cli.optimize import command as optimize
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
@@ -24,18 +24,20 @@ def model(tmp_path: Path, small_int8: Graph) -> Path:
     return path
 
 
-def test_bench_prints_medians_ratios_and_the_machine(model: Path, tmp_path: Path, small_int8: Graph) -> None:
+def test_bench_prints_medians_ratios_and_the_machine(
+    model: Path, tmp_path: Path, small_int8: Graph, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = tmp_path / "small.onnx"
     other.write_bytes(write_onnx(small_int8))
-    done = CliRunner().invoke(bench, [str(model), str(other), "--seconds", "0.05"], catch_exceptions=False)
-    assert done.exit_code == 0
+    assert _run(["bench", str(model), str(other), "--seconds", "0.05"]) == 0
+    printed = capsys.readouterr().out
     for text in ("theirs.tflite", "small.onnx", "p50 ms", "95 % interval", "cores, governor", "partitions"):
-        assert text in done.stdout, text
+        assert text in printed, text
 
 
-def test_bench_json_is_the_result_alone(model: Path) -> None:
-    arguments = [str(model), "--seconds", "0.05", "--json", "--ops", "--sustained", "0.1"]
-    result = json.loads(CliRunner().invoke(bench, arguments, catch_exceptions=False).stdout)
+def test_bench_json_is_the_result_alone(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["bench", str(model), "--seconds", "0.05", "--json", "--ops", "--sustained", "0.1"]) == 0
+    result = json.loads(capsys.readouterr().out)
     row = result["latency"][0]
     assert {"artifact", "runtime", "device", "threads", "p50_ms", "p90_ms", "runs"} <= row.keys()
     assert result["ratios"] == []

@@ -73,7 +73,7 @@ def test_the_same_build_again_passes_locked_and_against_itself_and_other_tools_a
     manifest = json.loads((place / "out" / "manifest.json").read_text())
     manifest["tools"]["keras"] = "1.2.3"
     (place / "old.json").write_text(json.dumps(manifest))
-    done = _mnedge(place, "build", "--recipe", "tiny.yaml", "--out", "refused", "--locked", "old.json")
+    done = _mnedge(place, "build", "--recipe", "tiny.yaml", "--out", "refused", "--locked-to", "old.json")
     assert done.returncode == 2
     assert "keras 1.2.3, here" in done.stderr
     assert not (place / "refused").exists()

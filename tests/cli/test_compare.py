@@ -1,10 +1,14 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mnedge.cli import main
+from mnedge.results.accuracy import AccuracyRow, Figures
+from mnedge.results.latency import LatencyRow
+from mnedge.results.manifest import BuildManifest, DatasetRow
+from mnedge.results.report import ArtifactRow, Report, VariantRow
+from mnedge.results.stored import to_json
 
 
 def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
@@ -16,26 +20,27 @@ def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, s
 
 def _build(folder: Path, *, size: int, hits: float, effort: str) -> Path:
     folder.mkdir()
-    artifact = {
-        "path": "net.int8.tflite",
-        "format": "tflite",
-        "precision": "int8",
-        "bytes": size,
-        "sha256": f"{size:064x}",
-    }
-    where = {"artifact": "net.int8.tflite", "runtime": "litert", "device": "local"}
-    report: dict[str, Any] = {
-        "schema": 1,
-        "slug": "net",
-        "variant": {},
-        "artifacts": [artifact],
-        "accuracy": [
-            {**where, "dataset": "d", "images": 500, "top1": hits, "top1_interval": [hits - 0.03, hits + 0.03]},
-        ],
-        "latency": [{**where, "threads": 1, "p50_ms": 2.0, "p90_ms": 2.5}],
-    }
-    (folder / "report.json").write_text(json.dumps(report))
-    (folder / "manifest.json").write_text(json.dumps({"recipe": {"effort": effort}, "artifacts": [artifact]}))
+    name = "net.int8.tflite"
+    made = ArtifactRow(name, "tflite", "int8", "int8", "cpu", size, f"{size:064x}")
+    figures = Figures({"top1": hits}, {"top1": (hits - 0.03, hits + 0.03)})
+    report = Report(
+        slug="net",
+        variant=VariantRow("v1", 1.0, 96, 10),
+        artifacts=(made,),
+        accuracy=(AccuracyRow(name, "litert", "local", "d", 500, figures),),
+        latency=(LatencyRow(name, "litert", "local", 1, 2.0, 2.5),),
+    )
+    manifest = BuildManifest(
+        slug="net",
+        recipe={"effort": effort},
+        tools={},
+        weights_sha256=None,
+        dataset=DatasetRow("d"),
+        calibration_sha256=None,
+        artifacts=(made,),
+    )
+    (folder / "report.json").write_text(to_json(report))
+    (folder / "manifest.json").write_text(to_json(manifest))
     return folder
 
 

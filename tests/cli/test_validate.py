@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from mnedge.cli.validate import command
+from mnedge.cli import _run
 from mnedge.data import open_dataset
 from mnedge.data._dataset import to_real
-from mnedge.errors import InputError, ToolError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
@@ -30,9 +28,11 @@ def models(tmp_path: Path, digits_fp32: Graph) -> list[str]:
     return [str(tmp_path / name) for name in files]
 
 
-def test_json_has_the_rows_of_the_report(models: list[str], digits_fp32: Graph) -> None:
-    done = CliRunner().invoke(command, [*models, "--images", "60", "--json"], catch_exceptions=False)
-    result = json.loads(done.stdout)
+def test_json_has_the_rows_of_the_report(
+    models: list[str], digits_fp32: Graph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(["validate", *models, "--images", "60", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
     dataset = open_dataset("demo")
     pixels, labels = dataset.pixels(dataset.split("eval", 60), 16)
     expected = float(np.mean(predict(digits_fp32, to_real(pixels)).argmax(1) == labels))
@@ -46,31 +46,34 @@ def test_json_has_the_rows_of_the_report(models: list[str], digits_fp32: Graph) 
     assert parity["max_abs_error"] < 1e-5
 
 
-def test_the_table_names_artifacts_runtimes_and_parity(models: list[str]) -> None:
-    done = CliRunner().invoke(command, [*models, "--images", "20"], catch_exceptions=False)
+def test_the_table_names_artifacts_runtimes_and_parity(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["validate", *models, "--images", "20"]) == 0
+    printed = capsys.readouterr().out
     for text in ("Accuracy on 20 pictures of demo", "m.tflite", "m.onnx", "onnxruntime", "XNNPACK", "Parity"):
-        assert text in done.stdout, text
+        assert text in printed, text
 
 
-def test_the_chosen_split_is_measured(models: list[str]) -> None:
-    done = CliRunner().invoke(command, [models[0], "--split", "calibration", "--json"], catch_exceptions=False)
-    assert json.loads(done.stdout)["accuracy"][0]["images"] == 200
+def test_the_chosen_split_is_measured(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["validate", models[0], "--split", "calibration", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"][0]["images"] == 200
 
 
-def test_a_model_of_too_few_classes_says_so(tmp_path: Path, small_int8: Graph) -> None:
+def test_a_model_of_too_few_classes_says_so(
+    tmp_path: Path, small_int8: Graph, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "four.tflite"
     path.write_bytes(write_tflite(small_int8))
-    done = CliRunner().invoke(command, [str(path), "--images", "20"])
-    assert isinstance(done.exception, InputError)
-    assert "has 4 outputs, but demo has class_index 9" in str(done.exception)
+    assert _run(["validate", str(path), "--images", "20"]) == 2
+    assert "has 4 outputs, but demo has class_index 9" in capsys.readouterr().err
 
 
 def test_a_device_that_cannot_be_had_fails(models: list[str]) -> None:
-    done = CliRunner().invoke(command, [models[0], "--images", "5", "--device", "ssh://nobody@127.0.0.1:1"])
-    assert isinstance(done.exception, ToolError)
+    assert _run(["validate", models[0], "--images", "5", "--device", "ssh://nobody@127.0.0.1:1"]) == 4
 
 
-def test_models_of_different_classes_cannot_agree(models: list[str], tmp_path: Path, digits_fp32: Graph) -> None:
+def test_models_of_different_classes_cannot_agree(
+    models: list[str], tmp_path: Path, digits_fp32: Graph, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = {name: digits_fp32.tensors[name] for name in ("head", "head_bias", "logits", "scores")}
     for name, tensor in more.items():
         shape = (12, 8) if name == "head" else (*tensor.shape[:-1], 12)
@@ -78,7 +81,7 @@ def test_models_of_different_classes_cannot_agree(models: list[str], tmp_path: P
         more[name] = replace(tensor, shape=shape, data=data)
     path = tmp_path / "twelve.tflite"
     path.write_bytes(write_tflite(replace(digits_fp32, tensors={**digits_fp32.tensors, **more})))
-    done = CliRunner().invoke(command, [models[0], str(path), "--images", "5"])
-    assert isinstance(done.exception, InputError)
-    assert "has 12 outputs, " in str(done.exception)
-    assert "validate them one by one" in str(done.exception)
+    assert _run(["validate", models[0], str(path), "--images", "5"]) == 2
+    said = capsys.readouterr().err
+    assert "has 12 outputs, " in said
+    assert "validate them one by one" in said

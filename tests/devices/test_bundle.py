@@ -13,7 +13,7 @@ from PIL import Image
 from mnedge.artifact import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
-from mnedge.workflows.bundle import Release, archive_path, ship
+from mnedge.workflows.bundle import Release, archive_path, bundle
 
 pytestmark = pytest.mark.device
 
@@ -39,7 +39,7 @@ def _build(folder: Path, graph: Graph) -> Path:
 
 
 def test_classify_runs_on_the_board(pi, small_int8: Graph, tmp_path: Path) -> None:  # noqa: ANN001 - a fixture's class
-    ship(_build(tmp_path / "build", small_int8), "raspberry-pi", tmp_path / "bundle", Release())
+    bundle(_build(tmp_path / "build", small_int8), "raspberry-pi", tmp_path / "bundle", Release())
     inside, outside = pi.tmp("bundle")
     subprocess.run(["tar", "-xzf", archive_path(tmp_path / "bundle"), "-C", outside], check=True)
     wheels = subprocess.run(

@@ -8,6 +8,7 @@ import pytest
 
 from mnedge.devices import side_by_side
 from mnedge.errors import InputError, ToolError
+from mnedge.results.parity import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +23,15 @@ def test_a_device_keeps_what_it_did_before_it_failed() -> None:
 
     found, failed = side_by_side(["local"], work)
     assert found == {"local": ["first on local"]}
-    assert failed == [{"device": "local", "error": "local is gone"}]
+    assert failed == [Failure("local", "local is gone")]
 
 
 def test_a_device_that_cannot_be_opened_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADB", "/no/adb")
     found, failed = side_by_side(["adb://phone?cores=f0", "local"], lambda device: iter([device.name]))
     assert found == {"local": ["local"]}
-    assert [row["device"] for row in failed] == ["adb://phone"]
-    assert "/no/adb not found" in failed[0]["error"]
+    assert [row.device for row in failed] == ["adb://phone"]
+    assert "/no/adb not found" in failed[0].error
 
 
 @pytest.mark.parametrize("uri", ["raspberrypi", "pi@board", "ssh:/pi", ""])

@@ -87,7 +87,7 @@ def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
     here, there = (predict(path, dataset, numbers, device=devices.get(uri)) for uri in ("local", pi.uri()))
     assert np.array_equal(here.outputs, there.outputs)
     rows = [accuracy_row(said, accuracy_figures(said), artifact="vww", dataset="imagenet") for said in (here, there)]
-    assert rows[0]["top1"] == rows[1]["top1"]
+    assert rows[0].metric("top1") == rows[1].metric("top1")
 
 
 def test_cut_connection_goes_on_where_it_ended(

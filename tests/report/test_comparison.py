@@ -54,11 +54,11 @@ def test_the_same_build_twice_differs_in_nothing(builds: list[Build]) -> None:
 
 
 def test_figures_are_held_against_the_first_build(builds: list[Build]) -> None:
-    one, row, *accuracy = builds[1].report.accuracy
-    first, timed, *latency = builds[1].report.latency
+    one, row, *rows = builds[1].report.accuracy
+    first, timed, *timings = builds[1].report.latency
     row = replace(row, figures=Figures({"top1": 0.5}, {"top1": (0.46, 0.54)}))
     timed = replace(timed, p50_ms=timed.p50_ms / 4, p90_ms=timed.p90_ms / 4)
-    builds[1] = _with(builds[1], accuracy=(one, row, *accuracy), latency=(first, timed, *latency))
+    builds[1] = _with(builds[1], accuracy=(one, row, *rows), latency=(first, timed, *timings))
     figures = {(figure.artifact, figure.name): figure for figure in comparison.figures(builds)}
     accuracy, latency = figures["int8.tflite", "top1"].changes[0], figures["int8.tflite", "p50_ms"].changes[0]
     assert accuracy is not None
@@ -138,8 +138,8 @@ def test_a_build_is_read_by_folder_or_by_report(report: Report, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is not a Report"),
-        ("[]", "is not a Report"),
+        ("{", r"is not a report\.json"),
+        ("[]", r"is not a report\.json"),
         (
             '{"schema": 3, "slug": "x", "variant": {"family": "v1", "alpha": 1, "resolution": 96, "classes": 2}}',
             "has schema 3, this mnedge reads schema 1",

@@ -4,6 +4,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import top_k_accuracy_score
 
 from mnedge.devices import ModelInfo
+from mnedge.results.accuracy import MixUp
 from mnedge.runtimes import TensorSpec
 from mnedge.validation.accuracy import accuracy_figures, accuracy_row, confusion, topk_hits, wilson_interval
 from mnedge.validation.parity import parity_row, parity_rows
@@ -42,10 +43,8 @@ def test_rows() -> None:
     outputs = np.eye(6)[[0, 1, 2, 2]]
     said = _said(outputs, np.array([0, 1, 2, 3]))
     row = accuracy_row(said, accuracy_figures(said), artifact="a", dataset="d")
-    assert (row["top1"], row["top5"], row["images"], row["runtime"]) == (0.75, 1.0, 4, "engine 1")
-    assert confusion(_said(outputs, np.array([0, 1, 2, 3])), tuple("abcdef")) == [
-        {"truth": "d", "predicted": "c", "images": 1, "fraction": 1.0}
-    ]
+    assert (row.metric("top1"), row.metric("top5"), row.images, row.runtime) == (0.75, 1.0, 4, "engine 1")
+    assert confusion(_said(outputs, np.array([0, 1, 2, 3])), tuple("abcdef")) == [MixUp("d", "c", 1, 1.0)]
 
 
 def test_parity_counts_in_steps_of_the_output() -> None:
@@ -53,10 +52,10 @@ def test_parity_counts_in_steps_of_the_output() -> None:
     one = _said(np.array([[0.5, 0.25], [0.25, 0.5]]), labels, 1 / 256)
     other = _said(np.array([[0.5, 0.25], [0.5, 0.25]]), labels)
     row = parity_row(other, one, names=("float", "int8"))
-    assert (row["top1_agreement"], row["max_abs_lsb"], row["max_abs_error"]) == (0.5, 64.0, 0.25)
-    assert parity_row(other, other, names=("a", "b"))["max_abs_lsb"] is None
+    assert (row.top1_agreement, row.max_abs_lsb, row.max_abs_error) == (0.5, 64.0, 0.25)
+    assert parity_row(other, other, names=("a", "b")).max_abs_lsb is None
     rows = parity_rows({"a.fp32.x": other, "a.int8.x": one, "a.int8.y": one}, ["a.fp32.x", "a.int8.x", "a.int8.y"])
-    assert [(row["reference"], row["artifact"]) for row in rows] == [
+    assert [(row.reference, row.artifact) for row in rows] == [
         ("a.fp32.x", "a.int8.x"), ("a.fp32.x", "a.int8.y"), ("a.int8.x", "a.int8.y"),
     ]  # fmt: skip
 
@@ -66,4 +65,4 @@ def test_maps_of_classes_agree_pixel_by_pixel_and_have_no_error() -> None:
     other = maps.copy()
     other[0, 1, 1] = 0
     row = parity_row(_said(maps, labels, dtype="int32"), _said(other, labels, dtype="int64"), names=("a", "b"))
-    assert (row["top1_agreement"], row["max_abs_lsb"], row["max_abs_error"]) == (0.875, None, None)
+    assert (row.top1_agreement, row.max_abs_lsb, row.max_abs_error) == (0.875, None, None)

@@ -39,11 +39,11 @@ def test_perfect_detections_and_none() -> None:
         for truth in truths
     ]
     figures = v.average_precisions(found, truths, _CLASSES)
-    assert (figures["map50"], figures["map"]) == pytest.approx((1.0, 1.0))
-    assert [row["ap50"] and round(row["ap50"], 6) for row in figures["classes"]] == [1.0, 1.0, None]
-    assert [row["boxes"] for row in figures["classes"]] == [1, 2, 0]
+    assert (figures.map50, figures.map) == pytest.approx((1.0, 1.0))
+    assert [row.ap50 and round(row.ap50, 6) for row in figures.classes] == [1.0, 1.0, None]
+    assert [row.boxes for row in figures.classes] == [1, 2, 0]
     nothing = v.average_precisions([_found([])] * 2, truths, _CLASSES)
-    assert nothing["map50"] == 0.0
+    assert nothing.map50 == 0.0
     assert v.bootstrap(found, truths, _CLASSES) == pytest.approx((1.0, 1.0))
 
 
@@ -53,13 +53,13 @@ def test_average_precision_by_hand() -> None:
     found = [_found([(0.0, 0.0, 0.2, 0.2, 0, 0.9), (0.2, 0.7, 0.4, 0.9, 0, 0.8), (0.4, 0.4, 0.6, 0.6, 0, 0.7)])]
     figures = v.average_precisions(found, truths, ("cup",))
     # 101 recalls: 0 to 0.33 see precision 1 (34), 0.34 to 0.66 see 2/3 (33).
-    assert figures["map50"] == pytest.approx((34 + 33 * 2 / 3) / 101, abs=1e-6)
+    assert figures.map50 == pytest.approx((34 + 33 * 2 / 3) / 101, abs=1e-6)
 
 
 def test_crowds_are_neither_found_nor_missed() -> None:
     truths = [_truth([(0.0, 0.0, 0.2, 0.2, 0), (0.5, 0.0, 1.0, 1.0, 0)], crowd=(False, True))]
     found = [_found([(0.0, 0.0, 0.2, 0.2, 0, 0.5), (0.6, 0.1, 0.7, 0.2, 0, 0.9)])]
-    assert v.average_precisions(found, truths, ("cup",))["map50"] == pytest.approx(1.0)
+    assert v.average_precisions(found, truths, ("cup",)).map50 == pytest.approx(1.0)
     assert v.errors(found[0], truths[0], 0.1) == {"right": 1, "missed": 0, "wrong": 0}
 
 
@@ -102,9 +102,9 @@ def test_two_artifacts_that_find_the_same() -> None:
     assert v.same_objects(_said(rows), _said(other)).tolist() == [0.5]
     assert v.same_objects(_said([]), _said([faint])).tolist() == [1.0]
     row = parity_row(_said(rows), _said(moved), names=("a", "b"), agreement=v.same_objects)
-    assert row["top1_agreement"] == 1.0
+    assert row.top1_agreement == 1.0
     # Of post-processing the scores are compared, rank by rank.
-    assert row["max_abs_error"] == pytest.approx(0.2, abs=1e-6)
+    assert row.max_abs_error == pytest.approx(0.2, abs=1e-6)
 
 
 def test_what_is_no_detector_is_named() -> None:
@@ -118,10 +118,10 @@ def test_missed_seen_and_mixed_up() -> None:
     found = [
         _found([(0.0, 0.0, 0.2, 0.2, 2, 0.9), (0.5, 0.5, 0.9, 0.9, 1, 0.8), (0.5, 0.0, 0.7, 0.2, 0, 0.7)]),
     ]
-    rows = {(row["truth"], row["predicted"]): row for row in v.mixups(found, truths, _CLASSES, 0.5)}
+    rows = {(row.truth, row.predicted): row for row in v.mixups(found, truths, _CLASSES, 0.5)}
     assert set(rows) == {("cup", "fork"), ("dog", "nothing"), ("nothing", "cup")}
-    assert rows["dog", "nothing"]["fraction"] == 0.5
-    assert all(row["images"] == row["objects"] == 1 for row in rows.values())
+    assert rows["dog", "nothing"].fraction == 0.5
+    assert all(row.images == row.objects == 1 for row in rows.values())
 
 
 def test_the_interval_holds_the_figure() -> None:
@@ -131,6 +131,6 @@ def test_the_interval_holds_the_figure() -> None:
         row = (0.2, 0.2, 0.5, 0.5, float(rng.integers(2)))
         truths.append(_truth([row]))
         found.append(_found([(*row[:4], row[4] if rng.random() < 0.7 else 1 - row[4], float(rng.random()))]))
-    figure = v.average_precisions(found, truths, _CLASSES[:2])["map50"]
+    figure = v.average_precisions(found, truths, _CLASSES[:2]).map50
     low, high = v.bootstrap(found, truths, _CLASSES[:2])
     assert 0 < low < figure < high < 1

@@ -1,36 +1,45 @@
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
+from mnedge.artifact import Format, Precision
 from mnedge.errors import GateError
+from mnedge.results.accuracy import AccuracyRow, Figures
+from mnedge.results.latency import LatencyRow
+from mnedge.results.parity import ParityRow
+from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow
 from mnedge.validation.gates import check_gates, gate_rows
 
+# precision, format, bytes, top-1, median latency
+_FILES: tuple[tuple[Precision, Format, int, float, float], ...] = (
+    ("fp32", "tflite", 40960, 0.80, 4.0),
+    ("int8", "tflite", 10240, 0.79, 1.0),
+    ("fp32", "onnx", 40960, 0.80, 4.0),
+    ("int8", "onnx", 20480, 0.78, 2.0),
+)
 
-def _report() -> dict[str, Any]:
-    def artifact(path: str, precision: str, size: int) -> dict[str, Any]:
-        return {"path": path, "format": path.rpartition(".")[2], "precision": precision, "bytes": size}
 
-    return {
-        "slug": "m",
-        "artifacts": [
-            artifact("m.fp32.tflite", "fp32", 40960), artifact("m.int8.tflite", "int8", 10240),
-            artifact("m.fp32.onnx", "fp32", 40960), artifact("m.int8.onnx", "int8", 20480),
-        ],
-        "accuracy": [
-            {"artifact": "m.fp32.tflite", "top1": 0.80}, {"artifact": "m.int8.tflite", "top1": 0.79},
-            {"artifact": "m.fp32.onnx", "top1": 0.80}, {"artifact": "m.int8.onnx", "top1": 0.78},
-        ],
-        "latency": [
-            {"artifact": "m.fp32.tflite", "p50_ms": 4.0}, {"artifact": "m.int8.tflite", "p50_ms": 1.0},
-            {"artifact": "m.fp32.onnx", "p50_ms": 4.0}, {"artifact": "m.int8.onnx", "p50_ms": 2.0},
-        ],
-        "parity": [
-            {"reference": "m.fp32.tflite", "artifact": "m.int8.tflite", "top1_agreement": 0.9},
-            {"reference": "m.int8.tflite", "artifact": "m.int8.onnx", "top1_agreement": 0.99},
-        ],
-        "int8": [{"artifact": "m.int8.tflite", "float_ops": 0}],
-        "memory": [{"arena_bytes": 65536, "flash_bytes": 1 << 20}],
-    }  # fmt: skip
+@pytest.fixture
+def report() -> Report:
+    artifacts, accuracy, latency = [], [], []
+    for precision, kind, size, top1, p50_ms in _FILES:
+        name = f"m.{precision}.{kind}"
+        artifacts.append(ArtifactRow(name, kind, precision, "int8", "cpu", size, "0" * 64))
+        accuracy.append(AccuracyRow(name, "r", "local", "d", 100, Figures({"top1": top1})))
+        latency.append(LatencyRow(name, "r", "local", 1, p50_ms, p50_ms))
+    return Report(
+        slug="m",
+        variant=VariantRow("v1", 1.0, 96, 10),
+        artifacts=tuple(artifacts),
+        accuracy=tuple(accuracy),
+        latency=tuple(latency),
+        parity=(
+            ParityRow("m.fp32.tflite", "m.int8.tflite", 100, 0.9, None),
+            ParityRow("m.int8.tflite", "m.int8.onnx", 100, 0.99, None),
+        ),
+        int8=(Int8Row("m.int8.tflite", 9, 0),),
+        memory=(MemoryRow("m.c", "cortex-m4", 65536, 1 << 20, None),),
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,37 +50,36 @@ def _report() -> dict[str, Any]:
         ("min_speedup_over_float", 2.0, 2.1, 2.0), ("parity", 0.99, 0.991, 0.99),
     ],
 )  # fmt: skip
-def test_each_gate_holds_its_figure(name: str, good: float, bad: float, measured: float) -> None:
-    (row,) = gate_rows(_report(), {name: good})
-    assert row["passed"]
-    assert row["measured"] == pytest.approx(measured)
-    (row,) = gate_rows(_report(), {name: bad})
-    assert not row["passed"]
+def test_each_gate_holds_its_figure(report: Report, name: str, good: float, bad: float, measured: float) -> None:
+    (row,) = gate_rows(report, {name: good})
+    assert row.passed
+    assert row.measured == pytest.approx(measured)
+    (row,) = gate_rows(report, {name: bad})
+    assert not row.passed
     with pytest.raises(GateError, match=f"1 of 1 gates failed: {name}: limit {bad}"):
         check_gates([row])
 
 
-def test_int8_only_names_what_is_float() -> None:
-    report = _report()
-    assert gate_rows(report, {"int8_only": True})[0]["passed"]
-    report["int8"][0]["float_ops"] = 1
-    assert not gate_rows(report, {"int8_only": True})[0]["passed"]
-    assert gate_rows(report, {"int8_only": False}) == []
+def test_int8_only_counts_what_is_float(report: Report) -> None:
+    assert gate_rows(report, {"int8_only": True})[0].passed
+    mixed = replace(report, int8=(replace(report.int8[0], float_ops=1),))
+    assert not gate_rows(mixed, {"int8_only": True})[0].passed
+    assert gate_rows(mixed, {"int8_only": False}) == ()
 
 
-def test_what_was_not_measured_fails() -> None:
-    report = {**_report(), "memory": []}
-    (row,) = gate_rows(report, {"max_arena_kib": 64})
-    assert row == {"name": "max_arena_kib", "limit": 64, "measured": None, "passed": False}
+def test_what_was_not_measured_fails(report: Report) -> None:
+    (row,) = gate_rows(replace(report, memory=()), {"max_arena_kib": 64})
+    assert row == GateRow("max_arena_kib", 64, None, passed=False)
     with pytest.raises(GateError, match="measured nothing"):
         check_gates([row])
+    # The flash of C that was not compiled is not known.
+    unknown = replace(report, memory=(replace(report.memory[0], flash_bytes=None),))
+    assert gate_rows(unknown, {"max_flash_kib": 1024}) == (GateRow("max_flash_kib", 1024, None, passed=False),)
 
 
-def test_int8_only_leaves_out_what_this_machine_cannot_tell() -> None:
-    report = _report()
-    report["int8"].append({"artifact": "m.int8.onnx", "float_ops": None})
-    assert gate_rows(report, {"int8_only": True})[0]["passed"]
-    report["int8"] = [{"artifact": "m.int8.onnx", "float_ops": None}]
-    assert gate_rows(report, {"int8_only": True})[0] == {
-        "name": "int8_only", "limit": True, "measured": None, "passed": False,
-    }  # fmt: skip
+def test_int8_only_leaves_out_what_this_machine_cannot_tell(report: Report) -> None:
+    onnx = Int8Row("m.int8.onnx", 9, None)
+    assert gate_rows(replace(report, int8=(*report.int8, onnx)), {"int8_only": True})[0].passed
+    assert gate_rows(replace(report, int8=(onnx,)), {"int8_only": True}) == (
+        GateRow("int8_only", limit=True, measured=None, passed=False),
+    )

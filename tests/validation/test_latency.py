@@ -9,7 +9,7 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.runtimes._runtime import TensorSpec
-from mnedge.validation.latency import Timing, compare, measure_latency, random_input, sustained, time_in_turns
+from mnedge.validation.latency import Timing, compare, random_input, sustained, time_in_turns
 from mnedge.validation.op_latency import by_kind, op_latency
 from mnedge.workflows.bench import bench
 
@@ -27,16 +27,16 @@ def _timing(name: str, rounds: Any) -> Timing:
 
 
 def test_rows_have_the_fields_of_the_contract(files: list[Path]) -> None:
-    rows = measure_latency(files, threads=1, seconds=0.05)
-    for row, path in zip(rows, files, strict=True):
-        assert row["artifact"] == path.name
-        assert row["device"] == "local"
-        assert row["threads"] == 1
-        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-        assert row["runs"] == len(row["samples_ms"]) >= 36
-    assert "litert" in rows[0]["runtime"]
-    assert "onnxruntime" in rows[1]["runtime"]
-    assert rows[0]["partitions"] == 1
+    timings = time_in_turns(files, threads=1, seconds=0.05)
+    rows = [timing.row() for timing in timings]
+    for row, timing, path in zip(rows, timings, files, strict=True):
+        assert (row.artifact, row.device, row.threads) == (path.name, "local", 1)
+        assert row.p99_ms is not None
+        assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
+        assert row.runs == timing.samples_ms.size >= 36
+    assert "litert" in rows[0].runtime
+    assert "onnxruntime" in rows[1].runtime
+    assert rows[0].partitions == 1
 
 
 def test_artifacts_take_turns_in_every_round(files: list[Path]) -> None:
@@ -86,28 +86,27 @@ def test_sustained_gives_one_entry_a_bin(files: list[Path]) -> None:
     rows = sustained(files[0], seconds=0.3, bin_s=0.1)
     # On a machine that gives this process no time a bin may outlast its end.
     assert 1 <= len(rows) <= 3
-    assert rows[-1]["seconds"] >= 0.3
-    assert all(row["seconds"] >= 0.1 * (place + 1) for place, row in enumerate(rows))
-    assert all(row["runs"] >= 1 for row in rows)
+    assert rows[-1].seconds >= 0.3
+    assert all(row.seconds >= 0.1 * (place + 1) for place, row in enumerate(rows))
+    assert all(row.runs >= 1 for row in rows)
 
 
 def test_ops_are_timed_one_by_one(files: list[Path], small_int8: Graph) -> None:
     rows = op_latency(files[0])
-    assert [row["op"] for row in rows] == [op.kind for op in small_int8.ops]
-    assert all(row["ms"] >= 0 for row in rows)
+    assert [row.op for row in rows] == [op.kind for op in small_int8.ops]
+    assert all(row.ms >= 0 for row in rows)
     kinds = by_kind(rows)
-    assert sum(row["share"] for row in kinds) == pytest.approx(1.0)
-    assert {"QLinearConv", "QLinearSoftmax"} <= {row["op"] for row in op_latency(files[1])}
+    assert sum(row.share for row in kinds) == pytest.approx(1.0)
+    assert {"QLinearConv", "QLinearSoftmax"} <= {row.op for row in op_latency(files[1])}
 
 
 def test_bench_compares_with_the_first(files: list[Path]) -> None:
     result = bench(files, seconds=0.05, ops=True)
-    assert [row["artifact"] for row in result["latency"]] == ["small.tflite", "small.onnx"]
-    assert "samples_ms" not in result["latency"][0]
-    assert result["ratios"][0]["reference"] == "small.tflite"
-    assert result["ratios"][0]["verdict"] in ("faster", "slower", "no difference shown")
-    assert result["conditions"]["cores"] >= 1
-    assert set(result["ops"]) == {"small.tflite", "small.onnx"}
+    assert [row.artifact for row in result.latency] == ["small.tflite", "small.onnx"]
+    assert result.ratios[0].reference == "small.tflite"
+    assert result.ratios[0].verdict in ("faster", "slower", "no difference shown")
+    assert result.conditions.cores >= 1
+    assert set(result.ops or {}) == {"small.tflite", "small.onnx"}
 
 
 def test_bench_names_what_it_cannot_do(files: list[Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Quantization, Tensor, constant
+from mnedge.results.inspection import LayerNoise
 from mnedge.validation.layers import noise_by_tensor
 
 
@@ -49,13 +50,13 @@ def _every_value(graph: Graph, images: NDArray[Any]) -> list[dict[str, NDArray[A
     return found
 
 
-def _measure(graph: Graph, reference: Graph, images: NDArray[np.float32]) -> dict[str, Any]:
+def _measure(graph: Graph, reference: Graph, images: NDArray[np.float32]) -> LayerNoise:
     return noise_by_tensor(graph, reference, images, lambda _, __: None)
 
 
 def test_signal_to_noise_is_that_of_the_runtime(small_int8: Graph) -> None:
     reference, images = _float(small_int8), _images()
-    rows = {row["tensor"]: row for row in _measure(small_int8, reference, images)["tensors"]}
+    rows = {row.tensor: row for row in _measure(small_int8, reference, images).tensors}
     image_quantization = small_int8.tensors["image"].quantization
     assert image_quantization is not None
     steps = image_quantization.quantize(images, "int8")
@@ -68,26 +69,26 @@ def test_signal_to_noise_is_that_of_the_runtime(small_int8: Graph) -> None:
             np.square(quantization.dequantize(values[name]) - there[name], dtype=float).sum()
             for values, there in zip(rounded, real, strict=True)
         )
-        assert rows[name]["sqnr_db"] == pytest.approx(10 * np.log10(signal / noise), abs=1.0), name
+        assert rows[name].sqnr_db == pytest.approx(10 * np.log10(signal / noise), abs=1.0), name
 
 
 def test_with_the_weights_of_the_reference_only_activations_lose(small_int8: Graph) -> None:
     result = _measure(small_int8, _float(small_int8), _images())
-    assert result["agreement"]["weights_only"] == 1.0
-    assert result["output_sqnr_db"]["weights_only"] is None or result["output_sqnr_db"]["weights_only"] > 100
-    weights = next(row for row in result["tensors"] if row["what"] == "weights")
-    assert weights["sqnr_db"] is None
-    assert weights["output_gain_db"] == pytest.approx(0.0, abs=1e-3)
+    assert result.agreement.weights_only == 1.0
+    assert result.output_sqnr_db.weights_only is None or result.output_sqnr_db.weights_only > 100
+    weights = next(row for row in result.tensors if row.what == "weights")
+    assert weights.sqnr_db is None
+    assert weights.output_gain_db == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_range_that_is_too_wide_or_too_narrow_comes_first(small_int8: Graph) -> None:
     reference = _float(small_int8)
     for scale, clips in ((0.5, False), (0.001, True)):
         conv = replace(small_int8.tensors["conv"], quantization=Quantization.per_tensor(scale, -10))
-        worst = _measure(small_int8.replaced(tensors=[conv]), reference, _images())["tensors"][0]
-        assert worst["tensor"] == "conv"
-        assert worst["output_gain_db"] > 3.0
-        assert (worst["clipped_fraction"] > 0.05) is clips
+        worst = _measure(small_int8.replaced(tensors=[conv]), reference, _images()).tensors[0]
+        assert worst.tensor == "conv"
+        assert worst.output_gain_db > 3.0
+        assert ((worst.clipped_fraction or 0.0) > 0.05) is clips
 
 
 def test_coarse_weights_are_found(small_int8: Graph) -> None:
@@ -97,23 +98,23 @@ def test_coarse_weights_are_found(small_int8: Graph) -> None:
     coarse = Quantization.per_channel(weights.quantization.scale * np.float32(40), 0)
     data = coarse.quantize(weights.real(), "int8")
     graph = small_int8.replaced(tensors=[constant("weights", data, coarse)])
-    worst = _measure(graph, reference, _images())["tensors"][0]
-    assert (worst["tensor"], worst["what"]) == ("weights", "weights")
+    worst = _measure(graph, reference, _images()).tensors[0]
+    assert (worst.tensor, worst.what) == ("weights", "weights")
 
 
 def test_weights_that_a_pass_rescaled_are_left_out(small_int8: Graph) -> None:
     reference = _float(small_int8)
     rescaled = constant("weights", reference.tensors["weights"].real() * np.float32(3))
-    rows = _measure(small_int8, reference.replaced(tensors=[rescaled]), _images(4))["tensors"]
-    assert {row["what"] for row in rows} == {"activation"}
+    rows = _measure(small_int8, reference.replaced(tensors=[rescaled]), _images(4)).tensors
+    assert {row.what for row in rows} == {"activation"}
 
 
 def test_histograms_hold_every_value(small_int8: Graph) -> None:
     images = _images()
-    for row in _measure(small_int8, _float(small_int8), images)["tensors"]:
-        size = int(np.prod(small_int8.tensors[row["tensor"]].shape))
-        assert sum(row["histogram"]["counts"]) == size * (len(images) if row["what"] == "activation" else 1)
-        assert row["min"] <= row["max"]
+    for row in _measure(small_int8, _float(small_int8), images).tensors:
+        size = int(np.prod(small_int8.tensors[row.tensor].shape))
+        assert sum(row.histogram.counts) == size * (len(images) if row.what == "activation" else 1)
+        assert row.min <= row.max
 
 
 def test_models_that_do_not_fit_are_refused(small_int8: Graph) -> None:

@@ -27,5 +27,5 @@ def test_no_manifest_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="build once without --locked"):
         check_tools(tmp_path / "manifest.json")
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="is no manifest"):
+    with pytest.raises(InputError, match=r"is not a manifest\.json of a build"):
         check_tools(tmp_path / "manifest.json")

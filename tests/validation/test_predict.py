@@ -18,12 +18,13 @@ from mnedge.graph.executor import predict as reference
 from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import Predictions, predict
-from mnedge.workflows.validate import validate
+from mnedge.workflows.validate import measure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
+    from mnedge.results.accuracy import Figures
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +64,14 @@ def test_ends_of_every_dtype_say_the_same(small_int8: Graph, dataset: Any, tmp_p
     assert np.abs(found.outputs - plain.outputs).max() <= (3.01 / 256 if io == "float32" else 0)
 
 
-def _figures(predictions: Predictions, _dataset: Any) -> dict[str, Any]:
+def _figures(predictions: Predictions, _dataset: Any) -> Figures:
     return accuracy_figures(predictions)
 
 
 def test_a_file_that_does_not_exist_is_named(dataset: Any, tmp_path: Path) -> None:
     numbers = dataset.split("eval", 3)
     with pytest.raises(InputError, match=r"gone\.tflite does not exist"):
-        validate([tmp_path / "gone.tflite"], dataset, numbers, ("local",), lambda *_: None, figures=_figures)
+        measure([tmp_path / "gone.tflite"], dataset, numbers, ("local",), lambda *_: None, figures=_figures)
 
 
 def test_each_artifact_is_held_against_the_first(digits_fp32: Graph, dataset: Any, tmp_path: Path) -> None:
@@ -81,10 +82,10 @@ def test_each_artifact_is_held_against_the_first(digits_fp32: Graph, dataset: An
         (tmp_path / f"{name}.tflite").write_bytes(write_tflite(graph))
     told: dict[str, float] = {}
     paths = [tmp_path / f"{name}.tflite" for name in "abc"]
-    result = validate(paths, dataset, dataset.split("eval", 40), ("local",), told.__setitem__, figures=_figures)
-    agreements = {row["artifact"]: row["top1_agreement"] for row in result["parity"]}
-    assert {row["reference"] for row in result["parity"]} == {"a.tflite"}
+    result = measure(paths, dataset, dataset.split("eval", 40), ("local",), told.__setitem__, figures=_figures)
+    agreements = {row.artifact: row.top1_agreement for row in result.parity}
+    assert {row.reference for row in result.parity} == {"a.tflite"}
     assert agreements["b.tflite"] == 1.0
     assert agreements["c.tflite"] < 0.5
-    assert result["failed"] == []
+    assert result.failed == ()
     assert set(told.values()) == {1.0}

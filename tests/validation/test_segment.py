@@ -64,8 +64,8 @@ def test_worst_pictures_and_mixups_come_first() -> None:
     total = _COUNTED.sum(0)
     off = total - np.diag(total.diagonal())
     truth, predicted = np.unravel_index(off.argmax(), off.shape)
-    assert (rows[0]["truth"], rows[0]["predicted"]) == ("abcd"[truth], "abcd"[predicted])
-    assert rows[0]["fraction"] == pytest.approx(off.max() / total[truth].sum())
+    assert (rows[0].truth, rows[0].predicted) == ("abcd"[truth], "abcd"[predicted])
+    assert rows[0].fraction == pytest.approx(off.max() / total[truth].sum())
 
 
 def test_scores_are_enlarged_as_tensorflow_does_and_indices_repeated() -> None:

@@ -60,7 +60,7 @@ def test_a_sweep_counts_as_one_process_does_sends_nothing_twice_and_survives_a_w
     for name, counts in first.results[0].counts.items():
         path = tmp_path / "out" / grid[0].folder / name
         said = predict(path, dataset, numbers, device=devices.get("local"))
-        figures = accuracy_figures(said)
+        figures = accuracy_figures(said).metrics
         assert counts["images"] == said.numbers.size == numbers.size == 18
         assert counts["top1"] == round(figures["top1"] * 18)
         assert counts["top5"] == round(figures["top5"] * 18)
