@@ -152,12 +152,14 @@ def test_layers_want_a_reference(tflite: Path, capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.shared
-def test_layers_of_a_model_that_was_not_made_here(shared_data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_layers_of_a_model_that_was_not_made_here(
+    shared_data: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     models = shared_data / "models" / "mlperf_tiny"
     flags = ("--reference", models / "vww_96_float.tflite", "--images", 8, "--json")
-    code, out, err = _run(capfd, "inspect", "--layers", models / "vww_96_int8.tflite", *flags)
+    code, out, _ = _run(capfd, "inspect", "--layers", models / "vww_96_int8.tflite", *flags)
     found = json.loads(out)
     assert code == 0
-    assert "brought to 0 to 1" in err
+    assert "brought to 0 to 1" in caplog.text
     assert len([row for row in found["tensors"] if row["what"] == "activation"]) == 32
     assert found["output_sqnr_db"]["int8"] > 15

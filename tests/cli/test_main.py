@@ -66,7 +66,7 @@ def test_every_command_answers_help(name: str, capsys: pytest.CaptureFixture[str
         (["build", "--weights", "gone.h5"], 2, "no weights file gone.h5"),
         (["build", "--data", "gone"], 2, "gone is neither `demo`, nor a folder"),
         (["build", "--classes", "7"], 2, "10 classes"),
-        (["build", "--method", "magic"], 2, "unknown method 'magic'"),
+        (["build", "--method", "magic"], 2, "'magic' is not one of 'ptq', 'qat'"),
         (["build", "--target", "cortex-m5"], 2, "did you mean 'cortex-m55'"),
         (["build", "--recipe", "gone"], 2, "no recipe file gone"),
         (["inspect", "gone.tflite"], 2, "gone.tflite"),
