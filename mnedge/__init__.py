@@ -1,3 +1,138 @@
-"""mnedge: from the name of a MobileNet to an int8 artifact that is proven on its device."""
+"""mnedge: from the name of a MobileNet to an int8 artifact that is proven on its device.
+
+The verbs are functions, and what they give are frozen values:
+
+    >>> import mnedge
+    >>> report = mnedge.build(mnedge.Recipe(variant="v3-small", int8=True))  # doctest: +SKIP
+    >>> report.accuracy[1].metric("top1")  # doctest: +SKIP
+    0.9775
+
+Importing is light: what a name stands for is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnedge.errors import BudgetError, GateError, InputError, MnedgeError, ToolError, UnsupportedError
+    from mnedge.recipe import Recipe
+    from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
+    from mnedge.results.bench import Bench
+    from mnedge.results.comparison import Comparison
+    from mnedge.results.inspection import Inspection, LayerNoise
+    from mnedge.results.latency import LatencyRow, RatioRow
+    from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
+    from mnedge.results.parity import ParityRow
+    from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow, read_report
+    from mnedge.results.validation import Validation
+    from mnedge.validation.gates import check_gates
+    from mnedge.workflows.bench import bench
+    from mnedge.workflows.build.pipeline import build
+    from mnedge.workflows.bundle import Release, bundle, verify
+    from mnedge.workflows.compare import compare
+    from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.validate import validate
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AccuracyRow",
+    "ArtifactRow",
+    "Bench",
+    "BudgetError",
+    "BuildManifest",
+    "BundleManifest",
+    "Comparison",
+    "Figures",
+    "GateError",
+    "GateRow",
+    "InputError",
+    "Inspection",
+    "Int8Row",
+    "LatencyRow",
+    "LayerNoise",
+    "MemoryRow",
+    "MixUp",
+    "MnedgeError",
+    "ParityRow",
+    "RatioRow",
+    "Recipe",
+    "Release",
+    "Report",
+    "ToolError",
+    "UnsupportedError",
+    "Validation",
+    "VariantRow",
+    "Verified",
+    "__version__",
+    "bench",
+    "build",
+    "bundle",
+    "check_gates",
+    "compare",
+    "inspect",
+    "inspect_layers",
+    "read_report",
+    "validate",
+    "verify",
+]
+
+# The module of each name; type checkers read the same above, and a test holds the two together.
+_PLACES = {
+    # The verbs.
+    "bench": "workflows.bench",
+    "build": "workflows.build.pipeline",
+    "bundle": "workflows.bundle",
+    "compare": "workflows.compare",
+    "inspect": "workflows.inspect",
+    "inspect_layers": "workflows.inspect",
+    "validate": "workflows.validate",
+    "verify": "workflows.bundle",
+    # What they take.
+    "Recipe": "recipe",
+    "Release": "workflows.bundle",
+    # What they give.
+    "AccuracyRow": "results.accuracy",
+    "ArtifactRow": "results.report",
+    "Bench": "results.bench",
+    "BuildManifest": "results.manifest",
+    "BundleManifest": "results.manifest",
+    "Comparison": "results.comparison",
+    "Figures": "results.accuracy",
+    "GateRow": "results.report",
+    "Inspection": "results.inspection",
+    "Int8Row": "results.report",
+    "LatencyRow": "results.latency",
+    "LayerNoise": "results.inspection",
+    "MemoryRow": "results.report",
+    "MixUp": "results.accuracy",
+    "ParityRow": "results.parity",
+    "RatioRow": "results.latency",
+    "Report": "results.report",
+    "Validation": "results.validation",
+    "VariantRow": "results.report",
+    "Verified": "results.manifest",
+    "check_gates": "validation.gates",
+    "read_report": "results.report",
+    # What they raise.
+    "BudgetError": "errors",
+    "GateError": "errors",
+    "InputError": "errors",
+    "MnedgeError": "errors",
+    "ToolError": "errors",
+    "UnsupportedError": "errors",
+}
+
+
+if not TYPE_CHECKING:
+    # Type checkers know the names from above; with this they would believe in any other name too.
+    def __getattr__(name: str) -> object:
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

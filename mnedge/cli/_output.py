@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
+
+from mnedge.progress import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
         A function of the stage's name and the share that is done, 0..1.
     """
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield Lines()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -85,17 +86,3 @@ def progress() -> Iterator[Callable[[str, float], None]]:
             bars.update(tasks[stage], completed=fraction)
 
         yield told
-
-
-class _Lines:
-    """Progress where there is no terminal: each stage's end, with its time."""
-
-    def __init__(self) -> None:
-        self.started: dict[str, float] = {}
-
-    def __call__(self, stage: str, fraction: float) -> None:
-        now = time.monotonic()
-        started = self.started.setdefault(stage, now)
-        if fraction >= 1.0 and started >= 0:
-            click.echo(f"{stage}: done in {now - started:.1f} s", err=True)
-            self.started[stage] = -1.0

@@ -1,7 +1,7 @@
 """JSON of the nouns: dataclasses to text and back, with the place of what does not fit.
 
 A field of a noun may say how it stands in JSON: `FLAT`, its own fields stand in the row of the noun that holds it;
-`ABSENT`, it is left out while it is None; `named(name)`, it has another name there.
+`ABSENT`, it is left out while it is None.
 """
 
 from __future__ import annotations
@@ -36,11 +36,6 @@ class _OwnJson(Protocol):
     def as_stored(self) -> Mapping[str, object]: ...
 
 
-def named(name: str) -> Mapping[str, Any]:
-    """Metadata of a field that has another name in JSON, e.g. a word of Python's."""
-    return {"name": name}
-
-
 def as_json(noun: object) -> Any:  # noqa: ANN401 - JSON values
     """The noun as JSON values: dicts in the order of the fields, lists, numbers, text; NaN and infinity are None."""
     if isinstance(noun, _OwnJson):
@@ -73,7 +68,7 @@ def _row(noun: object) -> dict[str, Any]:
         if "flat" in field.metadata:
             row |= as_json(value)
         else:
-            row[field.metadata.get("name", field.name)] = as_json(value)
+            row[field.name] = as_json(value)
     return row
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.progress import telling
 from mnedge.results.bench import Bench
 from mnedge.results.latency import BoardState, Stretch
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.devices import Device, DeviceTiming, Sample
+    from mnedge.progress import Progress
     from mnedge.results.latency import LatencyRow, OpTime, RatioRow
     from mnedge.results.parity import Failure
 
@@ -36,7 +38,7 @@ def bench(
     seconds: float = 3.0,
     ops: bool = False,
     sustained_s: float | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Bench:
     """Measures artifacts, each against the first.
 
@@ -60,7 +62,7 @@ def bench(
         raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
     if ops and tuple(devices) != (_LOCAL,):
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(devices)}")
-    told = progress or (lambda _stage, _fraction: None)
+    told = telling(progress)
     now = conditions()
     latency, ratios, failed = _latencies(paths, devices, threads, seconds, lambda share: told("measure latency", share))
     told("measure latency", 1.0)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError, ToolError
+from mnedge.progress import telling
 from mnedge.results.inspection import Inspection, Refusal, RuntimeView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Tensor
+    from mnedge.progress import Progress
     from mnedge.results.inspection import LayerNoise
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def inspect_layers(
     *,
     split: str = "eval",
     images: int = 32,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> LayerNoise:
     """Measures the quantization noise of every tensor of an int8 model, and what it costs at the output.
 
@@ -66,7 +66,7 @@ def inspect_layers(
 
     graph, other = read_tflite(Path(file)), read_tflite(Path(reference))
     pictures = _pictures(data, split, images, graph.tensors[graph.inputs[0]])
-    return noise_by_tensor(graph, other, pictures, progress or (lambda _stage, _fraction: None))
+    return noise_by_tensor(graph, other, pictures, telling(progress))
 
 
 def _inspect_tflite(path: Path) -> Inspection:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge import devices as boards
 from mnedge import tasks
 from mnedge.errors import InputError, ToolError
+from mnedge.progress import telling
 from mnedge.results.validation import Validation
 from mnedge.validation.accuracy import accuracy_row
 from mnedge.validation.parity import parity_row, same_class
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
+    from mnedge.progress import Progress
     from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
     from mnedge.results.parity import Failure, ParityRow
@@ -41,7 +43,7 @@ def validate(
     anchors: Path | str | None = None,
     devices: Sequence[str] = ("local",),
     skip_broken: bool = False,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Validation:
     """Measures the accuracy of artifacts on labelled pictures, and how far they agree.
 
@@ -88,7 +90,7 @@ def validate(
         dataset,
         dataset.split(split, images),
         devices,
-        progress or (lambda _stage, _fraction: None),
+        telling(progress),
         figures=lambda said, pictures: what.accuracy(read(said), pictures),
         agreement=agreement,
     )
@@ -99,7 +101,7 @@ def measure(
     dataset: Dataset,
     numbers: NDArray[np.int64],
     uris: Sequence[str],
-    progress: Callable[[str, float], None],
+    progress: Progress,
     *,
     figures: Callable[[Predictions, Dataset], Figures],
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
@@ -145,7 +147,7 @@ def _run(
     dataset: Dataset,
     numbers: NDArray[np.int64],
     uris: Sequence[str],
-    progress: Callable[[str, float], None],
+    progress: Progress,
 ) -> tuple[dict[str, list[Predictions]], list[Failure]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact
 from mnedge.artifact import Artifact
+from mnedge.progress import telling
 from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
 from mnedge.validation.baseline import baseline_rows, read_baseline
@@ -17,8 +18,7 @@ from mnedge.workflows.build import job, measure, stages
 from mnedge.workflows.bundle import bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from mnedge.progress import Progress
     from mnedge.results.details import QuantizationAccount
     from mnedge.results.report import Report
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def build(
     recipe: Recipe | Path | str,
     out: Path | str | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
     *,
     baseline: Path | str | None = None,
     locked: bool = False,
@@ -48,7 +48,7 @@ def build(
     Raises:
         MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
     """
-    told = progress or (lambda _stage, _fraction: None)
+    told = telling(progress)
     wanted = recipe if isinstance(recipe, Recipe) else load(str(recipe))
     work = job.resolve(wanted)
     folder = Path(out) if out is not None else Path("artifacts") / work.slug

@@ -1,0 +1,40 @@
+"""Progress of long work: a function that is told the name of a stage and the share of it that is done, 0..1."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+Progress = Callable[[str, float], None]
+
+
+class Lines:
+    """Progress where there is no terminal: a line on standard error at the end of each stage, with its time."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, float] = {}
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        """Prints the line of a stage that has ended."""
+        now = time.monotonic()
+        started = self.started.setdefault(stage, now)
+        if fraction >= 1.0 and started >= 0:
+            print(f"{stage}: done in {now - started:.1f} s", file=sys.stderr, flush=True)  # noqa: T201 - that is it
+            self.started[stage] = -1.0
+
+
+def telling(progress: Progress | None) -> Progress:
+    """What a verb tells its progress: the function that was given, lines in a notebook or shell, nobody in a program.
+
+    Args:
+        progress: As the caller of the verb gave it; None where it gave none.
+    """
+    if progress is not None:
+        return progress
+    # Python's shell, IPython and the kernels of notebooks have a prompt.
+    return Lines() if hasattr(sys, "ps1") else _nobody
+
+
+def _nobody(_stage: str, _fraction: float) -> None:
+    pass
