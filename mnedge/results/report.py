@@ -162,24 +162,17 @@ class Report:
 
     def _repr_html_(self) -> str:
         passed = sum(gate.passed for gate in self.gates)
-        accuracy = {row.artifact: row for row in self.accuracy}
-        latency = {row.artifact: row for row in self.latency}
         metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))
-        rows = []
-        for made in self.artifacts:
-            figures = accuracy.get(made.path)
-            timed = latency.get(made.path)
-            cells = (figures.metric(name) if figures else None for name in metrics)
-            rows.append((made.path, made.bytes, *cells, timed.p50_ms if timed else None))
-        tables = [
-            shown.table(f"{self.slug}: artifacts", ("artifact", "bytes", *metrics, "p50 ms"), rows),
-            shown.table(
-                f"{passed} of {len(self.gates)} gates passed",
-                ("gate", "limit", "measured", "passed"),
-                ((gate.name, gate.limit, gate.measured, gate.passed) for gate in self.gates),
-            ),
-        ]
-        return "".join(tables) or f"{self.slug}: no artifacts"
+        figures = ((row.artifact, row.device, row.images, *map(row.metric, metrics)) for row in self.accuracy)
+        times = ((row.artifact, row.device, row.threads, row.p50_ms, row.p90_ms) for row in self.latency)
+        limits = ((gate.name, gate.limit, gate.measured, gate.passed) for gate in self.gates)
+        tables = (
+            shown.table(self.slug, ("artifact", "bytes"), ((row.path, row.bytes) for row in self.artifacts)),
+            shown.table("Accuracy", ("artifact", "device", "pictures", *metrics), figures),
+            shown.table("Latency", ("artifact", "device", "threads", "p50 ms", "p90 ms"), times),
+            shown.table(f"{passed} of {len(self.gates)} gates passed", ("gate", "limit", "measured", "passed"), limits),
+        )
+        return "".join(tables)
 
 
 def read_report(path: Path) -> Report:
