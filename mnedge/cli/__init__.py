@@ -19,6 +19,8 @@ from mnedge.cli._group import Commands, plain_app
 from mnedge.errors import MnedgeError
 
 _INTERRUPTED = 130
+# The variable by which a shell asks for completions.
+_COMPLETING = "_MNEDGE_COMPLETE"
 
 
 def _version(value: bool) -> None:
@@ -54,6 +56,10 @@ def main(args: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 good, 1 a gate failed, 2 wrong input, 3 unsupported, 4 a tool failed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if _COMPLETING in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined] # it is there in all versions
+
+        completion_init()
     sys.exit(_run(args))
 
 
@@ -72,7 +78,7 @@ def _run(args: list[str] | None) -> int:
         else:
             result = get_command(app).main(args, prog_name="mnedge", standalone_mode=False)
     except (typer.TyperException, click.ClickException) as exc:
-        exc.show()
+        exc.show()  # type: ignore[union-attr] # all that Typer raises have it
         return exc.exit_code
     except (typer.Abort, click.exceptions.Abort, KeyboardInterrupt):
         result = _INTERRUPTED

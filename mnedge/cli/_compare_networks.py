@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
+import typer
 
 from mnedge.cli._output import print_json, print_table
 
@@ -54,7 +54,7 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, as_json: bool
     for benchmark in benchmarks:
         _print(benchmark)
     if plot is not None:
-        click.echo(f"plots: {plot}")
+        typer.echo(f"plots: {plot}")
 
 
 def _draw(benchmarks: list[dict[str, Any]], plot: Path) -> None:

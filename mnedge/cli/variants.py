@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import click
-
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import Json, print_json
 from mnedge.cli.cost import comparison_row, print_published
 
 PANEL = "Look"
 
 
-@click.command()
-@json_option
-def command(as_json: bool) -> None:
-    """List the published variants: parameters, multiply-adds (MACs), ImageNet top-1.
+def command(*, as_json: Json = False) -> None:
+    """List the published variants with cost and accuracy.
+
+    The columns are parameters, multiply-adds (MACs) and ImageNet top-1.
 
     Any other width and resolution that an architecture allows can be built as well. Where a printed figure and the
     architecture disagree, both stand here.
