@@ -49,11 +49,12 @@ def _find(graph: Graph) -> tuple[Op, Op, NDArray[np.float64]] | None:
 
 def _is_plain(graph: Graph, convolution: Op) -> bool:
     """Whether a convolution is float, has constant weights of its own, and no activation."""
-    weights = graph.tensors[str(weights_of(convolution))]
+    weights, bias = graph.tensors[str(weights_of(convolution))], bias_of(convolution)
     return (
         convolution.options.get("activation", "NONE") == "NONE"
         and weights.is_constant
         and weights.dtype == "float32"
+        and (bias is None or graph.tensors[bias].is_constant)
         and len(graph.consumers()[weights.name]) == 1
     )
 

@@ -68,7 +68,7 @@ def _groups(graph: Graph) -> list[_Group]:
     for name in parent:
         shape = graph.tensors[name].shape
         groups.setdefault(find(name), _Group(shape[-1] if shape else 0)).tensors.append(name)
-    for name in (*graph.inputs, *graph.outputs):
+    for name in parent.keys() & {*graph.inputs, *graph.outputs}:
         groups[find(name)].closed = False
     for op in graph.ops:
         _place(graph, op, {name: groups[find(name)] for name in (*op.inputs, *op.outputs) if name in parent})
@@ -108,6 +108,7 @@ def _is_plain(graph: Graph, op: Op) -> bool:
         and weights.quantization is not None
         and not np.any(weights.quantization.zero_point)
         and weights.shape[3] == graph.tensors[str(op.inputs[0])].shape[3]
+        and weights.name not in graph.outputs
         and sum(weights.name in other.inputs for other in graph.ops) == 1
     )
 

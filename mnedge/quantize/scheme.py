@@ -132,9 +132,20 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
             f"no int8 form of {', '.join(sorted(missing - allow_float))}; "
             "lower these ops first, or allow them to stay float with --allow-float"
         )
+    computed = next((op for op in graph.ops if op.kind not in allow_float and _computes_bias(graph, op)), None)
+    if computed is not None:
+        raise UnsupportedError(
+            f"the {computed.kind} that makes {computed.outputs[0]} reads a bias that is computed, {bias_of(computed)}; "
+            "a constant bias is allowed"
+        )
     quantized = next((tensor for tensor in graph.tensors.values() if tensor.quantization is not None), None)
     if quantized is not None:
         raise UnsupportedError(f"tensor {quantized.name} is quantized already; give the float model")
+
+
+def _computes_bias(graph: Graph, op: Op) -> bool:
+    weights, bias = weights_of(op), bias_of(op)
+    return bias is not None and graph.tensors[str(weights)].is_constant and not graph.tensors[bias].is_constant
 
 
 def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
