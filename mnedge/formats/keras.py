@@ -8,13 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnedge.formats.tflite_read import parse_tflite
-from mnedge.graph.graph import Graph
+from mnedge.graph.graph import Graph, fresh_name
+from mnedge.graph.ops import LAYERS
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 
 
 def keras_to_graph(model: Any) -> Graph:  # noqa: ANN401 - Keras is not imported for a type
@@ -60,22 +59,20 @@ def _renamed(graph: Graph, layers: Collection[str], output_names: Sequence[str])
     taken = set(names.values())
 
     def give(tensor: str, wish: str) -> None:
-        name, number = wish, 2
-        while name in taken:
-            name, number = f"{wish}_{number}", number + 1
+        name = fresh_name(wish, taken, first=2)
         taken.add(name)
         names[tensor] = name
 
     for tensor, name in zip(graph.outputs, output_names, strict=True):
         give(tensor, name)
     for op in graph.ops:
-        wish = _layer(op.outputs[0], layers, weighted=op.kind in _WEIGHTED) or op.kind.lower()
+        wish = _layer(op.outputs[0], layers, weighted=op.kind in LAYERS) or op.kind.lower()
         for output in op.outputs:
             if output not in names:
                 give(output, wish)
         for place, source in enumerate(op.inputs):
             if source is not None and source not in names:
-                role = ("", "weights", "bias")[place] if op.kind in _WEIGHTED and place < 3 else "constant"
+                role = ("", "weights", "bias")[place] if op.kind in LAYERS and place < 3 else "constant"
                 give(source, f"{names[op.outputs[0]]}/{role}")
     tensors = {names[name]: replace(tensor, name=names[name]) for name, tensor in graph.tensors.items()}
     ops = tuple(

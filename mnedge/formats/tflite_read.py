@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.graph.check import check_graph
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, fresh_name
 
 _MAX_ELEMENTS = 1 << 31
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
@@ -49,10 +50,11 @@ def parse_tflite(data: bytes, source: str) -> Graph:
             raise UnsupportedError(
                 f"{source} holds {model.SubgraphsLength()} subgraphs; only models with one are supported"
             )
-        graph = _Reader(model, data, source).graph()
-        graph.check()
-    except (*_BROKEN, AssertionError) as exc:
+        reader = _Reader(model, data, source)
+        graph = reader.graph()
+    except _BROKEN as exc:
         raise InputError(f"{source} is cut short or damaged ({exc}); copy or convert it again") from exc
+    check_graph(graph, source, reader.open)
     return graph
 
 
@@ -65,6 +67,8 @@ class _Reader:
         self.source = source
         self.subgraph = model.Subgraphs(0)
         self.names: list[str] = []
+        # Tensors with another open dimension than the batch, which stands as 1 in their shapes.
+        self.open: set[str] = set()
 
     def graph(self) -> Graph:
         tensors: dict[str, Tensor] = {}
@@ -102,9 +106,7 @@ class _Reader:
 
         entry = self.subgraph.Tensors(index)
         wish = (entry.Name() or b"").decode(errors="replace") or f"tensor_{index}"
-        name, number = wish, 1
-        while name in taken:
-            name, number = f"{wish}_{number}", number + 1
+        name = fresh_name(wish, taken)
         if entry.Type() not in DTYPES:
             raise UnsupportedError(
                 f"{self.source}: tensor {name} has a dtype (code {entry.Type()}) outside "
@@ -114,6 +116,8 @@ class _Reader:
         shape = tuple(self._indices(entry.ShapeAsNumpy()))
         if any(extent < 0 for extent in shape) or np.prod(shape, dtype=float) > _MAX_ELEMENTS:
             raise ValueError(f"tensor {name} has the shape {shape}")
+        if -1 in self._indices(entry.ShapeSignatureAsNumpy())[1:]:
+            self.open.add(name)
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
         return Tensor(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -97,6 +97,14 @@ class Tensor:
 def constant(name: str, data: NDArray[Any], quantization: Quantization | None = None) -> Tensor:
     """Builds a constant tensor from its values."""
     return Tensor(name, tuple(data.shape), str(data.dtype), quantization, data)
+
+
+def fresh_name(wish: str, taken: Container[str], first: int = 1) -> str:
+    """`wish`, or `wish` with a number from `first` on where that name is taken."""
+    name, number = wish, first
+    while name in taken:
+        name, number = f"{wish}_{number}", number + 1
+    return name
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +194,8 @@ class Graph:
         return replace(self, tensors=kept, ops=new_ops, inputs=new_inputs, outputs=new_outputs)
 
     def fresh_name(self, wish: str) -> str:
-        """`wish`, or `wish` with a number where that name is taken."""
-        name, number = wish, 1
-        while name in self.tensors:
-            name, number = f"{wish}_{number}", number + 1
-        return name
+        """`wish`, or `wish` with a number where a tensor has that name."""
+        return fresh_name(wish, self.tensors)
 
     def check(self) -> None:
         """Asserts the invariants between stages: names resolve, order holds, one producer a tensor."""

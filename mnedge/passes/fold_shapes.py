@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge.graph.graph import constant
+from mnedge.graph.shapes import made_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +30,9 @@ def apply(graph: Graph) -> Graph:
     ops: list[Op] = []
     for op in graph.ops:
         made = _value(op, table)
-        if made is None or op.outputs[0] in graph.outputs:
+        # A file that leaves a shape open may say another one of the result than its inputs make.
+        fits = made is not None and made.size == math.prod(table[op.outputs[0]].shape)
+        if made is None or not fits or op.outputs[0] in graph.outputs:
             ops.append(op)
         else:
             name = op.outputs[0]
@@ -43,6 +47,11 @@ def _value(op: Op, table: Mapping[str, Tensor]) -> Values | None:
         return np.array(table[str(op.inputs[0])].shape, np.int64)
     tensors = [table[name] for name in op.inputs if name is not None]
     if op.kind not in _FOLDED or any(tensor.data is None or tensor.quantization is not None for tensor in tensors):
+        return None
+    try:
+        # Values that were folded just now may not fit where the file left a shape open.
+        made_shapes(op, {t.name: t.shape for t in tensors}, {t.name: t.data for t in tensors if t.data is not None})
+    except ValueError:
         return None
     return _FOLDED[op.kind](op, [tensor.data for tensor in tensors if tensor.data is not None])
 
