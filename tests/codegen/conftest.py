@@ -25,8 +25,9 @@ FLAGS = (
 )
 _MAIN = """
 typedef int (*model)(const int8_t *, int8_t *, void *);
+typedef int (*stream)(const int8_t *, const int8_t *);
 
-static int run(const char *name, model model, size_t in, size_t out, size_t bytes)
+static int run(const char *name, model model, stream stream, size_t in, size_t out, size_t bytes)
 {
     char path[64];
     int failed = 0, paint = 0x5A;
@@ -41,6 +42,7 @@ static int run(const char *name, model model, size_t in, size_t out, size_t byte
         memset(arena, paint, bytes);
         memcpy(before, input, in);
         failed |= model(input, output, arena) != 0 || memcmp(before, input, in) != 0;
+        failed |= stream != NULL && stream(input, output) != 0;
         fwrite(output, 1, out, results);
         for (size_t i = touched; i < bytes; i++) {
             touched = arena[i] == paint ? touched : i + 1;
@@ -49,6 +51,41 @@ static int run(const char *name, model model, size_t in, size_t out, size_t byte
     printf("%zu\\n", touched);
     free(input), free(output), free(before), free(arena), fclose(images), fclose(results);
     return failed;
+}
+"""
+# The picture row by row, each call in and out of turn, in an arena that holds anything before.
+_STREAM = """
+static int stream_@NAME@(const int8_t *input, const int8_t *expected)
+{
+    enum { rows = @UPPER@_INPUT_ROWS, row_bytes = @UPPER@_INPUT_BYTES / rows, outputs = @UPPER@_OUTPUT_BYTES };
+    int8_t *const output = malloc(outputs), *const row = malloc(row_bytes);
+    unsigned char *const arena = malloc(@UPPER@_ARENA_BYTES);
+    int wrong = 0;
+    for (int paint = 0; paint < 3; paint++) {
+        memset(arena, paint * 0x7F, @UPPER@_ARENA_BYTES);
+        memcpy(row, input, row_bytes);
+        wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1;
+        wrong += @NAME@_begin(NULL, arena) != -1 || @NAME@_begin(output, NULL) != -1 || @NAME@_begin(output, arena + 4) != -1;
+        wrong += @NAME@_begin(output, arena) != 0;
+        for (int i = 0; i < rows; i++) {
+            wrong += @NAME@_end(arena) != -1 || @NAME@_row(NULL, arena) != -1 || @NAME@_row(row, NULL) != -1;
+            memcpy(row, input + i * row_bytes, row_bytes);
+            wrong += @NAME@_row(row, arena) != 0;
+            memset(row, 0, row_bytes);
+        }
+        wrong += @NAME@_row(row, arena) != -1 || @NAME@_row(row, arena + 1) != -1;
+        wrong += @NAME@_end(NULL) != -1 || @NAME@_end(arena + 1) != -1;
+        wrong += @NAME@_end(arena) != 0 || memcmp(output, expected, outputs) != 0;
+        wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1 || @NAME@_end(arena) != -1;
+        wrong += @NAME@_begin(output, arena) != 0 || @NAME@_row(row, arena) != 0;
+    }
+    wrong += @NAME@_run(input, output, arena) != 0 || memcmp(output, expected, outputs) != 0;
+    wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1;
+    free(output), free(row), free(arena);
+    if (wrong) {
+        fprintf(stderr, "@NAME@: %d answers wrong\\n", wrong);
+    }
+    return wrong;
 }
 """
 
@@ -65,26 +102,33 @@ class Ran:
 def run_sanitized() -> Callable[[Path, Sequence[tuple[Unit, np.ndarray]]], list[Ran]]:
     """Builds units, each with its images, into one program with sanitizers, and runs it.
 
-    An access outside input, output or arena, undefined behaviour, and a changed input fail the test.
+    An access outside input, output or arena, undefined behaviour, a changed input, and a wrong answer to a call in or
+    out of turn where the picture is streamed fail the test.
     """
     return _run_sanitized
 
 
 def _run_sanitized(folder: Path, units: Sequence[tuple[Unit, np.ndarray]]) -> list[Ran]:
-    lines, calls = ["#include <stdio.h>", "#include <stdlib.h>", "#include <string.h>"], []
+    lines, streams, calls = ["#include <stdio.h>", "#include <stdlib.h>", "#include <string.h>"], [], []
     for unit, images in units:
         (folder / f"{unit.name}.c").write_text(source_text(unit))
         (folder / f"{unit.name}.h").write_text(header_text(unit))
         (folder / f"{unit.name}.bin").write_bytes(images.tobytes())
         lines.append(f'#include "{unit.name}.h"')
         upper = unit.name.upper()
+        stream = "NULL"
+        if unit.plan.streamed:
+            stream = f"stream_{unit.name}"
+            streams.append(_STREAM.replace("@NAME@", unit.name).replace("@UPPER@", upper))
         calls.append(
-            f'failed |= run("{unit.name}", (model){unit.name}_run, {upper}_INPUT_BYTES, {upper}_OUTPUT_BYTES, '
-            f"{upper}_ARENA_BYTES);"
+            f'failed |= run("{unit.name}", (model){unit.name}_run, {stream}, {upper}_INPUT_BYTES, '
+            f"{upper}_OUTPUT_BYTES, {upper}_ARENA_BYTES);"
         )
         assert io_types(unit)[0] == "int8_t"
     (folder / "main.c").write_text(
-        "\n".join([*lines, _MAIN, "int main(void)\n{\n    int failed = 0;", *calls, "    return failed;\n}\n"])
+        "\n".join(
+            [*lines, *streams, _MAIN, "int main(void)\n{\n    int failed = 0;", *calls, "    return failed;\n}\n"]
+        )
     )
     sources = ["main.c", *(f"{unit.name}.c" for unit, _ in units)]
     subprocess.run(
