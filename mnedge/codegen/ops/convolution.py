@@ -163,8 +163,12 @@ class Convolution:
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
             depth = self.window.rows * self.window.columns * self.input_channels
-            return packing.pointwise_scratch_bytes(kernels, depth, self.output_channels, patches=variant == "patches")
-        return self.input.channels
+            once, patches = self.rescale.round_once, variant == "patches"
+            return packing.pointwise_scratch_bytes(
+                kernels, depth, self.output_channels, patches=patches, round_once=once
+            )
+        # The other kernels fill one pixel with padding, as long as `_geometry` says; without a window there is none.
+        return self.input_channels if self.form == "window" else 0
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
