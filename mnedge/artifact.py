@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _ABANDONED_S = 3600.0
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+# The class names of a build, one a line.
+LABELS = "labels.txt"
 Format = Literal["tflite", "onnx", "c"]
 Precision = Literal["fp32", "int8"]
 Io = Literal["float32", "int8", "uint8"]
@@ -75,6 +77,11 @@ def sha256(path: Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def file_row(path: Path) -> dict[str, object]:
+    """The row of a manifest: {path, bytes, sha256}; the path is the file's name."""
+    return {"path": path.name, "bytes": size_bytes(path), "sha256": sha256(path)}
 
 
 def write_bytes(path: Path, data: bytes) -> None:

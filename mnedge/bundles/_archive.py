@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DOS_EPOCH = 315532800  # 1980-01-01, the first day that ZIP can say
+_LAST_EPOCH = 4354819199  # 2107-12-31
 _BLOCK = 0xFFFF
 _EXECUTABLE = (".sh",)
 
@@ -32,8 +33,9 @@ def epoch() -> int:
         InputError: The variable is no number.
     """
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdecimal():
-        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}; it takes seconds since 1970")
+    # A ZIP's dates end with the year 2107.
+    if text and not (text.isdecimal() and len(text) <= 10 and int(text) <= _LAST_EPOCH):
+        raise InputError(f"SOURCE_DATE_EPOCH is {text[:20]!r}; it takes seconds since 1970, at most {_LAST_EPOCH}")
     return max(int(text or 0), _DOS_EPOCH)
 
 

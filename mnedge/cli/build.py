@@ -46,6 +46,9 @@ PANEL = "Build"
     help="demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
 )
 @click.option("--skip-broken", is_flag=True, default=None, help="Leave out broken pictures, boxes and masks.")
+@click.option(
+    "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
+)
 @click.option("--target", "targets", multiple=True, metavar="NAME", help="See `mnedge targets`; repeatable.")
 @click.option("--threads", type=int, help="Threads of the latency measurement. [default: 1]")
 @click.option("--seed", type=int, help="Seed of everything random. [default: 0]")
@@ -72,6 +75,7 @@ def command(
     locked: str | None,
     junit: Path | None,
     markdown: Path | None,
+    check_data: bool,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
@@ -99,7 +103,8 @@ def command(
     if out is not None and out.is_file():
         raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
     with progress() as told:
-        report = build(wanted, out, told, baseline=baseline, lock=None if locked is None else Path(locked))
+        lock = None if locked is None else Path(locked)
+        report = build(wanted, out, told, baseline=baseline, lock=lock, check_data=check_data)
     if junit is not None:
         write_text(junit, render_junit(report))
     if markdown is not None:

@@ -43,7 +43,9 @@ PANEL = "Build"
 )
 @click.option("--target", default="cpu", show_default=True, help="The target whose passes lower the graph first.")
 @click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
+)
 @json_option
 def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Quantize a float .tflite model to int8, with pictures but without the code that made it.

@@ -60,6 +60,9 @@ PANEL = "Build"
 @click.option(
     "--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="End with what there is."
 )
+@click.option(
+    "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the training.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/search-TARGET]"
@@ -124,7 +127,9 @@ def _settings(target: str, flags: Mapping[str, Any]) -> tuple[Settings, Transfer
         flags["max_ms"],
     )
     dataset = data.open_dataset(flags["data"]) if flags["data"] else None
-    classes = len(dataset.classes) if dataset is not None else flags["classes"] or 1000
+    if dataset is not None and flags["check_data"]:
+        dataset = dataset.read_again()
+    classes = len(dataset.classes) if dataset is not None else 1000 if flags["classes"] is None else flags["classes"]
     if dataset is not None and flags["classes"] not in (None, classes):
         raise InputError(
             f"--classes {flags['classes']} does not fit {flags['data']}, which has {classes}; leave it out"

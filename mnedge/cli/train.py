@@ -31,7 +31,9 @@ PANEL = "Build"
 )
 @click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
+@click.option(
+    "--resolution", type=click.IntRange(min=1), help="Side of the input in pixels. [default: 224, or 96 for demo]"
+)
 @click.option(
     "--weights",
     default="imagenet",
@@ -41,7 +43,9 @@ PANEL = "Build"
 )
 @click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
 @click.option("--head", help="Of segment: lr-aspp or deeplab. [default: the first]")
-@click.option("--dimensions", type=int, default=128, show_default=True, help="Length of an embedding.")
+@click.option(
+    "--dimensions", type=click.IntRange(min=1), default=128, show_default=True, help="Length of an embedding."
+)
 @click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
@@ -75,8 +79,13 @@ PANEL = "Build"
 @click.option(
     "--tensorboard", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write TensorBoard logs."
 )
-@click.option("--split-seed", type=int, help="Another one draws other validation pictures. [default: 0]")
+@click.option(
+    "--split-seed", type=click.IntRange(min=0), help="Another one draws other validation pictures. [default: 0]"
+)
 @click.option("--skip-broken", is_flag=True, help="Leave out broken pictures, boxes and masks.")
+@click.option(
+    "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
+)
 @json_option
 def command(
     data: str,
@@ -95,6 +104,7 @@ def command(
     tensorboard: Path | None,
     split_seed: int | None,
     skip_broken: bool,
+    check_data: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -128,6 +138,8 @@ def command(
     standing = (head or task.heads[0], output_stride)
     Variant(variant, alpha, resolution or 224, 1000, *standing)
     dataset = task.open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
+    if check_data:
+        dataset = dataset.read_again()
     if split_seed is not None and dataset.split_seed is None:
         raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
     wanted = Variant(

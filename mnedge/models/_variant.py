@@ -57,7 +57,7 @@ class Variant:
             raise InputError.unknown("variant", self.family, FAMILIES)
         object.__setattr__(self, "alpha", float(self.alpha))
         strides = (32,) if self.head == CLASSIFIER else heads.get(self.head).output_strides
-        object.__setattr__(self, "output_stride", self.output_stride or strides[0])
+        object.__setattr__(self, "output_stride", strides[0] if self.output_stride is None else self.output_stride)
         if self.output_stride not in strides:
             raise InputError(
                 f"output stride {self.output_stride} is none that {self.head} can stand on; it takes "

@@ -136,7 +136,7 @@ def _json(path: Path, advice: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror}; {advice}") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InputError(f"{path} is not JSON ({exc}); {advice}") from exc
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a {type(value).__name__} where an object is due; {advice}")

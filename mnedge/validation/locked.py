@@ -22,13 +22,14 @@ def check_tools(manifest: Path) -> None:
         InputError: No manifest there, or versions differ; the message names each and how to install the locked ones.
     """
     try:
-        locked = dict(json.loads(manifest.read_bytes())["tools"])
+        found = json.loads(manifest.read_bytes())
+        locked = {str(name): str(version) for name, version in found["tools"].items()}
     except OSError as exc:
         raise InputError(
             f"--locked: {manifest} cannot be read: {exc.strerror}; "
             "build once without --locked, and keep its manifest.json"
         ) from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise InputError(f"--locked: {manifest} is no manifest.json of a build ({exc!r})") from exc
     here = {"mnedge": __version__, **cache.tool_versions()}
     differing = sorted(name for name in locked.keys() | here.keys() if locked.get(name) != here.get(name))

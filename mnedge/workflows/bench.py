@@ -8,6 +8,7 @@ import numpy as np
 
 from mnedge import devices
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.foreign import checked_number
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
 from mnedge.validation.op_latency import op_latency
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mnedge.devices import Device, DeviceTiming, Sample
 
 _BOARD_TURNS = 3
+_LONGEST_S = 7 * 86_400.0
 _ROUNDS_PER_TURN = 5
 
 
@@ -51,7 +53,7 @@ def bench(
         that could not be had or failed; what they measured by then is there all the same.
 
     Raises:
-        InputError: A file is missing, or its runtime refuses it.
+        InputError: A file is missing, its runtime refuses it, or a time is no number above 0.
         UnsupportedError: `ops` on another device.
         ToolError: No device could be had.
     """
@@ -60,6 +62,9 @@ def bench(
         raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
     if ops and tuple(uris) != ("local",):
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(uris)}")
+    checked_number("--seconds", seconds, most=_LONGEST_S)
+    if sustained_s is not None:
+        checked_number("--sustained, in seconds,", sustained_s, most=_LONGEST_S)
     told = progress or (lambda _stage, _fraction: None)
     result: dict[str, Any] = {"conditions": conditions(), "latency": [], "ratios": []}
     if "local" in uris:
@@ -87,7 +92,7 @@ def bench(
             told("measure ops", number / len(paths))
             result["ops"][path.name] = op_latency(path, threads=threads)
         told("measure ops", 1.0)
-    if sustained_s:
+    if sustained_s is not None:
         told("run on", 0.0)
         here = paths if "local" in uris else ()
         result["sustained"] = {path.name: sustained(path, threads=threads, seconds=sustained_s) for path in here}

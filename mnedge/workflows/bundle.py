@@ -21,6 +21,7 @@ from mnedge.bundles._bundle import MANIFEST, check_vacant, write_manifest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.report.write import RECORD, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
 _LARGEST_BYTES = 1 << 30
-_NEEDED = {"recipe", "dataset", "tools", "weights_sha256", "calibration_sha256"}
+_NEEDED = {"weights_sha256", "calibration_sha256"}
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
 
@@ -93,11 +94,11 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
         InputError: Not a build, or a file is missing or was changed.
     """
     manifest = _manifest_of(built)
-    if "artifacts" not in manifest:
+    if "files" in manifest:
         raise InputError(f"{built} is no build: its {MANIFEST} lists no artifacts; give a folder that `build` wrote")
     if missing := sorted(_NEEDED - manifest.keys()):
         raise InputError(f"the {MANIFEST} of {built} is damaged: {', '.join(missing)} missing; build it again")
-    verify(built)
+    _check_build(built, manifest)
     rows = manifest["artifacts"]
     int8 = [row for row in rows if row["precision"] == "int8"]
     tflite = [row for row in int8 if row["format"] == "tflite"]
@@ -120,7 +121,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
         # Builds from before there were other tasks do not say.
         task=manifest["recipe"].get("task", "classify"),
         resolution=manifest["recipe"]["resolution"],
-        labels=_labels(built / "labels.txt"),
+        labels=_labels(built / artifact.LABELS),
         preprocessing=manifest["dataset"]["preprocessing"],
         tools=manifest["tools"],
         tflite=partial(_with_ends, built / tflite[0]["path"]),
@@ -135,7 +136,10 @@ def read_build(built: Path, release: Release) -> tuple[Parts, dict[str, Any]]:
 
 
 def verify(path: Path) -> dict[str, Any]:
-    """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums of its manifest.json.
+    """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
+
+    A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
+    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside.
 
     Returns:
         {bundle, slug, files}: kind ("build" for a build), name, and how many files were checked.
@@ -147,20 +151,67 @@ def verify(path: Path) -> dict[str, Any]:
         manifest, sums = _read_archive(path)
     else:
         manifest = _manifest_of(path)
-        sums = _sums_of_folder(path, manifest)
-    due = {row["path"]: row["sha256"] for row in manifest.get("files", manifest.get("artifacts", []))}
-    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
-    wrong += [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
-    if "files" in manifest:
-        wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
+        if "files" not in manifest:
+            return _verify_build(path, manifest)
+        sums = {place.relative_to(path).as_posix(): _sum(place) for place in _files_of(path)}
+    due = {row["path"]: row["sha256"] for row in manifest.get("files", ())}
+    wrong = _differences(due, sums)
+    wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
     if wrong:
         raise InputError(f"{path} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
     return {"bundle": manifest.get("bundle", "build"), "slug": manifest["slug"], "files": len(due)}
 
 
+def _verify_build(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks a build and the bundles that its recipe asked for."""
+    files = _check_build(folder, manifest)
+    for kind in manifest["recipe"].get("bundles", ()):
+        place = folder / "bundles" / _inside(kind, folder)
+        files += verify(place)["files"]
+        if bundle.get(kind).has_archive:
+            files += verify(archive_path(place))["files"]
+    return {"bundle": "build", "slug": manifest["slug"], "files": files}
+
+
+def _check_build(folder: Path, manifest: Mapping[str, Any]) -> int:
+    """Checks what `build` wrote, without bundles; gives the number of files and folders that were checked."""
+    try:
+        data = (folder / RECORD).read_bytes()
+    except OSError as exc:
+        raise InputError(f"{folder / RECORD} cannot be read: {exc.strerror}; build it again") from exc
+    rows = [*manifest["artifacts"], manifest["labels"], *_parsed(data, folder, RECORD)["files"]]
+    due = {row["path"]: row["sha256"] for row in rows}
+    if not {*REPORTS, MANIFEST} <= due.keys():
+        raise InputError(f"the {RECORD} of {folder} is damaged: it lists not all reports; build it again")
+    places = {name: folder / _inside(name, folder) for name in due}
+    sums = {name: _sum(place) for name, place in places.items() if place.exists() or place.is_symlink()}
+    if wrong := _differences(due, sums):
+        raise InputError(f"{folder} is not what its {MANIFEST} and {RECORD} say: {'; '.join(wrong)}; build it again")
+    return len(due)
+
+
+def _differences(due: Mapping[str, str], sums: Mapping[str, str]) -> list[str]:
+    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
+    return wrong + [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """All that lies in a folder or below it and is no folder; folders that links point to are not entered."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def _sum(place: Path) -> str:
+    """Checksum of a file, or of a folder of C sources; "" where it is a link, a pipe or another special file."""
+    if place.is_symlink() or not (place.is_file() or place.is_dir()):
+        return ""
+    if place.is_dir() and any(path.is_symlink() or not path.is_file() for path in _files_of(place)):
+        return ""
+    return artifact.sha256(place)
+
+
 def _labels(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"{path} cannot be read: {exc}; build again") from exc
 
@@ -174,24 +225,51 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
         ) from exc
 
 
-def _parsed(data: bytes, source: Path) -> dict[str, Any]:
+def _parsed(data: bytes, source: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """Reads a manifest.json or checksums.json and makes sure of the shape that the rest of this file relies on."""
     try:
         manifest = json.loads(data)
-        rows = manifest.get("files", manifest.get("artifacts", []))
-        assert isinstance(manifest["slug"], str)
-        assert all(isinstance(row["path"], str) and isinstance(row["sha256"], str) for row in rows)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as exc:
-        raise InputError(f"the {MANIFEST} of {source} is damaged ({exc!r}); make it again") from exc
+        fault = _fault(manifest, name)
+    except (ValueError, RecursionError) as exc:
+        fault = str(exc)
+    if fault:
+        raise InputError(f"the {name} of {source} is damaged ({fault}); make it again")
     return dict(manifest)
 
 
-def _sums_of_folder(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    if "files" not in manifest:
-        # A build's artifacts are files or folders of C sources; other files may stand beside them.
-        places = {row["path"]: folder / _inside(row["path"], folder) for row in manifest["artifacts"]}
-        return {name: artifact.sha256(place) for name, place in places.items() if place.exists()}
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): artifact.sha256(path) for path in files}
+def _fault(manifest: object, name: str) -> str:
+    """What is wrong with the shape of a manifest; "" for nothing."""
+    if not isinstance(manifest, dict):
+        return f"it is a {type(manifest).__name__}"
+    listed = "files" if "files" in manifest or name == RECORD else "artifacts"
+    is_build = listed == "artifacts"
+    wanted: dict[str, type] = {listed: list}
+    if name == MANIFEST:
+        wanted["slug"] = str
+    if is_build:
+        wanted |= {"recipe": dict, "dataset": dict, "tools": dict, "labels": dict}
+    for key, kind in wanted.items():
+        if not isinstance(manifest.get(key), kind):
+            return f"{key} is {'missing' if key not in manifest else 'no ' + kind.__name__}"
+    columns = ("path", "sha256", *(("format", "precision", "target") if is_build else ()))
+    rows = [(listed, row, columns) for row in manifest[listed]]
+    rows += [("labels", manifest["labels"], ("path", "sha256"))] if is_build else []
+    for where, row, names in rows:
+        if not isinstance(row, dict) or not all(isinstance(row.get(column), str) for column in names):
+            return f"a row of {where} has not {', '.join(names)}"
+    return _fault_of_build(manifest) if is_build else ""
+
+
+def _fault_of_build(manifest: dict[str, Any]) -> str:
+    recipe, dataset = manifest["recipe"], manifest["dataset"]
+    kinds = recipe.get("bundles", [])
+    if not isinstance(recipe.get("resolution"), int) or not isinstance(recipe.get("task", ""), str):
+        return "its recipe has no resolution, or a task that is no name"
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        return "bundles of its recipe is no list of names"
+    if not isinstance(dataset.get("preprocessing"), dict):
+        return "its dataset has no preprocessing"
+    return "" if manifest["labels"]["path"] == artifact.LABELS else f"labels is not {artifact.LABELS}"
 
 
 def _inside(name: str, folder: Path) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mnedge.artifact import file_row
 from mnedge.recipe import Recipe
+from mnedge.report.write import RECORD
 from mnedge.workflows.build.pipeline import build
 
 if TYPE_CHECKING:
@@ -41,12 +43,16 @@ def own_build(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
-    """Edits the manifest.json of a folder."""
+    """Edits the manifest.json of a build."""
 
     def edit(folder: Path, change: Callable[[dict], None]) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         change(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest))
+        # As if `build` itself had written it so.
+        record = json.loads((folder / RECORD).read_text())
+        record["files"] = [file_row(folder / row["path"]) for row in record["files"]]
+        (folder / RECORD).write_text(json.dumps(record))
 
     return edit
 

@@ -72,8 +72,12 @@ class Job:
         return names + [str(index) for index in range(len(names), self.variant.classes)]
 
 
-def resolve(recipe: Recipe) -> Job:
+def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
     """Opens the data, finds the weights and makes sure that both fit the variant.
+
+    Args:
+        recipe: What to build.
+        check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Raises:
         InputError: Something does not exist or does not fit; the message says what and what would.
@@ -88,11 +92,14 @@ def resolve(recipe: Recipe) -> Job:
     told = description_of(weights)
     _check_task(recipe, told)
     head = _head(recipe, task, told)
+    # `Recipe` refuses 0, which is no network's and must not become the default.
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
     known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
     # Weights that were trained here are measured on the pictures that were held out then.
     seed = told.get("split_seed") or 0
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
+    if check_data:
+        dataset = dataset.read_again()
     classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS
     variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
     if known is not None and classes != known:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mnedge import __version__, cache, devices, runtimes
-from mnedge.artifact import write_text
+from mnedge.artifact import LABELS, file_row, write_text
 from mnedge.models._variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.validation.gates import gate_rows
@@ -41,6 +41,8 @@ def measure(
     key = {
         "artifacts": rows,
         "data": job.dataset.fingerprint,
+        # The name stands in the rows: the same pictures under another name are measured again.
+        "dataset": job.dataset.name,
         "labelled": job.is_labelled,
         "threads": job.recipe.threads,
         "machine": machine(),
@@ -70,7 +72,7 @@ def measure(
         "machine": machine(),
         "dataset": _describe(job),
         "plan": _memory_plan(artifacts),
-        "manifest": _manifest(job, rows, accounts),
+        "manifest": _manifest(job, rows, accounts, artifacts[0].path.with_name(LABELS)),
     }
     return report, details
 
@@ -226,7 +228,7 @@ def _describe(job: Job) -> str:
     return describe(job.dataset)
 
 
-def _manifest(job: Job, rows: list[dict[str, Any]], accounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(job: Job, rows: list[dict[str, Any]], accounts: list[dict[str, Any]], labels: Path) -> dict[str, Any]:
     """What it takes to build the same again: resolved recipe, tool versions, checksums. No times, no host."""
     return {
         "schema": _SCHEMA,
@@ -237,4 +239,5 @@ def _manifest(job: Job, rows: list[dict[str, Any]], accounts: list[dict[str, Any
         "dataset": {"name": job.dataset.name, "preprocessing": asdict(job.dataset.preprocessing)},
         "calibration_sha256": accounts[0]["calibration_sha256"] if accounts else None,
         "artifacts": rows,
+        "labels": file_row(labels),
     }

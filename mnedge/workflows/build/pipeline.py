@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def build(
     *,
     baseline: Path | None = None,
     lock: Path | None = None,
+    check_data: bool = False,
 ) -> dict[str, Any]:
     """Builds, measures and writes all that a recipe asks for.
 
@@ -35,14 +37,15 @@ def build(
         progress: Told the name of a stage and the share of it that is done, 0..1.
         baseline: report.json of an earlier build that this one is held against; None for none.
         lock: manifest.json whose tool versions are demanded; Path() for the one in `out`; None for any versions.
+        check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Returns:
         The report, as written to report.json; its gates may have failed.
 
     Raises:
-        MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
+        MnedgeError: A stage cannot do its work; `out` is what it was before.
     """
-    work = job.resolve(recipe)
+    work = job.resolve(recipe, check_data=check_data)
     folder = out or Path("artifacts") / work.slug
     if lock is not None:
         check_tools(folder / "manifest.json" if lock == Path() else lock)
@@ -60,25 +63,27 @@ def build(
     if recipe.int8:
         int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
         found += int8
-    placed = _place(found, folder, work.labels())
-    report, details = measure.measure(work, placed, accounts, progress)
-    if before is not None:
-        report["gates"] += baseline_rows(report, before, recipe.tolerances)
-    write_reports(folder, report, details)
-    for kind in recipe.bundles:
-        ship(folder, kind, folder / "bundles" / kind, Release())
+    # The models, what was measured of them and the bundles appear together, in place of an older build.
+    with artifact.folder(folder) as scratch:
+        placed = _place(found, scratch, work.labels())
+        report, details = measure.measure(work, placed, accounts, progress)
+        if before is not None:
+            report["gates"] += baseline_rows(report, before, recipe.tolerances)
+        write_reports(scratch, report, details)
+        for kind in recipe.bundles:
+            ship(scratch, kind, scratch / "bundles" / kind, Release())
     return report
 
 
 def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) -> list[Artifact]:
-    """Copies artifacts from the cache to where they ship from; each appears whole."""
+    """Copies artifacts from the cache into the folder that will ship."""
     placed = []
     for source, made in found:
         path = folder / made.path
         if source.is_dir():
-            artifact.copy_folder(source, path)
+            shutil.copytree(source, path)
         else:
             artifact.copy(source, path)
         placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
-    artifact.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
+    artifact.write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
     return placed

@@ -31,6 +31,7 @@ def artifacts(tmp_path: Path, small_int8: Graph) -> list[Artifact]:
     files = {"small.int8.tflite": write_tflite(small_int8), "small.int8.onnx": write_onnx(small_int8)}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
     return [Artifact(tmp_path / name, name.rpartition(".")[2], "int8", "int8", "cpu") for name in files]  # type: ignore[arg-type]
 
 

@@ -1,0 +1,115 @@
+"""Content of a data set's files, as one checksum: what every cached result of the data set is kept under.
+
+A file is read once. Its digest is remembered in the cache for its path, device, inode, size, time of modification and
+time of status change, which nobody can set back as `os.utime` sets back the time of modification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge import cache
+from mnedge.artifact import sha256
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# A file may change twice within one tick of its file system's clock (FAT: 2 s), so young files are not remembered.
+_SETTLED_NS = 2_000_000_000
+_Mark = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a data set is made of besides its labels and splits.
+
+    Attributes:
+        files: Pictures and masks, in the order of the data set.
+        other: Checksum or version of what is not in `files`: boxes, or pictures out of a package.
+        root: The folder of the data set; "" where there are no files.
+        is_trusted: Whether the digest of an untouched file is taken from the cache; False reads every file.
+    """
+
+    files: tuple[Path, ...] = ()
+    other: str = ""
+    root: str = ""
+    is_trusted: bool = True
+
+    def read_again(self) -> Content:
+        """The same content, with every file read again whatever the cache remembers."""
+        return replace(self, is_trusted=False)
+
+    def sha256(self) -> str:
+        """Checksum of `other` and of the bytes of all files.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        digest = hashlib.sha256(self.other.encode())
+        for file in digests(self.files, self.root, is_trusted=self.is_trusted):
+            digest.update(f"\0{file}".encode())
+        return digest.hexdigest()
+
+
+def digests(files: Sequence[Path], root: str, *, is_trusted: bool = True) -> list[str]:
+    """The SHA-256 of each file, as hexadecimal digits.
+
+    Args:
+        files: The files.
+        root: The folder that their digests are remembered for.
+        is_trusted: Whether remembered digests are used.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    if not files:
+        return []
+    work = cache.resumable("digests", {})
+    name = os.fsencode(Path(root).absolute())
+    remembered = _remembered(cache.recall(work, name))
+    known = remembered if is_trusted else {}
+
+    def digest(file: Path) -> tuple[str, _Mark, str]:
+        path = str(file.absolute())
+        try:
+            mark = _mark(file)
+            kept, found = known.get(path, (None, ""))
+            return path, mark, found if kept == mark else sha256(file)
+        except OSError as exc:
+            raise InputError(f"{file} cannot be read: {exc.strerror}") from exc
+
+    begun = time.time_ns()
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(digest, files))
+    settled = {path: (mark, own) for path, mark, own in found if max(mark[3:]) < begun - _SETTLED_NS}
+    if any(remembered.get(path) != entry for path, entry in settled.items()):
+        cache.keep(work, name, json.dumps({**remembered, **settled}).encode())
+    return [own for _, _, own in found]
+
+
+def _mark(file: Path) -> _Mark:
+    """What changes when a file does: device, inode, size, and times of modification and status change, ns."""
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _remembered(kept: bytes | None) -> dict[str, tuple[_Mark, str]]:
+    """Digests by path; none where the cache's file has another shape."""
+    try:
+        rows = json.loads(kept or b"{}")
+        return {str(path): (_as_mark(mark), str(digest)) for path, (mark, digest) in rows.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _as_mark(values: Sequence[object]) -> _Mark:
+    device, inode, size, modified, changed = (int(str(value)) for value in values)
+    return device, inode, size, modified, changed
