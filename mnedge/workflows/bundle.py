@@ -168,7 +168,7 @@ def _verify_build(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     for kind in manifest["recipe"].get("bundles", ()):
         place = folder / "bundles" / _inside(kind, folder)
         files += verify(place)["files"]
-        if bundle.get(kind).has_archive:
+        if bundles.get(kind).has_archive:
             files += verify(archive_path(place))["files"]
     return {"bundle": "build", "slug": manifest["slug"], "files": files}
 
