@@ -59,7 +59,6 @@ RANGES = {
     "resolution": (1, 65_535),
     "classes": (1, 1_000_000),
     "output_stride": (1, 32),
-    "calibration_images": (1, 256),
     "threads": (1, 1024),
     "seed": (0, 2**32 - 1),
 }
@@ -91,7 +90,8 @@ class Recipe:
         weights: demo, imagenet, random, or a file.
         data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
         skip_broken: Leave broken pictures out.
-        calibration_images: How many pictures of the calibration split are used, at most.
+        calibration: Calibration set: the name of one that comes with mnedge, a .yaml, a folder, a labels.csv or a .npy;
+            None for the calibration split of the data.
         targets: Names of targets.
         threads: Threads of latency measurements.
         seed: Of everything random.
@@ -118,7 +118,7 @@ class Recipe:
     weights: str = "demo"
     data: str = "demo"
     skip_broken: bool = False
-    calibration_images: int = 200
+    calibration: str | None = None
     targets: tuple[str, ...] = ("cpu",)
     threads: int = 1
     seed: int = 0
@@ -221,7 +221,6 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         "resolution": (int,),
         "classes": (int,),
         "output_stride": (int,),
-        "calibration_images": (int,),
         "threads": (int,),
         "seed": (int,),
         "int8": (bool,),
@@ -275,4 +274,12 @@ def _with_paths(recipe: Recipe, base: Path) -> Recipe:
         recipe,
         weights=resolve(recipe.weights, ("demo", "imagenet", "random")),
         data=resolve(recipe.data, ("demo",)),
+        calibration=_calibration(recipe.calibration, base),
     )
+
+
+def _calibration(given: str | None, base: Path) -> str | None:
+    """A calibration set that is a file or folder beside the recipe, by its path; a name stays."""
+    if given is None or Path(given).is_absolute():
+        return given
+    return str(base / given) if (base / given).exists() else given

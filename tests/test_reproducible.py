@@ -24,7 +24,7 @@ resolution: 48
 weights: random
 int8: true
 effort: fast
-calibration_images: 8
+calibration: few.yaml
 targets: [cpu, android, cortex-m4]
 bundles: [android, raspberry-pi, microcontroller]
 """
@@ -36,6 +36,7 @@ def _start(place: Path, *, limit: str = "", **variables: str) -> subprocess.Pope
     """Starts a build in a folder of its own: place/out, place/cache."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "tiny.yaml").write_text(_RECIPE)
+    (place / "few.yaml").write_text("data: demo\nimages: 8\n")
     command = [sys.executable, "-m", "mnedge", "build", "--recipe", "tiny.yaml", "--out", "out", "--json"]
     if limit:
         command = ["bash", "-c", f'{limit}; exec "$@"', "bash", *command]

@@ -45,6 +45,9 @@ PANEL = "Build"
     metavar="D",
     help="demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
 )
+@click.option(
+    "--calibration", metavar="C", help="Calibration set: a name, .yaml, folder or .npy. [default: a split of --data]"
+)
 @click.option("--skip-broken", is_flag=True, default=None, help="Leave out broken pictures, boxes and masks.")
 @click.option(
     "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."

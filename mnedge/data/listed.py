@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
-from mnedge.data.preprocess import FITS, INTERPOLATIONS, Preprocessing, read_pixels
+from mnedge.data.preprocess import FITS, INTERPOLATIONS, Fit, Interpolation, Preprocessing, read_pixels
 from mnedge.data.splits import assign_splits
 from mnedge.errors import InputError
-from mnedge.foreign import read_mapping
+from mnedge.foreign import Setting, read_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Row = tuple[Path, int, str]
 
 SETTINGS = "dataset.yaml"
-_SETTINGS = ("crop_fraction", "interpolation", "fit")
+PREPROCESSING = ("crop_fraction", "interpolation", "fit")
 
 
 def dataset_of_files(
@@ -91,8 +91,17 @@ def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
         return default
     settings = read_mapping(path, "crop_fraction: 0.875", may_be_empty=True)
     for key, setting in settings.items():
-        if key not in _SETTINGS:
-            raise InputError(f"{path} line {setting.line}: {InputError.unknown('key', key, _SETTINGS)}")
+        if key not in PREPROCESSING:
+            raise InputError(f"{path} line {setting.line}: {InputError.unknown('key', key, PREPROCESSING)}")
+    return preprocessing_of(path, settings, default)
+
+
+def preprocessing_of(path: Path, settings: Mapping[str, Setting], default: Preprocessing) -> Preprocessing:
+    """The preprocessing that some settings of a YAML file describe; `default` where they are silent.
+
+    Raises:
+        InputError: A value is not allowed.
+    """
     given = {key: setting.value for key, setting in settings.items()}
     crop = given.get("crop_fraction", default.crop_fraction)
     if not isinstance(crop, (int, float)) or isinstance(crop, bool) or not 0 < crop <= 1:
@@ -103,4 +112,4 @@ def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
     fit = given.get("fit", default.fit)
     if fit not in FITS:
         raise InputError(f"{path}: {InputError.unknown('fit', str(fit), FITS)}")
-    return Preprocessing(float(crop), interpolation, fit)
+    return Preprocessing(float(crop), cast("Interpolation", interpolation), cast("Fit", fit))

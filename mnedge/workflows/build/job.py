@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
+from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models._variant import CLASSIFIER
@@ -51,6 +53,17 @@ class Job:
     def slug(self) -> str:
         """Name of the artifacts."""
         return self.variant.slug
+
+    @cached_property
+    def calibration(self) -> CalibrationSet:
+        """The pictures that quantization sees.
+
+        Raises:
+            InputError: There is no such set, or the data has no calibration split.
+        """
+        if self.recipe.calibration is None:
+            return calibration_of(self.dataset)
+        return open_calibration(self.recipe.calibration, skip_broken=self.recipe.skip_broken)
 
     @property
     def task(self) -> Task:
@@ -111,7 +124,11 @@ def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
         _check_classes(recipe, task, dataset, classes)
         dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
-    return Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+    job = Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+    if recipe.int8:
+        # A set that is missing is found out before anything is trained or converted.
+        len(job.calibration)
+    return job
 
 
 def _check_task(recipe: Recipe, told: Mapping[str, Any]) -> None:

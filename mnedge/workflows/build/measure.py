@@ -237,7 +237,8 @@ def _manifest(job: Job, rows: list[dict[str, Any]], accounts: list[dict[str, Any
         "tools": {"mnedge": __version__, **cache.tool_versions()},
         "weights_sha256": job.weights_sha256 or None,
         "dataset": {"name": job.dataset.name, "preprocessing": asdict(job.dataset.preprocessing)},
-        "calibration_sha256": accounts[0]["calibration_sha256"] if accounts else None,
+        "calibration": job.calibration.row() if accounts else None,
+        "calibration_sha256": job.calibration.sha256 if accounts else None,
         "artifacts": rows,
         "labels": file_row(labels),
     }

@@ -135,27 +135,15 @@ def with_passes(tflite: Path, passes: tuple[str, ...]) -> Path:
     return cache.stage("passes", {"tflite": sha256(tflite), "passes": passes}, make) / "model.tflite"
 
 
-def calibration_sha256(job: Job) -> str:
-    """Checksum of the calibration pictures as the model sees them."""
-    import hashlib
-
-    pixels, _ = _calibration_pixels(job)
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-def _calibration_pixels(job: Job) -> tuple[Any, Any]:
-    numbers = job.dataset.split("calibration", job.recipe.calibration_images)
-    return job.dataset.pixels(numbers, job.variant.resolution)
-
-
 def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
     recipe = job.recipe
     shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
         "float": sha256(float_tflite),
-        "data": job.dataset.fingerprint,
-        "images": recipe.calibration_images,
+        # Training looks at more of the data than calibration does.
+        "data": job.dataset.fingerprint if recipe.method == "qat" else None,
+        "calibration": job.calibration.sha256,
         "passes": lowering.passes,
         "granularity": lowering.granularity,
         "method": recipe.method,
@@ -182,7 +170,6 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         account = {
             "steps": list(quantized.steps),
             "settings": dict(quantized.settings),
-            "calibration_sha256": calibration_sha256(job),
         }
         write_text(folder / "int8.json", json.dumps(account, indent=1, default=str))
 
@@ -192,7 +179,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
 def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Any:  # noqa: ANN401 - Quantized
     recipe = job.recipe
     start_tensorflow()
-    pixels, _ = _calibration_pixels(job)
+    pixels = job.calibration.pixels(job.variant.resolution)
     if recipe.method == "qat":
         from mnedge.quantization.qat import quantize_qat
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge.artifact import copy, sha256, write_bytes
+from mnedge.errors import InputError
 from mnedge.workflows.build import job
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Task, dispatch
@@ -22,6 +23,7 @@ from mnedge.workflows.sweep.dispatch import Task, dispatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mnedge.data.calibration import CalibrationSet
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.sweep.dispatch import Done, Workers
     from mnedge.workflows.sweep.grid import Point
@@ -185,14 +187,25 @@ class _Sweep:
         work = result.work
         variant = work.variant
         recipe = replace(work.recipe, resolution=variant.resolution, classes=variant.classes)
-        request: dict[str, Any] = {"task": "build", "recipe": recipe.as_json(), "data": None, "weights": None}
+        request: dict[str, Any] = {
+            "task": "build",
+            "recipe": recipe.as_json(),
+            "data": None,
+            "weights": None,
+            "calibration": None,
+        }
         needed = []
         if self.is_remote and work.recipe.data != "demo":
-            numbers = {"calibration": work.dataset.split("calibration", work.recipe.calibration_images)}
+            numbers = {}
+            if work.calibration.dataset is work.dataset:
+                numbers["calibration"] = work.calibration.numbers
             if work.recipe.method == "qat":
                 numbers["train"] = work.dataset.split("train", _QAT_IMAGES)
             needed.append(parcels.of_pictures(work.dataset, numbers))
             request["data"] = {"needs": len(needed) - 1}
+        if self.is_remote and work.recipe.calibration is not None:
+            needed.append(_calibration(work.calibration))
+            request["calibration"] = {"needs": len(needed) - 1}
         if self.is_remote and isinstance(work.weights, Path):
             needed.append(parcels.of_file(work.weights))
             request["weights"] = {"needs": len(needed) - 1, "name": work.weights.name}
@@ -276,3 +289,11 @@ class _Sweep:
 
 def _weights(work: Job) -> str:
     return str(work.weights) if work.weights in _WORDS else work.weights_sha256
+
+
+def _calibration(given: CalibrationSet) -> parcels.Parcel:
+    if given.dataset is None:
+        raise InputError(
+            f"{given.name} holds arrays, which no cluster is sent; sweep on this machine, or give pictures"
+        )
+    return parcels.of_pictures(given.dataset, {"calibration": given.numbers})

@@ -173,7 +173,7 @@ def test_accuracy_is_of_the_pictures_that_are_there(tmp_path: Path) -> None:
         place = root / str(dataset.labels[number]) / f"{number}.bmp"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(dataset.read(number, 48)).save(place)
-    recipe = Recipe(variant="v3-small", resolution=96, data=str(root), effort="fast", calibration_images=8)
+    recipe = Recipe(variant="v3-small", resolution=96, data=str(root), effort="fast")
     (root / "dataset.yaml").write_text("crop_fraction: 1.0\ninterpolation: bicubic\n")
     first = _built(recipe, tmp_path / "one")["accuracy"][0]["top1"]
     pictures = sorted(root.rglob("*.bmp"))
