@@ -1,9 +1,17 @@
-"""JSON of the nouns: dataclasses to text and back, with the place of what does not fit."""
+"""JSON of the nouns: dataclasses to text and back, with the place of what does not fit.
+
+A field of a noun may say how it stands in JSON: `FLAT`, its own fields stand in the row of the noun that holds it;
+`ABSENT`, it is left out while it is None; `named(name)`, it has another name there.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -14,13 +22,59 @@ if TYPE_CHECKING:
 
 Noun = TypeVar("Noun")
 
+FLAT: Mapping[str, Any] = {"flat": True}
+ABSENT: Mapping[str, Any] = {"absent": True}
+
 # report.json of a large sweep has some megabytes; more is no result of mnedge.
 _LARGEST_BYTES = 256 << 20
 
 
+@runtime_checkable
+class _OwnJson(Protocol):
+    """A noun that writes its JSON itself."""
+
+    def as_stored(self) -> Mapping[str, object]: ...
+
+
+def named(name: str) -> Mapping[str, Any]:
+    """Metadata of a field that has another name in JSON, e.g. a word of Python's."""
+    return {"name": name}
+
+
 def as_json(noun: object) -> Any:  # noqa: ANN401 - JSON values
     """The noun as JSON values: dicts in the order of the fields, lists, numbers, text; NaN and infinity are None."""
-    return msgspec.json.decode(msgspec.json.encode(noun))
+    if isinstance(noun, _OwnJson):
+        return as_json(noun.as_stored())
+    if is_dataclass(noun):
+        return _row(noun)
+    if isinstance(noun, Mapping):
+        return {str(name): as_json(value) for name, value in noun.items()}
+    if isinstance(noun, (list, tuple)):
+        return [as_json(value) for value in noun]
+    return _plain(noun)
+
+
+def _plain(value: object) -> str | float | None:
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no JSON")
+
+
+def _row(noun: object) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for field in fields(noun):  # type: ignore[arg-type] # of a dataclass
+        value = getattr(noun, field.name)
+        if value is None and ("absent" in field.metadata or "flat" in field.metadata):
+            continue
+        if "flat" in field.metadata:
+            row |= as_json(value)
+        else:
+            row[field.metadata.get("name", field.name)] = as_json(value)
+    return row
 
 
 def to_json(noun: object) -> str:
@@ -31,6 +85,8 @@ def to_json(noun: object) -> str:
 def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     """Reads a noun from JSON text; fields that `kind` does not know are passed over.
 
+    A kind with a function `of_stored` puts the JSON values into the shape of its fields first.
+
     Args:
         text: UTF-8.
         kind: The dataclass.
@@ -39,8 +95,12 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     Raises:
         InputError: The text is no JSON, or a value does not fit its field; the message names the place.
     """
+    of_stored = getattr(kind, "of_stored", None)
     try:
-        return msgspec.json.decode(text, type=kind)
+        values = msgspec.json.decode(text)
+        if of_stored is not None and isinstance(values, dict):
+            values = of_stored(values)
+        return msgspec.convert(values, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         raise InputError(f"{source} is not a {kind.__name__} of mnedge: {exc}; make it again") from exc
 

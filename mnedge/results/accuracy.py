@@ -1,0 +1,128 @@
+"""Accuracy of an artifact: the figures of its task, with their intervals, and what it errs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnedge.results.stored import ABSENT, FLAT
+
+# Lower and upper end of a 95 % interval.
+Interval = tuple[float, float]
+
+_INTERVAL = "_interval"
+
+
+@dataclass(frozen=True)
+class WorstPicture:
+    """A picture that an artifact met badly.
+
+    Attributes:
+        source: The picture's file or name.
+        counts: What was counted or measured in it, by name: right, missed, wrong, or iou.
+    """
+
+    source: str
+    counts: Mapping[str, int | float]
+
+    def as_stored(self) -> Mapping[str, object]:
+        """Counts stand in the picture's own row."""
+        return {"source": self.source, **self.counts}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a task counts over all pictures.
+
+    Attributes:
+        metrics: Figures by key (top1, map50, mean_iou, …), in 0..1; more is better.
+        intervals: Their 95 % intervals, by the same keys, where they are known.
+        classes: Figures of each class, by key (iou, ap50) and class; None for a class that no picture shows.
+        worst: The pictures that were met worst; None where the task names none.
+    """
+
+    metrics: Mapping[str, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    worst: tuple[WorstPicture, ...] | None = None
+
+    def as_stored(self) -> Mapping[str, object]:
+        """Figures stand in the row that holds them: top1, top1_interval, iou, worst."""
+        row: dict[str, object] = {**self.metrics}
+        row |= {f"{name}{_INTERVAL}": interval for name, interval in self.intervals.items()}
+        row |= self.classes
+        return row if self.worst is None else {**row, "worst": self.worst}
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    """Accuracy of one artifact on one device.
+
+    Attributes:
+        artifact: File name.
+        runtime: Runtime and version.
+        device: URI of the device.
+        dataset: Name of the data set.
+        images: How many pictures were counted.
+        figures: What the task counts.
+        partitions: Delegate partitions; None where the notion does not exist.
+    """
+
+    artifact: str
+    runtime: str
+    device: str
+    dataset: str
+    images: int
+    figures: Figures = field(metadata=FLAT)
+    partitions: int | None = None
+
+    def metric(self, name: str) -> float | None:
+        """A figure, 0..1; None where the row has none of this name."""
+        return self.figures.metrics.get(name)
+
+    def interval(self, name: str) -> Interval | None:
+        """The 95 % interval of a figure, where it is known."""
+        return self.figures.intervals.get(name)
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the figures of a stored row, which are those of any task, into a value of their own."""
+        own = {"artifact", "runtime", "device", "dataset", "images", "partitions"}
+        metrics, intervals, classes = {}, {}, {}
+        for name, value in row.items():
+            if name in own or name == "worst" or value is None:
+                continue
+            if name.endswith(_INTERVAL):
+                intervals[name.removesuffix(_INTERVAL)] = value
+            elif isinstance(value, dict):
+                classes[name] = value
+            else:
+                metrics[name] = value
+        worst = row.get("worst")
+        if worst is not None:
+            worst = [
+                {"source": picture.get("source"), "counts": {k: v for k, v in picture.items() if k != "source"}}
+                for picture in worst
+            ]
+        figures = {"metrics": metrics, "intervals": intervals, "classes": classes, "worst": worst}
+        return {**{name: value for name, value in row.items() if name in own}, "figures": figures}
+
+
+@dataclass(frozen=True)
+class MixUp:
+    """What was taken for what.
+
+    Attributes:
+        truth: The class of the data.
+        predicted: What the artifact said.
+        images: How many pictures show it.
+        fraction: Its share of all that is of the true class, 0..1.
+        objects: How many objects it happened to, where objects are counted.
+    """
+
+    truth: str
+    predicted: str
+    images: int
+    fraction: float
+    objects: int | None = field(default=None, metadata=ABSENT)

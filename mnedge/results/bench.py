@@ -1,0 +1,44 @@
+"""What `bench` measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mnedge.results import shown
+from mnedge.results.latency import Conditions, LatencyRow, OpTime, RatioRow, Stretch
+from mnedge.results.parity import Failure
+from mnedge.results.stored import ABSENT
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Latency of artifacts on devices, each against the first.
+
+    Attributes:
+        conditions: What the figures of this machine depend on.
+        latency: Latency of each artifact on each device.
+        ratios: Each artifact against the first one, on each device by itself.
+        failed: Devices that could not be had or failed; what they measured by then is there all the same.
+        ops: Times of the ops by artifact, where they were asked for.
+        sustained: Latency over time by artifact and device, where it was asked for.
+        unsteady: Why a sustained run was not steady, by the same names.
+    """
+
+    conditions: Conditions
+    latency: tuple[LatencyRow, ...]
+    ratios: tuple[RatioRow, ...]
+    failed: tuple[Failure, ...] = ()
+    ops: Mapping[str, tuple[OpTime, ...]] | None = field(default=None, metadata=ABSENT)
+    sustained: Mapping[str, tuple[Stretch, ...]] | None = field(default=None, metadata=ABSENT)
+    unsteady: Mapping[str, tuple[str, ...]] | None = field(default=None, metadata=ABSENT)
+
+    def _repr_html_(self) -> str:
+        timed = ((row.artifact, row.runtime, row.device, row.threads, row.p50_ms, row.p90_ms) for row in self.latency)
+        ratios = ((row.artifact, row.reference, row.device, row.speedup, row.verdict) for row in self.ratios)
+        tables = [
+            shown.table("Latency", ("artifact", "runtime", "device", "threads", "p50 ms", "p90 ms"), timed),
+            shown.table("Ratios", ("artifact", "against", "device", "times faster", "verdict"), ratios),
+            shown.table("Failed", ("device", "error"), ((row.device, row.error) for row in self.failed)),
+        ]
+        return "".join(tables)

@@ -1,0 +1,89 @@
+"""Builds side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnedge.results import shown
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measurement against another.
+
+    Attributes:
+        value: Second minus first for shares (-1..1); first over second for times and sizes (above 1 is better).
+        low: Lower end of the 95 % interval; None where there is none.
+        high: Upper end.
+        shown: Whether the measurements show a difference; None where that cannot be told.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    shown: bool | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one artifact in every build.
+
+    Attributes:
+        artifact: File name without slug, and the device where it is not this machine.
+        name: bytes, p50_ms or a metric.
+        values: One per build; None where it is not there.
+        changes: One per build but the first, against the first.
+        note: Why they may not be held against each other, or "".
+    """
+
+    artifact: str
+    name: str
+    values: tuple[int | float | None, ...]
+    changes: tuple[Difference | None, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that is not the same in all builds.
+
+    Attributes:
+        stage: The first stage that it acts in.
+        what: "recipe KEY", "tool NAME", or what a checksum is of.
+        values: JSON values, one per build.
+    """
+
+    stage: str
+    what: str
+    values: tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Builds against the first one.
+
+    Attributes:
+        builds: Their paths.
+        slugs: Their names.
+        figures: Size, accuracy and latency of every artifact that any build has.
+        changes: What is not the same in all of them, in the order of the stages.
+        verdict: A sentence that names the first stage whose results differ.
+        without_manifest: Builds without a manifest.json: what changed is known from their artifacts alone.
+    """
+
+    builds: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    changes: tuple[Change, ...]
+    verdict: str
+    slugs: tuple[str, ...] = ()
+    without_manifest: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        figures = ((figure.artifact, figure.name, *figure.values) for figure in self.figures)
+        changes = ((change.stage, change.what, *change.values) for change in self.changes)
+        return "".join(
+            (
+                shown.table(self.verdict, ("artifact", "figure", *self.builds), figures),
+                shown.table("What changed", ("first acts in", "what", *self.builds), changes),
+            )
+        )

@@ -1,0 +1,146 @@
+"""What the page of a build shows beside report.json, and what a build keeps of its measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnedge.results.accuracy import AccuracyRow, MixUp
+from mnedge.results.latency import LatencyRow, Machine
+from mnedge.results.parity import ParityRow
+from mnedge.results.report import Int8Row
+
+
+@dataclass(frozen=True)
+class GalleryPicture:
+    """A picture of the gallery: its source, a few words, and the picture as a data URI."""
+
+    source: str
+    words: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures that an artifact met worst."""
+
+    artifact: str
+    rows: tuple[GalleryPicture, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of quantization.
+
+    Attributes:
+        name: What was done.
+        seconds: What it took.
+        agreement: Agreement with float after it, 0..1; None where it was not measured.
+    """
+
+    name: str
+    seconds: float | None
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class QuantizationAccount:
+    """How an int8 graph was made.
+
+    Attributes:
+        steps: The steps, in their order.
+        settings: What was chosen, by name.
+        calibration_sha256: Checksum of the calibration pictures as the model sees them.
+        targets: Targets that share the graph.
+    """
+
+    steps: tuple[Step, ...]
+    settings: Mapping[str, object]
+    calibration_sha256: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something in the arena: its place and size, and the first and last step that it lives in, both included."""
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    kind: str = "value"
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The memory plan of an artifact in C: the size of the arena, and what lives in it when."""
+
+    arena_bytes: int
+    tensors: tuple[Block, ...]
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of a build's artifacts, as the cache keeps them.
+
+    Attributes:
+        accuracy: Rows of report.json.
+        latency: The same.
+        parity: The same.
+        int8: The same.
+        confusion: What each artifact mixes up, by its name.
+        counted: What the fractions of `confusion` are shares of: "pictures", "pixels" or "boxes".
+        latency_samples: Milliseconds of each run, by artifact.
+        warnings: Sentences about the measurements.
+        gallery: The pictures that were met worst; None where the task shows none.
+    """
+
+    accuracy: tuple[AccuracyRow, ...]
+    latency: tuple[LatencyRow, ...]
+    parity: tuple[ParityRow, ...]
+    int8: tuple[Int8Row, ...]
+    confusion: Mapping[str, tuple[MixUp, ...]]
+    counted: str
+    latency_samples: Mapping[str, tuple[float, ...]]
+    warnings: tuple[str, ...]
+    gallery: Gallery | None
+
+    @staticmethod
+    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+        """Brings the rows into the shape of the fields."""
+        accuracy = [AccuracyRow.of_stored(row) for row in values["accuracy"]]
+        return {**values, "accuracy": accuracy, "latency": [LatencyRow.of_stored(row) for row in values["latency"]]}
+
+
+@dataclass(frozen=True)
+class Details:
+    """What report.html shows beside report.json.
+
+    Attributes:
+        confusion: What each artifact mixes up, by its name.
+        counted: What the fractions of `confusion` are shares of: "pictures", "pixels" or "boxes".
+        latency_samples: Milliseconds of each run, by artifact.
+        warnings: Sentences that a reader should know.
+        gallery: The pictures that were met worst.
+        steps: Steps of the first quantization.
+        recipe: The recipe's values by key.
+        tools: Versions by package.
+        machine: Where it was measured.
+        dataset: What the data set is, in a sentence.
+        plan: The memory plan of the first artifact in C.
+    """
+
+    confusion: Mapping[str, tuple[MixUp, ...]] = field(default_factory=dict)
+    counted: str = "pictures"
+    latency_samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    gallery: Gallery | None = None
+    steps: tuple[Step, ...] = ()
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
+    dataset: str = ""
+    plan: MemoryPlan | None = None

@@ -1,0 +1,196 @@
+"""report.json: what a build made and what was measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnedge import artifact as files
+from mnedge.artifact import Artifact, Format, Io, Precision
+from mnedge.errors import InputError
+from mnedge.results import shown, stored
+from mnedge.results.accuracy import AccuracyRow
+from mnedge.results.latency import LatencyRow
+from mnedge.results.parity import ParityRow
+
+SCHEMA = 1
+_HELP = "give the folder of a build, or its report.json"
+
+
+@dataclass(frozen=True)
+class VariantRow:
+    """The network and its cost.
+
+    Attributes:
+        family: v1, v2, v3-small, v3-large, or -minimalistic of the last two.
+        alpha: Width multiplier.
+        resolution: Side of the input, pixels.
+        classes: Number of outputs.
+        head: "classifier", or the head of another task.
+        output_stride: Output stride of the backbone.
+        parameters: Trained numbers.
+        macs: Multiply-adds of one picture.
+    """
+
+    family: str
+    alpha: float
+    resolution: int
+    classes: int
+    head: str = "classifier"
+    output_stride: int | None = None
+    parameters: int | None = None
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class ArtifactRow:
+    """One file (or folder of C sources) of a build.
+
+    Attributes:
+        path: Its name in the build's folder.
+        format: tflite, onnx or c.
+        precision: Precision of its arithmetic: fp32 or int8.
+        io: dtype of its input and output.
+        target: Name of the target that it was made for.
+        bytes: Size.
+        sha256: Checksum.
+    """
+
+    path: str
+    format: Format
+    precision: Precision
+    io: Io
+    target: str
+    bytes: int
+    sha256: str
+
+    @staticmethod
+    def of(made: Artifact) -> ArtifactRow:
+        """The row of an artifact that is in its place."""
+        size, digest = files.size_bytes(made.path), files.sha256(made.path)
+        return ArtifactRow(made.path.name, made.format, made.precision, made.io, made.target, size, digest)
+
+
+@dataclass(frozen=True)
+class Int8Row:
+    """What an int8 artifact computes in.
+
+    Attributes:
+        artifact: File name.
+        ops: How many ops there are.
+        float_ops: How many of them compute in float; None where this machine cannot tell.
+        float_op_names: Kind and output of each.
+        delegate_partitions: Partitions that the delegate makes; None where the notion does not exist.
+    """
+
+    artifact: str
+    ops: int
+    float_ops: int | None
+    float_op_names: tuple[str, ...] = ()
+    delegate_partitions: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """Bytes that an artifact takes on a microcontroller or NPU; None for what is not known."""
+
+    artifact: str
+    target: str
+    arena_bytes: int | None
+    flash_bytes: int | None
+    stack_bytes: int | None
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """A limit and what was measured.
+
+    Attributes:
+        name: Name of the gate.
+        limit: The limit; true for a gate without a number.
+        measured: What was measured; None where nothing was, and the gate then fails.
+        passed: Whether the limit is kept.
+    """
+
+    name: str
+    limit: float | bool
+    measured: float | None
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that a build measured.
+
+    Attributes:
+        schema: Version of report.json.
+        slug: Name of the build.
+        task: What the network is for.
+        variant: The network and its cost.
+        artifacts: What was made.
+        accuracy: Accuracy of each artifact; empty for random weights.
+        latency: Latency of each model file.
+        parity: Agreement between the artifacts.
+        int8: Integer and float ops of each int8 model file.
+        memory: Memory of each folder of C.
+        gates: Limits, and whether they are kept.
+    """
+
+    schema: int = SCHEMA
+    slug: str
+    task: str = "classify"
+    variant: VariantRow
+    artifacts: tuple[ArtifactRow, ...] = ()
+    accuracy: tuple[AccuracyRow, ...] = ()
+    latency: tuple[LatencyRow, ...] = ()
+    parity: tuple[ParityRow, ...] = ()
+    int8: tuple[Int8Row, ...] = ()
+    memory: tuple[MemoryRow, ...] = ()
+    gates: tuple[GateRow, ...] = ()
+
+    @staticmethod
+    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+        """Brings the tables of report.json into the shape of the fields."""
+        found = dict(values)
+        for name, kind in (("accuracy", AccuracyRow), ("latency", LatencyRow)):
+            if isinstance(rows := found.get(name), list):
+                found[name] = [kind.of_stored(row) if isinstance(row, dict) else row for row in rows]
+        return found
+
+    def _repr_html_(self) -> str:
+        passed = sum(gate.passed for gate in self.gates)
+        accuracy = {row.artifact: row for row in self.accuracy}
+        latency = {row.artifact: row for row in self.latency}
+        metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))
+        rows = []
+        for made in self.artifacts:
+            figures = accuracy.get(made.path)
+            timed = latency.get(made.path)
+            cells = (figures.metric(name) if figures else None for name in metrics)
+            rows.append((made.path, made.bytes, *cells, timed.p50_ms if timed else None))
+        tables = [
+            shown.table(f"{self.slug}: artifacts", ("artifact", "bytes", *metrics, "p50 ms"), rows),
+            shown.table(
+                f"{passed} of {len(self.gates)} gates passed",
+                ("gate", "limit", "measured", "passed"),
+                ((gate.name, gate.limit, gate.measured, gate.passed) for gate in self.gates),
+            ),
+        ]
+        return "".join(tables) or f"{self.slug}: no artifacts"
+
+
+def read_report(path: Path) -> Report:
+    """Reads a report by its file or by the folder of its build.
+
+    Raises:
+        InputError: There is no report, or it is not one of a schema that this version reads.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = stored.read(file, Report)
+    except InputError as exc:
+        raise InputError(f"{exc}; {_HELP}") from exc
+    if report.schema != SCHEMA:
+        raise InputError(f"{file} has schema {report.schema}, this mnedge reads schema {SCHEMA}; {_HELP}")
+    return report

@@ -1,0 +1,38 @@
+"""What `validate` measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnedge.results import shown
+from mnedge.results.accuracy import AccuracyRow
+from mnedge.results.parity import Failure, ParityRow
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracy and parity of artifacts on devices.
+
+    Attributes:
+        accuracy: Accuracy of each artifact on each device.
+        parity: Each artifact against the first one, and each further device against this machine or the first one.
+        failed: Devices that could not be had or failed; the artifacts that they had finished have their rows.
+    """
+
+    accuracy: tuple[AccuracyRow, ...]
+    parity: tuple[ParityRow, ...]
+    failed: tuple[Failure, ...] = ()
+
+    def _repr_html_(self) -> str:
+        metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))
+        rows = (
+            (row.artifact, row.device, row.dataset, row.images, *(row.metric(name) for name in metrics))
+            for row in self.accuracy
+        )
+        pairs = ((row.artifact, row.reference, row.images, row.top1_agreement) for row in self.parity)
+        tables = [
+            shown.table("Accuracy", ("artifact", "device", "data set", "pictures", *metrics), rows),
+            shown.table("Parity", ("artifact", "agrees with", "pictures", "same"), pairs),
+            shown.table("Failed", ("device", "error"), ((row.device, row.error) for row in self.failed)),
+        ]
+        return "".join(tables)
