@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.quantize.channels import ChannelStatistics
-    from mnedge.quantize.scheme import Granularity, Layer
+    from mnedge.quantize.scheme import Layer
+    from mnedge.recipe import Granularity
 
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
