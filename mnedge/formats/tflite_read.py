@@ -13,7 +13,7 @@ from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, fresh_name
 
 _MAX_ELEMENTS = 1 << 31
-_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
+_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
 def read_tflite(path: Path) -> Graph:
@@ -96,6 +96,16 @@ class _Reader:
     def _indices(vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
         return [] if isinstance(vector, int) else [int(item) for item in vector]
 
+    def _text(self, data: bytes | None, what: str) -> str:
+        """A name; LiteRT's Python interface refuses the same ones."""
+        try:
+            return (data or b"").decode()
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self.source} is damaged: the name of {what} is not UTF-8 text ({data!r:.80}); "
+                "copy or convert it again"
+            ) from None
+
     def _name(self, index: int) -> str:
         if not 0 <= index < len(self.names):
             raise IndexError(f"tensor {index} of {len(self.names)}")
@@ -105,7 +115,7 @@ class _Reader:
         from mnedge.formats._tflite_schema import DTYPES
 
         entry = self.subgraph.Tensors(index)
-        wish = (entry.Name() or b"").decode(errors="replace") or f"tensor_{index}"
+        wish = self._text(entry.Name(), f"tensor {index}") or f"tensor_{index}"
         name = fresh_name(wish, taken)
         if entry.Type() not in DTYPES:
             raise UnsupportedError(
@@ -182,7 +192,7 @@ class _Reader:
             )
         options: dict[str, Any] = {}
         if kind == "CUSTOM":
-            kind = (code.CustomCode() or b"").decode()
+            kind = self._text(code.CustomCode(), f"the kind of op {index}")
             raw = entry.CustomOptionsAsNumpy()
             options["custom_options"] = b"" if isinstance(raw, int) else raw.tobytes()
         elif OPTIONS[kind]:
@@ -204,5 +214,5 @@ class _Reader:
             if not 0 <= entry.Buffer() < self.model.BuffersLength():
                 raise IndexError(f"buffer {entry.Buffer()} of {self.model.BuffersLength()}")
             raw = self.model.Buffers(entry.Buffer()).DataAsNumpy()
-            metadata[(entry.Name() or b"").decode()] = b"" if isinstance(raw, int) else raw.tobytes()
+            metadata[self._text(entry.Name(), f"metadata {index}")] = b"" if isinstance(raw, int) else raw.tobytes()
         return metadata

@@ -123,22 +123,18 @@ class _Check:
             self._refuse(where, f"{found.scale.size} scales do not fit axis {found.axis} of the shape {tensor.shape}")
 
     def _arity(self, where: str, op: Op) -> None:
-        if "custom_options" in op.options:
-            if not op.kind or op.kind in OPS:
-                raise UnsupportedError(
-                    f"{self.source}: {where} is a custom op under the name {op.kind!r}; a name that no builtin op has "
-                    "is allowed"
-                )
-            if not op.outputs:
-                self._refuse(where, "it makes nothing")
-            return
+        if "custom_options" in op.options and (not op.kind or op.kind in OPS):
+            raise UnsupportedError(
+                f"{self.source}: {where} is a custom op under the name {op.kind!r}; a name that no builtin op has is "
+                "allowed"
+            )
         row = info(op)
         for what, names, (least, most) in (("inputs", op.inputs, row.inputs), ("outputs", op.outputs, row.outputs)):
             if len(names) < least or (most is not None and len(names) > most):
                 allowed = f"{least}" if least == most else f"{least} to {most or 'any number'}"
                 self._refuse(where, f"{len(names)} {what}; {allowed} are allowed")
         for index, name in enumerate(op.inputs):
-            if name is None and index not in row.optional:
+            if name is None and index not in row.optional and "custom_options" not in op.options:
                 self._refuse(where, f"input {index} is left out; it is required")
 
     def _order(self, where: str, op: Op) -> None:

@@ -238,6 +238,12 @@ OPS: Mapping[str, OpInfo] = MappingProxyType({
     "ZEROS_LIKE": _unary(homogeneous=True),
 })  # fmt: skip
 
+# Custom ops whose kernel mnedge knows, by the name in the file.
+CUSTOM_OPS: Mapping[str, OpInfo] = MappingProxyType({
+    # Boxes, scores and anchors to boxes, classes, scores and their number.
+    "TFLite_Detection_PostProcess": OpInfo((3, 3), (4, 4)),
+})  # fmt: skip
+
 # The ops with weights, and those of them that gather: data first, then weights, then bias.
 LAYERS: Mapping[str, Layer] = MappingProxyType({kind: row.layer for kind, row in OPS.items() if row.layer is not None})
 GATHERING: Mapping[str, Layer] = MappingProxyType({kind: row for kind, row in LAYERS.items() if not row.spreads})
@@ -245,8 +251,8 @@ _OTHER = OpInfo((0, None), (1, None))
 
 
 def info(op: Op) -> OpInfo:
-    """The row of an op; one that says nothing for a custom op, and for a builtin that has none."""
-    return _OTHER if "custom_options" in op.options else OPS.get(op.kind, _OTHER)
+    """The row of an op; one that says nothing for an op that has none."""
+    return (CUSTOM_OPS if "custom_options" in op.options else OPS).get(op.kind, _OTHER)
 
 
 def operands(op: Op) -> tuple[str, ...]:

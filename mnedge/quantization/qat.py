@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.quantization.parameters import Parameters
-    from mnedge.quantization.ptq import Effort
-    from mnedge.quantization.scheme import Granularity, Scheme
+    from mnedge.quantization.scheme import Scheme
+    from mnedge.recipe import Effort, Granularity
 
 _BATCH = 16
 # Half of the default epochs: what training wins is won while the rate falls, too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Granularity = Literal["per-channel", "per-tensor"]
+    from mnedge.recipe import Granularity
+
 Interval = tuple[float, float]
 
 INFINITE: Interval = (-np.inf, np.inf)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
-    from mnedge.quantization.ptq import Effort
+    from mnedge.recipe import Effort
 
 
 class KilledError(Exception):
