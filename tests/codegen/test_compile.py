@@ -151,7 +151,8 @@ def test_no_compiler_warns(tmp_path: Path, small_int8: Graph, target: str, compi
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on this machine")
 def test_cmake_builds_and_tests_it(tmp_path: Path, small_int8: Graph) -> None:
     build(small_int8, tmp_path / "out", measure=False)
-    for argv in (["cmake", "-S", "out", "-B", "b"], ["cmake", "--build", "b"], ["ctest", "--test-dir", "b"]):
+    flags = f"-DCMAKE_C_FLAGS={SANITIZERS}"
+    for argv in (["cmake", flags, "-S", "out", "-B", "b"], ["cmake", "--build", "b"], ["ctest", "--test-dir", "b"]):
         subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
 
 
