@@ -291,8 +291,7 @@ def _entry_points(unit: Unit) -> str:
         f"int {name}_end(void *arena)\n{{\n"
         f"    struct run *const state = (struct run *)arena;\n"
         f"    if (!is_begun(arena) || state->made[0] != {rows}) {{\n        return -1;\n    }}\n"
-        f"    /* The state gives way to what follows, which no longer reads the input; `made` of a longer segment may be\n"
-        f"     * longer than the arena. */\n"
+        f"    /* The state gives way to what follows, which reads no input; `made` may reach past the arena. */\n"
         f"    struct run local = {{NULL, state->output, state->arena, {{0}}}};\n"
         f"    struct run *const run = &local;\n    (void)run;\n{_segments(unit, 1)}"
         f"    state->arena = NULL;\n    return 0;\n}}\n\n"
@@ -312,8 +311,8 @@ def _misaligned(unit: Unit) -> str:
 def _is_begun(unit: Unit) -> str:
     """The C function that tells a picture under way from whatever else an arena may hold."""
     return (
-        "/* Whether the arena holds the state of a picture under way, which points at the arena that it lies in: not what\n"
-        " * was there before NAME_begin, nor what the last layers and NAME_end leave. */\n"
+        "/* Whether the arena holds the state of a picture under way, which points at the arena that it lies in.\n"
+        " * What was there before NAME_begin does not, nor what the last layers and NAME_end leave. */\n"
         "INLINE int is_begun(const void *arena)\n{\n"
         f"    if (arena == NULL || {_misaligned(unit)}) {{\n        return 0;\n    }}\n"
         "    return ((const struct run *)arena)->arena == (const int8_t *)arena;\n}\n"

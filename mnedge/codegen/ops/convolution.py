@@ -329,9 +329,20 @@ def _dilation(op: Op, letter: str) -> int:
 
 
 def lower_fully_connected(source: Source, op: Op) -> Convolution:
-    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix."""
+    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix.
+
+    Raises:
+        UnsupportedError: The input holds another number of rows than the output, so that C would read or write past one
+            of them; or weights that are not constant symmetric int8.
+    """
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     weights = source.weights(op)
+    channels, depth = weights.shape
+    if x.size_bytes % depth or x.size_bytes // depth * channels != y.size_bytes:
+        raise UnsupportedError(
+            f"{source.where(op)} makes {y.shape} of {x.shape}, but its weights make {channels} of every {depth}; "
+            "convert the model again"
+        )
     kernel_weights = weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=0)
     return Convolution(False, kernel_weights, Window(), rescale, x, y, weights.shape[1], is_flat=True)  # noqa: FBT003
