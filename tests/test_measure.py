@@ -93,6 +93,7 @@ def test_the_manifest_holds_no_time_and_no_host(job: Job, artifacts: list[Artifa
     assert manifest["weights_sha256"] is None
     assert set(manifest) == {
         "schema", "slug", "recipe", "tools", "weights_sha256", "dataset", "calibration_sha256", "artifacts",
+        "labels",
     }  # fmt: skip
 
 

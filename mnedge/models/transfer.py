@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 _MEMBER = "mnedge.json"
+# What Keras calls an object that several layers refer to; only equality of its values means something.
+_SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -120,9 +122,23 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
                 # The date of saving would make every file a different one.
                 version = json.loads(content)["keras_version"]
                 content = json.dumps({"keras_version": version, "date_saved": ""}).encode()
+            if name == "config.json":
+                content = json.dumps(_numbered(json.loads(content), {})).encode()
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
         archive.writestr(zipfile.ZipInfo(_MEMBER, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
     write_bytes(path, tidy.getvalue())
+
+
+def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
+    """Numbers the shared objects of a Keras configuration as they come: Keras writes their addresses in memory."""
+    if isinstance(node, list):
+        return [_numbered(value, numbers) for value in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(value, len(numbers) + 1) if key == _SHARED else _numbered(value, numbers)
+        for key, value in node.items()
+    }
 
 
 def description_of(weights: Weights) -> dict[str, Any]:
