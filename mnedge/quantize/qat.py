@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from mnedge.quantize.ptq import Effort
     from mnedge.quantize.scheme import Granularity, Scheme
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 16
 # Half of the default epochs: what training wins is won while the rate falls, too.
 _PATIENCE_EPOCHS = 10
@@ -265,7 +269,7 @@ def _restore(
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             raise ValueError("its arrays have other shapes")  # noqa: TRY301 - told like any other damage
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
-        log.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
+        _LOG.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
         return None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
