@@ -103,4 +103,4 @@ def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
     fit = given.get("fit", default.fit)
     if fit not in FITS:
         raise InputError(f"{path}: {InputError.unknown('fit', str(fit), FITS)}")
-    return Preprocessing(float(crop), interpolation, fit)
+    return Preprocessing(float(crop), interpolation, fit)  # type: ignore[arg-type] - one of INTERPOLATIONS and FITS

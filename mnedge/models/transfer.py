@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.artifact import write_bytes
+from mnedge.data.names import checked_name
 from mnedge.errors import InputError
 from mnedge.models._variant import CLASSIFIER
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
@@ -154,7 +155,25 @@ def description_of(weights: Weights) -> dict[str, Any]:
             if _MEMBER not in archive.namelist():
                 return {}
             told = json.loads(archive.read(_MEMBER))
-        "".join(told["classes"])
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
+        _check_description(told)
+        for name in told["classes"]:
+            checked_name(name, f"{weights}, {_MEMBER}")
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
         raise InputError(f"{weights}: its {_MEMBER} with the class names is broken ({exc}); train it again") from exc
     return dict(told)
+
+
+def _check_description(told: dict[str, Any]) -> None:
+    """Makes sure that a description has the kinds of values that building and naming rely on.
+
+    Raises:
+        TypeError: It has not.
+        KeyError: It names no classes.
+    """
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
+    for name, kind in kinds.items():
+        value = told[name] if name == "classes" else told.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{name} is {value!r}")
+    if told["classes"] is None or not all(isinstance(name, str) for name in told["classes"]):
+        raise TypeError("classes is no list of names")

@@ -115,9 +115,24 @@ def test_weights_without_a_description_have_none(tmp_path: Path) -> None:
     assert [description_of(path) for path in tmp_path.iterdir()] == [{}, {}]
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", json.dumps({"classes": [1, 2]}).encode(), b"\xff", b"{}"])
+_BROKEN = (
+    b"{", b"[]", b'{"classes": [1, 2]}', b"\xff", b"{}", b'{"classes": "ab"}', b'{"classes": null}', b"7",
+    b"[" * 100_000,
+    b'{"classes": ["a", "b"], "outputs": "2"}', b'{"classes": ["a", "b"], "split_seed": 0.5}',
+    b'{"classes": ["a", "b"], "task": []}', b'{"classes": ["a", "b"], "output_stride": true}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", _BROKEN, ids=range(len(_BROKEN)))
 def test_a_damaged_description_is_one_message(content: bytes, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "my.keras", "w") as archive:
         archive.writestr("mnedge.json", content)
     with pytest.raises(InputError, match=r"my\.keras: its mnedge\.json with the class names is broken"):
+        description_of(tmp_path / "my.keras")
+
+
+def test_class_names_that_break_lines_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.keras", "w") as archive:
+        archive.writestr("mnedge.json", json.dumps({"classes": ["a", "red\u2028fox"]}))
+    with pytest.raises(InputError, match=r"my\.keras, mnedge\.json: the class name .* has the character U\+2028"):
         description_of(tmp_path / "my.keras")
