@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnedge.data.preprocess import Fit, Interpolation
 
     # A picture, its class index, and its split; "" where none is given.
     Row = tuple[Path, int, str]
@@ -103,4 +105,4 @@ def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
     fit = given.get("fit", default.fit)
     if fit not in FITS:
         raise InputError(f"{path}: {InputError.unknown('fit', str(fit), FITS)}")
-    return Preprocessing(float(crop), interpolation, fit)  # type: ignore[arg-type] - one of INTERPOLATIONS and FITS
+    return Preprocessing(float(crop), cast("Interpolation", interpolation), cast("Fit", fit))
