@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as memoized
 from importlib.metadata import PackageNotFoundError, version
@@ -88,7 +89,9 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     entry = root() / f"{name}-{digest[:32]}"
     if _is_whole(entry):
-        os.utime(entry)
+        # A cache that cannot be written still serves.
+        with suppress(OSError):
+            os.utime(entry)
         log.info("%s: from the cache", name)
         return entry
     try:
@@ -114,8 +117,8 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
 
 
 def _place(scratch: Path, entry: Path) -> None:
-    if entry.exists() and not _is_whole(entry):
-        shutil.rmtree(entry)
+    if os.path.lexists(entry) and not _is_whole(entry):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     try:
         scratch.rename(entry)
     except OSError:
@@ -125,14 +128,24 @@ def _place(scratch: Path, entry: Path) -> None:
 
 
 def _is_whole(entry: Path) -> bool:
-    try:
-        sums = json.loads((entry / _ENTRY).read_text())["files"]
-        whole = all(sha256(entry / name) == checksum for name, checksum in sums.items())
-    except (OSError, ValueError, KeyError):
+    """Whether an entry has the files that its record names, as it names them, and no others."""
+    if not os.path.lexists(entry):
         return False
+    whole = False
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        sums = dict(json.loads((entry / _ENTRY).read_bytes())["files"])
+        names = {path.relative_to(entry).as_posix() for path in entry.rglob("*") if not path.is_dir()}
+        # A record that lost its list would make an empty folder whole, and every later build fail.
+        whole = bool(sums) and sums.keys() == names - {_ENTRY}
+        whole = whole and all(_is_plain(entry / name) and sha256(entry / name) == sums[name] for name in sums)
     if not whole:
         log.warning("%s: a file does not fit its checksum; making it again", entry.name)
     return whole
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file of its own: no link, which leads elsewhere, and no pipe, which never ends."""
+    return path.is_file() and not path.is_symlink()
 
 
 def resumable(name: str, key: Mapping[str, object]) -> Path:

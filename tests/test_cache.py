@@ -1,8 +1,10 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,70 @@ def test_a_corrupted_entry_is_made_again() -> None:
     (entry / "entry.json").write_text("{")
     cache.stage("s", {}, _make("good", calls))
     assert calls == ["good"] * 3
+
+
+_RECORDS = (
+    b"", b"{}", b"[]", b"null", b"7", b'"files"', b'{"files": null}', b'{"files": {}}', b'{"files": []}',
+    b'{"files": [1]}',
+    b'{"files": {"out.txt": 1}}', b'{"files": {"../../etc/passwd": "0"}}', b'{"files": {"": "0"}}', b"\xff\xfe",
+    b'{"files": {"a\\u0000b": "0"}}', b"[" * 100_000, b'{"files": ' + b"[" * 100_000, b"9" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("private_cache")
+@pytest.mark.parametrize("record", _RECORDS, ids=range(len(_RECORDS)))
+@pytest.mark.parametrize("emptied", [False, True])
+def test_an_entry_whose_record_is_damaged_is_made_again(record: bytes, emptied: bool) -> None:
+    calls: list[str] = []
+    entry = cache.stage("s", {}, _make("good", calls))
+    (entry / "entry.json").write_bytes(record)
+    if emptied:
+        (entry / "out.txt").unlink()
+    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    assert calls == ["good"] * 2
+
+
+def _file(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("no folder")
+
+
+def _link(entry: Path) -> None:
+    elsewhere = entry.with_name("elsewhere")
+    entry.rename(elsewhere)
+    (elsewhere / "out.txt").write_text("evil")
+    entry.symlink_to(elsewhere)
+
+
+def _file_is_folder(entry: Path) -> None:
+    (entry / "out.txt").unlink()
+    (entry / "out.txt").mkdir()
+
+
+def _file_is_pipe(entry: Path) -> None:
+    (entry / "out.txt").unlink()
+    os.mkfifo(entry / "out.txt")
+
+
+def _file_is_link(entry: Path) -> None:
+    (entry / "out.txt").rename(entry.with_name("out.txt"))
+    (entry / "out.txt").symlink_to(entry.with_name("out.txt"))
+
+
+def _one_more(entry: Path) -> None:
+    (entry / "more.txt").write_text("")
+
+
+@pytest.mark.usefixtures("private_cache")
+@pytest.mark.parametrize("damage", [_file, _link, _file_is_folder, _file_is_pipe, _file_is_link, _one_more])
+def test_an_entry_of_another_kind_is_made_again(damage: Callable[[Path], None]) -> None:
+    calls: list[str] = []
+    entry = cache.stage("s", {}, _make("good", calls))
+    damage(entry)
+    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    assert calls == ["good"] * 2
+    assert not entry.is_symlink()
+    assert not (entry / "out.txt").is_symlink()
 
 
 def test_a_failed_stage_leaves_nothing(private_cache: Path) -> None:

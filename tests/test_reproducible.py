@@ -15,6 +15,7 @@ import pytest
 
 from mnedge import cache
 from mnedge.artifact import sha256
+from mnedge.workflows.bundle import verify
 
 _ROOT = Path(__file__).parent.parent
 _RECIPE = """
@@ -110,8 +111,10 @@ def test_float_ops_are_not_counted_where_this_machine_cannot_tell(whole: Path) -
 def _check_nothing_is_half_done(place: Path, due: dict[str, str]) -> None:
     if (place / "out").is_dir():
         for name, checksum in _sums(place / "out").items():
-            # A bundle is checked as it is below; a folder that is being replaced is the old one, the new one, or none.
+            # The folder is the old one, the new one, or none.
             assert due.get(name) == checksum, f"{name} is not whole"
+        # The reports are those of these models, and the bundles are whole too.
+        verify(place / "out")
     for entry in _entries(place):
         assert cache._is_whole(entry), f"{entry.name} is not whole"
 

@@ -74,7 +74,7 @@ def command(
     from mnedge import targets
 
     chosen = targets.get(target)
-    name = name or default_name(source)
+    name = default_name(source) if name is None else name
     data = _part(_read(source), str(source), feed, outputs)
     digest = hashlib.sha256(data).hexdigest()
     if chosen.accelerator:

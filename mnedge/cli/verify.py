@@ -15,7 +15,10 @@ PANEL = "Ship"
 @click.argument("paths", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def command(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Check every file of a bundle, its .tar.gz, or a build against the checksums in manifest.json.
+    """Check every file of a bundle, its .tar.gz, or a build against its checksums.
+
+    A bundle's manifest.json lists all its files. A build's lists the artifacts and labels.txt, and its checksums.json
+    the manifest and the reports; bundles that the build made are checked with it.
 
     \b
     mnedge verify bundles/android

@@ -13,17 +13,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mnedge import cache
 from mnedge.artifact import sha256
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # A file may change twice within one tick of its file system's clock (FAT: 2 s), so young files are not remembered.
 _SETTLED_NS = 2_000_000_000
+_Value = TypeVar("_Value")
 _Mark = tuple[int, int, int, int, int]
 
 
@@ -77,22 +78,31 @@ def digests(files: Sequence[Path], root: str, *, is_trusted: bool = True) -> lis
     remembered = _remembered(cache.recall(work, name))
     known = remembered if is_trusted else {}
 
-    def digest(file: Path) -> tuple[str, _Mark, str]:
-        path = str(file.absolute())
-        try:
-            mark = _mark(file)
-            kept, found = known.get(path, (None, ""))
-            return path, mark, found if kept == mark else sha256(file)
-        except OSError as exc:
-            raise InputError(f"{file} cannot be read: {exc.strerror}") from exc
-
     begun = time.time_ns()
+    found: dict[str, tuple[_Mark, str]] = {}
+    new: dict[str, tuple[_Mark, Path]] = {}
+    paths = [str(file.absolute()) for file in files]
+    for path, file in zip(paths, files, strict=True):
+        mark = _read(file, _mark)
+        if path in known and known[path][0] == mark:
+            found[path] = known[path]
+        else:
+            # The mark is older than what is read: a file that changes meanwhile is read again next time.
+            new[path] = mark, file
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(digest, files))
-    settled = {path: (mark, own) for path, mark, own in found if max(mark[3:]) < begun - _SETTLED_NS}
-    if any(remembered.get(path) != entry for path, entry in settled.items()):
+        read = pool.map(lambda entry: _read(entry[1], sha256), new.values())
+        found |= {path: (mark, own) for (path, (mark, _)), own in zip(new.items(), read, strict=True)}
+    settled = {path: found[path] for path in new if max(found[path][0][3:]) < begun - _SETTLED_NS}
+    if settled:
         cache.keep(work, name, json.dumps({**remembered, **settled}).encode())
-    return [own for _, _, own in found]
+    return [found[path][1] for path in paths]
+
+
+def _read(file: Path, what: Callable[[Path], _Value]) -> _Value:
+    try:
+        return what(file)
+    except OSError as exc:
+        raise InputError(f"{file} cannot be read: {exc.strerror}") from exc
 
 
 def _mark(file: Path) -> _Mark:
@@ -105,11 +115,10 @@ def _remembered(kept: bytes | None) -> dict[str, tuple[_Mark, str]]:
     """Digests by path; none where the cache's file has another shape."""
     try:
         rows = json.loads(kept or b"{}")
-        return {str(path): (_as_mark(mark), str(digest)) for path, (mark, digest) in rows.items()}
+        return {str(path): (_as_mark(*mark), str(digest)) for path, (mark, digest) in rows.items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 
-def _as_mark(values: Sequence[object]) -> _Mark:
-    device, inode, size, modified, changed = (int(str(value)) for value in values)
+def _as_mark(device: int, inode: int, size: int, modified: int, changed: int) -> _Mark:
     return device, inode, size, modified, changed

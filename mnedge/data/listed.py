@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.data.preprocess import Fit, Interpolation
+
     # A picture, its class index, and its split; "" where none is given.
     Row = tuple[Path, int, str]
 

@@ -42,8 +42,8 @@ _ODD: tuple[Any, ...] = (
 )  # fmt: skip
 _WORDS = (
     b"", b"\x00", b"\xff\xfe", b"\xe2\x80\xa8", b"\n", b'"', b",", b": ", b"- ", b"*a", b"&a ", b"!!set ", b"{",
-    b"[" * 2000, b".nan", b"1e999", b"9" * 5000, b"<", b"</object>", b"&#0;", b"&lol;", b"UTF-7", b"-1", b"1", b"2", b"0",
-    b" ", b" # x", b"x" * 300, b"2024-13-45",
+    b"[" * 2000, b".nan", b"1e999", b"9" * 5000, b"<", b"</object>", b"&#0;", b"&lol;", b"UTF-7", b"-1", b"1",
+    b"2", b"0", b" ", b" # x", b"x" * 300, b"2024-13-45",
 )  # fmt: skip
 
 
