@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.models import families
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.cost import Comparison, Cost
+    from mnedge.models.variant import Variant
 
 
 @click.command()
-@click.option("--variant", metavar="NAME", help="Family: v1, v2, v3-small, v3-large[-minimalistic].")
+@click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(families.names())}.")
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
 @click.option("--resolution", type=int, default=224, show_default=True, help="Side of the input in pixels.")
 @click.option("--classes", type=int, default=1000, show_default=True, help="Number of classes.")
@@ -41,7 +42,7 @@ def command(
     MobileNets as classifiers, detectors and segmenters: parameters and multiply-adds counted from the architectures,
     accuracy as published. --variant then marks one of the classifiers.
     """
-    from mnedge.models._variant import Variant
+    from mnedge.models.variant import Variant
 
     chosen = Variant(variant, alpha, resolution, classes) if variant else None
     if comparing:

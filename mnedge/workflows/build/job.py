@@ -10,7 +10,7 @@ from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.errors import InputError
 from mnedge.models import Variant
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.transfer import description_of
 
