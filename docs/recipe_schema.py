@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mnedge import registry
-from mnedge.models._variant import FAMILIES
+from mnedge.models import families
 from mnedge.recipe import FLAGS, GATES, RANGES, SHARE, TOLERANCES, Recipe
 
 _FILE = Path(__file__).parent.parent / "recipes" / "schema.json"
 _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EXTRA: dict[str, dict[str, Any]] = {
-    "variant": {"enum": list(FAMILIES)},
+    "variant": {"enum": list(families.names())},
     "targets": {"items": {"enum": registry.names("mnedge.targets")}, "minItems": 1},
     "bundles": {"items": {"enum": registry.names("mnedge.bundles")}},
     "alpha": {"exclusiveMinimum": 0},

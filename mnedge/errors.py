@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of a library's message, without its full stop; the type's name if there is no message."""
+    # str() of a KeyError is the key in quotes.
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
+    return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
 class MnedgeError(Exception):
     """The root: `str(error)` is the one message that the user sees."""
 

@@ -71,7 +71,7 @@ class Recipe:
     """One thing to build.
 
     Attributes:
-        variant: Family: v1, v2, v3-small, v3-large, and -minimalistic of the last two.
+        variant: Family token; `mnedge variants` lists them.
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.

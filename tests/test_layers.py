@@ -84,6 +84,59 @@ def test_an_upward_import_is_caught(tmp_path: Path) -> None:
     assert _RANKS["cli"] > _RANKS["graph"]
 
 
+def _arrows(root: Path) -> dict[str, set[str]]:
+    """By dotted name, the files of the package at `root` that each file imports anywhere, also for types only."""
+    paths = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    arrows: dict[str, set[str]] = {}
+    for name, path in files.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # `from package import name` reads the file `name`, or a name of the package itself.
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= inside & set(files) or {node.module}
+                found |= {node.module} if inside - set(files) else set()
+        arrows[name] = found & set(files) - {name}
+    return arrows
+
+
+def _rings(arrows: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Sets of files that reach each other by their imports."""
+    reached: dict[str, set[str]] = {}
+    for name, direct in arrows.items():
+        seen: set[str] = set()
+        waiting = direct
+        while waiting:
+            seen |= waiting
+            waiting = set().union(*(arrows[other] for other in waiting)) - seen
+        reached[name] = seen
+    rings = (frozenset(other for other in seen if name in reached[other]) for name, seen in reached.items())
+    return {ring for ring in rings if ring}
+
+
+def test_no_files_import_each_other() -> None:
+    rings = _rings(_arrows(_PACKAGE))
+    assert not rings, [sorted(ring) for ring in rings]
+
+
+def test_a_ring_is_caught_also_where_types_close_it(tmp_path: Path) -> None:
+    root = tmp_path / "mnedge"
+    (root / "b").mkdir(parents=True)
+    (root / "__init__.py").write_text("")
+    (root / "a.py").write_text("def late():\n    from mnedge import b\n")
+    (root / "b" / "__init__.py").write_text("import mnedge.b.c\n")
+    (root / "b" / "c.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mnedge.a import late\n"
+    )
+    (root / "d.py").write_text("from mnedge.a import late\n")
+    assert _rings(_arrows(root)) == {frozenset({"mnedge.a", "mnedge.b", "mnedge.b.c"})}
+    (root / "b" / "c.py").write_text("")
+    assert _rings(_arrows(root)) == set()
+
+
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(_PACKAGE)))
 def test_heavy_libraries_are_not_imported_at_module_level(path: Path) -> None:
     heavy = {"tensorflow", "keras", "onnx", "onnxruntime", "sklearn", "matplotlib"}

@@ -11,8 +11,8 @@ from mnedge.cli._output import print_json, print_table
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.models._variant import Variant
     from mnedge.models.peers.compare import Network
+    from mnedge.models.variant import Variant
 
 _TITLE = "MobileNets beside the networks that their papers compare with"
 _SUFFIXES = (".html", ".svg")

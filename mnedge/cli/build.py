@@ -8,15 +8,13 @@ from typing import Any
 import click
 
 from mnedge.cli._output import json_option, print_json, progress
-
-_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
-
+from mnedge.models import families
 
 PANEL = "Build"
 
 
 @click.command()
-@click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(_FAMILIES)}. [default: v3-small]")
+@click.option("--variant", metavar="FAMILY", help=f"One of {', '.join(families.names())}. [default: v3-small]")
 @click.option("--alpha", type=float, help="Width multiplier. [default: 1.0]")
 @click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
 @click.option("--classes", type=int, help="Number of classes. [default: those of the weights, or of the data]")

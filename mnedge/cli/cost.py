@@ -12,8 +12,8 @@ from mnedge.cli._output import Json, print_json, print_table
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.cost import Comparison, Cost
+    from mnedge.models.variant import Variant
 
 
 PANEL = "Measure"
@@ -40,7 +40,7 @@ def command(
     MobileNets as classifiers, detectors and segmenters: parameters and multiply-adds counted from the architectures,
     accuracy as published. --variant then marks one of the classifiers.
     """
-    from mnedge.models._variant import Variant
+    from mnedge.models.variant import Variant
 
     chosen = Variant(variant, alpha, resolution, classes) if variant else None
     if comparing:

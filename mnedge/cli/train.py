@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.models import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnedge.training.settings import Epoch, Schedule
 
-_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
 
 _SUSPECTS = 10
 
@@ -29,7 +29,13 @@ PANEL = "Build"
     metavar="D",
     help="A folder with one folder per class, a labels.csv, or demo; to detect and segment, see the README.",
 )
-@click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
+@click.option(
+    "--variant",
+    default="v3-small",
+    show_default=True,
+    metavar="FAMILY",
+    help=f"One of {', '.join(families.names())}.",
+)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
 @click.option(
     "--resolution", type=click.IntRange(min=1), help="Side of the input in pixels. [default: 224, or 96 for demo]"

@@ -16,10 +16,10 @@ def command(*, as_json: Json = False) -> None:
     Any other width and resolution that an architecture allows can be built as well. Where a printed figure and the
     architecture disagree, both stand here.
     """
-    from mnedge.models._variant import FAMILIES, Variant
+    from mnedge.models import Variant, families
     from mnedge.models.cost import published_comparisons
 
-    tables = {name: list(published_comparisons(name)) for name in FAMILIES}
+    tables = {name: list(published_comparisons(name)) for name in families.names()}
     if not as_json:
         for name, comparisons in tables.items():
             print_published(name, comparisons)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.models._variant import FAMILIES, Variant, family_of, trace
+from mnedge.models import families
+from mnedge.models.variant import Variant, family_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnedge.models._family import Published
-    from mnedge.models._network import Layer
+    from mnedge.models.families import Published
+    from mnedge.models.network import Layer
 
 MACS_TOLERANCE = 0.03
 PARAMETERS_TOLERANCE = 0.025
@@ -93,8 +94,8 @@ def published_comparisons(family: str | None = None) -> Iterator[Comparison]:
     Yields:
         Comparisons in the order of the tables.
     """
-    for name in FAMILIES if family is None else (family,):
-        for alpha, resolution in dict.fromkeys((row.alpha, row.resolution) for row in FAMILIES[name].published):
+    for name in families.names() if family is None else (family,):
+        for alpha, resolution in dict.fromkeys((row.alpha, row.resolution) for row in families.get(name).published):
             yield from compare(Variant(name, alpha, resolution))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from mnedge.artifact import write_bytes
 from mnedge.data.names import checked_name
 from mnedge.errors import InputError
-from mnedge.models._variant import CLASSIFIER
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
+from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import keras
 
-    from mnedge.models._variant import Variant
     from mnedge.models.build import Weights
+    from mnedge.models.variant import Variant
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 _MEMBER = "mnedge.json"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.codegen.ops.convolution import Rescale
+    from mnedge.codegen.ops.rescale import Rescale
     from mnedge.codegen.program import KernelSet
 
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}

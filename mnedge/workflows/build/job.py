@@ -12,7 +12,7 @@ from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
 from mnedge.errors import InputError
 from mnedge.models import Variant
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.transfer import description_of
 

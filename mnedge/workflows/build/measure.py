@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import LABELS, file_row, write_text
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.validation.gates import gate_rows
 
