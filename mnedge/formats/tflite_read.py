@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.formats.archive import read_associated
+from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor
 
 _MAX_ELEMENTS = 1 << 31
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
@@ -56,6 +57,10 @@ def parse_tflite(data: bytes, source: str) -> Graph:
     return graph
 
 
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode()
+
+
 class _Reader:
     """Reads the parts of one model; damage surfaces as one of `_BROKEN`."""
 
@@ -81,6 +86,8 @@ class _Reader:
             tuple(self._name(index) for index in inputs),
             tuple(self._name(index) for index in outputs),
             self._metadata(),
+            self._signatures(),
+            read_associated(self.data, self.source),
         ).replaced()
 
     def _count(self, count: int) -> int:
@@ -116,9 +123,18 @@ class _Reader:
             raise ValueError(f"tensor {name} has the shape {shape}")
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
+        values = self._values(entry, name, shape, dtype)
         return Tensor(
-            name, shape, dtype, self._quantization(entry, name, shape), self._values(entry, name, shape, dtype)
+            name, shape, dtype, self._quantization(entry, name, shape), values, self._open_shape(entry, name, shape)
         )
+
+    def _open_shape(self, entry: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401
+        told = tuple(self._indices(entry.ShapeSignatureAsNumpy()))
+        if all(extent >= 0 for extent in told):
+            return ()
+        if len(told) != len(shape) or any(extent not in (-1, now) for extent, now in zip(told, shape, strict=True)):
+            raise ValueError(f"tensor {name} of shape {shape} has the shape signature {told}")
+        return told
 
     def _values(self, entry: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:  # noqa: ANN401
         if entry.IsVariable() or entry.Buffer() == 0:
@@ -193,6 +209,18 @@ class _Reader:
             code.Version(),
         )
 
+    def _signatures(self) -> tuple[Signature, ...]:
+        found = []
+        for index in range(self._count(self.model.SignatureDefsLength())):
+            entry = self.model.SignatureDefs(index)
+            inputs = [entry.Inputs(place) for place in range(self._count(entry.InputsLength()))]
+            outputs = [entry.Outputs(place) for place in range(self._count(entry.OutputsLength()))]
+            found.append(Signature(_text(entry.SignatureKey()), self._tensor_maps(inputs), self._tensor_maps(outputs)))
+        return tuple(found)
+
+    def _tensor_maps(self, entries: list[Any]) -> tuple[tuple[str, str], ...]:
+        return tuple((_text(entry.Name()), self._name(entry.TensorIndex())) for entry in entries)
+
     def _metadata(self) -> dict[str, bytes]:
         metadata = {}
         for index in range(self._count(self.model.MetadataLength())):
@@ -200,5 +228,5 @@ class _Reader:
             if not 0 <= entry.Buffer() < self.model.BuffersLength():
                 raise IndexError(f"buffer {entry.Buffer()} of {self.model.BuffersLength()}")
             raw = self.model.Buffers(entry.Buffer()).DataAsNumpy()
-            metadata[(entry.Name() or b"").decode()] = b"" if isinstance(raw, int) else raw.tobytes()
+            metadata[_text(entry.Name())] = b"" if isinstance(raw, int) else raw.tobytes()
         return metadata
