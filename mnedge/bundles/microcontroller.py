@@ -7,10 +7,10 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from mnedge.bundles._archive import zip_bytes
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._sketches import BEST_OF_PIXEL, INDEX_OF_PIXEL, SKETCHES
 from mnedge.errors import InputError
+from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor, fresh_name
+from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor, fresh_name
 
 _MAX_ELEMENTS = 1 << 31
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
@@ -85,6 +86,8 @@ class _Reader:
             tuple(self._name(index) for index in inputs),
             tuple(self._name(index) for index in outputs),
             self._metadata(),
+            self._signatures(),
+            read_associated(self.data, self.source),
         ).replaced()
 
     def _count(self, count: int) -> int:
@@ -130,9 +133,18 @@ class _Reader:
             self.open.add(name)
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
+        values = self._values(entry, name, shape, dtype)
         return Tensor(
-            name, shape, dtype, self._quantization(entry, name, shape), self._values(entry, name, shape, dtype)
+            name, shape, dtype, self._quantization(entry, name, shape), values, self._open_shape(entry, name, shape)
         )
+
+    def _open_shape(self, entry: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401
+        told = tuple(self._indices(entry.ShapeSignatureAsNumpy()))
+        if all(extent >= 0 for extent in told):
+            return ()
+        if len(told) != len(shape) or any(extent not in (-1, now) for extent, now in zip(told, shape, strict=True)):
+            raise ValueError(f"tensor {name} of shape {shape} has the shape signature {told}")
+        return told
 
     def _values(self, entry: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:  # noqa: ANN401
         if entry.IsVariable() or entry.Buffer() == 0:
@@ -205,6 +217,21 @@ class _Reader:
             tuple(self._name(item) for item in self._indices(entry.OutputsAsNumpy())),
             options,
             code.Version(),
+        )
+
+    def _signatures(self) -> tuple[Signature, ...]:
+        found = []
+        for index in range(self._count(self.model.SignatureDefsLength())):
+            entry = self.model.SignatureDefs(index)
+            inputs = [entry.Inputs(place) for place in range(self._count(entry.InputsLength()))]
+            outputs = [entry.Outputs(place) for place in range(self._count(entry.OutputsLength()))]
+            key = self._text(entry.SignatureKey(), f"signature {index}")
+            found.append(Signature(key, self._tensor_maps(inputs), self._tensor_maps(outputs)))
+        return tuple(found)
+
+    def _tensor_maps(self, entries: list[Any]) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (self._text(entry.Name(), "a signature's tensor"), self._name(entry.TensorIndex())) for entry in entries
         )
 
     def _metadata(self) -> dict[str, bytes]:
