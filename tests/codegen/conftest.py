@@ -65,9 +65,9 @@ static int stream_@NAME@(const int8_t *input, const int8_t *expected)
         memset(arena, paint * 0x7F, @UPPER@_ARENA_BYTES);
         memcpy(row, input, row_bytes);
         wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1;
-        wrong += @NAME@_begin(NULL, arena) != -1 || @NAME@_begin(output, NULL) != -1;
-        wrong += @NAME@_begin(output, arena + 4) != -1;
-        wrong += @NAME@_begin(output, arena) != 0;
+        wrong += @NAME@_begin(NULL, arena) != -1 || @NAME@_begin((void *)output, NULL) != -1;
+        wrong += @NAME@_begin((void *)output, arena + 4) != -1;
+        wrong += @NAME@_begin((void *)output, arena) != 0;
         for (int i = 0; i < rows; i++) {
             wrong += @NAME@_end(arena) != -1 || @NAME@_row(NULL, arena) != -1 || @NAME@_row(row, NULL) != -1;
             memcpy(row, input + i * row_bytes, row_bytes);
@@ -78,9 +78,9 @@ static int stream_@NAME@(const int8_t *input, const int8_t *expected)
         wrong += @NAME@_end(NULL) != -1 || @NAME@_end(arena + 1) != -1;
         wrong += @NAME@_end(arena) != 0 || memcmp(output, expected, outputs) != 0;
         wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1 || @NAME@_end(arena) != -1;
-        wrong += @NAME@_begin(output, arena) != 0 || @NAME@_row(row, arena) != 0;
+        wrong += @NAME@_begin((void *)output, arena) != 0 || @NAME@_row(row, arena) != 0;
     }
-    wrong += @NAME@_run(input, output, arena) != 0 || memcmp(output, expected, outputs) != 0;
+    wrong += @NAME@_run(input, (void *)output, arena) != 0 || memcmp(output, expected, outputs) != 0;
     wrong += @NAME@_row(row, arena) != -1 || @NAME@_end(arena) != -1;
     free(output), free(row), free(arena);
     if (wrong) {

@@ -113,7 +113,7 @@ def test_the_generated_test_catches_a_kernel_that_fills_more_scratch_than_it_sta
 ) -> None:
     build(small_int8, tmp_path / "out", measure=False)
     source = (tmp_path / "out" / "tiny.c").read_text()
-    filled = "layer->input_columns != 0 && channel < depth"
+    filled = "scratch != NULL && channel < depth"
     assert filled in source
     (tmp_path / "out" / "tiny.c").write_text(source.replace(filled, "channel < TINY_ARENA_BYTES + 8"))
     assert "tiny_run wrote after the arena" in run_test_program(tmp_path / "out", "tiny", "-O2").stdout

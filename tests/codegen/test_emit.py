@@ -47,7 +47,7 @@ def test_a_later_segment_that_is_longer_than_the_first_reads_no_state_past_the_a
         "pooled": (1, 2, 2, 1),
         "turned": (1, 2, 2, 1),
         "wide": (1, 2, 2, 12),
-        "y": (1, 2, 2, 1),
+        "y": (1, 2, 2, 4),
     }
     tensors = [Tensor(name, shape, "int8", steps) for name, shape in shapes.items()]
     tensors.append(constant("order", np.array([0, 2, 1, 3], np.int32)))
@@ -63,7 +63,7 @@ def test_a_later_segment_that_is_longer_than_the_first_reads_no_state_past_the_a
         tensors.append(constant(f"{name}_bias", bias, Quantization.per_tensor(0.0005, 0)))
         ops.append(Op("CONV_2D", (entry, f"{name}_weights", f"{name}_bias"), (name,), once))
     graph = Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), ("x",), ("y",))
-    unit = _unit(graph, "portable")
+    unit = _unit(graph, "mve")
     images = np.random.default_rng(0).integers(-128, 128, (2, 4)).astype(np.int8)
     (ran,) = run_sanitized(tmp_path, [(unit, images)])
     assert np.array_equal(ran.outputs, reference(graph, images))

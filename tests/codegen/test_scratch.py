@@ -74,8 +74,9 @@ def layer(shape: Shape) -> Graph:
     outputs = shape.channels * shape.outputs if depthwise else shape.outputs
     if dense:
         depth = pixels * shape.channels if shape.flat else shape.channels
-        weights, axis = (outputs, depth), 0
-        extents = (1, outputs) if shape.flat else (1, shape.rows, shape.columns, outputs)
+        weights: tuple[int, ...] = (outputs, depth)
+        axis = 0
+        extents: tuple[int, ...] = (1, outputs) if shape.flat else (1, shape.rows, shape.columns, outputs)
         options: dict[str, object] = {"activation": "NONE", "keep_num_dims": not shape.flat}
     else:
         weights, axis = ((1, *shape.kernel, outputs), 3) if depthwise else ((outputs, *shape.kernel, shape.channels), 0)

@@ -160,7 +160,7 @@ def test_a_kernel_that_fills_more_scratch_than_it_states_is_caught(tmp_path: Pat
     """The fault that the guards are for: one pixel is stated where the kernel fills more."""
     folder = compiled(small_int8, tmp_path / "c", "cortex-m3")
     source = (folder / "tiny.c").read_text()
-    filled = "layer->input_columns != 0 && channel < depth"
+    filled = "scratch != NULL && channel < depth"
     assert filled in source
     (folder / "tiny.c").write_text(source.replace(filled, "channel < TINY_ARENA_BYTES + 8"))
     with pytest.raises(ToolError, match="NAME_run wrote after the arena; no output of it counts"):

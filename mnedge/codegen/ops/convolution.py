@@ -137,8 +137,8 @@ class Convolution:
             return packing.pointwise_scratch_bytes(
                 kernels, depth, self.output_channels, patches=patches, round_once=once
             )
-        # The other kernels fill one pixel with padding, as long as `_geometry` says; without a window there is none.
-        return self.input_channels if self.form == "window" else 0
+        # The other kernels fill one pixel with padding, as long as `_geometry` says; a row of a matrix has none.
+        return 0 if self.is_flat else self.input_channels
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
