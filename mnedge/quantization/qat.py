@@ -262,13 +262,14 @@ def _restore(
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as found:
+        # Opened here: NumPy leaves a damaged archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             values = [found[f"variable_{index}"] for index in range(len(variables))]
             best = {kind: found[f"best_{kind}"] for kind in kinds}
             epoch, stale, score = found["counts"]
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             raise ValueError("its arrays have other shapes")  # noqa: TRY301 - told like any other damage
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
         _LOG.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
         return None
     for variable, value in zip(variables, values, strict=True):
