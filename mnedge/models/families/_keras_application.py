@@ -46,7 +46,7 @@ def build(builder: str, image: Any, alpha: float, classes: int | None, **argumen
 
 
 def imagenet(
-    builder: str, file: str, alpha: float, resolution: int, has_classifier: bool, **arguments: bool
+    builder: str, file: str, alpha: float, resolution: int, has_classifier: bool, /, **arguments: bool
 ) -> list[NDArray[np.float32]]:
     """Loads ImageNet weights through Keras' own download and cache; Keras checks the checksum if it publishes one (V3).
 
