@@ -305,6 +305,9 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        if platform.machine() == "x86_64" and "vnni" not in (read_text("/proc/cpuinfo") or ""):
+            # Its kernels would sum two products in 16 bits, which can saturate.
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as exc:
