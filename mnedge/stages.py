@@ -203,7 +203,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             to_real(trained),
             labels if job.is_labelled and job.task.name == "classify" else None,
             calibration=to_real(pixels),
-            checkpoint_dir=cache.root() / "qat",
+            checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
             effort=recipe.effort,

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Replace files that mnedge did not write, or that were changed since; all others stay.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result alone, as JSON, on stdout.")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, progress
+from mnedge.cli._output import force_option, json_option, print_json, progress
 
 _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
 
@@ -60,6 +60,7 @@ _FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-la
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
 @click.option("--markdown", metavar="FILE", type=click.Path(path_type=Path), help="Write a summary in Markdown.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/SLUG]")
+@force_option
 @json_option
 def command(
     recipe_name: str | None,
@@ -69,6 +70,7 @@ def command(
     locked: str | None,
     junit: Path | None,
     markdown: Path | None,
+    force: bool,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
@@ -84,7 +86,7 @@ def command(
     Exits 1 when a gate of the recipe fails, or a figure is worse than the baseline's by more than its tolerance.
     """
     from mnedge import recipe
-    from mnedge.artifact import write_text
+    from mnedge.artifact import check_file, deliver
     from mnedge.pipeline import build
     from mnedge.report.junit import render_junit
     from mnedge.report.markdown import render_markdown
@@ -95,12 +97,15 @@ def command(
     wanted = wanted.with_flags(flags)
     if out is not None and out.is_file():
         raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
+    for path in filter(None, (junit, markdown)):
+        check_file(path, force=force)
     with progress() as told:
-        report = build(wanted, out, told, baseline=baseline, lock=None if locked is None else Path(locked))
+        lock = None if locked is None else Path(locked)
+        report = build(wanted, out, told, baseline=baseline, lock=lock, force=force)
     if junit is not None:
-        write_text(junit, render_junit(report))
+        deliver(junit, render_junit(report), force=force)
     if markdown is not None:
-        write_text(markdown, render_markdown(report))
+        deliver(markdown, render_markdown(report), force=force)
     if as_json:
         print_json(report)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import force_option, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from mnedge.models._variant import Variant
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--classes", type=int, default=1000, show_default=True, help="Number of classes.")
 @click.option("--compare", "comparing", is_flag=True, help="Show the MobileNets beside other networks instead.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="With --compare: draw, .html or .svg.")
+@force_option
 @json_option
 def command(
     variant: str | None,
@@ -30,6 +31,7 @@ def command(
     classes: int,
     comparing: bool,
     plot: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Count parameters and multiply-adds (MACs) of a network, per layer and in total.
@@ -47,7 +49,7 @@ def command(
     if comparing:
         from mnedge.cli._compare_networks import compare_networks
 
-        compare_networks(chosen, plot=plot, as_json=as_json)
+        compare_networks(chosen, plot=plot, force=force, as_json=as_json)
         return
     if plot is not None:
         raise click.UsageError("--plot draws what --compare shows; give both")

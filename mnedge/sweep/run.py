@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge import job
-from mnedge.artifact import copy, sha256, write_bytes
+from mnedge.artifact import check_file, check_reachable, deliver, sha256
 from mnedge.sweep import parcels
 from mnedge.sweep.dispatch import Task, dispatch
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Training pictures that `qat` takes, as in a build.
 _QAT_IMAGES = 2000
+REPORTS = ("sweep.json", "sweep.html")
+_WRITTEN = (".json", ".html", ".tflite", ".onnx")
 _WORDS = ("demo", "imagenet", "random")
 
 
@@ -44,6 +46,7 @@ class Settings:
         workers: Processes on this machine.
         shard_images: Pictures of a shard.
         device: Where the latency of .tflite artifacts is measured afterwards; "" for nowhere.
+        force: Replace files that are not mnedge's own, unchanged work.
     """
 
     points: Sequence[Point]
@@ -52,6 +55,7 @@ class Settings:
     workers: int = 1
     shard_images: int = 500
     device: str = "local"
+    force: bool = False
 
 
 @dataclass
@@ -105,6 +109,11 @@ def sweep(settings: Settings, progress: Progress) -> Swept:
         InputError: A point cannot be built at all; nothing was started then.
         ToolError: The scheduler or its workers cannot be had.
     """
+    check_reachable(settings.out)
+    existing = [path for point in settings.points for path in (settings.out / point.folder).glob("*.*")]
+    for path in (*(settings.out / name for name in REPORTS), *sorted(existing)):
+        if path.suffix in _WRITTEN:
+            check_file(path, force=settings.force)
     results = [PointResult(point, job.resolve(point.recipe)) for point in settings.points]
     swept = Swept(results)
     progress("sweep", 0.0)
@@ -214,10 +223,8 @@ class _Sweep:
         """Writes the artifacts of a build into the point's folder, and their checksums into the answer."""
         for row in answer["artifacts"]:
             source, path = row.pop("path"), self._folder(result) / row["name"]
-            if source in files:
-                write_bytes(path, files[source])
-            else:
-                copy(Path(source), path)
+            data = files[source] if source in files else Path(source).read_bytes()
+            deliver(path, data, force=self.settings.force)
             row["sha256"], row["bytes"] = sha256(path), path.stat().st_size
 
     def _built(self, result: PointResult, answer: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mnedge.artifact import RECORD
 from mnedge.errors import InputError
 from mnedge.report.write import write_reports
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_three_accounts_are_written(report: dict[str, Any], tmp_path: Path) -> None:
     write_reports(tmp_path, report, {"manifest": {"schema": 1}})
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "report.json", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {RECORD, "manifest.json", "report.json", "report.html"}
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))
     assert json.loads((tmp_path / "manifest.json").read_text()) == {"schema": 1}
     assert report["slug"] in (tmp_path / "report.html").read_text()
