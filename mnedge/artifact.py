@@ -218,7 +218,8 @@ def check_file(path: Path, *, force: bool = False) -> None:
     """
     with _explained(path):
         place = path.resolve()
-        _check_file(place, path, force=force)
+        with _locked(place.parent):
+            _check_file(place, path, force=force)
         _check_writable(place.parent)
 
 
@@ -247,6 +248,18 @@ def check_reachable(path: Path) -> None:
     """
     with _explained(path):
         _check_writable(path.resolve())
+
+
+def check_space(folder: Path, least_bytes: int) -> None:
+    """Makes sure, before long work, that a folder that may not exist yet has room for so much.
+
+    Raises:
+        StorageError: It has not.
+    """
+    free = shutil.disk_usage(_existing(folder.resolve())).free
+    if free < least_bytes:
+        said = f"{os.strerror(errno.ENOSPC)}: {free:,} bytes are free, and at least {least_bytes:,} are needed"
+        raise StorageError(f"{folder} cannot be written: {said}; free some space there, or choose another disk")
 
 
 def temporary(path: Path) -> Path:
@@ -389,11 +402,14 @@ def _check_file(place: Path, path: Path, *, force: bool) -> None:
     raise InputError(f"{path} {what}, so it is not replaced; {_FORCE} to replace it")
 
 
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that there is."""
+    return next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+
+
 def _check_writable(folder: Path) -> None:
     """Raises what making a file in a folder, which may not exist yet, would raise."""
-    existing = folder
-    while not os.path.lexists(existing) and existing != existing.parent:
-        existing = existing.parent
+    existing = _existing(folder)
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{existing} is a file, not a folder", str(folder))
     probe = temporary(existing / "probe")

@@ -7,6 +7,7 @@ It appears by a rename, so it is whole or not there; a checksum that does not fi
 from __future__ import annotations
 
 import atexit
+import errno
 import hashlib
 import json
 import logging
@@ -79,13 +80,14 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) -> Path:
+def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None], *, least_bytes: int = 0) -> Path:
     """Returns the folder with a stage's result, made now or earlier.
 
     Args:
         name: The stage's name.
         key: All that goes in, as JSON values; code and tool versions are added here.
         make: Fills an empty folder. It runs at most once per key; if it fails, nothing is kept.
+        least_bytes: Bytes that the result takes at least: where there is less room, it is not begun.
 
     Raises:
         InputError: The cache cannot be written.
@@ -102,6 +104,9 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
         log.info("%s: from the cache", name)
         return entry
     scratch = _scratch(called)
+    if shutil.disk_usage(scratch).free < least_bytes:
+        scratch.rmdir()
+        raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     entry = scratch.parent / called
     try:
         make(scratch)
@@ -120,6 +125,15 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return entry
+
+
+def check() -> None:
+    """Makes sure, before long work, that the cache can be used; one that may only be read can.
+
+    Raises:
+        InputError: It cannot be made, or neither read nor written.
+    """
+    _scratch("probe").rmdir()
 
 
 def _scratch(called: str) -> Path:

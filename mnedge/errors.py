@@ -9,7 +9,7 @@ MnedgeError
 └─ GateError         a measurement broke its limit           exit 1
 
 A message says what happened, where, what was got, what is allowed and what to do next. Only `cli/` catches
-these; anything else is a bug and keeps its traceback.
+these; anything else is a bug: exit 70, and the traceback goes into a file that is named.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnedge import artifact, job, measure, stages
+from mnedge import artifact, job, measure, preflight, stages
 from mnedge.artifact import Artifact
 from mnedge.report.write import REPORTS, write_reports
 from mnedge.ship import Release, check_place, ship
@@ -53,6 +53,7 @@ def build(
     work = job.resolve(recipe)
     folder = out or Path("artifacts") / work.slug
     _check_vacant(work, folder, force=force)
+    preflight.check(work, folder)
     if lock is not None:
         check_tools(folder / "manifest.json" if lock == Path() else lock)
     before = None if baseline is None else read_baseline(baseline, work.slug)

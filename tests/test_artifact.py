@@ -359,6 +359,18 @@ def test_files_delivered_at_once_are_all_recorded(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / artifact.RECORD).read_text())["files"]) == 60
 
 
+def test_a_check_never_sees_a_delivery_half_done(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(number: int) -> None:
+        artifact.check_file(tmp_path / "report.json")
+        artifact.deliver(tmp_path / "report.json", f"{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(120)))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [artifact.RECORD, "report.json"]
+
+
 def test_what_a_killed_program_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
     names = {
         ".a.bin.mnedge-tmp-0123456789abcdef": True, ".out.mnedge-tmp-0123456789abcdef": True,

@@ -34,6 +34,7 @@ _RANKS = {
     "report": 6,
     "tasks": 7,
     "job": 8,
+    "preflight": 9,
     "stages": 9,
     "measure": 9,
     "optimize": 9,

@@ -145,4 +145,4 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
     return text
 
 
-BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write)
+BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write, needs="c")

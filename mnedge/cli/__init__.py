@@ -14,9 +14,11 @@ from typing import Any
 import click
 
 from mnedge import __version__, registry
+from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
 from mnedge.errors import MnedgeError
 
 _INTERRUPTED = 130
+_COMPLETE = "_MNEDGE_COMPLETE"
 
 
 class _Commands(click.Group):
@@ -57,26 +59,48 @@ def app(verbose: int) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 good, 1 a gate failed, 2 wrong input, 3 unsupported, 4 a tool failed."""
+    """Runs the command line and exits.
+
+    0 good, 1 a gate failed, 2 wrong input, 3 unsupported, 4 a tool failed, 70 a bug, 74 a disk is full,
+    130 Ctrl-C, 143 SIGTERM.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.exit(_run(args))
+    catch_signals()
+    mend_streams()
+    code = flushed(_run(args))
+    # A command that ends early with what it has does not tell Ctrl-C and SIGTERM apart.
+    ending = received()
+    sys.exit(code if ending is None else ending.exit_code)
 
 
 def _run(args: list[str] | None) -> int:
+    words = sys.argv[1:] if args is None else args
     try:
-        result: Any = app.main(args, prog_name="mnedge", standalone_mode=False)
+        result = _invoke(words)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("mnedge: interrupted", err=True)
-        return _INTERRUPTED
     except MnedgeError as exc:
-        click.echo(f"mnedge: {exc}", err=True)
-        return exc.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return result if isinstance(result, int) else 0
+        code, said = exc.exit_code, str(exc)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code, said = _INTERRUPTED, "interrupted"
+    except Exception as exc:  # noqa: BLE001 - the one handler for what should not have happened
+        # Libraries that a signal meets in the middle of their work make other errors of it.
+        code, said = unexpected(exc, words) if received() is None else (_INTERRUPTED, "interrupted")
+    else:
+        return result if isinstance(result, int) else 0
+    if (ending := received()) is not None:
+        code, said = ending.exit_code, f"ended by {ending}"
+    click.echo(f"mnedge: {said}", err=True)
+    return code
+
+
+def _invoke(words: list[str]) -> Any:  # noqa: ANN401 - what a command returns
+    if _COMPLETE in os.environ:
+        app.main(words, prog_name="mnedge")
+    # Not click's own main(): it ends with 1 where the reader of a pipe has left.
+    with app.make_context("mnedge", list(words)) as context:
+        return app.invoke(context)

@@ -33,7 +33,9 @@ _IMAGES = 200
     type=click.Choice(["per-channel", "per-tensor"]),
     help="Of weight scales. [default: the target's]",
 )
-@click.option("--ranges", metavar="R", help="min-max, percentile, mse or output. [default: output]")
+@click.option(
+    "--ranges", type=click.Choice(["min-max", "percentile", "mse", "output"]), help="Of ptq. [default: output]"
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Of qat, at most.")
 @click.option(
     "--io", "ends", type=click.Choice(["int8", "uint8", "float32"]), default="int8", help="dtype of the ends."

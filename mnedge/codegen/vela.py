@@ -61,7 +61,7 @@ def compile_vela(
         source = folder / f"{name}.tflite"
         source.write_bytes(model)
         argv: list[str | Path] = [
-            _vela(),
+            program(),
             source,
             "--output-dir",
             folder,
@@ -103,7 +103,12 @@ def compile_vela(
     return manifest
 
 
-def _vela() -> str:
+def program() -> str:
+    """The path of Vela.
+
+    Raises:
+        ToolError: It is missing.
+    """
     beside = Path(sys.executable).with_name("vela")
     found = str(beside) if beside.exists() else shutil.which("vela")
     if found is None:
