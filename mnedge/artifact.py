@@ -462,6 +462,9 @@ def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bo
     stranger = next(_strangers(place, kind), None)
     if stranger is not None and not force:
         raise _occupied(path, *stranger)
+    if stranger is None and _recorded(place) == _recorded(scratch) and set(_names(place)) == set(_names(scratch)):
+        # The same files already: who reads them meanwhile, such as another build that ships them, is not disturbed.
+        return
     if stranger is not None or _is_fixed(place):
         _merge(scratch, place, path, kind)
         return

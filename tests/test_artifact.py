@@ -220,6 +220,16 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path: Path, chang
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_the_same_files_again_disturb_nobody(tmp_path: Path) -> None:
+    _put(tmp_path / "out", a="1", sub__b="2")
+    before = (tmp_path / "out").stat().st_ino
+    _put(tmp_path / "out", a="1", sub__b="2")
+    assert (tmp_path / "out").stat().st_ino == before
+    (tmp_path / "out" / "a").unlink()
+    _put(tmp_path / "out", a="1", sub__b="2")
+    assert _names(tmp_path / "out") == {"a", "sub/b"}
+
+
 def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
     _put(tmp_path / "out", kind="build", a="1")
     with pytest.raises(InputError, match="holds a, which mnedge wrote as part of a build"):
