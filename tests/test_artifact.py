@@ -117,6 +117,13 @@ def test_a_full_disk_is_no_wrong_input() -> None:
         stream.write(b"x")
 
 
+def test_a_disk_without_room_is_found_out_before_the_work(tmp_path: Path) -> None:
+    artifact.check_space(tmp_path / "not" / "yet", 1)
+    with pytest.raises(StorageError, match=r"No space left on device: [\d,]+ bytes are free, and at least"):
+        artifact.check_space(tmp_path / "not" / "yet", 1 << 60)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_umask_decides_who_may_read(tmp_path: Path) -> None:
     for umask, mode in ((0o027, 0o640), (0o002, 0o664)):
         old = os.umask(umask)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnedge import cache
-from mnedge.errors import InputError
+from mnedge.errors import InputError, StorageError
 
 
 def _make(text: str, calls: list[str]):  # noqa: ANN202 - a closure for stage()
@@ -132,6 +132,18 @@ def test_a_cache_that_may_only_be_read_gives_what_it_has(read_only: Path, caplog
     assert calls == ["fresh"]
     assert f"the cache {read_only} may only be read" in caplog.text
     assert [entry.stage for entry in cache.entries()] == ["s"]
+
+
+def test_a_stage_without_room_for_its_result_is_not_begun(private_cache: Path) -> None:
+    calls: list[str] = []
+    with pytest.raises(StorageError, match=r"No space left on device; free some space, or set (MNEDGE_CACHE|TMPDIR)"):
+        cache.stage("s", {}, _make("x", calls), least_bytes=1 << 60)
+    assert calls == []
+    assert list(private_cache.iterdir()) == []
+    cache.stage("s", {}, _make("x", calls))
+    # What is there needs no room.
+    cache.stage("s", {}, _make("x", calls), least_bytes=1 << 60)
+    assert calls == ["x"]
 
 
 def test_entries_are_as_readable_as_umask_says(private_cache: Path) -> None:
