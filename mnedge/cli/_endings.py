@@ -27,6 +27,7 @@ BUG = 70
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SAME_S = 2.0
+_STDOUT = 1
 
 
 class Terminated(KeyboardInterrupt):
@@ -84,7 +85,7 @@ class _Stream(io.FileIO):
                 self._is_over = True
             except OSError as exc:
                 self._is_over = True
-                if self.fileno() == sys.__stdout__.fileno():  # type: ignore[union-attr]
+                if self.fileno() == _STDOUT:
                     raise StorageError(f"standard output cannot be written: {exc.strerror}") from exc
         return memoryview(data).nbytes
 
@@ -97,8 +98,11 @@ def mend_streams() -> None:
         except OSError:
             # Otherwise the next file that is opened would get its number, and be printed into.
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = _mended(sys.stdout, line_buffering=False)
-    sys.stderr = _mended(sys.stderr, line_buffering=True)
+    # Who calls this from a program with streams of its own keeps those.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _mended(sys.stdout, line_buffering=False)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _mended(sys.stderr, line_buffering=True)
 
 
 def _mended(stream: io.TextIOWrapper | object, *, line_buffering: bool) -> io.TextIOWrapper:
