@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from typing import TYPE_CHECKING
 
+from mnedge.artifact import files_of
 from mnedge.formats.archive import epoch
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def tar_gz_bytes(folder: Path, top: str) -> bytes:
     """A .tar.gz of a folder's files, below the name `top`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in files_of(folder):
             data = path.read_bytes()
             entry = tarfile.TarInfo(f"{top}/{path.relative_to(folder).as_posix()}")
             entry.size = len(data)

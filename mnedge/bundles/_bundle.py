@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import artifact, registry
-from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,11 +67,13 @@ class Bundle:
         description: One line for `mnedge bundle --help`.
         write: Fills an empty folder.
         has_archive: Whether the folder is also written as .tar.gz.
+        needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
     """
 
     description: str
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
+    needs: artifact.Format = "tflite"
 
 
 def get(name: str) -> Bundle:
@@ -97,7 +98,7 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: Mapping[str, An
     Returns:
         The manifest: {schema, bundle, slug, version, tools, model, files: [{path, bytes, sha256}]}.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = artifact.files_of(folder)
     manifest = {
         "schema": _SCHEMA,
         "bundle": kind,
@@ -116,22 +117,3 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: Mapping[str, An
     }
     artifact.write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest
-
-
-def check_vacant(out: Path) -> None:
-    """Makes sure that a bundle may take the place `out`: nothing there, an empty folder, or an older bundle.
-
-    Raises:
-        InputError: Something else is there, which would be lost.
-    """
-    if not out.exists():
-        return
-    if out.is_dir():
-        if not any(out.iterdir()):
-            return
-        try:
-            if "bundle" in json.loads((out / MANIFEST).read_text(encoding="utf-8")):
-                return
-        except (OSError, ValueError):
-            pass
-    raise InputError(f"{out} exists and is no bundle, so it is not replaced; choose another place with --out")

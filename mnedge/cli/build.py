@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, progress
+from mnedge.cli._output import force_option, json_option, print_json, progress
 from mnedge.models import families
 
 PANEL = "Build"
@@ -67,6 +67,7 @@ PANEL = "Build"
 @click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
 @click.option("--markdown", metavar="FILE", type=click.Path(path_type=Path), help="Write a summary in Markdown.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/SLUG]")
+@force_option
 @json_option
 def command(
     recipe_name: str | None,
@@ -77,6 +78,7 @@ def command(
     junit: Path | None,
     markdown: Path | None,
     check_data: bool,
+    force: bool,
     **flags: Any,  # noqa: ANN401
 ) -> None:
     """Build, quantize, check and measure a MobileNet; write the artifacts and a report.
@@ -92,7 +94,7 @@ def command(
     Exits 1 when a gate of the recipe fails, or a figure is worse than the baseline's by more than its tolerance.
     """
     from mnedge import recipe
-    from mnedge.artifact import write_text
+    from mnedge.artifact import check_file, deliver
     from mnedge.report.junit import render_junit
     from mnedge.report.markdown import render_markdown
     from mnedge.report.terminal import print_report
@@ -103,13 +105,15 @@ def command(
     wanted = wanted.with_flags(flags)
     if out is not None and out.is_file():
         raise click.BadParameter(f"{out} is a file; give a folder", param_hint="--out")
+    for path in filter(None, (junit, markdown)):
+        check_file(path, force=force)
     with progress() as told:
         lock = None if locked is None else Path(locked)
-        report = build(wanted, out, told, baseline=baseline, lock=lock, check_data=check_data)
+        report = build(wanted, out, told, baseline=baseline, lock=lock, check_data=check_data, force=force)
     if junit is not None:
-        write_text(junit, render_junit(report))
+        deliver(junit, render_junit(report), force=force)
     if markdown is not None:
-        write_text(markdown, render_markdown(report))
+        deliver(markdown, render_markdown(report), force=force)
     if as_json:
         print_json(report)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import force_option, json_option, print_json
 
 PANEL = "Ship"
 
@@ -21,9 +21,18 @@ PANEL = "Ship"
 @click.option(
     "--target", default="", metavar="NAME", help="Only this microcontroller, where the build has C for several."
 )
+@force_option
 @json_option
 def command(
-    kind: str, built: Path, out: Path, version: str, group: str, terms: str | None, target: str, as_json: bool
+    kind: str,
+    built: Path,
+    out: Path,
+    version: str,
+    group: str,
+    terms: str | None,
+    target: str,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Make the bundle KIND from DIR, a folder that `mnedge build` wrote.
 
@@ -43,7 +52,7 @@ def command(
     from mnedge.workflows.bundle import Release, archive_path, ship
 
     release = Release(group=group, version=version, target=target, **({"license": terms} if terms else {}))
-    manifest = ship(built, kind, out, release)
+    manifest = ship(built, kind, out, release, force=force)
     if as_json:
         print_json(manifest)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._output import Force, Json, print_json, print_table
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def command(
         bool, typer.Option("--compare", help="Show the MobileNets beside other networks instead.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="File that --compare draws, .html or .svg.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Count parameters and multiply-adds of a network.
@@ -46,7 +47,7 @@ def command(
     if comparing:
         from mnedge.cli._compare_networks import compare_networks
 
-        compare_networks(chosen, plot=plot, as_json=as_json)
+        compare_networks(chosen, plot=plot, force=force, as_json=as_json)
         return
     if plot is not None:
         raise InputError("--plot draws what --compare shows; give both")

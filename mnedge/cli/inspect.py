@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,7 @@ PANEL = "Measure"
 @click.option("--split", default="eval", show_default=True, help="With --layers: which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), default=32, show_default=True, help="With --layers: how many.")
 @click.option("--page", type=click.Path(path_type=Path), help="With --layers: also write a page with plots here.")
+@force_option
 @json_option
 def command(
     file: Path,
@@ -41,6 +42,7 @@ def command(
     split: str,
     images: int,
     page: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Show the ops, dtypes, sizes, inputs and outputs of a .tflite or .onnx file.
@@ -52,12 +54,24 @@ def command(
     mnedge inspect model.int8.tflite
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     """
+    from mnedge.artifact import check_file, deliver
     from mnedge.errors import InputError
+    from mnedge.report.layers_page import render_layers
 
     if layers:
         if reference is None:
             raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
-        _layers(file, reference, (data, split, images), page, as_json=as_json)
+        if page is not None:
+            check_file(page, force=force)
+        result = _layers(file, reference, (data, split, images))
+        if page is not None:
+            deliver(page, render_layers(result, file.name), force=force)
+        if as_json:
+            print_json(result)
+            return
+        _print_layers(result)
+        if page is not None:
+            click.echo(f"{page} shows all of them")
         return
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
     if file.suffix not in inspectors:
@@ -219,25 +233,15 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
 
-def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: Path | None, *, as_json: bool) -> None:
-    """Measures, and shows the noise of every tensor."""
-    from mnedge.artifact import write_text
+def _layers(file: Path, reference: Path, pictures: tuple[str, str, int]) -> dict[str, Any]:
+    """Measures the noise of every tensor."""
     from mnedge.formats.tflite_read import read_tflite
-    from mnedge.report.layers_page import render_layers
     from mnedge.validation.layers import noise_by_tensor
 
     graph, other = read_tflite(file), read_tflite(reference)
     images = _images(pictures, graph.tensors[graph.inputs[0]])
     with progress() as told:
-        result = noise_by_tensor(graph, other, images, told)
-    if page is not None:
-        write_text(page, render_layers(result, file.name))
-    if as_json:
-        print_json(result)
-    else:
-        _print_layers(result)
-        if page is not None:
-            click.echo(f"{page} shows all of them")
+        return noise_by_tensor(graph, other, images, told)
 
 
 def _images(pictures: tuple[str, str, int], model_input: Tensor) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 from mnedge.models import families
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ PANEL = "Build"
 @click.option(
     "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
 )
+@force_option
 @json_option
 def command(
     data: str,
@@ -111,6 +112,7 @@ def command(
     split_seed: int | None,
     skip_broken: bool,
     check_data: bool,
+    force: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -125,16 +127,19 @@ def command(
     mnedge train --task detect --data cells/labels.csv --variant v2 --alpha 0.35 --out cells.keras
     """
     from mnedge import tasks
+    from mnedge.artifact import check_file
     from mnedge.errors import InputError
     from mnedge.models import Variant
     from mnedge.training.settings import Augmentation, Schedule
-    from mnedge.workflows.train import publish, train
+    from mnedge.workflows.train import REPORTS, publish, train
 
     task = tasks.get(task_name)
     if head is not None and head not in task.heads:
         raise InputError.unknown(f"head for --task {task_name}", head, task.heads)
     if out.suffix != ".keras":
         raise InputError(f"--out {out} does not end in .keras, which is what is written; give e.g. {out.stem}.keras")
+    for path in (out, *map(out.with_suffix, REPORTS)):
+        check_file(path, force=force)
     given = {name: value for name, value in settings.items() if value is not None}
     schedule = Schedule(**{**task.schedule, **given}, augmentation=Augmentation.of(augment, flip=flip))
     source: Any = weights if weights in ("imagenet", "random") else Path(weights)
@@ -160,7 +165,7 @@ def command(
     except KeyboardInterrupt:
         click.echo("every whole epoch is kept; run the same command again to go on from there", err=True)
         raise
-    report = publish(trained, dataset, out)
+    report = publish(trained, dataset, out, force=force)
     if as_json:
         print_json(report)
     else:

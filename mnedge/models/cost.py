@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from mnedge.models import families
-from mnedge.models.variant import Variant, family_of, trace
+from mnedge.models.variant import CLASSIFIER, Variant, family_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MACS_TOLERANCE = 0.03
 PARAMETERS_TOLERANCE = 0.025
+_FLOAT_BYTES = 4
 
 Verdict = Literal["agrees", "rounded", "differs"]
 
@@ -65,6 +66,13 @@ def cost(variant: Variant) -> Cost:
     as in the published tables.
     """
     return Cost(trace(variant))
+
+
+def least_bytes(variant: Variant) -> int:
+    """Bytes that the float model of a variant takes at least."""
+    # Other heads leave out the classifier's last layers, which can be a third of it.
+    parameters = cost(replace(variant, head=CLASSIFIER, output_stride=None)).parameters
+    return _FLOAT_BYTES * (parameters if variant.head == CLASSIFIER else parameters // 2)
 
 
 def standard_convolution(variant: Variant) -> Cost:

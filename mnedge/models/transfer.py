@@ -110,7 +110,7 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
         description: JSON values; "classes" is the list of class names.
 
     Raises:
-        InputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     tidy = io.BytesIO()
     with tempfile.TemporaryDirectory() as scratch:

@@ -117,7 +117,7 @@ def save_compact(model: keras.Model, path: Path) -> None:
     Vectors stay float32: variances of batch norms can be too small for float16. The same weights give the same bytes.
 
     Raises:
-        InputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     import h5py
 

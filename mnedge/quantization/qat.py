@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.artifact import write_bytes
+from mnedge import cache
 from mnedge.errors import InputError
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
@@ -252,7 +252,7 @@ def _save(
     arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
     arrays |= {f"best_{kind}": value for kind, value in best.items()}
     np.savez(stream, counts=np.array(counts, np.float64), **arrays)
-    write_bytes(path, stream.getvalue())
+    cache.keep_file(path, stream.getvalue())
 
 
 def _restore(

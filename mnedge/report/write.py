@@ -27,9 +27,10 @@ def write_reports(folder: Path, report: Mapping[str, Any], details: Mapping[str,
         folder: Where the artifacts are.
         report: As report.json, schema 1.
         details: What the page shows beside it; `manifest` among it becomes manifest.json.
+        force: Replace accounts that are not mnedge's own, unchanged work.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or what is there is not mnedge's to replace.
     """
     from mnedge.report.html import render_html
 

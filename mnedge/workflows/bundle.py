@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
 from mnedge.bundles._archive import tar_gz_bytes
-from mnedge.bundles._bundle import MANIFEST, check_vacant, write_manifest
+from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -52,7 +52,7 @@ class Release:
     target: str = ""
 
 
-def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
+def ship(built: Path, kind: str, out: Path, release: Release, *, force: bool = False) -> dict[str, Any]:
     """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
 
     Args:
@@ -60,6 +60,7 @@ def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
         kind: Name of the kind of bundle.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
         release: What the maker says of it.
+        force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
 
     Returns:
         The bundle's manifest.json.
@@ -69,14 +70,26 @@ def ship(built: Path, kind: str, out: Path, release: Release) -> dict[str, Any]:
     """
     chosen = bundles.get(kind)
     _check(release)
-    check_vacant(out)
+    check_place(kind, out, force=force)
     parts, model = read_build(built, release)
-    with artifact.folder(out) as scratch:
+    with artifact.folder(out, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
         manifest = write_manifest(scratch, kind, parts, model)
+        packed = tar_gz_bytes(scratch, f"{parts.slug}-{kind}") if chosen.has_archive else b""
     if chosen.has_archive:
-        artifact.write_bytes(archive_path(out), tar_gz_bytes(out, f"{parts.slug}-{kind}"))
+        artifact.deliver(archive_path(out), packed, force=force)
     return manifest
+
+
+def check_place(kind: str, out: Path, *, force: bool = False) -> None:
+    """Makes sure, before long work, that a bundle and its archive can be written.
+
+    Raises:
+        InputError: No such kind, what is there is not mnedge's to replace, or the parent cannot be written.
+    """
+    artifact.check_folder(out, kind="bundle", force=force)
+    if bundle.get(kind).has_archive:
+        artifact.check_file(archive_path(out), force=force)
 
 
 def archive_path(out: Path) -> Path:

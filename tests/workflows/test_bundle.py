@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnedge.artifact import file_row, sha256
+from mnedge.artifact import RECORD, file_row, files_of, sha256
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -111,14 +111,39 @@ def test_a_changed_build_is_not_shipped(small_build: Path, tmp_path: Path) -> No
 def test_what_is_no_bundle_is_not_replaced(small_build: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match=r"thesis\.txt, which mnedge did not write"):
         ship(small_build, "android", tmp_path / "home", Release())
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match="which mnedge did not write"):
         ship(small_build, "android", small_build, Release())
     assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
     ship(small_build, "android", tmp_path / "out", Release())
     ship(small_build, "raspberry-pi", tmp_path / "out", Release())
     assert verify(tmp_path / "out")["bundle"] == "raspberry-pi"
+
+
+def test_a_bundle_with_something_of_the_users_is_not_replaced(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ship(small_build, "raspberry-pi", out, Release())
+    (out / "labels.txt").write_text("translated\n")
+    with pytest.raises(InputError, match=r"labels\.txt, which mnedge wrote, but which was changed since.*--force"):
+        ship(small_build, "raspberry-pi", out, Release())
+    (out / "notes.txt").write_text("mine")
+    ship(small_build, "raspberry-pi", out, Release(), force=True)
+    assert (out / "labels.txt").read_text().startswith("ant\n")
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_archive_that_is_not_mnedges_is_not_overwritten(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    archive_path(out).write_text("holiday photos")
+    with pytest.raises(InputError, match=r"out\.tar\.gz exists, and mnedge did not write it"):
+        ship(small_build, "raspberry-pi", out, Release())
+    assert not out.exists()
+    ship(small_build, "raspberry-pi", out, Release(), force=True)
+    ship(small_build, "raspberry-pi", out, Release())
+    with tarfile.open(archive_path(out)) as archive:
+        assert not [name for name in archive.getnames() if name.endswith(RECORD)]
+    verify(archive_path(out))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +188,7 @@ def test_no_build(tmp_path: Path) -> None:
 def test_verify_names_every_difference(small_build: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ship(small_build, "raspberry-pi", out, Release())
-    assert verify(out)["files"] == len([path for path in out.rglob("*") if path.is_file()]) - 1
+    assert verify(out)["files"] == len(files_of(out)) - 1
     (out / "labels.txt").write_text("wrong\n")
     (out / "model.json").unlink()
     (out / "extra").write_text("")

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge import artifact
-from mnedge.workflows.build import job, measure, stages
 from mnedge.artifact import Artifact
 from mnedge.report.write import write_reports
+from mnedge.workflows.build import job, measure, preflight, stages
 from mnedge.workflows.bundle import Release, ship
 from mnedge.validation.baseline import baseline_rows, read_baseline
 from mnedge.validation.locked import check_tools
@@ -17,7 +17,11 @@ from mnedge.validation.locked import check_tools
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mnedge.workflows.build.job import Job
     from mnedge.recipe import Recipe
+
+_LABELS = "labels.txt"
+_BUNDLES = "bundles"
 
 
 def build(
@@ -28,6 +32,7 @@ def build(
     baseline: Path | None = None,
     lock: Path | None = None,
     check_data: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Builds, measures and writes all that a recipe asks for.
 
@@ -38,6 +43,7 @@ def build(
         baseline: report.json of an earlier build that this one is held against; None for none.
         lock: manifest.json whose tool versions are demanded; Path() for the one in `out`; None for any versions.
         check_data: Read every file of the data again, whatever the cache remembers of it.
+        force: Replace files in `out` that are not mnedge's own, unchanged work; files of other names stay anyway.
 
     Returns:
         The report, as written to report.json; its gates may have failed.
@@ -45,8 +51,13 @@ def build(
     Raises:
         MnedgeError: A stage cannot do its work; `out` is what it was before.
     """
+    if out is not None:
+        # Before the data is opened: a place that cannot be written is the cheapest thing to find out.
+        artifact.check_reachable(out)
     work = job.resolve(recipe, check_data=check_data)
     folder = out or Path("artifacts") / work.slug
+    artifact.check_folder(folder, kind="build", force=force)
+    preflight.check(work, folder)
     if lock is not None:
         check_tools(folder / "manifest.json" if lock == Path() else lock)
     before = None if baseline is None else read_baseline(baseline, work.slug)
@@ -64,7 +75,7 @@ def build(
         int8, accounts = stages.int8_artifacts(work, float_tflite, progress)
         found += int8
     # The models, what was measured of them and the bundles appear together, in place of an older build.
-    with artifact.folder(folder) as scratch:
+    with artifact.folder(folder, kind="build", force=force) as scratch:
         placed = _place(found, scratch, work.labels())
         report, details = measure.measure(work, placed, accounts, progress)
         if before is not None:

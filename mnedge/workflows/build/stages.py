@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
+from mnedge.models.cost import least_bytes
 from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def weights(job: Job, progress: Progress) -> Weights:
         )
         model.save_weights(folder / "demo.weights.h5")
 
-    return cache.stage("demo-weights", key, make) / "demo.weights.h5"
+    room = least_bytes(job.variant)
+    return cache.stage("demo-weights", key, make, least_bytes=room) / "demo.weights.h5"
 
 
 def float_model(job: Job, progress: Progress) -> Path:
@@ -112,7 +114,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
-    return cache.stage("float", key, make) / "fp32.tflite"
+    return cache.stage("float", key, make, least_bytes=least_bytes(job.variant)) / "fp32.tflite"
 
 
 def post_passes(job: Job, form: Format) -> tuple[str, ...]:
@@ -190,7 +192,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             to_real(trained),
             labels if job.is_labelled and job.task.name == "classify" else None,
             calibration=to_real(pixels),
-            checkpoint_dir=cache.root() / "qat",
+            checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
             effort=recipe.effort,

@@ -12,7 +12,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from mnedge.artifact import sha256
+from mnedge.artifact import RECORD, sha256
 from mnedge.data.demo import open_demo
 from mnedge.errors import InputError
 from mnedge.workflows.build.pipeline import build
@@ -44,7 +44,7 @@ def test_the_demo_build_writes_all_that_is_promised(demo: tuple[Path, dict[str, 
     slug = "mobilenet_v3_small_1.0_96"
     assert {path.name for path in folder.iterdir()} == {
         f"{slug}.fp32.tflite", f"{slug}.int8.tflite", f"{slug}.fp32.onnx", f"{slug}.int8.onnx",
-        "labels.txt", "manifest.json", "report.json", "report.html", "checksums.json",
+        "labels.txt", "manifest.json", "report.json", "report.html", "checksums.json", RECORD,
     }  # fmt: skip
     assert json.loads((folder / "report.json").read_text()) == json.loads(json.dumps(report, default=str))
     assert (folder / "labels.txt").read_text().split() == [str(digit) for digit in range(10)]
