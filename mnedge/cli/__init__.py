@@ -105,8 +105,8 @@ def _invoke(words: list[str]) -> Any:  # noqa: ANN401 - what a command returns
         command := registry.load("mnedge.cli", old, "command"), click.Command
     ):
         # Until every command is Typer's.
-        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-        with command.make_context(f"mnedge {old}", words[words.index(old) + 1 :], **settings) as context:
+        rest = words[words.index(old) + 1 :]
+        with command.make_context(f"mnedge {old}", rest, help_option_names=["-h", "--help"]) as context:
             return command.invoke(context)
     # Not Typer's own main(): it ends with 1 where the reader of a pipe has left.
     with group.make_context("mnedge", list(words)) as context:

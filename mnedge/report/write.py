@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 # What lists the manifest and the reports: these hold measured times, which manifest.json must not depend on.
-RECORD = "checksums.json"
+CHECKSUMS = "checksums.json"
 REPORTS = ("report.json", "report.html")
 
 
@@ -38,4 +38,4 @@ def write_reports(folder: Path, report: Mapping[str, Any], details: Mapping[str,
     write_text(folder / "report.json", json.dumps(report, indent=2, default=str) + "\n")
     write_text(folder / "report.html", render_html(dict(report), dict(details)))
     rows = [file_row(folder / name) for name in (MANIFEST, *REPORTS)]
-    write_text(folder / RECORD, json.dumps({"schema": 1, "files": rows}, indent=2) + "\n")
+    write_text(folder / CHECKSUMS, json.dumps({"schema": 1, "files": rows}, indent=2) + "\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mnedge.models._variant import FAMILIES, Variant, trace
+from mnedge.models import families
+from mnedge.models.variant import Variant, trace
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -21,7 +22,7 @@ def family_of_graph(graph: Graph) -> tuple[str, float] | None:
     """
     found = _kernels(graph)
     matches: list[tuple[int, str, float]] = []
-    for family in FAMILIES.values():
+    for family in families.by_name().values():
         for alpha in family.alphas:
             layers = trace(Variant(family.name, alpha))
             last = max(place for place, layer in enumerate(layers) if layer.kind == "pool")

@@ -21,7 +21,7 @@ from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.report.write import RECORD, REPORTS
+from mnedge.report.write import CHECKSUMS, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ def check_place(kind: str, out: Path, *, force: bool = False) -> None:
         InputError: No such kind, what is there is not mnedge's to replace, or the parent cannot be written.
     """
     artifact.check_folder(out, kind="bundle", force=force)
-    if bundle.get(kind).has_archive:
+    if bundles.get(kind).has_archive:
         artifact.check_file(archive_path(out), force=force)
 
 
@@ -189,17 +189,17 @@ def _verify_build(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _check_build(folder: Path, manifest: Mapping[str, Any]) -> int:
     """Checks what `build` wrote, without bundles; gives the number of files and folders that were checked."""
     try:
-        data = (folder / RECORD).read_bytes()
+        data = (folder / CHECKSUMS).read_bytes()
     except OSError as exc:
-        raise InputError(f"{folder / RECORD} cannot be read: {exc.strerror}; build it again") from exc
-    rows = [*manifest["artifacts"], manifest["labels"], *_parsed(data, folder, RECORD)["files"]]
+        raise InputError(f"{folder / CHECKSUMS} cannot be read: {exc.strerror}; build it again") from exc
+    rows = [*manifest["artifacts"], manifest["labels"], *_parsed(data, folder, CHECKSUMS)["files"]]
     due = {row["path"]: row["sha256"] for row in rows}
     if not {*REPORTS, MANIFEST} <= due.keys():
-        raise InputError(f"the {RECORD} of {folder} is damaged: it lists not all reports; build it again")
+        raise InputError(f"the {CHECKSUMS} of {folder} is damaged: it lists not all reports; build it again")
     places = {name: folder / _inside(name, folder) for name in due}
     sums = {name: _sum(place) for name, place in places.items() if place.exists() or place.is_symlink()}
     if wrong := _differences(due, sums):
-        raise InputError(f"{folder} is not what its {MANIFEST} and {RECORD} say: {'; '.join(wrong)}; build it again")
+        raise InputError(f"{folder} is not what its {MANIFEST} and {CHECKSUMS} say: {'; '.join(wrong)}; build it again")
     return len(due)
 
 
@@ -254,7 +254,7 @@ def _fault(manifest: object, name: str) -> str:
     """What is wrong with the shape of a manifest; "" for nothing."""
     if not isinstance(manifest, dict):
         return f"it is a {type(manifest).__name__}"
-    listed = "files" if "files" in manifest or name == RECORD else "artifacts"
+    listed = "files" if "files" in manifest or name == CHECKSUMS else "artifacts"
     is_build = listed == "artifacts"
     wanted: dict[str, type] = {listed: list}
     if name == MANIFEST:

@@ -14,7 +14,7 @@ import pytest
 
 from mnedge.artifact import file_row
 from mnedge.recipe import Recipe
-from mnedge.report.write import RECORD
+from mnedge.report.write import CHECKSUMS
 from mnedge.workflows.build.pipeline import build
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
         change(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest))
         # As if `build` itself had written it so.
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads((folder / CHECKSUMS).read_text())
         record["files"] = [file_row(folder / row["path"]) for row in record["files"]]
-        (folder / RECORD).write_text(json.dumps(record))
+        (folder / CHECKSUMS).write_text(json.dumps(record))
 
     return edit
 

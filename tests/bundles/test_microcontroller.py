@@ -75,7 +75,7 @@ def test_cmake_builds_it_into_a_program_that_says_what_litert_says(firmware: Pat
 
 @pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("gcc") is None, reason="no cmake and gcc")
 def test_the_project_tests_itself(firmware: Path, tmp_path: Path) -> None:
-    configure = ["cmake", _SANITIZERS, "-S", firmware / "cmake", "-B", tmp_path / "b"]
+    configure: list[str | Path] = ["cmake", _SANITIZERS, "-S", firmware / "cmake", "-B", tmp_path / "b"]
     subprocess.run(configure, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     done = subprocess.run(

@@ -7,7 +7,7 @@ import pytest
 
 from mnedge.artifact import sha256
 from mnedge.errors import InputError
-from mnedge.report.write import RECORD, write_reports
+from mnedge.report.write import CHECKSUMS, write_reports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def test_three_accounts_are_written(report: dict[str, Any], tmp_path: Path) -> None:
     write_reports(tmp_path, report, {"manifest": {"schema": 1}})
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "report.json", "report.html", RECORD}
-    rows = json.loads((tmp_path / RECORD).read_text())["files"]
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "report.json", "report.html", CHECKSUMS}
+    rows = json.loads((tmp_path / CHECKSUMS).read_text())["files"]
     assert [row["path"] for row in rows] == ["manifest.json", "report.json", "report.html"]
     assert all(row["sha256"] == sha256(tmp_path / row["path"]) for row in rows)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))

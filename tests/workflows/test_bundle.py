@@ -18,7 +18,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.quantization.io import with_io
 from mnedge.registry import names
-from mnedge.report.write import RECORD, REPORTS
+from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.workflows.bundle import Release, archive_path, read_build, ship, verify
 
 _KINDS = names("mnedge.bundles")
@@ -55,7 +55,7 @@ def _sealed(folder: Path, manifest: dict[str, Any] | None = None) -> None:
     for name in REPORTS:
         (folder / name).write_text(f"the {name} of 1.5 ms")
     rows = [file_row(folder / name) for name in ("manifest.json", *REPORTS)]
-    (folder / RECORD).write_text(json.dumps({"schema": 1, "files": rows}))
+    (folder / CHECKSUMS).write_text(json.dumps({"schema": 1, "files": rows}))
 
 
 def test_the_kinds_are_the_files() -> None:
@@ -256,10 +256,10 @@ def test_every_file_of_a_build_is_under_verify(small_build: Path, tmp_path: Path
 
 
 def test_a_build_without_its_record_is_not_whole(small_build: Path) -> None:
-    (small_build / RECORD).unlink()
+    (small_build / CHECKSUMS).unlink()
     with pytest.raises(InputError, match=r"checksums\.json cannot be read"):
         verify(small_build)
-    (small_build / RECORD).write_text('{"schema": 1, "files": []}')
+    (small_build / CHECKSUMS).write_text('{"schema": 1, "files": []}')
     with pytest.raises(InputError, match=r"checksums\.json .* is damaged: it lists not all reports"):
         verify(small_build)
 
@@ -284,7 +284,7 @@ def test_a_pipe_in_a_bundle_is_not_opened(small_build: Path, tmp_path: Path) -> 
 
 def test_damaged_manifests(small_build: Path) -> None:
     """Each is refused; nothing but InputError comes out, also of a manifest that its record vouches for."""
-    text, record = ((small_build / name).read_bytes() for name in ("manifest.json", RECORD))
+    text, record = ((small_build / name).read_bytes() for name in ("manifest.json", CHECKSUMS))
     for seed in range(300):
         chance = random.Random(seed)  # noqa: S311 - damage, not secrets
         (small_build / "manifest.json").write_bytes(_damaged(text, chance))
@@ -292,15 +292,15 @@ def test_damaged_manifests(small_build: Path) -> None:
             verify(small_build)
         rows = json.loads(record)
         rows["files"][0] = file_row(small_build / "manifest.json")
-        (small_build / RECORD).write_text(json.dumps(rows))
+        (small_build / CHECKSUMS).write_text(json.dumps(rows))
         for check in (lambda: verify(small_build), lambda: read_build(small_build, Release())):
             with suppress(InputError):
                 check()
         (small_build / "manifest.json").write_bytes(text)
-        (small_build / RECORD).write_bytes(_damaged(record, chance))
+        (small_build / CHECKSUMS).write_bytes(_damaged(record, chance))
         with suppress(InputError):
             verify(small_build)
-        (small_build / RECORD).write_bytes(record)
+        (small_build / CHECKSUMS).write_bytes(record)
     assert verify(small_build)["files"] == 5
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mnedge import bundle, job, preflight, registry
+from mnedge import bundles, registry
 from mnedge.errors import InputError
 from mnedge.models.cost import cost, least_bytes
 from mnedge.recipe import Recipe
+from mnedge.workflows.build import job, preflight
 
 
 def _job(**values: object) -> job.Job:
@@ -24,7 +25,7 @@ def test_what_can_be_built_passes_and_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", registry.names("mnedge.bundles"))
 @pytest.mark.usefixtures("private_cache")
 def test_a_bundle_is_asked_for_its_artifact(tmp_path: Path, kind: str) -> None:
-    needs = bundle.get(kind).needs
+    needs = bundles.get(kind).needs
     with pytest.raises(InputError, match=f"the bundle {kind} ships int8 artifacts"):
         preflight.check(_job(bundles=(kind,)), tmp_path)
     fits = "generic" if needs == "c" else "cpu"
