@@ -169,7 +169,7 @@ def verify(path: Path) -> dict[str, Any]:
         sums = {place.relative_to(path).as_posix(): _sum(place) for place in _files_of(path)}
     due = {row["path"]: row["sha256"] for row in manifest.get("files", ())}
     wrong = _differences(due, sums)
-    wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
+    wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST, artifact.RECORD})]
     if wrong:
         raise InputError(f"{path} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
     return {"bundle": manifest.get("bundle", "build"), "slug": manifest["slug"], "files": len(due)}
