@@ -5,31 +5,37 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
+from typer.testing import CliRunner
 
+from mnedge import registry
 from mnedge.cli import app
 
 _PAGE = Path(__file__).parent / "commands.md"
 _WIDTH = 100
+# Commands that are groups of their own.
+_GROUPS = {"device": ("setup", "check")}
 
 
 def render() -> str:
     """The page: the help of `mnedge` and of each command and subcommand."""
     parts = ["# Commands\n\nWritten by `python docs/commands.py` from the program's own help.\n"]
-    parts += [f"## {path}\n\n```text\n{text}\n```\n" for path, text in _helps(app, "mnedge", None)]
+    for words in _paths():
+        path = " ".join(("mnedge", *words))
+        parts.append(f"## {path}\n\n```text\n{_help(words)}\n```\n")
     return "\n".join(parts)
 
 
-def _helps(command: click.Command, path: str, parent: click.Context | None) -> list[tuple[str, str]]:
-    settings = {**command.context_settings, "terminal_width": _WIDTH}
-    context = click.Context(command, parent=parent, info_name=path.rpartition(" ")[2], **settings)
-    found = [(path, command.get_help(context))]
-    if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            assert inner is not None, name
-            found += _helps(inner, f"{path} {name}", context)
-    return found
+def _paths() -> list[tuple[str, ...]]:
+    paths: list[tuple[str, ...]] = [()]
+    for name in registry.names("mnedge.cli"):
+        paths += [(name,), *((name, inner) for inner in _GROUPS.get(name, ()))]
+    return paths
+
+
+def _help(words: tuple[str, ...]) -> str:
+    shown = CliRunner().invoke(app, [*words, "--help"], prog_name="mnedge", terminal_width=_WIDTH)
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout.rstrip()
 
 
 if __name__ == "__main__":

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mnedge import registry
-from mnedge.models._variant import FAMILIES
-from mnedge.recipe import GATES, TOLERANCES, Recipe
+from mnedge.models import families
+from mnedge.recipe import FLAGS, GATES, RANGES, SHARE, TOLERANCES, Recipe
 
 _FILE = Path(__file__).parent.parent / "recipes" / "schema.json"
 _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EXTRA: dict[str, dict[str, Any]] = {
-    "variant": {"enum": list(FAMILIES)},
+    "variant": {"enum": list(families.names())},
     "targets": {"items": {"enum": registry.names("mnedge.targets")}, "minItems": 1},
     "bundles": {"items": {"enum": registry.names("mnedge.bundles")}},
-    "threads": {"minimum": 1},
-    "calibration_images": {"minimum": 1, "maximum": 256},
+    "alpha": {"exclusiveMinimum": 0},
+    **{name: {"minimum": least, "maximum": most} for name, (least, most) in RANGES.items()},
 }
 # Given with flags only.
 _FLAGS = {"skip_broken"}
@@ -62,7 +62,10 @@ def _shape(hint: Any) -> dict[str, Any]:  # noqa: ANN401 - a type
 
 
 def _mapping(known: dict[str, str]) -> dict[str, Any]:
-    rows = {name: {"description": text, "type": ["number", "boolean"]} for name, text in known.items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, text in known.items():
+        shape = {"type": "boolean"} if name in FLAGS else {"type": "number", "minimum": 0}
+        rows[name] = {"description": text, **shape, **({"maximum": 1} if SHARE in text else {})}
     return {"type": "object", "properties": rows, "additionalProperties": False}
 
 

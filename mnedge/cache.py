@@ -6,30 +6,37 @@ It appears by a rename, so it is whole or not there; a checksum that does not fi
 
 from __future__ import annotations
 
+import atexit
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as memoized
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mnedge.artifact import sha256, size_bytes, write_bytes
-from mnedge.errors import InputError
+from mnedge.artifact import FORBIDDEN, FULL, is_scratch, sha256, size_bytes, temporary, write_bytes
+from mnedge.errors import InputError, MnedgeError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
-_SCRATCH = ".making-"
+_NAME = re.compile(r"([a-z][a-z0-9-]*)-[0-9a-f]{32}", re.ASCII)
 _ABANDONED_S = 24 * 3600
 _TOOLS = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "pillow")
+
+# By the cache that may only be read: the folder that takes what this run makes.
+_PASSING: dict[Path, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -73,29 +80,34 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) -> Path:
+def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None], *, least_bytes: int = 0) -> Path:
     """Returns the folder with a stage's result, made now or earlier.
 
     Args:
         name: The stage's name.
         key: All that goes in, as JSON values; code and tool versions are added here.
         make: Fills an empty folder. It runs at most once per key; if it fails, nothing is kept.
+        least_bytes: Bytes that the result takes at least: where there is less room, it is not begun.
 
     Raises:
         InputError: The cache cannot be written.
+        StorageError: Its disk is full.
     """
     parts = {"key": key, "code": code_sha256(), "tools": tool_versions()}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    entry = root() / f"{name}-{digest[:32]}"
-    if _is_whole(entry):
-        os.utime(entry)
+    called = f"{name}-{digest[:32]}"
+    entry = next((place / called for place in (root(), *_passing()) if _is_whole(place / called)), None)
+    if entry is not None:
+        with suppress(OSError):
+            # Of a cache that may only be read, the time of the last use stays.
+            os.utime(entry)
         log.info("%s: from the cache", name)
         return entry
-    try:
-        root().mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=root(), prefix=_SCRATCH))
-    except OSError as exc:
-        raise InputError(f"the cache {root()} cannot be written: {exc.strerror}; set MNEDGE_CACHE elsewhere") from exc
+    scratch = _scratch(called)
+    if shutil.disk_usage(scratch).free < least_bytes:
+        scratch.rmdir()
+        raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    entry = scratch.parent / called
     try:
         make(scratch)
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
@@ -103,19 +115,66 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None]) ->
         (scratch / _ENTRY).write_text(json.dumps({"stage": name, "key": key, "files": sums}, default=str, indent=1))
         _place(scratch, entry)
     except OSError as exc:
-        if exc.filename is not None and not str(exc.filename).startswith(str(root())):
+        if exc.filename is not None and not str(exc.filename).startswith(str(scratch.parent)):
             raise
-        raise InputError(
-            f"the cache {root()} cannot be written: {exc.strerror}; free space or set MNEDGE_CACHE"
-        ) from exc
+        raise _unwritable(exc) from exc
+    except StorageError as exc:
+        if isinstance(exc.__cause__, OSError):
+            raise _unwritable(exc.__cause__) from exc
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return entry
 
 
+def check() -> None:
+    """Makes sure, before long work, that the cache can be used; one that may only be read can.
+
+    Raises:
+        InputError: It cannot be made, or neither read nor written.
+    """
+    _scratch("probe").rmdir()
+
+
+def _scratch(called: str) -> Path:
+    """A new folder for an entry under way, in the cache or, where that may only be read, in one of this run alone."""
+    place = _passing()[0] if _passing() else root()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        scratch = temporary(place / called)
+        scratch.mkdir()
+    except OSError as exc:
+        if exc.errno not in FORBIDDEN or not root().is_dir() or _passing():
+            raise _unwritable(exc) from exc
+    else:
+        return scratch
+    _warn_once(f"the cache {root()} may only be read: what is not in it is made, and dropped when this run ends")
+    folder = tempfile.mkdtemp(prefix="mnedge-cache-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _PASSING[root()] = Path(folder)
+    return _scratch(called)
+
+
+def _passing() -> tuple[Path, ...]:
+    """The folder of this run alone that stands in for a cache that may only be read; none where there is none."""
+    return (_PASSING[root()],) if root() in _PASSING else ()
+
+
+def _unwritable(exc: OSError) -> MnedgeError:
+    if exc.errno not in FULL:
+        return InputError(f"the cache {root()} cannot be written: {exc.strerror}; set MNEDGE_CACHE to another folder")
+    # Stages also work in the folder for temporary files; the fuller of the two is the one that is meant.
+    temporaries = Path(tempfile.gettempdir())
+    places = {f"the cache {root()}": root(), f"the temporary folder {temporaries}": temporaries}
+    free = {what: shutil.disk_usage(place).free for what, place in places.items() if place.is_dir()}
+    what = min(free, key=lambda what: free[what], default=f"the cache {root()}")
+    variable = "MNEDGE_CACHE" if what.startswith("the cache") else "TMPDIR"
+    return StorageError(f"{what} cannot be written: {exc.strerror}; free some space, or set {variable} to another disk")
+
+
 def _place(scratch: Path, entry: Path) -> None:
-    if entry.exists() and not _is_whole(entry):
-        shutil.rmtree(entry)
+    if os.path.lexists(entry) and not _is_whole(entry):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     try:
         scratch.rename(entry)
     except OSError:
@@ -124,15 +183,40 @@ def _place(scratch: Path, entry: Path) -> None:
             raise
 
 
-def _is_whole(entry: Path) -> bool:
+def _record(entry: Path) -> dict[str, Any] | None:
+    """What the cache wrote of an entry; None for what is no entry of the cache's: another name, or no such record."""
+    named = _NAME.fullmatch(entry.name)
     try:
-        sums = json.loads((entry / _ENTRY).read_text())["files"]
-        whole = all(sha256(entry / name) == checksum for name, checksum in sums.items())
-    except (OSError, ValueError, KeyError):
+        if named is None or entry.is_symlink():
+            return None
+        found = json.loads((entry / _ENTRY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("stage") != named[1] or not isinstance(found.get("files"), dict):
+        return None
+    return found
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether an entry has the files that its record names, as it names them, and no others."""
+    if not os.path.lexists(entry):
         return False
+    whole = False
+    with suppress(OSError, ValueError, TypeError):
+        found = _record(entry)
+        sums = found["files"] if found is not None else {}
+        names = {path.relative_to(entry).as_posix() for path in entry.rglob("*") if not path.is_dir()}
+        # A record that lost its list would make an empty folder whole, and every later build fail.
+        whole = bool(sums) and sums.keys() == names - {_ENTRY}
+        whole = whole and all(_is_plain(entry / name) and sha256(entry / name) == sums[name] for name in sums)
     if not whole:
         log.warning("%s: a file does not fit its checksum; making it again", entry.name)
     return whole
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file of its own: no link, which leads elsewhere, and no pipe, which never ends."""
+    return path.is_file() and not path.is_symlink()
 
 
 def resumable(name: str, key: Mapping[str, object]) -> Path:
@@ -151,10 +235,31 @@ def keep(work: Path, inputs: bytes, outputs: bytes) -> None:
 
     A cache that cannot be written costs the outputs if the work is cut off, and must not end the work itself.
     """
+    _mark(work)
+    keep_file(work / _part(inputs), hashlib.sha256(outputs).digest() + outputs)
+
+
+def keep_file(path: Path, data: bytes) -> None:
+    """Writes a file that only saves time if this run is cut off; where it cannot be written, it is said once."""
     try:
-        write_bytes(work / _part(inputs), hashlib.sha256(outputs).digest() + outputs)
-    except InputError:
-        _warn_once(f"the cache {root()} cannot be written: if this run is cut off, the next one starts anew")
+        write_bytes(path, data)
+    except OSError as exc:
+        _warn_once(f"the cache {root()} cannot be written ({exc.strerror}): if this run is cut off, it starts anew")
+
+
+def checkpoints(name: str) -> Path:
+    """The folder in the cache for files of `keep_file` that have names of their own."""
+    work = resumable(name, {})
+    _mark(work)
+    return work
+
+
+def _mark(work: Path) -> None:
+    """Says in a folder of unfinished work that it is the cache's, so that `prune` may take it."""
+    if not (work / _ENTRY).is_file():
+        record = {"stage": work.name.rpartition("-")[0], "files": {}}
+        with suppress(OSError):
+            write_bytes(work / _ENTRY, json.dumps(record).encode())
 
 
 def recall(work: Path, inputs: bytes) -> bytes | None:
@@ -168,7 +273,8 @@ def recall(work: Path, inputs: bytes) -> bytes | None:
 
 def forget(work: Path) -> None:
     """Removes what a folder of `resumable` keeps: the work is whole."""
-    shutil.rmtree(work, ignore_errors=True)
+    if _record(work) is not None:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @memoized
@@ -181,19 +287,20 @@ def _part(inputs: bytes) -> str:
 
 
 def entries() -> list[Entry]:
-    """All entries, the one used last first."""
-    if not root().is_dir():
-        return []
+    """All entries, the one used last first; what else lies in the folder is somebody else's."""
     found = []
-    for path in root().iterdir():
-        if path.is_dir() and not path.name.startswith("."):
-            stage_name = path.name.rpartition("-")[0]
-            found.append(Entry(path, stage_name, size_bytes(path), path.stat().st_mtime))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in root().iterdir():
+            record = _record(path)
+            if record is not None:
+                found.append(Entry(path, record["stage"], size_bytes(path), path.stat().st_mtime))
     return sorted(found, key=lambda entry: -entry.used_at)
 
 
 def prune(keep_bytes: int = 0) -> int:
     """Removes the entries used longest ago until at most `keep_bytes` are left, and abandoned scratch folders.
+
+    What does not carry the cache's own name and record stays: the folder may be the user's home.
 
     Returns:
         The bytes that were freed.
@@ -206,7 +313,9 @@ def prune(keep_bytes: int = 0) -> int:
         shutil.rmtree(entry.path, ignore_errors=True)
         freed += entry.size_bytes
     if root().is_dir():
-        for path in root().glob(f"{_SCRATCH}*"):
+        for path in root().iterdir():
+            if not is_scratch(path.name) or path.is_symlink() or not path.is_dir():
+                continue
             if keep_bytes == 0 or time.time() - path.stat().st_mtime > _ABANDONED_S:
                 freed += size_bytes(path)
                 shutil.rmtree(path, ignore_errors=True)

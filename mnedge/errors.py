@@ -5,10 +5,11 @@ MnedgeError
 ├─ UnsupportedError  a target or format cannot take this     exit 3
 ├─ BudgetError       needs N bytes, the target has M         exit 3
 ├─ ToolError         a program or device is missing or fails exit 4
+├─ StorageError      a disk is full or fails                 exit 74
 └─ GateError         a measurement broke its limit           exit 1
 
 A message says what happened, where, what was got, what is allowed and what to do next. Only `cli/` catches
-these; anything else is a bug and keeps its traceback.
+these; anything else is a bug: exit 70, and the traceback goes into a file that is named.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of a library's message, without its full stop; the type's name if there is no message."""
+    # str() of a KeyError is the key in quotes.
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
+    return lines[-1].rstrip(".") if lines else type(error).__name__
 
 
 class MnedgeError(Exception):
@@ -67,6 +75,12 @@ class ToolError(MnedgeError):
     """A program or device is missing, refused or failed; carries its last words."""
 
     exit_code = 4
+
+
+class StorageError(MnedgeError):
+    """A disk is full or fails: no fault of what was asked for, and the same command works when there is room."""
+
+    exit_code = 74
 
 
 class GateError(MnedgeError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import yaml
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mnedge import registry
 from mnedge.errors import InputError
+from mnedge.foreign import checked_number, is_file, read_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Task = Literal["classify", "detect", "segment", "embed"]
 Method = Literal["ptq", "qat"]
@@ -31,6 +34,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 # The figure that each task is judged by, as accuracy rows have it.
 HEADLINES = {"top1": "top-1", "map50": "mAP at IoU 0.5", "mean_iou": "mean IoU", "roc_auc": "ROC AUC"}
+# What descriptions of figures end with that are shares.
+SHARE = ", 0..1"
 GATES = {
     **{f"min_{key}": f"lowest {name} of any int8 artifact, 0..1" for key, name in HEADLINES.items()},
     **{f"max_{key}_drop": f"largest loss of {name} against float, 0..1" for key, name in HEADLINES.items()},
@@ -49,6 +54,16 @@ TOLERANCES = {
     "flash_bytes": "largest growth of flash, a share",
     "p50_ms": "largest growth of a median latency, a share; only fair where both builds ran on one machine",
 }
+# Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
+RANGES = {
+    "resolution": (1, 65_535),
+    "classes": (1, 1_000_000),
+    "output_stride": (1, 32),
+    "threads": (1, 1024),
+    "seed": (0, 2**32 - 1),
+}
+# The one gate that is no number.
+FLAGS = ("int8_only",)
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ class Recipe:
     """One thing to build.
 
     Attributes:
-        variant: Family: v1, v2, v3-small, v3-large, and -minimalistic of the last two.
+        variant: Family token; `mnedge variants` lists them.
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
@@ -75,7 +90,8 @@ class Recipe:
         weights: demo, imagenet, random, or a file.
         data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
         skip_broken: Leave broken pictures out.
-        calibration_images: How many pictures of the calibration split are used, at most.
+        calibration: Calibration set: the name of one that comes with mnedge, a .yaml, a folder, a labels.csv or a .npy;
+            None for the calibration split of the data.
         targets: Names of targets.
         threads: Threads of latency measurements.
         seed: Of everything random.
@@ -102,7 +118,7 @@ class Recipe:
     weights: str = "demo"
     data: str = "demo"
     skip_broken: bool = False
-    calibration_images: int = 200
+    calibration: str | None = None
     targets: tuple[str, ...] = ("cpu",)
     threads: int = 1
     seed: int = 0
@@ -122,10 +138,7 @@ class Recipe:
             got = getattr(self, name)
             if got is not None and got not in allowed:
                 raise InputError.unknown(name, str(got), allowed)
-        if self.threads < 1:
-            raise InputError(f"threads is {self.threads}; it is at least 1")
-        if not 1 <= self.calibration_images <= 256:
-            raise InputError(f"calibration_images is {self.calibration_images}; it is 1 to 256")
+        self._check_numbers()
         bundles = registry.names("mnedge.bundles")
         for what, given, known in (
             ("gate", self.gates, GATES),
@@ -136,6 +149,17 @@ class Recipe:
                 raise InputError.unknown(what, unknown[0], known)
         if not self.targets:
             raise InputError("targets is empty; name at least one, e.g. cpu")
+
+    def _check_numbers(self) -> None:
+        checked_number("alpha", self.alpha)
+        for name, (least, most) in RANGES.items():
+            got = getattr(self, name)
+            if got is not None and not least <= got <= most:
+                raise InputError(f"{name} is {got}; it is a whole number from {least} to {most}")
+        for name, limit in self.gates.items():
+            _check_limit("gate", name, limit, GATES)
+        for name, limit in self.tolerances.items():
+            _check_limit("tolerance", name, limit, TOLERANCES)
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON values, for keys and manifests."""
@@ -171,28 +195,18 @@ def load(name_or_path: str) -> Recipe:
     path = Path(name_or_path)
     if name_or_path in names():
         path = folder() / f"{name_or_path}.yaml"
-    elif not path.is_file():
+    elif not is_file(path):
         near = difflib.get_close_matches(name_or_path, names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"no recipe file {name_or_path}{hint} Recipes that come with mnedge: {', '.join(names())}")
-    try:
-        document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path} cannot be read: {exc}") from exc
-    except yaml.YAMLError as exc:
-        raise InputError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(document, yaml.MappingNode):
-        raise InputError(f"{path} line 1: a recipe is a list of `key: value` lines, e.g. `variant: v3-small`")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in document.value}
+    settings = read_mapping(path, "variant: v3-small")
     known = {entry.name for entry in fields(Recipe)} - {"skip_broken"}
-    for key, line in lines.items():
+    for key, setting in settings.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise InputError(f"{path} line {line}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
-    for key, value in values.items():
-        values[key] = _typed(path, lines[key], key, value)
+            raise InputError(f"{path} line {setting.line}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
+    values = {key: _typed(path, setting.line, key, setting.value) for key, setting in settings.items()}
     try:
         recipe = Recipe(**values)
     except InputError as exc:
@@ -207,7 +221,6 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         "resolution": (int,),
         "classes": (int,),
         "output_stride": (int,),
-        "calibration_images": (int,),
         "threads": (int,),
         "seed": (int,),
         "int8": (bool,),
@@ -224,11 +237,31 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
     if isinstance(value, dict):
         what, known = ("gate", GATES) if key == "gates" else ("tolerance", TOLERANCES)
         for name, limit in value.items():
-            if name not in known:
-                raise InputError(f"{path} line {line}: {InputError.unknown(what, str(name), known)}")
-            if not isinstance(limit, (int, float)):
-                raise InputError(f"{path} line {line}: {what} {name} is {limit!r}; it takes a number: {known[name]}")
+            try:
+                _check_limit(what, name, limit, known)
+            except InputError as exc:
+                raise InputError(f"{path} line {line}: {exc}") from exc
+    for entry in value if isinstance(value, list) else ():
+        if not isinstance(entry, str):
+            raise InputError(f"{path} line {line}: {key} has {entry!r}; it is a list of names")
     return tuple(value) if isinstance(value, list) else value
+
+
+def _check_limit(what: str, name: str, limit: object, known: Mapping[str, str]) -> None:
+    """Makes sure that a gate or tolerance exists and that its limit is one that a figure can be held against."""
+    if name not in known:
+        raise InputError.unknown(what, name, known)
+    if name in FLAGS:
+        if not isinstance(limit, bool):
+            raise InputError(f"{what} {name} is {limit!r}; it takes true or false")
+        return
+    if not isinstance(limit, (int, float)) or isinstance(limit, bool):
+        raise InputError(f"{what} {name} is {limit!r}; it takes a number: {known[name]}")
+    most = 1.0 if SHARE in known[name] else math.inf
+    # Not finite covers nan, with which every comparison is false.
+    if not (0 <= limit <= most and math.isfinite(limit)):
+        shown = "from 0 to 1" if SHARE in known[name] else "of at least 0"
+        raise InputError(f"{what} {name} is {limit!r}; it takes a number {shown}: {known[name]}")
 
 
 def _with_paths(recipe: Recipe, base: Path) -> Recipe:
@@ -241,4 +274,12 @@ def _with_paths(recipe: Recipe, base: Path) -> Recipe:
         recipe,
         weights=resolve(recipe.weights, ("demo", "imagenet", "random")),
         data=resolve(recipe.data, ("demo",)),
+        calibration=_calibration(recipe.calibration, base),
     )
+
+
+def _calibration(given: str | None, base: Path) -> str | None:
+    """A calibration set that is a file or folder beside the recipe, by its path; a name stays."""
+    if given is None or Path(given).is_absolute():
+        return given
+    return str(base / given) if (base / given).exists() else given

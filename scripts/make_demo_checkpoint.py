@@ -21,8 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from mnedge.cli._output import progress
 from mnedge.data._dataset import to_real
 from mnedge.data.demo import open_demo
-from mnedge.models._variant import Variant
 from mnedge.models.build import build_model
+from mnedge.models.variant import Variant
 from mnedge.models.weights import save_compact
 from mnedge.training.demo import train_demo
 

@@ -1,12 +1,34 @@
 import hashlib
+import json
 import os
+import random
+import re
+import stat
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mnedge import artifact
-from mnedge.errors import InputError
+from mnedge.errors import InputError, StorageError
+
+
+def _put(place: Path, *, force: bool = False, kind: artifact.Kind = "bundle", **files: str) -> None:
+    """Writes a folder of text files; "__" in a name stands for "/"."""
+    with artifact.folder(place, kind=kind, force=force) as scratch:
+        for name, text in files.items():
+            path = scratch / name.replace("__", "/")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+
+
+def _names(place: Path) -> set[str]:
+    """Relative paths of all files and links below a folder, but for the records."""
+    paths = (path for path in place.rglob("*") if path.name != artifact.RECORD)
+    return {path.relative_to(place).as_posix() for path in paths if path.is_symlink() or not path.is_dir()}
 
 
 def test_write_is_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -17,42 +39,297 @@ def test_write_is_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert artifact.sha256(path) == hashlib.sha256(b"abc").hexdigest()
 
 
+def test_a_delivery_leaves_its_record_and_may_be_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.bin"
+    artifact.deliver(path, b"abc")
+    artifact.deliver(path, "other")
+    artifact.check_file(path)
+    assert path.read_text() == "other"
+    assert {file.name for file in path.parent.iterdir()} == {"a.bin", artifact.RECORD}
+    first = (path.parent / artifact.RECORD).read_bytes()
+    artifact.deliver(path, "other")
+    assert (path.parent / artifact.RECORD).read_bytes() == first
+
+
+@pytest.mark.parametrize("of", ["the user", "mnedge, edited"])
+def test_a_file_that_is_not_proven_stays_until_force(tmp_path: Path, of: str) -> None:
+    path = tmp_path / "summary.md"
+    if of != "the user":
+        artifact.deliver(path, "mine")
+    path.write_text("theirs")
+    for attempt in (lambda: artifact.check_file(path), lambda: artifact.deliver(path, "new")):
+        with pytest.raises(InputError, match=r"summary\.md .*(did not write it|was changed).*--force"):
+            attempt()
+    assert path.read_text() == "theirs"
+    artifact.deliver(path, "new", force=True)
+    artifact.deliver(path, "newer")
+    assert path.read_text() == "newer"
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, said in (("pipe", "no regular file"), ("folder", "is a folder")):
+        with pytest.raises(InputError, match=said):
+            artifact.deliver(tmp_path / name, "x", force=True)
+    artifact.deliver(tmp_path / "a", "x")
+    with pytest.raises(InputError, match="is a file"):
+        _put(tmp_path / "a", force=True, x="1")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    for name in ("file", "folder", "new"):
+        (tmp_path / f"link-to-{name}").symlink_to(tmp_path / "real" / name)
+    artifact.deliver(tmp_path / "real" / "file", "1")
+    artifact.deliver(tmp_path / "link-to-file", "2")
+    _put(tmp_path / "real" / "folder", a="1")
+    _put(tmp_path / "link-to-folder", b="2")
+    _put(tmp_path / "link-to-new", c="3")
+    assert _names(tmp_path / "real") == {"file", "folder/b", "new/c"}
+    assert (tmp_path / "real" / "file").read_text() == "2"
+    assert all((tmp_path / f"link-to-{name}").is_symlink() for name in ("file", "folder", "new"))
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(InputError, match="cannot be written"):
+        artifact.deliver(tmp_path / "circle", "1")
+
+
 def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"):
-        artifact.write_bytes(tmp_path / "file" / "a.bin", b"abc")
+        artifact.deliver(tmp_path / "file" / "a.bin", b"abc")
+    for check in (
+        artifact.check_file,
+        artifact.check_reachable,
+        lambda path: artifact.check_folder(path, kind="bundle"),
+    ):
+        with pytest.raises(InputError, match="cannot be written"):
+            check(tmp_path / "file" / "deep" / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_no_wrong_input() -> None:
+    with (
+        pytest.raises(StorageError, match="/dev/full cannot be written: No space left"),
+        artifact._explained(Path("/dev/full")),
+        Path("/dev/full").open("wb", buffering=0) as stream,
+    ):
+        stream.write(b"x")
+
+
+def test_a_disk_without_room_is_found_out_before_the_work(tmp_path: Path) -> None:
+    artifact.check_space(tmp_path / "not" / "yet", 1)
+    with pytest.raises(StorageError, match=r"No space left on device: [\d,]+ bytes are free, and at least"):
+        artifact.check_space(tmp_path / "not" / "yet", 1 << 60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_umask_decides_who_may_read(tmp_path: Path) -> None:
+    for umask, mode in ((0o027, 0o640), (0o002, 0o664)):
+        old = os.umask(umask)
+        try:
+            artifact.deliver(tmp_path / f"{mode}.bin", b"1")
+            _put(tmp_path / f"{mode}", a="1")
+        finally:
+            os.umask(old)
+        modes = [(tmp_path / name).stat().st_mode & 0o777 for name in (f"{mode}.bin", f"{mode}", f"{mode}/a")]
+        assert modes == [mode, mode | 0o111 & ~umask, mode]
+
+
+def test_a_long_name_can_be_written(tmp_path: Path) -> None:
+    artifact.deliver(tmp_path / ("ä" * 127), b"1")
+    with pytest.raises(InputError, match="cannot be written"):
+        artifact.deliver(tmp_path / ("ä" * 128), b"1")
 
 
 def test_folder_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
     place = tmp_path / "out"
 
     def interrupted() -> None:
-        with artifact.folder(place) as scratch:
+        with artifact.folder(place, kind="bundle") as scratch:
             (scratch / "half").write_text("x")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-    with artifact.folder(place) as scratch:
-        (scratch / "whole").write_text("1")
-    with artifact.folder(place) as scratch:
-        (scratch / "new").write_text("2")
-    assert [path.name for path in place.iterdir()] == ["new"]
+    _put(place, whole="1", sub__a="1")
+    _put(place, new="2")
+    assert {path.name for path in place.iterdir()} == {"new", artifact.RECORD}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_folder_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").write_text("1")
+    _put(tmp_path / "out", old="1")
 
     def failing() -> None:
-        with artifact.folder(tmp_path / "out"):
+        with artifact.folder(tmp_path / "out", kind="bundle"):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         failing()
     assert (tmp_path / "out" / "old").read_text() == "1"
+
+
+def _add_source(place: Path) -> str:
+    (place / "src").mkdir(parents=True)
+    (place / "src" / "main.c").write_text("years of work")
+    return "src/main.c"
+
+
+def _add_link(place: Path) -> str:
+    (place / "link").symlink_to("/etc")
+    return "link"
+
+
+def _add_folder(place: Path) -> str:
+    (place / "empty").mkdir()
+    return "empty/"
+
+
+def _edit(place: Path) -> str:
+    (place / "a").write_text("edited")
+    return "a"
+
+
+def _deliver(place: Path) -> str:
+    artifact.deliver(place / "model.tflite", b"quantized a minute ago")
+    return "model.tflite"
+
+
+def _nest(place: Path) -> str:
+    _put(place / "nested", x="1")
+    return f"nested/{artifact.RECORD}"
+
+
+def _damage_record(place: Path) -> str:
+    (place / artifact.RECORD).write_text('{"mnedge": 1, "folder": {"a": 3}}')
+    return artifact.RECORD
+
+
+@pytest.mark.parametrize("change", [_add_source, _add_link, _add_folder, _edit, _deliver, _nest, _damage_record])
+def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path: Path, change: Callable[[Path], str]) -> None:
+    place = tmp_path / "out"
+    _put(place, a="1", gone="1", sub__b="1")
+    name = change(place)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file() and not path.is_symlink()}
+    with pytest.raises(InputError, match=f"holds {re.escape(name)}, which mnedge .*--force"):
+        _put(place, a="2", c="2")
+    assert before == {path: path.read_bytes() for path in before}
+    _put(place, force=True, a="2", c="2")
+    assert (place / "a").read_text() == (place / "c").read_text() == "2"
+    # What mnedge wrote and what nobody touched since is out of date; the rest is still there.
+    assert (place / "gone").exists() == (change is _damage_record)
+    assert os.path.lexists(place / name)
+    if change not in (_edit, _damage_record):
+        with pytest.raises(InputError, match=re.escape(name)):
+            _put(place, a="3")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_same_files_again_disturb_nobody(tmp_path: Path) -> None:
+    _put(tmp_path / "out", a="1", sub__b="2")
+    before = (tmp_path / "out").stat().st_ino
+    _put(tmp_path / "out", a="1", sub__b="2")
+    assert (tmp_path / "out").stat().st_ino == before
+    (tmp_path / "out" / "a").unlink()
+    _put(tmp_path / "out", a="1", sub__b="2")
+    assert _names(tmp_path / "out") == {"a", "sub/b"}
+
+
+def test_a_folder_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    _put(tmp_path / "out", kind="build", a="1")
+    with pytest.raises(InputError, match="holds a, which mnedge wrote as part of a build"):
+        _put(tmp_path / "out", kind="bundle", b="1")
+    assert _names(tmp_path / "out") == {"a"}
+
+
+def test_a_file_added_while_the_work_goes_on_is_seen(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    _put(place, a="1")
+
+    def late() -> None:
+        with artifact.folder(place, kind="bundle") as scratch:
+            (scratch / "a").write_text("2")
+            _add_source(place)
+
+    with pytest.raises(InputError, match=r"src/main\.c"):
+        late()
+    assert _names(place) == {"a", "src/main.c"}
+    assert (place / "a").read_text() == "1"
+
+
+def test_force_never_writes_through_a_link_or_over_a_folder(tmp_path: Path) -> None:
+    place, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place.mkdir()
+    (place / "sub").symlink_to(elsewhere)
+    with pytest.raises(InputError, match="sub is no folder"):
+        _put(place, force=True, sub__a="1")
+    (place / "b").mkdir()
+    with pytest.raises(InputError, match="b is no regular file"):
+        _put(place, force=True, b="1")
+    assert not _names(elsewhere)
+    assert _names(place) == {"sub"}
+
+
+def test_the_folder_one_stands_in_is_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = tmp_path.stat().st_ino
+    _put(Path(), a="1", b="1")
+    _put(Path(), a="2")
+    assert _names(tmp_path) == {"a"}
+    assert tmp_path.stat().st_ino == before
+    assert Path("a").read_text() == "2"
+
+
+def test_the_record_is_the_same_bytes_and_names_no_machine(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        _put(tmp_path / name, b="1", a="1", sub__c="3")
+    records = [(tmp_path / name / artifact.RECORD).read_text() for name in ("one", "two")]
+    assert records[0] == records[1]
+    assert json.loads(records[0])["folder"]["sub/c"] == hashlib.sha256(b"3").hexdigest()
+    assert str(tmp_path) not in records[0]
+
+
+def test_a_removal_takes_only_what_is_proven(tmp_path: Path) -> None:
+    artifact.deliver(tmp_path / "recipe.yaml", "1")
+    artifact.withdraw(tmp_path / "recipe.yaml")
+    artifact.withdraw(tmp_path / "recipe.yaml")
+    assert not (tmp_path / "recipe.yaml").exists()
+    artifact.deliver(tmp_path / "recipe.yaml", "1")
+    (tmp_path / "recipe.yaml").write_text("2")
+    artifact.withdraw(tmp_path / "recipe.yaml")
+    assert (tmp_path / "recipe.yaml").read_text() == "2"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"mnedge": 1, "files": []}', '{"mnedge": 1, "kind": 3}', "[" * 100000]
+)
+def test_a_damaged_record_proves_nothing(tmp_path: Path, text: str) -> None:
+    artifact.deliver(tmp_path / "a", "1")
+    (tmp_path / artifact.RECORD).write_text(text)
+    with pytest.raises(InputError, match="did not write it"):
+        artifact.deliver(tmp_path / "a", "2")
+
+
+def test_killed_at_any_moment_the_file_stays_mnedges(tmp_path: Path) -> None:
+    """Deliveries are killed at random; each later one finds the old file or the new one, and knows it as its own."""
+    code = (
+        "import sys; from pathlib import Path; from mnedge import artifact\n"
+        "print('go', flush=True)\n"
+        "for number in range(100000): artifact.deliver(Path(sys.argv[1]), f'{sys.argv[2]} {number}')\n"
+    )
+    chance = random.Random(7)  # noqa: S311 - moments
+    for kill in range(8):
+        argv = [sys.executable, "-c", code, str(tmp_path / "a"), str(kill)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(chance.uniform(0, 0.05))
+            assert process.poll() is None
+            process.kill()
+    artifact.deliver(tmp_path / "a", "whole")
 
 
 def test_folder_checksum_sees_names_and_contents(tmp_path: Path) -> None:
@@ -64,42 +341,59 @@ def test_folder_checksum_sees_names_and_contents(tmp_path: Path) -> None:
     assert len(set(sums)) == 3
 
 
-def test_row_has_the_fields_of_the_report(tmp_path: Path) -> None:
-    path = tmp_path / "m.int8.tflite"
-    path.write_bytes(b"1234")
-    row = artifact.Artifact(path, "tflite", "int8", "int8", "cpu").row()
-    assert row == {
-        "path": "m.int8.tflite", "format": "tflite", "precision": "int8", "io": "int8", "target": "cpu",
-        "bytes": 4, "sha256": artifact.sha256(path),
-    }  # fmt: skip
-
-
 def test_folders_that_replace_each_other_at_once_are_whole(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     place = tmp_path / "out"
 
     def put(number: int) -> None:
-        with artifact.folder(place) as scratch:
+        with artifact.folder(place, kind="bundle") as scratch:
             for name in "abc":
                 (scratch / name).write_text(str(number))
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(200)))
-    assert len({path.read_text() for path in place.iterdir()}) == 1
-    assert sorted(path.name for path in place.iterdir()) == ["a", "b", "c"]
+    assert len({(place / name).read_text() for name in "abc"}) == 1
+    assert _names(place) == {"a", "b", "c"}
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_files_delivered_at_once_are_all_recorded(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: artifact.deliver(tmp_path / f"{number}", "1"), range(60)))
+    assert len(json.loads((tmp_path / artifact.RECORD).read_text())["files"]) == 60
+
+
+def test_a_check_never_sees_a_delivery_half_done(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(number: int) -> None:
+        artifact.check_file(tmp_path / "report.json")
+        artifact.deliver(tmp_path / "report.json", f"{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(120)))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [artifact.RECORD, "report.json"]
+
+
 def test_what_a_killed_program_left_is_swept_when_it_is_old(tmp_path: Path) -> None:
-    old_file, old_folder, young = tmp_path / ".a.bin.x1", tmp_path / ".out.x2", tmp_path / ".a.bin.x3"
-    old_file.write_text("half")
-    old_folder.mkdir()
-    (old_folder / "half").write_text("")
+    names = {
+        ".a.bin.mnedge-tmp-0123456789abcdef": True, ".out.mnedge-tmp-0123456789abcdef": True,
+        ".a.bin.swp": False, ".a.bin.d": False, ".a.bin.mnedge-tmp-": False, ".out.x2": False,
+        ".b.bin.mnedge-tmp-0123456789abcdef": False,
+    }  # fmt: skip
+    for name in names:
+        if ".out" in name or name.endswith(".d"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "half").write_text("")
+        else:
+            (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - 7200, time.time() - 7200))
+    young = tmp_path / ".a.bin.mnedge-tmp-fedcba9876543210"
     young.write_text("under way")
-    for path in (old_file, old_folder):
-        os.utime(path, (time.time() - 7200, time.time() - 7200))
-    artifact.write_bytes(tmp_path / "a.bin", b"1")
-    with artifact.folder(tmp_path / "out"):
-        pass
-    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "out", ".a.bin.x3"}
+    artifact.deliver(tmp_path / "a.bin", b"1")
+    _put(tmp_path / "out", x="1")
+    kept = {name for name, is_mnedges in names.items() if not is_mnedges}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "out", artifact.RECORD, young.name} | kept

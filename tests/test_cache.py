@@ -1,14 +1,16 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mnedge import cache
-from mnedge.errors import InputError
+from mnedge.errors import InputError, StorageError
 
 
 def _make(text: str, calls: list[str]):  # noqa: ANN202 - a closure for stage()
@@ -38,6 +40,70 @@ def test_a_corrupted_entry_is_made_again() -> None:
     (entry / "entry.json").write_text("{")
     cache.stage("s", {}, _make("good", calls))
     assert calls == ["good"] * 3
+
+
+_RECORDS = (
+    b"", b"{}", b"[]", b"null", b"7", b'"files"', b'{"files": null}', b'{"files": {}}', b'{"files": []}',
+    b'{"files": [1]}',
+    b'{"files": {"out.txt": 1}}', b'{"files": {"../../etc/passwd": "0"}}', b'{"files": {"": "0"}}', b"\xff\xfe",
+    b'{"files": {"a\\u0000b": "0"}}', b"[" * 100_000, b'{"files": ' + b"[" * 100_000, b"9" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("private_cache")
+@pytest.mark.parametrize("record", _RECORDS, ids=range(len(_RECORDS)))
+@pytest.mark.parametrize("emptied", [False, True])
+def test_an_entry_whose_record_is_damaged_is_made_again(record: bytes, emptied: bool) -> None:
+    calls: list[str] = []
+    entry = cache.stage("s", {}, _make("good", calls))
+    (entry / "entry.json").write_bytes(record)
+    if emptied:
+        (entry / "out.txt").unlink()
+    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    assert calls == ["good"] * 2
+
+
+def _file(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("no folder")
+
+
+def _link(entry: Path) -> None:
+    elsewhere = entry.with_name("elsewhere")
+    entry.rename(elsewhere)
+    (elsewhere / "out.txt").write_text("evil")
+    entry.symlink_to(elsewhere)
+
+
+def _file_is_folder(entry: Path) -> None:
+    (entry / "out.txt").unlink()
+    (entry / "out.txt").mkdir()
+
+
+def _file_is_pipe(entry: Path) -> None:
+    (entry / "out.txt").unlink()
+    os.mkfifo(entry / "out.txt")
+
+
+def _file_is_link(entry: Path) -> None:
+    (entry / "out.txt").rename(entry.with_name("out.txt"))
+    (entry / "out.txt").symlink_to(entry.with_name("out.txt"))
+
+
+def _one_more(entry: Path) -> None:
+    (entry / "more.txt").write_text("")
+
+
+@pytest.mark.usefixtures("private_cache")
+@pytest.mark.parametrize("damage", [_file, _link, _file_is_folder, _file_is_pipe, _file_is_link, _one_more])
+def test_an_entry_of_another_kind_is_made_again(damage: Callable[[Path], None]) -> None:
+    calls: list[str] = []
+    entry = cache.stage("s", {}, _make("good", calls))
+    damage(entry)
+    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    assert calls == ["good"] * 2
+    assert not entry.is_symlink()
+    assert not (entry / "out.txt").is_symlink()
 
 
 def test_a_failed_stage_leaves_nothing(private_cache: Path) -> None:
@@ -79,6 +145,82 @@ def test_prune_keeps_what_was_used_last() -> None:
     assert [entry.path for entry in cache.entries()] == [new]
 
 
+def test_prune_takes_only_what_is_proven_to_be_the_caches(private_cache: Path) -> None:
+    entry = cache.stage("s", {}, _make("x", []))
+    cache.keep(cache.resumable("work", {}), b"in", b"out")
+    theirs = {
+        "Documents/thesis.txt": "years of work",
+        f"photos-{'0' * 32}/cat.jpg": "no record",
+        f"backup-{'1' * 32}/entry.json": '{"stage": "other", "files": {}}',
+        f"json-{'2' * 32}/entry.json": "[]",
+        "short-0123/entry.json": '{"stage": "short", "files": {}}',
+        ".making-tea/recipe.txt": "a folder of the user's",
+        ".summary.mnedge-tmp-notes/a": "not the mark",
+    }
+    for name, text in theirs.items():
+        (private_cache / name).parent.mkdir()
+        (private_cache / name).write_text(text)
+    (private_cache / f"link-{'3' * 32}").symlink_to(entry)
+    assert {found.stage for found in cache.entries()} == {"s", "work"}
+    assert cache.prune() > 0
+    kept = {path.relative_to(private_cache).as_posix() for path in private_cache.rglob("*") if path.is_file()}
+    assert kept == theirs.keys()
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"stage": "s", "files": {"out.txt": 3}}', "[" * 100000])
+@pytest.mark.usefixtures("private_cache")
+def test_an_entry_with_a_damaged_record_is_made_again(text: str) -> None:
+    calls: list[str] = []
+    entry = cache.stage("s", {}, _make("good", calls))
+    (entry / "entry.json").write_text(text)
+    assert cache.stage("s", {}, _make("good", calls)) == entry
+    assert calls == ["good"] * 2
+
+
+@pytest.fixture
+def read_only(private_cache: Path) -> Iterator[Path]:
+    """A cache with one entry, as it is baked into an image: root itself may not write to it."""
+    cache.stage("s", {"n": 1}, _make("baked", []))
+    if subprocess.run(["mount", "--bind", "-o", "ro", private_cache, private_cache], check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield private_cache
+    subprocess.run(["umount", "-l", private_cache], check=True)
+
+
+def test_a_cache_that_may_only_be_read_gives_what_it_has(read_only: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[str] = []
+    assert cache.stage("s", {"n": 1}, _make("never", calls)).parent == read_only
+    made = cache.stage("s", {"n": 2}, _make("fresh", calls))
+    assert (made / "out.txt").read_text() == "fresh"
+    assert cache.stage("s", {"n": 2}, _make("never", calls)) == made
+    cache.keep(cache.resumable("parts", {}), b"in", b"out")
+    assert calls == ["fresh"]
+    assert f"the cache {read_only} may only be read" in caplog.text
+    assert [entry.stage for entry in cache.entries()] == ["s"]
+
+
+def test_a_stage_without_room_for_its_result_is_not_begun(private_cache: Path) -> None:
+    calls: list[str] = []
+    with pytest.raises(StorageError, match=r"No space left on device; free some space, or set (MNEDGE_CACHE|TMPDIR)"):
+        cache.stage("s", {}, _make("x", calls), least_bytes=1 << 60)
+    assert calls == []
+    assert list(private_cache.iterdir()) == []
+    cache.stage("s", {}, _make("x", calls))
+    # What is there needs no room.
+    cache.stage("s", {}, _make("x", calls), least_bytes=1 << 60)
+    assert calls == ["x"]
+
+
+def test_entries_are_as_readable_as_umask_says(private_cache: Path) -> None:
+    old = os.umask(0o022)
+    try:
+        entry = cache.stage("s", {}, _make("x", []))
+    finally:
+        os.umask(old)
+    assert entry.stat().st_mode & 0o777 == 0o755
+    assert private_cache.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "file" / "cache"))
@@ -93,7 +235,7 @@ def test_parts_of_unfinished_work_are_kept_until_it_is_whole(private_cache: Path
     assert cache.recall(work, b"other") is None
     assert cache.recall(cache.resumable("parts", {"model": "b"}), b"in") is None
     assert [entry.stage for entry in cache.entries()] == ["parts"]
-    (file,) = work.iterdir()
+    (file,) = (path for path in work.iterdir() if path.name != "entry.json")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     assert cache.recall(work, b"in") is None
     cache.forget(work)
@@ -110,5 +252,5 @@ def test_work_goes_on_where_its_parts_cannot_be_kept(
         cache.keep(work, inputs, b"out")
         assert cache.recall(work, inputs) is None
     assert [record.message.partition(":")[0] for record in caplog.records] == [
-        f"the cache {tmp_path / 'file'} cannot be written"
+        f"the cache {tmp_path / 'file'} cannot be written (Not a directory)"
     ]

@@ -5,12 +5,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
-import click
 import pytest
+from typer.core import TyperOption
+from typer.main import get_command
+from typer.testing import CliRunner
 
 from mnedge import registry
 from mnedge.cli import app
+from mnedge.cli._group import Panel, as_command
 
 _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,7 +28,15 @@ def _commands(text: str) -> list[list[str]]:
     return [shlex.split(re.split(r"\s{2,}#|\s#|\s>\s|\s\|\s", line)[0]) for line in blocks]
 
 
-def _option_names(command: click.Command) -> set[str]:
+def _command(words: list[str]) -> Any:
+    """The command that the first words name, which are taken away."""
+    command = as_command(words[0], registry.load("mnedge.cli", words.pop(0), "command"))
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    return command
+
+
+def _option_names(command: Any) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {
         "--help",
         "-h",
@@ -39,20 +51,15 @@ def test_every_command_stands_in_the_readme() -> None:
 def test_the_readme_only_names_commands_and_options_that_exist() -> None:
     found = _commands(_README)
     assert len(found) > 5
-    context = click.Context(app)
     for words in found:
-        command: click.Command | None = app
         rest = words[1:]
-        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-            command = command.get_command(context, rest.pop(0))
-            assert command is not None, words
-        assert command is not None
+        command = _command(rest) if rest and not rest[0].startswith("-") else get_command(app)
         options = {word.partition("=")[0] for word in rest if word.startswith("-")}
         assert options <= _option_names(command), (words, options - _option_names(command))
 
 
 def test_the_page_of_commands_is_their_help() -> None:
-    # In a process of its own: click keeps the help option of a command as it was first called, here by another test.
+    # In a process of its own: Typer keeps the help option of a command as it was first called, here by another test.
     script = "import runpy, sys; sys.stdout.reconfigure(encoding='utf-8'); "
     script += "print(runpy.run_path('docs/commands.py')['render'](), end='')"
     done = subprocess.run([sys.executable, "-c", script], cwd=_ROOT, capture_output=True, check=True)
@@ -60,13 +67,25 @@ def test_the_page_of_commands_is_their_help() -> None:
     assert page == done.stdout.decode(), "run python docs/commands.py"
 
 
+def _leaves(command: Any) -> list[Any]:
+    return list(command.commands.values()) if hasattr(command, "commands") else [command]
+
+
 @pytest.mark.parametrize("name", registry.names("mnedge.cli"))
-def test_every_command_has_help(name: str) -> None:
-    command: click.Command = registry.load("mnedge.cli", name, "command")
-    assert command.help, name
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{name} {parameter.name}"
+def test_every_command_and_option_has_help(name: str) -> None:
+    for command in _leaves(_command([name])):
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, TyperOption):
+                assert parameter.help, f"{name} {parameter.name}"
+
+
+def test_summaries_fit_a_line_of_80_columns() -> None:
+    shown = CliRunner().invoke(app, ["--help"], terminal_width=80)
+    assert shown.exit_code == 0
+    assert "..." not in shown.stdout.partition("Build:")[2]
+    for panel in get_args(Panel):
+        assert f"{panel}:" in shown.stdout
 
 
 def test_contributing_says_in_four_lines_how_to_add_each_kind() -> None:

@@ -15,6 +15,7 @@ _RANKS = {
     "registry": 1,
     "command": 1,
     "artifact": 1,
+    "foreign": 1,
     "silence": 1,
     "pixels": 1,
     "progress": 1,
@@ -88,6 +89,62 @@ def test_an_upward_import_is_caught(tmp_path: Path) -> None:
     module.write_text("from mnedge.cli import main\nimport mnedge.graph.graph\n")
     assert _imported(module) == {"mnedge.cli", "mnedge.graph.graph"}
     assert _RANKS["cli"] > _RANKS["graph"]
+
+
+def _arrows(root: Path) -> dict[str, set[str]]:
+    """By dotted name, the files of the package at `root` that each file imports anywhere, also for types only."""
+    paths = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    files = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    arrows: dict[str, set[str]] = {}
+    for name, path in files.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # `from package import name` reads the file `name`, or a name of the package itself.
+                inside = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= inside & set(files) or {node.module}
+                found |= {node.module} if inside - set(files) else set()
+        arrows[name] = found & set(files) - {name}
+    return arrows
+
+
+def _rings(arrows: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Sets of files that reach each other by their imports."""
+    reached: dict[str, set[str]] = {}
+    for name, direct in arrows.items():
+        seen: set[str] = set()
+        waiting = direct
+        while waiting:
+            seen |= waiting
+            waiting = set().union(*(arrows[other] for other in waiting)) - seen
+        reached[name] = seen
+    rings = (frozenset(other for other in seen if name in reached[other]) for name, seen in reached.items())
+    return {ring for ring in rings if ring}
+
+
+def test_no_files_import_each_other() -> None:
+    arrows = _arrows(_PACKAGE)
+    # What the package itself names, it imports when it is asked for.
+    arrows["mnedge"] = set()
+    rings = _rings(arrows)
+    assert not rings, [sorted(ring) for ring in rings]
+
+
+def test_a_ring_is_caught_also_where_types_close_it(tmp_path: Path) -> None:
+    root = tmp_path / "mnedge"
+    (root / "b").mkdir(parents=True)
+    (root / "__init__.py").write_text("")
+    (root / "a.py").write_text("def late():\n    from mnedge import b\n")
+    (root / "b" / "__init__.py").write_text("import mnedge.b.c\n")
+    (root / "b" / "c.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mnedge.a import late\n"
+    )
+    (root / "d.py").write_text("from mnedge.a import late\n")
+    assert _rings(_arrows(root)) == {frozenset({"mnedge.a", "mnedge.b", "mnedge.b.c"})}
+    (root / "b" / "c.py").write_text("")
+    assert _rings(_arrows(root)) == set()
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(_PACKAGE)))

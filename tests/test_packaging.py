@@ -19,7 +19,7 @@ def test_every_package_is_listed() -> None:
     listed = set(tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     files = [path for path in (_ROOT / "mnedge").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     folders = {".".join(path.parent.relative_to(_ROOT).parts) for path in files}
-    assert listed == {*folders, "mnedge.recipes"}
+    assert listed == {*folders, "mnedge.calibration", "mnedge.recipes"}
 
 
 def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
@@ -39,6 +39,7 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
         for path in (_ROOT / "mnedge").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    due |= {f"mnedge/recipes/{path.name}" for path in (_ROOT / "recipes").glob("*.yaml")}
+    for kind in ("calibration", "recipes"):
+        due |= {f"mnedge/{kind}/{path.name}" for path in (_ROOT / kind).glob("*.yaml")}
     assert due <= inside, sorted(due - inside)
     assert not any(name.startswith("tests") for name in inside)

@@ -36,10 +36,34 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ("gates:\n  min_topp1: 0.5\n", r"line 1: unknown gate 'min_topp1'; did you mean 'min_top1'"),
         ("gates: {min_top1: high}\n", r"gate min_top1 is 'high'; it takes a number"),
         ("method: magic\n", r"unknown method 'magic'"),
-        ("- v1\n", "a recipe is a list of `key: value` lines"),
+        ("- v1\n", "is a list of `key: value` lines"),
         ("a: [1\n", "is not YAML"),
-        ("", "a recipe is a list of"),
+        ("", "is a list of `key: value` lines"),
         ("targets: []\n", "targets is empty"),
+        ("gates: {min_top1: 0.5}\nint8: true\ngates: {max_size_kib: 1}\n", r"line 3: 'gates' stands in line 1 already"),
+        ("gates:\n  parity: 0.5\n  parity: 0.6\n", r"line 3: 'parity' stands in line 2 already"),
+        ("allow_float: [1]\n", r"line 1: allow_float has 1; it is a list of names"),
+        ("targets: [[cpu]]\n", r"line 1: targets has \['cpu'\]"),
+        ("alpha: .nan\n", r"alpha is nan; it is a number above 0"),
+        ("alpha: .inf\n", r"alpha is inf"),
+        ("alpha: -1\n", r"alpha is -1"),
+        ("resolution: 0\n", r"resolution is 0; it is a whole number from 1"),
+        ("classes: 0\n", r"classes is 0; it is a whole number from 1"),
+        ("output_stride: 0\n", r"output_stride is 0"),
+        ("seed: -1\n", r"seed is -1; it is a whole number from 0"),
+        ("threads: 1000000\n", r"threads is 1000000"),
+        ("gates: {min_top1: .nan}\n", r"line 1: gate min_top1 is nan; it takes a number from 0 to 1"),
+        ("gates: {min_top1: 95}\n", r"line 1: gate min_top1 is 95; it takes a number from 0 to 1"),
+        ("gates: {min_top1: true}\n", r"line 1: gate min_top1 is True; it takes a number"),
+        ("gates: {max_p50_ms: .inf}\n", r"gate max_p50_ms is inf; it takes a number of at least 0"),
+        ("gates: {int8_only: 1}\n", r"gate int8_only is 1; it takes true or false"),
+        ("tolerances: {p50_ms: -0.1}\n", r"tolerance p50_ms is -0.1"),
+        ("gates: {1: 2}\n", r"line 1: a key is a name"),
+        ("1: 2\n", r"line 1: a key is a name"),
+        ("a: &x [1]\nb: *x\n", r"line 1: it is referred to with \*"),
+        ("a: &x {y: *x}\n", r"is referred to with \*"),
+        ("a: 2024-13-45\n", "is not YAML that can be read"),
+        ("[" * 3000, "is not YAML"),
         ("variant: !!python/object/apply:os.system [ls]\n", "is not YAML"),
     ],
 )
@@ -51,3 +75,24 @@ def test_bad_recipes_say_where_and_what(tmp_path: Path, text: str, said: str) ->
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(InputError, match=r"did you mean 'demo'"):
         recipe.load("demoo")
+
+
+def test_flags_are_held_to_the_same_limits() -> None:
+    with pytest.raises(InputError, match="classes is 0"):
+        recipe.Recipe().with_flags({"classes": 0})
+    with pytest.raises(InputError, match="resolution is 0"):
+        recipe.Recipe().with_flags({"resolution": 0})
+    with pytest.raises(InputError, match="alpha is nan"):
+        recipe.Recipe().with_flags({"alpha": float("nan")})
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a" * (2 << 20)])
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"r\.yaml (cannot be read|has more than)"):
+        recipe.load(str(tmp_path / "r.yaml"))
+
+
+def test_a_name_longer_than_a_file_system_takes() -> None:
+    with pytest.raises(InputError, match="no recipe file"):
+        recipe.load("x" * 300)

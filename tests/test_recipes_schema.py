@@ -59,7 +59,10 @@ def test_every_recipe_fits_and_says_what_it_is_for(name: str) -> None:
         "gates: {min_top1: 0.5, int8_only: true}\n", "gates: {min_top1: high}\n", "gates: {min_topp1: 1}\n",
         "tolerances: {top1: 0.01}\n", "tolerances: {top2: 0.01}\n", "bundles: [android]\n", "bundles: [ios]\n",
         "bundles: android\n", "targets: []\n", "targets: [cpu]\n", "method: magic\n", "method: qat\n", "threads: 0\n",
-        "threads: 4\n", "calibration_images: 257\n", "calibration_images: 1\n", "nonsense: 1\n", "io: int4\n",
+        "threads: 4\n", "calibration: 7\n", "calibration: mine.yaml\n", "nonsense: 1\n", "io: int4\n",
+        "classes: 0\n", "resolution: 0\n", "alpha: 0\n", "alpha: -1\n", "seed: -1\n", "allow_float: [1]\n",
+        "allow_float: [ADD]\n", "gates: {min_top1: 2}\n", "gates: {min_top1: true}\n", "gates: {int8_only: 1}\n",
+        "gates: {max_p50_ms: 20}\n", "gates: {max_p50_ms: -1}\n", "tolerances: {p50_ms: 2}\n",
         "weights: 5\n", "{}\n", "skip_broken: true\n", "granularity: per-tensor\n", "granularity: per-row\n",
     ],
 )  # fmt: skip

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mnedge import cache
-from mnedge.artifact import sha256
+from mnedge.artifact import RECORD, sha256
+from mnedge.workflows.bundle import verify
 
 _ROOT = Path(__file__).parent.parent
 _RECIPE = """
@@ -24,18 +25,19 @@ resolution: 48
 weights: random
 int8: true
 effort: fast
-calibration_images: 8
+calibration: few.yaml
 targets: [cpu, android, cortex-m4]
 bundles: [android, raspberry-pi, microcontroller]
 """
 # What differs from run to run, because it was measured.
-_MEASURED = ("report.json", "report.html")
+_MEASURED = ("report.json", "report.html", "checksums.json")
 
 
 def _start(place: Path, *, limit: str = "", **variables: str) -> subprocess.Popen[str]:
     """Starts a build in a folder of its own: place/out, place/cache."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "tiny.yaml").write_text(_RECIPE)
+    (place / "few.yaml").write_text("data: demo\nimages: 8\n")
     command = [sys.executable, "-m", "mnedge", "build", "--recipe", "tiny.yaml", "--out", "out", "--json"]
     if limit:
         command = ["bash", "-c", f'{limit}; exec "$@"', "bash", *command]
@@ -109,8 +111,10 @@ def test_float_ops_are_not_counted_where_this_machine_cannot_tell(whole: Path) -
 def _check_nothing_is_half_done(place: Path, due: dict[str, str]) -> None:
     if (place / "out").is_dir():
         for name, checksum in _sums(place / "out").items():
-            # A bundle is checked as it is below; a folder that is being replaced is the old one, the new one, or none.
+            # The folder is the old one, the new one, or none.
             assert due.get(name) == checksum, f"{name} is not whole"
+        # The reports are those of these models, and the bundles are whole too.
+        verify(place / "out")
     for entry in _entries(place):
         assert cache._is_whole(entry), f"{entry.name} is not whole"
 
@@ -163,7 +167,7 @@ def test_two_builds_at_once_in_one_folder(tmp_path: Path, due: dict[str, str]) -
         assert process.returncode == 0, said
     assert _sums(tmp_path / "a" / "out") == due
     assert not list((tmp_path / "a" / "cache").glob(".*"))
-    assert not list((tmp_path / "a" / "out").rglob(".*"))
+    assert {path.name for path in (tmp_path / "a" / "out").rglob(".*")} == {RECORD}
 
 
 def test_a_corrupted_entry_is_found_and_made_again(whole: Path, due: dict[str, str], tmp_path: Path) -> None:
@@ -184,11 +188,11 @@ def test_a_file_that_may_not_grow(whole: Path, due: dict[str, str], tmp_path: Pa
     shutil.copytree(whole / "cache", place / "cache")
     process = _start(place, limit="ulimit -f 100")
     _, said = process.communicate()
-    assert process.returncode == 2, said
+    assert process.returncode == 74, said
     assert "cannot be written: File too large" in said
     assert "Traceback" not in said
     _check_nothing_is_half_done(place, due)
-    assert not list(place.rglob(".*.tflite.*"))
+    assert not [path for path in place.rglob(".*") if path.name != RECORD]
 
 
 @pytest.fixture
@@ -215,8 +219,9 @@ def test_a_full_disk_and_then_room_again(
         variables["MNEDGE_CACHE"] = str(tmp_path / "cache")
     process = _start(small_disk, **variables)
     _, said = process.communicate()
-    assert process.returncode == 2, said
+    assert process.returncode == 74, said
     assert "cannot be written: No space left on device" in said
+    assert ("MNEDGE_CACHE" in said) == (full == "cache")
     assert "Traceback" not in said
     _check_nothing_is_half_done(small_disk, due)
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)

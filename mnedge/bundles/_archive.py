@@ -1,4 +1,4 @@
-"""Archives whose bytes depend on their contents alone: sorted, fixed modes and times, nothing deflated.
+"""A .tar.gz whose bytes depend on its contents alone: sorted, fixed modes and times, nothing deflated.
 
 Deflate is left out because zlib's output differs between its versions; int8 weights hardly shrink anyway.
 """
@@ -6,60 +6,26 @@ Deflate is left out because zlib's output differs between its versions; int8 wei
 from __future__ import annotations
 
 import io
-import os
 import struct
 import tarfile
-import time
-import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
-from mnedge.errors import InputError
+from mnedge.artifact import files_of
+from mnedge.formats.archive import epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-_DOS_EPOCH = 315532800  # 1980-01-01, the first day that ZIP can say
 _BLOCK = 0xFFFF
 _EXECUTABLE = (".sh",)
-
-
-def epoch() -> int:
-    """Seconds since 1970 that archives are dated with: $SOURCE_DATE_EPOCH, or 1980-01-01.
-
-    Raises:
-        InputError: The variable is no number.
-    """
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not text.isdecimal():
-        raise InputError(f"SOURCE_DATE_EPOCH is {text!r}; it takes seconds since 1970")
-    return max(int(text or 0), _DOS_EPOCH)
-
-
-def zip_bytes(entries: Mapping[str, bytes], behind: bytes = b"") -> bytes:
-    """A ZIP of stored entries in the order of their names.
-
-    Args:
-        entries: Contents by path.
-        behind: Bytes that the ZIP is appended to, as TFLite Metadata appends a model's labels.
-    """
-    buffer = io.BytesIO(behind)
-    moment = time.gmtime(epoch())[:6]
-    with zipfile.ZipFile(buffer, "a" if behind else "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(entries.items()):
-            entry = zipfile.ZipInfo(name, moment)
-            entry.create_system = 3
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, data)
-    return buffer.getvalue()
 
 
 def tar_gz_bytes(folder: Path, top: str) -> bytes:
     """A .tar.gz of a folder's files, below the name `top`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in files_of(folder):
             data = path.read_bytes()
             entry = tarfile.TarInfo(f"{top}/{path.relative_to(folder).as_posix()}")
             entry.size = len(data)

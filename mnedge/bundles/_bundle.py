@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
-from mnedge.errors import InputError
-from mnedge.results.manifest import BundleFile, BundleManifest
+from mnedge.results.manifest import BundleManifest, FileRow
 from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
@@ -71,11 +69,13 @@ class Bundle:
         description: One line for `mnedge bundle --help`.
         write: Fills an empty folder.
         has_archive: Whether the folder is also written as .tar.gz.
+        needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
     """
 
     description: str
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
+    needs: artifact.Format = "tflite"
 
 
 def get(name: str) -> Bundle:
@@ -97,36 +97,13 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -
         parts: What it was made of.
         model: The build.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = BundleManifest(
         bundle=kind,
         slug=parts.slug,
         version=parts.version,
         tools=parts.tools,
         model=model,
-        files=tuple(
-            BundleFile(path.relative_to(folder).as_posix(), path.stat().st_size, artifact.sha256(path))
-            for path in files
-        ),
+        files=tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in artifact.files_of(folder)),
     )
     artifact.write_text(folder / MANIFEST, to_json(manifest))
     return manifest
-
-
-def check_vacant(out: Path) -> None:
-    """Makes sure that a bundle may take the place `out`: nothing there, an empty folder, or an older bundle.
-
-    Raises:
-        InputError: Something else is there, which would be lost.
-    """
-    if not out.exists():
-        return
-    if out.is_dir():
-        if not any(out.iterdir()):
-            return
-        try:
-            if "bundle" in json.loads((out / MANIFEST).read_text(encoding="utf-8")):
-                return
-        except (OSError, ValueError):
-            pass
-    raise InputError(f"{out} exists and is no bundle, so it is not replaced; choose another place with --out")

@@ -9,8 +9,6 @@ import numpy as np
 
 from mnedge.bundles._metadata import (
     FEATURE_PROPERTIES,
-    TENSOR_AXIS_LABELS,
-    TENSOR_VALUE_LABELS,
     Description,
     label_file,
     picture,
@@ -23,6 +21,7 @@ from mnedge.data.anchors import CENTRE_SCALE, EXTENT_SCALE
 from mnedge.data.detections import METADATA, of_metadata
 from mnedge.errors import InputError
 from mnedge.formats.custom_options import detection_order
+from mnedge.formats.tflite_metadata import TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS
 from mnedge.formats.tflite_read import parse_tflite
 
 if TYPE_CHECKING:

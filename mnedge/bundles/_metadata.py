@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import flatbuffers
 import numpy as np
 
-from mnedge.bundles._archive import zip_bytes
 from mnedge.errors import InputError
+from mnedge.formats.tflite_metadata import BUFFER, IMAGE_PROPERTIES, NORMALIZATION_OPTIONS, RGB, TENSOR_AXIS_LABELS
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 
@@ -22,14 +22,10 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
 
-BUFFER = "TFLITE_METADATA"
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"
-TENSOR_AXIS_LABELS, TENSOR_VALUE_LABELS = 2, 3
-_RGB = 1
-FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
-_NORMALIZATION_OPTIONS = 1
+FEATURE_PROPERTIES = 1
 _MIDDLE = 127.5
 
 
@@ -79,7 +75,7 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
 def with_labels(graph: Graph, metadata: bytes, labels: Sequence[str]) -> bytes:
     """The .tflite of a graph with the FlatBuffer of its metadata, and with labels.txt in a ZIP behind it."""
     text = "".join(f"{label}\n" for label in labels).encode()
-    return zip_bytes({LABELS: text}, behind=with_buffer(graph, metadata))
+    return with_buffer(replace(graph, associated={LABELS: text}), metadata)
 
 
 def with_buffer(graph: Graph, metadata: bytes) -> bytes:
@@ -115,10 +111,10 @@ def root_table(builder: Any, description: Description, subgraph: int) -> bytes: 
 def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
     """TensorMetadata of an RGB picture; the model itself takes pixel / 127.5 - 1, which uint8 ends contain."""
     size = table(builder, {}, uints={0: description.resolution, 1: description.resolution})
-    image = table(builder, {1: size}, enums={0: _RGB})
-    content = table(builder, {1: image}, enums={0: _IMAGE_PROPERTIES})
+    image = table(builder, {1: size}, enums={0: RGB})
+    content = table(builder, {1: image}, enums={0: IMAGE_PROPERTIES})
     options = table(builder, {0: _floats(builder, [_MIDDLE]), 1: _floats(builder, [_MIDDLE])})
-    unit = table(builder, {1: options}, enums={0: _NORMALIZATION_OPTIONS})
+    unit = table(builder, {1: options}, enums={0: NORMALIZATION_OPTIONS})
     fields = {
         0: builder.CreateString("image"),
         1: builder.CreateString("RGB picture, 0 to 255"),

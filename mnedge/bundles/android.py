@@ -11,13 +11,13 @@ from mnedge.bundles import _android_detect as detect
 from mnedge.bundles import _android_embed as embed
 from mnedge.bundles import _android_segment as segment
 from mnedge.bundles import _android_text as text
-from mnedge.bundles._archive import zip_bytes
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._detector import with_detector_metadata
 from mnedge.bundles._embedder import with_embedder_metadata
 from mnedge.bundles._metadata import Description, with_metadata
 from mnedge.bundles._segmenter import with_segmenter_metadata
 from mnedge.errors import UnsupportedError
+from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

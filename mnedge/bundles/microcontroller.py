@@ -7,10 +7,11 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from mnedge.bundles._archive import zip_bytes
+from mnedge.artifact import RECORD
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._sketches import BEST_OF_PIXEL, INDEX_OF_PIXEL, SKETCHES
 from mnedge.errors import InputError
+from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
     words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
     name = compiled["name"]
     labels = _filled(_LABELS, words)
-    shutil.copytree(source, folder / "cmake")
+    shutil.copytree(source, folder / "cmake", ignore=shutil.ignore_patterns(RECORD))
     if parts.labels:
         (folder / "cmake" / f"{name}_labels.h").write_text(labels, encoding="utf-8")
     library = {
@@ -144,4 +145,4 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
     return text
 
 
-BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write)
+BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write, needs="c")

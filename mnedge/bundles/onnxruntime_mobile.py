@@ -76,4 +76,6 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
     return data
 
 
-BUNDLE = Bundle(description=".onnx and .ort with labels inside, and the operators a reduced build needs", write=_write)
+BUNDLE = Bundle(
+    description=".onnx and .ort with labels inside, and the operators a reduced build needs", write=_write, needs="onnx"
+)

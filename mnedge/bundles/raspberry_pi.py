@@ -94,7 +94,9 @@ def _write(parts: Parts, folder: Path) -> None:
         filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program)
         (folder / name).write_text(filled, encoding="utf-8")
     for name in (program, "install.sh"):
-        (folder / name).chmod(0o755)
+        mode = (folder / name).stat().st_mode
+        # Who may read it may run it.
+        (folder / name).chmod(mode | (mode & 0o444) >> 2)
 
 
 def _program(name: str) -> str:

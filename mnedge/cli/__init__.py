@@ -15,10 +15,13 @@ import typer
 from typer.main import get_command
 
 from mnedge import __version__, registry
+from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
 from mnedge.cli._group import Commands, plain_app
 from mnedge.errors import MnedgeError
 
 _INTERRUPTED = 130
+# The variable by which a shell asks for completions.
+_COMPLETING = "_MNEDGE_COMPLETE"
 
 
 def _version(value: bool) -> None:
@@ -51,38 +54,60 @@ def _mnedge(
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 good, 1 a gate failed, 2 wrong input, 3 unsupported, 4 a tool failed."""
+    """Runs the command line and exits.
+
+    0 good, 1 a gate failed, 2 wrong input, 3 unsupported, 4 a tool failed, 70 a bug, 74 a disk is full,
+    130 Ctrl-C, 143 SIGTERM.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.exit(_run(args))
+    catch_signals()
+    mend_streams()
+    code = flushed(_run(args))
+    # A command that ends early with what it has does not tell Ctrl-C and SIGTERM apart.
+    ending = received()
+    sys.exit(code if ending is None else ending.exit_code)
 
 
 def _run(args: list[str] | None) -> int:
+    words = sys.argv[1:] if args is None else args
     try:
-        words = sys.argv[1:] if args is None else args
-        old = next((word for word in words if not word.startswith("-")), "")
-        if old in registry.names("mnedge.cli") and isinstance(
-            command := registry.load("mnedge.cli", old, "command"), click.Command
-        ):
-            # Until every command is Typer's.
-            result: Any = command.main(
-                words[words.index(old) + 1 :], prog_name=f"mnedge {old}", standalone_mode=False,
-                help_option_names=["-h", "--help"], max_content_width=100,
-            )  # fmt: skip
-        else:
-            result = get_command(app).main(args, prog_name="mnedge", standalone_mode=False)
+        result = _invoke(words)
+    except typer.Exit as exc:
+        return exc.exit_code
     except (typer.TyperException, click.ClickException) as exc:
-        exc.show()
+        exc.show()  # type: ignore[union-attr] # all that Typer raises have it
         return exc.exit_code
-    except (typer.Abort, click.exceptions.Abort, KeyboardInterrupt):
-        result = _INTERRUPTED
     except MnedgeError as exc:
-        typer.echo(f"mnedge: {exc}", err=True)
-        return exc.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    if result == _INTERRUPTED:
-        typer.echo("mnedge: interrupted", err=True)
-    return result if isinstance(result, int) else 0
+        code, said = exc.exit_code, str(exc)
+    except (typer.Abort, click.exceptions.Abort, KeyboardInterrupt):
+        code, said = _INTERRUPTED, "interrupted"
+    except Exception as exc:  # noqa: BLE001 - the one handler for what should not have happened
+        # Libraries that a signal meets in the middle of their work make other errors of it.
+        code, said = unexpected(exc, words) if received() is None else (_INTERRUPTED, "interrupted")
+    else:
+        return result if isinstance(result, int) else 0
+    if (ending := received()) is not None:
+        code, said = ending.exit_code, f"ended by {ending}"
+    typer.echo(f"mnedge: {said}", err=True)
+    return code
+
+
+def _invoke(words: list[str]) -> Any:  # noqa: ANN401 - what a command returns
+    group = get_command(app)
+    if _COMPLETING in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined] # it is there in all versions
+
+        completion_init()
+        group.main(words, prog_name="mnedge")
+    old = next((word for word in words if not word.startswith("-")), "")
+    if old in registry.names("mnedge.cli") and isinstance(
+        command := registry.load("mnedge.cli", old, "command"), click.Command
+    ):
+        # Until every command is Typer's.
+        rest = words[words.index(old) + 1 :]
+        with command.make_context(f"mnedge {old}", rest, help_option_names=["-h", "--help"]) as context:
+            return command.invoke(context)
+    # Not Typer's own main(): it ends with 1 where the reader of a pipe has left.
+    with group.make_context("mnedge", list(words)) as context:
+        return group.invoke(context)

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
+import typer
 
 from mnedge.cli._output import print_json, print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.models._variant import Variant
     from mnedge.models.peers.compare import Network
+    from mnedge.models.variant import Variant
 
 _TITLE = "MobileNets beside the networks that their papers compare with"
 _SUFFIXES = (".html", ".svg")
 
 
-def compare_networks(chosen: Variant | None, *, plot: Path | None, as_json: bool) -> None:
+def compare_networks(chosen: Variant | None, *, plot: Path | None, force: bool, as_json: bool) -> None:
     """Prints the tables, or one JSON object, and draws the plots.
 
     Args:
         chosen: A variant to mark; the others are then held against it.
         plot: Where to draw: .html or .svg; None for nowhere.
+        force: Whether the plot replaces a file that is not mnedge's own, unchanged work.
         as_json: Whether to print JSON.
 
     Raises:
         InputError: The plot's file has another suffix, or cannot be written.
     """
+    from mnedge.artifact import check_file
     from mnedge.errors import InputError
     from mnedge.models.peers.compare import comparisons
 
@@ -36,6 +38,8 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, as_json: bool
         raise InputError(
             f"--plot {plot}: plots are drawn as {' or '.join(_SUFFIXES)}; give a file name that ends in one of them"
         )
+    if plot is not None:
+        check_file(plot, force=force)
     benchmarks = [
         {
             "task": benchmark.task,
@@ -47,22 +51,22 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, as_json: bool
         for benchmark, networks in comparisons(chosen)
     ]
     if plot is not None:
-        _draw(benchmarks, plot)
+        _draw(benchmarks, plot, force=force)
     if as_json:
         print_json({"benchmarks": benchmarks})
         return
     for benchmark in benchmarks:
         _print(benchmark)
     if plot is not None:
-        click.echo(f"plots: {plot}")
+        typer.echo(f"plots: {plot}")
 
 
-def _draw(benchmarks: list[dict[str, Any]], plot: Path) -> None:
-    from mnedge.artifact import write_text
+def _draw(benchmarks: list[dict[str, Any]], plot: Path, *, force: bool) -> None:
+    from mnedge.artifact import deliver
     from mnedge.report.networks import render_networks, render_networks_svg
 
     render = render_networks if plot.suffix == ".html" else render_networks_svg
-    write_text(plot, render(benchmarks, title=_TITLE))
+    deliver(plot, render(benchmarks, title=_TITLE), force=force)
 
 
 def _print(benchmark: dict[str, Any]) -> None:

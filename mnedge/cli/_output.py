@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Replace files that mnedge did not write, or that were changed since; all others stay.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result alone, as JSON, on stdout.")
+# The option of every command that writes what a user may have changed.
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace files that mnedge did not write, or that were changed since; all others stay."
+    ),
+]
 # The option of every command that prints a result.
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
 

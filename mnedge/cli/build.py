@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, progress
+from mnedge.cli._output import Force, Json, print_json, progress
+from mnedge.models import families
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
-
-_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
 
 PANEL = "Build"
 
@@ -19,7 +18,7 @@ def command(
     *,
     variant: Annotated[
         str | None,
-        typer.Option(metavar="FAMILY", help=f"Network to build: {', '.join(_FAMILIES)}. [default: v3-small]"),
+        typer.Option(metavar="FAMILY", help=f"Network to build: {', '.join(families.names())}. [default: v3-small]"),
     ] = None,
     alpha: Annotated[float | None, typer.Option(metavar="A", help="Width multiplier. [default: 1.0]")] = None,
     resolution: Annotated[
@@ -79,9 +78,18 @@ def command(
             help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
         ),
     ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C", help="Calibration set: a name, .yaml, folder or .npy. [default: a split of the data]"
+        ),
+    ] = None,
     skip_broken: Annotated[
         bool | None, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
     ] = None,
+    check_data: Annotated[
+        bool, typer.Option("--check-data", help="Read every picture again, whatever the cache remembers of them.")
+    ] = False,
     targets: Annotated[
         list[str] | None,
         typer.Option("--target", metavar="NAME", help="Target, see `mnedge targets`; repeatable. [default: cpu]"),
@@ -110,6 +118,7 @@ def command(
             "-o", "--out", file_okay=False, metavar="DIR", help="Write into this folder. [default: artifacts/SLUG]"
         ),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Build, quantize and measure a MobileNet, with a report.
@@ -125,7 +134,7 @@ def command(
     Exits 1 when a gate of the recipe fails, or a figure is worse than the baseline's by more than its tolerance.
     """
     from mnedge import recipe
-    from mnedge.artifact import write_text
+    from mnedge.artifact import check_file, deliver
     from mnedge.report.junit import render_junit
     from mnedge.report.markdown import render_markdown
     from mnedge.report.terminal import print_report
@@ -152,18 +161,30 @@ def command(
             "allow_float": tuple(allow_float or ()),
             "weights": weights,
             "data": data,
+            "calibration": calibration,
             "skip_broken": skip_broken,
             "targets": tuple(targets or ()),
             "threads": threads,
             "seed": seed,
         }
     )
+    for path in filter(None, (junit, markdown)):
+        check_file(path, force=force)
     with progress() as told:
-        report = build(wanted, out, told, baseline=baseline, locked=locked, locked_to=locked_to)
+        report = build(
+            wanted,
+            out,
+            told,
+            baseline=baseline,
+            locked=locked,
+            locked_to=locked_to,
+            check_data=check_data,
+            force=force,
+        )
     if junit is not None:
-        write_text(junit, render_junit(report))
+        deliver(junit, render_junit(report), force=force)
     if markdown is not None:
-        write_text(markdown, render_markdown(report))
+        deliver(markdown, render_markdown(report), force=force)
     if as_json:
         print_json(report)
     else:

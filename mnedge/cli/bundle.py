@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json
+from mnedge.cli._output import Force, Json, print_json
 
 PANEL = "Ship"
 
@@ -28,6 +28,7 @@ def command(
     target: Annotated[
         str, typer.Option(metavar="NAME", help="Ship the C of this microcontroller alone. [default: all of the build]")
     ] = "",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make what an app, board or firmware takes from a build.
@@ -50,7 +51,7 @@ def command(
     release = Release(group=group, version=version, target=target)
     if terms:
         release = Release(group=group, version=version, target=target, license=terms)
-    manifest = bundle(built, kind, out, release)
+    manifest = bundle(built, kind, out, release, force=force)
     if as_json:
         print_json(manifest)
         return

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import Json, print_json, print_table
 
 PANEL = "Look"
 
 
-@click.command()
-@click.option("--prune", is_flag=True, help="Remove entries, those used longest ago first.")
-@click.option("--keep-mib", type=click.IntRange(min=0), default=0, show_default=True, help="How much --prune leaves.")
-@json_option
-def command(prune: bool, keep_mib: int, as_json: bool) -> None:
-    """List the results that builds keep, with their sizes; `--prune` frees them.
+def command(
+    *,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove entries, those used longest ago first.")] = False,
+    keep_mib: Annotated[int, typer.Option(min=0, help="MiB that --prune leaves.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """List the results that builds keep; --prune frees them.
 
     The folder is $MNEDGE_CACHE, or mnedge in the user's cache folder.
     """
@@ -29,7 +31,7 @@ def command(prune: bool, keep_mib: int, as_json: bool) -> None:
         print_json({"root": str(cache.root()), "freed_bytes": freed, "entries": rows})
         return
     if freed is not None:
-        click.echo(f"freed {freed / 2**20:.1f} MiB")
+        typer.echo(f"freed {freed / 2**20:.1f} MiB")
     total = sum(entry.size_bytes for entry in entries)
     print_table(
         f"{cache.root()}: {len(entries)} entries, {total / 2**20:.1f} MiB",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import force_option, json_option, print_json
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ PANEL = "Build"
 @click.option("--budget", metavar="BYTES", help="Largest arena, e.g. 64K.")
 @click.option("--stream-input", is_flag=True, help="The caller hands the picture over row by row.")
 @click.option("--input-may-be-overwritten", is_flag=True, help="The picture lies in the arena and is overwritten.")
+@force_option
 @json_option
 def command(
     source: Path,
@@ -59,6 +60,7 @@ def command(
     budget: str | None,
     stream_input: bool,
     input_may_be_overwritten: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compile an int8 model for a microcontroller.
@@ -72,25 +74,30 @@ def command(
     mnedge compile model.int8.tflite --target ethos-u55-128 --out firmware/model
     """
     from mnedge import targets
+    from mnedge.artifact import check_folder
 
     chosen = targets.get(target)
-    name = name or default_name(source)
+    check_folder(out, kind="compiled model", force=force)
+    name = default_name(source) if name is None else name
     data = _part(_read(source), str(source), feed, outputs)
     digest = hashlib.sha256(data).hexdigest()
     if chosen.accelerator:
         from mnedge.codegen.vela import compile_vela
 
-        result: Mapping[str, Any] = compile_vela(data, name=name, target=target, out=out, model_sha256=digest)
+        result: Mapping[str, Any] = compile_vela(
+            data, name=name, target=target, out=out, model_sha256=digest, force=force
+        )
     elif form == "tflm":
         from mnedge.codegen.tflm import compile_tflm
         from mnedge.formats.tflite_read import parse_tflite
 
         graph = parse_tflite(data, str(source))
-        result = compile_tflm(graph, model=data, name=name, target=target, out=out, model_sha256=digest)
+        result = compile_tflm(graph, model=data, name=name, target=target, out=out, model_sha256=digest, force=force)
     else:
         result = _compile_c(
             source, data, name=name, target=target, out=out, optimise=optimise, budget_bytes=parse_bytes(budget),
             stream_input=stream_input, input_may_be_overwritten=input_may_be_overwritten, model_sha256=digest,
+            force=force,
         )  # fmt: skip
     if as_json:
         print_json(result)

@@ -4,58 +4,55 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._output import Force, Json, print_json, print_table
+from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.cost import Comparison, Cost
+    from mnedge.models.variant import Variant
 
 
 PANEL = "Measure"
 
 
-@click.command()
-@click.option("--variant", metavar="NAME", help="Family: v1, v2, v3-small, v3-large[-minimalistic].")
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option("--resolution", type=int, default=224, show_default=True, help="Side of the input in pixels.")
-@click.option("--classes", type=int, default=1000, show_default=True, help="Number of classes.")
-@click.option("--compare", "comparing", is_flag=True, help="Show the MobileNets beside other networks instead.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="With --compare: draw, .html or .svg.")
-@json_option
 def command(
-    variant: str | None,
-    alpha: float,
-    resolution: int,
-    classes: int,
-    comparing: bool,
-    plot: Path | None,
-    as_json: bool,
+    *,
+    variant: Annotated[str | None, typer.Option(metavar="FAMILY", help="Family; `mnedge variants` lists them.")] = None,
+    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 224,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    comparing: Annotated[
+        bool, typer.Option("--compare", help="Show the MobileNets beside other networks instead.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="File that --compare draws, .html or .svg.")] = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
-    """Count parameters and multiply-adds (MACs) of a network, per layer and in total.
+    """Count parameters and multiply-adds of a network.
 
-    Beside them stands the same network with standard convolutions instead of depthwise separable ones. Parameters
-    include the four numbers per channel of each batch norm, as Keras counts them.
+    Both are given per layer and in total. Beside them stands the same network with standard convolutions instead of
+    depthwise separable ones. Parameters include the four numbers per channel of each batch norm, as Keras counts them.
 
     With --compare, VGG-16, ResNet-50 and the others that the MobileNet papers compare with stand beside the
     MobileNets as classifiers, detectors and segmenters: parameters and multiply-adds counted from the architectures,
     accuracy as published. --variant then marks one of the classifiers.
     """
-    from mnedge.models._variant import Variant
+    from mnedge.models.variant import Variant
 
     chosen = Variant(variant, alpha, resolution, classes) if variant else None
     if comparing:
         from mnedge.cli._compare_networks import compare_networks
 
-        compare_networks(chosen, plot=plot, as_json=as_json)
+        compare_networks(chosen, plot=plot, force=force, as_json=as_json)
         return
     if plot is not None:
-        raise click.UsageError("--plot draws what --compare shows; give both")
+        raise InputError("--plot draws what --compare shows; give both")
     if chosen is None:
-        raise click.UsageError("Missing option '--variant': name a network, or give --compare for all of them")
+        raise InputError("--variant is missing: name a network, or give --compare for all of them")
     _count(chosen, as_json=as_json)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
+import typer
 
-from mnedge.cli._output import json_option, print_json, print_table
+from mnedge.cli._group import plain_app
+from mnedge.cli._output import Json, print_json, print_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 PANEL = "Measure"
 
 
-@click.group()
-def command() -> None:
+command = plain_app(no_args_is_help=True)
+
+
+@command.callback()
+def _device() -> None:
     """Set up and check the boards and phones that measure.
 
     \b
@@ -44,12 +48,18 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("uri")
-@click.option("--wheels", is_flag=True, help="Fetch wheels here and copy them: for a board without internet.")
-@click.option("--package", "packages", multiple=True, help="Install this instead, as pip takes it; repeatable.")
-@json_option
-def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> None:
-    """Make a private Python environment with the runtimes on the board at URI.
+def setup(
+    uri: Annotated[str, typer.Argument(help="The board.", show_default=False)],
+    *,
+    wheels: Annotated[
+        bool, typer.Option("--wheels", help="Fetch wheels here and copy them: for a board without internet.")
+    ] = False,
+    package: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What is installed instead, as pip takes it; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a Python environment with the runtimes on a board.
 
     It lies in ~/.local/share/mnedge/env there; an older one stays until the new one is whole. URI is
     ssh://[user@]host[:port].
@@ -62,9 +72,9 @@ def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> N
         device,
         device.facts(),
         f'"{ENVIRONMENT}"',
-        packages,
+        tuple(package or ()),
         wheels=wheels,
-        progress=lambda words: click.echo(f"{device.name}: {words}", err=True),
+        progress=lambda words: typer.echo(f"{device.name}: {words}", err=True),
     )
     result = _check(device)
     if as_json:
@@ -74,10 +84,10 @@ def setup(uri: str, wheels: bool, packages: tuple[str, ...], as_json: bool) -> N
 
 
 @command.command()
-@click.argument("uri")
-@json_option
-def check(uri: str, as_json: bool) -> None:
-    """Say what the device at URI is, which runtimes it has, whether they work, and what to fix.
+def check(
+    uri: Annotated[str, typer.Argument(help="The device.", show_default=False)], *, as_json: Json = False
+) -> None:
+    """Show what a device is, whether its runtimes work, and what to fix.
 
     URI is ssh://[user@]host[:port] or adb://[serial].
     """
@@ -217,6 +227,6 @@ def _print_phone(result: dict[str, Any]) -> None:
 
 def _print_advice(advice: list[str]) -> None:
     for line in advice:
-        click.echo(f"! {line}")
+        typer.echo(f"! {line}")
     if not advice:
-        click.echo("Ready.")
+        typer.echo("Ready.")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import click
+from typing import Annotated
 
-from mnedge.cli._output import json_option, print_json, print_table
+import typer
+
+from mnedge.cli._output import Json, print_json, print_table
 
 PANEL = "Look"
 
 
-@click.command()
-@click.option("--gpu", is_flag=True, help="Also load TensorFlow and ask it for GPUs; takes some seconds.")
-@json_option
-def command(gpu: bool, as_json: bool) -> None:
-    """Say what is installed and what is missing, what each part gives, and the command that gets it.
+def command(
+    *,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Also load TensorFlow and ask it for GPUs, which takes seconds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what is installed, what is missing, and how to get it.
 
     Exits with 4 where something is missing that `mnedge build` needs.
     """
@@ -48,7 +53,7 @@ def command(gpu: bool, as_json: bool) -> None:
             )
         print_table("This machine", ("", ""), machine.items())
         if gpus is not None:
-            click.echo(f"TensorFlow sees {', '.join(gpus) if gpus else 'no GPU; training runs on the CPU'}")
+            typer.echo(f"TensorFlow sees {', '.join(gpus) if gpus else 'no GPU; training runs on the CPU'}")
     if missing:
         commands = "; ".join(part.get for part in missing)
         raise ToolError(f"{', '.join(part.name for part in missing)} missing, which build needs; {commands}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table, progress
+from mnedge.cli._output import Force, Json, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,7 @@ def command(
     page: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --layers: also write a page with plots here.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Show what is in a model file and how the runtime takes it.
@@ -44,7 +45,9 @@ def command(
     mnedge inspect model.int8.tflite
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     """
+    from mnedge.artifact import check_file, deliver
     from mnedge.errors import InputError
+    from mnedge.report.layers_page import render_layers
     from mnedge.workflows.inspect import inspect, inspect_layers
 
     if not layers:
@@ -56,23 +59,18 @@ def command(
         return
     if reference is None:
         raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
+    if page is not None:
+        check_file(page, force=force)
     with progress() as told:
         noise = inspect_layers(file, reference, data, split=split, images=images, progress=told)
     if page is not None:
-        _write_page(noise, file.name, page)
+        deliver(page, render_layers(noise, file.name), force=force)
     if as_json:
         print_json(noise)
         return
     _print_layers(noise)
     if page is not None:
         typer.echo(f"{page} shows all of them")
-
-
-def _write_page(noise: LayerNoise, title: str, page: Path) -> None:
-    from mnedge.artifact import write_text
-    from mnedge.report.layers_page import render_layers
-
-    write_text(page, render_layers(noise, title))
 
 
 def _print(found: Inspection) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 
 PANEL = "Build"
 
@@ -19,9 +19,10 @@ PANEL = "Build"
 @click.option("--int8", is_flag=True, help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
 @click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
 @click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
+@force_option
 @json_option
 def command(
-    source: Path, out: Path, target: str, int8: bool, data: str | None, no_measure: bool, as_json: bool
+    source: Path, out: Path, target: str, int8: bool, data: str | None, no_measure: bool, force: bool, as_json: bool
 ) -> None:
     """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
 
@@ -43,7 +44,9 @@ def command(
 
         dataset = open_dataset(data)
     with progress() as told:
-        result = optimize(source, out, target=target, int8=int8, dataset=dataset, measure=not no_measure, progress=told)
+        result = optimize(
+            source, out, target=target, int8=int8, dataset=dataset, measure=not no_measure, force=force, progress=told
+        )
     if as_json:
         print_json(result)
     else:

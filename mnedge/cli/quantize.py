@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +36,21 @@ PANEL = "Build"
     type=click.Choice(["per-channel", "per-tensor"]),
     help="Of weight scales. [default: the target's]",
 )
-@click.option("--ranges", metavar="R", help="min-max, percentile, mse or output. [default: output]")
+@click.option(
+    "--ranges", type=click.Choice(["min-max", "percentile", "mse", "output"]), help="Of ptq. [default: output]"
+)
 @click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Of qat, at most.")
 @click.option(
     "--io", "ends", type=click.Choice(["int8", "uint8", "float32"]), default="int8", help="dtype of the ends."
 )
 @click.option("--target", default="cpu", show_default=True, help="The target whose passes lower the graph first.")
 @click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
+)
+@force_option
 @json_option
-def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def command(source: Path, out: Path, *, force: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Quantize a float .tflite model to int8, with pictures but without the code that made it.
 
     Pictures come from the data's calibration split (ptq) or its train split (qat, labels used only as far as the
@@ -55,7 +60,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos/labels.csv
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos --method qat
     """
-    from mnedge.artifact import write_bytes
+    from mnedge.artifact import check_file, deliver
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.passes._pass import run_passes
@@ -63,6 +68,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     from mnedge.quantization.io import with_io
     from mnedge.targets import _target
 
+    check_file(out, force=force)
     target = _target.get(options["target"])
     options["granularity"] = options["granularity"] or target.granularity
     read = read_tflite(source)
@@ -72,7 +78,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
         quantized = _quantize(graph, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
     data = write_tflite(with_io(quantized.graph, options["ends"]))
-    write_bytes(out, data)
+    deliver(out, data, force=force)
     result = {
         "source": str(source),
         "out": str(out),
@@ -136,7 +142,7 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
         to_real(trained),
         labels if fits else None,
         calibration=to_real(pixels),
-        checkpoint_dir=cache.root() / "qat",
+        checkpoint_dir=cache.checkpoints("qat"),
         epochs=options["epochs"],
         effort=options["effort"],
         progress=told,

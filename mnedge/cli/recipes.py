@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import click
+from typing import Annotated
 
-from mnedge.cli._output import json_option, print_json, print_table
+import typer
+
+from mnedge.cli._output import Json, print_json, print_table
 
 PANEL = "Look"
 
 
-@click.command()
-@click.argument("name", required=False)
-@json_option
-def command(name: str | None, as_json: bool) -> None:
-    """List the recipes that come with mnedge, or show the one called NAME."""
+def command(
+    name: Annotated[str | None, typer.Argument(help="The recipe to show; all are listed without it.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List the recipes that come with mnedge, or show one."""
     from mnedge import recipe
 
     if name is not None:
@@ -21,7 +24,7 @@ def command(name: str | None, as_json: bool) -> None:
         if as_json:
             print_json({"name": name, **found.as_json()})
         else:
-            click.echo((recipe.folder() / f"{name}.yaml").read_text(encoding="utf-8"), nl=False)
+            typer.echo((recipe.folder() / f"{name}.yaml").read_text(encoding="utf-8"), nl=False)
         return
     recipes = {known: recipe.load(known) for known in recipe.names()}
     if as_json:

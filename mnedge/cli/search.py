@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,12 +60,16 @@ PANEL = "Build"
 @click.option(
     "--budget", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="End with what there is."
 )
+@click.option(
+    "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the training.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/search-TARGET]"
 )
+@force_option
 @json_option
-def command(target: str, out: Path | None, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
+def command(target: str, out: Path | None, force: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
     """Find the most accurate variant that fits a device.
 
     What cannot fit is ruled out before anything is trained: arena and flash come from the compiler's own plan, latency
@@ -80,16 +84,20 @@ def command(target: str, out: Path | None, as_json: bool, **flags: Any) -> int: 
     mnedge search --data photos --target raspberry-pi-4 --max-ms 20 --device ssh://pi@raspberrypi.local
     mnedge search --target cortex-m4 --max-arena 64K --max-flash 512K --classes 2
     """
-    from mnedge.workflows.search.account import write
+    from mnedge.artifact import check_file, check_reachable
+    from mnedge.workflows.search.account import RECIPE, write
     from mnedge.workflows.search.run import nearest_miss, search
 
-    settings, train = _settings(target, flags)
     folder = out or Path("artifacts") / f"search-{target}"
+    check_reachable(folder)
+    for path in (*(folder / name for name in (RECIPE, "search.json", "search.html")), *folder.glob("*.keras")):
+        check_file(path, force=force)
+    settings, train = _settings(target, flags)
     with progress() as told:
         found = search(settings, train, told)
     chosen = found.chosen
     trained = train.paths.get(chosen.candidate) if train is not None and chosen is not None else None
-    result = write(found, settings, folder, data=flags["data"], trained=trained)
+    result = write(found, settings, folder, data=flags["data"], trained=trained, force=force)
     if as_json:
         print_json(result)
     else:
@@ -124,7 +132,9 @@ def _settings(target: str, flags: Mapping[str, Any]) -> tuple[Settings, Transfer
         flags["max_ms"],
     )
     dataset = data.open_dataset(flags["data"]) if flags["data"] else None
-    classes = len(dataset.classes) if dataset is not None else flags["classes"] or 1000
+    if dataset is not None and flags["check_data"]:
+        dataset = dataset.read_again()
+    classes = len(dataset.classes) if dataset is not None else 1000 if flags["classes"] is None else flags["classes"]
     if dataset is not None and flags["classes"] not in (None, classes):
         raise InputError(
             f"--classes {flags['classes']} does not fit {flags['data']}, which has {classes}; leave it out"

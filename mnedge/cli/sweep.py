@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ PANEL = "Build"
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/sweep-RECIPE]"
 )
+@force_option
 @json_option
 def command(
     recipe_name: str,
@@ -42,6 +43,7 @@ def command(
     shard: int,
     device: str | None,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> int:
     """Build every point of a grid over RECIPE and evaluate its artifacts.
@@ -68,6 +70,7 @@ def command(
         workers or max(1, cores() // 2),
         shard,
         device if device is not None else "" if scheduler else "local",
+        force=force,
     )
     with progress() as told:
         swept = sweep(settings, told)

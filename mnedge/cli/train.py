@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnedge.cli._output import json_option, print_json, print_table, progress
+from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
+from mnedge.models import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnedge.training.settings import Epoch, Schedule
 
-_FAMILIES = ("v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic")
 
 _SUSPECTS = 10
 
@@ -29,9 +29,17 @@ PANEL = "Build"
     metavar="D",
     help="A folder with one folder per class, a labels.csv, or demo; to detect and segment, see the README.",
 )
-@click.option("--variant", default="v3-small", show_default=True, metavar="FAMILY", help=f"{', '.join(_FAMILIES)}.")
+@click.option(
+    "--variant",
+    default="v3-small",
+    show_default=True,
+    metavar="FAMILY",
+    help=f"One of {', '.join(families.names())}.",
+)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option("--resolution", type=int, help="Side of the input in pixels. [default: 224, or 96 for demo]")
+@click.option(
+    "--resolution", type=click.IntRange(min=1), help="Side of the input in pixels. [default: 224, or 96 for demo]"
+)
 @click.option(
     "--weights",
     default="imagenet",
@@ -41,7 +49,9 @@ PANEL = "Build"
 )
 @click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
 @click.option("--head", help="Of segment: lr-aspp or deeplab. [default: the first]")
-@click.option("--dimensions", type=int, default=128, show_default=True, help="Length of an embedding.")
+@click.option(
+    "--dimensions", type=click.IntRange(min=1), default=128, show_default=True, help="Length of an embedding."
+)
 @click.option("--output-stride", type=int, help="Of the backbone under a head: 8, 16 or 32. [default: the head's]")
 @click.option(
     "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .keras to write."
@@ -75,8 +85,14 @@ PANEL = "Build"
 @click.option(
     "--tensorboard", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="Write TensorBoard logs."
 )
-@click.option("--split-seed", type=int, help="Another one draws other validation pictures. [default: 0]")
+@click.option(
+    "--split-seed", type=click.IntRange(min=0), help="Another one draws other validation pictures. [default: 0]"
+)
 @click.option("--skip-broken", is_flag=True, help="Leave out broken pictures, boxes and masks.")
+@click.option(
+    "--check-data", is_flag=True, help="Read every picture again; do not trust what the cache remembers of them."
+)
+@force_option
 @json_option
 def command(
     data: str,
@@ -95,6 +111,8 @@ def command(
     tensorboard: Path | None,
     split_seed: int | None,
     skip_broken: bool,
+    check_data: bool,
+    force: bool,
     as_json: bool,
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -109,16 +127,19 @@ def command(
     mnedge train --task detect --data cells/labels.csv --variant v2 --alpha 0.35 --out cells.keras
     """
     from mnedge import tasks
+    from mnedge.artifact import check_file
     from mnedge.errors import InputError
     from mnedge.models import Variant
     from mnedge.training.settings import Augmentation, Schedule
-    from mnedge.workflows.train import publish, train
+    from mnedge.workflows.train import REPORTS, publish, train
 
     task = tasks.get(task_name)
     if head is not None and head not in task.heads:
         raise InputError.unknown(f"head for --task {task_name}", head, task.heads)
     if out.suffix != ".keras":
         raise InputError(f"--out {out} does not end in .keras, which is what is written; give e.g. {out.stem}.keras")
+    for path in (out, *map(out.with_suffix, REPORTS)):
+        check_file(path, force=force)
     given = {name: value for name, value in settings.items() if value is not None}
     schedule = Schedule(**{**task.schedule, **given}, augmentation=Augmentation.of(augment, flip=flip))
     source: Any = weights if weights in ("imagenet", "random") else Path(weights)
@@ -128,6 +149,8 @@ def command(
     standing = (head or task.heads[0], output_stride)
     Variant(variant, alpha, resolution or 224, 1000, *standing)
     dataset = task.open_dataset(data, skip_broken=skip_broken, split_seed=split_seed or 0)
+    if check_data:
+        dataset = dataset.read_again()
     if split_seed is not None and dataset.split_seed is None:
         raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
     wanted = Variant(
@@ -142,7 +165,7 @@ def command(
     except KeyboardInterrupt:
         click.echo("every whole epoch is kept; run the same command again to go on from there", err=True)
         raise
-    report = publish(trained, dataset, out)
+    report = publish(trained, dataset, out, force=force)
     if as_json:
         print_json(report)
     else:

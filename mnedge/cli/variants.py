@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import click
-
-from mnedge.cli._output import json_option, print_json
+from mnedge.cli._output import Json, print_json
 from mnedge.cli.cost import comparison_row, print_published
 
 PANEL = "Look"
 
 
-@click.command()
-@json_option
-def command(as_json: bool) -> None:
-    """List the published variants: parameters, multiply-adds (MACs), ImageNet top-1.
+def command(*, as_json: Json = False) -> None:
+    """List the published variants with cost and accuracy.
+
+    The columns are parameters, multiply-adds (MACs) and ImageNet top-1.
 
     Any other width and resolution that an architecture allows can be built as well. Where a printed figure and the
     architecture disagree, both stand here.
     """
-    from mnedge.models._variant import FAMILIES, Variant
+    from mnedge.models import Variant, families
     from mnedge.models.cost import published_comparisons
 
-    tables = {name: list(published_comparisons(name)) for name in FAMILIES}
+    tables = {name: list(published_comparisons(name)) for name in families.names()}
     if not as_json:
         for name, comparisons in tables.items():
             print_published(name, comparisons)

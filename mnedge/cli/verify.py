@@ -19,7 +19,8 @@ def command(
 ) -> None:
     """Check bundles and builds against their checksums.
 
-    Every file of a bundle, of its .tar.gz, or of a build is held against manifest.json.
+    A bundle's manifest.json lists all its files. A build's lists the artifacts and labels.txt, and its checksums.json
+    the manifest and the reports; bundles that the build made are checked with it.
 
     \b
     mnedge verify bundles/android

@@ -110,6 +110,7 @@ def compile_c(
     model_sha256: str = "",
     model: bytes = b"",
     measure: bool = True,
+    force: bool = False,
 ) -> Manifest:
     """Writes C sources for an int8 graph; the folder appears whole or not at all.
 
@@ -125,6 +126,7 @@ def compile_c(
         model_sha256: Checksum of the .tflite, for the manifest.
         model: The .tflite itself, from which the test vectors are made; b"" leaves them out.
         measure: Build and run the code on the emulated board where the tools are there.
+        force: Write into a folder that is not an unchanged one of mnedge's.
 
     Raises:
         InputError: The name is no C identifier.
@@ -159,7 +161,7 @@ def compile_c(
     )
     unit = Unit(name, program, memory, kernels, description)
     found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
-    with artifact.folder(out) as folder:
+    with artifact.folder(out, kind="compiled model", force=force) as folder:
         (folder / f"{name}.h").write_text(header_text(unit))
         (folder / f"{name}.c").write_text(source_text(unit))
         beside = objects_sources(unit, graph)

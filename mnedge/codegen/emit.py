@@ -247,7 +247,7 @@ def _segments(unit: Unit, start: int) -> str:
 def _entry_points(unit: Unit) -> str:
     c_in, c_out = io_types(unit)
     name, size = unit.name, unit.input.size_bytes
-    alignment = f"((uintptr_t)arena & ({name.upper()}_ARENA_ALIGNMENT - 1u)) != 0"
+    alignment = _misaligned(unit)
     checks = (
         f"    if (input == NULL || output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
     )
@@ -278,6 +278,7 @@ def _entry_points(unit: Unit) -> str:
         if unit.program.input in unit.program.layers[i].inputs
     )
     return (
+        f"{_is_begun(unit)}\n"
         f"int {name}_begin({c_out} *output, void *arena)\n{{\n"
         f"    if (output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
         f"    struct run *const run = (struct run *)arena;\n"
@@ -285,17 +286,36 @@ def _entry_points(unit: Unit) -> str:
         f"{_no_rows_made(first)}    return 0;\n}}\n\n"
         f"int {name}_row(const {c_in} *input, void *arena)\n{{\n"
         f"    struct run *const run = (struct run *)arena;\n"
-        f"    if (input == NULL || arena == NULL || run->made[0] >= {rows}) {{\n        return -1;\n    }}\n"
+        f"    if (input == NULL || !is_begun(arena) || run->made[0] >= {rows}) {{\n        return -1;\n    }}\n"
         f"{keep}    run->made[0]++;\n{readers}    return 0;\n}}\n\n"
         f"int {name}_end(void *arena)\n{{\n"
-        f"    if (arena == NULL || ((const struct run *)arena)->made[0] != {rows}) {{\n        return -1;\n    }}\n"
-        f"    /* The state gives way to what follows. */\n    struct run local = *(const struct run *)arena;\n"
-        f"    struct run *const run = &local;\n    (void)run;\n{_segments(unit, 1)}    return 0;\n}}\n\n"
+        f"    struct run *const state = (struct run *)arena;\n"
+        f"    if (!is_begun(arena) || state->made[0] != {rows}) {{\n        return -1;\n    }}\n"
+        f"    /* The state gives way to what follows, which reads no input; `made` may reach past the arena. */\n"
+        f"    struct run local = {{NULL, state->output, state->arena, {{0}}}};\n"
+        f"    struct run *const run = &local;\n    (void)run;\n{_segments(unit, 1)}"
+        f"    state->arena = NULL;\n    return 0;\n}}\n\n"
         f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
         f"    int status = {name}_begin(output, arena);\n"
         f"    for (int32_t row = 0; status == 0 && row < {rows}; row++) {{\n"
         f"        status = {name}_row(input + row * {row_bytes}, arena);\n    }}\n"
         f"    return status == 0 ? {name}_end(arena) : status;\n}}\n"
+    )
+
+
+def _misaligned(unit: Unit) -> str:
+    """The C expression that tells whether an arena is not aligned."""
+    return f"((uintptr_t)arena & ({unit.name.upper()}_ARENA_ALIGNMENT - 1u)) != 0"
+
+
+def _is_begun(unit: Unit) -> str:
+    """The C function that tells a picture under way from whatever else an arena may hold."""
+    return (
+        "/* Whether the arena holds the state of a picture under way, which points at the arena that it lies in.\n"
+        " * What was there before NAME_begin does not, nor what the last layers and NAME_end leave. */\n"
+        "INLINE int is_begun(const void *arena)\n{\n"
+        f"    if (arena == NULL || {_misaligned(unit)}) {{\n        return 0;\n    }}\n"
+        "    return ((const struct run *)arena)->arena == (const int8_t *)arena;\n}\n"
     )
 
 

@@ -62,7 +62,9 @@ def _prototypes(unit: Unit, name: str, c_in: str, c_out: str) -> str:
     if unit.plan.streamed:
         text += (
             f"\n/* The same with a picture handed over row by row: begin, {name.upper()}_INPUT_ROWS rows, end.\n"
-            " * The output is complete after end. All return 0, or -1 for a null pointer, or rows too many or few. */\n"
+            " * The output is complete after end. All return 0, or -1 for a null pointer, an arena that is not\n"
+            " * aligned, rows too many or few, or a row or an end before begin or after end. After an end too early\n"
+            " * the missing rows may still follow. */\n"
             f"int {name}_begin({c_out} *output, void *arena);\n"
             f"int {name}_row(const {c_in} *input, void *arena);\nint {name}_end(void *arena);\n"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnedge.errors import UnsupportedError
+from mnedge.graph.ops import LAYERS, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
 
 _AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def check_kernels(graph: Graph, supported: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ def check_weights(graph: Graph) -> None:
     Raises:
         UnsupportedError: The message names the first op that has others.
     """
-    legacy = [op for op in graph.ops if op.kind in _WEIGHTED and graph.tensors[str(op.inputs[1])].dtype == "uint8"]
+    legacy = [op for op in graph.ops if op.kind in LAYERS and graph.tensors[str(weights_of(op))].dtype == "uint8"]
     if legacy:
         raise UnsupportedError(
             f"the convolutions have uint8 weights ({_where(graph, legacy)}); symmetric int8 weights are due: `mnedge "

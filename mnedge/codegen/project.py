@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from mnedge.codegen.emit import io_types
@@ -35,35 +36,6 @@ if(NOT CMAKE_CROSSCOMPILING)
   add_test(NAME test_@NAME@ COMMAND test_@NAME@)
 endif()
 """
-_TEST = """/* Runs @NAME@ on vectors from LiteRT's reference kernels; every byte must be equal. */
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "@NAME@.h"
-
-#define VECTORS @COUNT@
-#define OUTPUT_BYTES @OUTPUT_BYTES@
-
-@INPUTS@
-@OUTPUTS@
-static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8 + 1];
-
-int main(void)
-{
-    static @OUT@ output[OUTPUT_BYTES];
-    int failures = 0;
-    for (int vector = 0; vector < VECTORS; vector++) {
-        const int status = @NAME@_run((const @IN@ *)inputs + vector * @UPPER@_INPUT_BYTES, output, arena);
-        if (status != 0 || memcmp(output, outputs + vector * OUTPUT_BYTES, OUTPUT_BYTES) != 0) {
-            printf("vector %d differs\\n", vector);
-            failures++;
-        }
-    }
-    printf("%d of %d vectors equal\\n", VECTORS - failures, VECTORS);
-    return failures != 0;
-}
-"""
 
 
 def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = ()) -> None:
@@ -92,7 +64,7 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
         "IN": c_in,
         "OUT": c_out,
     }
-    text = _TEST
+    text = files("mnedge.codegen").joinpath("test_program.c").read_text()
     for key, value in words.items():
         text = text.replace(f"@{key}@", value)
     (folder / f"test_{unit.name}.c").write_text(text)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.codegen.ops.convolution import Convolution, settled
+from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.ops.pooling import Mean, Pool
+from mnedge.codegen.ops.rescale import settled
 from mnedge.graph.arithmetic import clamp, multiply
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ inline TfLiteStatus Register@CAMEL@Ops(@CAMEL@Resolver& resolver) {
 
 
 def compile_tflm(
-    graph: Graph, *, model: bytes, name: str, target: str, out: Path, model_sha256: str = ""
+    graph: Graph, *, model: bytes, name: str, target: str, out: Path, model_sha256: str = "", force: bool = False
 ) -> dict[str, Any]:
     """Writes NAME_model.h, NAME_model.cc and manifest.json; the folder appears whole or not at all.
 
@@ -87,6 +87,7 @@ def compile_tflm(
         target: Target's name, for the manifest.
         out: Folder to write.
         model_sha256: Checksum of the .tflite, for the manifest.
+        force: Write into a folder that is not an unchanged one of mnedge's.
 
     Returns:
         The manifest: {name, target, arena_bytes, arena_bytes_measured, margin_bytes, flash_bytes, ops, …};
@@ -119,7 +120,7 @@ def compile_tflm(
         "ops": kinds,
         "model_sha256": model_sha256,
     }
-    with artifact.folder(out) as folder:
+    with artifact.folder(out, kind="compiled model", force=force) as folder:
         (folder / f"{name}_model.h").write_text(_filled(_HEADER, words))
         (folder / f"{name}_model.cc").write_text(_filled(_SOURCE, words))
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

@@ -31,6 +31,7 @@ def compile_vela(
     out: Path,
     model_sha256: str = "",
     optimise: Literal["Size", "Performance"] = "Size",
+    force: bool = False,
 ) -> dict[str, Any]:
     """Compiles an int8 .tflite with Vela; the folder appears whole or not at all.
 
@@ -41,6 +42,7 @@ def compile_vela(
         out: Folder to write: NAME_vela.tflite, Vela's CSV and manifest.json.
         model_sha256: Checksum of the .tflite, for the manifest.
         optimise: Vela's strategy; "Size" needs two to three times less SRAM.
+        force: Write into a folder that is not an unchanged one of mnedge's.
 
     Returns:
         The manifest: {name, target, accelerator, system_config, memory_mode, arena_bytes, flash_bytes, *_bytes,
@@ -55,11 +57,11 @@ def compile_vela(
         raise UnsupportedError(f"target {target} is no Ethos-U; `mnedge targets` lists those that are")
     system, memory = _SYSTEMS[accelerator.rpartition("-")[0]]
     # Vela runs in that folder, so that a relative path would lead elsewhere.
-    with artifact.folder(out.resolve()) as folder:
+    with artifact.folder(out.resolve(), kind="compiled model", force=force) as folder:
         source = folder / f"{name}.tflite"
         source.write_bytes(model)
         argv: list[str | Path] = [
-            _vela(),
+            program(),
             source,
             "--output-dir",
             folder,
@@ -101,7 +103,12 @@ def compile_vela(
     return manifest
 
 
-def _vela() -> str:
+def program() -> str:
+    """The path of Vela.
+
+    Raises:
+        ToolError: It is missing.
+    """
     beside = Path(sys.executable).with_name("vela")
     found = str(beside) if beside.exists() else shutil.which("vela")
     if found is None:

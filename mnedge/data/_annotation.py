@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+# Pixels; no picture is as wide, and products of such numbers are still exact enough.
+_LONGEST = float(1 << 31)
+
+
+def is_length(value: float) -> bool:
+    """Whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
+    return -_LONGEST < value < _LONGEST
+
 
 @dataclass(frozen=True)
 class Marked:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnedge.data.content import Content
 
 SPLITS = ("train", "calibration", "eval")
 
@@ -57,7 +62,7 @@ class Dataset:
         read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
         truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
             of resolution 0 has the picture's own size. None where a class index is all.
-        fingerprint: Checksum that changes when a picture, label, split or the preprocessing does.
+        content: The files, for `fingerprint`.
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.
         skip_broken: Leave broken pictures out instead of stopping.
@@ -73,7 +78,7 @@ class Dataset:
     splits: Mapping[str, NDArray[np.int64]]
     sources: tuple[str, ...]
     read: Callable[[int, int], NDArray[np.uint8]]
-    fingerprint: str
+    content: Content
     truths: Callable[[int, int], Any] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     default_resolution: int = 224
@@ -81,6 +86,26 @@ class Dataset:
     split_seed: int | None = None
     root: Path | None = None
     findings: tuple[Finding, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Checksum of the pictures' and masks' bytes, boxes, labels, class names, splits and preprocessing.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        digest = hashlib.sha256(self.content.sha256().encode())
+        named = [self.classes, self.fixed_classes, self.sources, astuple(self.preprocessing)]
+        digest.update(json.dumps(named).encode())
+        digest.update(self.labels.astype(np.int64).tobytes())
+        for name, numbers in sorted(self.splits.items()):
+            digest.update(f"\0{name}\0{numbers.size}\0".encode())
+            digest.update(numbers.astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+    def read_again(self) -> Dataset:
+        """The same data set, whose fingerprint reads every file again (`--check-data`)."""
+        return replace(self, content=self.content.read_again())
 
     def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:
         """Picture numbers of a split, at most `limit` of them, evenly spread over the split.

@@ -17,8 +17,10 @@ from mnedge.data.boxes_coco import find_coco, read_coco
 from mnedge.data.boxes_csv import COLUMNS, is_boxes_csv, read_boxes_csv
 from mnedge.data.boxes_voc import find_voc, read_voc
 from mnedge.data.listed import dataset_of_files
+from mnedge.data.names import checked_name, read_names
 from mnedge.data.preprocess import WHOLE, opened
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +121,7 @@ def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
         split_seed=split_seed,
         preprocessing=WHOLE,
         truths=lambda number, _resolution: truths[number],
-        truth_fingerprint=_fingerprint(classes, truths),
+        boxes_sha256=_boxes_sha256(truths),
     )
     if dataset.preprocessing != replace(WHOLE, interpolation=dataset.preprocessing.interpolation):
         raise InputError(
@@ -164,7 +166,7 @@ def _with_class_list(annotations: Annotations) -> Annotations:
     path = annotations.root / "classes.txt"
     if not path.is_file():
         return annotations
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = read_names(path)
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or not names:
         raise InputError(f"{path} {f'names {twice[0]!r} twice' if twice else 'is empty'}; it is one class name a line")
@@ -173,6 +175,8 @@ def _with_class_list(annotations: Annotations) -> Annotations:
 
 def _classes(annotations: Annotations) -> tuple[str, ...]:
     used = {marked.name: marked.where for picture in annotations.pictures for marked in picture.objects}
+    for name, where in used.items():
+        checked_name(name, where)
     if not annotations.classes:
         return tuple(sorted(used))
     for name, where in used.items():
@@ -219,7 +223,7 @@ def _judged(
 
 
 def _present(annotations: Annotations, *, skip_broken: bool) -> tuple[list[Annotated], list[str]]:
-    missing = [picture for picture in annotations.pictures if not picture.file.is_file()]
+    missing = [picture for picture in annotations.pictures if not is_file(picture.file)]
     named = [f"{picture.where}: {picture.file.name}" for picture in missing]
     if missing and (not skip_broken or len(missing) == len(annotations.pictures)):
         raise InputError(
@@ -290,8 +294,8 @@ def _boxes(objects: Sequence[Marked], size: tuple[int, int], classes: tuple[str,
     )
 
 
-def _fingerprint(classes: tuple[str, ...], truths: Sequence[Boxes]) -> str:
-    digest = hashlib.sha256("\0".join(classes).encode())
+def _boxes_sha256(truths: Sequence[Boxes]) -> str:
+    digest = hashlib.sha256()
     for boxes in truths:
         for part in (boxes.corners, boxes.classes, boxes.crowd):
             digest.update(np.ascontiguousarray(part).tobytes())

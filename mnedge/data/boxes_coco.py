@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any
 
-from mnedge.data._annotation import Annotated, Annotations, Marked
+from mnedge.data._annotation import Annotated, Annotations, Marked, is_length
+from mnedge.data.names import checked_name
 from mnedge.data.splits import SPLIT_NAMES
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +50,8 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _looks_right(path: Path) -> bool:
+    if not path.is_file():
+        return False
     # A broken file should be told of as broken, so its first bytes must do.
     with path.open("rb") as stream:
         start = stream.read(1 << 16)
@@ -62,6 +65,9 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read: {exc}") from exc
     except json.JSONDecodeError as exc:
         raise InputError(f"{path} line {exc.lineno} is no JSON: {exc.msg}; export it again") from exc
+    except (ValueError, RecursionError) as exc:
+        # Numbers of thousands of digits, lists within thousands of lists.
+        raise InputError(f"{path} is no JSON that can be read: {exc}; export it again") from exc
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise InputError(f"{path} has no list {name!r}; COCO's format has images, annotations and categories")
@@ -81,7 +87,8 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
         number = _field(path, f"categories[{place}]", entry, "id", int)
         if number in found:
             raise InputError(f"{path}, categories[{place}]: id {number} is that of {found[number]!r} already")
-        found[number] = _field(path, f"categories[{place}]", entry, "name", str)
+        where = f"{path}, categories[{place}]"
+        found[number] = checked_name(_field(path, f"categories[{place}]", entry, "name", str), where)
     return found
 
 
@@ -107,21 +114,35 @@ def _pictures(path: Path, root: Path, content: dict[str, Any], names: dict[int, 
     for number, (place, entry) in entries.items():
         where = f"{path.name}, images[{place}]"
         file = _find(path, root, _field(path, f"images[{place}]", entry, "file_name", str))
-        width, height = entry.get("width"), entry.get("height")
-        size = (int(width), int(height)) if width and height else None
+        size = _size(path, f"images[{place}]", entry)
         found.append(Annotated(file, split, tuple(objects[number]), where, size))
     return found
 
 
+def _size(path: Path, where: str, entry: dict[str, Any]) -> tuple[int, int] | None:
+    """Width and height as the file claims them; None where it leaves one out, as 0 or null."""
+    sides = []
+    for name in ("width", "height"):
+        value = entry.get(name) or 0
+        if not _is_number(value) or not is_length(value) or value < 0:
+            raise InputError(f"{path}, {where}: {name} is {value!r}; it is a number of pixels")
+        sides.append(int(value))
+    return (sides[0], sides[1]) if all(sides) else None
+
+
 def _marked(path: Path, where: str, entry: dict[str, Any], name: str) -> Marked:
     box = entry.get("bbox")
-    is_box = isinstance(box, list) and len(box) == 4 and all(isinstance(value, (int, float)) for value in box)
-    if not is_box or not all(math.isfinite(value) for value in box or ()):
+    is_box = isinstance(box, list) and len(box) == 4 and all(_is_number(value) and is_length(value) for value in box)
+    if not is_box:
         raise InputError(f"{path}, {where}: bbox is {box!r}; it is [x, y, width, height] in pixels")
     assert box is not None
     x, y, width, height = (float(value) for value in box)
     is_crowd = bool(entry.get("iscrowd", 0))
     return Marked(name, (x, y, x + width, y + height), f"{path.name}, {where} (id {entry.get('id')})", is_crowd)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _split(path: Path, root: Path) -> str:
@@ -139,4 +160,4 @@ def _find(path: Path, root: Path, name: str) -> Path:
     own = path.stem.rpartition("_")[2]
     places = [path.parent / name, path.parent / "images" / name, root / own / name, root / "images" / name]
     places += [root / "images" / own / name, root / name]
-    return next((place for place in places if place.is_file()), places[0])
+    return next((place for place in places if is_file(place)), places[0])

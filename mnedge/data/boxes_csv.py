@@ -9,9 +9,10 @@ import csv
 import math
 from typing import TYPE_CHECKING
 
-from mnedge.data._annotation import Annotated, Annotations, Marked
+from mnedge.data._annotation import Annotated, Annotations, Marked, is_length
 from mnedge.data.splits import split_name
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +98,7 @@ def _marked(path: Path, line: int, row: dict[str, str]) -> Marked:
             value = float(row[column])
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if not is_length(value):
             raise InputError(f"{path} line {line}: {column} is {row[column]!r}; it is a number of pixels")
         values.append(value)
     crowd = (row.get("crowd") or "").lower()
@@ -118,4 +119,4 @@ def _size(path: Path, line: int, row: dict[str, str]) -> tuple[int, int] | None:
 
 def _find(folder: Path, name: str) -> Path:
     places = [folder / inner / name for inner in _FOLDERS]
-    return next((place for place in places if place.is_file()), places[0])
+    return next((place for place in places if is_file(place)), places[0])

@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from mnedge.data._annotation import Annotated, Annotations, Marked
+from mnedge.data._annotation import Annotated, Annotations, Marked, is_length
 from mnedge.data.splits import SPLIT_NAMES
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ _MAX_BYTES = 10 << 20
 
 def find_voc(root: Path) -> list[Path]:
     """The XML files of a folder: in Annotations/, beside the pictures, or in one folder a split."""
-    return sorted(path for path in root.rglob("*.xml") if not path.name.startswith("."))
+    return sorted(path for path in root.rglob("*.xml") if path.is_file() and not path.name.startswith("."))
 
 
 def read_voc(paths: list[Path], root: Path) -> Annotations:
@@ -57,9 +58,13 @@ def read_voc(paths: list[Path], root: Path) -> Annotations:
 
 
 def _parse(path: Path) -> ET.Element:
-    if path.stat().st_size > _MAX_BYTES:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes, too many for one picture's boxes")
-    content = path.read_bytes()
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(content) > _MAX_BYTES:
+        raise InputError(f"{path} has more than {_MAX_BYTES:,} bytes, too many for one picture's boxes")
     # Entities of their own are what makes XML explode; VOC has none.
     if b"<!ENTITY" in content:
         raise InputError(f"{path} defines entities, which VOC's format has not; export it again")
@@ -67,6 +72,8 @@ def _parse(path: Path) -> ET.Element:
         tree = ET.fromstring(content)  # noqa: S314 - without entities there is nothing to expand
     except ET.ParseError as exc:
         raise InputError(f"{path} line {exc.position[0]} is no XML: {exc}; export it again") from exc
+    except (ValueError, LookupError) as exc:
+        raise InputError(f"{path} has an encoding that is not known: {exc}; export it as UTF-8") from exc
     if tree.tag != "annotation":
         raise InputError(f"{path} begins with <{tree.tag}>; VOC's format begins with <annotation>")
     return tree
@@ -87,7 +94,7 @@ def _corners(path: Path, place: int, item: ET.Element) -> tuple[float, float, fl
             value = float(text or "")
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if not is_length(value):
             raise InputError(f"{path}, object {place}: {name} is {text!r}; it is a number of pixels")
         values.append(value)
     return values[0], values[1], values[2], values[3]
@@ -96,7 +103,7 @@ def _corners(path: Path, place: int, item: ET.Element) -> tuple[float, float, fl
 def _size(tree: ET.Element) -> tuple[int, int] | None:
     try:
         width, height = (int(float(tree.findtext(f"size/{name}") or 0)) for name in ("width", "height"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # Some tools write 0 where they do not know.
     return (width, height) if width > 0 and height > 0 else None
@@ -110,7 +117,11 @@ def _lists(root: Path) -> dict[str, str]:
             # trainval and the lists of single classes (cat_train.txt) say nothing more.
             if (split := SPLIT_NAMES.get(path.stem.lower())) is None:
                 continue
-            for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines = path.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise InputError(f"{path} cannot be read: {exc}; it is one picture's name a line") from exc
+            for line in lines:
                 if (name := line.strip()) and found.setdefault(name, split) != split:
                     raise InputError(f"{path}: {name} is in split {found[name]!r} already; a picture is in one split")
         if found:
@@ -131,7 +142,7 @@ def _picture(path: Path, tree: ET.Element, root: Path) -> Path:
     names += [path.stem + suffix for suffix in _SUFFIXES]
     for name in names:
         for folder in folders:
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return folder / name
     return folders[0] / names[0]
 

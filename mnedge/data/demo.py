@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data._dataset import Dataset
+from mnedge.data.content import Content
 from mnedge.data.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def open_demo() -> Dataset:
         splits=splits,
         sources=tuple(f"digit {number}" for number in range(labels.size)),
         read=_read,
-        fingerprint=f"demo-{_SEED}-{version('scikit-learn')}",
+        content=Content(other=f"demo-{_SEED}-{version('scikit-learn')}"),
         preprocessing=Preprocessing(crop_fraction=1.0, interpolation="bicubic"),
         default_resolution=RESOLUTION,
     )

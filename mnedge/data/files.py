@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.data._dataset import SPLITS, Dataset
 from mnedge.data.listed import dataset_of_files
+from mnedge.data.names import MOST_CLASSES, checked_name, read_names
 from mnedge.data.splits import SPLIT_NAMES, split_name
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# Letters of a wrong cell that a message shows.
+_SHOWN = 40
 
 
 def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
@@ -29,6 +34,8 @@ def open_folder(root: Path, *, skip_broken: bool = False, split_seed: int = 0) -
         raise InputError(f"{root} has no class folders; put the pictures of each class into a folder of its own")
     if len(names) == 1:
         raise InputError(f"{root} has one class, {names[0]!r}; a classifier needs at least two class folders")
+    for name in names:
+        checked_name(name, f"the folder {name!r} of {root}")
     rows: list[tuple[Path, int, str]] = []
     for split, place in places.items():
         for index, name in enumerate(names):
@@ -47,15 +54,25 @@ def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> D
         InputError: A column is missing, an index is no class, a file is not there, or a split has no known name.
     """
     table = _table(path)
-    rows, names, missing = [], {}, []
-    for line, entry in enumerate(table, start=2):
+    rows: list[tuple[Path, int, str]] = []
+    names: dict[int, tuple[str, int]] = {}
+    missing = []
+    for line, entry in table:
         index = _class_index(path, line, entry)
+        if not entry["filename"]:
+            raise InputError(f"{path} line {line}: no filename; fill it in or take the row out")
         file = path.parent / entry["filename"]
-        if not file.is_file():
+        if not is_file(file):
             missing.append(f"line {line}: {entry['filename']}")
         rows.append((file, index, split_name(path, line, entry.get("split") or "")))
         if entry.get("class"):
-            names[index] = entry["class"]
+            name = checked_name(entry["class"], f"{path} line {line}")
+            known, first = names.setdefault(index, (name, line))
+            if name != known:
+                raise InputError(
+                    f"{path} line {line}: class_index {index} is {name!r} here, but {known!r} in line {first}; a class "
+                    "has one name"
+                )
     if missing:
         shown = "; ".join(missing[:3])
         raise InputError(
@@ -65,7 +82,9 @@ def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> D
     indices = {index for _, index, _ in rows}
     if len(indices) == 1:
         raise InputError(f"{path} has one class, {indices.pop()}; a classifier needs at least two")
-    classes = _class_names(path.parent) or tuple(names.get(i, str(i)) for i in range(max(indices) + 1))
+    classes = _class_names(path.parent) or tuple(
+        names[index][0] if index in names else str(index) for index in range(max(indices) + 1)
+    )
     if max(indices) >= len(classes):
         raise InputError(f"{path} has class_index {max(indices)}, but its list of names has {len(classes)} classes")
     return replace(
@@ -73,12 +92,13 @@ def open_csv(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> D
     )
 
 
-def _table(path: Path) -> list[dict[str, Any]]:
+def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows with their line numbers; a cell that a short row lacks is empty."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, restval="")
             columns = reader.fieldnames or []
-            table = list(reader)
+            table = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise InputError(f"{path} cannot be read as CSV: {exc}") from exc
     for column in ("filename", "class_index"):
@@ -89,13 +109,16 @@ def _table(path: Path) -> list[dict[str, Any]]:
     return table
 
 
-def _class_index(path: Path, line: int, entry: dict[str, Any]) -> int:
+def _class_index(path: Path, line: int, entry: dict[str, str]) -> int:
     try:
         index = int(entry["class_index"])
-    except (TypeError, ValueError):
+    except ValueError:
         index = -1
-    if index < 0:
-        raise InputError(f"{path} line {line}: class_index is {entry['class_index']!r}; it is a number from 0 up")
+    if not 0 <= index < MOST_CLASSES:
+        raise InputError(
+            f"{path} line {line}: class_index is {entry['class_index'][:_SHOWN]!r}; it is a number from 0 to "
+            f"{MOST_CLASSES - 1}"
+        )
     return index
 
 
@@ -103,8 +126,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     """Names from a labels.txt or synset_words.txt beside the CSV; none where there is no such file."""
     for name in ("labels.txt", "synset_words.txt"):
         if (folder / name).is_file():
-            lines = (folder / name).read_text(encoding="utf-8").splitlines()
-            return tuple(line.partition(" ")[2] if name == "synset_words.txt" else line for line in lines if line)
+            lines = read_names(folder / name)
+            return tuple(line.partition(" ")[2] if name == "synset_words.txt" else line for line in lines)
     return ()
 
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import yaml
 
 from mnedge.data._dataset import Dataset
-from mnedge.data.preprocess import FITS, INTERPOLATIONS, Preprocessing, read_pixels
+from mnedge.data.content import Content
+from mnedge.data.preprocess import FITS, INTERPOLATIONS, Fit, Interpolation, Preprocessing, read_pixels
 from mnedge.data.splits import assign_splits
 from mnedge.errors import InputError
+from mnedge.foreign import Setting, read_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mnedge.data.preprocess import Fit, Interpolation
 
     # A picture, its class index, and its split; "" where none is given.
     Row = tuple[Path, int, str]
 
 SETTINGS = "dataset.yaml"
+PREPROCESSING = ("crop_fraction", "interpolation", "fit")
 
 
 def dataset_of_files(
@@ -35,7 +37,8 @@ def dataset_of_files(
     split_seed: int,
     preprocessing: Preprocessing | None = None,
     truths: Callable[[int, int], Any] | None = None,
-    truth_fingerprint: str = "",
+    masks: Sequence[Path] = (),
+    boxes_sha256: str = "",
 ) -> Dataset:
     """Makes a data set of picture files.
 
@@ -47,7 +50,8 @@ def dataset_of_files(
         split_seed: Seed of a drawn split, where no row names one.
         preprocessing: What holds where there is no dataset.yaml.
         truths: See `Dataset.truths`.
-        truth_fingerprint: Checksum of what the truths come from.
+        masks: Files that the truths come from, beside the pictures.
+        boxes_sha256: Checksum of boxes that the truths are.
     """
     preprocessing = read_preprocessing(root, preprocessing or Preprocessing())
     is_split = any(split for _, _, split in rows)
@@ -71,7 +75,7 @@ def dataset_of_files(
         sources=sources,
         read=read,
         truths=truths,
-        fingerprint=_fingerprint(rows, sources, preprocessing, f"{seed}{truth_fingerprint}"),
+        content=Content((*files, *masks), boxes_sha256, str(root)),
         preprocessing=preprocessing,
         split_seed=None if is_split else split_seed,
         root=root,
@@ -87,31 +91,27 @@ def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
     path = root / SETTINGS
     if not path.is_file():
         return default
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as exc:
-        raise InputError(f"{path} is not YAML: {exc}") from exc
-    known = {"crop_fraction", "interpolation", "fit"}
-    for key in settings:
-        if key not in known:
-            raise InputError.unknown(f"key in {path}", str(key), known)
-    crop = settings.get("crop_fraction", default.crop_fraction)
-    if not isinstance(crop, (int, float)) or not 0 < crop <= 1:
+    settings = read_mapping(path, "crop_fraction: 0.875", may_be_empty=True)
+    for key, setting in settings.items():
+        if key not in PREPROCESSING:
+            raise InputError(f"{path} line {setting.line}: {InputError.unknown('key', key, PREPROCESSING)}")
+    return preprocessing_of(path, settings, default)
+
+
+def preprocessing_of(path: Path, settings: Mapping[str, Setting], default: Preprocessing) -> Preprocessing:
+    """The preprocessing that some settings of a YAML file describe; `default` where they are silent.
+
+    Raises:
+        InputError: A value is not allowed.
+    """
+    given = {key: setting.value for key, setting in settings.items()}
+    crop = given.get("crop_fraction", default.crop_fraction)
+    if not isinstance(crop, (int, float)) or isinstance(crop, bool) or not 0 < crop <= 1:
         raise InputError(f"{path}: crop_fraction is {crop!r}; it is a number above 0 and at most 1")
-    interpolation = settings.get("interpolation", default.interpolation)
+    interpolation = given.get("interpolation", default.interpolation)
     if interpolation not in INTERPOLATIONS:
-        raise InputError.unknown("interpolation", str(interpolation), INTERPOLATIONS)
-    fit = settings.get("fit", default.fit)
+        raise InputError(f"{path}: {InputError.unknown('interpolation', str(interpolation), INTERPOLATIONS)}")
+    fit = given.get("fit", default.fit)
     if fit not in FITS:
-        raise InputError.unknown("fit", str(fit), FITS)
-    return Preprocessing(float(crop), interpolation, fit)
-
-
-def _fingerprint(rows: Sequence[Row], sources: tuple[str, ...], preprocessing: Preprocessing, salt: str) -> str:
-    settings = [preprocessing.crop_fraction, preprocessing.interpolation, preprocessing.fit, salt]
-    # Size and time stand for the content: 50,000 pictures are not read to find that nothing changed.
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for (file, index, split), source in zip(rows, sources, strict=True):
-        status = file.stat()
-        digest.update(f"{source}\0{index}\0{split}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+        raise InputError(f"{path}: {InputError.unknown('fit', str(fit), FITS)}")
+    return Preprocessing(float(crop), cast("Interpolation", interpolation), cast("Fit", fit))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from mnedge.data._dataset import Finding
 from mnedge.data.listed import dataset_of_files
+from mnedge.data.names import read_names
 from mnedge.data.preprocess import WHOLE, fit, kept, opened
 from mnedge.data.splits import SPLIT_NAMES, split_name
 from mnedge.errors import InputError
@@ -30,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 IGNORE = 255
 _IMAGES, _MASKS = "images", "masks"
 _SHOWN = 5
+_LONGEST_INDEX = 9
 LAYOUT = (
     "it takes a folder with images/ and masks/ (PNG of the same name, pixels are class indices, 255 is not counted), "
     "an optional split.csv (filename, split) and classes.txt (a name a line)"
@@ -79,7 +80,7 @@ def open_masks(root: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
         split_seed=split_seed,
         preprocessing=WHOLE,
         truths=truths,
-        truth_fingerprint=_fingerprint(root, masks, classes),
+        masks=masks,
     )
     return replace(dataset, fixed_classes=True, skip_broken=skip_broken, findings=findings)
 
@@ -125,7 +126,7 @@ def _pairs(root: Path, place: Path) -> list[tuple[Path, Path]]:
 def _with_splits(table: Path, pairs: list[tuple[Path, Path, str]]) -> list[tuple[Path, Path, str]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, restval="")
             columns, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise InputError(f"{table} cannot be read as CSV: {exc}") from exc
@@ -152,11 +153,15 @@ def _class_names(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     names: dict[int, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        head, _, rest = line.strip().partition(" ")
-        index = int(head) if head.isdigit() and rest else len(names)
-        if line.strip() and index != IGNORE:
-            names[index] = rest.strip() if head.isdigit() and rest else line.strip()
+    for line, name in enumerate(read_names(path), start=1):
+        head, _, rest = name.partition(" ")
+        is_numbered = head.isascii() and head.isdigit() and bool(rest)
+        # A mask has 8 bits, so a longer number is no index.
+        index = int(head[:_LONGEST_INDEX]) if is_numbered else len(names)
+        if index in names:
+            raise InputError(f"{path} line {line}: class {index} is {names[index]!r} already; give each its own number")
+        if index != IGNORE:
+            names[index] = rest.strip() if is_numbered else name
     if sorted(names) != list(range(len(names))):
         raise InputError(f"{path} numbers its classes {sorted(names)}; they run from 0 without a gap, background first")
     if len(names) < 2:
@@ -218,14 +223,6 @@ def _checked_mask(picture: Path, path: Path, classes: tuple[str, ...]) -> NDArra
             f"name it in classes.txt, or give such pixels another class or {IGNORE}, which is not counted"
         )
     return values
-
-
-def _fingerprint(root: Path, masks: list[Path], classes: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(repr(classes).encode())
-    for mask in masks:
-        status = mask.stat()
-        digest.update(f"{mask.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 def _listed(names: list[str]) -> str:

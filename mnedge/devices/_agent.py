@@ -217,8 +217,10 @@ def facts() -> dict[str, Any]:
 class LiteRt:
     """A model in LiteRT's interpreter with its default delegate (XNNPACK)."""
 
+    packages: tuple[tuple[str, str], ...] = LITERT_PACKAGES
+
     def __init__(self, path: str, threads: int, wire: Wire) -> None:
-        package, interpreter = import_litert(wire)
+        package, interpreter = import_litert(wire, self.packages)
         try:
             self.interpreter = interpreter(model_path=path, num_threads=threads)
             self.interpreter.allocate_tensors()
@@ -250,10 +252,16 @@ class LiteRt:
         return [self.interpreter.get_tensor(index) for index in self.output_indices]
 
 
-def import_litert(wire: Wire) -> tuple[str, Any]:
+class TfliteRuntime(LiteRt):
+    """The same in tflite-runtime, and in nothing newer."""
+
+    packages = LITERT_PACKAGES[1:]
+
+
+def import_litert(wire: Wire, packages: tuple[tuple[str, str], ...]) -> tuple[str, Any]:
     """The package's name and its Interpreter; the first one that is installed."""
     reasons = []
-    for package, module in LITERT_PACKAGES:
+    for package, module in packages:
         installed = package_version(package)
         if installed is None:
             continue
@@ -262,7 +270,7 @@ def import_litert(wire: Wire) -> tuple[str, Any]:
             return package, __import__(module, fromlist=["Interpreter"]).Interpreter
         except ImportError as exc:
             reasons.append(f"{package} {installed} does not load: {exc}")
-    raise Missing("; ".join(reasons) or "neither ai-edge-litert nor tflite-runtime is installed")
+    raise Missing("; ".join(reasons) or f"{' and '.join(name for name, _ in packages)}: not installed")
 
 
 def litert_spec(detail: dict[str, Any]) -> dict[str, Any]:
@@ -297,6 +305,9 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        if platform.machine() == "x86_64" and "vnni" not in (read_text("/proc/cpuinfo") or ""):
+            # Its kernels would sum two products in 16 bits, which can saturate.
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as exc:
@@ -335,7 +346,7 @@ def onnx_spec(value: Any) -> dict[str, Any]:  # noqa: ANN401 - onnxruntime.NodeA
     }
 
 
-RUNTIMES: dict[str, Any] = {"litert": LiteRt, "onnxruntime": OnnxRuntime}
+RUNTIMES: dict[str, Any] = {"litert": LiteRt, "tflite-runtime": TfliteRuntime, "onnxruntime": OnnxRuntime}
 
 
 # -------------------------------------------------------------------------------------------------- the work

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mnedge.devices._device import Device, get
 from mnedge.errors import InputError, ToolError
-from mnedge.results.parity import Failure
+from mnedge.results.parity import DeviceFailure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 def side_by_side(
     uris: Sequence[str], work: Callable[[Device], Iterator[_Result]]
-) -> tuple[dict[str, list[_Result]], list[Failure]]:
+) -> tuple[dict[str, list[_Result]], list[DeviceFailure]]:
     """Does the same work on several devices at the same time; Ctrl-C ends it on all of them.
 
     Args:
@@ -32,13 +32,13 @@ def side_by_side(
         InputError: Two URIs lead to the same device.
         MnedgeError: The work failed for another reason than its device.
     """
-    failed: list[Failure] = []
+    failed: list[DeviceFailure] = []
     opened: list[Device] = []
     for uri in dict.fromkeys(uris):
         try:
             device = get(uri)
         except ToolError as exc:
-            failed.append(Failure(uri.partition("?")[0], str(exc)))
+            failed.append(DeviceFailure(uri.partition("?")[0], str(exc)))
             continue
         if any(other.name == device.name for other in opened):
             raise InputError(
@@ -61,7 +61,7 @@ def side_by_side(
         try:
             future.result()
         except ToolError as exc:
-            failed.append(Failure(device.name, str(exc)))
+            failed.append(DeviceFailure(device.name, str(exc)))
     return {name: found for name, found in results.items() if found}, failed
 
 

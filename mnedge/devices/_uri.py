@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class DeviceUri:
             value = float(text)
         except ValueError:
             value = 0.0
-        if not value > 0:
+        if not (value > 0 and math.isfinite(value)):
             raise InputError(f"{self.name}: {name}={text!r} is no number of seconds above 0")
         return value
 

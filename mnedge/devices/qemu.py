@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 ADVICE = "on Debian: apt-get install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
 _STACK_BYTES = 8 << 10
+# Before and after each of arena, input, output and stack, in the order in which harness.c lists them.
+_GUARD_BYTES = 64
+_GUARDED = ("arena", "input", "output", "stack")
+_FIRST_GUARD = 100
 _TIMEOUT_S = 1800.0
 
 
@@ -78,7 +82,7 @@ class Run:
     """What a run on a board gave.
 
     Attributes:
-        outputs: int8 or uint8, shape (images, output bytes).
+        outputs: In the outputs' one dtype, shape (images, output elements); bytes, as int8, where they differ.
         instructions: Executed by one call of NAME_run, the mean of all; 0 where no host compiler built the counter.
         stack_bytes: Deepest stack below the call of NAME_run.
         functions: Instructions a call by C function, largest first.
@@ -151,7 +155,8 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
         ram_bytes: RAM of the part that is stood in for; 0 for what the board has.
 
     Raises:
-        ToolError: A tool is missing, the sources do not compile, or the program crashed.
+        ToolError: A tool is missing, the sources do not compile, the program crashed, wrote outside the arena, the
+            input, the output or the stack, or came to the end of the stack.
         BudgetError: Arena, input, output and stack do not fit the RAM.
     """
     program = command.find("qemu-system-arm", ADVICE)
@@ -178,7 +183,7 @@ def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: i
             raise ToolError(_why(finished, core))
         raw = (folder / "outputs.bin").read_bytes()
     count = len(inputs)
-    outputs = np.frombuffer(raw[:-4], header.outputs[0].dtype).reshape(count, -1)
+    outputs = np.frombuffer(raw[:-4], header.output_dtype).reshape(count, -1)
     stack_bytes = int.from_bytes(raw[-4:], "little")
     functions = _functions((finished.stderr + finished.stdout).decode(errors="replace"), count)
     return Run(outputs, sum(functions.values()), stack_bytes, functions)
@@ -189,8 +194,12 @@ def _why(finished: command.Finished, core: str) -> str:
         90: "its files cannot be opened",
         91: "NAME_run refused its arguments",
         92: "the outputs cannot be written",
+        93: f"the stack came to its end at {_STACK_BYTES:,} bytes; how much it needs is unknown",
         99: "it faulted",
     }
+    for number, what in enumerate(_GUARDED):
+        for place, side in enumerate(("before", "after")):
+            reasons[_FIRST_GUARD + 2 * number + place] = f"NAME_run wrote {side} the {what}; no output of it counts"
     reason = reasons.get(finished.returncode, f"status {finished.returncode}: {finished.last_words}")
     return f"the program on the emulated {core} ended early: {reason}"
 
@@ -199,17 +208,21 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
     compiler = command.find("arm-none-eabi-gcc", ADVICE)
     chosen = board(core)
     header = read_header(directory)
+    output_type = header.output_dtype
     source = directory / f"{header.name}.c"
     const_origin, const_bytes = chosen.const
     ram_origin, most = chosen.ram
+    # What a part has is for the model alone, not for the guards.
+    guards = 2 * len(_GUARDED) * _GUARD_BYTES
+    usable = min(ram_bytes or most, most - guards)
     texts = {
         "CODE_ORIGIN": "0", "CODE_LENGTH": str(chosen.code_bytes),
         "CONST_ORIGIN": hex(const_origin), "CONST_LENGTH": str(const_bytes),
-        "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(min(ram_bytes or most, most)),
-        "STACK_BYTES": str(_STACK_BYTES),
+        "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(usable + guards),
+        "STACK_BYTES": str(_STACK_BYTES), "GUARD_BYTES": str(_GUARD_BYTES),
         "NAME": header.name, "UPPER": header.name.upper(),
-        "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{header.outputs[0].dtype}_t",
-        "OUTPUT_LENGTH": str(sum(int(np.prod(spec.shape)) for spec in header.outputs)),
+        "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{output_type}_t",
+        "OUTPUT_LENGTH": str(sum(header.output_bytes) // np.dtype(output_type).itemsize),
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
     for stem in ("startup.c", "harness.c", "board.ld"):
@@ -229,7 +242,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
     if finished.returncode != 0:
         overflow = re.search(r"region `(\w+)' overflowed by (\d+) bytes", finished.last_words)
         if overflow:
-            limits = {"RAM": int(texts["RAM_LENGTH"]), "CONST": const_bytes, "CODE": chosen.code_bytes}
+            limits = {"RAM": usable, "CONST": const_bytes, "CODE": chosen.code_bytes}
             limit = limits[overflow[1]]
             advice = "choose a smaller variant, or another plan with --optimise ram or --budget"
             raise BudgetError.exceeded(f"{core}: region {overflow[1]}", limit + int(overflow[2]), limit, advice)
@@ -288,7 +301,7 @@ class QemuDevice:
 
 class _QemuModel:
     def __init__(self, directory: Path, core: str) -> None:
-        header = read_header(directory)
+        self._header = header = read_header(directory)
         self._directory, self._core = directory, core
         version = f"generated C on {board(core).machine} (qemu-system-arm)"
         self.info = ModelInfo(version, None, header.input, header.outputs, emulated=True)
@@ -305,10 +318,8 @@ class _QemuModel:
         )
         counted = f"{finished.instructions:,} instructions, stack {finished.stack_bytes:,} bytes"
         self.info = replace(self.info, version=f"{self.info.version}, {counted}")
-        sizes = [int(np.prod(spec.shape)) for spec in self.info.outputs]
         for row in finished.outputs:
-            parts = np.split(row, np.cumsum(sizes)[:-1])
-            yield [part.reshape(spec.shape) for part, spec in zip(parts, self.info.outputs, strict=True)]
+            yield self._header.split(row)
 
 
 def _typical_ram_bytes(core: str) -> int:

@@ -11,6 +11,7 @@ from mnedge.errors import UnsupportedError
 from mnedge.formats._onnx_detection import detections
 from mnedge.formats._onnx_ops import EMITTERS, MOVERS, NCHW_TO_NHWC, NHWC_TO_NCHW, clipped
 from mnedge.formats.custom_options import DETECTION
+from mnedge.graph.graph import fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,9 +101,7 @@ class _Writer:
     # -- names, nodes, constants
 
     def _fresh(self, wish: str) -> str:
-        name, number = wish, 1
-        while name in self.taken:
-            name, number = f"{wish}_{number}", number + 1
+        name = fresh_name(wish, self.taken)
         self.taken.add(name)
         return name
 

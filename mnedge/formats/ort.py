@@ -11,6 +11,7 @@ from typing import Literal
 
 from mnedge import command
 from mnedge.errors import InputError, ToolError
+from mnedge.formats._ort_order import in_order
 
 _TOOL = "onnxruntime.tools.convert_onnx_models_to_ort"
 Platform = Literal["arm", "amd64"]
@@ -31,7 +32,7 @@ class OrtModel:
 
 
 def write_ort(onnx: Path, *, platform: Platform = "arm") -> OrtModel:
-    """Converts an .onnx file to ORT format, all optimizations baked in.
+    """Converts an .onnx file to ORT format, all optimizations baked in; the same .onnx gives the same bytes.
 
     Args:
         onnx: The .onnx file.
@@ -63,4 +64,4 @@ def write_ort(onnx: Path, *, platform: Platform = "arm") -> OrtModel:
             raise InputError(f"ONNX Runtime cannot convert {onnx}: {done.last_words}")
         config = next(folder.glob("*.required_operators.config"))
         lines = [line for line in config.read_text().splitlines() if line and not line.startswith("#")]
-        return OrtModel((folder / "model.ort").read_bytes(), "\n".join(lines) + "\n")
+        return OrtModel(in_order((folder / "model.ort").read_bytes()), "\n".join(lines) + "\n")

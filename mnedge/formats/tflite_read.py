@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.formats.archive import read_associated
+from mnedge.graph.check import check_graph
+from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor, fresh_name
 
 _MAX_ELEMENTS = 1 << 31
-_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
+_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
 def read_tflite(path: Path) -> Graph:
@@ -49,10 +51,11 @@ def parse_tflite(data: bytes, source: str) -> Graph:
             raise UnsupportedError(
                 f"{source} holds {model.SubgraphsLength()} subgraphs; only models with one are supported"
             )
-        graph = _Reader(model, data, source).graph()
-        graph.check()
-    except (*_BROKEN, AssertionError) as exc:
+        reader = _Reader(model, data, source)
+        graph = reader.graph()
+    except _BROKEN as exc:
         raise InputError(f"{source} is cut short or damaged ({exc}); copy or convert it again") from exc
+    check_graph(graph, source, reader.open)
     return graph
 
 
@@ -65,6 +68,8 @@ class _Reader:
         self.source = source
         self.subgraph = model.Subgraphs(0)
         self.names: list[str] = []
+        # Tensors with another open dimension than the batch, which stands as 1 in their shapes.
+        self.open: set[str] = set()
 
     def graph(self) -> Graph:
         tensors: dict[str, Tensor] = {}
@@ -81,6 +86,8 @@ class _Reader:
             tuple(self._name(index) for index in inputs),
             tuple(self._name(index) for index in outputs),
             self._metadata(),
+            self._signatures(),
+            read_associated(self.data, self.source),
         ).replaced()
 
     def _count(self, count: int) -> int:
@@ -92,6 +99,16 @@ class _Reader:
     def _indices(vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
         return [] if isinstance(vector, int) else [int(item) for item in vector]
 
+    def _text(self, data: bytes | None, what: str) -> str:
+        """A name; LiteRT's Python interface refuses the same ones."""
+        try:
+            return (data or b"").decode()
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{self.source} is damaged: the name of {what} is not UTF-8 text ({data!r:.80}); "
+                "copy or convert it again"
+            ) from None
+
     def _name(self, index: int) -> str:
         if not 0 <= index < len(self.names):
             raise IndexError(f"tensor {index} of {len(self.names)}")
@@ -101,10 +118,8 @@ class _Reader:
         from mnedge.formats._tflite_schema import DTYPES
 
         entry = self.subgraph.Tensors(index)
-        wish = (entry.Name() or b"").decode(errors="replace") or f"tensor_{index}"
-        name, number = wish, 1
-        while name in taken:
-            name, number = f"{wish}_{number}", number + 1
+        wish = self._text(entry.Name(), f"tensor {index}") or f"tensor_{index}"
+        name = fresh_name(wish, taken)
         if entry.Type() not in DTYPES:
             raise UnsupportedError(
                 f"{self.source}: tensor {name} has a dtype (code {entry.Type()}) outside "
@@ -114,11 +129,22 @@ class _Reader:
         shape = tuple(self._indices(entry.ShapeAsNumpy()))
         if any(extent < 0 for extent in shape) or np.prod(shape, dtype=float) > _MAX_ELEMENTS:
             raise ValueError(f"tensor {name} has the shape {shape}")
+        if -1 in self._indices(entry.ShapeSignatureAsNumpy())[1:]:
+            self.open.add(name)
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
+        values = self._values(entry, name, shape, dtype)
         return Tensor(
-            name, shape, dtype, self._quantization(entry, name, shape), self._values(entry, name, shape, dtype)
+            name, shape, dtype, self._quantization(entry, name, shape), values, self._open_shape(entry, name, shape)
         )
+
+    def _open_shape(self, entry: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401
+        told = tuple(self._indices(entry.ShapeSignatureAsNumpy()))
+        if all(extent >= 0 for extent in told):
+            return ()
+        if len(told) != len(shape) or any(extent not in (-1, now) for extent, now in zip(told, shape, strict=True)):
+            raise ValueError(f"tensor {name} of shape {shape} has the shape signature {told}")
+        return told
 
     def _values(self, entry: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:  # noqa: ANN401
         if entry.IsVariable() or entry.Buffer() == 0:
@@ -178,7 +204,7 @@ class _Reader:
             )
         options: dict[str, Any] = {}
         if kind == "CUSTOM":
-            kind = (code.CustomCode() or b"").decode()
+            kind = self._text(code.CustomCode(), f"the kind of op {index}")
             raw = entry.CustomOptionsAsNumpy()
             options["custom_options"] = b"" if isinstance(raw, int) else raw.tobytes()
         elif OPTIONS[kind]:
@@ -193,6 +219,21 @@ class _Reader:
             code.Version(),
         )
 
+    def _signatures(self) -> tuple[Signature, ...]:
+        found = []
+        for index in range(self._count(self.model.SignatureDefsLength())):
+            entry = self.model.SignatureDefs(index)
+            inputs = [entry.Inputs(place) for place in range(self._count(entry.InputsLength()))]
+            outputs = [entry.Outputs(place) for place in range(self._count(entry.OutputsLength()))]
+            key = self._text(entry.SignatureKey(), f"signature {index}")
+            found.append(Signature(key, self._tensor_maps(inputs), self._tensor_maps(outputs)))
+        return tuple(found)
+
+    def _tensor_maps(self, entries: list[Any]) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (self._text(entry.Name(), "a signature's tensor"), self._name(entry.TensorIndex())) for entry in entries
+        )
+
     def _metadata(self) -> dict[str, bytes]:
         metadata = {}
         for index in range(self._count(self.model.MetadataLength())):
@@ -200,5 +241,5 @@ class _Reader:
             if not 0 <= entry.Buffer() < self.model.BuffersLength():
                 raise IndexError(f"buffer {entry.Buffer()} of {self.model.BuffersLength()}")
             raw = self.model.Buffers(entry.Buffer()).DataAsNumpy()
-            metadata[(entry.Name() or b"").decode()] = b"" if isinstance(raw, int) else raw.tobytes()
+            metadata[self._text(entry.Name(), f"metadata {index}")] = b"" if isinstance(raw, int) else raw.tobytes()
         return metadata

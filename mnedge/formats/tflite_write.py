@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import flatbuffers
 import numpy as np
 
+from mnedge.formats.archive import zip_bytes
+
 if TYPE_CHECKING:
-    from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+    from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor
 
 _SCHEMA_VERSION = 3
 _ALIGNMENT = 16
@@ -17,10 +19,12 @@ _ALIGNMENT = 16
 def write_tflite(graph: Graph) -> bytes:
     """Serializes a graph; tensors, ops and buffers keep the graph's order.
 
-    Custom ops are written under their own name. No time, host or version enters the file.
+    Custom ops are written under their own name, and associated files as a ZIP behind the model. No time, host or
+    version enters the file.
     """
     graph.check()
-    return _Writer(graph).model()
+    model = _Writer(graph).model()
+    return zip_bytes(graph.associated, behind=model) if graph.associated else model
 
 
 class _Writer:
@@ -39,10 +43,12 @@ class _Writer:
         builder = self.builder
         subgraph = self._subgraph()
         metadata = [self._metadata(name, data) for name, data in sorted(self.graph.metadata.items())]
+        signatures = [self._signature(signature) for signature in self.graph.signatures]
         codes = self._offsets([self._code(kind, version) for kind, version in self.codes])
         buffers = self._offsets([self._buffer(data) for data in self.buffers])
         subgraphs = self._offsets([subgraph])
         metadata_vector = self._offsets(metadata) if metadata else None
+        signature_vector = self._offsets(signatures) if signatures else None
         description = builder.CreateString("mnedge")
         schema.ModelStart(builder)
         schema.ModelAddVersion(builder, _SCHEMA_VERSION)
@@ -52,6 +58,8 @@ class _Writer:
         schema.ModelAddBuffers(builder, buffers)
         if metadata_vector is not None:
             schema.ModelAddMetadata(builder, metadata_vector)
+        if signature_vector is not None:
+            schema.ModelAddSignatureDefs(builder, signature_vector)
         builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
@@ -101,6 +109,29 @@ class _Writer:
         schema.MetadataAddBuffer(self.builder, self._buffer_of(data))
         return int(schema.MetadataEnd(self.builder))
 
+    def _signature(self, signature: Signature) -> int:
+        from mnedge.formats._tflite_schema import schema
+
+        inputs, outputs = (
+            self._offsets([self._tensor_map(argument, tensor) for argument, tensor in side])
+            for side in (signature.inputs, signature.outputs)
+        )
+        key = self.builder.CreateString(signature.key)
+        schema.SignatureDefStart(self.builder)
+        schema.SignatureDefAddInputs(self.builder, inputs)
+        schema.SignatureDefAddOutputs(self.builder, outputs)
+        schema.SignatureDefAddSignatureKey(self.builder, key)
+        return int(schema.SignatureDefEnd(self.builder))
+
+    def _tensor_map(self, argument: str, tensor: str) -> int:
+        from mnedge.formats._tflite_schema import schema
+
+        text = self.builder.CreateString(argument)
+        schema.TensorMapStart(self.builder)
+        schema.TensorMapAddName(self.builder, text)
+        schema.TensorMapAddTensorIndex(self.builder, self.index[tensor])
+        return int(schema.TensorMapEnd(self.builder))
+
     def _code(self, kind: str, version: int) -> int:
         from mnedge.formats._tflite_schema import OP_CODES, schema
 
@@ -135,6 +166,7 @@ class _Writer:
         from mnedge.formats._tflite_schema import DTYPE_CODES, schema
 
         shape = self._vector(tensor.shape, "int32")
+        open_shape = self._vector(tensor.open_shape, "int32") if tensor.open_shape else None
         name = self.builder.CreateString(tensor.name)
         quantization = None if tensor.quantization is None else self._quantization(tensor.quantization)
         schema.TensorStart(self.builder)
@@ -146,6 +178,8 @@ class _Writer:
         schema.TensorAddName(self.builder, name)
         if quantization is not None:
             schema.TensorAddQuantization(self.builder, quantization)
+        if open_shape is not None:
+            schema.TensorAddShapeSignature(self.builder, open_shape)
         schema.TensorAddHasRank(self.builder, hasRank=True)
         return int(schema.TensorEnd(self.builder))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -73,6 +73,7 @@ class Tensor:
         dtype: NumPy's name: float32, int8, uint8, int16, int32, int64 or bool.
         quantization: How integers stand for real values; None for real or index tensors.
         data: The values of a constant, of `shape` and `dtype`; None for an activation.
+        open_shape: `shape` with -1 for every extent that the file leaves open; () where it leaves none.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Tensor:
     dtype: str
     quantization: Quantization | None = None
     data: NDArray[Any] | None = None
+    open_shape: tuple[int, ...] = ()
 
     @property
     def is_constant(self) -> bool:
@@ -97,6 +99,14 @@ class Tensor:
 def constant(name: str, data: NDArray[Any], quantization: Quantization | None = None) -> Tensor:
     """Builds a constant tensor from its values."""
     return Tensor(name, tuple(data.shape), str(data.dtype), quantization, data)
+
+
+def fresh_name(wish: str, taken: Container[str], first: int = 1) -> str:
+    """`wish`, or `wish` with a number from `first` on where that name is taken."""
+    name, number = wish, first
+    while name in taken:
+        name, number = f"{wish}_{number}", number + 1
+    return name
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +140,25 @@ class Op:
         return replace(self, inputs=tuple(name and renamed.get(name, name) for name in self.inputs))
 
 
+@dataclass(frozen=True)
+class Signature:
+    """A way in which programs call a graph by names of their own, as TensorFlow's serving signatures do.
+
+    Attributes:
+        key: Its name, e.g. "serving_default".
+        inputs: (argument, tensor), in the file's order.
+        outputs: (result, tensor), in the file's order.
+    """
+
+    key: str
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...]
+
+    def fits(self, inputs: Iterable[str], outputs: Iterable[str]) -> bool:
+        """Whether every tensor that it names is one of these ends."""
+        return {name for _, name in self.inputs} <= {*inputs} and {name for _, name in self.outputs} <= {*outputs}
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Ops in an order in which every input is made before it is used.
@@ -140,6 +169,8 @@ class Graph:
         inputs: Names of what the caller feeds.
         outputs: Names of what the caller gets.
         metadata: The file's metadata buffers by name.
+        signatures: How programs call it by name.
+        associated: The files that travel behind the model (labels and the like), by name.
     """
 
     tensors: Mapping[str, Tensor]
@@ -147,6 +178,8 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     metadata: Mapping[str, bytes] = field(default_factory=dict)
+    signatures: tuple[Signature, ...] = ()
+    associated: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -174,7 +207,7 @@ class Graph:
     ) -> Graph:
         """A copy in which some tensors are added or replaced by name, and the ops or ends are new ones.
 
-        Tensors that nothing reads or makes any more are dropped.
+        Tensors that nothing reads or makes any more are dropped, and so are signatures of ends that are gone.
         """
         table = {**self.tensors, **{tensor.name: tensor for tensor in tensors}}
         new_ops = self.ops if ops is None else tuple(ops)
@@ -183,14 +216,12 @@ class Graph:
         used = {name for op in new_ops for name in (*op.inputs, *op.outputs) if name is not None}
         used.update(new_inputs, new_outputs)
         kept = {name: tensor for name, tensor in table.items() if name in used}
-        return replace(self, tensors=kept, ops=new_ops, inputs=new_inputs, outputs=new_outputs)
+        signatures = tuple(item for item in self.signatures if item.fits(new_inputs, new_outputs))
+        return replace(self, tensors=kept, ops=new_ops, inputs=new_inputs, outputs=new_outputs, signatures=signatures)
 
     def fresh_name(self, wish: str) -> str:
-        """`wish`, or `wish` with a number where that name is taken."""
-        name, number = wish, 1
-        while name in self.tensors:
-            name, number = f"{wish}_{number}", number + 1
-        return name
+        """`wish`, or `wish` with a number where a tensor has that name."""
+        return fresh_name(wish, self.tensors)
 
     def check(self) -> None:
         """Asserts the invariants between stages: names resolve, order holds, one producer a tensor."""
@@ -204,6 +235,8 @@ class Graph:
                 made.add(name)
         for name in self.outputs:
             assert name in made, f"output {name} is never made"
+        for signature in self.signatures:
+            assert signature.fits(self.inputs, self.outputs), f"signature {signature.key} names no end of the graph"
         for tensor in self.tensors.values():
             if tensor.data is not None:
                 assert tensor.data.shape == tensor.shape, tensor.name

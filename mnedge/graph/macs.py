@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mnedge.graph.ops import LAYERS, bias_of, weights_of
+
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
 
@@ -18,19 +20,14 @@ def op_macs(graph: Graph, op: Op) -> int:
         graph: The graph that holds the op's tensors.
         op: The op.
     """
-    if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+    row = LAYERS.get(op.kind)
+    if row is None:
         return 0
-    assert op.inputs[1] is not None, op.kind
-    weights = graph.tensors[op.inputs[1]].shape
-    output = math.prod(graph.tensors[op.outputs[0]].shape)
-    if op.kind == "DEPTHWISE_CONV_2D":
-        return output * weights[1] * weights[2]
-    if op.kind == "TRANSPOSE_CONV":
-        # Every input pixel is spread over a kernel; the data is the third input.
-        assert op.inputs[2] is not None
-        pixels = math.prod(graph.tensors[op.inputs[2]].shape[:-1])
-        return pixels * math.prod(weights)
-    return output * math.prod(weights[1:])
+    weights = graph.tensors[str(op.inputs[row.weights])].shape
+    if row.spreads:
+        return math.prod(graph.tensors[str(op.inputs[row.data])].shape[:-1]) * math.prod(weights)
+    window = math.prod(extent for axis, extent in enumerate(weights) if axis != row.channel_axis)
+    return math.prod(graph.tensors[op.outputs[0]].shape) * window
 
 
 def graph_macs(graph: Graph) -> int:
@@ -40,7 +37,5 @@ def graph_macs(graph: Graph) -> int:
 
 def graph_parameters(graph: Graph) -> int:
     """Numbers in the weights and biases of a graph; batch norm is folded into them."""
-    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-    names = {name for op in graph.ops if op.kind in kinds for name in op.inputs if name is not None}
-    tensors = (graph.tensors[name] for name in names)
-    return sum(math.prod(tensor.shape) for tensor in tensors if tensor.is_constant and tensor.dtype != "int64")
+    names = {name for op in graph.ops for name in (weights_of(op), bias_of(op)) if name is not None}
+    return sum(math.prod(graph.tensors[name].shape) for name in names if graph.tensors[name].is_constant)

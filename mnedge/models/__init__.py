@@ -1,5 +1,5 @@
-"""The families as tables of rows, and their Keras builders."""
+"""Networks: families of rows and Keras builders, the heads that stand on them, their weights and their cost."""
 
-from mnedge.models._variant import Variant
+from mnedge.models.variant import Variant
 
 __all__ = ["Variant"]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mnedge.errors import InputError
 from mnedge.models import heads
 from mnedge.models import weights as weight_files
-from mnedge.models._variant import CLASSIFIER, Variant, classifier_of, family_of
+from mnedge.models.variant import CLASSIFIER, Variant, classifier_of, family_of
 
 if TYPE_CHECKING:
     import keras
@@ -25,15 +25,13 @@ Weights = Literal["demo", "imagenet", "random"] | Path
 
 DEMO_CLASSES = 10
 
-_PACKAGED_DEMOS = {("v3-small", 1.0, 96): "demo_v3_small_1.0_96.h5"}
-
 
 def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
     """Builds a network with its head.
 
     Args:
         variant: What to build.
-        weights: "demo" (the packaged checkpoint), "imagenet" (Keras' own download and cache), "random", or a file; with
+        weights: "demo" (the packaged checkpoint), "imagenet" (the published weights), "random", or a file; with
             another head than a classifier, "random" or a file.
         seed: For random weights.
 
@@ -87,8 +85,8 @@ def add_head(backbone: keras.Model, variant: Variant) -> keras.Model:
 
     from mnedge.models.features import features, with_output_stride
 
-    maps = features(with_output_stride(backbone, variant.output_stride or 32))
-    outputs = heads.get(variant.head).build(maps, variant)
+    maps = features(with_output_stride(backbone, variant.output_stride or family_of(variant).stride))
+    outputs = heads.get(variant.head).build(maps, variant.classes, variant.alpha)
     return keras.Model(maps.image, list(outputs.values()), name=variant.slug)
 
 
@@ -102,7 +100,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
 
     Returns:
         A model that takes float32 (1, H, W, 3) in [-1, 1] and gives the last feature map, float32
-        (1, H / 32, W / 32, channels).
+        (1, H / stride, W / stride, channels).
 
     Raises:
         InputError: The weights are missing, broken, or of another architecture.
@@ -141,7 +139,7 @@ def classes_of(variant: Variant, weights: Weights) -> int | None:
 
 def packaged_demo(variant: Variant) -> Path | None:
     """The checkpoint of a variant that comes with the package, or None where it is trained on first use."""
-    name = _PACKAGED_DEMOS.get((variant.family, variant.alpha, variant.resolution))
+    name = family_of(variant).demos.get((variant.alpha, variant.resolution))
     return Path(__file__).with_name(name) if name and variant.classes == DEMO_CLASSES else None
 
 
@@ -160,22 +158,11 @@ def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:
 
     # Keras numbers unnamed layers over the life of the process; artifacts must not depend on what was built before.
     keras.utils.clear_session(free_memory=False)
-    family = family_of(variant)
     side = variant.resolution
-    arguments: dict[str, Any] = dict(family.keras_arguments)
-    if include_top:
-        arguments["classes"] = variant.classes
-    network = getattr(keras.applications, family.keras_name)(
-        # A batch of one keeps SHAPE, STRIDED_SLICE and PACK out of the converted graph.
-        input_tensor=keras.Input(batch_shape=(1, side, side, 3), name="image"),
-        input_shape=(side, side, 3),
-        alpha=variant.alpha,
-        include_top=include_top,
-        weights=None,
-        **arguments,
-    )
-    # The builder wraps its input in a list; a plain tensor can be called on without a warning.
-    return keras.Model(network.inputs[0], network.outputs[0], name=variant.slug)
+    # A batch of one keeps SHAPE, STRIDED_SLICE and PACK out of the converted graph.
+    image = keras.Input(batch_shape=(1, side, side, 3), name="image")
+    output = family_of(variant).build(image, variant.alpha, variant.classes if include_top else None)
+    return keras.Model(image, output, name=variant.slug)
 
 
 def _fill_randomly(model: keras.Model, seed: int) -> None:

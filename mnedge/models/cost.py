@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.models._variant import FAMILIES, Variant, family_of, trace
+from mnedge.models import families
+from mnedge.models.variant import CLASSIFIER, Variant, family_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnedge.models._family import Published
-    from mnedge.models._network import Layer
+    from mnedge.models.families import Published
+    from mnedge.models.network import Layer
 
 MACS_TOLERANCE = 0.03
 PARAMETERS_TOLERANCE = 0.025
+_FLOAT_BYTES = 4
 
 Verdict = Literal["agrees", "rounded", "differs"]
 
@@ -66,6 +68,13 @@ def cost(variant: Variant) -> Cost:
     return Cost(trace(variant))
 
 
+def least_bytes(variant: Variant) -> int:
+    """Bytes that the float model of a variant takes at least."""
+    # Other heads leave out the classifier's last layers, which can be a third of it.
+    parameters = cost(replace(variant, head=CLASSIFIER, output_stride=None)).parameters
+    return _FLOAT_BYTES * (parameters if variant.head == CLASSIFIER else parameters // 2)
+
+
 def standard_convolution(variant: Variant) -> Cost:
     """Counts the same network with standard convolutions instead of depthwise separable ones.
 
@@ -93,8 +102,8 @@ def published_comparisons(family: str | None = None) -> Iterator[Comparison]:
     Yields:
         Comparisons in the order of the tables.
     """
-    for name in FAMILIES if family is None else (family,):
-        for alpha, resolution in dict.fromkeys((row.alpha, row.resolution) for row in FAMILIES[name].published):
+    for name in families.names() if family is None else (family,):
+        for alpha, resolution in dict.fromkeys((row.alpha, row.resolution) for row in families.get(name).published):
             yield from compare(Variant(name, alpha, resolution))
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.artifact import write_bytes
+from mnedge.data.names import checked_name
 from mnedge.errors import InputError
-from mnedge.models._variant import CLASSIFIER
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
+from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     import keras
 
-    from mnedge.models._variant import Variant
     from mnedge.models.build import Weights
+    from mnedge.models.variant import Variant
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 _MEMBER = "mnedge.json"
+# What Keras calls an object that several layers refer to; only equality of its values means something.
+_SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -107,7 +110,7 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
         description: JSON values; "classes" is the list of class names.
 
     Raises:
-        InputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     tidy = io.BytesIO()
     with tempfile.TemporaryDirectory() as scratch:
@@ -120,9 +123,23 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
                 # The date of saving would make every file a different one.
                 version = json.loads(content)["keras_version"]
                 content = json.dumps({"keras_version": version, "date_saved": ""}).encode()
+            if name == "config.json":
+                content = json.dumps(_numbered(json.loads(content), {})).encode()
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
         archive.writestr(zipfile.ZipInfo(_MEMBER, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
     write_bytes(path, tidy.getvalue())
+
+
+def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
+    """Numbers the shared objects of a Keras configuration as they come: Keras writes their addresses in memory."""
+    if isinstance(node, list):
+        return [_numbered(value, numbers) for value in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(value, len(numbers) + 1) if key == _SHARED else _numbered(value, numbers)
+        for key, value in node.items()
+    }
 
 
 def description_of(weights: Weights) -> dict[str, Any]:
@@ -138,7 +155,25 @@ def description_of(weights: Weights) -> dict[str, Any]:
             if _MEMBER not in archive.namelist():
                 return {}
             told = json.loads(archive.read(_MEMBER))
-        "".join(told["classes"])
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as exc:
+        _check_description(told)
+        for name in told["classes"]:
+            checked_name(name, f"{weights}, {_MEMBER}")
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
         raise InputError(f"{weights}: its {_MEMBER} with the class names is broken ({exc}); train it again") from exc
     return dict(told)
+
+
+def _check_description(told: dict[str, Any]) -> None:
+    """Makes sure that a description has the kinds of values that building and naming rely on.
+
+    Raises:
+        TypeError: It has not.
+        KeyError: It names no classes.
+    """
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
+    for name, kind in kinds.items():
+        value = told[name] if name == "classes" else told.get(name)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise TypeError(f"{name} is {value!r}")
+    if told["classes"] is None or not all(isinstance(name, str) for name in told["classes"]):
+        raise TypeError("classes is no list of names")

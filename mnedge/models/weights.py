@@ -7,27 +7,24 @@ ever deserialized, and a file whose configuration asks for code of its own is re
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import logging
-import os
-import re
 import shutil
-import sys
 import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge.artifact import write_bytes
-from mnedge.errors import InputError
-from mnedge.models._variant import FAMILIES, Variant, family_of, trace
+from mnedge.errors import InputError, last_line
+from mnedge.models import families
+from mnedge.models.variant import Variant, family_of, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     import h5py
     import keras
 
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
     Kernels = Counter[tuple[int, ...]]
 
@@ -120,7 +117,7 @@ def save_compact(model: keras.Model, path: Path) -> None:
     Vectors stay float32: variances of batch norms can be too small for float16. The same weights give the same bytes.
 
     Raises:
-        InputError: The file cannot be written.
+        OSError: The file cannot be written.
     """
     import h5py
 
@@ -139,10 +136,9 @@ def save_compact(model: keras.Model, path: Path) -> None:
 
 
 def load_imagenet(model: keras.Model, variant: Variant, *, include_top: bool = True) -> None:
-    """Fills a network with the ImageNet weights that Keras publishes, by Keras' own download and cache.
+    """Fills a network with the published ImageNet weights of its family.
 
-    Keras checks the checksum where it publishes one (V3). Weights do not depend on the resolution; the file trained at
-    the nearest published one is taken.
+    Weights do not depend on the resolution; the file trained at the nearest published one is taken.
 
     Args:
         model: The network, with or without its classifier.
@@ -150,13 +146,16 @@ def load_imagenet(model: keras.Model, variant: Variant, *, include_top: bool = T
         include_top: Whether it has its classifier.
 
     Raises:
-        InputError: Keras publishes none for this width or class count, or they cannot be had.
+        InputError: None are published for this family, width or class count, or they cannot be had.
     """
-    import keras
-
     family = family_of(variant)
-    if variant.alpha not in family.alphas:
-        widths = ", ".join(str(alpha) for alpha in family.alphas)
+    if family.imagenet is None:
+        raise InputError(
+            f"there are no ImageNet weights for {variant.family}; take --weights random or FILE, or one of "
+            f"{', '.join(name for name, other in families.by_name().items() if other.imagenet)}"
+        )
+    if variant.alpha not in family.imagenet_alphas:
+        widths = ", ".join(str(alpha) for alpha in family.imagenet_alphas)
         raise InputError(
             f"there are no ImageNet weights for {variant.family} with alpha {variant.alpha}, only for {widths}; "
             "take one of these, or --weights random or FILE"
@@ -168,39 +167,10 @@ def load_imagenet(model: keras.Model, variant: Variant, *, include_top: bool = T
         )
     sizes = {row.resolution for row in family.published if row.alpha == variant.alpha}
     resolution = min(sizes, key=lambda size: abs(size - variant.resolution))
-    name = family.imagenet_file(variant.alpha, resolution)
-    name = name if include_top else _without_top(name)
+    name = family.imagenet.file(variant.alpha, resolution, include_top)
     if resolution != variant.resolution:
         _LOG.warning("%s was trained at %d px, the nearest to %d", name, resolution, variant.resolution)
-    try:
-        # Keras tells of its download on stdout, which belongs to results.
-        with redirect_stdout(sys.stderr):
-            source = getattr(keras.applications, family.keras_name)(
-                input_shape=(resolution, resolution, 3),
-                alpha=variant.alpha,
-                include_top=include_top,
-                weights="imagenet",
-                **family.keras_arguments,
-            )
-    except Exception as exc:  # Keras raises a bare Exception when a download fails
-        folder = Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
-        raise InputError(
-            f"the ImageNet weights {name} cannot be had: {_last_line(exc)}. Put the file into {folder} and run again, "
-            f"or give a weights file with --weights FILE{_beside(folder, name)}"
-        ) from exc
-    model.set_weights(source.get_weights())
-
-
-def _without_top(name: str) -> str:
-    """What Keras calls the file of a network without its classifier."""
-    return name.replace(".h5", "_no_top_v2.h5" if name.endswith("_float.h5") else "_no_top.h5")
-
-
-def _beside(folder: Path, name: str) -> str:
-    """The files that differ from `name` in the resolution only, which fit as well."""
-    pattern = re.sub(r"_(\d{2,3})(?=[_.])", "_*", glob.escape(name))
-    found = sorted(str(path) for path in folder.glob(pattern))
-    return f"; of another resolution, but the same network, is {' or '.join(found)}" if found else ""
+    model.set_weights(family.imagenet.load(name, variant.alpha, resolution, include_top))
 
 
 @contextmanager
@@ -229,7 +199,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except _DAMAGE as exc:
         raise InputError(
-            f"weights file {path} is cut short or broken: {_last_line(exc)}; fetch or save it again"
+            f"weights file {path} is cut short or broken: {last_line(exc)}; fetch or save it again"
         ) from exc
 
 
@@ -313,7 +283,7 @@ def _classes(kernels: Kernels, variant: Variant, path: Path) -> int | None:
 
 def _describe(kernels: Kernels) -> str:
     """Says what a file holds instead: the published network that its kernels are of, if any."""
-    for family in FAMILIES.values():
+    for family in families.by_name().values():
         for alpha in family.alphas:
             fits, classes = _match(kernels, Variant(family.name, alpha))
             if fits:
@@ -330,12 +300,7 @@ def _fill(model: keras.Model, file: h5py.File, path: Path) -> None:
         try:
             model.load_weights(named)
         except _DAMAGE as exc:
-            raise InputError(f"the weights of {path} do not fit {model.name}: {_last_line(exc)}; {_ALLOWED}") from exc
+            raise InputError(f"the weights of {path} do not fit {model.name}: {last_line(exc)}; {_ALLOWED}") from exc
     for weight in model.weights:
         if not np.isfinite(weight.numpy()).all():
             raise InputError(f"{path} holds values that are not numbers (in {weight.path}); train or fetch it again")
-
-
-def _last_line(error: BaseException) -> str:
-    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
-    return lines[-1].rstrip(".") if lines else type(error).__name__

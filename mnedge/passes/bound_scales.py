@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.graph.ops import GATHERING, bias_of, data_of, weights_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 # may be in steps of the output.
 _MOST_PER_ACCUMULATOR = 2.0**8
 _ADD_STEPS = (2.0**-10, 2.0**8)
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_MAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB")
-_TAKES_ANY_SCALE = (*_CONVOLUTIONS, "ADD", "MUL", "SUB", "MEAN", "HARD_SWISH", "QUANTIZE", "DEQUANTIZE")
+_MAKES_ANY_SCALE = (*GATHERING, "ADD", "MUL", "SUB")
+_TAKES_ANY_SCALE = (*GATHERING, "ADD", "MUL", "SUB", "MEAN", "HARD_SWISH", "QUANTIZE", "DEQUANTIZE")
 
 
 def apply(graph: Graph) -> Graph:
@@ -47,7 +47,7 @@ class _Widening:
         return self.graph.replaced(tensors=self.tensors.values())
 
     def visit(self, op: Op) -> None:
-        if op.kind in _CONVOLUTIONS:
+        if op.kind in GATHERING:
             self._convolution(op)
         elif op.kind in ("ADD", "SUB"):
             self._addition(op)
@@ -59,7 +59,7 @@ class _Widening:
         return None if quantization is None else quantization.scale.astype(np.float64)
 
     def _convolution(self, op: Op) -> None:
-        source, weights, result = self._scale(op.inputs[0]), self._scale(op.inputs[1]), self._scale(op.outputs[0])
+        source, weights, result = self._scale(data_of(op)), self._scale(weights_of(op)), self._scale(op.outputs[0])
         if source is None or weights is None or result is None:
             return
         most = float((source * weights).max())
@@ -102,13 +102,13 @@ class _Widening:
         quantization = Quantization(np.array([scale], np.float32), tensor.quantization.zero_point)
         self.tensors[name] = replace(tensor, quantization=quantization)
         for reader in self.readers[name]:
-            if reader.kind in _CONVOLUTIONS and reader.inputs[0] == name:
+            if reader.kind in GATHERING and data_of(reader) == name:
                 self._round_bias(reader)
 
     def _round_bias(self, op: Op) -> None:
         """Brings a bias to steps of input scale times weight scale."""
-        name = op.inputs[2] if len(op.inputs) > 2 else None
-        source, weights = self._scale(op.inputs[0]), self._scale(op.inputs[1])
+        name = bias_of(op)
+        source, weights = self._scale(data_of(op)), self._scale(weights_of(op))
         if name is None or source is None or weights is None:
             return
         bias = self.tensors[name]

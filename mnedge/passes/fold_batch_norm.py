@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Quantization, Tensor
+from mnedge.graph.ops import LAYERS, bias_of, weights_of
 from mnedge.passes._pass import read_once
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph, Op
 
-# The channel axis of the weights.
-_CONVOLUTIONS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _LARGEST_BIAS = float(1 << 30)
 _INT8_MAX = 127
 
@@ -47,11 +47,12 @@ def apply(graph: Graph) -> Graph:
 def _is_plain(graph: Graph, op: Op) -> bool:
     if op.kind not in _CONVOLUTIONS or op.options.get("activation", "NONE") != "NONE":
         return False
-    weights, source = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[0])]
+    weights, source = graph.tensors[str(weights_of(op))], graph.tensors[str(op.inputs[0])]
     is_int8 = weights.dtype == source.dtype == "int8" and weights.data is not None
     quantized = weights.quantization is not None and not weights.quantization.zero_point.any()
-    bias = graph.tensors[str(op.inputs[2])] if len(op.inputs) > 2 and op.inputs[2] else None
-    return is_int8 and quantized and source.quantization is not None and (bias is None or bias.data is not None)
+    bias = bias_of(op)
+    known = bias is None or graph.tensors[bias].data is not None
+    return is_int8 and quantized and source.quantization is not None and known
 
 
 def _behind(graph: Graph, convolution: Op, once: set[str]) -> _Affine | None:
@@ -91,16 +92,15 @@ def _constant(graph: Graph, op: Op, name: str, channels: int) -> NDArray[np.floa
 
 
 def _folded(graph: Graph, convolution: Op, affine: _Affine) -> Graph:
-    weights, source = graph.tensors[str(convolution.inputs[1])], graph.tensors[str(convolution.inputs[0])]
+    weights, source = graph.tensors[str(weights_of(convolution))], graph.tensors[str(convolution.inputs[0])]
     assert weights.data is not None
     assert weights.quantization is not None
     assert source.quantization is not None
-    axis, channels = _CONVOLUTIONS[convolution.kind], affine.gamma.size
+    axis, channels = LAYERS[convolution.kind].channel_axis, affine.gamma.size
     step = float(source.quantization.scale[0])
     before = np.broadcast_to(weights.quantization.scale.astype(np.float64), (channels,))
-    bias = np.zeros(channels)
-    if len(convolution.inputs) > 2 and convolution.inputs[2]:
-        bias = graph.tensors[str(convolution.inputs[2])].real().astype(np.float64).reshape(-1)
+    old = bias_of(convolution)
+    bias = np.zeros(channels) if old is None else graph.tensors[old].real().astype(np.float64).reshape(-1)
     bias = bias * affine.gamma + affine.beta
     # A bias far above tiny weights needs a coarser step; so does a channel that gamma takes out altogether.
     scales = np.maximum(before * np.abs(affine.gamma), np.maximum(np.abs(bias) / (_LARGEST_BIAS * step), 1e-12))

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import constant
+from mnedge.graph.ops import GATHERING, bias_of, weights_of
 from mnedge.passes._pass import read_once
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op, Tensor
-
-# The dimension of the weights that output channels run along.
-_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
 def apply(graph: Graph) -> Graph:
@@ -41,7 +39,7 @@ def _find(graph: Graph) -> tuple[Op, Op, NDArray[np.float64]] | None:
         for side in sides:
             source, other = str(op.inputs[side]), graph.tensors[str(op.inputs[1 - side])]
             convolution = producers.get(source)
-            if convolution is None or convolution.kind not in _CHANNEL_AXIS or source not in once:
+            if convolution is None or convolution.kind not in GATHERING or source not in once:
                 continue
             values = _per_channel(graph, convolution, other)
             if values is not None and _is_plain(graph, convolution):
@@ -51,11 +49,12 @@ def _find(graph: Graph) -> tuple[Op, Op, NDArray[np.float64]] | None:
 
 def _is_plain(graph: Graph, convolution: Op) -> bool:
     """Whether a convolution is float, has constant weights of its own, and no activation."""
-    weights = graph.tensors[str(convolution.inputs[1])]
+    weights, bias = graph.tensors[str(weights_of(convolution))], bias_of(convolution)
     return (
         convolution.options.get("activation", "NONE") == "NONE"
         and weights.is_constant
         and weights.dtype == "float32"
+        and (bias is None or graph.tensors[bias].is_constant)
         and len(graph.consumers()[weights.name]) == 1
     )
 
@@ -70,14 +69,14 @@ def _per_channel(graph: Graph, convolution: Op, tensor: Tensor) -> NDArray[np.fl
 
 
 def _folded(graph: Graph, convolution: Op, op: Op, values: NDArray[np.float64]) -> Graph:
-    weights = graph.tensors[str(convolution.inputs[1])]
-    bias_name = convolution.inputs[2] if len(convolution.inputs) > 2 else None
+    weights = graph.tensors[str(weights_of(convolution))]
+    bias_name = bias_of(convolution)
     bias = np.zeros(values.shape) if bias_name is None else graph.tensors[bias_name].real().astype(np.float64)
     assert weights.data is not None
     kernel = weights.data.astype(np.float64)
     if op.kind == "MUL":
         shape = [1] * kernel.ndim
-        shape[_CHANNEL_AXIS[convolution.kind]] = values.size
+        shape[GATHERING[convolution.kind].channel_axis] = values.size
         kernel, bias = kernel * values.reshape(shape), bias * values
     else:
         bias = bias + (values if op.kind == "ADD" else -values)

@@ -7,21 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, fresh_name
+from mnedge.graph.ops import GATHERING, LAYERS, Layer, info, operands
 from mnedge.passes._pass import same_quantization, scalar, scaled
 
-# f(k * x) = k * f(x) for every k > 0.
-_HOMOGENEOUS = (
-    "AVERAGE_POOL_2D", "DEQUANTIZE", "MAX_POOL_2D", "MEAN", "PAD", "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TILE", "TRANSPOSE",
-)  # fmt: skip
-# Where the data, the weights and the bias of a convolution stand among its inputs.
-_CONVOLUTIONS = {
-    "CONV_2D": (0, 1, 2),
-    "DEPTHWISE_CONV_2D": (0, 1, 2),
-    "FULLY_CONNECTED": (0, 1, 2),
-    "TRANSPOSE_CONV": (2, 1, 3),
-}
 # An int8 MUL whose result has its input's range, to this share, only changes what the steps stand for.
 _SAME_RANGE = 0.01
 
@@ -87,10 +76,7 @@ class _Folding:
         return self.held.get(name, (name, 1.0))
 
     def _fresh(self, wish: str) -> str:
-        name, number = wish, 1
-        while name in self.tensors:
-            name, number = f"{wish}_{number}", number + 1
-        return name
+        return fresh_name(wish, self.tensors)
 
     def _is_constant(self, name: str | None) -> bool:
         return name is not None and self.tensors[name].is_constant
@@ -101,21 +87,26 @@ class _Folding:
         if all(name is None or name not in self.held for name in op.inputs):
             self.ops.append(op)
             return
-        places = _CONVOLUTIONS.get(op.kind)
+        row = LAYERS.get(op.kind)
         keeps_sign = op.options.get("activation", "NONE") in ("NONE", "RELU")
         if op.kind in ("ADD", "SUB") and keeps_sign:
             op = self._with_other_side_raised(op)
         factors = [1.0 if name is None else self._hold(name)[1] for name in op.inputs]
-        if places and self._is_constant(op.inputs[places[1]]):
-            self.ops.append(self._rescale_weights(op, *places))
-        elif op.kind in _HOMOGENEOUS and keeps_sign:
-            self._carry(op, factors[0])
+        if row is not None and self._is_constant(op.inputs[row.weights]):
+            self.ops.append(self._rescale_weights(op, row))
         elif op.kind == "MUL" and keeps_sign:
             self._carry(op, factors[0] * factors[1])
-        elif op.kind in ("ADD", "SUB", "CONCATENATION") and keeps_sign and len({*factors}) == 1:
-            self._carry(op, factors[0])
+        elif keeps_sign and self._takes_factor(op):
+            self._carry(op, self._hold(operands(op)[0])[1])
         else:
             self.ops.append(replace(op, inputs=tuple(name and self._plain(name) for name in op.inputs)))
+
+    def _takes_factor(self, op: Op) -> bool:
+        """Whether f(k x) = k f(x), and every value that the op reads is held with one factor, its parameters with 1."""
+        values = operands(op)
+        others = {name for name in op.inputs if name is not None and name not in values}
+        one = len({self._hold(name)[1] for name in values}) == 1 and others.isdisjoint(self.held)
+        return one and info(op).homogeneous and len(op.outputs) == 1
 
     def _drop(self, op: Op) -> bool:
         """Drops a MUL by a positive scalar: its readers take its input, with another factor."""
@@ -163,10 +154,9 @@ class _Folding:
         return op
 
     def _is_linear_convolution(self, op: Op) -> bool:
-        places = _CONVOLUTIONS.get(op.kind)
-        if places is None or op.options.get("activation", "NONE") not in ("NONE", "RELU"):
+        if op.kind not in GATHERING or op.options.get("activation", "NONE") not in ("NONE", "RELU"):
             return False
-        return op.kind != "TRANSPOSE_CONV" and all(name is None or self._is_constant(name) for name in op.inputs[1:])
+        return all(name is None or self._is_constant(name) for name in op.inputs[1:])
 
     def _raised(self, op: Op, factor: float) -> Op:
         """A convolution whose weights, bias and result are `factor` times the old ones."""
@@ -189,10 +179,11 @@ class _Folding:
             self.ops.append(replace(op, inputs=tuple(holders)))
             return
         quantization = old.quantization and scaled(old.quantization, factor)
-        source = self.graph.tensors[str(op.inputs[0])]
+        first = operands(op)[0]
+        source = self.graph.tensors[first]
         if op.kind != "MUL" and same_quantization(source.quantization, old.quantization):
             # Pooling and reshaping kernels want the scales of both sides equal to the last bit.
-            quantization = self.tensors[str(holders[0])].quantization
+            quantization = self.tensors[self._hold(first)[0]].quantization
         new = replace(old, name=self._fresh(f"{old.name}/times{factor:.4g}"), quantization=quantization)
         self.tensors[new.name] = new
         self.held[old.name] = (new.name, factor)
@@ -208,14 +199,14 @@ class _Folding:
         self.ops.append(Op("MUL", (holder, inverse.name), (name,), {"activation": "NONE"}))
         return name
 
-    def _rescale_weights(self, op: Op, data: int, weights: int, bias: int) -> Op:
+    def _rescale_weights(self, op: Op, row: Layer) -> Op:
         inputs = list(op.inputs)
-        holder, factor = self._hold(str(inputs[data]))
-        inputs[data] = holder
-        new = _multiplied(self.tensors[str(inputs[weights])], 1 / factor)
-        inputs[weights] = self._put(new, op)
-        if len(inputs) > bias and inputs[bias] is not None:
-            inputs[bias] = self._put(self._rescaled_bias(str(inputs[bias]), holder, new), op)
+        holder, factor = self._hold(str(inputs[row.data]))
+        inputs[row.data] = holder
+        new = _multiplied(self.tensors[str(inputs[row.weights])], 1 / factor)
+        inputs[row.weights] = self._put(new, op)
+        if len(inputs) > row.bias and inputs[row.bias] is not None:
+            inputs[row.bias] = self._put(self._rescaled_bias(str(inputs[row.bias]), holder, new), op)
         return replace(op, inputs=tuple(inputs))
 
     def _rescaled_bias(self, name: str, holder: str, weights: Tensor) -> Tensor:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.ops import LAYERS, bias_of, operands, weights_of
+
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 
 _MULTIPLE = 16
-# Ops through which a channel stays itself.
-_CHANNELWISE = ("ADD", "DEPTHWISE_CONV_2D", "MEAN", "MUL", "RELU", "RELU6", "SUB")
+# Ops through which a channel is followed.
+_FOLLOWED = ("ADD", "DEPTHWISE_CONV_2D", "MEAN", "MUL", "RELU", "RELU6", "SUB")
 
 
 def apply(graph: Graph) -> Graph:
@@ -66,7 +68,7 @@ def _groups(graph: Graph) -> list[_Group]:
     for name in parent:
         shape = graph.tensors[name].shape
         groups.setdefault(find(name), _Group(shape[-1] if shape else 0)).tensors.append(name)
-    for name in (*graph.inputs, *graph.outputs):
+    for name in parent.keys() & {*graph.inputs, *graph.outputs}:
         groups[find(name)].closed = False
     for op in graph.ops:
         _place(graph, op, {name: groups[find(name)] for name in (*op.inputs, *op.outputs) if name in parent})
@@ -74,16 +76,15 @@ def _groups(graph: Graph) -> list[_Group]:
 
 
 def _is_inner(graph: Graph, op: Op) -> bool:
-    if op.kind not in _CHANNELWISE:
+    if op.kind not in _FOLLOWED:
         return False
     shapes = [graph.tensors[name].shape for name in (str(op.inputs[0]), op.outputs[0])]
     if any(len(shape) != 4 for shape in shapes) or shapes[0][3] != shapes[1][3]:
         return False
     if op.kind == "DEPTHWISE_CONV_2D":
-        return graph.tensors[str(op.inputs[1])].is_constant
+        return graph.tensors[str(weights_of(op))].is_constant
     return all(
-        name is not None and (graph.tensors[name].is_constant or graph.tensors[name].shape[-1] == shapes[0][3])
-        for name in (op.inputs if op.kind in ("ADD", "MUL", "SUB") else op.inputs[:1])
+        (graph.tensors[name].is_constant or graph.tensors[name].shape[-1] == shapes[0][3]) for name in operands(op)
     )
 
 
@@ -101,12 +102,13 @@ def _place(graph: Graph, op: Op, groups: dict[str, _Group]) -> None:
 
 def _is_plain(graph: Graph, op: Op) -> bool:
     """Whether a convolution has weights of its own, for all channels of its input, with zero points 0."""
-    weights = graph.tensors[str(op.inputs[1])]
+    weights = graph.tensors[str(weights_of(op))]
     return (
         weights.is_constant
         and weights.quantization is not None
         and not np.any(weights.quantization.zero_point)
         and weights.shape[3] == graph.tensors[str(op.inputs[0])].shape[3]
+        and weights.name not in graph.outputs
         and sum(weights.name in other.inputs for other in graph.ops) == 1
     )
 
@@ -132,14 +134,14 @@ def _channel_axes(graph: Graph, group: _Group) -> list[tuple[str, int]]:
     """The tensors that hold the group's channels, each with the axis that they run along."""
     found = [(name, 3) for name in group.tensors]
     for op in (*group.makers, *(op for op in group.inner if op.kind == "DEPTHWISE_CONV_2D")):
-        found.append((str(op.inputs[1]), 3 if op.kind == "DEPTHWISE_CONV_2D" else 0))
-        found += [(name, 0) for name in op.inputs[2:3] if name is not None]
-    found += [(str(op.inputs[1]), 3) for op in group.readers]
+        found.append((str(weights_of(op)), LAYERS[op.kind].channel_axis))
+        found += [(name, 0) for name in (bias_of(op),) if name is not None]
+    found += [(str(weights_of(op)), LAYERS[op.kind].input_axis) for op in group.readers]
     for op in group.inner:
-        operands = [graph.tensors[str(name)] for name in op.inputs if op.kind in ("ADD", "MUL", "SUB")]
+        tensors = [graph.tensors[name] for name in operands(op)]
         found += [
             (tensor.name, len(tensor.shape) - 1)
-            for tensor in operands
+            for tensor in tensors
             if tensor.is_constant and tensor.shape and tensor.shape[-1] == group.channels
         ]
     return list(dict.fromkeys(found))

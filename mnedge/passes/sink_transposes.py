@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.graph.graph import Op, Tensor, constant
+from mnedge.graph.graph import Op, Tensor, constant, fresh_name
+from mnedge.graph.ops import info
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
 
 Order = tuple[int, ...]
-
-# One activation in, one out, value by value.
-_UNARY = ("DEQUANTIZE", "EXP", "HARD_SWISH", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "RSQRT", "TANH")
-_BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
 
 
 def apply(graph: Graph) -> Graph:
@@ -120,9 +117,7 @@ class _Sinking:
     def _moved(self, op: Op, order: Order) -> Op | None:
         """The op on values that are there; None where it does mind the order."""
         first = self.held[str(op.inputs[0])][0] if op.inputs[0] in self.held else op.inputs[0]
-        if op.kind in _UNARY:
-            return replace(op, inputs=(first, *op.inputs[1:]))
-        if op.kind in _BINARY:
+        if info(op).elementwise:
             inputs = tuple(self._operand(str(name), order) for name in op.inputs)
             return None if None in inputs else replace(op, inputs=inputs)
         if op.kind in ("PAD", "SLICE"):
@@ -161,9 +156,7 @@ class _Sinking:
         return made.name
 
     def _fresh(self, wish: str) -> str:
-        name, number = wish, 1
-        while name in self.names:
-            name, number = f"{wish}_{number}", number + 1
+        name = fresh_name(wish, self.names)
         self.names.add(name)
         return name
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Op, Quantization, Tensor
+from mnedge.graph.ops import GATHERING, bias_of, data_of, weights_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 _SHIFT = 128
 _INT8_MAX = 127
 _INT32_MAX = (1 << 31) - 1
-# Index of the bias, and the channel axis of the weights; None for one scale of all.
-_WEIGHTED: dict[str, tuple[int, int | None]] = {
-    "CONV_2D": (2, 0),
-    "DEPTHWISE_CONV_2D": (2, 3),
-    "FULLY_CONNECTED": (2, None),
-}
 
 
 def apply(graph: Graph) -> Graph:
@@ -50,7 +45,7 @@ def apply(graph: Graph) -> Graph:
             again.update(name for name in op.outputs if name in inner)
             continue
         changed = op
-        if op.kind in _WEIGHTED and graph.tensors[str(op.inputs[1])].dtype == "uint8":
+        if op.kind in GATHERING and graph.tensors[str(weights_of(op))].dtype == "uint8":
             changed, made = _weighted(graph, op)
             tensors += made
         outputs = tuple(inner.get(name, name) for name in op.outputs)
@@ -66,7 +61,7 @@ def _moves(graph: Graph, name: str) -> bool:
     if tensor.dtype != "uint8" or tensor.quantization is None or tensor.quantization.axis is not None:
         return False
     readers = [op for op in graph.ops if name in op.inputs]
-    weights = any(op.kind in _WEIGHTED and op.inputs[1] == name for op in readers)
+    weights = any(op.kind in GATHERING and weights_of(op) == name for op in readers)
     custom = tensor.is_constant and all("custom_options" in op.options for op in readers)
     return not weights and not custom
 
@@ -80,8 +75,10 @@ def _lowered(tensor: Tensor, name: str) -> Tensor:
 
 def _weighted(graph: Graph, op: Op) -> tuple[Op, list[Tensor]]:
     """The op with int8 weights and the bias in their scales; both are new tensors, since others may share the old."""
-    place, axis = _WEIGHTED[op.kind]
-    weights, source = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[0])]
+    row = GATHERING[op.kind]
+    # One scale of all for FULLY_CONNECTED: TFLM's kernel, and CMSIS-NN's, took no more for long.
+    axis = None if op.kind == "FULLY_CONNECTED" else row.channel_axis
+    weights, source = graph.tensors[str(weights_of(op))], graph.tensors[data_of(op)]
     assert weights.data is not None
     assert weights.quantization is not None
     assert source.quantization is not None
@@ -92,8 +89,10 @@ def _weighted(graph: Graph, op: Op) -> tuple[Op, list[Tensor]]:
     scales = (float(weights.quantization.scale[0]) * factors).astype(np.float32)
     name = graph.fresh_name(f"{weights.name}/{op.outputs[0]}/int8")
     made = [Tensor(name, weights.shape, "int8", _quantization(scales, axis), data)]
-    inputs: list[str | None] = [op.inputs[0], name, *op.inputs[2:]]
-    bias = graph.tensors[str(op.inputs[place])] if len(op.inputs) > place and op.inputs[place] else None
+    inputs = list(op.inputs)
+    inputs[row.weights] = name
+    bias_name = bias_of(op)
+    bias = None if bias_name is None else graph.tensors[bias_name]
     if bias is not None and bias.data is not None:
         rounded = np.clip(np.round(bias.data / factors), -_INT32_MAX, _INT32_MAX).astype(np.int32)
         bias_name = graph.fresh_name(f"{bias.name}/{op.outputs[0]}/int8")
@@ -101,7 +100,7 @@ def _weighted(graph: Graph, op: Op) -> tuple[Op, list[Tensor]]:
         made.append(
             Tensor(bias_name, bias.shape, "int32", _quantization(bias_scales, None if axis is None else 0), rounded)
         )
-        inputs[place] = bias_name
+        inputs[row.bias] = bias_name
     return replace(op, inputs=tuple(inputs)), made
 
 

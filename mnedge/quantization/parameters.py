@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
-from mnedge.quantization.scheme import WEIGHTED, Interval, range_quantization
+from mnedge.graph.ops import operands
+from mnedge.quantization.scheme import Interval, range_quantization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -170,8 +171,9 @@ def _with_float_islands(scheme: Scheme, tensors: Mapping[str, Tensor]) -> Graph:
             ops.append(op)
             continue
         inputs = list(op.inputs)
+        real_inputs = operands(op)
         for index, name in enumerate(inputs):
-            if name is not None and name in tensors and not (op.kind in WEIGHTED and index in WEIGHTED[op.kind][:2]):
+            if name in tensors and name in real_inputs:
                 inputs[index] = f"{name}/float"
                 if inputs[index] not in added:
                     added[f"{name}/float"] = replace(scheme.graph.tensors[name], name=f"{name}/float")

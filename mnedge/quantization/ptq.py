@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -20,7 +20,7 @@ from mnedge.quantization.quantized import Quantized, int8_agreement
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct
 from mnedge.quantization.saturation import shrink_saturated
-from mnedge.quantization.scheme import Granularity, check_float, scheme_of
+from mnedge.quantization.scheme import check_float, scheme_of
 from mnedge.results.details import Step
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
+    from mnedge.recipe import Effort, Granularity
 
-Effort = Literal["fast", "default", "max"]
 MOST_IMAGES = 256
 _RANGES = "output"
 # Nats for each element of a gate: what a slower gate has to bring.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.artifact import write_bytes
+from mnedge import cache
 from mnedge.errors import InputError
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
@@ -29,9 +32,10 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.quantization.parameters import Parameters
-    from mnedge.quantization.ptq import Effort
-    from mnedge.quantization.scheme import Granularity, Scheme
+    from mnedge.quantization.scheme import Scheme
+    from mnedge.recipe import Effort, Granularity
 
+_LOG = logging.getLogger(__name__)
 _BATCH = 16
 # Half of the default epochs: what training wins is won while the rate falls, too.
 _PATIENCE_EPOCHS = 10
@@ -184,8 +188,8 @@ def _train(
     variables = [*student.variables.values(), *state]
     reference = first_output(scheme.graph.replaced(outputs=[output_heads(scheme.graph)[0][0]]), pictures.held_out)
     best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures.held_out), 0, 0
-    if path.is_file():
-        first, stale, best_score, best = _restore(path, variables, list(student.variables))
+    if (kept := _restore(path, variables, list(student.variables))) is not None:
+        first, stale, best_score, best = kept
     per_epoch = -(-len(pictures.train) // _BATCH)
     for epoch in range(first, epochs):
         if stale >= _PATIENCE_EPOCHS:
@@ -249,17 +253,29 @@ def _save(
     arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
     arrays |= {f"best_{kind}": value for kind, value in best.items()}
     np.savez(stream, counts=np.array(counts, np.float64), **arrays)
-    write_bytes(path, stream.getvalue())
+    cache.keep_file(path, stream.getvalue())
 
 
 def _restore(
     path: Path, variables: list[Any], kinds: list[str]
-) -> tuple[int, int, float, dict[str, NDArray[np.float32]]]:
-    with np.load(path, allow_pickle=False) as found:
-        for index, variable in enumerate(variables):
-            variable.assign(found[f"variable_{index}"])
-        epoch, stale, score = found["counts"]
-        return int(epoch), int(stale), float(score), {kind: found[f"best_{kind}"] for kind in kinds}
+) -> tuple[int, int, float, dict[str, NDArray[np.float32]]] | None:
+    """Sets the variables to a checkpoint's and gives its counts and best values; None where there is no whole one."""
+    if not path.is_file():
+        return None
+    try:
+        # Opened here: NumPy leaves a damaged archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            values = [found[f"variable_{index}"] for index in range(len(variables))]
+            best = {kind: found[f"best_{kind}"] for kind in kinds}
+            epoch, stale, score = found["counts"]
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError("its arrays have other shapes")  # noqa: TRY301 - told like any other damage
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+        _LOG.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
+        return None
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return int(epoch), int(stale), float(score), best
 
 
 def _export_agreement(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.quantization.scheme import WEIGHTED
+from mnedge.graph.ops import LAYERS, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ def channel_importance(graph: Graph, statistics: Mapping[str, Statistics]) -> di
             if name is None or graph.tensors[name].is_constant or not graph.tensors[name].shape:
                 continue
             channels = graph.tensors[name].shape[-1]
-            if op.kind in WEIGHTED and name == op.inputs[WEIGHTED[op.kind][3]]:
+            if op.kind in LAYERS and name == data_of(op):
                 found = _layer_cost(graph, op, samples)
             else:
                 found = cost.get(op.outputs[0], np.ones(1))
@@ -154,13 +154,12 @@ def channel_importance(graph: Graph, statistics: Mapping[str, Statistics]) -> di
 
 
 def _layer_cost(graph: Graph, op: Op, samples: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-    weights_index, _, axis, _ = WEIGHTED[op.kind]
-    weights = graph.tensors[str(op.inputs[weights_index])].real().astype(np.float64) ** 2
+    row = LAYERS[op.kind]
+    weights = graph.tensors[str(op.inputs[row.weights])].real().astype(np.float64) ** 2
     made = samples.get(op.outputs[0])
-    variance = np.ones(weights.shape[axis]) if made is None else made.astype(np.float64).var(axis=0)
+    variance = np.ones(weights.shape[row.channel_axis]) if made is None else made.astype(np.float64).var(axis=0)
     variance = np.maximum(variance, variance.mean() * 1e-3 + 1e-12)
     shape = [1] * weights.ndim
-    shape[axis] = -1
+    shape[row.channel_axis] = -1
     relative = weights / variance.reshape(shape)
-    kept = 1 if op.kind == "FULLY_CONNECTED" else 3
-    return np.asarray(relative.sum(axis=tuple(dim for dim in range(weights.ndim) if dim != kept)))
+    return np.asarray(relative.sum(axis=tuple(dim for dim in range(weights.ndim) if dim != row.input_axis)))

@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.errors import UnsupportedError
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
+from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-Granularity = Literal["per-channel", "per-tensor"]
+    from mnedge.recipe import Granularity
+
 Interval = tuple[float, float]
 
 INFINITE: Interval = (-np.inf, np.inf)
 
-# Index of weights and bias among the inputs, the channel axis of the weights, and the index of the data.
-WEIGHTED = {
-    "CONV_2D": (1, 2, 0, 0),
-    "DEPTHWISE_CONV_2D": (1, 2, 3, 0),
-    "FULLY_CONNECTED": (1, 2, 0, 0),
-    "TRANSPOSE_CONV": (1, 3, 0, 2),
-}
-# TFLite's int8 specification: inputs and outputs of these ops have one scale and zero point.
-_SAME_SCALE = {
-    "AVERAGE_POOL_2D": (0,),
-    "CONCATENATION": None,
-    "MAX_POOL_2D": (0,),
-    "MAXIMUM": None,
-    "MINIMUM": None,
-    "PAD": (0,),
-    "RESHAPE": (0,),
-    "RESIZE_BILINEAR": (0,),
-    "RESIZE_NEAREST_NEIGHBOR": (0,),
-    "SLICE": (0,),
-    "SQUEEZE": (0,),
-    "STRIDED_SLICE": (0,),
-    "TILE": (0,),
-    "TRANSPOSE": (0,),
-}
+# The ops that are brought to int8.
+INT8_KINDS = frozenset((
+    "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "EXP",
+    "FULLY_CONNECTED", "HARD_SWISH", "L2_NORMALIZATION", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL",
+    "PAD", "QUANTIZE", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE",
+    "SOFTMAX", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
+))  # fmt: skip
 _GATES = ("ADD", "DEPTHWISE_CONV_2D")
-_FIXED_OUTPUT = {
-    "L2_NORMALIZATION": Quantization.per_tensor(1 / 128, 0),
-    "LOGISTIC": Quantization.per_tensor(1 / 256, -128),
-    "SOFTMAX": Quantization.per_tensor(1 / 256, -128),
-}
-_RESCALING = ("ADD", "ARG_MAX", "EXP", "HARD_SWISH", "MEAN", "MUL", "QUANTIZE", "RELU", "RELU6", "RSQRT", "SUB", "SUM")
-INT8_KINDS = frozenset({*WEIGHTED, *_SAME_SCALE, *_FIXED_OUTPUT, *_RESCALING, "SQUARED_DIFFERENCE", "DEQUANTIZE"})
 
 ACTIVATION_INTERVALS: dict[str, Interval] = {
     "NONE": INFINITE,
@@ -155,9 +133,20 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
             f"no int8 form of {', '.join(sorted(missing - allow_float))}; "
             "lower these ops first, or allow them to stay float with --allow-float"
         )
+    computed = next((op for op in graph.ops if op.kind not in allow_float and _computes_bias(graph, op)), None)
+    if computed is not None:
+        raise UnsupportedError(
+            f"the {computed.kind} that makes {computed.outputs[0]} reads a bias that is computed, {bias_of(computed)}; "
+            "a constant bias is allowed"
+        )
     quantized = next((tensor for tensor in graph.tensors.values() if tensor.quantization is not None), None)
     if quantized is not None:
         raise UnsupportedError(f"tensor {quantized.name} is quantized already; give the float model")
+
+
+def _computes_bias(graph: Graph, op: Op) -> bool:
+    weights, bias = weights_of(op), bias_of(op)
+    return bias is not None and graph.tensors[str(weights)].is_constant and not graph.tensors[bias].is_constant
 
 
 def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
@@ -193,25 +182,23 @@ def with_own_constants(graph: Graph) -> Graph:
     added: dict[str, Tensor] = {}
 
     def own(name: str, values: NDArray[np.float32]) -> str:
-        fresh, number = name, 1
-        while fresh in seen:
-            fresh, number = f"{name}_{number}", number + 1
+        fresh = fresh_name(name, seen)
         seen.add(fresh)
         added[fresh] = constant(fresh, values)
         return fresh
 
     ops = []
     for op in graph.ops:
-        if op.kind not in WEIGHTED or not graph.tensors[str(op.inputs[WEIGHTED[op.kind][0]])].is_constant:
+        row = LAYERS.get(op.kind)
+        if row is None or not graph.tensors[str(op.inputs[row.weights])].is_constant:
             ops.append(op)
             continue
-        weights_index, bias_index, axis, _ = WEIGHTED[op.kind]
-        inputs = [*op.inputs, *(None,) * (bias_index + 1 - len(op.inputs))]
-        weights = graph.tensors[str(inputs[weights_index])]
-        inputs[weights_index] = own(weights.name, weights.real())
-        bias = inputs[bias_index]
-        values = np.zeros(weights.shape[axis], np.float32) if bias is None else graph.tensors[bias].real()
-        inputs[bias_index] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values)
+        inputs = [*op.inputs, *(None,) * (row.bias + 1 - len(op.inputs))]
+        weights = graph.tensors[str(inputs[row.weights])]
+        inputs[row.weights] = own(weights.name, weights.real())
+        bias = inputs[row.bias]
+        values = np.zeros(weights.shape[row.channel_axis], np.float32) if bias is None else graph.tensors[bias].real()
+        inputs[row.bias] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values)
         ops.append(replace(op, inputs=tuple(inputs)))
     return graph.replaced(tensors=added.values(), ops=ops)
 
@@ -223,10 +210,10 @@ def _with_requantization(graph: Graph, allow_float: frozenset[str]) -> Graph:
     tensors: list[Tensor] = []
     for op in graph.ops:
         inputs = list(op.inputs)
-        if _SAME_SCALE.get(op.kind, ()) is None and op.kind not in allow_float:
+        if info(op).shared_scale == "all" and op.kind in INT8_KINDS and op.kind not in allow_float:
             for index, name in enumerate(inputs):
                 source = producers.get(str(name))
-                if name in graph.inputs or (source is not None and source.kind in _FIXED_OUTPUT):
+                if name in graph.inputs or (source is not None and _fixed_output(source) is not None):
                     fresh = f"{name}/requantized_for/{op.outputs[0]}"
                     tensors.append(replace(graph.tensors[str(name)], name=fresh))
                     ops.append(Op("QUANTIZE", (name,), (fresh,)))
@@ -243,8 +230,9 @@ def _groups(
     int8_ops = [op for op in graph.ops if op.kind not in allow_float]
     for op in int8_ops:
         parent.update({name: name for name in _activations(graph, op)})
-        if op.kind in _FIXED_OUTPUT:
-            fixed[op.outputs[0]] = _FIXED_OUTPUT[op.kind]
+        meant = _fixed_output(op)
+        if meant is not None:
+            fixed[op.outputs[0]] = meant
 
     def find(name: str) -> str:
         while parent[name] != name:
@@ -252,17 +240,28 @@ def _groups(
         return name
 
     for op in int8_ops:
-        indices = _SAME_SCALE.get(op.kind, ())
-        for name in op.inputs if indices is None else [op.inputs[index] for index in indices]:
+        for name in _sharing(op):
             first, second = find(str(name)), find(op.outputs[0])
             if first != second:
                 parent[second] = first
     return {name: find(name) for name in parent}, {find(name): value for name, value in fixed.items()}
 
 
+def _fixed_output(op: Op) -> Quantization | None:
+    """The quantization that int8 fixes for what an op makes."""
+    meant = info(op).fixed_scale
+    return None if meant is None or op.kind not in INT8_KINDS else Quantization.per_tensor(*meant)
+
+
+def _sharing(op: Op) -> list[str | None]:
+    """The inputs that have the scale and zero point of an int8 op's output."""
+    shared = info(op).shared_scale if op.kind in INT8_KINDS else ()
+    return list(op.inputs) if shared == "all" else [op.inputs[index] for index in shared]
+
+
 def _activations(graph: Graph, op: Op) -> list[str]:
     """The real tensors around an op, without constant weights and biases."""
-    weights = {op.inputs[index] for index in WEIGHTED.get(op.kind, ())[:2] if index < len(op.inputs)}
+    weights = {weights_of(op), bias_of(op)}
     names = [name for name in (*op.inputs, *op.outputs) if name is not None]
     return [
         name
@@ -279,7 +278,7 @@ def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
         if tensor.data is not None:
             values = tensor.real()
             interval = (float(values.min()), float(values.max()))
-        elif name in producers and producers[name].kind in _SAME_SCALE:
+        elif name in producers and _sharing(producers[name]):
             continue  # its values are the group's
         else:
             made = made_interval(producers.get(name))
@@ -381,10 +380,10 @@ def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[
     """The ops with constant weights, in order of execution, but for kinds that stay float."""
     layers = []
     for op in graph.ops:
-        if op.kind not in WEIGHTED or op.kind in allow_float:
+        row = LAYERS.get(op.kind)
+        if row is None or op.kind in allow_float:
             continue
-        weights, bias, axis, data = WEIGHTED[op.kind]
-        names = [str(op.inputs[index]) for index in (weights, bias, data)]
+        names = [str(op.inputs[index]) for index in (row.weights, row.bias, row.data)]
         if graph.tensors[names[0]].is_constant:
-            layers.append(Layer(op, names[0], names[1], names[2], op.outputs[0], axis))
+            layers.append(Layer(op, names[0], names[1], names[2], op.outputs[0], row.channel_axis))
     return tuple(layers)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.quantization.scheme import WEIGHTED, layers_of
+from mnedge.graph.ops import LAYERS, data_of, info, operands, weights_of
+from mnedge.quantization.scheme import layers_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.channels import ChannelMeasurements
     from mnedge.quantization.scheme import Layer
-
-_INPUT_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 3}
-# Ops that commute with a positive factor on each channel.
-_CHANNELWISE: tuple[str, ...] = ("ADD", "SUB", "AVERAGE_POOL_2D", "MAX_POOL_2D", "PAD", "QUANTIZE", "RELU", "RELU6")
-_CHANNELWISE += ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 
 
 @dataclass(eq=False)
@@ -64,7 +60,7 @@ def _channel_ties(graph: Graph, op: Op) -> tuple[list[str], list[str]]:
     """The activations around an op that are scaled together, and those that cannot be scaled because of it."""
     inputs = [name for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
     around = [*inputs, *op.outputs]
-    if op.kind in WEIGHTED:
+    if op.kind in LAYERS:
         return [], _pinned_by_layer(graph, op, inputs)
     if op.kind == "MUL" and len(inputs) == 2:
         plain = op.options.get("activation", "NONE") == "NONE"
@@ -73,12 +69,12 @@ def _channel_ties(graph: Graph, op: Op) -> tuple[list[str], list[str]]:
 
 
 def _pinned_by_layer(graph: Graph, op: Op, inputs: list[str]) -> list[str]:
-    weights = graph.tensors[str(op.inputs[WEIGHTED[op.kind][0]])]
-    depth = graph.tensors[str(op.inputs[WEIGHTED[op.kind][3]])].shape[-1]
+    weights = graph.tensors[str(weights_of(op))]
+    depth = graph.tensors[data_of(op)].shape[-1]
     if not weights.is_constant or op.options.get("activation") == "RELU_N1_TO_1":
         return [*inputs, *op.outputs]
     # With a channel multiplier, or an input that is flattened, channels and weights do not go one to one.
-    one_to_one = op.kind == "CONV_2D" or depth == weights.shape[_INPUT_AXIS[op.kind]]
+    one_to_one = op.kind == "CONV_2D" or depth == weights.shape[LAYERS[op.kind].input_axis]
     return [] if one_to_one else inputs
 
 
@@ -87,9 +83,11 @@ def _commutes(graph: Graph, op: Op, inputs: list[str]) -> bool:
     shapes = [graph.tensors[name].shape for name in (*inputs, *op.outputs)]
     if not all(shapes) or len({shape[-1] for shape in shapes}) != 1:
         return False
-    if op.kind in _CHANNELWISE:
+    row = info(op)
+    # The bound of RELU6, like that of a layer's own activation, holds after scaling only as far as it is not reached.
+    if row.channelwise and (row.homogeneous or op.kind == "RELU6"):
         bounded = op.options.get("activation") == "RELU_N1_TO_1"
-        return not bounded and len(inputs) == (2 if op.kind in ("ADD", "SUB") else 1)
+        return not bounded and len(inputs) == len(operands(op))
     if op.kind == "MEAN":
         rank = len(shapes[0])
         axes = {int(axis) % rank for axis in np.ravel(np.asarray(graph.tensors[str(op.inputs[1])].data))}
@@ -119,7 +117,7 @@ def _product_ties(graph: Graph, inputs: list[str], output: str) -> tuple[list[st
 
 def input_axis(layer: Layer) -> int:
     """Axis of the input channels in the weights of a layer."""
-    return _INPUT_AXIS[layer.op.kind]
+    return LAYERS[layer.op.kind].input_axis
 
 
 def _divided(layer: Layer, weights: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:

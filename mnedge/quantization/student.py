@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mnedge.graph.executor import execute
+from mnedge.graph.ops import info
 from mnedge.quantization import integer
 from mnedge.quantization.parameters import Parameters, activation_quantizations, legal_weight_scale
 from mnedge.quantization.scheme import ACTIVATION_INTERVALS
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 
 # TensorFlow is not imported for its types.
 TensorLike: TypeAlias = Any
-
-# Ops that only move or choose values: what they make lies on the steps of what they read.
-_MOVING: tuple[str, ...] = (
-    "CONCATENATION",
-    "MAX_POOL_2D",
-    "MAXIMUM",
-    "MINIMUM",
-    "PAD",
-    "RESHAPE",
-    "RESIZE_NEAREST_NEIGHBOR",
-)
-_MOVING += ("SLICE", "SQUEEZE", "STRIDED_SLICE", "TILE", "TRANSPOSE")
 
 
 class Student:
@@ -162,7 +151,7 @@ class Student:
         """Steps that an op without weights makes."""
         graph, output = self.scheme.graph, op.outputs[0]
         read = [str(name) for name in op.inputs if name in env]
-        if op.kind in _MOVING and op.options.get("activation", "NONE") == "NONE":
+        if info(op).moves and op.options.get("activation", "NONE") == "NONE":
             return execute(graph, {name: env[name] for name in read}, ops=(op,))[output]
         made = integer.clipped(grids[self.scheme.group[output]], _interval(op))
         given = [grids[self.scheme.group[name]] for name in read]

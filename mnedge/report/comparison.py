@@ -35,7 +35,7 @@ _STAGE_OF_KEY = {
     "task": "float model",
     "head": "float model",
     "output_stride": "float model",
-    "calibration_images": "calibration",
+    "calibration": "calibration",
     "int8": "quantization",
     "method": "quantization",
     "effort": "quantization",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.formats.custom_options import decode_custom_options, detection_shapes
-from mnedge.graph.macs import op_macs
+from mnedge.graph.macs import graph_parameters, op_macs
 from mnedge.results.inspection import Contents, CustomOp, EndRow, KindRow, TensorRow
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def inspect_graph(graph: Graph) -> Contents:
         ops=rows,
         op_count=len(graph.ops),
         macs=sum(row.macs for row in rows),
-        parameters=_parameters(graph),
+        parameters=graph_parameters(graph),
         weights_bytes=sum(by_dtype.values()),
         weights_bytes_by_dtype=dict(by_dtype.most_common()),
         inputs=tuple(_end(graph.tensors[name], shapes) for name in graph.inputs),
@@ -95,18 +95,6 @@ def _shapes_when_run(op: Op) -> dict[str, tuple[int, ...] | None]:
     """What is known of the shapes of a custom op's outputs, where the file leaves them open."""
     shapes = detection_shapes(op)
     return dict(zip(op.outputs, shapes, strict=True)) if shapes else dict.fromkeys(op.outputs)
-
-
-def _parameters(graph: Graph) -> int:
-    """Numbers that were trained: weights and biases of the ops that multiply, as stored."""
-    names = {
-        name
-        for op in graph.ops
-        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-        for place, name in enumerate(op.inputs)
-        if name is not None and graph.tensors[name].is_constant and not (op.kind == "TRANSPOSE_CONV" and place == 0)
-    }
-    return sum(math.prod(graph.tensors[name].shape) for name in names)
 
 
 def _end(tensor: Tensor, when_run: Mapping[str, tuple[int, ...] | None]) -> EndRow:

@@ -1,10 +1,11 @@
-"""Writes manifest.json, report.json and report.html beside the artifacts."""
+"""Writes manifest.json, report.json, report.html and checksums.json beside the artifacts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mnedge.artifact import write_text
+from mnedge.results.manifest import Checksums, FileRow
 from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
@@ -15,20 +16,31 @@ if TYPE_CHECKING:
     from mnedge.results.report import Report
 
 
+MANIFEST = "manifest.json"
+# What lists the manifest and the reports: these hold measured times, which manifest.json must not depend on.
+CHECKSUMS = "checksums.json"
+REPORTS = ("report.json", "report.html")
+
+
 def write_reports(folder: Path, report: Report, details: Details, manifest: BuildManifest) -> None:
-    """Writes the three accounts of a build.
+    """Writes the three accounts of a build, and checksums.json with the checksum of each.
+
+    manifest.json lists the artifacts and labels.txt and is the same for the same build; checksums.json lists
+    manifest.json and the reports, whose measured times differ from run to run.
 
     Args:
-        folder: Where the artifacts are.
+        folder: Where the artifacts are: the scratch folder of a build.
         report: It becomes report.json.
         details: What report.html shows beside it.
         manifest: It becomes manifest.json.
 
     Raises:
-        InputError: The folder cannot be written.
+        OSError: The folder cannot be written; who owns it says what that means.
     """
     from mnedge.report.html import render_html
 
-    write_text(folder / "manifest.json", to_json(manifest))
+    write_text(folder / MANIFEST, to_json(manifest))
     write_text(folder / "report.json", to_json(report))
     write_text(folder / "report.html", render_html(report, details))
+    rows = tuple(FileRow.of(folder / name) for name in (MANIFEST, *REPORTS))
+    write_text(folder / CHECKSUMS, to_json(Checksums(rows)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mnedge.results import shown
 from mnedge.results.latency import Conditions, LatencyRow, OpTime, RatioRow, Stretch
-from mnedge.results.parity import Failure
+from mnedge.results.parity import DeviceFailure
 from mnedge.results.stored import ABSENT
 
 
@@ -28,7 +28,7 @@ class Bench:
     conditions: Conditions
     latency: tuple[LatencyRow, ...]
     ratios: tuple[RatioRow, ...]
-    failed: tuple[Failure, ...] = ()
+    failed: tuple[DeviceFailure, ...] = ()
     ops: Mapping[str, tuple[OpTime, ...]] | None = field(default=None, metadata=ABSENT)
     sustained: Mapping[str, tuple[Stretch, ...]] | None = field(default=None, metadata=ABSENT)
     unsteady: Mapping[str, tuple[str, ...]] | None = field(default=None, metadata=ABSENT)

@@ -51,13 +51,11 @@ class QuantizationAccount:
     Attributes:
         steps: The steps, in their order.
         settings: What was chosen, by name.
-        calibration_sha256: Checksum of the calibration pictures as the model sees them.
         targets: Targets that share the graph.
     """
 
     steps: tuple[Step, ...]
     settings: Mapping[str, object]
-    calibration_sha256: str
     targets: tuple[str, ...] = ()
 
 

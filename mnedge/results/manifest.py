@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
+from mnedge import artifact as files
 from mnedge.results import shown
 from mnedge.results.report import ArtifactRow
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A file: its path, size and checksum."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+    @staticmethod
+    def of(path: Path, name: str | None = None) -> FileRow:
+        """The row of a file that is in its place.
+
+        Args:
+            path: The file.
+            name: Its path in the manifest; None for the file's name.
+        """
+        return FileRow(path.name if name is None else name, files.size_bytes(path), files.sha256(path))
+
+
+@dataclass(frozen=True)
+class CalibrationRow:
+    """The calibration set of a build: name, number of pictures, where they come from, and their licence."""
+
+    name: str
+    images: int
+    source: str
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -31,8 +62,10 @@ class BuildManifest:
         tools: Versions by package.
         weights_sha256: Checksum of the weights' file; None where there is none.
         dataset: The data set.
-        calibration_sha256: Checksum of the calibration pictures; None for a float build.
+        calibration: The calibration set; None for a float build.
+        calibration_sha256: Checksum of its pictures; None likewise.
         artifacts: What was made.
+        labels: labels.txt; None for a build of an older version.
     """
 
     FILE: ClassVar[str] = "manifest.json of a build"
@@ -43,8 +76,10 @@ class BuildManifest:
     tools: Mapping[str, str]
     weights_sha256: str | None
     dataset: DatasetRow
+    calibration: CalibrationRow | None = None
     calibration_sha256: str | None
     artifacts: tuple[ArtifactRow, ...]
+    labels: FileRow | None = None
 
 
 @dataclass(frozen=True)
@@ -54,15 +89,6 @@ class LockedTools:
     FILE: ClassVar[str] = "manifest.json of a build"
 
     tools: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """A file of a bundle: its path inside, size and checksum."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +123,7 @@ class BundleManifest:
     version: str
     tools: Mapping[str, str]
     model: BundledModel
-    files: tuple[BundleFile, ...]
+    files: tuple[FileRow, ...]
 
     def _repr_html_(self) -> str:
         rows = ((file.path, file.bytes) for file in self.files)
@@ -105,35 +131,30 @@ class BundleManifest:
 
 
 @dataclass(frozen=True)
-class FileSum:
-    """The name and checksum of a file, as every manifest.json has them."""
+class Checksums:
+    """checksums.json of a build: its manifest and reports, whose measured times manifest.json must not depend on."""
 
-    path: str
-    sha256: str
+    FILE: ClassVar[str] = "checksums.json"
+
+    files: tuple[FileRow, ...]
+    schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The part of any manifest.json that tells which files there are to be.
+    """The part of any manifest.json that tells a bundle from a build.
 
     Attributes:
         slug: Name of the build or model.
         bundle: Kind of bundle; "build" for a build.
         files: The files of a bundle; None for a build.
-        artifacts: The artifacts of a build.
     """
 
     FILE: ClassVar[str] = "manifest.json"
 
     slug: str
     bundle: str = "build"
-    files: tuple[FileSum, ...] | None = None
-    artifacts: tuple[FileSum, ...] = ()
-
-    @property
-    def sums(self) -> dict[str, str]:
-        """Checksum of each file that there is to be, by its path."""
-        return {row.path: row.sha256 for row in (self.artifacts if self.files is None else self.files)}
+    files: tuple[FileRow, ...] | None = None
 
 
 @dataclass(frozen=True)

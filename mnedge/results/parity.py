@@ -31,7 +31,7 @@ class ParityRow:
 
 
 @dataclass(frozen=True)
-class Failure:
+class DeviceFailure:
     """A device that could not be had or failed, and its error."""
 
     device: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mnedge.results import shown
 from mnedge.results.accuracy import AccuracyRow
-from mnedge.results.parity import Failure, ParityRow
+from mnedge.results.parity import DeviceFailure, ParityRow
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Validation:
 
     accuracy: tuple[AccuracyRow, ...]
     parity: tuple[ParityRow, ...]
-    failed: tuple[Failure, ...] = ()
+    failed: tuple[DeviceFailure, ...] = ()
 
     def _repr_html_(self) -> str:
         metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))

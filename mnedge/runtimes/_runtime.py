@@ -71,11 +71,13 @@ class Runtime:
         open: Loads a model: (path, threads) -> Session. Raises ToolError where the engine is missing, InputError
             where it refuses the file.
         version: The engine's name and version, or None where it is not installed.
+        is_default: Whether files of this suffix are loaded by it where no runtime is named.
     """
 
     suffix: str
     open: Callable[[Path, int], Session]
     version: Callable[[], str | None]
+    is_default: bool = True
 
 
 def get(name: str) -> Runtime:
@@ -96,7 +98,7 @@ def for_file(path: Path) -> str:
     """
     from mnedge.errors import InputError
 
-    suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes")}
+    suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes") if get(name).is_default}
     suffix = "" if path.is_dir() else path.suffix or "a file without suffix"
     if suffix not in suffixes:
         known = ", ".join(known or "a folder of C sources" for known in suffixes)

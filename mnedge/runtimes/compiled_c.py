@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COMPILERS = ("cc", "gcc", "clang")
-_DTYPES = {"int8_t": "int8", "uint8_t": "uint8", "int32_t": "int32", "int64_t": "int64"}
+# Bytes before and after each buffer that C writes to or reads; a run must leave them as they are.
+_GUARD_BYTES = 64
+_PAINT = 0xC5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,25 @@ class Header:
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def output_dtype(self) -> str:
+        """The element type of NAME_run's output: that of all outputs, int8 where they differ."""
+        dtypes = {spec.dtype for spec in self.outputs}
+        return dtypes.pop() if len(dtypes) == 1 else "int8"
+
+    @property
+    def output_bytes(self) -> tuple[int, ...]:
+        """Bytes of each output."""
+        return tuple(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in self.outputs)
+
+    def split(self, output: NDArray[Any]) -> list[NDArray[Any]]:
+        """Copies of the outputs in what NAME_run wrote, each in its own shape and dtype."""
+        parts = np.split(output.view(np.int8), np.cumsum(self.output_bytes)[:-1])
+        return [
+            np.frombuffer(part.tobytes(), spec.dtype).reshape(spec.shape).copy()
+            for part, spec in zip(parts, self.outputs, strict=True)
+        ]
+
 
 def read_header(directory: Path) -> Header:
     """Reads the header of a folder that `mnedge compile` wrote.
@@ -59,13 +80,14 @@ def read_header(directory: Path) -> Header:
         name = found[1]
         values = dict(re.findall(rf"#define {name.upper()}_(\w+) \(?(-?[\d.e+-]+)[fu]?\)?", text))
         shapes = dict(re.findall(rf"#define {name.upper()}_(\w+)_BYTES \d+ /\* ([\dx]+) \*/", text))
-        outputs = sorted(stem for stem in shapes if stem.startswith("OUTPUT"))
+        dtypes = dict(re.findall(rf"#define {name.upper()}_(\w+)_ZERO_POINT \(-?\d+\) /\* (\w+) \*/", text))
+        outputs = sorted((stem for stem in shapes if stem.startswith("OUTPUT")), key=lambda stem: (len(stem), stem))
         return Header(
             name,
             int(values["ARENA_BYTES"]),
             int(values["ARENA_ALIGNMENT"]),
-            _spec("INPUT", shapes, values, _DTYPES[found[2]]),
-            tuple(_spec(stem, shapes, values, _DTYPES[found[3]]) for stem in outputs),
+            _spec("INPUT", shapes, values, dtypes["INPUT"]),
+            tuple(_spec(stem, shapes, values, dtypes[stem]) for stem in outputs),
         )
     raise InputError(
         f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; "
@@ -99,23 +121,51 @@ class CompiledCSession:
         self.version = _version() or ""
         self.ops = 1
         self.input, self.outputs = header.input, header.outputs
-        self._arena = _aligned(header.arena_bytes, header.alignment)
+        self._header = header
+        self._guarded = {
+            "arena": _Guarded(header.arena_bytes, header.alignment),
+            "input": _Guarded(int(np.prod(header.input.shape)) * np.dtype(header.input.dtype).itemsize, 8),
+            "output": _Guarded(sum(header.output_bytes), 8),
+        }
 
     def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order."""
-        image = np.ascontiguousarray(image)
-        sizes = [int(np.prod(spec.shape)) for spec in self.outputs]
-        result = np.empty(sum(sizes), self.outputs[0].dtype)
-        status = self._run(*(array.ctypes.data_as(ctypes.c_void_p) for array in (image, result, self._arena)))
+        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
+
+        Raises:
+            ToolError: NAME_run wrote outside the arena, the input or the output.
+        """
+        arena, taken, made = self._guarded.values()
+        taken.data[:] = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
+        status = self._run(*(place.data.ctypes.data_as(ctypes.c_void_p) for place in (taken, made, arena)))
         assert status == 0, status
-        parts = np.split(result, np.cumsum(sizes)[:-1])
-        return [part.reshape(spec.shape).copy() for part, spec in zip(parts, self.outputs, strict=True)]
+        for what, place in self._guarded.items():
+            side = place.overrun()
+            if side:
+                raise ToolError(
+                    f"{self._header.name}_run wrote {side} the {what} of {place.data.size:,} bytes; no output of it "
+                    "counts: compile the model again, and where that gives the same C, report it"
+                )
+        return self._header.split(made.data)
 
 
-def _aligned(size: int, alignment: int) -> NDArray[np.uint8]:
-    room = np.zeros(size + alignment, np.uint8)
-    start = -room.ctypes.data % alignment
-    return room[start : start + size]
+class _Guarded:
+    """A buffer between two guards.
+
+    Attributes:
+        data: uint8, shape (size,); its first byte is aligned.
+    """
+
+    def __init__(self, size: int, alignment: int) -> None:
+        room = np.full(size + alignment + 2 * _GUARD_BYTES, _PAINT, np.uint8)
+        start = _GUARD_BYTES + -(room.ctypes.data + _GUARD_BYTES) % alignment
+        self.data = room[start : start + size]
+        self._before, self._after = room[:start], room[start + size :]
+
+    def overrun(self) -> str:
+        """Which guard was written to: "before", "after" or "" for none."""
+        if (self._before != _PAINT).any():
+            return "before"
+        return "after" if (self._after != _PAINT).any() else ""
 
 
 def _compiler() -> str | None:

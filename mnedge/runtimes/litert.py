@@ -1,8 +1,9 @@
-"""LiteRT: ai-edge-litert, or tflite-runtime where that is what is installed (an old Raspberry Pi)."""
+"""LiteRT, the package ai-edge-litert; tflite-runtime, its predecessor, shares the session."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,46 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# The first one that is installed is used; its name stands in every figure.
-_PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
 _DELEGATES = ("DELEGATE", "TfLiteXNNPackDelegate")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package that brings an interpreter.
+
+    Attributes:
+        name: As pip knows it; the name stands in every figure.
+        module: The module with the class Interpreter.
+        get: How to install it.
+    """
+
+    name: str
+    module: str
+    get: str
+
+    def load(self) -> tuple[str, Any]:
+        """The installed version and the module.
+
+        Raises:
+            ToolError: The package is missing or does not load.
+        """
+        try:
+            return version(self.name), import_module(self.module)
+        except PackageNotFoundError:
+            raise ToolError(f"{self.name} is not installed; {self.get}") from None
+        except (ImportError, AttributeError) as exc:
+            # tflite-runtime was built against NumPy 1, and fails with an AttributeError beside NumPy 2.
+            raise ToolError(f"{self.name} does not load ({exc}); {self.get}") from exc
+
+    def version(self) -> str | None:
+        """Name and version, or None where it is missing."""
+        try:
+            return f"{self.name} {self.load()[0]}"
+        except ToolError:
+            return None
+
+
+LITERT = Package("ai-edge-litert", "ai_edge_litert.interpreter", "pip install ai-edge-litert")
 
 
 class LiteRtSession:
@@ -32,8 +70,8 @@ class LiteRtSession:
         undelegated: Kinds of the ops that no delegate took, in order of execution.
     """
 
-    def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True) -> None:
-        package, installed, module = _installed()
+    def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True, package: Package = LITERT) -> None:
+        installed, module = package.load()
         options: dict[str, Any] = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -43,13 +81,13 @@ class LiteRtSession:
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
             name = "the model" if isinstance(model, bytes) else model
-            raise InputError(f"{package} {installed} refuses {name}: {str(exc).strip()}") from exc
+            raise InputError(f"{package.name} {installed} refuses {name}: {str(exc).strip()}") from exc
         self._interpreter = interpreter
         details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
         partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
         self.partitions: int | None = partitions
         self.undelegated = _undelegated(details)
-        self.version = f"{package} {installed} ({'XNNPACK' if partitions else 'no delegate'})"
+        self.version = f"{package.name} {installed} ({'XNNPACK' if partitions else 'no delegate'})"
         self.ops = partitions + len(self.undelegated)
         self.inputs = tuple(_spec(detail) for detail in interpreter.get_input_details())
         self.input = self.inputs[0]
@@ -112,23 +150,4 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
     return TensorSpec(detail["name"], tuple(detail["shape"].tolist()), np.dtype(detail["dtype"]).name, quantization)
 
 
-def _installed() -> tuple[str, str, Any]:
-    for package, module in _PACKAGES:
-        try:
-            return package, version(package), import_module(module)
-        except (PackageNotFoundError, ImportError):
-            continue
-    raise ToolError(
-        "no LiteRT is installed; pip install ai-edge-litert (or, on 32-bit Arm, tflite-runtime with numpy<2)"
-    )
-
-
-def _version() -> str | None:
-    try:
-        package, installed, _ = _installed()
-    except ToolError:
-        return None
-    return f"{package} {installed}"
-
-
-RUNTIME = Runtime(suffix=".tflite", open=LiteRtSession, version=_version)
+RUNTIME = Runtime(suffix=".tflite", open=LiteRtSession, version=LITERT.version)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mnedge.errors import InputError, UnsupportedError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
@@ -18,6 +20,54 @@ if TYPE_CHECKING:
 Head = Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"]
 # Where pixels are known from: the user, the file's metadata, the first ops of the graph, labelled pictures, or nowhere.
 Origin = Literal["told", "metadata", "graph", "shown", "unknown"]
+
+_LONGEST_REASON = 300
+
+
+def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, int] | None) -> tuple[int, ...]:
+    """The shape of an input with batch 1, and with the height and width of `size` where the file leaves them open.
+
+    Args:
+        shape: As the file has it; None or -1 where it is open.
+        name: The input.
+        source: The file.
+        size: Height and width in pixels, as told by the user.
+
+    Raises:
+        InputError: The file leaves extents open and there is no size, or no height and width to give it to; or the file
+            has another height or width than `size`.
+        UnsupportedError: The batch is fixed, and is not 1.
+    """
+    extents = [-1 if extent is None else int(extent) for extent in shape]
+    if not extents:
+        return ()
+    if extents[0] not in (-1, 1):
+        raise UnsupportedError(
+            f"input {name} of {source} has the shape {tuple(extents)} with a fixed batch of {extents[0]}; "
+            "export the model with batch 1 or a free batch"
+        )
+    extents[0] = 1
+    is_picture = len(extents) == 4
+    if is_picture and size is not None:
+        for axis, given in ((1, size[0]), (2, size[1])):
+            if extents[axis] not in (-1, given):
+                raise InputError(
+                    f"input {name} of {source} is {extents[1]} x {extents[2]} (height x width), not "
+                    f"{size[0]} x {size[1]}; leave --size out"
+                )
+            extents[axis] = given
+    if -1 in extents:
+        open_shape = " x ".join("?" if extent < 0 else str(extent) for extent in extents)
+        way = "give --size HEIGHTxWIDTH" if is_picture and extents[3] > 0 else "export the model with fixed shapes"
+        raise InputError(f"input {name} of {source} leaves its shape open ({open_shape}); {way}")
+    return tuple(extents)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a library says of its failure, without full stop."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:_LONGEST_REASON].rstrip(".") if lines else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -46,6 +96,7 @@ class Float:
         outputs: In the graph's order.
         labels: Class names in the order of the outputs; () where the file has none.
         family: Name of the architecture as recognised, e.g. "v2"; None where none was.
+        alpha: Its width multiplier; None where no family was recognised.
         notes: What reading changed and its user should know, a sentence each ("2 RandomFlip layers act in training
             only and are gone").
     """
@@ -56,6 +107,7 @@ class Float:
     outputs: tuple[Output, ...]
     labels: tuple[str, ...] = ()
     family: str | None = None
+    alpha: float | None = None
     notes: tuple[str, ...] = ()
 
 

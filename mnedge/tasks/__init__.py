@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from mnedge import registry
 from mnedge.models import heads
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.tasks._task import Task
 
 if TYPE_CHECKING:

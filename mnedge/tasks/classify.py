@@ -10,7 +10,7 @@ import numpy as np
 from mnedge.data import open_dataset
 from mnedge.data.check import Suspect, check_layout
 from mnedge.errors import InputError
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion

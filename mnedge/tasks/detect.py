@@ -93,11 +93,11 @@ def _lesson(material: Material) -> Lesson:
 def _fitted(dataset: Dataset, variant: Variant) -> Decoding:
     """Anchors that suit the training boxes, on the maps of a network."""
     corners = np.concatenate([boxes.corners[~boxes.crowd] for boxes in _truths(dataset, dataset.split("train"))])
-    return Decoding(map_sides(variant.resolution, variant.family), fitted_shapes(corners[:, 2:] - corners[:, :2]))
+    return Decoding(map_sides(variant), fitted_shapes(corners[:, 2:] - corners[:, :2]))
 
 
 def _metadata(variant: Variant, told: Mapping[str, Any]) -> dict[str, bytes]:
-    sides = map_sides(variant.resolution, variant.family)
+    sides = map_sides(variant)
     shapes = Decoding.of_json(told[_KEY]).shapes if _KEY in told else paper_shapes()
     return {METADATA: metadata_of(Decoding(sides, shapes))}
 

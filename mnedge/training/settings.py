@@ -100,6 +100,8 @@ class Schedule:
             raise InputError("head_epochs and epochs are both 0, so nothing would be trained; give one of them")
         if self.until_epoch is not None and not 0 <= self.until_epoch <= self.epochs:
             raise InputError(f"until_epoch is {self.until_epoch}; it is 0 to epochs, which is {self.epochs}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it is a whole number from 0 to {2**32 - 1}")
         for name in ("head_learning_rate", "learning_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it is above 0 and below 1, e.g. 0.0005")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.names import MOST_CLASSES
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,12 +74,24 @@ def parse_class_map(text: str, classes: Sequence[str]) -> ClassMap:
         elif key == "rest" and value:
             rest = _index(value, classes)
         elif span is not None and value:
-            named |= dict.fromkeys(range(int(span[1]), int(span[2] or span[1]) + 1), _index(value, classes))
+            first, last = _span(text, span[1], span[2] or span[1])
+            named |= dict.fromkeys(range(first, last + 1), _index(value, classes))
         else:
             raise InputError(f"--class-map {text!r}: {entry!r} is no part of a class map; {_GRAMMAR}")
     if not named and rest is None and offset is None:
         raise InputError(f"--class-map {text!r} maps nothing; {_GRAMMAR}")
     return ClassMap(named, rest, offset)
+
+
+def _span(text: str, first: str, last: str) -> tuple[int, int]:
+    longest = len(str(MOST_CLASSES))
+    span = (int(first[: longest + 1]), int(last[: longest + 1]))
+    if not span[0] <= span[1] < MOST_CLASSES:
+        raise InputError(
+            f"--class-map {text[:80]!r}: {first[:20]}-{last[:20]} is no span of classes; it runs upwards and ends "
+            f"below {MOST_CLASSES}"
+        )
+    return span
 
 
 def _index(value: str, classes: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.foreign import checked_number
 from mnedge.progress import telling
 from mnedge.results.bench import Bench
 from mnedge.results.latency import BoardState, Stretch
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from mnedge.devices import Device, DeviceTiming, Sample
     from mnedge.progress import Progress
     from mnedge.results.latency import LatencyRow, OpTime, RatioRow
-    from mnedge.results.parity import Failure
+    from mnedge.results.parity import DeviceFailure
 
 _BOARD_TURNS = 3
+_LONGEST_S = 7 * 86_400.0
 _ROUNDS_PER_TURN = 5
 _LOCAL = "local"
 
@@ -52,7 +54,7 @@ def bench(
         progress: Told the name of a stage and the share of it that is done, 0..1.
 
     Raises:
-        InputError: A file is missing, or its runtime refuses it.
+        InputError: A file is missing, its runtime refuses it, or a time is no number above 0.
         UnsupportedError: `ops` on another device.
         ToolError: No device could be had.
     """
@@ -62,6 +64,9 @@ def bench(
         raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
     if ops and tuple(devices) != (_LOCAL,):
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(devices)}")
+    checked_number("--seconds", seconds, most=_LONGEST_S)
+    if sustained_s is not None:
+        checked_number("--sustained, in seconds,", sustained_s, most=_LONGEST_S)
     told = telling(progress)
     now = conditions()
     latency, ratios, failed = _latencies(paths, devices, threads, seconds, lambda share: told("measure latency", share))
@@ -69,7 +74,7 @@ def bench(
     times = _op_times(paths, threads, lambda share: told("measure ops", share)) if ops else None
     over_time: dict[str, tuple[Stretch, ...]] | None = None
     unsteady: dict[str, tuple[str, ...]] | None = None
-    if sustained_s:
+    if sustained_s is not None:
         told("run on", 0.0)
         here = paths if _LOCAL in devices else ()
         over_time = {path.name: tuple(sustained(path, threads=threads, seconds=sustained_s)) for path in here}
@@ -83,7 +88,7 @@ def bench(
 
 def _latencies(
     paths: Sequence[Path], uris: Sequence[str], threads: int, seconds: float, told: Callable[[float], None]
-) -> tuple[list[LatencyRow], list[RatioRow], list[Failure]]:
+) -> tuple[list[LatencyRow], list[RatioRow], list[DeviceFailure]]:
     """Latency on every device, and the devices that failed.
 
     Raises:
@@ -160,7 +165,7 @@ def _merged(path: Path, threads: int, timings: Sequence[DeviceTiming]) -> tuple[
 
 def _sustained(
     uris: Sequence[str], paths: Sequence[Path], threads: int, seconds: float
-) -> tuple[dict[str, tuple[Stretch, ...]], dict[str, tuple[str, ...]], list[Failure]]:
+) -> tuple[dict[str, tuple[Stretch, ...]], dict[str, tuple[str, ...]], list[DeviceFailure]]:
     """Latency over time of artifacts on other devices, why it was not steady, and the devices that failed."""
     found, failed = boards.side_by_side(uris, lambda device: _sustained_on_board(device, paths, threads, seconds))
     runs = [run for named in found.values() for run in named]
@@ -211,5 +216,5 @@ def _latency_of(device: Device) -> Callable[..., DeviceTiming]:
     return measure
 
 
-def _has_failed(uri: str, failed: Sequence[Failure]) -> bool:
+def _has_failed(uri: str, failed: Sequence[DeviceFailure]) -> bool:
     return any(row.device == uri.partition("?")[0] for row in failed)

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Literal
 from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
 from mnedge.bundles._archive import tar_gz_bytes
-from mnedge.bundles._bundle import MANIFEST, check_vacant, write_manifest
+from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.results.manifest import BuildManifest, BundledModel, Inventory, Verified
+from mnedge.report.write import CHECKSUMS, REPORTS
+from mnedge.results.manifest import BuildManifest, BundledModel, Checksums, Inventory, Verified
 from mnedge.results.stored import from_json, read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnedge.graph.graph import Graph
     from mnedge.results.manifest import BundleManifest
 
@@ -50,7 +53,9 @@ class Release:
     target: str = ""
 
 
-def bundle(built: Path | str, kind: str, out: Path | str, release: Release | None = None) -> BundleManifest:
+def bundle(
+    built: Path | str, kind: str, out: Path | str, release: Release | None = None, *, force: bool = False
+) -> BundleManifest:
     """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
 
     Args:
@@ -58,6 +63,7 @@ def bundle(built: Path | str, kind: str, out: Path | str, release: Release | Non
         kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
         release: What the maker says of it; None for the defaults.
+        force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
 
     Returns:
         The bundle's manifest.json.
@@ -67,14 +73,26 @@ def bundle(built: Path | str, kind: str, out: Path | str, release: Release | Non
     """
     chosen, said, place = bundles.get(kind), release or Release(), Path(out)
     _check(said)
-    check_vacant(place)
+    check_place(kind, place, force=force)
     parts, model = read_build(Path(built), said)
-    with artifact.folder(place) as scratch:
+    with artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
         manifest = write_manifest(scratch, kind, parts, model)
+        packed = tar_gz_bytes(scratch, f"{parts.slug}-{kind}") if chosen.has_archive else b""
     if chosen.has_archive:
-        artifact.write_bytes(archive_path(place), tar_gz_bytes(place, f"{parts.slug}-{kind}"))
+        artifact.deliver(archive_path(place), packed, force=force)
     return manifest
+
+
+def check_place(kind: str, out: Path, *, force: bool = False) -> None:
+    """Makes sure, before long work, that a bundle and its archive can be written.
+
+    Raises:
+        InputError: No such kind, what is there is not mnedge's to replace, or the parent cannot be written.
+    """
+    artifact.check_folder(out, kind="bundle", force=force)
+    if bundles.get(kind).has_archive:
+        artifact.check_file(archive_path(out), force=force)
 
 
 def archive_path(out: Path) -> Path:
@@ -93,8 +111,8 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
     """
     if _inventory_of(built).files is not None:
         raise InputError(f"{built} is no build: its {MANIFEST} is a bundle's; give a folder that `build` wrote")
-    verify(built)
     manifest = read(built / MANIFEST, BuildManifest)
+    _check_build(built, manifest)
     int8 = [row for row in manifest.artifacts if row.precision == "int8"]
     tflite = [row for row in int8 if row.format == "tflite"]
     # Where a build has several, the phone's: what is lowered for a microcontroller is not what a phone runs best.
@@ -119,7 +137,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
         # Builds from before there were other tasks do not say.
         task=str(manifest.recipe.get("task", "classify")),
         resolution=resolution,
-        labels=_labels(built / "labels.txt"),
+        labels=_labels(built / artifact.LABELS),
         preprocessing=manifest.dataset.preprocessing,
         tools=manifest.tools,
         tflite=partial(_with_ends, built / tflite[0].path),
@@ -134,7 +152,10 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
 
 
 def verify(path: Path | str) -> Verified:
-    """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums of its manifest.json.
+    """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
+
+    A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
+    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside.
 
     Args:
         path: The folder of a build or bundle, or the archive of a bundle.
@@ -147,20 +168,71 @@ def verify(path: Path | str) -> Verified:
         inventory, sums = _read_archive(place)
     else:
         inventory = _inventory_of(place)
-        sums = _sums_of_folder(place, inventory)
-    due = inventory.sums
-    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
-    wrong += [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
-    if inventory.files is not None:
-        wrong += [f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST})]
+        if inventory.files is None:
+            return _verify_build(place, read(place / MANIFEST, BuildManifest))
+        sums = {file.relative_to(place).as_posix(): _sum(file) for file in _files_of(place)}
+    due = {row.path: row.sha256 for row in inventory.files or ()}
+    wrong = _differences(due, sums)
+    wrong += [
+        f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST, artifact.RECORD})
+    ]
     if wrong:
         raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
     return Verified(str(place), inventory.bundle, inventory.slug, len(due))
 
 
+def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
+    """Checks a build and the bundles that its recipe asked for."""
+    files = _check_build(folder, manifest)
+    kinds = manifest.recipe.get("bundles", [])
+    if not isinstance(kinds, (list, tuple)) or not all(isinstance(kind, str) for kind in kinds):
+        raise InputError(f"bundles of the recipe in {folder / MANIFEST} is no list of names; build it again")
+    for kind in kinds:
+        place = folder / "bundles" / _inside(kind, folder)
+        files += verify(place).files
+        if bundles.get(kind).has_archive:
+            files += verify(archive_path(place)).files
+    return Verified(str(folder), "build", manifest.slug, files)
+
+
+def _check_build(folder: Path, manifest: BuildManifest) -> int:
+    """Checks what `build` wrote, without bundles; gives the number of files and folders that were checked."""
+    if manifest.labels is None or manifest.labels.path != artifact.LABELS:
+        raise InputError(f"{folder / MANIFEST} does not list {artifact.LABELS}; build it again")
+    rows = read(folder / CHECKSUMS, Checksums).files
+    due = {row.path: row.sha256 for row in manifest.artifacts}
+    due |= {row.path: row.sha256 for row in (manifest.labels, *rows)}
+    if not {*REPORTS, MANIFEST} <= due.keys():
+        raise InputError(f"the {CHECKSUMS} of {folder} is damaged: it lists not all reports; build it again")
+    places = {name: folder / _inside(name, folder) for name in due}
+    sums = {name: _sum(place) for name, place in places.items() if place.exists() or place.is_symlink()}
+    if wrong := _differences(due, sums):
+        raise InputError(f"{folder} is not what its {MANIFEST} and {CHECKSUMS} say: {'; '.join(wrong)}; build it again")
+    return len(due)
+
+
+def _differences(due: Mapping[str, str], sums: Mapping[str, str]) -> list[str]:
+    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
+    return wrong + [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """All that lies in a folder or below it and is no folder; folders that links point to are not entered."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def _sum(place: Path) -> str:
+    """Checksum of a file, or of a folder of C sources; "" where it is a link, a pipe or another special file."""
+    if place.is_symlink() or not (place.is_file() or place.is_dir()):
+        return ""
+    if place.is_dir() and any(path.is_symlink() or not path.is_file() for path in _files_of(place)):
+        return ""
+    return artifact.sha256(place)
+
+
 def _labels(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
+        return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"{path} cannot be read: {exc}; build again") from exc
 
@@ -170,15 +242,6 @@ def _inventory_of(folder: Path) -> Inventory:
         return read(folder / MANIFEST, Inventory)
     except InputError as exc:
         raise InputError(f"{exc}; give the folder of a build or a bundle") from exc
-
-
-def _sums_of_folder(folder: Path, inventory: Inventory) -> dict[str, str]:
-    if inventory.files is None:
-        # A build's artifacts are files or folders of C sources; other files may stand beside them.
-        places = {row.path: folder / _inside(row.path, folder) for row in inventory.artifacts}
-        return {name: artifact.sha256(place) for name, place in places.items() if place.exists()}
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): artifact.sha256(path) for path in files}
 
 
 def _inside(name: str, folder: Path) -> str:

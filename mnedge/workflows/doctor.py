@@ -43,8 +43,9 @@ class Part:
 
 # (distributions of which one is enough, what for); the same set as `dependencies` in pyproject.toml.
 _NEEDED = (
-    (("ai-edge-litert", "tflite-runtime"), "runs .tflite files"),
-    (("click",), "the command line"),
+    (("ai-edge-litert",), "runs .tflite files"),
+    (("typer",), "the command line"),
+    (("msgspec",), "results as JSON"),
     (("flatbuffers",), "writes .tflite files"),
     (("jinja2",), "report.html"),
     (("keras",), "the models"),
@@ -61,6 +62,7 @@ _NEEDED = (
     (("tensorflow",), "conversion from Keras, training, quantization-aware training"),
 )
 _EXTRA = (
+    ("tflite-runtime", "`validate --runtime tflite-runtime`: what apps and boards that are not updated run"),
     ("tflite-micro", "the arena that TFLM would need, beside the compiled C"),
     ("ethos-u-vela", "`compile --target ethos-u…`: models for Arm Ethos-U"),
     ("distributed", "`sweep --scheduler tcp://…`: sweeps on a Dask cluster"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import command, targets
-from mnedge.artifact import size_bytes, write_bytes, write_text
+from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.errors import InputError, ToolError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -128,6 +128,7 @@ def optimize(
     int8: bool = False,
     dataset: Dataset | None = None,
     measure: bool = True,
+    force: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
     """Rewrites an existing .tflite for a runtime and writes the result.
@@ -141,19 +142,21 @@ def optimize(
         int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
         dataset: Real pictures to measure agreement on besides random input.
         measure: Measure agreement and speed.
+        force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with what is being done and the share (0..1) that is done.
 
     Returns:
         {changed, why, passes: [rows of Rewrite], before, after: {bytes, ops, partitions}, agreement, latency, ratio}.
 
     Raises:
-        InputError: The file cannot be read, or there is no such target.
+        InputError: The file cannot be read, there is no such target, or `out` is not mnedge's to replace.
         UnsupportedError: It holds an op outside the supported ones.
     """
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
+    check_file(out, force=force)
     if source.suffix == ".onnx":
-        return _to_ort(source, out)
+        return _to_ort(source, out, force=force)
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
     graph = parse_tflite(data, str(source))
@@ -164,7 +167,7 @@ def optimize(
     result["changed"] = bool(rewrites)
     result["why"] = _why(names, target) if not rewrites else ""
     optimized = write_tflite(after) if rewrites else data
-    write_bytes(out, optimized)
+    deliver(out, optimized, force=force)
     result["before"] = {"bytes": size_bytes(source), "ops": len(graph.ops)}
     result["after"] = {"bytes": len(optimized), "ops": len(after.ops)}
     if measure and rewrites:
@@ -172,16 +175,17 @@ def optimize(
     return result
 
 
-def _to_ort(source: Path, out: Path) -> dict[str, Any]:
+def _to_ort(source: Path, out: Path, *, force: bool) -> dict[str, Any]:
     """Brings an .onnx to ORT format, with the list of operators that a minimal build needs beside it."""
     from mnedge.formats.ort import write_ort
 
     if out.suffix != ".ort":
         raise InputError(f"{source} becomes an .ort for mobile, and {out} is no such name; give -o NAME.ort")
-    model = write_ort(source)
     config = out.with_suffix(".required_operators.config")
-    write_bytes(out, model.data)
-    write_text(config, model.required_operators)
+    check_file(config, force=force)
+    model = write_ort(source)
+    deliver(out, model.data, force=force)
+    deliver(config, model.required_operators, force=force)
     return {
         "source": str(source),
         "out": str(out),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import cache, tasks
-from mnedge.artifact import copy, sha256, size_bytes, write_text
+from mnedge.artifact import deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_pictures
 from mnedge.data.gather import gather
 from mnedge.silence import start_tensorflow
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
     Heard = Callable[[Epoch], None]
 
+REPORTS = (".report.json", ".report.html")
 _NOTES = b"notes"
 
 
@@ -271,13 +272,14 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
     )
 
 
-def publish(trained: Trained, dataset: Dataset, out: Path) -> dict[str, Any]:
+def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = False) -> dict[str, Any]:
     """Writes the .keras to its place, and beside it the report: OUT.report.json and OUT.report.html.
 
     Args:
         trained: What `train` returned.
         dataset: What it was trained on.
         out: The .keras to write.
+        force: Replace files that are not mnedge's own, unchanged work.
 
     Returns:
         The report, as written.
@@ -287,7 +289,7 @@ def publish(trained: Trained, dataset: Dataset, out: Path) -> dict[str, Any]:
     """
     from mnedge.report.training_page import render_training
 
-    copy(trained.path, out)
+    deliver(out, trained.path.read_bytes(), force=force)
     task = tasks.get(trained.task)
     report = training_report(trained, out)
     numbers = {dataset.sources[number]: number for split in ("train", "eval") for number in dataset.split(split)}
@@ -295,8 +297,9 @@ def publish(trained: Trained, dataset: Dataset, out: Path) -> dict[str, Any]:
     def show(source: str) -> NDArray[np.uint8] | None:
         return task.show(trained.judged, trained.numbers, dataset, numbers[source]) if source in numbers else None
 
-    write_text(out.with_suffix(".report.json"), json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    write_text(out.with_suffix(".report.html"), render_training(report, show))
+    texts = (json.dumps(report, indent=2, ensure_ascii=False) + "\n", render_training(report, show))
+    for ending, text in zip(REPORTS, texts, strict=True):
+        deliver(out.with_suffix(ending), text, force=force)
     return report
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mnedge.progress import Progress
     from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
-    from mnedge.results.parity import Failure, ParityRow
+    from mnedge.results.parity import DeviceFailure, ParityRow
 
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
@@ -148,7 +148,7 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Progress,
-) -> tuple[dict[str, list[Predictions]], list[Failure]]:
+) -> tuple[dict[str, list[Predictions]], list[DeviceFailure]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> Iterator[Predictions]:

@@ -30,8 +30,8 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
-from mnedge.models._variant import Variant
 from mnedge.models.build import build_model
+from mnedge.models.variant import Variant
 from mnedge.passes._pass import run_passes
 from mnedge.quantization.ptq import quantize_ptq
 from mnedge.targets.cpu import TARGET

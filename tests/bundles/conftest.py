@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mnedge.recipe import Recipe
+from mnedge.report.write import CHECKSUMS
+from mnedge.results.manifest import FileRow
+from mnedge.results.stored import as_json
 from mnedge.workflows.build.pipeline import build
 
 if TYPE_CHECKING:
@@ -41,12 +44,16 @@ def own_build(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def changed_manifest() -> Callable[[Path, Callable[[dict], None]], None]:
-    """Edits the manifest.json of a folder."""
+    """Edits the manifest.json of a build."""
 
     def edit(folder: Path, change: Callable[[dict], None]) -> None:
         manifest = json.loads((folder / "manifest.json").read_text())
         change(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest))
+        # As if `build` itself had written it so.
+        record = json.loads((folder / CHECKSUMS).read_text())
+        record["files"] = [as_json(FileRow.of(folder / row["path"])) for row in record["files"]]
+        (folder / CHECKSUMS).write_text(json.dumps(record))
 
     return edit
 

@@ -19,8 +19,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from mnedge.bundles._metadata import BUFFER, Description, metadata_bytes
+from mnedge.bundles._metadata import Description, metadata_bytes
 from mnedge.data import open_dataset
+from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build

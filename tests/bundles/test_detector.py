@@ -13,11 +13,12 @@ from PIL import Image
 
 from mnedge.bundles import Parts
 from mnedge.bundles._detector import with_detector_metadata
-from mnedge.bundles._metadata import BUFFER, Description
+from mnedge.bundles._metadata import Description
 from mnedge.bundles.android import BUNDLE
 from mnedge.data.anchors import decode as decode_boxes
 from mnedge.data.detections import METADATA, Decoding, metadata_of
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant

@@ -22,6 +22,7 @@ from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "ssdlite_mobilenet_v1_0.25_32"
 _NAME = _SLUG.replace(".", "_")
+_SANITIZERS = "-DCMAKE_C_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"
 _MAIN = """
 #include <stdio.h>
 #include "NAME.h"
@@ -151,7 +152,7 @@ def test_the_c_finds_what_mnedge_finds(shipped: Path, tmp_path: Path) -> None:
         f"add_subdirectory({shipped / 'firmware' / 'cmake'} model)\n"
         f"add_executable(app main.c)\ntarget_link_libraries(app PRIVATE {_NAME})\n"
     )
-    subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run(["cmake", _SANITIZERS, "-S", tmp_path, "-B", tmp_path / "b"], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     said = subprocess.run([tmp_path / "b" / "app"], check=True, capture_output=True, text=True).stdout.split("\n")
     pixels = ((np.arange(32 * 32 * 3) * 7).astype(np.int8).astype(np.int16) + 128).astype(np.uint8).reshape(32, 32, 3)

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from mnedge.bundles._embedder import with_embedder_metadata
-from mnedge.bundles._metadata import BUFFER, Description
+from mnedge.bundles._metadata import Description
 from mnedge.errors import InputError
+from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut

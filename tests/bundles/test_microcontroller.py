@@ -15,6 +15,7 @@ from mnedge.errors import InputError
 from mnedge.workflows.bundle import Release, bundle
 
 _NAME = "mobilenet_v1_0_25_48"
+_SANITIZERS = "-DCMAKE_C_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"
 _MAIN = """
 #include <stdio.h>
 #include "NAME.h"
@@ -56,7 +57,7 @@ def test_cmake_builds_it_into_a_program_that_says_what_litert_says(firmware: Pat
         f"cmake_minimum_required(VERSION 3.13)\nproject(app C)\nadd_subdirectory({firmware / 'cmake'} model)\n"
         f"add_executable(app main.c)\ntarget_link_libraries(app PRIVATE {_NAME})\n"
     )
-    subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run(["cmake", _SANITIZERS, "-S", tmp_path, "-B", tmp_path / "b"], check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     said = subprocess.run([tmp_path / "b" / "app"], check=True, capture_output=True, text=True).stdout.split()
     interpreter = Interpreter(
@@ -74,7 +75,8 @@ def test_cmake_builds_it_into_a_program_that_says_what_litert_says(firmware: Pat
 
 @pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("gcc") is None, reason="no cmake and gcc")
 def test_the_project_tests_itself(firmware: Path, tmp_path: Path) -> None:
-    subprocess.run(["cmake", "-S", firmware / "cmake", "-B", tmp_path / "b"], check=True, capture_output=True)
+    configure: list[str | Path] = ["cmake", _SANITIZERS, "-S", firmware / "cmake", "-B", tmp_path / "b"]
+    subprocess.run(configure, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", tmp_path / "b"], check=True, capture_output=True)
     done = subprocess.run(
         ["ctest", "--test-dir", tmp_path / "b", "--no-tests=error"], capture_output=True, text=True, check=False

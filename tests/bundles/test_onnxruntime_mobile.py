@@ -6,6 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from mnedge.artifact import sha256
 from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "mobilenet_v1_0.25_48"
@@ -27,6 +28,11 @@ def test_both_files_run_and_agree(mobile: Path) -> None:
         shaped = picture if source.shape[3] == 3 else picture.transpose(0, 3, 1, 2)
         outputs.append(session.run(None, {source.name: shaped})[0])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1.01 / 256)
+
+
+def test_the_same_build_gives_the_same_bytes(mobile: Path, built: Path, tmp_path: Path) -> None:
+    bundle(built, "onnxruntime-mobile", tmp_path / "again", Release(license="Apache-2.0"))
+    assert sha256(tmp_path / "again") == sha256(mobile)
 
 
 def test_the_model_carries_its_labels(mobile: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from mnedge.bundles import Parts
-from mnedge.bundles._metadata import BUFFER, Description
+from mnedge.bundles._metadata import Description
 from mnedge.bundles._segmenter import segmenter_metadata_bytes, with_segmenter_metadata
 from mnedge.bundles.android import BUNDLE
 from mnedge.errors import InputError
+from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut

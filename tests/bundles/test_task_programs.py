@@ -193,8 +193,9 @@ def _sketch_says(built: Path, task: str, folder: Path) -> tuple[list[str], list[
     sketch = (library / "examples" / task / f"{task}.ino").read_text()
     (folder / "app.cpp").write_text(_ARDUINO + sketch + _MAIN)
     (source,) = (library / "src").glob("*.c")
-    subprocess.run(["gcc", "-std=gnu11", "-O1", "-c", source, "-o", folder / "model.o"], check=True)
-    flags = ["-std=gnu++11", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run(["gcc", "-std=gnu11", "-O1", *sanitizers, "-c", source, "-o", folder / "model.o"], check=True)
+    flags = ["-std=gnu++11", "-Wall", "-Wextra", "-Werror", *sanitizers]
     parts: list[str | Path] = ["-I", library / "src", folder / "app.cpp", folder / "model.o", "-o", folder / "app"]
     subprocess.run(["g++", *flags, *parts], check=True)
     done = subprocess.run([folder / "app"], check=True, capture_output=True, text=True)

@@ -2,17 +2,21 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mnedge import registry
 from mnedge.cli import _run
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
+
+_ROOT = Path(__file__).parents[2]
 
 
 def _cli(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -125,3 +129,174 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
     assert "Traceback" not in done.stderr
+
+
+def _piped(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `mnedge` is the program."""
+    start = f'mnedge() {{ {shlex.quote(sys.executable)} -m mnedge "$@"; }}; '
+    return subprocess.run(
+        ["bash", "-c", start + line], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize("words", ["inspect small.tflite", "inspect small.tflite --json", "variants", "build --help"])
+def test_the_exit_code_is_the_commands_own_whoever_reads(words: str, small_int8: Graph, tmp_path: Path) -> None:
+    (tmp_path / "small.tflite").write_bytes(write_tflite(small_int8))
+    for reader in ("head -1", "true"):
+        done = _piped(f"cd {tmp_path}; mnedge {words} | {reader}; echo ${{PIPESTATUS[0]}}")
+        assert done.stdout.splitlines()[-1] == "0", (reader, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+def test_a_failure_is_told_where_the_reader_has_left(tmp_path: Path) -> None:
+    done = _piped(f"mnedge verify {tmp_path} | true; echo ${{PIPESTATUS[0]}}")
+    assert done.stdout.strip() == "2"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_standard_output_is_a_full_disk() -> None:
+    for words in ("variants", "--help", "recipes demo", "targets --json"):
+        done = _piped(f"mnedge {words} > /dev/full")
+        assert done.returncode == 74, (words, done.stderr)
+        assert done.stderr == "mnedge: standard output cannot be written: No space left on device\n"
+    done = _piped("mnedge inspect gone.tflite > /dev/full 2> /dev/full")
+    assert done.returncode == 2
+
+
+def test_closed_streams_are_like_none(small_int8: Graph, tmp_path: Path) -> None:
+    model, out = tmp_path / "small.tflite", tmp_path / "o.tflite"
+    model.write_bytes(write_tflite(small_int8))
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = _piped(f"mnedge inspect {model} {closed}")
+        assert done.returncode == 0, (closed, done.stderr)
+        assert "Traceback" not in done.stderr
+        # What is printed must not end up in the file that is open instead.
+        done = _piped(f"mnedge optimize {model} -o {out} --no-measure --force {closed}")
+        assert done.returncode == 0, (closed, done.stderr)
+        assert out.read_bytes() == model.read_bytes()
+
+
+def test_names_that_are_no_text_can_be_printed(small_int8: Graph, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path)
+    Path(os.fsdecode(folder + b"/m\xff.tflite")).write_bytes(write_tflite(small_int8))
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"mnedge", b"optimize", folder + b"/m\xff.tflite", b"-o", folder + b"/o\xfe",
+         b"--no-measure"],
+        capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"o\\udcfe is" in done.stdout
+
+
+def test_a_bug_has_its_own_code_and_names_the_file_with_the_traceback(tmp_path: Path) -> None:
+    code = (
+        "import click, sys, mnedge.cli.targets as targets, mnedge.cli\n"
+        "@click.command()\n"
+        "def command(): raise KeyError('weights')\n"
+        "targets.command = command\n"
+        "mnedge.cli.main(['targets'])\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 70
+    assert "Traceback" not in done.stderr
+    (report,) = tmp_path.glob("mnedge-bug-*.txt")
+    assert "this is a bug in mnedge, not in what you gave it: KeyError: 'weights'" in done.stderr
+    assert f"the traceback is in {report}; report it with that file" in done.stderr
+    told = report.read_text()
+    for part in ("command: mnedge targets", "versions: mnedge ", "Traceback", "KeyError: 'weights'"):
+        assert part in told
+    # Where no file can be written either, the traceback is printed.
+    environment["TMPDIR"] = "/dev/full"
+    report.unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tempfile; tempfile.tempdir = '/dev/full'\n{code}"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
+
+
+_BUILD = ["build", "--variant", "v3-small", "--int8", "--weights", "random", "--resolution", "96"]
+
+
+def _terminated(tmp_path: Path, prefix: list[str], line: str) -> subprocess.CompletedProcess[str]:
+    """Starts a build, waits for a stage to end, and sends SIGTERM to the process of mnedge itself."""
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "MNEDGE_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    command = [*prefix, sys.executable, "-m", "mnedge", *_BUILD, "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for said in process.stderr:
+            if line in said:
+                break
+        children = psutil.Process(process.pid).children()
+        (children[0] if prefix else process).send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    return subprocess.CompletedProcess(command, process.returncode, "", rest)
+
+
+def _check_terminated(done: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "mnedge: ended by SIGTERM"
+    assert not (tmp_path / "out").exists()
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("line", ["Keras model", "convert to float"])
+def test_sigterm_ends_with_143_and_leaves_nothing(tmp_path: Path, line: str) -> None:
+    _check_terminated(_terminated(tmp_path, [], line), tmp_path)
+
+
+def test_sigterm_ends_process_1_of_a_container_too(tmp_path: Path) -> None:
+    prefix = ["unshare", "--pid", "--fork"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no process namespace can be made here")
+    _check_terminated(_terminated(tmp_path, prefix, "Keras model"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["build", "--variant", "v1", "--out", "file/x"], "file/x cannot be written"),
+        (["build", "--variant", "v1", "--markdown", "file"], "file exists, and mnedge did not write it"),
+        (["build", "--variant", "v1", "--junit", "file/x.xml"], "file/x.xml cannot be written"),
+        (["build", "--variant", "v1", "--int8", "--allow-float", "CONV2D"], "unknown op for --allow-float 'CONV2D'"),
+        (["build", "--recipe", "bundles.yaml"], "the bundle microcontroller ships c, which none of the targets cpu is"),
+        (["build", "--recipe", "float.yaml"], "the bundle android ships int8 artifacts, and none are built"),
+        (["quantize", "small.tflite", "-o", "o.tflite", "--ranges", "minmax"], "'minmax' is not one of 'min-max'"),
+        (["quantize", "small.tflite", "-o", "file"], "file exists, and mnedge did not write it"),
+        (["optimize", "small.tflite", "-o", "file/o"], "file/o cannot be written"),
+        (["compile", "small.tflite", "--target", "generic", "--out", "folder"], "folder holds mine.txt, which mnedge"),
+        (["search", "--target", "cortex-m4", "--out", "file/x"], "file/x cannot be written"),
+        (["sweep", "demo", "--over", "alpha=0.25", "--out", "file/x"], "file/x cannot be written"),
+        (["train", "--data", "demo", "-o", "file/x.keras"], "file/x.keras cannot be written"),
+        (["cost", "--compare", "--plot", "file.html"], "file.html exists, and mnedge did not write it"),
+    ],
+)  # fmt: skip
+def test_what_will_fail_fails_before_tensorflow_is_loaded(
+    words: list[str], said: str, small_int8: Graph, tmp_path: Path
+) -> None:
+    (tmp_path / "small.tflite").write_bytes(write_tflite(small_int8))
+    for name in ("file", "file.html"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").write_text("mine")
+    (tmp_path / "bundles.yaml").write_text("int8: true\nbundles: [microcontroller]\n")
+    (tmp_path / "float.yaml").write_text("bundles: [android]\n")
+    code = (
+        "import sys; from mnedge.cli import _run\n"
+        "code = _run(sys.argv[1:])\n"
+        "sys.exit(100 if {'tensorflow', 'keras'} & sys.modules.keys() else code)"
+    )
+    environment = {**os.environ, "MNEDGE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert said in " ".join(done.stderr.split())
+    assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "mine.txt").read_text() == "mine"

@@ -132,5 +132,5 @@ def test_ctrl_c_leaves_no_file_and_says_how_to_go_on(tmp_path: Path, weights: st
     assert "Traceback" not in rest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "d"]
     # Nothing half-made stays in the cache, only what a resumed run needs.
-    assert not list((tmp_path / "cache").glob(".making-*"))
+    assert not list((tmp_path / "cache").glob(".*"))
     assert list((tmp_path / "cache").glob("transfer-work-*"))

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
-from mnedge.cli.variants import command
+from mnedge.cli import app
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
+    found: list[dict[str, object]] = json.loads(
+        CliRunner().invoke(app, ["variants", "--json"], catch_exceptions=False).stdout
+    )
     return found
 
 
@@ -36,7 +38,7 @@ def test_figures_are_those_of_the_papers(rows: list[dict[str, object]]) -> None:
 
 
 def test_tables_are_printed_for_every_family(rows: list[dict[str, object]]) -> None:
-    done = CliRunner().invoke(command, [], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["variants"], catch_exceptions=False)
     assert done.exit_code == 0
     for family in {str(row["family"]) for row in rows}:
         assert family in done.stdout, family

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from mnedge.artifact import RECORD
 from mnedge.codegen import vectors
 from mnedge.codegen.compile import check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STRICT = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O2"
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 CROSS = {"cortex-m4": qemu.BOARDS["cortex-m4"].flags, "cortex-m55": qemu.BOARDS["cortex-m55"].flags}
 TARGETS = ("generic", "cortex-m4", "cortex-m7", "cortex-m55")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
@@ -37,17 +39,19 @@ def build(graph: Graph, out: Path, target: str = "generic", **options: object) -
     return compile_c(graph, name="tiny", target=target, out=out, model=write_tflite(graph), **options)  # type: ignore[arg-type]
 
 
-def run_test_program(folder: Path, name: str, flags: str = "-fsanitize=address,undefined") -> str:
+def run_test_program(
+    folder: Path, name: str, flags: str = SANITIZERS, *, compiler: str = "gcc"
+) -> subprocess.CompletedProcess[str]:
     """Builds and runs the test that was generated beside the model."""
     sources = [f"test_{name}.c", f"{name}.c"]
-    subprocess.run(["gcc", *STRICT.split(), *flags.split(), *sources, "-o", "test"], cwd=folder, check=True)
-    return subprocess.run(["./test"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    subprocess.run([compiler, *STRICT.split(), *flags.split(), *sources, "-o", "test"], cwd=folder, check=True)
+    return subprocess.run(["./test"], cwd=folder, check=False, capture_output=True, text=True)
 
 
 def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, small_int8: Graph) -> None:
     manifest = build(small_int8, tmp_path / "out", measure=False, model_sha256="ab" * 32)
     files = {file.name for file in (tmp_path / "out").iterdir()}
-    assert files == {"tiny.h", "tiny.c", "test_tiny.c", "CMakeLists.txt", "manifest.json"}
+    assert files == {"tiny.h", "tiny.c", "test_tiny.c", "CMakeLists.txt", "manifest.json", RECORD}
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["model_sha256"] == "ab" * 32
     assert written["arena_bytes"] == manifest.arena_bytes  # type: ignore[attr-defined]
@@ -65,7 +69,55 @@ def test_the_generated_test_passes_with_sanitizers(
     tmp_path: Path, small_int8: Graph, target: str, options: dict[str, object]
 ) -> None:
     build(small_int8, tmp_path / "out", target, measure=False, **options)
-    assert run_test_program(tmp_path / "out", "tiny") == "2 of 2 vectors equal\n"
+    for flags in (SANITIZERS, "-O2"):
+        finished = run_test_program(tmp_path / "out", "tiny", flags)
+        assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
+
+
+OUTSIDE = [
+    ("((int8_t *)arena)[-1] = 1;", "wrote before the arena"),
+    ("((int8_t *)arena)[TINY_ARENA_BYTES] = 1;", "wrote after the arena"),
+    ("*((int8_t *)(uintptr_t)input - 1) = 1;", "wrote before the input"),
+    ("((int8_t *)(uintptr_t)input)[TINY_INPUT_BYTES] = 1;", "wrote after the input"),
+    ("*(int8_t *)(uintptr_t)input ^= 1;", "changed its input"),
+    ("output[-1] = 1;", "wrote before the output"),
+    ("output[TINY_OUTPUT_BYTES] = 1;", "wrote after the output"),
+    ("return ((int8_t *)arena)[TINY_ARENA_BYTES] == 0;", ""),
+]
+
+
+@needs_gcc
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize(("statement", "message"), OUTSIDE)
+def test_the_generated_test_tells_what_was_written_outside(
+    tmp_path: Path, small_int8: Graph, compiler: str, statement: str, message: str
+) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} on this machine")
+    build(small_int8, tmp_path / "out", measure=False)
+    source = (tmp_path / "out" / "tiny.c").read_text()
+    assert source.count("    return 0;\n}\n") == 1
+    wrong = source.replace("    return 0;\n}\n", f"    {statement}\n    return 0;\n}}\n")
+    (tmp_path / "out" / "tiny.c").write_text(wrong)
+    finished = run_test_program(tmp_path / "out", "tiny", "-O2", compiler=compiler)
+    assert message in finished.stdout
+    assert (finished.returncode == 1) is bool(message)
+    finished = run_test_program(tmp_path / "out", "tiny", compiler=compiler)
+    # A read outside changes no guard; the sanitizer sees it all the same. A changed input is inside.
+    seen = finished.stderr if "changed" not in message else finished.stdout
+    assert ("changed its input" if "changed" in message else "use-after-poison") in seen
+
+
+@needs_gcc
+def test_the_generated_test_catches_a_kernel_that_fills_more_scratch_than_it_states(
+    tmp_path: Path, small_int8: Graph
+) -> None:
+    build(small_int8, tmp_path / "out", measure=False)
+    source = (tmp_path / "out" / "tiny.c").read_text()
+    filled = "scratch != NULL && channel < depth"
+    assert filled in source
+    (tmp_path / "out" / "tiny.c").write_text(source.replace(filled, "channel < TINY_ARENA_BYTES + 8"))
+    assert "tiny_run wrote after the arena" in run_test_program(tmp_path / "out", "tiny", "-O2").stdout
 
 
 @needs_gcc
@@ -100,7 +152,8 @@ def test_no_compiler_warns(tmp_path: Path, small_int8: Graph, target: str, compi
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on this machine")
 def test_cmake_builds_and_tests_it(tmp_path: Path, small_int8: Graph) -> None:
     build(small_int8, tmp_path / "out", measure=False)
-    for argv in (["cmake", "-S", "out", "-B", "b"], ["cmake", "--build", "b"], ["ctest", "--test-dir", "b"]):
+    flags = f"-DCMAKE_C_FLAGS={SANITIZERS}"
+    for argv in (["cmake", flags, "-S", "out", "-B", "b"], ["cmake", "--build", "b"], ["ctest", "--test-dir", "b"]):
         subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
 
 
@@ -230,7 +283,8 @@ def test_models_of_others_are_bit_exact(shared_data: Path, tmp_path: Path, model
         compile_c(
             read_tflite(path), name="m", target=target, out=tmp_path / target, model=path.read_bytes(), measure=False
         )
-        assert run_test_program(tmp_path / target, "m", "-DNDEBUG") == "2 of 2 vectors equal\n"
+        finished = run_test_program(tmp_path / target, "m")
+        assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
 
 
 # Arena bytes (caller's input outside), flash bytes, instructions on M4 and M55: what the issue allows at most.

@@ -64,6 +64,8 @@ def _compiled(folder: Path, decoding: Decoding) -> tuple[CompiledCSession, ctype
     compile_c(_detector(decoding), name="cells", target="generic", out=folder, measure=False)
     library = folder.parent / "objects.so"
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+    # AddressSanitizer takes no library of an interpreter that is without it.
+    warnings += ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
     source = folder / "cells_objects.c"
     command.run([str(_COMPILER), "-O2", "-std=c99", *warnings, "-shared", "-fPIC", source, "-o", library, "-lm"])
     return CompiledCSession(folder, 1), ctypes.CDLL(str(library))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mnedge.data._dataset import Dataset
+from mnedge.data.content import Content
 from mnedge.errors import InputError
 
 
@@ -9,7 +10,7 @@ def _dataset(read, count: int = 50, **changes) -> Dataset:  # noqa: ANN001, ANN0
     numbers = np.arange(count)
     given = {
         "name": "n", "classes": ("a", "b"), "fixed_classes": True, "labels": numbers % 2, "splits": {"eval": numbers},
-        "sources": tuple(map(str, numbers)), "read": read, "fingerprint": "f", **changes,
+        "sources": tuple(map(str, numbers)), "read": read, "content": Content(other="f"), **changes,
     }  # fmt: skip
     return Dataset(**given)
 

@@ -124,3 +124,56 @@ def test_unknown_cores_and_empty_folders(tmp_path: Path) -> None:
         qemu.board("cortex-m5")
     with pytest.raises(InputError, match="no generated model"):
         qemu.run_inputs(tmp_path, np.zeros((1, 1), np.int8), core="m4")
+
+
+OUTSIDE = [
+    ("((int8_t *)arena)[-1] = 1;", "before the arena"),
+    ("((int8_t *)arena)[TINY_ARENA_BYTES] = 1;", "after the arena"),
+    ("((int8_t *)arena)[TINY_ARENA_BYTES + 63] = 1;", "after the arena"),
+    ("*((int8_t *)(uintptr_t)input - 1) = 1;", "before the input"),
+    ("((int8_t *)(uintptr_t)input)[TINY_INPUT_BYTES] = 1;", "after the input"),
+    ("output[-64] = 1;", "before the output"),
+    ("output[TINY_OUTPUT_BYTES] = 1;", "after the output"),
+    ("extern uint8_t stack_top[]; stack_top[0] = 1;", "after the stack"),
+    ("extern uint8_t stack_guard[]; stack_guard[0] = 1;", "before the stack"),
+    ("volatile uint8_t deep[8150]; deep[0] = 1;", "the stack came to its end at 8,192 bytes"),
+    ("volatile uint8_t deep[20000]; deep[0] = 1;", "the stack came to its end at 8,192 bytes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("core", "statement", "message"),
+    [*(("cortex-m4", *each) for each in OUTSIDE), *((core, *OUTSIDE[-1]) for core in TARGETS if core != "cortex-m4")],
+)
+def test_writes_outside_and_a_stack_at_its_end_are_errors(
+    tmp_path: Path, small_int8: Graph, core: str, statement: str, message: str
+) -> None:
+    folder = compiled(small_int8, tmp_path / "c", core)
+    source = (folder / "tiny.c").read_text()
+    assert source.count("    return 0;\n}\n") == 1
+    (folder / "tiny.c").write_text(source.replace("    return 0;\n}\n", f"    {statement}\n    return 0;\n}}\n"))
+    with pytest.raises(ToolError, match=message):
+        qemu.run_inputs(folder, np.zeros((1, 192), np.int8), core=core)
+
+
+def test_a_kernel_that_fills_more_scratch_than_it_states_is_caught(tmp_path: Path, small_int8: Graph) -> None:
+    """The fault that the guards are for: one pixel is stated where the kernel fills more."""
+    folder = compiled(small_int8, tmp_path / "c", "cortex-m3")
+    source = (folder / "tiny.c").read_text()
+    filled = "scratch != NULL && channel < depth"
+    assert filled in source
+    (folder / "tiny.c").write_text(source.replace(filled, "channel < TINY_ARENA_BYTES + 8"))
+    with pytest.raises(ToolError, match="NAME_run wrote after the arena; no output of it counts"):
+        qemu.run_inputs(folder, np.zeros((1, 192), np.int8), core="cortex-m3")
+
+
+def test_the_guards_take_nothing_from_the_ram_of_the_part(tmp_path: Path, small_int8: Graph) -> None:
+    folder = compiled(small_int8, tmp_path / "c", "cortex-m4")
+    image = np.zeros((1, 192), np.int8)
+    with pytest.raises(BudgetError) as refused:
+        qemu.run_inputs(folder, image, core="cortex-m4", ram_bytes=8300)
+    needed = int(str(refused.value).split("needs ")[1].split(" ")[0].replace(",", ""))
+    run = qemu.run_inputs(folder, image, core="cortex-m4", ram_bytes=needed)
+    assert run.outputs.shape == (1, 4)
+    with pytest.raises(BudgetError, match="the budget is 8,300;"):
+        qemu.run_inputs(folder, image, core="cortex-m4", ram_bytes=8300)

@@ -8,7 +8,7 @@ import pytest
 
 from mnedge.devices import side_by_side
 from mnedge.errors import InputError, ToolError
-from mnedge.results.parity import Failure
+from mnedge.results.parity import DeviceFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def test_a_device_keeps_what_it_did_before_it_failed() -> None:
 
     found, failed = side_by_side(["local"], work)
     assert found == {"local": ["first on local"]}
-    assert failed == [Failure("local", "local is gone")]
+    assert failed == [DeviceFailure("local", "local is gone")]
 
 
 def test_a_device_that_cannot_be_opened_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

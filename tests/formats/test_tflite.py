@@ -83,6 +83,14 @@ def test_what_is_no_tflite_is_refused(data: bytes, said: str) -> None:
         parse_tflite(data, "f.tflite")
 
 
+def test_a_name_that_is_not_utf8_is_refused(small_int8: Graph) -> None:
+    """LiteRT's Python interface ends in UnicodeDecodeError on it."""
+    data = write_tflite(small_int8)
+    assert data.count(b"weights") == 1
+    with pytest.raises(InputError, match=r"f\.tflite is damaged: the name of tensor 1 is not UTF-8 text \(b'w.xc0"):
+        parse_tflite(data.replace(b"weights", b"w\xc0\xffghts"), "f.tflite")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.tflite cannot be read"):
         read_tflite(tmp_path / "gone.tflite")

@@ -36,9 +36,9 @@ def test_by_hand(
 
 def test_a_converted_network_has_what_its_architecture_counts() -> None:
     from mnedge.formats.keras import keras_to_graph
-    from mnedge.models._variant import Variant
     from mnedge.models.build import build_model
     from mnedge.models.cost import cost
+    from mnedge.models.variant import Variant
 
     variant = Variant("v2", 0.35, 96, 10)
     graph = keras_to_graph(build_model(variant, "random"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnedge.models._variant import FAMILIES, Variant, trace
+from mnedge.models import families
 from mnedge.models.build import _architecture
 from mnedge.models.cost import (
     MACS_TOLERANCE,
@@ -19,6 +19,7 @@ from mnedge.models.cost import (
     published_comparisons,
     standard_convolution,
 )
+from mnedge.models.variant import Variant, trace
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +61,7 @@ def test_the_printed_rows_are_all_there() -> None:
     assert (len(V1), len(V2), len(V3)) == (16, 22, 6)
     tables = {
         (family.name, row.alpha, row.resolution): (row.macs_millions, row.parameters_millions)
-        for family in FAMILIES.values()
+        for family in families.by_name().values()
         for row in family.published
         if "slim" in row.source
     }
@@ -83,7 +84,7 @@ def test_a_network_costs_what_is_printed(row: tuple[str, float, int]) -> None:
 
 def test_a_figure_that_does_not_agree_is_said_so() -> None:
     said = {}
-    for family in FAMILIES:
+    for family in families.names():
         for row in published_comparisons(family):
             key = (family, row.published.alpha, row.published.resolution)
             if row.macs != "agrees":
@@ -118,7 +119,7 @@ def test_the_full_convolution_mobilenet_of_the_paper() -> None:
     assert full.parameters / 1e6 == pytest.approx(29.3, rel=0.001)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", families.names())
 def test_standard_convolutions_take_the_place_of_every_depthwise_one(family: str) -> None:
     variant = Variant(family)
     separable, standard = cost(variant), standard_convolution(variant)
@@ -170,7 +171,7 @@ def _keras_macs(model: keras.Model) -> int:
 
 def test_counting_loads_no_framework() -> None:
     code = (
-        "import sys; from mnedge.models.cost import cost; from mnedge.models._variant import Variant;"
+        "import sys; from mnedge.models.cost import cost; from mnedge.models.variant import Variant;"
         "cost(Variant('v3-large')); print(sorted({'tensorflow', 'keras', 'h5py'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from mnedge.models._variant import Variant
 from mnedge.models.cost import Cost
 from mnedge.models.peers.compare import comparisons
 from mnedge.models.peers.deeplab import deeplab_vgg16, deeplabv3_mobilenet, deeplabv3_resnet101
@@ -18,6 +17,7 @@ from mnedge.models.peers.published import BENCHMARKS
 from mnedge.models.peers.resnet import resnet50
 from mnedge.models.peers.squeezenet import squeezenet
 from mnedge.models.peers.vgg import vgg16
+from mnedge.models.variant import Variant
 
 PEERS = {peer.name: peer for benchmark in BENCHMARKS for peer in benchmark.peers}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -69,6 +72,41 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+_SAVE = """
+import sys, keras
+from pathlib import Path
+from mnedge.models import Variant
+from mnedge.models.build import build_model
+from mnedge.models.transfer import save_trained
+# Memory that moves every address that comes after it.
+moved = [bytearray(1 << 20) for _ in range(int(sys.argv[2]))]
+model = build_model(Variant("v3-small", 1.0, 32, classes=6), "random")
+save_trained(model, Path(sys.argv[1]), {"classes": list("abcdef")})
+"""
+
+
+def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
+    for name, moved in (("one", "0"), ("two", "37")):
+        subprocess.run([sys.executable, "-c", _SAVE, str(tmp_path / name), moved], check=True)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one") as archive:
+        assert re.findall(r'"shared_object_id": (\d+)', archive.read("config.json").decode())[:1] == ["1"]
+
+
+def test_objects_that_layers_share_stay_shared(tmp_path: Path) -> None:
+    import keras
+
+    policy = keras.dtype_policies.DTypePolicy("mixed_bfloat16")
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, dtype=policy)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, dtype=policy)(hidden))
+    save_trained(model, tmp_path / "m.keras", NAMES)
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    assert [layer.dtype_policy.name for layer in loaded.layers[1:]] == ["mixed_bfloat16", "mixed_bfloat16"]
+    x = np.ones((1, 4), np.float32)
+    np.testing.assert_array_equal(np.asarray(model(x), np.float32), np.asarray(loaded(x), np.float32))
+
+
 def test_weights_without_a_description_have_none(tmp_path: Path) -> None:
     model = build_model(Variant("v1", 0.25, 32, classes=6), "random")
     model.save(tmp_path / "plain.keras")
@@ -77,9 +115,24 @@ def test_weights_without_a_description_have_none(tmp_path: Path) -> None:
     assert [description_of(path) for path in tmp_path.iterdir()] == [{}, {}]
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", json.dumps({"classes": [1, 2]}).encode(), b"\xff", b"{}"])
+_BROKEN = (
+    b"{", b"[]", b'{"classes": [1, 2]}', b"\xff", b"{}", b'{"classes": "ab"}', b'{"classes": null}', b"7",
+    b"[" * 100_000,
+    b'{"classes": ["a", "b"], "outputs": "2"}', b'{"classes": ["a", "b"], "split_seed": 0.5}',
+    b'{"classes": ["a", "b"], "task": []}', b'{"classes": ["a", "b"], "output_stride": true}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", _BROKEN, ids=range(len(_BROKEN)))
 def test_a_damaged_description_is_one_message(content: bytes, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "my.keras", "w") as archive:
         archive.writestr("mnedge.json", content)
     with pytest.raises(InputError, match=r"my\.keras: its mnedge\.json with the class names is broken"):
+        description_of(tmp_path / "my.keras")
+
+
+def test_class_names_that_break_lines_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.keras", "w") as archive:
+        archive.writestr("mnedge.json", json.dumps({"classes": ["a", "red\u2028fox"]}))
+    with pytest.raises(InputError, match=r"my\.keras, mnedge\.json: the class name .* has the character U\+2028"):
         description_of(tmp_path / "my.keras")

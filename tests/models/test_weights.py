@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mnedge.errors import InputError
-from mnedge.models._variant import Variant
 from mnedge.models.build import build_model, classes_of, load_backbone, packaged_demo
+from mnedge.models.variant import Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -287,7 +287,7 @@ def offline(*args, **kwargs):
 socket.socket.connect = offline
 socket.getaddrinfo = offline
 from mnedge.errors import InputError
-from mnedge.models._variant import Variant
+from mnedge.models.variant import Variant
 from mnedge.models.build import build_model
 try:
     model = build_model(Variant(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])), "imagenet")

@@ -10,7 +10,7 @@ import pytest
 from mnedge.formats.keras import keras_to_graph
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.models._variant import FAMILIES, Variant
+from mnedge.models import Variant, families
 from mnedge.models.build import build_model
 from mnedge.passes._pass import run_passes
 from mnedge.quantization.ptq import quantize_ptq
@@ -29,7 +29,7 @@ _ALPHAS = {
 _ALWAYS = {("v1", 0.25), ("v3-small", 1.0)}
 _VARIANTS = [
     pytest.param(family, alpha, marks=() if (family, alpha) in _ALWAYS else pytest.mark.slow)
-    for family in FAMILIES
+    for family in families.names()
     for alpha in _ALPHAS.get(family, (1.0,))
 ]
 

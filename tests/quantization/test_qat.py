@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
-    from mnedge.quantization.ptq import Effort
+    from mnedge.recipe import Effort
 
 
 class KilledError(Exception):
@@ -59,9 +59,17 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(swish: Graph, picture
     with pytest.raises(KilledError):
         quantize_qat(swish, pictures, labels, checkpoint_dir=folder, epochs=3, progress=kill)
     assert len(list(folder.glob("*.npz"))) == 1
+    (kept,) = folder.glob("*.npz")
+    data = kept.read_bytes()
     again = quantize_qat(swish, pictures, labels, checkpoint_dir=folder, epochs=3, progress=watch)
     assert shares[0] > 1 / 3
     assert write_tflite(again.graph) == write_tflite(whole.graph)
+    for damaged in (b"", data[: len(data) // 2], data.replace(b"counts", b"amount")):
+        kept.write_bytes(damaged)
+        shares.clear()
+        again = quantize_qat(swish, pictures, labels, checkpoint_dir=folder, epochs=3, progress=watch)
+        assert shares[0] < 1 / 3
+        assert write_tflite(again.graph) == write_tflite(whole.graph)
 
 
 def test_training_takes_gates_that_can_be_equalized_but_for_fast(net: Any, images: Any, tmp_path: Path) -> None:

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnedge.errors import InputError
-from mnedge.report.write import write_reports
+from mnedge.report.write import CHECKSUMS, write_reports
 from mnedge.results.details import Details
-from mnedge.results.manifest import BuildManifest, DatasetRow
+from mnedge.results.manifest import BuildManifest, Checksums, DatasetRow, FileRow
 from mnedge.results.report import read_report
 from mnedge.results.stored import read
 
@@ -33,16 +32,12 @@ def manifest(report: Report) -> BuildManifest:
 
 def test_three_accounts_are_written_and_read_again(report: Report, manifest: BuildManifest, tmp_path: Path) -> None:
     write_reports(tmp_path, report, Details(), manifest)
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "report.json", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "report.json", "report.html", CHECKSUMS}
+    rows = read(tmp_path / CHECKSUMS, Checksums).files
+    assert rows == tuple(FileRow.of(tmp_path / name) for name in ("manifest.json", "report.json", "report.html"))
     assert read_report(tmp_path) == report
     assert read(tmp_path / "manifest.json", BuildManifest) == manifest
     assert report.slug in (tmp_path / "report.html").read_text()
     row = json.loads((tmp_path / "report.json").read_text())["accuracy"][0]
     # The figures stand in the row, as they always did.
     assert {"artifact", "runtime", "device", "dataset", "images", "top1", "top5", "top1_interval"} <= set(row)
-
-
-def test_a_folder_that_cannot_be_written_is_named(report: Report, manifest: BuildManifest, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file"):
-        write_reports(tmp_path / "file", report, Details(), manifest)

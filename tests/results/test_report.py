@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from mnedge import artifact
 from mnedge.errors import InputError
 from mnedge.results.accuracy import Figures, WorstPicture
-from mnedge.results.report import GateRow, Report, read_report
+from mnedge.results.report import ArtifactRow, GateRow, Report, read_report
 from mnedge.results.stored import to_json
 
 _TFLITE = {"artifact": "net.int8.tflite", "runtime": "ai-edge-litert 2.3.0 (XNNPACK)", "device": "local"}
@@ -144,6 +145,13 @@ def test_a_notebook_shows_text_and_no_markup_of_others() -> None:
     report = _read(values)
     assert "&lt;script&gt;" in report._repr_html_()
     assert evil not in report._repr_html_()
+
+
+def test_an_artifact_in_its_place_has_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "m.int8.tflite"
+    path.write_bytes(b"1234")
+    row = ArtifactRow.of(artifact.Artifact(path, "tflite", "int8", "int8", "cpu"))
+    assert row == ArtifactRow("m.int8.tflite", "tflite", "int8", "int8", "cpu", 4, artifact.sha256(path))
 
 
 def _read(values: dict[str, Any]) -> Report:

@@ -9,8 +9,8 @@ import pytest
 
 from mnedge.data._dataset import to_real
 from mnedge.data.demo import open_demo
-from mnedge.models._variant import Variant
 from mnedge.models.build import build_model
+from mnedge.models.variant import Variant
 from mnedge.training.demo import train_demo
 
 if TYPE_CHECKING:

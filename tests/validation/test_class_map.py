@@ -49,6 +49,9 @@ def test_a_map_is_read_by_names_indices_ranges_and_offsets() -> None:
         ("8", "'8' is no part"),
         ("offset=two", "no part"),
         (",", "maps nothing"),
+        ("9-3=cat", "9-3 is no span of classes"),
+        ("0-99999999999=cat", "0-99999999999 is no span of classes; it runs upwards and ends below 100000"),
+        ("0-" + "9" * 5000 + "=cat", "is no span of classes"),
     ],
 )
 def test_what_is_no_map_is_told(text: str, said: str) -> None:

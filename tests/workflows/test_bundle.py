@@ -2,21 +2,25 @@
 
 import json
 import os
+import random
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mnedge.artifact import sha256
+from mnedge.artifact import RECORD, files_of, sha256
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.quantization.io import with_io
 from mnedge.registry import names
-from mnedge.results.stored import to_json
-from mnedge.workflows.bundle import Release, archive_path, bundle, verify
+from mnedge.report.write import CHECKSUMS, REPORTS
+from mnedge.results.manifest import Checksums, FileRow, Verified
+from mnedge.results.stored import as_json, to_json
+from mnedge.workflows.bundle import Release, archive_path, bundle, read_build, verify
 
 _KINDS = names("mnedge.bundles")
 
@@ -38,8 +42,21 @@ def small_build(tmp_path: Path, small_int8: Graph) -> Path:
         "dataset": {"name": "demo", "preprocessing": {"crop_fraction": 1.0, "interpolation": "bicubic"}},
         "artifacts": [row],
     }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    _sealed(folder, manifest)
     return folder
+
+
+def _sealed(folder: Path, manifest: dict[str, Any] | None = None) -> None:
+    """Writes the manifest and the reports of a build, and the record of these, for the files as they are."""
+    whole = manifest or json.loads((folder / "manifest.json").read_text())
+    whole["labels"] = as_json(FileRow.of(folder / "labels.txt"))
+    for row in whole["artifacts"]:
+        row["sha256"] = sha256(folder / row["path"])
+    (folder / "manifest.json").write_text(json.dumps(whole))
+    for name in REPORTS:
+        (folder / name).write_text(f"the {name} of 1.5 ms")
+    rows = tuple(FileRow.of(folder / name) for name in ("manifest.json", *REPORTS))
+    (folder / CHECKSUMS).write_text(to_json(Checksums(rows)))
 
 
 def test_the_kinds_are_the_files() -> None:
@@ -74,8 +91,8 @@ def test_a_build_with_other_ends_ships_the_same_models(
     path = small_build / "net.int8.tflite"
     path.write_bytes(write_tflite(with_io(small_int8, io)))
     manifest = json.loads((small_build / "manifest.json").read_text())
-    manifest["artifacts"][0] |= {"io": io, "sha256": sha256(path)}
-    (small_build / "manifest.json").write_text(json.dumps(manifest))
+    manifest["artifacts"][0]["io"] = io
+    _sealed(small_build, manifest)
     bundle(small_build, "android", tmp_path / "other", Release())
     for name in ("net.int8.tflite", "net.uint8.tflite"):
         graphs = [parse_tflite((tmp_path / way / "assets" / name).read_bytes(), name) for way in ("int8", "other")]
@@ -95,14 +112,39 @@ def test_a_changed_build_is_not_shipped(small_build: Path, tmp_path: Path) -> No
 def test_what_is_no_bundle_is_not_replaced(small_build: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match=r"thesis\.txt, which mnedge did not write"):
         bundle(small_build, "android", tmp_path / "home", Release())
-    with pytest.raises(InputError, match="exists and is no bundle"):
+    with pytest.raises(InputError, match="which mnedge did not write"):
         bundle(small_build, "android", small_build, Release())
     assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
     bundle(small_build, "android", tmp_path / "out", Release())
     bundle(small_build, "raspberry-pi", tmp_path / "out", Release())
     assert verify(tmp_path / "out").bundle == "raspberry-pi"
+
+
+def test_a_bundle_with_something_of_the_users_is_not_replaced(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    bundle(small_build, "raspberry-pi", out, Release())
+    (out / "labels.txt").write_text("translated\n")
+    with pytest.raises(InputError, match=r"labels\.txt, which mnedge wrote, but which was changed since.*--force"):
+        bundle(small_build, "raspberry-pi", out, Release())
+    (out / "notes.txt").write_text("mine")
+    bundle(small_build, "raspberry-pi", out, Release(), force=True)
+    assert (out / "labels.txt").read_text().startswith("ant\n")
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_archive_that_is_not_mnedges_is_not_overwritten(small_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    archive_path(out).write_text("holiday photos")
+    with pytest.raises(InputError, match=r"out\.tar\.gz exists, and mnedge did not write it"):
+        bundle(small_build, "raspberry-pi", out, Release())
+    assert not out.exists()
+    bundle(small_build, "raspberry-pi", out, Release(), force=True)
+    bundle(small_build, "raspberry-pi", out, Release())
+    with tarfile.open(archive_path(out)) as archive:
+        assert not [name for name in archive.getnames() if name.endswith(RECORD)]
+    verify(archive_path(out))
 
 
 @pytest.mark.parametrize(
@@ -126,10 +168,11 @@ def test_an_unknown_kind_names_the_known(small_build: Path, tmp_path: Path) -> N
 
 def test_a_build_that_lost_something_says_what(small_build: Path, tmp_path: Path) -> None:
     (small_build / "labels.txt").write_text("ant\nbee\n")
+    _sealed(small_build)
     with pytest.raises(InputError, match=r"net has 4 outputs, but labels\.txt 2 lines"):
         bundle(small_build, "android", tmp_path / "out", Release())
     (small_build / "labels.txt").unlink()
-    with pytest.raises(InputError, match=r"labels\.txt cannot be read"):
+    with pytest.raises(InputError, match=r"labels\.txt is missing"):
         bundle(small_build, "android", tmp_path / "out", Release())
     manifest = json.loads((small_build / "manifest.json").read_text())
     del manifest["dataset"]
@@ -146,7 +189,7 @@ def test_no_build(tmp_path: Path) -> None:
 def test_verify_names_every_difference(small_build: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     bundle(small_build, "raspberry-pi", out, Release())
-    assert verify(out).files == len([path for path in out.rglob("*") if path.is_file()]) - 1
+    assert verify(out).files == len(files_of(out)) - 1
     (out / "labels.txt").write_text("wrong\n")
     (out / "model.json").unlink()
     (out / "extra").write_text("")
@@ -182,15 +225,101 @@ def test_verify_reads_archives_without_unpacking(small_build: Path, tmp_path: Pa
 )
 def test_a_damaged_manifest_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match=r"is not a manifest\.json of mnedge"):
+    with pytest.raises(InputError, match=r"is not a manifest\.json"):
         verify(tmp_path)
 
 
-def test_a_manifest_that_points_outside(tmp_path: Path) -> None:
-    rows = [{"path": "../../etc/passwd", "sha256": "0"}]
-    (tmp_path / "manifest.json").write_text(json.dumps({"slug": "x", "artifacts": rows}))
-    with pytest.raises(InputError, match="outside"):
-        verify(tmp_path)
+def test_a_manifest_that_points_outside(small_build: Path) -> None:
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    for path in ("../../etc/passwd", "/etc/passwd"):
+        manifest["artifacts"][0]["path"] = path
+        (small_build / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(InputError, match="outside"):
+            verify(small_build)
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "report.json", "report.html", "manifest.json", "net.int8.tflite"])
+def test_every_file_of_a_build_is_under_verify(small_build: Path, tmp_path: Path, name: str) -> None:
+    assert verify(small_build) == Verified(str(small_build), "build", "net", 5)
+    whole = (small_build / name).read_text(encoding="latin-1")
+    (small_build / name).write_text(whole.replace("1.5", "0.5").replace("ant", "bee").replace("TFL3", "TFL4")
+                                    .replace('"slug": "net"', '"slug": "yet"'), encoding="latin-1")  # fmt: skip
+    for check in (lambda: verify(small_build), lambda: bundle(small_build, "android", tmp_path / "out", Release())):
+        with pytest.raises(InputError, match=rf"{name} was changed".replace(".", r"\.")):
+            check()
+    (small_build / name).unlink()
+    with pytest.raises(InputError, match=rf"{name} (is missing|cannot be read)".replace(".", r"\.")):
+        verify(small_build)
+    if name != "manifest.json":
+        (small_build / name).symlink_to("/etc/passwd")
+        with pytest.raises(InputError, match=rf"{name} was changed".replace(".", r"\.")):
+            verify(small_build)
+
+
+def test_a_build_without_its_record_is_not_whole(small_build: Path) -> None:
+    (small_build / CHECKSUMS).unlink()
+    with pytest.raises(InputError, match=r"checksums\.json cannot be read"):
+        verify(small_build)
+    (small_build / CHECKSUMS).write_text('{"schema": 1, "files": []}')
+    with pytest.raises(InputError, match=r"checksums\.json .* is damaged: it lists not all reports"):
+        verify(small_build)
+
+
+def test_bundles_inside_a_build_are_checked_too(small_build: Path) -> None:
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    manifest["recipe"]["bundles"] = ["raspberry-pi"]
+    _sealed(small_build, manifest)
+    bundle(small_build, "raspberry-pi", small_build / "bundles" / "raspberry-pi", Release())
+    assert verify(small_build).files > 5
+    (small_build / "bundles" / "raspberry-pi" / "labels.txt").write_text("wrong\n")
+    with pytest.raises(InputError, match=r"labels\.txt was changed"):
+        verify(small_build)
+
+
+def test_a_pipe_in_a_bundle_is_not_opened(small_build: Path, tmp_path: Path) -> None:
+    bundle(small_build, "raspberry-pi", tmp_path / "out", Release())
+    os.mkfifo(tmp_path / "out" / "pipe")
+    with pytest.raises(InputError, match="pipe does not belong"):
+        verify(tmp_path / "out")
+
+
+def test_damaged_manifests(small_build: Path) -> None:
+    """Each is refused; nothing but InputError comes out, also of a manifest that its record vouches for."""
+    text, record = ((small_build / name).read_bytes() for name in ("manifest.json", CHECKSUMS))
+    for seed in range(300):
+        chance = random.Random(seed)  # noqa: S311 - damage, not secrets
+        (small_build / "manifest.json").write_bytes(_damaged(text, chance))
+        with pytest.raises(InputError):
+            verify(small_build)
+        rows = json.loads(record)
+        rows["files"][0] = as_json(FileRow.of(small_build / "manifest.json"))
+        (small_build / CHECKSUMS).write_text(json.dumps(rows))
+        for check in (lambda: verify(small_build), lambda: read_build(small_build, Release())):
+            with suppress(InputError):
+                check()
+        (small_build / "manifest.json").write_bytes(text)
+        (small_build / CHECKSUMS).write_bytes(_damaged(record, chance))
+        with suppress(InputError):
+            verify(small_build)
+        (small_build / CHECKSUMS).write_bytes(record)
+    assert verify(small_build).files == 5
+
+
+def _damaged(text: bytes, chance: random.Random) -> bytes:
+    """A byte lost or changed, or one value of another kind; never the same bytes."""
+    if chance.random() < 0.5:
+        at = chance.randrange(len(text))
+        return text[:at] + chance.choice((b"", b"\xff", b"\x00", b"[" * 5000, b"9" * 5000)) + text[at + 1 :]
+    whole = json.loads(text)
+    node: Any = whole
+    while True:
+        key = chance.choice(sorted(node) if isinstance(node, dict) else range(len(node)))
+        if not isinstance(node[key], (dict, list)) or not node[key] or chance.random() < 0.3:
+            break
+        node = node[key]
+    values: tuple[Any, ...] = (None, 1.5, "x", [], {}, [[]], [1], {"a": 1})
+    node[key] = chance.choice([value for value in values if value != node[key]])
+    return json.dumps(whole).encode()
 
 
 def test_the_manifest_has_no_paths_of_this_machine(small_build: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnedge.artifact import RECORD
 from mnedge.data import open_dataset
 from mnedge.models import Variant
 from mnedge.models.build import build_model
@@ -117,7 +118,7 @@ def test_the_same_training_is_not_done_twice(
 
 def test_the_report_names_and_shows_it(trained: Trained, folder: Path, tmp_path: Path) -> None:
     report = publish(trained, open_dataset(str(folder)), tmp_path / "my.keras")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.keras", "my.report.html", "my.report.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, "my.keras", "my.report.html", "my.report.json"]
     assert report == json.loads((tmp_path / "my.report.json").read_text())
     assert np.sum(report["confusion"]["counts"]) == trained.numbers.size
     assert sum(row["images"] for row in report["classes"]) == 18

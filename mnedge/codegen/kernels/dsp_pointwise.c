@@ -172,13 +172,13 @@ static void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16
 #endif
 
 /* A dense 1x1 convolution of a run of pixels, three pixels and two output channels at a time. scratch holds three widened
- * pixels, and three output pixels where the channels are odd. */
+ * pixels, and three output pixels where the channels are odd; with round_once one of each. */
 KERNEL void dsp_pointwise(const struct dsp_pointwise *layer, const int8_t *input, int8_t *output, int32_t pixels,
                           int8_t *scratch)
 {
     const int32_t depth = layer->depth, channels = layer->output_channels, even = (channels + 1) & ~1;
     int16_t *const wide = (int16_t *)(void *)scratch;
-    int8_t *const spare = scratch + 6 * depth;
+    int8_t *const spare = scratch + (layer->round_once ? 2 : 6) * depth;
     struct tile_row row = {layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, NULL, even, wide,
                            layer->packed_end};
     while (pixels > 0) {

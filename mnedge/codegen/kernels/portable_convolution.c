@@ -10,13 +10,13 @@ struct portable_convolution {
     int32_t kernel_rows, kernel_columns, stride, dilation, pad_left, pad_value;
 };
 
-/* One row of a dense convolution. rows[i] is the input row under kernel row i, NULL in the padding;
- * scratch holds one input pixel. */
+/* One row of a dense convolution. rows[i] is the input row under kernel row i, NULL in the padding; scratch holds one
+ * input pixel, and is NULL where there is no padding. */
 KERNEL void portable_convolution(const struct portable_convolution *layer, const int8_t *const *rows, int8_t *output,
                                  int8_t *scratch, int32_t output_columns)
 {
     const int32_t depth = layer->input_channels;
-    for (int32_t channel = 0; channel < depth; channel++) {
+    for (int32_t channel = 0; scratch != NULL && channel < depth; channel++) {
         scratch[channel] = (int8_t)layer->pad_value;
     }
     for (int32_t column = 0; column < output_columns; column++) {

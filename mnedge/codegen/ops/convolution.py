@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mnedge.codegen.ops import packing
+from mnedge.codegen.ops.rescale import Rescale, settled
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
 from mnedge.errors import UnsupportedError
-from mnedge.graph.arithmetic import activation_range, clamp, multiply, multiply_once, quantize_multipliers
+from mnedge.graph.arithmetic import activation_range, quantize_multipliers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,37 +44,6 @@ class Window:
     def is_pointwise(self) -> bool:
         """Whether every output pixel reads the one input pixel at its own place."""
         return self == Window()
-
-
-@dataclass(frozen=True, eq=False)
-class Rescale:
-    """From the accumulator of each output channel to int8, with the input's zero point already in the bias.
-
-    Attributes:
-        bias: int64 that fits int32, shape (channels,).
-        multiplier: 0 or [2^30, 2^31), shape (channels,).
-        shift: TFLite's sign: above 0 to the left; shape (channels,).
-        zero_point: Of the output.
-        low: Smallest output step.
-        high: Largest output step.
-        table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.
-        round_once: Whether the multiplication and the shift round together, as in LiteRT's FULLY_CONNECTED.
-    """
-
-    bias: NDArray[np.int64]
-    multiplier: NDArray[np.int64]
-    shift: NDArray[np.int64]
-    zero_point: int
-    low: int
-    high: int
-    table: NDArray[np.int64] | None = None
-    round_once: bool = False
-
-    def steps(self, sums: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Output steps of sums without the bias, the channels in the last axis."""
-        rounded = (multiply_once if self.round_once else multiply)(sums + self.bias, self.multiplier, self.shift)
-        steps = clamp(rounded + self.zero_point, self.low, self.high)
-        return steps if self.table is None else self.table[steps + 128]
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +133,12 @@ class Convolution:
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
             depth = self.window.rows * self.window.columns * self.input_channels
-            return packing.pointwise_scratch_bytes(kernels, depth, self.output_channels, patches=variant == "patches")
-        return self.input.channels
+            once, patches = self.rescale.round_once, variant == "patches"
+            return packing.pointwise_scratch_bytes(
+                kernels, depth, self.output_channels, patches=patches, round_once=once
+            )
+        # The other kernels fill one pixel with padding, as long as `_geometry` says; a row of a matrix has none.
+        return 0 if self.is_flat else self.input_channels
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -267,23 +241,6 @@ def braced(fields: dict[str, Any]) -> str:
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
 
 
-def settled(weights: NDArray[np.int64], channel_axis: int, rescale: Rescale) -> Rescale:
-    """Gives channels without a nonzero weight a bias that cannot overflow and makes the same constant.
-
-    Training leaves dead channels with scales near 0, and biases near 2^31 in steps of them.
-    """
-    others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
-    dead = ~weights.any(axis=others)
-    constant = replace(rescale, table=None).steps(np.zeros(dead.shape, np.int64))
-    # 4 k * 2^30 / 2^31 is 2 k, halved k: exact in every kernel set.
-    return replace(
-        rescale,
-        bias=np.where(dead, 4 * (constant - rescale.zero_point), rescale.bias),
-        multiplier=np.where(dead, 1 << 30, rescale.multiplier),
-        shift=np.where(dead, -1, rescale.shift),
-    )
-
-
 def lower_convolution(source: Source, op: Op) -> Convolution:
     """CONV_2D and DEPTHWISE_CONV_2D; a PAD in front was folded into the input's padding.
 
@@ -325,9 +282,20 @@ def _dilation(op: Op, letter: str) -> int:
 
 
 def lower_fully_connected(source: Source, op: Op) -> Convolution:
-    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix."""
+    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix.
+
+    Raises:
+        UnsupportedError: The input holds another number of rows than the output, so that C would read or write past one
+            of them; or weights that are not constant symmetric int8.
+    """
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     weights = source.weights(op)
+    channels, depth = weights.shape
+    if x.size_bytes % depth or x.size_bytes // depth * channels != y.size_bytes:
+        raise UnsupportedError(
+            f"{source.where(op)} makes {y.shape} of {x.shape}, but its weights make {channels} of every {depth}; "
+            "convert the model again"
+        )
     kernel_weights = weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=0)
     return Convolution(False, kernel_weights, Window(), rescale, x, y, weights.shape[1], is_flat=True)  # noqa: FBT003

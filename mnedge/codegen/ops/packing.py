@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.codegen.ops.convolution import Rescale
+    from mnedge.codegen.ops.rescale import Rescale
     from mnedge.codegen.program import KernelSet
 
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
@@ -25,13 +25,15 @@ def _up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
-def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, patches: bool) -> int:
+def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, patches: bool, round_once: bool) -> int:
     """Scratch of a fast pointwise kernel over `depth` input channels, or over patches of `depth` bytes."""
     if kernels == "mve":
         # Two patches, and two pixels of channels that do not come in fours.
         return (_up(2 * depth, 8) if patches else 0) + (2 * _up(channels, 4) if channels % 4 else 0)
-    # Three patches, three pixels widened to 16 bits, and three pixels of odd channels.
-    return (3 * _up(depth, 8) if patches else 0) + 6 * _up(depth, 8) + (3 * (channels + 1) if channels % 2 else 0)
+    # Patches, pixels widened to 16 bits, and pixels of odd channels, each as many as are computed at a time.
+    pixels = 1 if round_once else 3
+    per_pixel = (_up(depth, 8) if patches else 0) + 2 * _up(depth, 8) + (channels + 1 if channels % 2 else 0)
+    return pixels * per_pixel
 
 
 def table_of(rescale: Rescale, symbol: str) -> tuple[str, str]:

@@ -42,9 +42,19 @@ long board_write(long file, const void *data, uint32_t bytes)
     return semihost(0x05, arguments);
 }
 
-static void fault_handler(void)
+/* A stack that fell out of the RAM holds no frame of a handler: 93 from a stack of our own, as for one that reached its
+ * end; any other fault is 99. */
+__attribute__((naked)) static void fault_handler(void)
 {
-    board_exit(99);
+    __asm__("mov r0, sp\n\t"
+            "ldr r1, =stack_limit\n\t"
+            "ldr r2, =stack_top\n\t"
+            "mov sp, r2\n\t"
+            "cmp r0, r1\n\t"
+            "ite lo\n\t"
+            "movlo r0, #93\n\t"
+            "movhs r0, #99\n\t"
+            "b board_exit");
 }
 
 __attribute__((noreturn)) static void reset_handler(void)

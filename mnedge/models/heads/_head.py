@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnedge.models._variant import Variant
     from mnedge.models.features import Features
 
 
@@ -20,13 +19,14 @@ class Head:
         task: The task that its outputs serve.
         slug: What artifacts' names begin with.
         output_strides: Strides of the backbone's last map that it can stand on, the default first. Where the backbone
-            would go further down it keeps the resolution and spreads its kernels (atrous convolution).
-        build: Of the feature maps and the variant: the outputs, Keras tensors with batch 1, by name.
+            would go further down it keeps the resolution and spreads its kernels (atrous convolution). () if it stands
+            on the backbone's own last map, whatever its stride.
+        build: Builds the outputs, Keras tensors with batch 1, by name, from (feature maps, classes, alpha).
         least_classes: Fewest classes that it can learn: to find one kind of object is enough, to tell apart takes two.
     """
 
     task: str
     slug: str
     output_strides: tuple[int, ...]
-    build: Callable[[Features, Variant], dict[str, Any]]
+    build: Callable[[Features, int, float], dict[str, Any]]
     least_classes: int = 2

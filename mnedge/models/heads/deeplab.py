@@ -8,7 +8,6 @@ from mnedge.models.heads._head import Head
 from mnedge.models.heads._layers import conv_norm, separable, upsample
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.features import Features
 
 _FILTERS, _FINE_FILTERS = 128, 48
@@ -16,7 +15,7 @@ _FILTERS, _FINE_FILTERS = 128, 48
 _RATES = (6, 12, 18)
 
 
-def _build(maps: Features, variant: Variant) -> dict[str, Any]:
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
     """Atrous spatial pyramid pooling on the last bottleneck, then a decoder on the map of stride 4.
 
     Gives "logits", float32 (1, H, W, classes).
@@ -42,7 +41,7 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
     fine = conv_norm(fine, _FINE_FILTERS, "head_fine")
     decoded = keras.layers.Concatenate(name="head_decoder")([coarse, fine])
     decoded = separable(decoded, _FILTERS, "head_decoder_conv")
-    scores = keras.layers.Conv2D(variant.classes, 1, name="head_scores")(decoded)
+    scores = keras.layers.Conv2D(classes, 1, name="head_scores")(decoded)
     return {"logits": upsample(scores, maps.image.shape[1:3], "logits")}
 
 

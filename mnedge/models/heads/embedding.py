@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any
 from mnedge.models.heads._head import Head
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.features import Features
 
 
-def _build(maps: Features, variant: Variant) -> dict[str, Any]:
-    """Pools the last map and projects it to as many dimensions as the variant has "classes".
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
+    """Pools the last map and projects it to `classes` dimensions.
 
     Gives "embedding", float32 (1, dimensions), of length 1 (https://arxiv.org/abs/1503.03832, section 3.1).
     """
     import keras
 
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="head_pool")(maps.last)
-    projected = keras.layers.Conv2D(variant.classes, 1, use_bias=False, name="head_projection")(pooled)
+    projected = keras.layers.Conv2D(classes, 1, use_bias=False, name="head_projection")(pooled)
     flat = keras.layers.Flatten(name="head_flat")(projected)
     return {"embedding": keras.layers.UnitNormalization(name="embedding")(flat)}
 
 
-HEAD = Head("embed", "embedding", (32,), _build)
+HEAD = Head("embed", "embedding", (), _build)

@@ -8,13 +8,12 @@ from mnedge.models.heads._head import Head
 from mnedge.models.heads._layers import conv_norm, upsample
 
 if TYPE_CHECKING:
-    from mnedge.models._variant import Variant
     from mnedge.models.features import Features
 
 _FILTERS = 128
 
 
-def _build(maps: Features, variant: Variant) -> dict[str, Any]:
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
     """Weighs a narrow map by the whole picture's means and adds the scores of a finer map.
 
     Gives "logits", float32 (1, H, W, classes).
@@ -29,8 +28,8 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
     fine = maps.by_stride[8]
     coarse = upsample(weighed, fine.shape[1:3], "head_upsample")
     scores = [
-        keras.layers.Conv2D(variant.classes, 1, name="head_coarse_scores")(coarse),
-        keras.layers.Conv2D(variant.classes, 1, use_bias=False, name="head_fine_scores")(fine),
+        keras.layers.Conv2D(classes, 1, name="head_coarse_scores")(coarse),
+        keras.layers.Conv2D(classes, 1, use_bias=False, name="head_fine_scores")(fine),
     ]
     return {"logits": upsample(keras.layers.Add(name="head_scores")(scores), maps.image.shape[1:3], "logits")}
 

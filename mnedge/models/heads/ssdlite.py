@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge.data.anchors import PER_CELL
 from mnedge.models.heads._head import Head
+from mnedge.models.variant import sides_by_stride
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.models._variant import Variant
     from mnedge.models.features import Features
+    from mnedge.models.variant import Variant
 
 # Channels of the extra maps at alpha 1, and the least that a thin network keeps.
 _EXTRA_CHANNELS = (512, 256, 256, 128)
@@ -23,7 +24,7 @@ _PRIOR = 0.01
 _MOMENTUM = 0.97
 
 
-def _build(maps: Features, variant: Variant) -> dict[str, Any]:
+def _build(maps: Features, classes: int, alpha: float) -> dict[str, Any]:
     """Predicts boxes and scores on two maps of the backbone and four of its own.
 
     The first map is the expansion of the last block before stride 32, the second the backbone's last one.
@@ -36,25 +37,22 @@ def _build(maps: Features, variant: Variant) -> dict[str, Any]:
 
     layers = [maps.by_stride[16], maps.last]
     for place, channels in enumerate(_EXTRA_CHANNELS):
-        layers.append(_extra(layers[-1], _thinned(channels, variant.alpha), f"extra_{place}"))
+        layers.append(_extra(layers[-1], _thinned(channels, alpha), f"extra_{place}"))
     boxes = [_predictor(layer, 4, f"box_{place}", bias=0.0) for place, layer in enumerate(layers)]
     bias = math.log(_PRIOR / (1 - _PRIOR))
-    scores = [_predictor(layer, variant.classes, f"class_{place}", bias=bias) for place, layer in enumerate(layers)]
+    scores = [_predictor(layer, classes, f"class_{place}", bias=bias) for place, layer in enumerate(layers)]
     return {
         "scores": keras.layers.Activation("sigmoid", name="scores")(_joined(scores, "logits")),
         "boxes": _joined(boxes, "boxes"),
     }
 
 
-def map_sides(resolution: int, family: str = "v2") -> tuple[tuple[int, int], ...]:
-    """Heights and widths of the six maps in cells; odd sides are halved upwards, but V1's backbone halves down."""
-    side = resolution
-    sides = []
-    for step in range(1, 6 + len(_EXTRA_CHANNELS)):
-        # V1 pads the far side only from its second step on.
-        side = side // 2 if family == "v1" and 1 < step <= 5 else -(-side // 2)
-        if step >= 4:
-            sides.append((side, side))
+def map_sides(variant: Variant) -> tuple[tuple[int, int], ...]:
+    """Heights and widths of the six maps in cells; the head halves odd sides upwards."""
+    backbone = sides_by_stride(variant)
+    sides = [backbone[16], backbone[32]]
+    for _ in _EXTRA_CHANNELS:
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
     return tuple(sides)
 
 

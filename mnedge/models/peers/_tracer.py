@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.models._network import Layer, Network
-from mnedge.models._variant import FAMILIES
+from mnedge.models import families
+from mnedge.models.network import Layer, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,7 +120,7 @@ class Tracer(Network):
 def backbone(family: str, alpha: float, resolution: int, last: str, *, output_stride: int = 0) -> list[Layer]:
     """The layers of a MobileNet up to the one named `last`."""
     net = Tracer((resolution, resolution, 3), output_stride=output_stride)
-    FAMILIES[family].trace(net, alpha, 1000)
+    families.get(family).trace(net, alpha, 1000)
     names = [layer.name for layer in net.layers]
     return net.layers[: names.index(last) + 1]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.models.peers._tracer import Tracer
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 RESOLUTION = 227  # the paper says 224, but only 227 gives its 55 x 55 after 11 x 11 with stride 4
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnedge.models._variant import FAMILIES, Variant
+from mnedge.models import Variant, families
 from mnedge.models.cost import MACS_TOLERANCE, PARAMETERS_TOLERANCE, Cost, cost, verdict
 from mnedge.models.peers.published import BENCHMARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mnedge.models._family import Published
+    from mnedge.models.families import Published
     from mnedge.models.peers.published import Benchmark, Peer
 
 # Besides the full width and size of every family: what the V1 paper holds against SqueezeNet, and V2's widest.
@@ -84,7 +84,7 @@ def _peer(peer: Peer) -> Network:
 
 def _mobilenets(chosen: Variant | None) -> list[Network]:
     found = []
-    for name, family in FAMILIES.items():
+    for name, family in families.by_name().items():
         # Where two sources print the same variant, the later one stands.
         rows = {(row.alpha, row.resolution): row for row in family.published}
         found += [_mobilenet(Variant(name, *key), row, chosen) for key, row in rows.items()]
@@ -132,11 +132,9 @@ def _mobilenet(variant: Variant, row: Published, chosen: Variant | None) -> Netw
 
 
 def _name(variant: Variant) -> str:
-    family = {"v3-small": "V3-Small", "v3-large": "V3-Large"}.get(variant.family, variant.family.upper())
-    if variant.family.endswith("minimalistic"):
-        family = f"V3-{variant.family.split('-')[1].capitalize()} minimalistic"
+    title = families.get(variant.family).title
     size = "" if variant.resolution == 224 else f", {variant.resolution} px"
-    return f"MobileNet {family} {variant.alpha:g}{size}" if variant.alpha != 1 or size else f"MobileNet {family}"
+    return f"{title} {variant.alpha:g}{size}" if variant.alpha != 1 or size else title
 
 
 def _differences(parameters: float | None, macs: float | None, counted: Cost) -> Iterator[str]:

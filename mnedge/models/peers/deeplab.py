@@ -14,7 +14,7 @@ from mnedge.models.peers._tracer import Tracer, backbone
 from mnedge.models.peers.resnet import resnet101_features
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 _RESOLUTION = 513
 _CLASSES = 20 + 1  # and background

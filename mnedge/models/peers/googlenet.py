@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mnedge.models.peers._tracer import Tracer
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 _HALVE = ()
 

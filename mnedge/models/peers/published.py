@@ -17,7 +17,7 @@ from mnedge.models.peers.vgg import vgg16
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 Metric = Literal["top1", "map", "mean_iou"]
 

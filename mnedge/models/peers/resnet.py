@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.models.peers._tracer import Tracer
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 _WIDTHS = (64, 128, 256, 512)
 _RESNET_50 = (3, 4, 6, 3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.models.peers._tracer import Tracer
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 RESOLUTION = 227  # as for AlexNet: 224 does not give the 111 x 111 of the table
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mnedge.models._network import round_to_eight
+from mnedge.models.network import round_to_eight
 from mnedge.models.peers import vgg
 from mnedge.models.peers._tracer import Tracer, backbone
 from mnedge.models.peers.googlenet import inception_v2_features
@@ -18,7 +18,7 @@ from mnedge.models.peers.googlenet import inception_v2_features
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.models._network import Layer, Shape
+    from mnedge.models.network import Layer, Shape
 
 _COORDINATES = 4
 _COCO_CLASSES = 80 + 1  # and background

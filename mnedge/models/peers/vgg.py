@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.models.peers._tracer import Tracer
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Layer
+    from mnedge.models.network import Layer
 
 # Channels and number of the 3 x 3 convolutions of each stage; a maximum over 2 x 2 ends it.
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
+from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
 from mnedge.errors import InputError
 from mnedge.models import Variant
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.transfer import description_of
 
@@ -52,6 +54,17 @@ class Job:
         """Name of the artifacts."""
         return self.variant.slug
 
+    @cached_property
+    def calibration(self) -> CalibrationSet:
+        """The pictures that quantization sees.
+
+        Raises:
+            InputError: There is no such set, or the data has no calibration split.
+        """
+        if self.recipe.calibration is None:
+            return calibration_of(self.dataset)
+        return open_calibration(self.recipe.calibration, skip_broken=self.recipe.skip_broken)
+
     @property
     def task(self) -> Task:
         """What the network is for."""
@@ -72,8 +85,12 @@ class Job:
         return names + [str(index) for index in range(len(names), self.variant.classes)]
 
 
-def resolve(recipe: Recipe) -> Job:
+def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
     """Opens the data, finds the weights and makes sure that both fit the variant.
+
+    Args:
+        recipe: What to build.
+        check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Raises:
         InputError: Something does not exist or does not fit; the message says what and what would.
@@ -88,11 +105,14 @@ def resolve(recipe: Recipe) -> Job:
     told = description_of(weights)
     _check_task(recipe, told)
     head = _head(recipe, task, told)
+    # `Recipe` refuses 0, which is no network's and must not become the default.
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
     known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
     # Weights that were trained here are measured on the pictures that were held out then.
     seed = told.get("split_seed") or 0
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
+    if check_data:
+        dataset = dataset.read_again()
     classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS
     variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
     if known is not None and classes != known:
@@ -104,7 +124,11 @@ def resolve(recipe: Recipe) -> Job:
         _check_classes(recipe, task, dataset, classes)
         dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
-    return Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+    job = Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
+    if recipe.int8:
+        # A set that is missing is found out before anything is trained or converted.
+        len(job.calibration)
+    return job
 
 
 def _check_task(recipe: Recipe, told: Mapping[str, Any]) -> None:

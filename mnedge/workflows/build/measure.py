@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
-from mnedge.models._variant import CLASSIFIER
+from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.results import stored
 from mnedge.results.compiled import Compiled
 from mnedge.results.details import Details, Gallery, GalleryPicture, Measured, MemoryPlan
 from mnedge.results.latency import Machine
-from mnedge.results.manifest import BuildManifest, DatasetRow
+from mnedge.results.manifest import BuildManifest, CalibrationRow, DatasetRow, FileRow
 from mnedge.results.report import ArtifactRow, Int8Row, MemoryRow, Report, VariantRow
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def measure(
     key = {
         "artifacts": stored.as_json(rows),
         "data": job.dataset.fingerprint,
+        # The name stands in the rows: the same pictures under another name are measured again.
+        "dataset": job.dataset.name,
         "labelled": job.is_labelled,
         "threads": job.recipe.threads,
         "machine": asdict(machine()),
@@ -241,14 +243,28 @@ def _describe(job: Job) -> str:
     return describe(job.dataset)
 
 
-def manifest(job: Job, rows: tuple[ArtifactRow, ...], accounts: Sequence[QuantizationAccount]) -> BuildManifest:
-    """Names all that it takes to build the same again. No times, no host."""
+def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized: bool) -> BuildManifest:
+    """Names all that it takes to build the same again. No times, no host.
+
+    Args:
+        job: What was built.
+        rows: What was made.
+        labels: The file of the class names.
+        quantized: Whether the calibration set was used.
+    """
     return BuildManifest(
         slug=job.slug,
         recipe={**job.recipe.as_json(), "resolution": job.variant.resolution, "classes": job.variant.classes},
         tools={"mnedge": __version__, **cache.tool_versions()},
         weights_sha256=job.weights_sha256 or None,
         dataset=DatasetRow(job.dataset.name, asdict(job.dataset.preprocessing)),
-        calibration_sha256=accounts[0].calibration_sha256 if accounts else None,
+        calibration=_calibration_row(job) if quantized else None,
+        calibration_sha256=job.calibration.sha256 if quantized else None,
         artifacts=rows,
+        labels=FileRow.of(labels),
     )
+
+
+def _calibration_row(job: Job) -> CalibrationRow:
+    used = job.calibration
+    return CalibrationRow(used.name, len(used), used.source, used.licence)

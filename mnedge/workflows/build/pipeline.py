@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from mnedge.report.write import write_reports
 from mnedge.validation.baseline import baseline_rows, read_baseline
 from mnedge.validation.gates import gate_rows
 from mnedge.validation.locked import check_tools
-from mnedge.workflows.build import job, measure, stages
+from mnedge.workflows.build import job, measure, preflight, stages
 from mnedge.workflows.bundle import bundle
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def build(
     baseline: Path | str | None = None,
     locked: bool = False,
     locked_to: Path | str | None = None,
+    check_data: bool = False,
+    force: bool = False,
 ) -> Report:
     """Builds, measures and writes all that a recipe asks for.
 
@@ -41,17 +44,24 @@ def build(
         baseline: report.json of an earlier build that this one is held against; None for none.
         locked: Refuse other tool versions than manifest.json in `out` has.
         locked_to: Refuse other tool versions than this manifest.json has.
+        check_data: Read every file of the data again, whatever the cache remembers of it.
+        force: Replace files in `out` that are not mnedge's own, unchanged work; files of other names stay anyway.
 
     Returns:
         The report, as written to report.json; its gates may have failed.
 
     Raises:
-        MnedgeError: A stage cannot do its work; nothing half-written is left in `out`.
+        MnedgeError: A stage cannot do its work; `out` is what it was before.
     """
     told = telling(progress)
     wanted = recipe if isinstance(recipe, Recipe) else load(str(recipe))
-    work = job.resolve(wanted)
+    if out is not None:
+        # Before the data is opened: a place that cannot be written is the cheapest thing to find out.
+        artifact.check_reachable(Path(out))
+    work = job.resolve(wanted, check_data=check_data)
     folder = Path(out) if out is not None else Path("artifacts") / work.slug
+    artifact.check_folder(folder, kind="build", force=force)
+    preflight.check(work, folder)
     if locked or locked_to is not None:
         check_tools(folder / "manifest.json" if locked_to is None else Path(locked_to))
     before = None if baseline is None else read_baseline(Path(baseline), work.slug)
@@ -68,27 +78,31 @@ def build(
     if wanted.int8:
         int8, accounts = stages.int8_artifacts(work, float_tflite, told)
         found += int8
-    placed = _place(found, folder, work.labels())
-    measured, details = measure.measure(work, placed, accounts, told)
-    gates = gate_rows(measured, wanted.gates)
-    if before is not None:
-        gates += baseline_rows(measured, before, wanted.tolerances)
-    report = replace(measured, gates=gates)
-    write_reports(folder, report, details, measure.manifest(work, report.artifacts, accounts))
-    for kind in wanted.bundles:
-        bundle(folder, kind, folder / "bundles" / kind)
+    # The models, what was measured of them and the bundles appear together, in place of an older build.
+    with artifact.folder(folder, kind="build", force=force) as scratch:
+        placed = _place(found, scratch, work.labels())
+        measured, details = measure.measure(work, placed, accounts, told)
+        gates = gate_rows(measured, wanted.gates)
+        if before is not None:
+            gates += baseline_rows(measured, before, wanted.tolerances)
+        report = replace(measured, gates=gates)
+        labels = scratch / artifact.LABELS
+        manifest = measure.manifest(work, report.artifacts, labels, quantized=bool(accounts))
+        write_reports(scratch, report, details, manifest)
+        for kind in wanted.bundles:
+            bundle(scratch, kind, scratch / "bundles" / kind)
     return report
 
 
 def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) -> list[Artifact]:
-    """Copies artifacts from the cache to where they ship from; each appears whole."""
+    """Copies artifacts from the cache into the folder that will ship."""
     placed = []
     for source, made in found:
         path = folder / made.path
         if source.is_dir():
-            artifact.copy_folder(source, path)
+            shutil.copytree(source, path)
         else:
             artifact.copy(source, path)
         placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
-    artifact.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
+    artifact.write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
     return placed

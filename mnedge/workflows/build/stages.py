@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
+from mnedge.models.cost import least_bytes
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -87,7 +88,8 @@ def weights(job: Job, progress: Progress) -> Weights:
         )
         model.save_weights(folder / "demo.weights.h5")
 
-    return cache.stage("demo-weights", key, make) / "demo.weights.h5"
+    room = least_bytes(job.variant)
+    return cache.stage("demo-weights", key, make, least_bytes=room) / "demo.weights.h5"
 
 
 def float_model(job: Job, progress: Progress) -> Path:
@@ -117,7 +119,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
-    return cache.stage("float", key, make) / "fp32.tflite"
+    return cache.stage("float", key, make, least_bytes=least_bytes(job.variant)) / "fp32.tflite"
 
 
 def post_passes(job: Job, form: Format) -> tuple[str, ...]:
@@ -140,27 +142,15 @@ def with_passes(tflite: Path, passes: tuple[str, ...]) -> Path:
     return cache.stage("passes", {"tflite": sha256(tflite), "passes": passes}, make) / "model.tflite"
 
 
-def calibration_sha256(job: Job) -> str:
-    """Checksum of the calibration pictures as the model sees them."""
-    import hashlib
-
-    pixels, _ = _calibration_pixels(job)
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-def _calibration_pixels(job: Job) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    numbers = job.dataset.split("calibration", job.recipe.calibration_images)
-    return job.dataset.pixels(numbers, job.variant.resolution)
-
-
 def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
     recipe = job.recipe
     shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
         "float": sha256(float_tflite),
-        "data": job.dataset.fingerprint,
-        "images": recipe.calibration_images,
+        # Training looks at more of the data than calibration does.
+        "data": job.dataset.fingerprint if recipe.method == "qat" else None,
+        "calibration": job.calibration.sha256,
         "passes": lowering.passes,
         "granularity": lowering.granularity,
         "method": recipe.method,
@@ -184,7 +174,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)
         write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
-        account = QuantizationAccount(quantized.steps, quantized.settings, calibration_sha256(job))
+        account = QuantizationAccount(quantized.steps, quantized.settings)
         write_text(folder / _ACCOUNT, to_json(account))
 
     return cache.stage("int8", key, make)
@@ -193,7 +183,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
 def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Quantized:
     recipe = job.recipe
     start_tensorflow()
-    pixels, _ = _calibration_pixels(job)
+    pixels = job.calibration.pixels(job.variant.resolution)
     if recipe.method == "qat":
         from mnedge.quantization.qat import quantize_qat
 
@@ -204,7 +194,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             to_real(trained),
             labels if job.is_labelled and job.task.name == "classify" else None,
             calibration=to_real(pixels),
-            checkpoint_dir=cache.root() / "qat",
+            checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
             effort=recipe.effort,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from mnedge.artifact import copy, write_text
+from mnedge.artifact import deliver, withdraw
 from mnedge.report.tradeoff import render_tradeoff
 from mnedge.workflows.search.latency_model import TERMS
 from mnedge.workflows.search.outcome import recipe_values, row
@@ -74,7 +74,7 @@ def _model_notes(found: Outcome, median: float, worst: float) -> list[str]:
 
 
 def write(
-    found: Outcome, settings: Settings, folder: Path, *, data: str | None, trained: Path | None
+    found: Outcome, settings: Settings, folder: Path, *, data: str | None, trained: Path | None, force: bool = False
 ) -> dict[str, Any]:
     """Writes the account into a folder.
 
@@ -84,6 +84,7 @@ def write(
         folder: Where; made if it is not there.
         data: As --data was given; None without data.
         trained: The .keras of the chosen one; None where it was not trained.
+        force: Replace files that are not mnedge's own, unchanged work.
 
     Returns:
         search.json.
@@ -97,7 +98,7 @@ def write(
         weights = "random"
         if trained is not None:
             weights = str(folder / f"{chosen.candidate.variant.slug}.keras")
-            copy(trained, folder / f"{chosen.candidate.variant.slug}.keras")
+            deliver(folder / f"{chosen.candidate.variant.slug}.keras", trained.read_bytes(), force=force)
         values = recipe_values(
             chosen,
             target=settings.target,
@@ -106,12 +107,13 @@ def write(
             gates=_gates(settings),
             folder=folder,
         )
-        write_text(folder / RECIPE, _recipe_text(chosen, values, is_trained=trained is not None))
+        deliver(folder / RECIPE, _recipe_text(chosen, values, is_trained=trained is not None), force=force)
         told["recipe"] = {"path": str(folder / RECIPE), **values}
     else:
-        (folder / RECIPE).unlink(missing_ok=True)
-    write_text(folder / "search.json", json.dumps(told, indent=2) + "\n")
-    write_text(folder / "search.html", render_tradeoff(told, title=f"Search for {settings.target}", command="search"))
+        withdraw(folder / RECIPE, force=force)
+    page = render_tradeoff(told, title=f"Search for {settings.target}", command="search")
+    deliver(folder / "search.json", json.dumps(told, indent=2) + "\n", force=force)
+    deliver(folder / "search.html", page, force=force)
     return told
 
 

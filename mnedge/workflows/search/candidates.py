@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnedge.errors import InputError
-from mnedge.models._variant import FAMILIES, Variant
+from mnedge.models import Variant
+from mnedge.models import families as known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +67,10 @@ def candidates(
     Raises:
         InputError: A family does not exist, or none has a network of such a width or resolution.
     """
-    for name in families:
-        if name not in FAMILIES:
-            raise InputError.unknown("variant", name, FAMILIES)
     found = [
         Candidate(Variant(name, alpha, resolution, classes), granularity)
-        for name in families or FAMILIES
-        for alpha in alphas or FAMILIES[name].alphas
+        for name in families or known.names()
+        for alpha in alphas or known.get(name).alphas
         for resolution in resolutions or RESOLUTIONS
         for granularity in granularities
     ]

@@ -17,7 +17,7 @@ import numpy as np
 from mnedge import cache, targets
 from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.devices import qemu
-from mnedge.models._variant import trace
+from mnedge.models.variant import trace
 from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.models._variant import trace
+from mnedge.models.variant import trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

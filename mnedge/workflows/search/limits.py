@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
+from mnedge.foreign import checked_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,10 @@ class Limits:
     max_size_bytes: int | None = None
     max_macs: int | None = None
     max_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_ms is not None:
+            checked_number("--max-ms", self.max_ms)
 
     def given(self) -> dict[str, float]:
         """The limits that there are, by name."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mnedge.models._variant import FAMILIES, Variant
+from mnedge.models import Variant, families
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def estimate_error() -> Error:
 def _rows() -> dict[tuple[str, float, int], float]:
     # Where two sources print one network, the first stands.
     found: dict[tuple[str, float, int], float] = {}
-    for family in FAMILIES.values():
+    for family in families.by_name().values():
         for row in family.published:
             found.setdefault((family.name, row.alpha, row.resolution), row.top1)
     return found
@@ -72,7 +72,7 @@ def _rows() -> dict[tuple[str, float, int], float]:
 
 def _features(family: str, alpha: float, resolution: int) -> NDArray[np.float64]:
     width = np.log2(alpha)
-    return np.array([*(float(family == name) for name in FAMILIES), width, width**2, np.log2(resolution / 224)])
+    return np.array([*(float(family == name) for name in families.names()), width, width**2, np.log2(resolution / 224)])
 
 
 @cache

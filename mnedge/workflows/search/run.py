@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from mnedge import targets
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, MnedgeError, ToolError, UnsupportedError
+from mnedge.foreign import checked_number
 from mnedge.models.cost import cost
 from mnedge.workflows.search import latency_model
 from mnedge.workflows.search.footprint import footprint, least_bytes
@@ -70,6 +71,10 @@ class Settings:
     trained: int = 4
     epochs: int = 12
     budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget_s is not None:
+            checked_number("--budget, in seconds,", self.budget_s)
 
 
 class _OutOfTimeError(Exception):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache, targets
 from mnedge.artifact import sha256, write_text
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import UnsupportedError
+from mnedge.foreign import checked_number
 from mnedge.workflows.search.footprint import NAME, footprint, int8_tflite
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ def stopwatch(
         InputError: A clock that is none.
     """
     chosen = targets.get(target)
-    if (clock_mhz is not None and clock_mhz <= 0) or cycles_per_instruction <= 0:
-        raise InputError("--clock-mhz and --cycles-per-instruction are above 0, e.g. --clock-mhz 480")
+    if clock_mhz is not None:
+        checked_number("--clock-mhz", clock_mhz)
+    checked_number("--cycles-per-instruction", cycles_per_instruction)
     if chosen.accelerator:
         if device:
             raise UnsupportedError(f"target {target} has no device to measure on, Vela estimates it; drop --device")
@@ -87,7 +89,7 @@ def stopwatch(
         raise UnsupportedError(
             f"C for {target} runs on qemu://cortex-m4, qemu://cortex-m7 or qemu://cortex-m55 here, not on {device}"
         )
-    clock = clock_mhz or chosen.clock_mhz
+    clock = chosen.clock_mhz if clock_mhz is None else clock_mhz
     if not uri or not clock:
         return Stopwatch(target, "none")
     return Stopwatch(target, "instructions", uri, 1, clock, cycles_per_instruction)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.data.check import check_layout
 from mnedge.errors import InputError
-from mnedge.models._variant import FAMILIES
+from mnedge.models import families
 from mnedge.models.build import classes_of
 from mnedge.training.settings import Schedule
 from mnedge.workflows import train
@@ -61,7 +61,7 @@ class TransferTrainer:
             if source == "random":
                 return "random"
             if source == "imagenet":
-                if variant.alpha in FAMILIES[variant.family].alphas:
+                if variant.alpha in families.get(variant.family).imagenet_alphas:
                     return "imagenet"
                 continue
             try:

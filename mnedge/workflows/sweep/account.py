@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mnedge import targets
-from mnedge.artifact import write_text
+from mnedge.artifact import deliver
 from mnedge.report.pareto import front
 from mnedge.report.tradeoff import render_tradeoff
 from mnedge.validation.accuracy import wilson_interval
@@ -65,8 +65,9 @@ def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, 
         "notes": _notes(swept, settings),
         "rows": sorted(rows, key=_place),
     }
-    write_text(settings.out / "sweep.json", json.dumps(told, indent=2) + "\n")
-    write_text(settings.out / "sweep.html", render_tradeoff(told, title=f"Sweep of {recipe}", command="sweep"))
+    page = render_tradeoff(told, title=f"Sweep of {recipe}", command="sweep")
+    deliver(settings.out / "sweep.json", json.dumps(told, indent=2) + "\n", force=settings.force)
+    deliver(settings.out / "sweep.html", page, force=settings.force)
     return told
 
 

@@ -26,7 +26,7 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "effort": (str,),
     "granularity": (str,),
     "io": (str,),
-    "calibration_images": (int,),
+    "calibration": (str,),
     "seed": (int,),
 }
 

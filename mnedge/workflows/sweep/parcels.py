@@ -22,6 +22,7 @@ import yaml
 from mnedge import cache
 from mnedge.artifact import sha256, write_text
 from mnedge.data._dataset import Dataset
+from mnedge.data.content import Content
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
 
@@ -108,6 +109,7 @@ def _picture_files(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -
     settings = {
         "crop_fraction": dataset.preprocessing.crop_fraction,
         "interpolation": dataset.preprocessing.interpolation,
+        "fit": dataset.preprocessing.fit,
     }
     files[_SETTINGS] = yaml.safe_dump(settings).encode()
     return files
@@ -135,7 +137,7 @@ def open_pictures(folder: Path) -> Dataset:
         splits=splits,
         sources=tuple(row["filename"] for row in rows),
         read=read,
-        fingerprint=folder.name,
+        content=Content(other=folder.name),
         preprocessing=preprocessing,
     )
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnedge.artifact import copy, sha256, write_bytes
+from mnedge.artifact import check_file, check_reachable, deliver, sha256
+from mnedge.errors import InputError
 from mnedge.workflows.build import job
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Task, dispatch
@@ -22,6 +23,7 @@ from mnedge.workflows.sweep.dispatch import Task, dispatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mnedge.data.calibration import CalibrationSet
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.sweep.dispatch import Done, Workers
     from mnedge.workflows.sweep.grid import Point
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 # Training pictures that `qat` takes, as in a build.
 _QAT_IMAGES = 2000
+REPORTS = ("sweep.json", "sweep.html")
+_WRITTEN = (".json", ".html", ".tflite", ".onnx")
 _WORDS = ("demo", "imagenet", "random")
 
 
@@ -44,6 +48,7 @@ class Settings:
         workers: Processes on this machine.
         shard_images: Pictures of a shard.
         device: Where the latency of .tflite artifacts is measured afterwards; "" for nowhere.
+        force: Replace files that are not mnedge's own, unchanged work.
     """
 
     points: Sequence[Point]
@@ -52,6 +57,7 @@ class Settings:
     workers: int = 1
     shard_images: int = 500
     device: str = "local"
+    force: bool = False
 
 
 @dataclass
@@ -105,6 +111,11 @@ def sweep(settings: Settings, progress: Progress) -> Swept:
         InputError: A point cannot be built at all; nothing was started then.
         ToolError: The scheduler or its workers cannot be had.
     """
+    check_reachable(settings.out)
+    existing = [path for point in settings.points for path in (settings.out / point.folder).glob("*.*")]
+    for path in (*(settings.out / name for name in REPORTS), *sorted(existing)):
+        if path.suffix in _WRITTEN:
+            check_file(path, force=settings.force)
     results = [PointResult(point, job.resolve(point.recipe)) for point in settings.points]
     swept = Swept(results)
     progress("sweep", 0.0)
@@ -185,14 +196,25 @@ class _Sweep:
         work = result.work
         variant = work.variant
         recipe = replace(work.recipe, resolution=variant.resolution, classes=variant.classes)
-        request: dict[str, Any] = {"task": "build", "recipe": recipe.as_json(), "data": None, "weights": None}
+        request: dict[str, Any] = {
+            "task": "build",
+            "recipe": recipe.as_json(),
+            "data": None,
+            "weights": None,
+            "calibration": None,
+        }
         needed = []
         if self.is_remote and work.recipe.data != "demo":
-            numbers = {"calibration": work.dataset.split("calibration", work.recipe.calibration_images)}
+            numbers = {}
+            if work.calibration.dataset is work.dataset:
+                numbers["calibration"] = work.calibration.numbers
             if work.recipe.method == "qat":
                 numbers["train"] = work.dataset.split("train", _QAT_IMAGES)
             needed.append(parcels.of_pictures(work.dataset, numbers))
             request["data"] = {"needs": len(needed) - 1}
+        if self.is_remote and work.recipe.calibration is not None:
+            needed.append(_calibration(work.calibration))
+            request["calibration"] = {"needs": len(needed) - 1}
         if self.is_remote and isinstance(work.weights, Path):
             needed.append(parcels.of_file(work.weights))
             request["weights"] = {"needs": len(needed) - 1, "name": work.weights.name}
@@ -214,10 +236,8 @@ class _Sweep:
         """Writes the artifacts of a build into the point's folder, and their checksums into the answer."""
         for row in answer["artifacts"]:
             source, path = row.pop("path"), self._folder(result) / row["name"]
-            if source in files:
-                write_bytes(path, files[source])
-            else:
-                copy(Path(source), path)
+            data = files[source] if source in files else Path(source).read_bytes()
+            deliver(path, data, force=self.settings.force)
             row["sha256"], row["bytes"] = sha256(path), path.stat().st_size
 
     def _built(self, result: PointResult, answer: dict[str, Any]) -> None:
@@ -276,3 +296,11 @@ class _Sweep:
 
 def _weights(work: Job) -> str:
     return str(work.weights) if work.weights in _WORDS else work.weights_sha256
+
+
+def _calibration(given: CalibrationSet) -> parcels.Parcel:
+    if given.dataset is None:
+        raise InputError(
+            f"{given.name} holds arrays, which no cluster is sent; sweep on this machine, or give pictures"
+        )
+    return parcels.of_pictures(given.dataset, {"calibration": given.numbers})

@@ -49,7 +49,7 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     """Builds the artifacts of a recipe; measures nothing.
 
     Args:
-        request: {recipe, data, weights}: data and weights are places, or null for what the recipe says.
+        request: {recipe, data, weights, calibration}: all but the recipe are places, or null for what the recipe says.
 
     Returns:
         {slug, variant, artifacts: [{name, path, format, precision, io, target}], memory: rows of report.json}.
@@ -103,6 +103,8 @@ def _recipe(request: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Recipe
     }
     if request["data"]:
         values["data"] = str(parcels.labels_csv(_place(request["data"])))
+    if request["calibration"]:
+        values["calibration"] = str(parcels.labels_csv(_place(request["calibration"])))
     if request["weights"]:
         values["weights"] = str(_place(request["weights"]))
     return Recipe(**values)

@@ -19,7 +19,7 @@ def _variant(family: str, resolution: int, classes: int = 3) -> Variant:
 def test_anchors_fit_the_maps_of_every_size(family: str, resolution: int) -> None:
     model = build_model(_variant(family, resolution), "random")
     sides = tuple(model.get_layer(f"box_{place}_predict").output.shape[1:3] for place in range(6))
-    assert sides == map_sides(resolution, family)
+    assert sides == map_sides(_variant(family, resolution))
     anchors = PER_CELL * sum(height * width for height, width in sides)
     assert model.output_names == ["scores", "boxes"]
     assert [tuple(output.shape) for output in model.outputs] == [(1, anchors, 3), (1, anchors, 4)]
@@ -59,7 +59,11 @@ def test_a_new_network_finds_nothing_yet() -> None:
 
 def test_one_class_is_enough_to_find() -> None:
     model = build_model(_variant("v2", 96, classes=1), "random")
-    assert tuple(model.outputs[0].shape) == (1, PER_CELL * sum(height * width for height, width in map_sides(96)), 1)
+    assert tuple(model.outputs[0].shape) == (
+        1,
+        PER_CELL * sum(height * width for height, width in map_sides(_variant("v2", 96))),
+        1,
+    )
     with pytest.raises(InputError, match="0 classes cannot be told apart; give 1 or more"):
         _variant("v2", 96, classes=0)
     with pytest.raises(InputError, match="1 classes cannot be told apart; give 2 or more"):

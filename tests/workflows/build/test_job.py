@@ -1,8 +1,13 @@
+import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mnedge import cache
+from mnedge.data import content
 from mnedge.errors import InputError
 from mnedge.workflows.build.job import resolve
 from mnedge.recipe import Recipe
@@ -51,3 +56,16 @@ def test_a_csv_may_show_only_some_of_the_classes(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(rows.replace(",7", ",10"))
     with pytest.raises(InputError, match="class_index 10"):
         resolve(Recipe(data=str(tmp_path / "labels.csv")))
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_check_data_reads_files_that_the_cache_would_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "_SETTLED_NS", 0)
+    recipe = Recipe(weights="random", data=_photos(tmp_path / "p", 2))
+    time.sleep(0.02)
+    before = resolve(recipe).dataset.fingerprint
+    work, name = cache.resumable("digests", {}), os.fsencode(tmp_path / "p")
+    rows = json.loads(cache.recall(work, name) or b"")
+    cache.keep(work, name, json.dumps({path: [mark, "0" * 64] for path, (mark, _) in rows.items()}).encode())
+    assert resolve(recipe).dataset.fingerprint != before
+    assert resolve(recipe, check_data=True).dataset.fingerprint == before

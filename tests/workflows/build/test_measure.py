@@ -35,6 +35,7 @@ def artifacts(tmp_path: Path, small_int8: Graph) -> list[Artifact]:
     files = {"small.int8.tflite": write_tflite(small_int8), "small.int8.onnx": write_onnx(small_int8)}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
     return [Artifact(tmp_path / name, name.rpartition(".")[2], "int8", "int8", "cpu") for name in files]  # type: ignore[arg-type]
 
 
@@ -91,11 +92,13 @@ def test_gates_follow_the_recipe_though_figures_are_kept(job: Job, artifacts: li
 
 @pytest.mark.usefixtures("private_cache")
 def test_the_manifest_holds_no_time_and_no_host(job: Job, artifacts: list[Artifact]) -> None:
-    manifest = as_json(stage.manifest(job, tuple(ArtifactRow.of(artifact) for artifact in artifacts), []))
+    rows = tuple(ArtifactRow.of(artifact) for artifact in artifacts)
+    manifest = as_json(stage.manifest(job, rows, artifacts[0].path.with_name("labels.txt"), quantized=True))
     assert manifest["recipe"]["resolution"] == 96
     assert manifest["weights_sha256"] is None
     assert set(manifest) == {
-        "schema", "slug", "recipe", "tools", "weights_sha256", "dataset", "calibration_sha256", "artifacts",
+        "schema", "slug", "recipe", "tools", "weights_sha256", "dataset", "calibration", "calibration_sha256",
+        "artifacts", "labels",
     }  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """A build from end to end: the contract of its folder and of report.json."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from PIL import Image
 
-from mnedge.artifact import sha256
+from mnedge.artifact import RECORD, sha256
+from mnedge.data.demo import open_demo
 from mnedge.errors import InputError
 from mnedge.workflows.build.pipeline import build
 from mnedge.recipe import Recipe
 from mnedge.results.report import read_report
+from mnedge.workflows.bundle import verify
 
 _TINY = Recipe(variant="v1", alpha=0.25, resolution=48, classes=6, weights="random", int8=True, effort="fast")
 
@@ -42,7 +47,7 @@ def test_the_demo_build_writes_all_that_is_promised(demo: tuple[Path, dict[str, 
     slug = "mobilenet_v3_small_1.0_96"
     assert {path.name for path in folder.iterdir()} == {
         f"{slug}.fp32.tflite", f"{slug}.int8.tflite", f"{slug}.fp32.onnx", f"{slug}.int8.onnx",
-        "labels.txt", "manifest.json", "report.json", "report.html",
+        "labels.txt", "manifest.json", "report.json", "report.html", "checksums.json", RECORD,
     }  # fmt: skip
     assert (folder / "labels.txt").read_text().split() == [str(digit) for digit in range(10)]
     assert report["schema"] == 1
@@ -66,6 +71,7 @@ def test_the_report_keeps_its_contract(demo: tuple[Path, dict[str, Any]]) -> Non
             assert names <= set(row), table
     for row in report["artifacts"]:
         assert row["sha256"] == sha256(folder / row["path"])
+    assert verify(folder).files == len(list(folder.iterdir())) - 2  # checksums.json, and the record
     assert all(row["images"] == 400 for row in report["accuracy"])
     assert all(row["passed"] for row in report["gates"])
     assert all(row["float_ops"] == 0 for row in report["int8"])
@@ -135,3 +141,49 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         _built(_TINY, tmp_path / "file" / "out")
+
+
+class _Cut(BaseException):
+    """What ends a build at a moment that a test chooses, as a signal does."""
+
+
+@pytest.mark.usefixtures("private_cache")
+@pytest.mark.parametrize("moment", ["validate", "measure latency"])
+def test_a_build_that_is_cut_off_leaves_the_older_one_whole(tmp_path: Path, moment: str) -> None:
+    _built(_TINY, tmp_path / "out")
+    before = sha256(tmp_path / "out")
+
+    def told(stage: str, _share: float) -> None:
+        if stage == moment:
+            raise _Cut
+
+    with pytest.raises(_Cut):
+        build(replace(_TINY, seed=1), tmp_path / "out", told)
+    assert sha256(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["out"]
+    _built(replace(_TINY, seed=1, int8=False), tmp_path / "out")
+    # No int8 model of the older build beside the float ones of the newer.
+    assert not list((tmp_path / "out").glob("*int8*"))
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_accuracy_is_of_the_pictures_that_are_there(tmp_path: Path) -> None:
+    """Other pixels under the same names, sizes and times; once the cache knows the first ones."""
+    root = tmp_path / "digits"
+    dataset = open_demo()
+    for number in dataset.split("eval", 60).tolist():
+        place = root / str(dataset.labels[number]) / f"{number}.bmp"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(dataset.read(number, 48)).save(place)
+    recipe = Recipe(variant="v3-small", resolution=96, data=str(root), effort="fast")
+    (root / "dataset.yaml").write_text("crop_fraction: 1.0\ninterpolation: bicubic\n")
+    first = _built(recipe, tmp_path / "one")["accuracy"][0]["top1"]
+    pictures = sorted(root.rglob("*.bmp"))
+    pixels = [place.read_bytes() for place in pictures]
+    for place, other in zip(pictures, pixels[len(pixels) // 2 :] + pixels[: len(pixels) // 2], strict=True):
+        status = place.stat()
+        place.write_bytes(other)
+        os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = _built(recipe, tmp_path / "two")["accuracy"][0]["top1"]
+    assert first > 0.9
+    assert again < 0.5

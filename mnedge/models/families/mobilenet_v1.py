@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from mnedge.models._family import Family, Published
+from mnedge.models.families._family import Family, Imagenet, Published
+from mnedge.models.families._keras_application import build, imagenet
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Network
+    from mnedge.models.network import Network
 
 _PAPER = "arXiv:1704.04861, tables 6 and 7"
 _SLIM = "tensorflow/models, slim/nets/mobilenet_v1.md"
@@ -49,9 +51,21 @@ def _trace(network: Network, alpha: float, classes: int) -> None:
     network.pointwise("conv_preds", classes, bias=True, batch_norm=False)
 
 
-def _imagenet_file(alpha: float, resolution: int) -> str:
+def _imagenet_file(alpha: float, resolution: int, has_classifier: bool) -> str:
     width = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}[alpha]
-    return f"mobilenet_{width}_{resolution}_tf.h5"
+    return f"mobilenet_{width}_{resolution}_tf{'' if has_classifier else '_no_top'}.h5"
 
 
-V1 = Family("v1", "mobilenet_v1", _trace, _PUBLISHED, "MobileNet", _imagenet_file)
+FAMILIES = (
+    Family(
+        name="v1",
+        title="MobileNet V1",
+        slug="mobilenet_v1",
+        published=_PUBLISHED,
+        trace=_trace,
+        build=partial(build, "MobileNet"),
+        imagenet=Imagenet(_imagenet_file, partial(imagenet, "MobileNet")),
+        # The first layer has 32 channels at full width, and widths are rounded down.
+        least_alpha=1 / 32,
+    ),
+)

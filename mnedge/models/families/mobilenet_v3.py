@@ -6,13 +6,17 @@ The minimalistic networks have neither, and only 3 x 3 kernels.
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnedge.models._family import Family, Published
-from mnedge.models._network import round_to_eight
+from mnedge.models.families._family import Family, Imagenet, Published
+from mnedge.models.families._keras_application import build, imagenet
+from mnedge.models.network import round_to_eight
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Network
+    from collections.abc import Mapping
+
+    from mnedge.models.network import Network
 
 _SLIM = "tensorflow/models, slim/nets/mobilenet/README.md"
 
@@ -87,35 +91,46 @@ def _trace(
     network.pointwise("logits", classes, bias=True, batch_norm=False)
 
 
-def _imagenet_file(alpha: float, _resolution: int, *, kind: str) -> str:
-    return f"weights_mobilenet_v3_{kind}_224_{alpha}_float.h5"
+def _imagenet_file(alpha: float, _resolution: int, has_classifier: bool, *, kind: str) -> str:
+    return f"weights_mobilenet_v3_{kind}_224_{alpha}_float{'' if has_classifier else '_no_top_v2'}.h5"
 
 
-def _family(size: str, published: tuple[Published, ...], *, minimalistic: bool) -> Family:
+def _family(
+    size: str,
+    published: tuple[Published, ...],
+    *,
+    minimalistic: bool,
+    demos: Mapping[tuple[float, int], str] = MappingProxyType({}),
+) -> Family:
     suffix = "-minimalistic" if minimalistic else ""
     blocks, features = (_SMALL, 1024) if size == "small" else (_LARGE, 1280)
-    kind = f"{size}{suffix}".replace("-", "_")
+    kind, builder = f"{size}{suffix}".replace("-", "_"), f"MobileNetV3{size.capitalize()}"
+    # The input is p / 127.5 - 1 for every family, so none carries its own rescaling.
+    arguments = {"include_preprocessing": False, "minimalistic": minimalistic}
     return Family(
         name=f"v3-{size}{suffix}",
+        title=f"MobileNet V3-{size.capitalize()}{suffix.replace('-', ' ')}",
         slug=f"mobilenet_v3_{kind}",
-        trace=partial(_trace, blocks=blocks, features=features, minimalistic=minimalistic),
         published=published,
-        keras_name=f"MobileNetV3{size.capitalize()}",
-        # The input is p / 127.5 - 1 for every family, so none carries its own rescaling.
-        keras_arguments={"include_preprocessing": False, "minimalistic": minimalistic},
-        imagenet_file=partial(_imagenet_file, kind=kind),
+        trace=partial(_trace, blocks=blocks, features=features, minimalistic=minimalistic),
+        build=partial(build, builder, **arguments),
+        imagenet=Imagenet(partial(_imagenet_file, kind=kind), partial(imagenet, builder, **arguments)),
+        demos=demos,
     )
 
 
-V3_SMALL = _family(
-    "small",
-    (Published(1.0, 224, 66, 2.9, 0.675, _SLIM), Published(0.75, 224, 44, 2.4, 0.654, _SLIM)),
-    minimalistic=False,
+FAMILIES = (
+    _family(
+        "small",
+        (Published(1.0, 224, 66, 2.9, 0.675, _SLIM), Published(0.75, 224, 44, 2.4, 0.654, _SLIM)),
+        minimalistic=False,
+        demos={(1.0, 96): "demo_v3_small_1.0_96.h5"},
+    ),
+    _family(
+        "large",
+        (Published(1.0, 224, 217, 5.4, 0.752, _SLIM), Published(0.75, 224, 155, 4.0, 0.733, _SLIM)),
+        minimalistic=False,
+    ),
+    _family("small", (Published(1.0, 224, 65, 2.0, 0.619, _SLIM),), minimalistic=True),
+    _family("large", (Published(1.0, 224, 209, 3.9, 0.723, _SLIM),), minimalistic=True),
 )
-V3_LARGE = _family(
-    "large",
-    (Published(1.0, 224, 217, 5.4, 0.752, _SLIM), Published(0.75, 224, 155, 4.0, 0.733, _SLIM)),
-    minimalistic=False,
-)
-V3_SMALL_MINIMALISTIC = _family("small", (Published(1.0, 224, 65, 2.0, 0.619, _SLIM),), minimalistic=True)
-V3_LARGE_MINIMALISTIC = _family("large", (Published(1.0, 224, 209, 3.9, 0.723, _SLIM),), minimalistic=True)

@@ -7,21 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
-from mnedge.models import heads
-from mnedge.models._network import Layer, Network
-from mnedge.models.mobilenet_v1 import V1
-from mnedge.models.mobilenet_v2 import V2
-from mnedge.models.mobilenet_v3 import V3_LARGE, V3_LARGE_MINIMALISTIC, V3_SMALL, V3_SMALL_MINIMALISTIC
+from mnedge.models import families, heads
+from mnedge.models.network import Layer, Network
 
 if TYPE_CHECKING:
-    from mnedge.models._family import Family
-
-FAMILIES = {
-    family.name: family for family in (V1, V2, V3_SMALL, V3_LARGE, V3_SMALL_MINIMALISTIC, V3_LARGE_MINIMALISTIC)
-}
-
-# Five halvings must leave one pixel.
-MIN_RESOLUTION = 32
+    from mnedge.models.families import Family
 
 CLASSIFIER = "classifier"
 
@@ -34,12 +24,12 @@ class Variant:
     """A network that can be built.
 
     Attributes:
-        family: Token of the command line: v1, v2, v3-small, v3-large or one of the two minimalistic ones.
+        family: Token of the command line, e.g. "v3-small"; `mnedge variants` lists them.
         alpha: Width multiplier.
         resolution: Side of the square input in pixels.
         classes: Number of outputs; of a head of another task, what it tells apart.
         head: "classifier", or one of `mnedge.models.heads`.
-        output_stride: Of the backbone's last map: 32 under a classifier; None for the head's own choice.
+        output_stride: Stride of the backbone's last map: the family's under a classifier; None for the head's default.
 
     Raises:
         InputError: No such family or head, or the family has no network of this width, resolution or class count.
@@ -53,11 +43,9 @@ class Variant:
     output_stride: int | None = None
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise InputError.unknown("variant", self.family, FAMILIES)
+        strides = _strides(self)
         object.__setattr__(self, "alpha", float(self.alpha))
-        strides = (32,) if self.head == CLASSIFIER else heads.get(self.head).output_strides
-        object.__setattr__(self, "output_stride", self.output_stride or strides[0])
+        object.__setattr__(self, "output_stride", strides[0] if self.output_stride is None else self.output_stride)
         if self.output_stride not in strides:
             raise InputError(
                 f"output stride {self.output_stride} is none that {self.head} can stand on; it takes "
@@ -74,7 +62,7 @@ class Variant:
 
 def family_of(variant: Variant) -> Family:
     """The table that the variant is a row of, or could be."""
-    return FAMILIES[variant.family]
+    return families.get(variant.family)
 
 
 def classifier_of(variant: Variant) -> Variant:
@@ -89,21 +77,47 @@ def trace(variant: Variant) -> tuple[Layer, ...]:
     return tuple(network.layers)
 
 
+def sides_by_stride(variant: Variant) -> dict[int, tuple[int, int]]:
+    """Height and width, in pixels, of the backbone's deepest map at each stride, at full depth."""
+    sides, stride = {}, 1
+    for layer in trace(variant):
+        if layer.stride > 1:
+            sides[stride] = layer.input_shape[:2]
+            stride *= layer.stride
+            sides[stride] = layer.output_shape[:2]
+    return sides
+
+
+def _strides(variant: Variant) -> tuple[int, ...]:
+    """Strides of the last map that the variant's head can stand on, the default first."""
+    own = family_of(variant).stride
+    if variant.head == CLASSIFIER or not heads.get(variant.head).output_strides:
+        return (own,)
+    wanted = heads.get(variant.head).output_strides
+    found = tuple(stride for stride in wanted if stride <= own)
+    if not found:
+        raise InputError(
+            f"{variant.head} needs a last map with a stride of {min(wanted)}, and {variant.family} ends at {own}; "
+            "take another family or head"
+        )
+    return found
+
+
 def _check(variant: Variant) -> None:
     family = family_of(variant)
     widths = ", ".join(f"{alpha}" for alpha in family.alphas)
     if not (math.isfinite(variant.alpha) and variant.alpha > 0):
         raise InputError(f"alpha {variant.alpha} is not a width; {variant.family} is published with {widths}")
-    if variant.family == "v1" and int(32 * variant.alpha) < 1:
+    if variant.alpha < family.least_alpha:
         raise InputError(
-            f"alpha {variant.alpha} leaves v1's first layer, of 32 channels, without any; "
-            f"the smallest is {1 / 32}, published are {widths}"
+            f"alpha {variant.alpha} leaves a layer of {variant.family} without channels; "
+            f"the smallest is {family.least_alpha}, published are {widths}"
         )
-    if variant.resolution < MIN_RESOLUTION:
+    if variant.resolution < family.stride:
         sizes = ", ".join(f"{resolution}" for resolution in family.resolutions)
         raise InputError(
-            f"resolution {variant.resolution} is too small: {variant.family} halves its input five times, so the "
-            f"smallest is {MIN_RESOLUTION}; published are {sizes}"
+            f"resolution {variant.resolution} is too small: the last map of {variant.family} has a stride of "
+            f"{family.stride}, so the smallest is {family.stride}; published are {sizes}"
         )
     least = 2 if variant.head == CLASSIFIER else heads.get(variant.head).least_classes
     if variant.classes < least:

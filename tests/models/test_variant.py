@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mnedge.errors import InputError
-from mnedge.models._variant import FAMILIES, Variant
+from mnedge.models.variant import Variant, sides_by_stride
 
 
 @pytest.mark.parametrize(
@@ -18,17 +18,6 @@ from mnedge.models._variant import FAMILIES, Variant
 )
 def test_a_slug_names_family_width_and_resolution(variant: Variant, slug: str) -> None:
     assert variant.slug == slug
-
-
-def test_the_families_are_the_tokens_of_the_command_line() -> None:
-    assert set(FAMILIES) == {
-        "v1",
-        "v2",
-        "v3-small",
-        "v3-large",
-        "v3-small-minimalistic",
-        "v3-large-minimalistic",
-    }
 
 
 @pytest.mark.parametrize(
@@ -54,3 +43,20 @@ def test_what_cannot_be_is_refused_with_what_is_near(arguments: tuple, said: str
         Variant(*arguments)
     assert said in str(error.value)
     assert str(arguments[-1]) in str(error.value)
+
+
+@pytest.mark.parametrize(("family", "resolution"), [("v1", 97), ("v2", 97), ("v3-small", 160), ("v3-large", 33)])
+def test_maps_are_as_large_as_those_of_the_keras_backbone(family: str, resolution: int) -> None:
+    from mnedge.models.build import load_backbone
+    from mnedge.models.features import features
+
+    variant = Variant(family, 0.5, resolution)
+    maps = features(load_backbone(variant, "random")).by_stride
+    assert sides_by_stride(variant) == {stride: tuple(found.shape[1:3]) for stride, found in maps.items()}
+
+
+def test_an_output_stride_that_a_head_cannot_stand_on_is_refused() -> None:
+    with pytest.raises(InputError, match="output stride 4 is none that lr-aspp can stand on; it takes 16, 32, 8"):
+        Variant("v2", head="lr-aspp", output_stride=4)
+    with pytest.raises(InputError, match="output stride 16 is none that embedding can stand on; it takes 32"):
+        Variant("v2", head="embedding", output_stride=16)

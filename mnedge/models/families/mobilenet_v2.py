@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from mnedge.models._family import Family, Published
-from mnedge.models._network import round_to_eight
+from mnedge.models.families._family import Family, Imagenet, Published
+from mnedge.models.families._keras_application import build, imagenet
+from mnedge.models.network import round_to_eight
 
 if TYPE_CHECKING:
-    from mnedge.models._network import Network
+    from mnedge.models.network import Network
 
 _SLIM = "tensorflow/models, slim/nets/mobilenet/README.md"
 
@@ -63,8 +65,19 @@ def _trace(network: Network, alpha: float, classes: int) -> None:
     network.fully_connected("predictions", classes)
 
 
-def _imagenet_file(alpha: float, resolution: int) -> str:
-    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{resolution}.h5"
+def _imagenet_file(alpha: float, resolution: int, has_classifier: bool) -> str:
+    ending = "" if has_classifier else "_no_top"
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{resolution}{ending}.h5"
 
 
-V2 = Family("v2", "mobilenet_v2", _trace, _PUBLISHED, "MobileNetV2", _imagenet_file)
+FAMILIES = (
+    Family(
+        name="v2",
+        title="MobileNet V2",
+        slug="mobilenet_v2",
+        published=_PUBLISHED,
+        trace=_trace,
+        build=partial(build, "MobileNetV2"),
+        imagenet=Imagenet(_imagenet_file, partial(imagenet, "MobileNetV2")),
+    ),
+)

@@ -1,0 +1,173 @@
+"""How the program ends: by a signal, with nobody to read what it prints, or by a bug of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import shlex
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from mnedge import __version__
+from mnedge.artifact import FULL
+from mnedge.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from typing_extensions import Buffer
+
+BUG = 70
+_INTERRUPTED = 130
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SAME_S = 2.0
+_STDOUT = 1
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: whatever cleans up after Ctrl-C cleans up after them."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+# The signal that is being obeyed, and when it came (seconds of a clock of its own); empty before.
+_RECEIVED: list[tuple[Terminated, float]] = []
+
+
+def received() -> Terminated | None:
+    """The signal that ended the work; None where none did."""
+    return _RECEIVED[-1][0] if _RECEIVED else None
+
+
+def catch_signals() -> None:
+    """Turns signals that would end the program on the spot, or as process 1 not at all, into `Terminated`."""
+    for number in _SIGNALS:
+        # `nohup` ignores SIGHUP for its child, and that is to stay.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _receive)
+
+
+def _receive(number: int, frame: FrameType | None) -> None:
+    del frame
+    now = time.monotonic()
+    # `timeout` tells a process and then its group: the second is the same one, and the first is being obeyed.
+    if _RECEIVED and now - _RECEIVED[-1][1] < _SAME_S:
+        return
+    _RECEIVED.append((Terminated(number), now))
+    raise _RECEIVED[-1][0]
+
+
+class _Stream(io.FileIO):
+    """Standard output or error; what is written when its reader has left goes nowhere.
+
+    Raises:
+        StorageError: (On writing.) It leads to a file, and the disk is full; later writes go nowhere.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._is_over = False
+
+    def write(self, data: Buffer, /) -> int:
+        if not self._is_over:
+            try:
+                return super().write(data)
+            except BrokenPipeError:
+                # The reader of a pipe (head, less) has seen enough.
+                self._is_over = True
+            except OSError as exc:
+                self._is_over = True
+                if self.fileno() == _STDOUT:
+                    raise StorageError(f"standard output cannot be written: {exc.strerror}") from exc
+        return memoryview(data).nbytes
+
+
+def mend_streams() -> None:
+    """Makes standard output and error such that a reader who leaves, or was never there, ends nothing."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Otherwise the next file that is opened would get its number, and be printed into.
+            os.open(os.devnull, os.O_RDWR)
+    # Who calls this from a program with streams of its own keeps those.
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _mended(sys.stdout, line_buffering=False)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _mended(sys.stderr, line_buffering=True)
+
+
+def _mended(stream: io.TextIOWrapper | object, *, line_buffering: bool) -> io.TextIOWrapper:
+    if not isinstance(stream, io.TextIOWrapper):
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - it lives as long as the program
+    stream.flush()
+    raw = io.BufferedWriter(_Stream(stream.fileno()))
+    # Names of files need not be text.
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors
+    buffering = line_buffering or stream.isatty()
+    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=errors, line_buffering=buffering)
+
+
+def flushed(code: int) -> int:
+    """The exit code after the last of the output is out: that of a full disk where only this fails."""
+    try:
+        sys.stdout.flush()
+    except StorageError as exc:
+        sys.stderr.write(f"mnedge: {exc}\n")
+        return code or exc.exit_code
+    return code
+
+
+def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
+    """What to make of an error that nobody foresaw: a full disk, Ctrl-C that a library made another error of, or a bug.
+
+    Returns:
+        The exit code, and what to tell the user.
+    """
+    if isinstance(exc, OSError) and exc.errno in FULL:
+        place = exc.filename or f"a file, maybe in {tempfile.gettempdir()},"
+        return StorageError.exit_code, f"{place} cannot be written: {exc.strerror}; free some space"
+    if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(exc)):
+        return _INTERRUPTED, "interrupted"
+    return BUG, _reported(exc, args)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = exc
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _reported(exc: BaseException, args: Sequence[str]) -> str:
+    """Writes what a report of a bug needs into a file, and says which; where that cannot be, the text itself."""
+    from mnedge.cache import tool_versions
+
+    tools = {"mnedge": __version__, "python": platform.python_version(), **tool_versions()}
+    lines = (
+        f"command: mnedge {shlex.join(args)}",
+        f"system: {platform.platform()}",
+        f"versions: {', '.join(f'{name} {number}' for name, number in tools.items())}",
+        "",
+        "".join(traceback.format_exception(exc)),
+    )
+    text = "\n".join(lines)
+    what = traceback.format_exception_only(exc)[-1].strip()
+    said = f"this is a bug in mnedge, not in what you gave it: {what}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="mnedge-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError:
+        return f"{said}\n{text}\nReport the lines above, with the input where you can."
+    return f"{said}\nmnedge: the traceback is in {name}; report it with that file, and the input where you can"

@@ -1,0 +1,125 @@
+"""What people and other programs hand in: numbers, paths and YAML, checked once, where they are read."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Recipes and settings have some dozens of lines; more is another file, given by mistake.
+_LARGEST_BYTES = 1 << 20
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; `Path.is_file` raises for names that no file system takes."""
+    return os.path.isfile(path)  # noqa: PTH113 - see above
+
+
+def checked_number(name: str, value: float, *, most: float = math.inf) -> float:
+    """Returns a number that is above 0, finite, and at most `most`.
+
+    Args:
+        name: What the message calls it, with its unit.
+        value: The number as given; nan compares as neither small nor large, so it is named here.
+        most: The largest that is allowed.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not (math.isfinite(value) and 0 < value <= most):
+        shown = "" if math.isinf(most) else f" and at most {most:,g}"
+        raise InputError(f"{name} is {value}; it is a number above 0{shown}")
+    return value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One `key: value` of a YAML file.
+
+    Attributes:
+        value: None, bool, int, float, str, date, list or dict.
+        line: The line of its key, from 1.
+    """
+
+    value: object
+    line: int
+
+
+def read_mapping(path: Path, example: str, *, may_be_empty: bool = False) -> dict[str, Setting]:
+    """Reads a YAML file whose top level is a mapping.
+
+    Args:
+        path: The file.
+        example: A line as messages show it, such as `variant: v3-small`.
+        may_be_empty: Whether a file without any line is an empty mapping, not an error.
+
+    Returns:
+        The settings by name, in the file's order.
+
+    Raises:
+        InputError: The file cannot be read, is not YAML, is no mapping of names, or has a key twice.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_BYTES + 1)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(data) > _LARGEST_BYTES:
+        raise InputError(f"{path} has more than {_LARGEST_BYTES:,} bytes; it is a list of lines such as `{example}`")
+    try:
+        text = data.decode("utf-8-sig")
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        if document is None and may_be_empty:
+            return {}
+        _check_keys(path, document, example)
+        values = yaml.safe_load(text)
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path} cannot be read: {exc}; it is UTF-8 text") from exc
+    except yaml.YAMLError as exc:
+        raise InputError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    except (ValueError, RecursionError, OverflowError, AttributeError, TypeError) as exc:
+        # A date such as 2024-13-45, lists within thousands of lists, a number of thousands of digits.
+        raise InputError(f"{path} is not YAML that can be read: {exc}") from exc
+    assert isinstance(document, yaml.MappingNode)
+    return {key.value: Setting(values[key.value], key.start_mark.line + 1) for key, _ in document.value}
+
+
+def _check_keys(path: Path, document: yaml.Node | None, example: str) -> None:
+    """Refuses what is no mapping, keys that are no names, keys that a mapping has twice, and references."""
+    if not isinstance(document, yaml.MappingNode):
+        raise InputError(f"{path} line 1: it is a list of `key: value` lines, e.g. `{example}`")
+    waiting: list[yaml.Node] = [document]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.ScalarNode):
+            continue
+        if id(node) in seen:
+            # An alias of an alias of an alias grows to more than any memory holds, or has no end.
+            raise InputError(f"{path} line {line}: it is referred to with *; write the value out where it is needed")
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            own = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                raise InputError(f"{path} line {own}: a key is a name, e.g. `{example}`")
+            if key.value in lines:
+                raise InputError(
+                    f"{path} line {own}: {key.value!r} stands in line {lines[key.value]} already, and only one of the "
+                    "two would count; make them one"
+                )
+            lines[key.value] = own
+            waiting.append(value)

@@ -1,0 +1,111 @@
+"""TensorFlow function to float Graph, through the TFLite converter (which folds batch norm)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.graph.graph import Graph, fresh_name
+from mnedge.graph.ops import LAYERS
+from mnedge.silence import native_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+
+def function_to_graph(
+    function: Callable[..., Sequence[Any]],
+    inputs: Sequence[tuple[tuple[int, ...], Any]],
+    variables: Any,  # noqa: ANN401 - TensorFlow is not imported for a type
+    name: str,
+) -> Graph:
+    """Converts a function of tensors to a float Graph.
+
+    A dynamic batch would cost SHAPE, STRIDED_SLICE and PACK ops, so it is fixed before conversion. The function
+    is frozen first, because the converter's own freezing gives the constants other names on each run.
+
+    Args:
+        function: Takes one tensor an input and returns a sequence of tensors.
+        inputs: (shape, dtype) of each input.
+        variables: What owns the function's variables.
+        name: What is converted, in errors.
+
+    Returns:
+        The graph, inputs and outputs in the function's order.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    names = ["image"] if len(inputs) == 1 else [f"input_{place:03d}" for place in range(len(inputs))]
+    specs = [tf.TensorSpec(shape, dtype, name=end) for (shape, dtype), end in zip(inputs, names, strict=True)]
+
+    def call(*tensors: Any) -> Any:  # noqa: ANN401 - traced tensors
+        return {f"output_{place:03d}": output for place, output in enumerate(function(*tensors))}
+
+    with native_stderr():
+        frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*specs))
+        converted = tf.lite.TFLiteConverter.from_concrete_functions([frozen], variables).convert()
+    graph = parse_tflite(converted, f"the converted model {name}")
+    # The converter gives Identity, Identity_1, … in the order of the sorted keys, but not at their places.
+    outputs = sorted(graph.outputs, key=lambda output: int("0" + re.sub(r"\D", "", output)))
+    return graph.replaced(inputs=sorted(graph.inputs), outputs=outputs)
+
+
+def renamed(graph: Graph, layers: Collection[str], input_names: Sequence[str], output_names: Sequence[str]) -> Graph:
+    """Calls every tensor after the layer that it comes from, instead of the converter's path names.
+
+    Args:
+        graph: As the converter made it.
+        layers: Names of layers; tensors of none of them are called after their op.
+        input_names: Of the graph's inputs, in order.
+        output_names: Of its outputs, in order.
+    """
+    names: dict[str, str] = dict(zip(graph.inputs, input_names, strict=True))
+    taken = set(names.values())
+
+    def give(tensor: str, wish: str) -> None:
+        name = fresh_name(wish, taken, first=2)
+        taken.add(name)
+        names[tensor] = name
+
+    for tensor, name in zip(graph.outputs, output_names, strict=True):
+        if tensor not in names:
+            give(tensor, name)
+    for op in graph.ops:
+        wish = _layer(op.outputs[0], layers, weighted=op.kind in LAYERS) or op.kind.lower()
+        for output in op.outputs:
+            if output not in names:
+                give(output, wish)
+        for place, source in enumerate(op.inputs):
+            if source is not None and source not in names:
+                role = ("", "weights", "bias")[place] if op.kind in LAYERS and place < 3 else "constant"
+                give(source, f"{names[op.outputs[0]]}/{role}")
+    tensors = {names[name]: replace(tensor, name=names[name]) for name, tensor in graph.tensors.items()}
+    ops = tuple(
+        replace(
+            op,
+            inputs=tuple(name and names[name] for name in op.inputs),
+            outputs=tuple(names[name] for name in op.outputs),
+        )
+        for op in graph.ops
+    )
+    return Graph(tensors, ops, tuple(names[n] for n in graph.inputs), tuple(names[n] for n in graph.outputs))
+
+
+def _layer(path_names: str, layers: Collection[str], *, weighted: bool) -> str | None:
+    """The layer named in a tensor's path names ("model/layer_1/op;…"); convolutions before activations.
+
+    Tracing puts a number behind every layer's name, so the name without it is tried first.
+    """
+    found = []
+    for part in re.split(r"[;/]", path_names):
+        for candidate in (re.sub(r"_\d+$", "", part), part):
+            if candidate in layers:
+                found.append(candidate)
+                break
+    if weighted:
+        found = [name for name in found if not re.match(r"re_?lu|activation|.*_relu$", name)] or found
+    plain = [name for name in found if not re.search(r"_?bn(_|$)", name)]
+    return next(iter(plain or found), None)

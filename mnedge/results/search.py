@@ -1,0 +1,119 @@
+"""search.json: the variants that a search looked at, and the one that it chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mnedge.results import shown
+from mnedge.results.stored import ABSENT, FLAT
+from mnedge.results.tradeoff import Failure, TradeoffRow
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """A network as it would ship."""
+
+    family: str
+    alpha: float
+    resolution: int
+    classes: int
+    granularity: str
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One training of a variant: its round of the successive halving, epochs so far, and top-1, 0..1."""
+
+    round: int
+    epochs: int
+    top1: float
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """A variant that was looked at."""
+
+    tradeoff: TradeoffRow = field(metadata=FLAT)
+    variant: CandidateRow
+    trials: tuple[TrialRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class LatencyModelRow:
+    """The model that predicts latency.
+
+    Attributes:
+        milliseconds_per: Milliseconds per unit of each term.
+        measured: How many measurements it was fitted to.
+        leave_one_out_median: Median relative error of measurements that were left out in turn.
+        leave_one_out_worst: Largest of these errors.
+    """
+
+    milliseconds_per: Mapping[str, float]
+    measured: int
+    leave_one_out_median: float | None
+    leave_one_out_worst: float | None
+
+
+@dataclass(frozen=True)
+class EstimateError:
+    """How far estimates of ImageNet top-1 are off, 0..1, over the published rows that were left out in turn."""
+
+    median: float
+    worst: float
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        schema: Version of search.json.
+        target: Name of the target.
+        data: The user's data as given; None without.
+        limits: Largest values allowed, by name.
+        stopped: interrupted or budget where the search did not come to its end.
+        failure: What ended the training before its end.
+        chosen: Name of the chosen variant; None where none fits.
+        nearest: Name of the variant that misses least, where none fits.
+        notes: What the figures rest on.
+        latency_model: None where none was needed.
+        imagenet_estimate: Error of estimated ImageNet figures.
+        rows: The variants, the chosen one first.
+        recipe: The recipe of the chosen variant: `path`, and its keys.
+    """
+
+    schema: int = SCHEMA
+    target: str
+    data: str | None
+    limits: Mapping[str, float]
+    stopped: str | None
+    failure: Failure | None = field(default=None, metadata=ABSENT)
+    chosen: str | None
+    nearest: str | None
+    notes: tuple[str, ...]
+    latency_model: LatencyModelRow | None
+    imagenet_estimate: EstimateError
+    rows: tuple[SearchRow, ...]
+    recipe: Mapping[str, object] | None = field(default=None, metadata=ABSENT)
+
+    def _repr_html_(self) -> str:
+        columns = ("variant", "status", "top-1", "latency ms", "RAM bytes", "flash bytes", "why not")
+        plain = (row.tradeoff for row in self.rows)
+        rows = (
+            (
+                row.name,
+                row.status,
+                row.top1 if row.top1 is not None else row.imagenet_top1,
+                row.latency_ms,
+                row.ram_bytes,
+                row.flash_bytes,
+                "; ".join(broken.text for broken in row.broken),
+            )
+            for row in plain
+        )
+        return shown.table(f"Search for {self.target}: {self.chosen or 'nothing fits'}", columns, rows)

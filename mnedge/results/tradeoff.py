@@ -1,0 +1,78 @@
+"""What search.json and sweep.json share: a variant, what it reaches and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mnedge.results.stored import ABSENT
+
+
+@dataclass(frozen=True)
+class BrokenLimit:
+    """Why a variant is out.
+
+    Attributes:
+        text: In words, e.g. "arena 300 KiB, the limit is 256 KiB".
+        limit: Name of the limit, e.g. max_arena_bytes; None for an error.
+        allowed: Value of the limit.
+        needed: What the variant needs.
+        is_least: Whether `needed` is only the least that it can need.
+    """
+
+    text: str
+    limit: str | None = field(default=None, metadata=ABSENT)
+    allowed: float | None = field(default=None, metadata=ABSENT)
+    needed: float | None = field(default=None, metadata=ABSENT)
+    is_least: bool | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeoffRow:
+    """One variant; None for what is not known.
+
+    Attributes:
+        name: As tables call it.
+        status: chosen, front, fits, not reached, excluded or failed.
+        broken: Limits that it breaks.
+        macs: Multiply-adds of a picture.
+        parameters: Trained numbers.
+        top1: Top-1 on the user's data, 0..1.
+        epochs: Epochs of fine-tuning that reached it.
+        imagenet_top1: Top-1 on ImageNet, 0..1.
+        imagenet_top1_source: published or estimated.
+        latency_ms: Latency of a picture.
+        latency_source: measured or model; None where nothing is said.
+        arena_bytes: Working memory.
+        ram_bytes: Arena, input and output.
+        flash_bytes: Code and constants.
+        size_bytes: Size of the int8 .tflite.
+    """
+
+    name: str
+    status: str
+    broken: tuple[BrokenLimit, ...] = ()
+    macs: int | None = None
+    parameters: int | None = None
+    top1: float | None = None
+    epochs: int | None = field(default=None, metadata=ABSENT)
+    imagenet_top1: float | None = field(default=None, metadata=ABSENT)
+    imagenet_top1_source: str | None = field(default=None, metadata=ABSENT)
+    latency_ms: float | None = None
+    latency_source: str | None = field(default=None, metadata=ABSENT)
+    arena_bytes: int | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error that ended the work before its end, though what was found is kept.
+
+    Attributes:
+        kind: Name of the error's class, e.g. ToolError.
+        message: Its message.
+    """
+
+    kind: str
+    message: str

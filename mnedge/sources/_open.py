@@ -1,0 +1,49 @@
+"""Which source reads a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge import registry
+from mnedge.errors import InputError
+
+if TYPE_CHECKING:
+    from mnedge.sources._source import Float, Source
+
+_PACKAGE = "mnedge.sources"
+
+
+def open_source(path: Path, size: tuple[int, int] | None = None) -> Float:
+    """Reads a float network from a file or folder of any kind that mnedge takes.
+
+    Args:
+        path: A Keras model, a SavedModel folder or a float .tflite.
+        size: Height and width in pixels, where the file leaves them open.
+
+    Raises:
+        InputError: There is nothing at the path, it is none of these, damaged, or does not say enough.
+        UnsupportedError: It holds what cannot be brought in, with the way around it.
+    """
+    return source_of(path).read(Path(path), size)
+
+
+def source_of(path: Path) -> Source:
+    """The source that reads a path.
+
+    Raises:
+        InputError: There is nothing at the path, or no source takes it; the message lists what is taken.
+    """
+    path = Path(path)
+    sources = [registry.load(_PACKAGE, name, "SOURCE") for name in registry.names(_PACKAGE)]
+    taken = "; ".join(f"{source.what} ({', '.join(source.suffixes) or 'a folder'})" for source in sources)
+    if not path.exists():
+        raise InputError(f"there is no {path}. A model is {taken}")
+    try:
+        found: list[Source] = [source for source in sources if source.accepts(path)]
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(found) != 1:
+        what = "folder that holds no model" if path.is_dir() else "file of another kind, or cut short"
+        raise InputError(f"{path} is a {what}. A model is {taken}")
+    return found[0]

@@ -1,0 +1,181 @@
+"""A whole Keras model: .keras, or .h5 of Keras 3 and Keras 2."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.formats.archive import read_member
+from mnedge.sources._float import float_of
+from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, operations, training_only
+from mnedge.sources._source import Float, Source, reason, sized
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+    from mnedge.sources._keras_config import Config
+
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+_CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
+_CONFIG_BYTES, _WEIGHTS_BYTES, _ABOUT_BYTES = 64 << 20, 2 << 30, 1 << 20
+_MOST_DEPTH = 32
+# What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
+_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, AttributeError, RecursionError,
+           zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """Loads a whole Keras model without running code of its own, and says what loading changed.
+
+    Raises:
+        InputError: It is damaged, or holds weights without the network.
+        UnsupportedError: It holds Lambda or custom layers, or what Keras 3 does not have.
+    """
+    from mnedge.silence import start_tensorflow
+
+    start_tensorflow()
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(8)
+        return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
+    except MnedgeError:
+        raise
+    except _DAMAGE as exc:
+        raise InputError(
+            f"Keras cannot load {path}: {reason(exc)}. The file may be cut short, damaged, or of a Keras with layers "
+            f"that this one does not have; save it again. {TO_TFLITE}"
+        ) from exc
+
+
+def _accepts(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        magic = stream.read(8)
+    return magic == _HDF5 or (magic.startswith(_ZIP) and path.suffix == ".keras")
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> Float:
+    """Reads a whole Keras model; see `Source.read`."""
+    from mnedge.formats.keras import keras_to_graph
+
+    model, notes = load_model(path)
+    shapes = [sized(tuple(entry.shape), entry.name, str(path), size) for entry in model.inputs]
+    try:
+        graph = keras_to_graph(model, shapes)
+    except MnedgeError:
+        raise
+    except Exception as exc:  # the converter's own error, and whatever a layer raises while it is traced
+        raise UnsupportedError(
+            f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {reason(exc)}. "
+            f"{TO_TFLITE}"
+        ) from exc
+    return float_of(graph, str(path), notes)
+
+
+def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    with zipfile.ZipFile(path) as archive:
+        config = _json(read_member(archive, _CONFIG, _CONFIG_BYTES, str(path)), path)
+        about = read_member(archive, _ABOUT, _ABOUT_BYTES, str(path))
+        weights = read_member(archive, _WEIGHTS, _WEIGHTS_BYTES, str(path))
+        others = [name for name in archive.namelist() if name not in (_CONFIG, _ABOUT, _WEIGHTS)]
+    if [name for name in others if not name.endswith("/")]:
+        raise UnsupportedError(
+            f"{path} carries files of its layers ({others[0]}), which no picture network has. {TO_TFLITE}"
+        )
+    check_harmless(config, str(path))
+    # Loaded is what was checked, and no member beside it; without the optimizer, which only training needs.
+    config = {**modern(config, str(path)), "compile_config": None}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "model.keras"
+        with zipfile.ZipFile(file, "w") as copy:
+            copy.writestr(_CONFIG, json.dumps(config))
+            copy.writestr(_ABOUT, about)
+            copy.writestr(_WEIGHTS, weights)
+        inside = Path(scratch) / _WEIGHTS
+        inside.write_bytes(weights)
+        del weights
+        import h5py
+
+        with h5py.File(inside) as opened:
+            _check_links(opened, path)
+        return _loaded(file)
+
+
+def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    import h5py
+
+    with h5py.File(path) as file:
+        _check_links(file, path)
+        if "model_config" not in file.attrs:
+            raise InputError(
+                f"{path} holds weights without the network; give it with --weights FILE and --variant NAME, or save "
+                "the whole model with model.save('NAME.keras')"
+            )
+        if file.attrs.get_id("model_config").get_storage_size() > _CONFIG_BYTES:
+            raise InputError(f"the configuration in {path} is larger than {_CONFIG_BYTES:,} bytes, the limit")
+        text = file.attrs["model_config"]
+    config = _json(text, path)
+    check_harmless(config, str(path))
+    config = modern(config, str(path))
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "model.h5"
+        copy.write_bytes(path.read_bytes())
+        with h5py.File(copy, "r+") as file:
+            file.attrs["model_config"] = json.dumps(config)
+            for name in ("training_config", "optimizer_weights"):
+                if name in file.attrs:
+                    del file.attrs[name]
+        return _loaded(copy, operations(config, str(path)))
+
+
+def _loaded(file: Path, known: dict[str, type] | None = None) -> tuple[keras.Model, tuple[str, ...]]:
+    import keras
+
+    model = keras.saving.load_model(file, known, compile=False, safe_mode=True)
+    if not getattr(model, "inputs", None):
+        raise InputError(
+            "the model has no input of a known shape, so nothing can be built from it; give its first layer an "
+            f"Input(shape), or call it once before saving. {TO_TFLITE}"
+        )
+    layers = Counter(type(layer).__name__ for layer in model._flatten_layers())  # noqa: SLF001 - the only walk
+    note = training_only(layers)
+    return model, (note,) if note else ()
+
+
+def _json(text: bytes | str, path: Path) -> Config:
+    try:
+        config: Any = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise InputError(f"the configuration in {path} is no JSON ({exc}); save the model again") from exc
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise InputError(f"the configuration in {path} names no model class; save the whole model again")
+    return config
+
+
+def _check_links(file: h5py.File, path: Path) -> None:
+    """Refuses HDF5 that reads other files: links out of it and values that are stored outside."""
+    import h5py
+
+    waiting: list[tuple[h5py.Group, int]] = [(file, 0)]
+    while waiting:
+        group, depth = waiting.pop()
+        if depth > _MOST_DEPTH:
+            raise InputError(f"{path} nests deeper than {_MOST_DEPTH} groups; save the model again")
+        for name in group:
+            link = group.get(name, getlink=True)
+            item = group.get(name) if isinstance(link, h5py.HardLink) else None
+            if item is None or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
+                raise InputError(f"{path} refers to data outside itself ({group.name}/{name}); save the whole model")
+            if isinstance(item, h5py.Group):
+                waiting.append((item, depth + 1))
+
+
+SOURCE = Source(what="a Keras model", suffixes=(".keras", ".h5", ".hdf5"), accepts=_accepts, read=_read)

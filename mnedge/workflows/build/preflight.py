@@ -1,0 +1,56 @@
+"""What a build can know before its first stage: everything that would make it fail at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnedge import artifact, bundles, cache
+from mnedge.errors import InputError
+from mnedge.models.cost import least_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnedge.workflows.build.job import Job
+
+
+def check(job: Job, out: Path) -> None:
+    """Makes sure that the cache, the disk, the programs and the recipe's own wishes let a build come to its end.
+
+    Args:
+        job: What will be built.
+        out: Folder of the artifacts.
+
+    Raises:
+        InputError: A bundle needs what the recipe does not make, an op is unknown, or the cache cannot be written.
+        StorageError: The disk of `out` has not even room for the float model.
+        ToolError: A target's compiler is missing.
+    """
+    _check_ops(job)
+    _check_bundles(job)
+    if job.recipe.int8 and any(target.accelerator for target in job.targets.values()):
+        from mnedge.codegen.vela import program
+
+        program()
+    cache.check()
+    artifact.check_space(out, least_bytes(job.variant))
+
+
+def _check_ops(job: Job) -> None:
+    from mnedge.formats._tflite_schema import OP_CODES
+
+    for name in job.recipe.allow_float:
+        if name not in OP_CODES:
+            raise InputError.unknown("op for --allow-float", name, OP_CODES)
+
+
+def _check_bundles(job: Job) -> None:
+    for kind in job.recipe.bundles:
+        needed = bundles.get(kind).needs
+        if not job.recipe.int8:
+            raise InputError(f"the bundle {kind} ships int8 artifacts, and none are built; give --int8 (int8: true)")
+        if all(needed not in target.formats for target in job.targets.values()):
+            raise InputError(
+                f"the bundle {kind} ships {needed}, which none of the targets {', '.join(job.targets)} is; add one "
+                "that is: `mnedge targets` lists their formats"
+            )

@@ -1,0 +1,165 @@
+"""Damaged lists of others: each is read, or refused with a message; nothing else comes out."""
+
+import copy
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnedge import recipe
+from mnedge.data import open_dataset
+from mnedge.data.boxes import open_boxes
+from mnedge.data.masks import open_masks
+from mnedge.errors import InputError
+
+_MUTANTS = 120
+_COCO = {
+    "images": [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 20} for n in range(3)],
+    "categories": [{"id": 3, "name": "cup"}, {"id": 18, "name": "dog"}],
+    "annotations": [
+        {"id": n, "image_id": n, "category_id": (3, 18)[n % 2], "bbox": [10, 5, 20, 10], "iscrowd": 0} for n in range(3)
+    ],
+}
+_VOC = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<annotation><filename>0.png</filename><size><width>40</width><height>20'
+    "</height></size><object><name>dog</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax>"
+    "<ymax>9</ymax></bndbox></object></annotation>\n"
+)
+_LISTED = "filename,class_index,class,split\n0.png,0,dog,train\n1.png,1,cat,eval\n2.png,1,cat,train\n"
+_CORNERS = "filename,class,x1,y1,x2,y2,split\n0.png,dog,1,1,9,9,train\n1.png,cat,1,1,9,9,val\n2.png,dog,1,1,9,9,train\n"
+_SETTINGS = "crop_fraction: 0.9\ninterpolation: bicubic\nfit: crop\n"
+_RECIPE = (
+    "variant: v1\nalpha: 0.25\nresolution: 48\nint8: true\ntargets: [cpu]\ngates:\n  min_top1: 0.5\n  parity: 0.9\n"
+)
+_ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 1e308, -1e308, 10**400, float("nan"), float("inf"), "", "x" * 300, "a\x00b", "../..", "\ud800",
+    "a\nb", [], {}, [[]], {"id": 1},
+)  # fmt: skip
+_WORDS = (
+    b"", b"\x00", b"\xff\xfe", b"\xe2\x80\xa8", b"\n", b'"', b",", b": ", b"- ", b"*a", b"&a ", b"!!set ", b"{",
+    b"[" * 2000, b".nan", b"1e999", b"9" * 5000, b"<", b"</object>", b"&#0;", b"&lol;", b"UTF-7", b"-1", b"1",
+    b"2", b"0", b" ", b" # x", b"x" * 300, b"2024-13-45",
+)  # fmt: skip
+
+
+def _shuffled(text: bytes, chance: random.Random) -> bytes:
+    """Some bytes lost, changed or put in."""
+    data = bytearray(text)
+    for _ in range(chance.randint(1, 2)):
+        start = chance.randrange(len(data) + 1)
+        data[start : start + chance.choice((0, 0, 1, 1, 4, 30))] = chance.choice(_WORDS)
+    return bytes(data[: chance.randrange(len(data) + 1)] if chance.random() < 0.1 else data)
+
+
+def _replaced(content: Any, chance: random.Random) -> Any:
+    """One value of nested JSON lost, or of another kind."""
+    places: list[tuple[Any, Any]] = []
+    waiting = [content]
+    while waiting:
+        node = waiting.pop()
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            waiting += [node[key]] if isinstance(node[key], (dict, list)) else []
+    node, key = chance.choice(places)
+    if chance.random() < 0.2:
+        del node[key]
+    else:
+        node[key] = copy.deepcopy(chance.choice(_ODD))
+    return content
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    root = tmp_path / "d"
+    root.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 20), (number, 0, 0)).save(root / f"{number}.png")
+    return root
+
+
+def _tried(make: Callable[[random.Random], bytes], file: Path, read: Callable[[], object]) -> None:
+    taken = 0
+    for seed in range(_MUTANTS):
+        file.write_bytes(make(random.Random(seed)))  # noqa: S311 - damage, not secrets
+        try:
+            read()
+        except InputError:
+            continue
+        except Exception as exc:
+            raise AssertionError(f"seed {seed}: {exc!r} from {file.read_bytes()[:400]!r}") from exc
+        taken += 1
+    # What is damaged harmlessly still opens, so more than the refusal at the door was tried.
+    assert taken > 0
+
+
+def test_coco(pictures: Path) -> None:
+    def make(chance: random.Random) -> bytes:
+        return json.dumps(_replaced(copy.deepcopy(_COCO), chance)).encode()
+
+    _tried(make, pictures / "c.json", lambda: open_boxes(pictures))
+    _tried(
+        lambda chance: _shuffled(json.dumps(_COCO).encode(), chance), pictures / "c.json", lambda: open_boxes(pictures)
+    )
+
+
+def test_voc(pictures: Path) -> None:
+    _tried(lambda chance: _shuffled(_VOC.encode(), chance), pictures / "0.xml", lambda: open_boxes(pictures))
+
+
+def test_lists_of_splits(pictures: Path) -> None:
+    (pictures / "0.xml").write_text(_VOC)
+    (pictures / "ImageSets").mkdir()
+    _tried(
+        lambda chance: _shuffled(b"0\n1\n2\n", chance),
+        pictures / "ImageSets" / "train.txt",
+        lambda: open_boxes(pictures),
+    )
+
+
+@pytest.mark.parametrize("text", [_LISTED, _CORNERS])
+def test_tables(pictures: Path, text: str) -> None:
+    def read() -> object:
+        return open_dataset(str(table)) if text == _LISTED else open_boxes(table)
+
+    table = pictures / "labels.csv"
+    _tried(lambda chance: _shuffled(text.encode(), chance), table, read)
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "synset_words.txt"])
+def test_lists_of_names(pictures: Path, name: str) -> None:
+    (pictures / "labels.csv").write_text(_LISTED.replace("class,", "was,"))
+    _tried(
+        lambda chance: _shuffled(b"n1 dog\nn2 cat\n", chance), pictures / name,
+        lambda: open_dataset(str(pictures / "labels.csv")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("classes.txt", b"0 a\n1 b\n"), ("split.csv", b"filename,split\n0.png,val\n1.png,train\n2.png,\n")],
+)
+def test_lists_of_masks(pictures: Path, name: str, text: bytes) -> None:
+    for folder in ("images", "masks"):
+        (pictures / folder).mkdir()
+    for number in range(3):
+        (pictures / f"{number}.png").rename(pictures / "images" / f"{number}.png")
+        Image.fromarray(np.ones((20, 40), np.uint8)).save(pictures / "masks" / f"{number}.png")
+    _tried(lambda chance: _shuffled(text, chance), pictures / name, lambda: open_masks(pictures))
+
+
+def test_settings(pictures: Path) -> None:
+    (pictures / "labels.csv").write_text(_LISTED)
+    _tried(
+        lambda chance: _shuffled(_SETTINGS.encode(), chance), pictures / "dataset.yaml",
+        lambda: open_dataset(str(pictures / "labels.csv")),
+    )  # fmt: skip
+
+
+def test_recipes(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    _tried(lambda chance: _shuffled(_RECIPE.encode(), chance), file, lambda: recipe.load(str(file)))

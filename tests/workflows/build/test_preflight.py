@@ -1,0 +1,47 @@
+"""What a build finds out before its first stage."""
+
+from pathlib import Path
+
+import pytest
+
+from mnedge import bundles, registry
+from mnedge.errors import InputError
+from mnedge.models.cost import cost, least_bytes
+from mnedge.recipe import Recipe
+from mnedge.workflows.build import job, preflight
+
+
+def _job(**values: object) -> job.Job:
+    return job.resolve(Recipe(variant="v1", alpha=0.25, weights="random", **values))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_what_can_be_built_passes_and_leaves_nothing(tmp_path: Path) -> None:
+    preflight.check(_job(int8=True, bundles=("android",), allow_float=("SOFTMAX",)), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", registry.names("mnedge.bundles"))
+@pytest.mark.usefixtures("private_cache")
+def test_a_bundle_is_asked_for_its_artifact(tmp_path: Path, kind: str) -> None:
+    needs = bundles.get(kind).needs
+    with pytest.raises(InputError, match=f"the bundle {kind} ships int8 artifacts"):
+        preflight.check(_job(bundles=(kind,)), tmp_path)
+    fits = "generic" if needs == "c" else "cpu"
+    preflight.check(_job(int8=True, bundles=(kind,), targets=(fits,)), tmp_path)
+    if needs != "tflite":
+        other = "cpu" if needs == "c" else "generic"
+        with pytest.raises(InputError, match=f"ships {needs}, which none of the targets {other} is"):
+            preflight.check(_job(int8=True, bundles=(kind,), targets=(other,)), tmp_path)
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_an_unknown_op_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'CONV_2D'"):
+        preflight.check(_job(allow_float=("CONV2D",)), tmp_path)
+
+
+def test_the_least_room_is_that_of_the_weights() -> None:
+    variant = _job().variant
+    assert least_bytes(variant) == 4 * cost(variant).parameters
