@@ -31,8 +31,11 @@ def keras_to_graph(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
+    # A Sequential model takes its tensor bare.
+    structure = getattr(model, "_inputs_struct", None)
+
     def call(*values: Any) -> list[Any]:  # noqa: ANN401 - traced tensors
-        fed = values[0] if len(values) == 1 else keras.tree.pack_sequence_as(model.input, list(values))
+        fed = values[0] if structure is None else keras.tree.pack_sequence_as(structure, list(values))
         return list(keras.tree.flatten(model(fed, training=False)))
 
     shapes = shapes or [(1, *entry.shape[1:]) for entry in model.inputs]
@@ -41,4 +44,6 @@ def keras_to_graph(
     every = model._flatten_layers()  # noqa: SLF001 - the only walk into nested models
     layers = {layer.name for layer in every if not hasattr(layer, "layers")}
     names = ["image"] if len(inputs) == 1 else [entry.name for entry in model.inputs]
-    return renamed(graph, layers, names, model.output_names)
+    # A Sequential model has no names for its outputs.
+    results = getattr(model, "output_names", None) or [layer.name for layer in model.layers[-1:]]
+    return renamed(graph, layers, names, results)

@@ -155,9 +155,9 @@ def _check_float(graph: Graph, source: str) -> None:
             tensor = graph.tensors[name]
             if tensor.quantization is not None and tensor.dtype in ("int8", "uint8", "int16"):
                 raise UnsupportedError(
-                    f"{source} is quantized already: {op.kind} makes {tensor.dtype} values ({name[:80]}). Give the float "
-                    "model that it was made from; `mnedge optimize --int8` brings uint8 to int8, and inspect, validate, bench and "
-                    "compile take it as it is"
+                    f"{source} is quantized already: {op.kind} makes {tensor.dtype} values ({name[:80]}). Give the "
+                    "float model that it was made from; `mnedge optimize --int8` brings uint8 to int8, and inspect, "
+                    "validate, bench and compile take it as it is"
                 )
 
 

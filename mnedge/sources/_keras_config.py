@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mnedge.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
 # Any JSON object; its fields are checked where they are read.
@@ -23,14 +23,16 @@ TO_TFLITE = (
 _CODE_RUNNERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__"}
 # Where Keras 2 and tf_keras keep what Keras 3 keeps in `keras`.
 _OLD_MODULES = ("keras.src.engine.", "keras.engine.", "keras.layers.", "keras.src.layers.", "tf_keras.", "tensorflow.")
-# Fields that Keras 3 took away, and the value with which they changed nothing.
+# Fields that Keras 3 took away, and the value with which they changed nothing; some choose kernels, not results.
+_ANY = object()
 _DROPPED = {
-    "groups": 1, "time_major": False, "ragged": False, "sparse": False, "implementation": 2, "sublayer": None,
-    "batch_input_shape": None, "keepdims": False, "virtual_batch_size": None, "adjustment": None, "renorm": False,
-    "fused": None, "auto_vectorize": True,
+    "groups": 1, "time_major": False, "ragged": False, "sparse": False, "keepdims": False, "virtual_batch_size": None,
+    "adjustment": None, "renorm": False, "fused": _ANY, "implementation": _ANY, "rng_type": _ANY,
+    "experimental_autocast": _ANY,
 }  # fmt: skip
-# Keras 2 wrote arithmetic on tensors as layers: x / 127.5 - 1 of `preprocess_input`. (operation, whether a number
-# scales; the sign or exponent of the number).
+_TRAINING_FIELDS = ("_initializer", "_regularizer", "_constraint")
+# Keras 2 wrote arithmetic on tensors as layers, such as the x / 127.5 - 1 of `preprocess_input`: whether the number
+# scales or shifts, and with which exponent or sign.
 _ARITHMETIC = {
     "math.truediv": ("scale", -1), "math.divide": ("scale", -1), "__operators__.truediv": ("scale", -1),
     "math.multiply": ("scale", 1), "__operators__.mul": ("scale", 1),
@@ -42,6 +44,8 @@ _ONLY_IN_TRAINING = (
     "Equalization", "GaussianDropout", "GaussianNoise", "MixUp", "RandAugment", "SpatialDropout1D", "SpatialDropout2D",
     "SpatialDropout3D",
 )  # fmt: skip
+# Where Keras 3 has the classes of models.
+_MODEL_MODULES = {"Functional": "keras.src.models.functional", "Sequential": "keras"}
 _MOST_DEPTH = 100
 
 
@@ -64,11 +68,8 @@ def check_harmless(config: object, source: str) -> None:
             )
         is_own = isinstance(module, str) and module.split(".")[0] not in ("keras", "tf_keras", "builtins", "tensorflow")
         is_registered = isinstance(registered, str) and ">" in registered and not registered.startswith("keras")
-        if (
-            is_own
-            or is_registered
-            or (module is None and "config" in node and "inbound_nodes" in node and _custom(name))
-        ):
+        is_unknown = module is None and "config" in node and "inbound_nodes" in node and not _is_of_keras(name)
+        if is_own or is_registered or is_unknown:
             kind = registered if is_registered else name
             raise UnsupportedError(
                 f"{source} holds the custom layer {kind}{_called(node)}, whose code is not in the file. {TO_TFLITE}"
@@ -95,13 +96,18 @@ def modern(config: Config, source: str) -> Config:
             continue
         module = node.get("module")
         if isinstance(module, str) and module.startswith(_OLD_MODULES) and not module.startswith("keras.src.models"):
-            node["module"] = "keras.models" if name in ("Functional", "Sequential", "Model") else _new_module(module)
-            node["registered_name"] = None
+            node["module"] = _MODEL_MODULES.get(name) or _new_module(module)
+            node["registered_name"] = name if name in _MODEL_MODULES else None
         if name in ("TFOpLambda", "SlicingOpLambda"):
             _rescaling(node, inside, source)
             continue
-        if name in ("Functional", "Sequential", "Model"):
+        if name in _MODEL_MODULES:
+            _renumber(inside)
+            _with_input_layer(inside)
             continue
+        axis = inside.get("axis")
+        if name == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+            inside["axis"] = axis[0]
         _drop_fields(name, inside, source)
     return config
 
@@ -146,12 +152,28 @@ def _called(node: Config) -> str:
     return f" ({name})" if isinstance(name, str) else ""
 
 
-def _custom(name: str) -> bool:
-    """Whether a layer of a Keras 2 file, which names no module, is none of Keras'."""
+def _is_of_keras(name: str) -> bool:
+    """Whether a layer of a file that names no module (.h5) is Keras' own."""
     import keras
 
     known = ("TFOpLambda", "SlicingOpLambda", "Functional", "Model", "Sequential")
-    return name not in known and not hasattr(keras.layers, name)
+    return name in known or hasattr(keras.layers, name) or _operation(name) is not None
+
+
+def operations(config: Config, source: str) -> dict[str, type]:
+    """Classes of Keras 3's operations on tensors, e.g. TrueDivide of `x / 127.5`, which an .h5 names without module."""
+    names = {str(node["class_name"]) for node in _nodes(config, source) if "class_name" in node}
+    return {name: found for name in sorted(names) if (found := _operation(name)) is not None}
+
+
+def _operation(name: str) -> type | None:
+    from keras.src import ops
+
+    for part in (ops.numpy, ops.nn, ops.core, ops.math):
+        found = getattr(part, name, None)
+        if inspect.isclass(found) and issubclass(found, ops.operation.Operation):
+            return found
+    return None
 
 
 def _new_module(module: str) -> str:
@@ -159,6 +181,39 @@ def _new_module(module: str) -> str:
         if part in module:
             return f"keras.{part}"
     return "keras.layers"
+
+
+def _renumber(model: Config) -> None:
+    """Counts the calls of models inside a model from 0, where Keras 2 counted from 1."""
+    layers = [layer for layer in model.get("layers") or [] if isinstance(layer, dict)]
+    inner = {layer.get("name") for layer in layers if layer.get("class_name") in _MODEL_MODULES}
+    entries = [
+        entry
+        for layer in layers
+        for call in layer.get("inbound_nodes") or []
+        if isinstance(call, list)
+        for entry in _call_entries(call)
+    ]
+    entries += [entry for entry in model.get("output_layers") or [] if isinstance(entry, list)]
+    for name in inner:
+        calls = [entry for entry in entries if len(entry) > 2 and entry[0] == name and isinstance(entry[1], int)]
+        if calls and min(entry[1] for entry in calls) == 1:
+            for entry in calls:
+                entry[1] -= 1
+
+
+def _with_input_layer(model: Config) -> None:
+    """Puts the input shape that Keras 2 kept in a Sequential's first layer into an InputLayer before it."""
+    layers = model.get("layers")
+    first = layers[0] if isinstance(layers, list) and layers else None
+    inside = first.get("config") if isinstance(first, dict) else None
+    if not isinstance(inside, dict) or first is None or first.get("class_name") == "InputLayer":
+        return
+    shape = inside.pop("batch_input_shape", None)
+    if shape is not None and isinstance(layers, list):
+        config = {"batch_shape": shape, "dtype": "float32", "name": f"{inside.get('name', 'first')}_input"}
+        module = {"module": "keras.layers", "registered_name": None} if "module" in first else {}
+        layers.insert(0, {**module, "class_name": "InputLayer", "config": config})
 
 
 def _drop_fields(name: str, inside: Config, source: str) -> None:
@@ -169,29 +224,29 @@ def _drop_fields(name: str, inside: Config, source: str) -> None:
     if layer is None or not inspect.isclass(layer):
         return
     known = set(inspect.signature(layer.__init__).parameters)
-    for field, neutral in _DROPPED.items():
-        if field not in inside or field in known or field == "batch_input_shape":
-            continue
-        # BatchNormalization's `fused` and recurrent `implementation` choose kernels, not results.
-        if inside[field] != neutral and field not in ("fused", "implementation"):
-            raise UnsupportedError(
-                f"{source}: layer {inside.get('name', name)} ({name}) has {field} = {inside[field]}, which Keras 3 does "
-                f"not have. {TO_TFLITE}"
-            )
-        del inside[field]
+    for field in [field for field in inside if field not in known]:
+        # How weights began, and what held them in training, does nothing to a trained network.
+        if field.endswith(_TRAINING_FIELDS) or (field in _DROPPED and _acts_in_training(name)):
+            del inside[field]
+        elif field in _DROPPED:
+            if _DROPPED[field] not in (_ANY, inside[field]):
+                raise UnsupportedError(
+                    f"{source}: layer {inside.get('name', name)} ({name}) has {field} = {inside[field]}, which Keras 3 "
+                    f"does not have. {TO_TFLITE}"
+                )
+            del inside[field]
 
 
 def _rescaling(node: Config, inside: Config, source: str) -> None:
     """Turns the addition, subtraction, multiplication or division by a number of Keras 2 into a Rescaling layer."""
     function = inside.get("function")
-    arguments = [
-        call[3] for call in node.get("inbound_nodes") or [] if isinstance(call, list) for call in call_entries(call)
-    ]
-    numbers = [value for entry in arguments for key, value in entry.items() if key != "name"]
+    calls = node.get("inbound_nodes") or []
+    entries = [entry for call in calls if isinstance(call, list) for entry in _call_entries(call)]
+    numbers = [value for entry in entries for key, value in entry[3].items() if key != "name"]
     is_known = (
         node["class_name"] == "TFOpLambda"
         and function in _ARITHMETIC
-        and len(arguments) == 1
+        and len(entries) == 1
         and len(numbers) == 1
         and isinstance(numbers[0], (int, float))
         and numbers[0] != 0
@@ -205,20 +260,12 @@ def _rescaling(node: Config, inside: Config, source: str) -> None:
     number = float(numbers[0])
     scale = (number if sign > 0 else 1 / number) if what == "scale" else 1.0
     offset = sign * number if what == "offset" else 0.0
-    for entry in arguments:
-        entry.clear()
-    # A dot in a name is no name of a Keras 3 layer inside a weights file.
     node["class_name"] = "Rescaling"
-    node["config"] = {
-        "name": inside.get("name"),
-        "trainable": False,
-        "dtype": "float32",
-        "scale": scale,
-        "offset": offset,
-    }
+    node["config"] = {"name": inside.get("name"), "dtype": "float32", "scale": scale, "offset": offset}
+    node["inbound_nodes"] = [[[*entry[:3], {}]] for entry in entries]
 
 
-def call_entries(call: list[Any]) -> list[list[Any]]:
+def _call_entries(call: list[Any]) -> list[list[Any]]:
     """The tensors that one call of a Keras 2 layer reads: [layer, node, tensor, arguments] each."""
     entries = [call] if call and isinstance(call[0], str) else call
     return [entry for entry in entries if isinstance(entry, list) and len(entry) > 3 and isinstance(entry[3], dict)]

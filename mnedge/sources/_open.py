@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnedge import registry
 from mnedge.errors import InputError
-from mnedge.sources._source import Float, Source
+
+if TYPE_CHECKING:
+    from mnedge.sources._source import Float, Source
 
 _PACKAGE = "mnedge.sources"
 

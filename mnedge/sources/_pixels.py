@@ -105,12 +105,10 @@ def _step(graph: Graph, op: Op, name: str, channels: int) -> Affine | None:
         return None
     first = op.inputs[0] == name
     other = graph.tensors[str(op.inputs[1 if first else 0])]
-    if other.data is None or op.inputs[0] == op.inputs[1]:
+    size = 0 if other.data is None else other.data.size
+    if size not in (1, channels) or (size == channels > 1 and other.shape[-1] != channels):
         return None
-    values = other.real().astype(np.float64)
-    if values.size not in (1, channels) or (values.size == channels and values.shape[-1:] != (channels,)):
-        return None
-    values = np.broadcast_to(values.ravel(), (channels,))
+    values = np.broadcast_to(other.real().astype(np.float64).ravel(), (channels,))
     one, zero = np.ones(channels), np.zeros(channels)
     if op.kind == "ADD":
         return Affine(one, values)

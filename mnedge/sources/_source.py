@@ -21,6 +21,8 @@ Head = Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"]
 # Where pixels are known from: the user, the file's metadata, the first ops of the graph, labelled pictures, or nowhere.
 Origin = Literal["told", "metadata", "graph", "shown", "unknown"]
 
+_LONGEST_REASON = 300
+
 
 def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, int] | None) -> tuple[int, ...]:
     """The shape of an input with batch 1, and with the height and width of `size` where the file leaves them open.
@@ -50,8 +52,8 @@ def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, 
         for axis, given in ((1, size[0]), (2, size[1])):
             if extents[axis] not in (-1, given):
                 raise InputError(
-                    f"input {name} of {source} is {extents[1]} x {extents[2]} (height x width), not {size[0]} x {size[1]}; "
-                    "leave --size out"
+                    f"input {name} of {source} is {extents[1]} x {extents[2]} (height x width), not "
+                    f"{size[0]} x {size[1]}; leave --size out"
                 )
             extents[axis] = given
     if -1 in extents:
@@ -59,6 +61,13 @@ def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, 
         way = "give --size HEIGHTxWIDTH" if is_picture and extents[3] > 0 else "export the model with fixed shapes"
         raise InputError(f"input {name} of {source} leaves its shape open ({open_shape}); {way}")
     return tuple(extents)
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what a library says of its failure, without full stop."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:_LONGEST_REASON].rstrip(".") if lines else type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.formats.archive import read_member
 from mnedge.sources._float import float_of
-from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, training_only
-from mnedge.sources._source import Float, Source, sized
+from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, operations, training_only
+from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
     import h5py
@@ -49,7 +49,7 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         raise
     except _DAMAGE as exc:
         raise InputError(
-            f"Keras cannot load {path}: {_reason(exc)}. The file may be cut short, damaged, or of a Keras with layers "
+            f"Keras cannot load {path}: {reason(exc)}. The file may be cut short, damaged, or of a Keras with layers "
             f"that this one does not have; save it again. {TO_TFLITE}"
         ) from exc
 
@@ -74,7 +74,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
         raise
     except Exception as exc:  # the converter's own error, and whatever a layer raises while it is traced
         raise UnsupportedError(
-            f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {_reason(exc)}. "
+            f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {reason(exc)}. "
             f"{TO_TFLITE}"
         ) from exc
     return float_of(graph, str(path), notes)
@@ -106,7 +106,7 @@ def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
 
         with h5py.File(inside) as opened:
             _check_links(opened, path)
-        return _loaded(file, config)
+        return _loaded(file)
 
 
 def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -116,8 +116,8 @@ def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         _check_links(file, path)
         if "model_config" not in file.attrs:
             raise InputError(
-                f"{path} holds weights without the network; give it with --weights FILE and --variant NAME, or save the "
-                "whole model with model.save('NAME.keras')"
+                f"{path} holds weights without the network; give it with --weights FILE and --variant NAME, or save "
+                "the whole model with model.save('NAME.keras')"
             )
         if file.attrs.get_id("model_config").get_storage_size() > _CONFIG_BYTES:
             raise InputError(f"the configuration in {path} is larger than {_CONFIG_BYTES:,} bytes, the limit")
@@ -133,13 +133,13 @@ def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             for name in ("training_config", "optimizer_weights"):
                 if name in file.attrs:
                     del file.attrs[name]
-        return _loaded(copy, config)
+        return _loaded(copy, operations(config, str(path)))
 
 
-def _loaded(file: Path, config: Config) -> tuple[keras.Model, tuple[str, ...]]:
+def _loaded(file: Path, known: dict[str, type] | None = None) -> tuple[keras.Model, tuple[str, ...]]:
     import keras
 
-    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    model = keras.saving.load_model(file, known, compile=False, safe_mode=True)
     if not getattr(model, "inputs", None):
         raise InputError(
             "the model has no input of a known shape, so nothing can be built from it; give its first layer an "
@@ -176,12 +176,6 @@ def _check_links(file: h5py.File, path: Path) -> None:
                 raise InputError(f"{path} refers to data outside itself ({group.name}/{name}); save the whole model")
             if isinstance(item, h5py.Group):
                 waiting.append((item, depth + 1))
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:300].rstrip(".") if lines else type(error).__name__
 
 
 SOURCE = Source(what="a Keras model", suffixes=(".keras", ".h5", ".hdf5"), accepts=_accepts, read=_read)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.sources._float import float_of
-from mnedge.sources._source import Float, Source, sized
+from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
             loaded = tf.saved_model.load(str(path))
     except Exception as exc:  # TensorFlow raises errors of many kinds on damage and on ops that it does not have
         raise InputError(
-            f"TensorFlow cannot load {path}: {_reason(exc)}. Export the model again, or convert it to .tflite where it "
+            f"TensorFlow cannot load {path}: {reason(exc)}. Export the model again, or convert it to .tflite where it "
             "was made"
         ) from exc
     key, function = _signature(loaded, path)
@@ -47,7 +47,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
         raise
     except Exception as exc:  # the converter's own error, and whatever tracing raises
         raise UnsupportedError(
-            f"{path} cannot be converted: {_reason(exc)}; convert it to .tflite where it was made"
+            f"{path} cannot be converted: {reason(exc)}; convert it to .tflite where it was made"
         ) from exc
 
 
