@@ -64,12 +64,12 @@ def _accepts(path: Path) -> bool:
 
 def _read(path: Path, size: tuple[int, int] | None) -> Float:
     """Reads a whole Keras model; see `Source.read`."""
-    from mnedge.formats.keras import keras_to_graph
+    from mnedge.formats.keras import keras_and_first_ops
 
     model, notes = load_model(path)
     shapes = [sized(tuple(entry.shape), entry.name, str(path), size) for entry in model.inputs]
     try:
-        graph = keras_to_graph(model, shapes)
+        graph, first = keras_and_first_ops(model, shapes)
     except MnedgeError:
         raise
     except Exception as exc:  # the converter's own error, and whatever a layer raises while it is traced
@@ -77,7 +77,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
             f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {reason(exc)}. "
             f"{TO_TFLITE}"
         ) from exc
-    return float_of(graph, str(path), notes)
+    return float_of(graph, str(path), notes, first)
 
 
 def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
