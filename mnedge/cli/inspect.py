@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnedge.graph.graph import Tensor
+    from mnedge.pixels import Pixels
 
 _LONGEST_NAME = 60
 
@@ -26,6 +26,12 @@ _LONGEST_NAME = 60
 @click.option("--layers", is_flag=True, help="Measure the quantization noise of every tensor and what it costs.")
 @click.option("--reference", type=click.Path(path_type=Path), help="With --layers: the float .tflite.")
 @click.option("--data", default="demo", show_default=True, help="With --layers: demo, a folder or a labels.csv.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="With --layers: range of the models' pixels, where the files do not say: 0..255, "
+    "0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+)
 @click.option("--split", default="eval", show_default=True, help="With --layers: which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), default=32, show_default=True, help="With --layers: how many.")
 @click.option("--page", type=click.Path(path_type=Path), help="With --layers: also write a page with plots here.")
@@ -35,6 +41,7 @@ def command(
     layers: bool,
     reference: Path | None,
     data: str,
+    pixels: str | None,
     split: str,
     images: int,
     page: Path | None,
@@ -50,11 +57,13 @@ def command(
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     """
     from mnedge.errors import InputError
+    from mnedge.pixels import Pixels
 
     if layers:
         if reference is None:
             raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
-        _layers(file, reference, (data, split, images), page, as_json=as_json)
+        asked = None if pixels is None else Pixels.parse(pixels)
+        _layers(file, reference, (data, split, images), asked, page, as_json=as_json)
         return
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
     if file.suffix not in inspectors:
@@ -216,7 +225,15 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
 
 
-def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: Path | None, *, as_json: bool) -> None:
+def _layers(
+    file: Path,
+    reference: Path,
+    pictures: tuple[str, str, int],
+    asked: Pixels | None,
+    page: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Measures, and shows the noise of every tensor."""
     from mnedge.artifact import write_text
     from mnedge.formats.tflite_read import read_tflite
@@ -224,7 +241,7 @@ def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: P
     from mnedge.validation.layers import noise_by_tensor
 
     graph, other = read_tflite(file), read_tflite(reference)
-    images = _images(pictures, graph.tensors[graph.inputs[0]])
+    images = _images(file, pictures, graph.tensors[graph.inputs[0]].shape, asked)
     with progress() as told:
         result = noise_by_tensor(graph, other, images, told)
     if page is not None:
@@ -237,27 +254,21 @@ def _layers(file: Path, reference: Path, pictures: tuple[str, str, int], page: P
             click.echo(f"{page} shows all of them")
 
 
-def _images(pictures: tuple[str, str, int], model_input: Tensor) -> NDArray[np.float32]:
-    """Pictures as real numbers in the range that the model's input stands for: -1 to 1, or another one's own."""
+def _images(
+    file: Path, pictures: tuple[str, str, int], shape: tuple[int, ...], asked: Pixels | None
+) -> NDArray[np.float32]:
+    """Pictures as the model takes them, real numbers."""
     import numpy as np
 
     from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
+    from mnedge.validation.predict import pixels_for
 
+    pixels = pixels_for(file, shape, asked)
+    click.echo(f"pixels are {pixels} to the model", err=True)
     data, split, count = pictures
     dataset = open_dataset(data)
     numbers = dataset.split(split, count)
-    pixels = np.stack([picture for _, picture in dataset.stream(numbers, model_input.shape[1])])
-    quantization = model_input.quantization
-    if quantization is None:
-        return to_real(pixels)
-    limits = np.iinfo(model_input.dtype)
-    low, high = quantization.dequantize(np.array([limits.min, limits.max])).tolist()
-    if abs(low + 1) < 0.05 and abs(high - 1) < 0.05:
-        return to_real(pixels)
-    click.echo(f"pictures are brought to {low:.3g} to {high:.3g}, the range of the model's input", err=True)
-    images: NDArray[np.float32] = (low + (high - low) / 255 * pixels).astype(np.float32)
-    return images
+    return pixels.real(pixels.arranged(np.stack([picture for _, picture in dataset.stream(numbers, shape[1])])))
 
 
 def _print_layers(result: dict[str, Any]) -> None:

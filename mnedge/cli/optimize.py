@@ -16,10 +16,23 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 @click.option("--for", "target", default="xnnpack", show_default=True, help="xnnpack, or a target's name.")
 @click.option("--int8", is_flag=True, help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
 @click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="With --data: range of the model's pixels, where the file does not say: 0..255, "
+    "0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+)
 @click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
 @json_option
 def command(
-    source: Path, out: Path, target: str, int8: bool, data: str | None, no_measure: bool, as_json: bool
+    source: Path,
+    out: Path,
+    target: str,
+    int8: bool,
+    data: str | None,
+    pixels: str | None,
+    no_measure: bool,
+    as_json: bool,
 ) -> None:
     """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
 
@@ -33,15 +46,19 @@ def command(
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
     mnedge optimize model.int8.onnx -o model.int8.ort
     """
+    from mnedge.pixels import Pixels
     from mnedge.workflows.optimize import optimize
 
+    known = None if pixels is None else Pixels.parse(pixels)
     dataset = None
     if data is not None:
         from mnedge.data import open_dataset
 
         dataset = open_dataset(data)
     with progress() as told:
-        result = optimize(source, out, target=target, int8=int8, dataset=dataset, measure=not no_measure, progress=told)
+        result = optimize(
+            source, out, target=target, int8=int8, dataset=dataset, pixels=known, measure=not no_measure, progress=told
+        )
     if as_json:
         print_json(result)
     else:

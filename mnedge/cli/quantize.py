@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
 
 _IMAGES = 200
 
@@ -21,6 +23,12 @@ _IMAGES = 200
 @click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The int8 .tflite.")
 @click.option("--data", metavar="D", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="Range of the model's pixels, where the file does not say: 0..255, 0..1, -1..1, "
+    "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+)
 @click.option(
     "--method", type=click.Choice(["ptq", "qat"]), default="ptq", show_default=True, help="After or with training."
 )
@@ -46,27 +54,34 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     """Quantize a float .tflite model to int8, with pictures but without the code that made it.
 
     Pictures come from the data's calibration split (ptq) or its train split (qat, labels used only as far as the
-    model has that many classes). Pixels go in as p / 127.5 - 1.
+    model has that many classes). The int8 input is the pixel minus 128, whatever the model's range, as long as it is
+    the same for all channels.
 
     \b
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos/labels.csv
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos --method qat
+    mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
     from mnedge.artifact import write_bytes
+    from mnedge.formats.pixels import with_pixels
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.passes._pass import run_passes
+    from mnedge.pixels import Pixels
     from mnedge.quantization.honesty import check_int8
     from mnedge.quantization.io import with_io
     from mnedge.targets import _target
+    from mnedge.validation.predict import pixels_for
 
     target = _target.get(options["target"])
     options["granularity"] = options["granularity"] or target.granularity
     read = read_tflite(source)
     _check_float(read, source)
-    graph = run_passes(read, target.passes)
+    asked = None if options["pixels"] is None else Pixels.parse(options["pixels"])
+    pixels = pixels_for(source, read.tensors[read.inputs[0]].shape, asked)
+    graph = run_passes(replace(read, metadata=with_pixels(read.metadata, pixels)), target.passes)
     with progress() as told:
-        quantized = _quantize(graph, options, told)
+        quantized = _quantize(graph, pixels, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
     data = write_tflite(with_io(quantized.graph, options["ends"]))
     write_bytes(out, data)
@@ -74,6 +89,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
         "source": str(source),
         "out": str(out),
         "bytes": len(data),
+        "pixels": str(pixels),
         "steps": list(quantized.steps),
         "settings": dict(quantized.settings),
         "float_ops": [op.kind for op in allowed],
@@ -96,18 +112,16 @@ def _check_float(graph: Graph, source: Path) -> None:
         )
 
 
-def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized
+def _quantize(graph: Graph, pixels: Pixels, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized
     from mnedge import cache
     from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
-    from mnedge.errors import InputError
 
     shape = graph.tensors[graph.inputs[0]].shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
-        raise InputError(f"the model's input is {shape}; quantize takes models of square RGB pictures (1, N, N, 3)")
     dataset = open_dataset(options["data"])
-    pixels, _ = dataset.pixels(dataset.split("calibration", _IMAGES), shape[1])
+    pictures, _ = dataset.pixels(dataset.split("calibration", _IMAGES), shape[1])
+    calibration = pixels.real(pixels.arranged(pictures))
     shared = {
+        "pixels": pixels,
         "granularity": options["granularity"],
         "seed": options["seed"],
         "allow_float": frozenset(options["allow_float"]),
@@ -117,7 +131,7 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
 
         return quantize_ptq(
             graph,
-            to_real(pixels),
+            calibration,
             effort=options["effort"],
             ranges=options["ranges"],
             progress=lambda _, share: told("quantize to int8", share),
@@ -130,9 +144,9 @@ def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float]
     fits = len(labels) > 0 and int(labels.max()) < classes
     return quantize_qat(
         graph,
-        to_real(trained),
+        pixels.real(pixels.arranged(trained)),
         labels if fits else None,
-        calibration=to_real(pixels),
+        calibration=calibration,
         checkpoint_dir=cache.root() / "qat",
         epochs=options["epochs"],
         effort=options["effort"],

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
 @click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="Range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, "
+    "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+)
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
 @click.option("--class-map", metavar="M=D,...", help="Which class of the data each of the model's is.")
@@ -36,6 +42,7 @@ def command(
     artifacts: tuple[Path, ...],
     task_name: str,
     data: str,
+    pixels: str | None,
     split: str,
     images: int | None,
     class_map: str | None,
@@ -55,6 +62,7 @@ def command(
     """
     from mnedge import tasks
     from mnedge.errors import InputError, ToolError
+    from mnedge.pixels import Pixels
     from mnedge.validation.class_map import in_classes_of, parse_class_map
     from mnedge.validation.detect import check_decodable
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
@@ -89,6 +97,7 @@ def command(
             uris,
             told,
             figures=figures,
+            pixels=None if pixels is None else Pixels.parse(pixels),
             agreement=agreement,
         )
     if as_json:

@@ -143,8 +143,3 @@ class Dataset:
         read = list(self.stream(numbers, resolution))
         kept = np.array([number for number, _ in read], np.int64)
         return np.stack([pixels for _, pixels in read]), self.labels[kept]
-
-
-def to_real(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Brings 8-bit pixels to the range [-1, 1] that the models take: pixel / 127.5 - 1, float32."""
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
 
@@ -49,6 +50,7 @@ def quantize_ptq(
     graph: Graph,
     images: NDArray[np.float32],
     *,
+    pixels: Pixels | None = None,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     ranges: str | None = None,
@@ -61,6 +63,8 @@ def quantize_ptq(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+            None for inputs that are no pictures, whose range is that of `images`.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
             weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
@@ -79,6 +83,7 @@ def quantize_ptq(
     scheme, parameters, log = post_training_parameters(
         graph,
         images,
+        pixels=pixels,
         effort=effort,
         granularity=granularity,
         ranges=ranges,
@@ -101,6 +106,7 @@ def post_training_parameters(
     graph: Graph,
     images: NDArray[np.float32],
     *,
+    pixels: Pixels | None = None,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     ranges: str | None = None,
@@ -119,7 +125,7 @@ def post_training_parameters(
     images = images[:MOST_IMAGES]
     log = Log(graph, images, progress)
     takes_gates = effort == "max" if scalable_gates is None else scalable_gates
-    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float)
+    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float, pixels)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.
     with threadpool_limits(1, "blas"):
@@ -143,6 +149,7 @@ class Asked:
     scalable_gates: bool
     seed: int
     allow_float: frozenset[str]
+    pixels: Pixels | None
 
 
 def _calibrated(
@@ -150,7 +157,7 @@ def _calibrated(
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", share)
-    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float)
+    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float, asked.pixels)
     ranges = choose_ranges(scheme, observe(scheme, images, asked.seed), asked.ranges or _RANGES)
     return scheme, initial_parameters(scheme, ranges)
 

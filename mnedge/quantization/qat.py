@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.ptq import Effort
     from mnedge.quantization.scheme import Granularity, Scheme
@@ -62,6 +63,7 @@ def quantize_qat(
     labels: NDArray[np.integer[Any]] | None = None,
     *,
     calibration: NDArray[np.float32] | None = None,
+    pixels: Pixels | None = None,
     checkpoint_dir: Path,
     epochs: int = 20,
     effort: Effort = "default",
@@ -84,6 +86,8 @@ def quantize_qat(
         labels: Integers (N,), negative where unknown; None for unlabelled pictures.
         calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
             calibrate.
+        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+            None for inputs that are no pictures, whose range is that of `images`.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
         effort: Of the post-training result that training starts from; but for "fast" it takes the slower gates that
@@ -105,8 +109,8 @@ def quantize_qat(
     started = time.monotonic()
     pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
     scheme, parameters, log = post_training_parameters(
-        graph, calibration, effort=effort, granularity=granularity, scalable_gates=effort != "fast", seed=seed,
-        allow_float=allow_float, progress=lambda _, share: told("start from post-training", share),
+        graph, calibration, pixels=pixels, effort=effort, granularity=granularity, scalable_gates=effort != "fast",
+        seed=seed, allow_float=allow_float, progress=lambda _, share: told("start from post-training", share),
     )  # fmt: skip
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
@@ -117,7 +121,7 @@ def quantize_qat(
         "batch": _BATCH,
         "rates": _RATES,
     }
-    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, (settings, pixels))}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, seed, told)
     seconds = round(time.monotonic() - started - sum(step["seconds"] for step in log.steps), 2)
     int8 = to_int8(scheme, best)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.runtimes._runtime import decode
+from mnedge.formats.pixels import known_pixels, order_of
+from mnedge.pixels import CHANNELS
+from mnedge.runtimes._runtime import decode, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device, ModelInfo
+    from mnedge.pixels import Pixels
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
@@ -78,6 +81,7 @@ def predict(
     *,
     device: Device,
     runtime: str = "",
+    pixels: Pixels | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -88,24 +92,26 @@ def predict(
         numbers: Which pictures.
         device: Where it runs.
         runtime: Name of the runtime; "" for the one that loads such files.
+        pixels: What a picture is to the network; None for what the file says.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
-        InputError: The runtime refuses the file, or a picture is broken.
+        InputError: The runtime refuses the file, it does not say what its pixels are, or a picture is broken.
         ToolError: The device or the runtime cannot be had.
     """
     kept: list[int] = []
 
-    def images(resolution: int) -> Iterator[NDArray[np.uint8]]:
-        for number, pixels in dataset.stream(numbers, resolution):
+    def pictures(resolution: int, known: Pixels) -> Iterator[NDArray[np.uint8]]:
+        for number, picture in dataset.stream(numbers, resolution):
             kept.append(number)
-            yield pixels
+            yield known.arranged(picture)
 
     results: list[NDArray[np.float32]] = []
     with device.load(path, runtime) as model:
         info = model.info
-        _check_input(path, info.input.shape)
-        for place, outputs in enumerate(model.run(images(info.input.shape[1]), numbers.size)):
+        known = pixels_for(path, info.input.shape, pixels)
+        images = encoded(pictures(info.input.shape[1], known), info.input, known)
+        for place, outputs in enumerate(model.run(images, numbers.size)):
             results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
             for room, output, spec in zip(results, outputs, info.outputs, strict=True):
                 room[place] = decode(output[0], spec)
@@ -137,13 +143,31 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
     return detection_order(read_tflite(path))
 
 
-def _check_input(path: Path, shape: tuple[int, ...]) -> None:
-    """Pictures are square and have three colours; what takes other ones is refused before the first is read."""
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixels:
+    """What a picture is to a network with an input of that shape; asked before the first picture is read.
+
+    Args:
+        path: The artifact, for what it says of its pixels and for messages.
+        shape: Of its input.
+        told: By the user; None for what the file says.
+
+    Raises:
+        InputError: It takes no square pictures, its pixels are unknown, or have another number of channels.
+    """
+    taken = "x".join(map(str, shape))
+    if len(shape) != 4 or shape[1] != shape[2]:
         raise InputError(
-            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x side x side x 3, square and in three "
-            "colours, so only `mnedge bench`, `inspect` and `optimize` take this model"
+            f"{path} takes {taken}; pictures are given as 1 x side x side x channels, square, so only `mnedge bench`, "
+            "`inspect` and `optimize` take this model"
         )
+    pixels = known_pixels(path, told)
+    if shape[3] != CHANNELS[pixels.order]:
+        raise InputError(
+            f"{path} takes {taken}, and pixels are {pixels}: {pixels.order} has {CHANNELS[pixels.order]} channels, "
+            f"the input {shape[3]}; name the order of channels behind the range, e.g. --pixels '0..255 "
+            f"{order_of(shape[3]) or 'RGB'}' (RGB, BGR, GREY or RGBA)"
+        )
+    return pixels
 
 
 def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:

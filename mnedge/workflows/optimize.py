@@ -14,10 +14,12 @@ import numpy as np
 from mnedge import command, targets
 from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.errors import InputError, ToolError
+from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.passes._pass import run_passes
-from mnedge.runtimes._runtime import encode
+from mnedge.pixels import CHANNELS
+from mnedge.runtimes._runtime import encoded
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_input, time_in_turns
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
     from mnedge.runtimes import TensorSpec
 
 # Names of runtimes that people know, and the target whose passes serve them.
@@ -126,6 +129,7 @@ def optimize(
     target: str = "xnnpack",
     int8: bool = False,
     dataset: Dataset | None = None,
+    pixels: Pixels | None = None,
     measure: bool = True,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, Any]:
@@ -139,6 +143,7 @@ def optimize(
         target: "xnnpack", or the name of a target.
         int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
         dataset: Real pictures to measure agreement on besides random input.
+        pixels: What a picture is to the network; None for what the file says. Only `dataset` needs it.
         measure: Measure agreement and speed.
         progress: Called with what is being done and the share (0..1) that is done.
 
@@ -155,6 +160,7 @@ def optimize(
         return _to_ort(source, out)
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
+    known = None if dataset is None or not measure else known_pixels(source, pixels)
     graph = parse_tflite(data, str(source))
     names = passes_for(graph, target, int8=int8)
     after, rewrites = rewrite(graph, names)
@@ -167,7 +173,7 @@ def optimize(
     result["before"] = {"bytes": size_bytes(source), "ops": len(graph.ops)}
     result["after"] = {"bytes": len(optimized), "ops": len(after.ops)}
     if measure and rewrites:
-        _measure(result, source, out, dataset, told)
+        _measure(result, source, out, None if dataset is None or known is None else (dataset, known), told)
     return result
 
 
@@ -215,15 +221,15 @@ def _measure(
     result: dict[str, Any],
     source: Path,
     out: Path,
-    dataset: Dataset | None,
+    pictures: tuple[Dataset, Pixels] | None,
     told: Callable[[str, float], None],
 ) -> None:
     refusal = loads(source)
     result["before"]["refused"] = refusal
     told("measure agreement", 0.0)
     result["agreement"] = [_agreement("random", source, out, None, delegate=refusal is None)]
-    if dataset is not None:
-        result["agreement"].append(_agreement(dataset.name, source, out, dataset, delegate=refusal is None))
+    if pictures is not None:
+        result["agreement"].append(_agreement(pictures[0].name, source, out, pictures, delegate=refusal is None))
     told("measure agreement", 1.0)
     told("measure latency", 0.0)
     paths = [out] if refusal else [source, out]
@@ -254,25 +260,28 @@ def loads(path: Path) -> str | None:
     return None
 
 
-def _agreement(name: str, source: Path, out: Path, dataset: Dataset | None, *, delegate: bool) -> dict[str, Any]:
+def _agreement(
+    name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
+) -> dict[str, Any]:
     """How far both files say the same, on random input or on pictures of a data set."""
     before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before.input, dataset)
+    inputs = _inputs(before.input, pictures)
     outputs = [[session.run(image) for image in inputs] for session in (before, after)]
     return {"inputs": name, "count": len(inputs), "delegate": delegate, **agreement(before.outputs, *outputs)}
 
 
-def _inputs(spec: TensorSpec, dataset: Dataset | None) -> list[NDArray[Any]]:
+def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[NDArray[Any]]:
     """Random input, or pictures as the model takes them."""
-    if dataset is None:
+    if pictures is None:
         # A mask of half a megapixel per input is kept for both models: fewer inputs say as much.
         count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // math.prod(spec.shape)))
         return [random_input(spec, seed) for seed in range(count)]
-    if len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != 3:
+    dataset, known = pictures
+    if len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != CHANNELS[known.order]:
         shape = "x".join(str(extent) for extent in spec.shape)
         raise InputError(
-            f"the model takes {shape}, and --data gives square pictures of three colours; leave --data out: agreement "
+            f"the model takes {shape}, and --data gives square pictures, {known.order}; leave --data out: agreement "
             "is then measured on random input"
         )
-    pixels, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
-    return [encode(picture[None], spec) for picture in pixels]
+    found, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
+    return list(encoded(known.arranged(found), spec, known))

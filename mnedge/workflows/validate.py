@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
+    from mnedge.pixels import Pixels
 
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
@@ -32,6 +33,7 @@ def validate(
     progress: Callable[[str, float], None],
     *,
     figures: Callable[[Predictions, Dataset], dict[str, Any]],
+    pixels: Pixels | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
 ) -> dict[str, Any]:
     """Runs artifacts over pictures on devices, several devices in parallel.
@@ -43,6 +45,7 @@ def validate(
         uris: Of the devices.
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
+        pixels: What a picture is to each of the networks; None for what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
 
     Returns:
@@ -61,7 +64,7 @@ def validate(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
+    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress, pixels)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(row["error"] for row in failed))
@@ -79,6 +82,7 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Callable[[str, float], None],
+    pixels: Pixels | None,
 ) -> tuple[dict[str, list[Predictions]], list[dict[str, str]]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
@@ -90,7 +94,7 @@ def _run(
             def told(share: float, stage: str = stage) -> None:
                 progress(stage, min(share, 0.999))
 
-            said = predict(path, dataset, numbers, device=device, progress=told)
+            said = predict(path, dataset, numbers, device=device, pixels=pixels, progress=told)
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:

@@ -207,7 +207,9 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
         folder = Path(scratch)
 
         def ptq(**options: Any) -> bytes:
-            return write_tflite(quantize_ptq(lowered, calibration, granularity=case.granularity, **options).graph)
+            return write_tflite(
+                quantize_ptq(lowered, calibration, pixels=SYMMETRIC, granularity=case.granularity, **options).graph
+            )
 
         def trained(effort: Any = "default") -> bytes:
             train = pictures("train")

@@ -10,11 +10,11 @@ import pytest
 
 from mnedge import devices
 from mnedge.data import open_dataset
-from mnedge.data._dataset import to_real
 from mnedge.errors import InputError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict as reference
+from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import Predictions, predict
@@ -47,7 +47,7 @@ def test_outputs_are_those_of_the_graph_picture_by_picture(
     pixels, labels = dataset.pixels(numbers, 16)
     assert np.array_equal(found.numbers, numbers)
     assert np.array_equal(found.labels, labels)
-    np.testing.assert_allclose(found.outputs, reference(digits_fp32, to_real(pixels)), atol=1e-5)
+    np.testing.assert_allclose(found.outputs, reference(digits_fp32, SYMMETRIC.real(pixels)), atol=1e-5)
     assert (found.step_size, found.device) == (0.0, "local")
     assert shares == pytest.approx(np.arange(1, 31) / 30)
 

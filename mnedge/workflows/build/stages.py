@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
-from mnedge.data._dataset import to_real
+from mnedge.pixels import SYMMETRIC
 from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def float_model(job: Job, progress: Progress) -> Path:
 
     def make(folder: Path) -> None:
         from mnedge.formats.keras import keras_to_graph
+        from mnedge.formats.pixels import with_pixels
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
         from mnedge.models.transfer import description_of
@@ -108,7 +109,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
         graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
-        graph = replace(graph, metadata={**graph.metadata, **job.task.metadata(job.variant, description_of(source))})
+        graph = replace(graph, metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(job.variant, description_of(source))})
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
@@ -200,9 +201,10 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         trained, labels = job.dataset.pixels(numbers, job.variant.resolution)
         return quantize_qat(
             graph,
-            to_real(trained),
+            SYMMETRIC.real(trained),
             labels if job.is_labelled and job.task.name == "classify" else None,
-            calibration=to_real(pixels),
+            calibration=SYMMETRIC.real(pixels),
+            pixels=SYMMETRIC,
             checkpoint_dir=cache.root() / "qat",
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
@@ -214,7 +216,8 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
 
     quantized = quantize_ptq(
         graph,
-        to_real(pixels),
+        SYMMETRIC.real(pixels),
+        pixels=SYMMETRIC,
         effort=recipe.effort,
         allow_float=frozenset(recipe.allow_float),
         progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
