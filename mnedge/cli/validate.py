@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--split", default="eval", show_default=True, help="Which split of the data.")
 @click.option("--images", type=click.IntRange(min=1), help="Use at most so many pictures.")
 @click.option("--class-map", metavar="M=D,...", help="Which class of the data each of the model's is.")
+@click.option("--positive", metavar="CLASS", help="With one output, yes or no: the class of the data that is the yes.")
 @click.option(
     "--anchors",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -46,6 +48,7 @@ def command(
     split: str,
     images: int | None,
     class_map: str | None,
+    positive: str | None,
     anchors: Path | None,
     uris: tuple[str, ...],
     skip_broken: bool,
@@ -83,7 +86,12 @@ def command(
             check_decodable(said)
         return in_classes_of(said, dataset, classes)
 
+    if positive is not None and positive not in dataset.classes:
+        raise InputError.unknown("class", positive, dataset.classes)
+
     def figures(said: Predictions, dataset: Dataset) -> dict[str, Any]:
+        if positive is not None:
+            said = replace(said, labels=(said.labels == dataset.classes.index(positive)).astype("int64"))
         return task.accuracy(read(said), dataset)
 
     def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
@@ -134,12 +142,13 @@ def _print(result: dict[str, Any], metric: str) -> None:
         return
     print_table(
         "Parity, picture by picture",
-        ("artifact", "agrees with", ">same top-1 %", ">largest error, LSB", ">largest error"),
+        ("artifact", "agrees with", ">same answers %", ">SNR, dB", ">largest error, LSB", ">largest error"),
         (
             (
                 row["artifact"],
                 row["reference"],
-                f"{100 * row['top1_agreement']:.2f}",
+                None if row["top1_agreement"] is None else f"{100 * row['top1_agreement']:.2f}",
+                None if row["snr_db"] is None else f"{row['snr_db']:.1f}",
                 None if row["max_abs_lsb"] is None else f"{row['max_abs_lsb']:.3g}",
                 None if row["max_abs_error"] is None else f"{row['max_abs_error']:.2g}",
             )

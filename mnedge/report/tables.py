@@ -66,7 +66,15 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         ),
         _plain(
             "Parity",
-            ("artifact", "agrees with", ">pictures", ">same top-1 %", ">largest error, LSB", ">largest error"),
+            (
+                "artifact",
+                "agrees with",
+                ">pictures",
+                ">same answers %",
+                ">SNR, dB",
+                ">largest error, LSB",
+                ">largest error",
+            ),
             (_parity_row(row, slug) for row in rows(report, "parity")),
         ),
         _plain(
@@ -211,6 +219,7 @@ def _parity_row(row: Row, slug: str) -> tuple[Cell, ...]:
         Cell(short_name(base_name(row["reference"]), slug)),
         Cell(figures.plain(row.get("images"))),
         Cell(_share(row.get("top1_agreement"))),
+        Cell(figures.decibels(row.get("snr_db"))),
         Cell(_number(row.get("max_abs_lsb"))),
         Cell(_number(row.get("max_abs_error"))),
     )

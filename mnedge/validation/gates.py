@@ -73,7 +73,9 @@ def _float_ops(report: Mapping[str, Any]) -> float | None:
 def _parity(report: Mapping[str, Any]) -> float | None:
     int8 = _int8_paths(report)
     rows = [
-        row["top1_agreement"] for row in report["parity"] if (row["reference"] in int8) == (row["artifact"] in int8)
+        row["top1_agreement"]
+        for row in report["parity"]
+        if (row["reference"] in int8) == (row["artifact"] in int8) and row["top1_agreement"] is not None
     ]
     return min(rows, default=None)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.graph.heads import same_answers, snr_db
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def same_class(one: Predictions, two: Predictions) -> NDArray[np.float64]:
-    """Share of the places of each picture's output where both say the same class, (pictures,): 0 or 1 for one class."""
+    """Share of each picture's answers that both give, (pictures,): 0 or 1 for one class or one yes or no.
+
+    Where both give scores of classes, place by place, it is the share of places with the same class. NaN of numbers,
+    which give no answers.
+    """
+    if one.head in ("sigmoid", "multi-label", "numbers") and not (one.gives_indices or two.gives_indices):
+        same = same_answers(one.head, one.outputs, two.outputs)
+        return np.full(one.numbers.size, np.nan) if same is None else same
     places = range(one.numbers.size)
     return np.array([np.mean(one.class_of(place) == two.class_of(place)) for place in places])
 
@@ -30,11 +39,13 @@ def parity_row(
     step: float = 0.0,
     agreement: Agreement = same_class,
 ) -> dict[str, Any]:
-    """The row of report.json: {reference, artifact, images, top1_agreement, max_abs_lsb, max_abs_error}.
+    """The row of report.json: {reference, artifact, images, top1_agreement, snr_db, max_abs_lsb, max_abs_error}.
 
     `top1_agreement` is the share of pictures (of pixels for a segmentation, of objects for a detection) of which both
-    say the same. `max_abs_lsb` counts the steps of the coarser of the two outputs (None where neither has steps);
-    `max_abs_error` is in real units. Of class indices, which are no quantities, both are None.
+    say the same; None where the output is numbers. `snr_db` is the signal-to-noise ratio of the other's output against
+    the reference's; None where they are equal. `max_abs_lsb` counts the steps of the coarser of the two outputs (None
+    where neither has steps); `max_abs_error` is in real units. Of class indices, which are no quantities, all three
+    are None.
 
     Args:
         reference: What one artifact said.
@@ -56,7 +67,8 @@ def parity_row(
         "reference": names[0],
         "artifact": names[1],
         "images": int(same.size),
-        "top1_agreement": float(same.mean()),
+        "top1_agreement": None if np.isnan(same).any() else float(same.mean()),
+        "snr_db": snr_db(reference.scores, other.scores) if is_quantity else None,
         "max_abs_lsb": difference / step if step and is_quantity else None,
         "max_abs_error": difference if is_quantity else None,
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encoded
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device, ModelInfo
+    from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
@@ -44,6 +46,7 @@ class Predictions:
         info: The model as the device's runtime loaded it.
         device: URI of the device.
         path: The artifact, whose metadata may say how to read its outputs.
+        head: What the first output is.
     """
 
     outputs: NDArray[np.float32]
@@ -54,6 +57,7 @@ class Predictions:
     info: ModelInfo
     device: str
     path: Path = Path()
+    head: Head = "logits"
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -82,6 +86,7 @@ def predict(
     device: Device,
     runtime: str = "",
     pixels: Pixels | None = None,
+    head: Head | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -93,6 +98,7 @@ def predict(
         device: Where it runs.
         runtime: Name of the runtime; "" for the one that loads such files.
         pixels: What a picture is to the network; None for what the file says.
+        head: What the first output is; None for what the file shows.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
@@ -130,6 +136,7 @@ def predict(
         info=info,
         device=device.name,
         path=path,
+        head=head or head_of_file(path, spec.shape, spec.quantization),
     )
 
 

@@ -24,6 +24,8 @@ from click import echo
 sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from mnedge.pixels import SYMMETRIC
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -11,12 +11,13 @@ from mnedge.graph.executor import predict, simulate
 from mnedge.graph.graph import Graph, Op, constant
 from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.honesty import check_int8
+from mnedge.quantization.interpret import first_output
 from mnedge.quantization.ptq import quantize_ptq
-from mnedge.quantization.quantized import int8_agreement
+from mnedge.quantization.quantized import agreement_of
 
 
 def agreement(graph: Graph, int8: Graph, images: Any) -> float:
-    return int8_agreement(int8, predict(graph, images), images)
+    return agreement_of("logits", predict(graph, images), first_output(int8, images))
 
 
 def litert(graph: Graph, images: Any) -> Any:

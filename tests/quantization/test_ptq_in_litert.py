@@ -11,7 +11,7 @@ from mnedge.graph.executor import predict
 from mnedge.graph.precision import float_ops
 from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.ptq import MOST_IMAGES, quantize_ptq
-from mnedge.quantization.quantized import top1_agreement
+from mnedge.quantization.quantized import agreement_of
 from mnedge.runtimes.litert import LiteRtSession
 
 
@@ -25,10 +25,10 @@ def test_planted_outliers_break_min_max_and_not_the_default(
         planted, images(24, 1), pixels=SYMMETRIC, effort="fast", ranges="min-max", granularity=granularity
     )
     ours = quantize_ptq(planted, images(24, 1), pixels=SYMMETRIC, granularity=granularity)
-    assert top1_agreement(reference, litert(plain.graph, pictures, delegate=True)) < 0.65
-    assert top1_agreement(reference, litert(ours.graph, pictures, delegate=True)) > 0.88
+    assert agreement_of("logits", reference, litert(plain.graph, pictures, delegate=True)) < 0.65
+    assert agreement_of("logits", reference, litert(ours.graph, pictures, delegate=True)) > 0.88
     # What the account says is what LiteRT does, on the pictures that it was said of.
-    seen = top1_agreement(predict(planted, images(24, 1)), litert(ours.graph, images(24, 1)))
+    seen = agreement_of("logits", predict(planted, images(24, 1)), litert(ours.graph, images(24, 1)))
     assert abs(ours.steps[-1]["agreement"] - seen) <= 0.1
 
 

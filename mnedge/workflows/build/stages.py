@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
     from mnedge.workflows.build.job import Job
     from mnedge.models.build import Weights
     from mnedge.recipe import Granularity
@@ -205,6 +206,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
             labels if job.is_labelled and job.task.name == "classify" else None,
             calibration=SYMMETRIC.real(pixels),
             pixels=SYMMETRIC,
+            head=_head(job),
             checkpoint_dir=cache.root() / "qat",
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
@@ -218,6 +220,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         graph,
         SYMMETRIC.real(pixels),
         pixels=SYMMETRIC,
+        head=_head(job),
         effort=recipe.effort,
         allow_float=frozenset(recipe.allow_float),
         progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
@@ -226,6 +229,11 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
     )
     progress("quantize to int8", 1.0)
     return quantized
+
+
+def _head(job: Job) -> Head | None:
+    """A segmentation's map holds scores of classes, place by place; every other output shows what it is."""
+    return "logits" if job.task.name == "segment" else None
 
 
 def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
