@@ -63,10 +63,8 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
     from mnedge.artifact import write_bytes
-    from mnedge.formats.pixels import with_pixels
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
-    from mnedge.passes._pass import run_passes
     from mnedge.pixels import Pixels
     from mnedge.quantization.honesty import check_int8
     from mnedge.quantization.io import with_io
@@ -79,7 +77,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     _check_float(read, source)
     asked = None if options["pixels"] is None else Pixels.parse(options["pixels"])
     pixels = pixels_for(source, read.tensors[read.inputs[0]].shape, asked)
-    graph = run_passes(replace(read, metadata=with_pixels(read.metadata, pixels)), target.passes)
+    graph, pixels = _lowered(read, pixels, target.passes, options["ends"])
     with progress() as told:
         quantized = _quantize(graph, pixels, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
@@ -110,6 +108,23 @@ def _check_float(graph: Graph, source: Path) -> None:
         raise UnsupportedError(
             f"{source} is quantized already; give the float model. `mnedge optimize --int8` brings uint8 to int8"
         )
+
+
+def _lowered(graph: Graph, pixels: Pixels, passes: tuple[str, ...], ends: str) -> tuple[Graph, Pixels]:
+    """The graph after the target's passes, and what a picture is to it: preprocessing goes into the int8 input.
+
+    With float ends the caller goes on preparing pictures as the float model wants them, so what prepares them stays.
+    """
+    from mnedge.formats.pixels import with_pixels
+    from mnedge.passes._pass import run_passes
+    from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
+
+    if ends == "float32":
+        graph = run_passes(graph, ("fold-preprocessing", *passes))
+    else:
+        graph, pixels = pixel_input(graph, pixels)
+        graph, pixels = shared_steps(run_passes(graph, passes), pixels)
+    return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
 
 
 def _quantize(graph: Graph, pixels: Pixels, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized

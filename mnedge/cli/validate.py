@@ -86,12 +86,10 @@ def command(
             check_decodable(said)
         return in_classes_of(said, dataset, classes)
 
-    if positive is not None and positive not in dataset.classes:
-        raise InputError.unknown("class", positive, dataset.classes)
+    yes = None if positive is None else _class_index(positive, dataset)
 
     def figures(said: Predictions, dataset: Dataset) -> dict[str, Any]:
-        if positive is not None:
-            said = replace(said, labels=(said.labels == dataset.classes.index(positive)).astype("int64"))
+        said = said if yes is None else replace(said, labels=(said.labels == yes).astype("int64"))
         return task.accuracy(read(said), dataset)
 
     def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
@@ -114,6 +112,14 @@ def command(
         _print(result, task.metric)
     if result["failed"]:
         raise ToolError("\n".join(row["error"] for row in result["failed"]))
+
+
+def _class_index(name: str, dataset: Dataset) -> int:
+    from mnedge.errors import InputError
+
+    if name not in dataset.classes:
+        raise InputError.unknown("class", name, dataset.classes)
+    return dataset.classes.index(name)
 
 
 def _print(result: dict[str, Any], metric: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 from mnedge.graph.heads import same_answers, snr_db
 from mnedge.quantization.interpret import first_output
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
+
+
+_Answering = Literal["softmax", "logits", "sigmoid", "multi-label"]
 
 
 class Step(TypedDict):
@@ -43,6 +46,14 @@ class Quantized:
     graph: Graph
     steps: tuple[Step, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@overload
+def agreement_of(head: _Answering, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float: ...
+
+
+@overload
+def agreement_of(head: Head, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float | None: ...
 
 
 def agreement_of(head: Head, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
