@@ -95,8 +95,12 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     if as_json:
         print_json(result)
         return
-    rows = [(step["name"], f"{step['seconds']:.1f}", f"{step['agreement']:.1%}") for step in quantized.steps]
-    print_table("Quantization", ("step", ">seconds", ">top-1 agreement with float"), rows)
+    rows = [
+        (step["name"], f"{step['seconds']:.1f}", percent(step["agreement"]), decibels(step["snr_db"]))
+        for step in quantized.steps
+    ]
+    print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    click.echo(f"A picture's pixels are {pixels} to the input, {_steps(options['ends'])}.")
     click.echo(f"{out}: {len(data):,} bytes, {len(quantized.graph.ops)} ops, {len(allowed)} of them float")
 
 
@@ -108,6 +112,13 @@ def _check_float(graph: Graph, source: Path) -> None:
         raise UnsupportedError(
             f"{source} is quantized already; give the float model. `mnedge optimize --int8` brings uint8 to int8"
         )
+
+
+def _steps(ends: str) -> str:
+    """What a caller gives, in words."""
+    if ends == "float32":
+        return "given as real numbers"
+    return "given as they are" if ends == "uint8" else "given as pixel minus 128"
 
 
 def _lowered(graph: Graph, pixels: Pixels, passes: tuple[str, ...], ends: str) -> tuple[Graph, Pixels]:
@@ -133,7 +144,7 @@ def _quantize(graph: Graph, pixels: Pixels, options: dict[str, Any], told: Calla
 
     shape = graph.tensors[graph.inputs[0]].shape
     dataset = open_dataset(options["data"])
-    pictures, _ = dataset.pixels(dataset.split("calibration", _IMAGES), shape[1])
+    pictures, _ = dataset.pixels(dataset.split("calibration", _IMAGES), (shape[1], shape[2]))
     calibration = pixels.real(pixels.arranged(pictures))
     shared = {
         "pixels": pixels,
@@ -154,7 +165,7 @@ def _quantize(graph: Graph, pixels: Pixels, options: dict[str, Any], told: Calla
         )
     from mnedge.quantization.qat import quantize_qat
 
-    trained, labels = dataset.pixels(dataset.split("train"), shape[1])
+    trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     fits = len(labels) > 0 and int(labels.max()) < classes
     return quantize_qat(

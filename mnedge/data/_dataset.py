@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.data.preprocess import Size
+
 SPLITS = ("train", "calibration", "eval")
 
 
@@ -54,7 +56,7 @@ class Dataset:
         labels: int64, (pictures,); class index of each picture.
         splits: Picture numbers of "train", "calibration" and "eval".
         sources: What each picture is called in messages (its path below the data set).
-        read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
+        read: Gives one picture: (number, side of a square or height and width) -> uint8 (height, width, 3), RGB.
         truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
             of resolution 0 has the picture's own size. None where a class index is all.
         fingerprint: Checksum that changes when a picture, label, split or the preprocessing does.
@@ -72,7 +74,7 @@ class Dataset:
     labels: NDArray[np.int64]
     splits: Mapping[str, NDArray[np.int64]]
     sources: tuple[str, ...]
-    read: Callable[[int, int], NDArray[np.uint8]]
+    read: Callable[[int, Size], NDArray[np.uint8]]
     fingerprint: str
     truths: Callable[[int, int], Any] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -97,13 +99,11 @@ class Dataset:
             numbers = numbers[np.linspace(0, numbers.size - 1, limit).astype(int)]
         return numbers
 
-    def stream(
-        self, numbers: NDArray[np.int64], resolution: int
-    ) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
+    def stream(self, numbers: NDArray[np.int64], size: Size) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
         """Reads pictures in parallel, a few ahead of the caller, in order.
 
         Yields:
-            Picture number and its pixels: uint8, (resolution, resolution, 3).
+            Picture number and its pixels: uint8, (height, width, 3).
 
         Raises:
             InputError: A picture is broken, unless `skip_broken`; or all of them are.
@@ -116,7 +116,7 @@ class Dataset:
             try:
                 while True:
                     while len(ahead) < 4 * workers and (number := next(waiting, None)) is not None:
-                        ahead.append((number, pool.submit(self.read, number, resolution)))
+                        ahead.append((number, pool.submit(self.read, number, size)))
                     if not ahead:
                         break
                     number, future = ahead.popleft()
@@ -134,12 +134,12 @@ class Dataset:
         if given == 0 and numbers.size:
             raise InputError(f"{self.name}: none of the {numbers.size} pictures can be read")
 
-    def pixels(self, numbers: NDArray[np.int64], resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def pixels(self, numbers: NDArray[np.int64], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Reads pictures at once.
 
         Returns:
-            Pixels, uint8, (n, resolution, resolution, 3), and labels, int64, (n,).
+            Pixels, uint8, (n, height, width, 3), and labels, int64, (n,).
         """
-        read = list(self.stream(numbers, resolution))
+        read = list(self.stream(numbers, size))
         kept = np.array([number for number, _ in read], np.int64)
         return np.stack([pixels for _, pixels in read]), self.labels[kept]

@@ -107,8 +107,8 @@ def predict(
     """
     kept: list[int] = []
 
-    def pictures(resolution: int, known: Pixels) -> Iterator[NDArray[np.uint8]]:
-        for number, picture in dataset.stream(numbers, resolution):
+    def pictures(size: tuple[int, int], known: Pixels) -> Iterator[NDArray[np.uint8]]:
+        for number, picture in dataset.stream(numbers, size):
             kept.append(number)
             yield known.arranged(picture)
 
@@ -116,7 +116,7 @@ def predict(
     with device.load(path, runtime) as model:
         info = model.info
         known = pixels_for(path, info.input.shape, pixels)
-        images = encoded(pictures(info.input.shape[1], known), info.input, known)
+        images = encoded(pictures((info.input.shape[1], info.input.shape[2]), known), info.input, known)
         for place, outputs in enumerate(model.run(images, numbers.size)):
             results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
             for room, output, spec in zip(results, outputs, info.outputs, strict=True):
@@ -159,12 +159,12 @@ def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixel
         told: By the user; None for what the file says.
 
     Raises:
-        InputError: It takes no square pictures, its pixels are unknown, or have another number of channels.
+        InputError: It takes no pictures, its pixels are unknown, or have another number of channels.
     """
     taken = "x".join(map(str, shape))
-    if len(shape) != 4 or shape[1] != shape[2]:
+    if len(shape) != 4:
         raise InputError(
-            f"{path} takes {taken}; pictures are given as 1 x side x side x channels, square, so only `mnedge bench`, "
+            f"{path} takes {taken}; pictures are given as 1 x height x width x channels, so only `mnedge bench`, "
             "`inspect` and `optimize` take this model"
         )
     pixels = known_pixels(path, told)

@@ -277,11 +277,11 @@ def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[N
         count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // math.prod(spec.shape)))
         return [random_input(spec, seed) for seed in range(count)]
     dataset, known = pictures
-    if len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != CHANNELS[known.order]:
+    if len(spec.shape) != 4 or spec.shape[3] != CHANNELS[known.order]:
         shape = "x".join(str(extent) for extent in spec.shape)
         raise InputError(
-            f"the model takes {shape}, and --data gives square pictures, {known.order}; leave --data out: agreement "
+            f"the model takes {shape}, and --data gives pictures, {known.order}; leave --data out: agreement "
             "is then measured on random input"
         )
-    found, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
+    found, _ = dataset.pixels(dataset.split("eval", _PICTURES), (spec.shape[1], spec.shape[2]))
     return list(encoded(known.arranged(found), spec, known))

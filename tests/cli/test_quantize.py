@@ -87,4 +87,4 @@ def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(write_tflite(Graph({"x": x, "y": y}, (Op("LOGISTIC", ("x",), ("y",)),), ("x",), ("y",))))
     done = CliRunner().invoke(command, [str(path), "-o", str(tmp_path / "out.tflite")])
     assert isinstance(done.exception, InputError)
-    assert "square" in str(done.exception)
+    assert "height x width" in str(done.exception)
