@@ -268,9 +268,8 @@ def _images(
     data, split, count = pictures
     dataset = open_dataset(data)
     numbers = dataset.split(split, count)
-    return pixels.real(
-        pixels.arranged(np.stack([picture for _, picture in dataset.stream(numbers, (shape[1], shape[2]))]))
-    )
+    pictures = np.stack([picture for _, picture in dataset.stream(numbers, (shape[1], shape[2]))])
+    return pixels.real(pixels.arranged(pictures))
 
 
 def _print_layers(result: dict[str, Any]) -> None:

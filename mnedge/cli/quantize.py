@@ -68,6 +68,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     from mnedge.pixels import Pixels
     from mnedge.quantization.honesty import check_int8
     from mnedge.quantization.io import with_io
+    from mnedge.report.figures import decibels, percent
     from mnedge.targets import _target
     from mnedge.validation.predict import pixels_for
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnedge import devices
 from mnedge.errors import InputError, ToolError
+from mnedge.formats.pixels import pixels_of
 from mnedge.validation.accuracy import accuracy_row
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
@@ -45,7 +46,8 @@ def validate(
         uris: Of the devices.
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
-        pixels: What a picture is to each of the networks; None for what each file says.
+        pixels: What a picture is to a single network, or, of several, to those whose files do not say it; None for
+            what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
 
     Returns:
@@ -94,7 +96,10 @@ def _run(
             def told(share: float, stage: str = stage) -> None:
                 progress(stage, min(share, 0.999))
 
-            said = predict(path, dataset, numbers, device=device, pixels=pixels, progress=told)
+            # What is told of several is for those that do not say it themselves: an int8 file may take other pixels
+            # than the float one that it comes from.
+            known = pixels if len(artifacts) == 1 else pixels_of(path) or pixels
+            said = predict(path, dataset, numbers, device=device, pixels=known, progress=told)
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:
