@@ -156,7 +156,10 @@ class Pixels:
         return len(set(self.scale)) == 1 and len(set(self.offset)) == 1
 
     def __str__(self) -> str:
-        """The range of 8-bit pixels in words, e.g. "-1..1" or "mean 123.7 116.3 103.5, deviation 58.4 57.1 57.4"."""
+        """The range as `parse` takes it, e.g. "-1..1", "imagenet" or "0..1 BGR"; else mean and deviation in words."""
+        for name, usual in (("imagenet", "RGB"), ("caffe", "BGR")):
+            if self.order in ("RGB", "BGR") and self == Pixels.parse(name, self.order):
+                return name if self.order == usual else f"{name} {self.order}"
         if self.is_per_tensor:
             low, high = self.offset[0], self.offset[0] + _LARGEST * self.scale[0]
             words = f"{_short(low)}..{_short(high)}"

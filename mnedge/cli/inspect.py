@@ -268,8 +268,8 @@ def _images(
     data, split, count = pictures
     dataset = open_dataset(data)
     numbers = dataset.split(split, count)
-    pictures = np.stack([picture for _, picture in dataset.stream(numbers, (shape[1], shape[2]))])
-    return pixels.real(pixels.arranged(pictures))
+    found = np.stack([picture for _, picture in dataset.stream(numbers, (shape[1], shape[2]))])
+    return pixels.real(pixels.arranged(found))
 
 
 def _print_layers(result: dict[str, Any]) -> None:

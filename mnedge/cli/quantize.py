@@ -13,8 +13,10 @@ from mnedge.cli._output import json_option, print_json, print_table, progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph
     from mnedge.pixels import Pixels
+    from mnedge.quantization.quantized import Quantized
 
 _IMAGES = 200
 
@@ -63,6 +65,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
     from mnedge.artifact import write_bytes
+    from mnedge.data import open_dataset
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.pixels import Pixels
@@ -70,17 +73,21 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     from mnedge.quantization.io import with_io
     from mnedge.report.figures import decibels, percent
     from mnedge.targets import _target
-    from mnedge.validation.predict import pixels_for
+    from mnedge.workflows.settle_pixels import settle_pixels
 
     target = _target.get(options["target"])
     options["granularity"] = options["granularity"] or target.granularity
     read = read_tflite(source)
     _check_float(read, source)
     asked = None if options["pixels"] is None else Pixels.parse(options["pixels"])
-    pixels = pixels_for(source, read.tensors[read.inputs[0]].shape, asked)
+    dataset = open_dataset(options["data"])
+    with progress() as told:
+        pixels = settle_pixels(
+            source, read, dataset, asked, notice=lambda words: click.echo(words, err=True), progress=told
+        )
     graph, pixels = _lowered(read, pixels, target.passes, options["ends"])
     with progress() as told:
-        quantized = _quantize(graph, pixels, options, told)
+        quantized = _quantize(graph, pixels, dataset, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
     data = write_tflite(with_io(quantized.graph, options["ends"]))
     write_bytes(out, data)
@@ -139,12 +146,12 @@ def _lowered(graph: Graph, pixels: Pixels, passes: tuple[str, ...], ends: str) -
     return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
 
 
-def _quantize(graph: Graph, pixels: Pixels, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized
+def _quantize(
+    graph: Graph, pixels: Pixels, dataset: Dataset, options: dict[str, Any], told: Callable[[str, float], None]
+) -> Quantized:
     from mnedge import cache
-    from mnedge.data import open_dataset
 
     shape = graph.tensors[graph.inputs[0]].shape
-    dataset = open_dataset(options["data"])
     pictures, _ = dataset.pixels(dataset.split("calibration", _IMAGES), (shape[1], shape[2]))
     calibration = pixels.real(pixels.arranged(pictures))
     shared = {

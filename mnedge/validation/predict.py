@@ -150,6 +150,19 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
     return detection_order(read_tflite(path))
 
 
+def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses an input that is no picture.
+
+    Raises:
+        InputError: It has no height, width and channels.
+    """
+    if len(shape) != 4:
+        raise InputError(
+            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x height x width x channels, so only "
+            "`mnedge bench`, `inspect` and `optimize` take this model"
+        )
+
+
 def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixels:
     """What a picture is to a network with an input of that shape; asked before the first picture is read.
 
@@ -161,12 +174,8 @@ def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixel
     Raises:
         InputError: It takes no pictures, its pixels are unknown, or have another number of channels.
     """
+    check_takes_pictures(path, shape)
     taken = "x".join(map(str, shape))
-    if len(shape) != 4:
-        raise InputError(
-            f"{path} takes {taken}; pictures are given as 1 x height x width x channels, so only `mnedge bench`, "
-            "`inspect` and `optimize` take this model"
-        )
     pixels = known_pixels(path, told)
     if shape[3] != CHANNELS[pixels.order]:
         raise InputError(

@@ -78,7 +78,9 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "part"), [((20, 40), (0, 15, 60, 45)), ((40, 20), (15, 0, 45, 60))])
-def test_another_shape_than_a_square_keeps_its_proportions(size: tuple[int, int], part: tuple[int, ...]) -> None:
+def test_another_shape_than_a_square_keeps_its_proportions(
+    size: tuple[int, int], part: tuple[int, int, int, int]
+) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8))
     whole = Preprocessing(1.0)
     expected = picture.resize(size[::-1], Image.Resampling.BILINEAR, box=part)
