@@ -24,7 +24,13 @@ _IMAGES = 200
 @click.command()
 @click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The int8 .tflite.")
-@click.option("--data", metavar="D", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
+@click.option(
+    "--data",
+    metavar="D",
+    default="demo",
+    show_default=True,
+    help="demo, a folder, a labels.csv, or arrays.npy or .npz.",
+)
 @click.option(
     "--pixels",
     metavar="RANGE",
@@ -65,7 +71,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
     from mnedge.artifact import write_bytes
-    from mnedge.data import open_dataset
+    from mnedge.data.arrays import is_arrays
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.pixels import Pixels
@@ -73,21 +79,17 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
     from mnedge.quantization.io import with_io
     from mnedge.report.figures import decibels, percent
     from mnedge.targets import _target
-    from mnedge.workflows.settle_pixels import settle_pixels
 
     target = _target.get(options["target"])
     options["granularity"] = options["granularity"] or target.granularity
     read = read_tflite(source)
     _check_float(read, source)
     asked = None if options["pixels"] is None else Pixels.parse(options["pixels"])
-    dataset = open_dataset(options["data"])
     with progress() as told:
-        pixels = settle_pixels(
-            source, read, dataset, asked, notice=lambda words: click.echo(words, err=True), progress=told
-        )
-    graph, pixels = _lowered(read, pixels, target.passes, options["ends"])
-    with progress() as told:
-        quantized = _quantize(graph, pixels, dataset, options, told)
+        if is_arrays(options["data"]):
+            quantized, pixels = _with_arrays(read, asked, target.passes, options, told)
+        else:
+            quantized, pixels = _with_pictures(source, read, asked, target.passes, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
     data = write_tflite(with_io(quantized.graph, options["ends"]))
     write_bytes(out, data)
@@ -95,7 +97,7 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
         "source": str(source),
         "out": str(out),
         "bytes": len(data),
-        "pixels": str(pixels),
+        "pixels": None if pixels is None else str(pixels),
         "steps": list(quantized.steps),
         "settings": dict(quantized.settings),
         "float_ops": [op.kind for op in allowed],
@@ -108,7 +110,8 @@ def command(source: Path, out: Path, *, as_json: bool, **options: Any) -> None: 
         for step in quantized.steps
     ]
     print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
-    click.echo(f"A picture's pixels are {pixels} to the input, {_steps(options['ends'])}.")
+    if pixels is not None:
+        click.echo(f"A picture's pixels are {pixels} to the input, {_steps(options['ends'])}.")
     click.echo(f"{out}: {len(data):,} bytes, {len(quantized.graph.ops)} ops, {len(allowed)} of them float")
 
 
@@ -127,6 +130,64 @@ def _steps(ends: str) -> str:
     if ends == "float32":
         return "given as real numbers"
     return "given as they are" if ends == "uint8" else "given as pixel minus 128"
+
+
+def _with_pictures(
+    source: Path,
+    graph: Graph,
+    asked: Pixels | None,
+    passes: tuple[str, ...],
+    options: dict[str, Any],
+    told: Callable[[str, float], None],
+) -> tuple[Quantized, Pixels]:
+    """Quantizes with pictures; what they are to the model is settled first."""
+    from mnedge.data import open_dataset
+    from mnedge.workflows.settle_pixels import settle_pixels
+
+    dataset = open_dataset(options["data"])
+    notes: list[str] = []
+    pixels = settle_pixels(source, graph, dataset, asked, notice=notes.append, progress=told)
+    for note in notes:
+        click.echo(note, err=True)
+    graph, pixels = _lowered(graph, pixels, passes, options["ends"])
+    return _quantize(graph, pixels, dataset, options, told), pixels
+
+
+def _with_arrays(
+    graph: Graph,
+    asked: Pixels | None,
+    passes: tuple[str, ...],
+    options: dict[str, Any],
+    told: Callable[[str, float], None],
+) -> tuple[Quantized, Pixels | None]:
+    """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
+    from mnedge.data.arrays import open_arrays
+    from mnedge.errors import InputError
+    from mnedge.formats.pixels import with_pixels
+    from mnedge.passes._pass import run_passes
+    from mnedge.quantization.ptq import quantize_ptq
+
+    if options["method"] != "ptq":
+        raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
+    if len(graph.inputs) != 1:
+        raise InputError(f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); quantize takes one")
+    tensor = graph.tensors[graph.inputs[0]]
+    values = open_arrays(Path(options["data"])).of(tensor.name, tensor.shape)
+    graph = run_passes(graph, passes)
+    if asked is not None:
+        graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
+    quantized = quantize_ptq(
+        graph,
+        values[:_IMAGES],
+        pixels=asked,
+        effort=options["effort"],
+        ranges=options["ranges"],
+        granularity=options["granularity"],
+        seed=options["seed"],
+        allow_float=frozenset(options["allow_float"]),
+        progress=lambda _, share: told("quantize to int8", share),
+    )
+    return quantized, asked
 
 
 def _lowered(graph: Graph, pixels: Pixels, passes: tuple[str, ...], ends: str) -> tuple[Graph, Pixels]:

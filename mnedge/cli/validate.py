@@ -18,10 +18,22 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 
+_FIGURES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "roc_auc": "ROC AUC",
+    "best_threshold": "best threshold",
+    "best_top1": "top-1 there",
+    "map": "mean average precision",
+    "mae": "mean absolute error",
+    "snr_db": "SNR, dB",
+}
+
+
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--task", "task_name", default="classify", show_default=True, help="classify, detect, segment or embed.")
-@click.option("--data", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
+@click.option("--data", default="demo", show_default=True, help="demo, a folder, a labels.csv, or arrays.npy or .npz.")
 @click.option(
     "--pixels",
     metavar="RANGE",
@@ -64,6 +76,7 @@ def command(
     mnedge validate model.int8.tflite --data photos --device ssh://pi@raspberrypi.local
     """
     from mnedge import tasks
+    from mnedge.data.arrays import is_arrays
     from mnedge.errors import InputError, ToolError
     from mnedge.pixels import Pixels
     from mnedge.validation.class_map import in_classes_of, parse_class_map
@@ -71,6 +84,9 @@ def command(
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
     from mnedge.workflows.validate import validate
 
+    if is_arrays(data):
+        _arrays(artifacts, Path(data), uris, as_json=as_json)
+        return
     task = tasks.get(task_name)
     if anchors is not None and task.name != "detect":
         raise InputError(f"--anchors is for --task detect; leave it out of --task {task.name}")
@@ -114,6 +130,33 @@ def command(
         raise ToolError("\n".join(row["error"] for row in result["failed"]))
 
 
+def _arrays(artifacts: tuple[Path, ...], path: Path, uris: tuple[str, ...], *, as_json: bool) -> None:
+    """Measures on arrays, and shows one row an artifact with the figures of its kind of output."""
+    from mnedge.errors import InputError
+    from mnedge.workflows.validate_arrays import validate_arrays
+
+    if len(uris) > 1:
+        raise InputError("arrays are measured on one device at a time; name one --device")
+    with progress() as told:
+        result = validate_arrays(artifacts, path, uris[0], told)
+    if as_json:
+        print_json(result)
+        return
+    rows = result["accuracy"]
+    names = [name for name in _FIGURES if any(name in row for row in rows)]
+    if rows:
+        print_table(
+            f"Figures on {rows[0]['images']} samples of {path}",
+            ("artifact", "output", *(f">{_FIGURES[name]}" for name in names)),
+            ((row["artifact"], row["head"], *(_figure(row.get(name)) for name in names)) for row in rows),
+        )
+    _print_parity(result["parity"])
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
 def _class_index(name: str, dataset: Dataset) -> int:
     from mnedge.errors import InputError
 
@@ -144,7 +187,11 @@ def _print(result: dict[str, Any], metric: str) -> None:
         for artifact in artifacts
     ]
     print_table(f"Accuracy on {rows[0]['images']} pictures of {rows[0]['dataset']}", columns, cells)
-    if not result["parity"]:
+    _print_parity(result["parity"])
+
+
+def _print_parity(rows: list[dict[str, Any]]) -> None:
+    if not rows:
         return
     print_table(
         "Parity, picture by picture",
@@ -158,7 +205,7 @@ def _print(result: dict[str, Any], metric: str) -> None:
                 None if row["max_abs_lsb"] is None else f"{row['max_abs_lsb']:.3g}",
                 None if row["max_abs_error"] is None else f"{row['max_abs_error']:.2g}",
             )
-            for row in result["parity"]
+            for row in rows
         ),
     )
 

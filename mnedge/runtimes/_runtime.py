@@ -115,19 +115,24 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDA
     """
     # What becomes of each of the 256 values, one column for all channels or one a channel.
     values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], max(len(pixels.scale), len(pixels.offset)), axis=1)
-    table = pixels.real(values)
-    if spec.quantization is None:
-        table = table.astype(spec.dtype)
-    else:
-        scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
-        limits = np.iinfo(spec.dtype)
-        # With scale 1/127.5 every pixel of -1..1 lies half-way between two steps. Ties go up, all of them, so that
-        # each pixel keeps a step of its own; rounding to even would merge neighbours.
-        steps = np.floor(table.astype(np.float64) / scale + 0.5 + PIXEL_NUDGE) + zero_point
-        table = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    table: NDArray[Any] = pixels.real(values)
+    # With scale 1/127.5 every pixel of -1..1 lies half-way between two steps. Ties go up, all of them, so that each
+    # pixel keeps a step of its own; rounding to even would merge neighbours.
+    table = encode_values(table, spec)
     if table.shape[1] == 1:
         return np.take(table[:, 0], pictures)
     encoded: NDArray[Any] = table[pictures, np.arange(table.shape[1])]
+    return encoded
+
+
+def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+    """Brings real values to a model's input dtype: to the nearest steps, ties up, where it is quantized."""
+    if spec.quantization is None:
+        return values.astype(spec.dtype)
+    scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
+    limits = np.iinfo(spec.dtype)
+    steps = np.floor(values.astype(np.float64) / scale + 0.5 + PIXEL_NUDGE) + zero_point
+    encoded: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
     return encoded
 
 

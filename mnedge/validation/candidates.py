@@ -175,7 +175,7 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     if count == 0:
         return 1.0
     tail = sum(math.comb(count, hits) for hits in range(min(first, second) + 1))
-    return min(1.0, 2 * tail / 2**count)
+    return min(1.0, 2 * (tail / (1 << count)))
 
 
 def _judge(

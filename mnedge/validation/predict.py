@@ -6,7 +6,7 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mnedge.errors import InputError
 from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
 from mnedge.pixels import CHANNELS
-from mnedge.runtimes._runtime import decode, encoded
+from mnedge.runtimes._runtime import decode, encode_values, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.devices import Device, ModelInfo
+    from mnedge.data.arrays import Arrays
+    from mnedge.devices import Device, LoadedModel, ModelInfo
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
 
@@ -112,27 +113,77 @@ def predict(
             kept.append(number)
             yield known.arranged(picture)
 
-    results: list[NDArray[np.float32]] = []
     with device.load(path, runtime) as model:
+        spec = model.info.input
+        known = pixels_for(path, spec.shape, pixels)
+        images = encoded(pictures((spec.shape[1], spec.shape[2]), known), spec, known)
+        results = _collected(model, images, numbers.size, progress)
         info = model.info
-        known = pixels_for(path, info.input.shape, pixels)
-        images = encoded(pictures((info.input.shape[1], info.input.shape[2]), known), info.input, known)
-        for place, outputs in enumerate(model.run(images, numbers.size)):
-            results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
-            for room, output, spec in zip(results, outputs, info.outputs, strict=True):
-                room[place] = decode(output[0], spec)
-            if progress is not None:
-                progress((place + 1) / numbers.size)
+    labels = np.array(kept, np.int64)
+    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head)
+
+
+def predict_arrays(
+    path: Path,
+    arrays: Arrays,
+    *,
+    device: Device,
+    runtime: str = "",
+    head: Head | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Predictions:
+    """Runs an artifact with one input over arrays, real numbers as the network takes them.
+
+    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. For the other arguments see
+    `predict`.
+
+    Raises:
+        InputError: The runtime refuses the file, or the arrays do not fit its input.
+        ToolError: The device or the runtime cannot be had.
+    """
+    with device.load(path, runtime) as model:
+        spec = model.info.input
+        values = arrays.of(spec.name, spec.shape)
+        images = (encode_values(values[place : place + 1], spec) for place in range(arrays.count))
+        results = _collected(model, images, arrays.count, progress)
+        info = model.info
+    truths = np.full(arrays.count, -1, np.int64) if arrays.truths is None else arrays.truths
+    return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
+
+
+def _collected(
+    model: LoadedModel, images: Iterator[NDArray[Any]], count: int, progress: Callable[[float], None] | None
+) -> list[NDArray[np.float32]]:
+    """The real values of all outputs, (images that came, …)."""
+    results: list[NDArray[np.float32]] = []
+    done = 0
+    for done, outputs in enumerate(model.run(images, count), start=1):
+        results = results or [_room((count, *output.shape[1:])) for output in outputs]
+        for room, output, spec in zip(results, outputs, model.info.outputs, strict=True):
+            room[done - 1] = decode(output[0], spec)
+        if progress is not None:
+            progress(done / count)
+    return [room[:done] for room in results]
+
+
+def _predictions(
+    path: Path,
+    results: list[NDArray[np.float32]],
+    info: ModelInfo,
+    samples: tuple[NDArray[np.int64], NDArray[Any]],
+    device: Device,
+    head: Head | None,
+) -> Predictions:
     if order := _order(path, len(results)):
         results = [results[place] for place in order]
         info = replace(info, outputs=tuple(info.outputs[place] for place in order))
     spec = info.outputs[0]
     return Predictions(
-        outputs=results[0][: len(kept)],
-        others=tuple(room[: len(kept)] for room in results[1:]),
+        outputs=results[0],
+        others=tuple(results[1:]),
         step_size=float(spec.quantization.scale[0]) if spec.quantization is not None else 0.0,
-        numbers=np.array(kept, np.int64),
-        labels=dataset.labels[kept],
+        numbers=samples[0],
+        labels=samples[1],
         info=info,
         device=device.name,
         path=path,
