@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mnedge import devices
@@ -48,11 +49,8 @@ def validate_arrays(
     device = devices.get(uri)
     results: list[Predictions] = []
     for artifact in artifacts:
-        stage = f"{artifact.name} on {device.name}"
-        said = predict_arrays(
-            artifact, arrays, device=device, head=head, progress=lambda share, stage=stage: progress(stage, share)
-        )
-        results.append(said)
+        told = partial(progress, f"{artifact.name} on {device.name}")
+        results.append(predict_arrays(artifact, arrays, device=device, head=head, progress=told))
     accuracy = []
     if arrays.truths is not None:
         for artifact, said in zip(artifacts, results, strict=True):
