@@ -207,10 +207,10 @@ def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
     Raises:
         InputError: It has no height, width and channels.
     """
-    if len(shape) != 4:
+    if len(shape) != 4 or order_of(shape[3]) is None:
         raise InputError(
-            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x height x width x channels, so only "
-            "`mnedge bench`, `inspect` and `optimize` take this model"
+            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x height x width x 1, 3 or 4 "
+            "channels, so only `mnedge bench`, `inspect` and `optimize` take this model"
         )
 
 
