@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, Format, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
 from mnedge.data._dataset import to_real
 from mnedge.models.cost import least_bytes
 from mnedge.silence import start_tensorflow
@@ -255,6 +255,25 @@ def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
     return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
 
 
+def artifacts(job: Job, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
+    """Builds all artifacts of a job, the float ones first.
+
+    Returns:
+        As `int8_artifacts`.
+    """
+    float_tflite = float_model(job, progress)
+    target = job.recipe.targets[0]
+    shipped = with_passes(float_tflite, post_passes(job, "tflite"))
+    found = [(shipped, _named(f"{job.slug}.fp32.tflite", "tflite", "float32", target, "fp32"))]
+    if any("onnx" in wanted.formats for wanted in job.targets.values()):
+        float_onnx = onnx_model(float_tflite, "uint8", post_passes(job, "onnx"))
+        found.append((float_onnx, _named(f"{job.slug}.fp32.onnx", "onnx", "float32", target, "fp32")))
+    if not job.recipe.int8:
+        return found, []
+    int8, accounts = int8_artifacts(job, float_tflite, progress)
+    return found + int8, accounts
+
+
 def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[Any]]:
     """All int8 artifacts of a job.
 
@@ -284,7 +303,7 @@ def int8_artifacts(job: Job, float_tflite: Path, progress: Progress) -> tuple[li
     return found, accounts
 
 
-def _named(name: str, kind: Any, io: Any, target: str) -> Artifact:  # noqa: ANN401 - the Literals of Artifact
+def _named(name: str, kind: Format, io: Io, target: str, precision: Precision = "int8") -> Artifact:
     from pathlib import Path
 
-    return Artifact(Path(name), kind, "int8", io, target)
+    return Artifact(Path(name), kind, precision, io, target)
