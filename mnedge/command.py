@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,26 @@ def kill(process: subprocess.Popen[bytes]) -> None:
             # What was still to be written goes nowhere.
             with contextlib.suppress(OSError):
                 stream.close()
+
+
+def end_gently(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> None:
+    """Asks processes to end, so that they remove their temporary files, and kills those that do not end in time.
+
+    Args:
+        processes: Processes that `start` started.
+        grace_s: Time that all of them have together, seconds.
+    """
+    try:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        for process in processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

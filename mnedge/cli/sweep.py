@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
+from mnedge.cli._output import Force, Json, print_json, print_table, progress
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from mnedge.results.sweep import SweepResult
 
 _INTERRUPTED = 130
 
@@ -19,80 +19,84 @@ _INTERRUPTED = 130
 PANEL = "Build"
 
 
-@click.command()
-@click.argument("recipe_name", metavar="RECIPE")
-@click.argument("more", metavar="[KEY=V,V...]...", nargs=-1)
-@click.option("--over", multiple=True, required=True, metavar="KEY=V,V…", help="A key and its values; more may follow.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes on this machine. [default: one for two cores]")
-@click.option("--scheduler", metavar="URI", help="Address of a Dask scheduler, e.g. tcp://10.0.0.1:8786.")
-@click.option("--shard", default=500, show_default=True, type=click.IntRange(min=1), help="Pictures of a shard.")
-@click.option(
-    "--device", metavar="URI", help="Where latency is measured. [default: local, or nowhere with --scheduler]"
-)
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder. [default: artifacts/sweep-RECIPE]"
-)
-@force_option
-@json_option
 def command(
-    recipe_name: str,
-    more: tuple[str, ...],
-    over: tuple[str, ...],
-    workers: int | None,
-    scheduler: str | None,
-    shard: int,
-    device: str | None,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Recipe: a name or a file.", show_default=False)],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=V,V…", help="More keys and their values.", show_default=False),
+    ] = None,
+    *,
+    over: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=V,V…", help="Key and its values; repeatable, and more may follow.", show_default=False
+        ),
+    ],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine. [default: one per two cores]")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="URI", help="Address of a Dask scheduler, e.g. tcp://10.0.0.1:8786.")
+    ] = None,
+    shard: Annotated[int, typer.Option(min=1, help="Pictures that a worker evaluates at a time.")] = 500,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Device that measures latency. [default: local, or none with --scheduler]"),
+    ] = None,
+    check_data: Annotated[
+        bool, typer.Option("--check-data", help="Read every picture again; do not trust what the cache remembers.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", file_okay=False, help="Folder. [default: artifacts/sweep-RECIPE]")
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> int:
     """Build every point of a grid over RECIPE and evaluate its artifacts.
 
-    Builds and shards of the pictures are tasks: for processes that share this machine's cores, or, with --scheduler,
-    for the workers of a Dask cluster. A worker that dies costs its task only, and no machine is sent the same pictures
-    twice. Answers are kept as they come: after Ctrl-C the same command goes on.
+    The work is split into builds and into shards of the pictures, for processes that share this machine's cores, or,
+    with --scheduler, for the workers of a Dask cluster. A worker that dies costs one unit of work, and no machine is
+    sent the same pictures twice. Answers are kept as they come: after Ctrl-C the same command goes on.
 
     \b
     mnedge sweep demo --over alpha=0.35,0.5,1.0 resolution=64,96 --workers 2
     mnedge sweep mine.yaml --over variant=v1,v2,v3-small --scheduler tcp://10.0.0.1:8786
     """
-    from mnedge import recipe
-    from mnedge.workflows.sweep import account
-    from mnedge.workflows.sweep.grid import parse_axes, points
-    from mnedge.workflows.sweep.processes import cores
-    from mnedge.workflows.sweep.run import Settings, sweep
+    from mnedge.workflows.sweep.grid import parse_axes
+    from mnedge.workflows.sweep.run import default_out, sweep
 
-    grid = points(recipe.load(recipe_name), parse_axes((*over, *more)))
-    settings = Settings(
-        grid,
-        out or Path("artifacts") / f"sweep-{Path(recipe_name).stem}",
-        scheduler,
-        workers or max(1, cores() // 2),
-        shard,
-        device if device is not None else "" if scheduler else "local",
-        force=force,
-    )
+    folder = default_out(recipe) if out is None else out
     with progress() as told:
-        swept = sweep(settings, told)
-        latency_ms = {} if swept.is_interrupted else account.latencies(swept, settings, told)
-    result = account.write(swept, settings, latency_ms, recipe=Path(recipe_name).stem)
-    if as_json:
-        print_json(result)
-    else:
-        _print(result, settings.out)
-    failed = [row for row in result["rows"] if row["status"] == "failed"]
+        result = sweep(
+            recipe,
+            parse_axes((*over, *(more or ()))),
+            workers=workers,
+            scheduler=scheduler,
+            shard=shard,
+            device=device,
+            check_data=check_data,
+            out=folder,
+            force=force,
+            progress=told,
+        )
+    _print(result, folder, as_json=as_json)
+    failed = [f"{row.tradeoff.name}: {row.error.strip()}" for row in result.rows if row.error is not None]
     if failed:
-        raise ToolError("\n".join(f"{row['name']}: {row['error'].strip()}" for row in failed))
-    return _INTERRUPTED if swept.is_interrupted else 0
+        raise ToolError("\n".join(failed))
+    return _INTERRUPTED if result.stopped == "interrupted" else 0
 
 
-def _print(result: Mapping[str, Any], folder: Path) -> None:
+def _print(result: SweepResult, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        from mnedge.results.stored import as_json as json_values
+
+        print_json(json_values(result))
+        return
     from mnedge.report.tradeoff import table
 
-    printed = table(result["rows"])
-    print_table(f"Sweep of {result['recipe']}", printed.columns, [[cell.text for cell in row] for row in printed.rows])
-    for note in result["notes"]:
-        click.echo(note)
-    tasks = result["tasks"]
-    click.echo(f"{tasks['done']} tasks done, {tasks['known']} known from before")
-    click.echo(f"{folder}/ holds the artifacts; open {folder / 'sweep.html'} to see them")
+    printed = table([row.tradeoff for row in result.rows])
+    print_table(f"Sweep of {result.recipe}", printed.columns, [[cell.text for cell in row] for row in printed.rows])
+    for note in result.notes:
+        typer.echo(note)
+    typer.echo(f"{result.units.done} units of work done, {result.units.known} known from before")
+    typer.echo(f"{folder}/ holds the artifacts; open {folder / 'sweep.html'} to see them")

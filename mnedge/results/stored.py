@@ -77,6 +77,11 @@ def to_json(noun: object) -> str:
     return json.dumps(as_json(noun), indent=2, ensure_ascii=False) + "\n"
 
 
+def to_line(noun: object) -> str:
+    """The noun as JSON text on one line, ending with a newline."""
+    return json.dumps(as_json(noun), ensure_ascii=False) + "\n"
+
+
 def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     """Reads a noun from JSON text; fields that `kind` does not know are passed over.
 

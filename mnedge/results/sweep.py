@@ -11,7 +11,7 @@ from mnedge.results.report import VariantRow
 from mnedge.results.stored import ABSENT, FLAT
 from mnedge.results.tradeoff import TradeoffRow
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SweptFile:
 
 @dataclass(frozen=True)
 class SweptMemory:
-    """What a point's compiled form takes; None for what its compiler does not tell."""
+    """Memory and time of a point's compiled form; None for figures that its compiler does not report."""
 
     artifact: str
     target: str
@@ -55,7 +55,7 @@ class SweptMemory:
 
 @dataclass(frozen=True)
 class Built:
-    """What a worker answers of a build."""
+    """A worker's answer to a build."""
 
     slug: str
     variant: VariantRow
@@ -65,7 +65,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Hits:
-    """What a worker answers of an evaluation: pictures, how many of them are right among the best 1 and 5, runtime."""
+    """A worker's answer to an evaluation: pictures, those whose class is among the best 1 and 5, and the runtime."""
 
     images: int
     top1: int
@@ -79,10 +79,19 @@ class Hits:
 
 @dataclass(frozen=True)
 class Failed:
-    """What a worker answers of a task that failed: message (of a bug its traceback), and the error's class."""
+    """A worker's answer to a unit that failed: the message, or the traceback of a bug, and the error's class."""
 
     error: str
     kind: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A worker's answer to any request: one of the three."""
+
+    built: Built | None = field(default=None, metadata=ABSENT)
+    hits: Hits | None = field(default=None, metadata=ABSENT)
+    failed: Failed | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class WorkCount:
-    """How many pieces of work were done now, and how many were known from before."""
+    """Number of units of work that were done now, and of those known from an earlier sweep."""
 
     done: int
     known: int
@@ -146,7 +155,7 @@ class SweepResult:
         recipe: Name of the recipe.
         data: Name of the data set.
         stopped: interrupted where Ctrl-C ended it.
-        tasks: Pieces of work.
+        units: Units of work: builds, and evaluations of one artifact on one shard of the pictures.
         sent_bytes: Bytes that were sent to the machines of a cluster.
         notes: What the figures rest on.
         rows: The points, the best first.
@@ -156,7 +165,7 @@ class SweepResult:
     recipe: str
     data: str
     stopped: str | None
-    tasks: WorkCount
+    units: WorkCount
     sent_bytes: int
     notes: tuple[str, ...]
     rows: tuple[SweepRow, ...]

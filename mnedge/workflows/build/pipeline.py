@@ -65,19 +65,7 @@ def build(
     if locked or locked_to is not None:
         check_tools(folder / "manifest.json" if locked_to is None else Path(locked_to))
     before = None if baseline is None else read_baseline(Path(baseline), work.slug)
-    float_tflite = stages.float_model(work, told)
-    shipped = stages.with_passes(float_tflite, stages.post_passes(work, "tflite"))
-    found = [
-        (shipped, Artifact(Path(f"{work.slug}.fp32.tflite"), "tflite", "fp32", "float32", wanted.targets[0])),
-    ]
-    if any("onnx" in target.formats for target in work.targets.values()):
-        float_onnx = stages.onnx_model(float_tflite, "uint8", stages.post_passes(work, "onnx"))
-        name = Path(f"{work.slug}.fp32.onnx")
-        found.append((float_onnx, Artifact(name, "onnx", "fp32", "float32", wanted.targets[0])))
-    accounts: list[QuantizationAccount] = []
-    if wanted.int8:
-        int8, accounts = stages.int8_artifacts(work, float_tflite, told)
-        found += int8
+    found, accounts = stages.artifacts(work, told)
     # The models, what was measured of them and the bundles appear together, in place of an older build.
     with artifact.folder(folder, kind="build", force=force) as scratch:
         placed = _place(found, scratch, work.labels())

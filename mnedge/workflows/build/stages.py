@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, Format, Io, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
 from mnedge.models.cost import least_bytes
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
@@ -268,6 +268,25 @@ def artifact_names(job: Job, lowering: Lowering, first: Lowering) -> str:
     return job.slug if lowering is first else f"{job.slug}.{lowering.targets[0]}"
 
 
+def artifacts(job: Job, progress: Progress) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
+    """Builds all artifacts of a job, the float ones first.
+
+    Returns:
+        As `int8_artifacts`.
+    """
+    float_tflite = float_model(job, progress)
+    target = job.recipe.targets[0]
+    shipped = with_passes(float_tflite, post_passes(job, "tflite"))
+    found = [(shipped, _named(f"{job.slug}.fp32.tflite", "tflite", "float32", target, "fp32"))]
+    if any("onnx" in wanted.formats for wanted in job.targets.values()):
+        float_onnx = onnx_model(float_tflite, "uint8", post_passes(job, "onnx"))
+        found.append((float_onnx, _named(f"{job.slug}.fp32.onnx", "onnx", "float32", target, "fp32")))
+    if not job.recipe.int8:
+        return found, []
+    int8, accounts = int8_artifacts(job, float_tflite, progress)
+    return found + int8, accounts
+
+
 def int8_artifacts(
     job: Job, float_tflite: Path, progress: Progress
 ) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
@@ -299,7 +318,7 @@ def int8_artifacts(
     return found, accounts
 
 
-def _named(name: str, kind: Format, io: Io, target: str) -> Artifact:
+def _named(name: str, kind: Format, io: Io, target: str, precision: Precision = "int8") -> Artifact:
     from pathlib import Path
 
-    return Artifact(Path(name), kind, "int8", io, target)
+    return Artifact(Path(name), kind, precision, io, target)

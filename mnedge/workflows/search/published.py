@@ -36,7 +36,7 @@ def expected_top1(variant: Variant) -> Expected:
     rows = _rows()
     if key in rows:
         return Expected(rows[key], "published")
-    return Expected(_sigmoid(_features(*key) @ _fit(tuple(rows.items()))), "estimated")
+    return Expected(_sigmoid(float(_features(*key) @ _fit(tuple(rows.items())))), "estimated")
 
 
 @cache
@@ -45,7 +45,7 @@ def estimate_error() -> EstimateError:
     items = tuple(_rows().items())
     families = [key[0] for key, _ in items]
     misses = [
-        abs(_sigmoid(_features(*key) @ _fit((*items[:place], *items[place + 1 :]))) - top1)
+        abs(_sigmoid(float(_features(*key) @ _fit((*items[:place], *items[place + 1 :])))) - top1)
         for place, (key, top1) in enumerate(items)
         if families.count(key[0]) > 1
     ]

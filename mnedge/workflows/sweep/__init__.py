@@ -2,12 +2,14 @@
 
 Read in this order:
 
-    run.py       READ FIRST: `sweep(settings)`, the steps in their order
+    run.py       READ FIRST: `sweep(recipe, over, …)`, the verb
+    steps.py     the steps in their order
     grid.py      the points of the grid
-    tasks.py     what a worker does: build the artifacts of a point, evaluate one on a shard of pictures
+    worker.py    a worker: builds the artifacts of a point, evaluates one on a shard of pictures
+    requests.py  the requests to it
     parcels.py   pictures, weights and artifacts on their way, by the checksum of what is in them
-    dispatch.py  tasks to workers; a worker that dies costs its task only
+    dispatch.py  units of work to workers; a worker that dies costs its unit only
     processes.py workers on this machine: processes that share the cores
     cluster.py   workers of a Dask cluster
-    account.py   sweep.json, sweep.html
+    account.py   the `SweepResult`: sweep.json, sweep.html
 """

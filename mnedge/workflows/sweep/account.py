@@ -2,73 +2,87 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mnedge import targets
 from mnedge.artifact import deliver
 from mnedge.report.pareto import front
 from mnedge.report.tradeoff import render_tradeoff
+from mnedge.results.stored import to_json
+from mnedge.results.sweep import SweepResult, SweepRow, SweptAccuracy, WorkCount
+from mnedge.results.tradeoff import BrokenLimit, TradeoffRow
 from mnedge.validation.accuracy import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mnedge.workflows.sweep.run import PointResult, Settings, Swept
+    from mnedge.results.sweep import Hits, SweptFile, SweptMemory
+    from mnedge.workflows.sweep.steps import PointResult, Settings, Swept
 
 _SECONDS = 1.0
+_ORDER = ("front", "fits", "not reached", "failed")
+JSON, PAGE = "sweep.json", "sweep.html"
 
 
 def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float], None]) -> dict[str, float]:
     """Measures the points' shipped .tflite on a device, all in turns, after everything else is done.
 
     Returns:
-        Median milliseconds by folder of the point; empty where there is no device.
+        Median latency by folder of the point, ms; empty without a device.
     """
     from mnedge.workflows.bench import bench
 
     paths: dict[str, Path] = {}
     for result in swept.results:
-        row = judged(result)
+        file = judged(result)
         compiles = targets.get(result.work.recipe.targets[0])
-        # What an emulated core or an NPU takes is told by its compiler, not by this machine.
-        if row is not None and not result.error and not (compiles.kernels or compiles.accelerator):
-            paths[result.point.folder] = settings.out / result.point.folder / row["name"]
+        # The latency of an emulated core or an NPU comes from its compiler, not from this machine.
+        if file is not None and not result.error and not (compiles.kernels or compiles.accelerator):
+            paths[result.point.folder] = settings.out / result.point.folder / file.name
     if not settings.device or not paths:
         return {}
     rows = bench(list(paths.values()), (settings.device,), seconds=_SECONDS, progress=progress).latency
     return {folder: row.p50_ms for folder, row in zip(paths, rows, strict=True)}
 
 
-def judged(result: PointResult) -> dict[str, Any] | None:
-    """The artifact that a point is judged by: its first int8 .tflite, or the float one where there is none."""
+def judged(result: PointResult) -> SweptFile | None:
+    """The artifact that a point is judged by: its first int8 .tflite, or the float one if it has no int8."""
     if result.build is None:
         return None
-    found = [row for row in result.build["artifacts"] if row["format"] == "tflite"]
-    return next((row for row in found if row["precision"] == "int8"), found[0] if found else None)
+    found = [file for file in result.build.artifacts if file.format == "tflite"]
+    return next((file for file in found if file.precision == "int8"), found[0] if found else None)
 
 
-def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, recipe: str) -> dict[str, Any]:
+def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, recipe: str) -> SweepResult:
     """Writes sweep.json and sweep.html into the sweep's folder, and returns the former."""
     rows = [_row(result, latency_ms) for result in swept.results]
-    complete = [row for row in rows if row["status"] == "fits"]
-    for row, is_in_front in zip(complete, front([_costs(row) for row in complete]), strict=True):
-        row["status"] = "front" if is_in_front else "fits"
-    told = {
-        "schema": 1,
-        "recipe": recipe,
-        "data": swept.results[0].work.dataset.name,
-        "stopped": "interrupted" if swept.is_interrupted else None,
-        "tasks": {"done": swept.done, "known": swept.recalled},
-        "sent_bytes": sum(count for _, _, count in swept.sent),
-        "notes": _notes(swept, settings),
-        "rows": sorted(rows, key=_place),
+    complete = [row.tradeoff for row in rows if row.tradeoff.status == "fits"]
+    leading = {
+        row.name
+        for row, is_leading in zip(complete, front([_costs(row) for row in complete]), strict=True)
+        if is_leading
     }
-    page = render_tradeoff(told, title=f"Sweep of {recipe}", command="sweep")
-    deliver(settings.out / "sweep.json", json.dumps(told, indent=2) + "\n", force=settings.force)
-    deliver(settings.out / "sweep.html", page, force=settings.force)
-    return told
+    rows = [
+        replace(row, tradeoff=replace(row.tradeoff, status="front")) if row.tradeoff.name in leading else row
+        for row in rows
+    ]
+    result = SweepResult(
+        recipe=recipe,
+        data=swept.results[0].work.dataset.name,
+        stopped="interrupted" if swept.is_interrupted else None,
+        units=WorkCount(swept.done, swept.recalled),
+        sent_bytes=sum(count for _, _, count in swept.sent),
+        notes=tuple(_notes(swept, settings)),
+        rows=tuple(sorted(rows, key=_place)),
+    )
+    page = render_tradeoff(
+        [row.tradeoff for row in result.rows], result.notes, title=f"Sweep of {recipe}", command="sweep"
+    )
+    deliver(settings.out / JSON, to_json(result), force=settings.force)
+    deliver(settings.out / PAGE, page, force=settings.force)
+    return result
 
 
 def _notes(swept: Swept, settings: Settings) -> list[str]:
@@ -85,73 +99,83 @@ def _notes(swept: Swept, settings: Settings) -> list[str]:
     return notes
 
 
-def _row(result: PointResult, latency_ms: Mapping[str, float]) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": result.point.name,
-        "folder": result.point.folder,
-        "values": dict(result.point.values),
-        "slug": result.work.slug,
-        "status": "failed" if result.error else "not reached",
-        "broken": [{"text": result.error.strip().splitlines()[-1]}] if result.error else [],
-        "error": result.error or None,
-    }
-    shipped = judged(result)
-    if result.build is None or shipped is None:
+def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
+    error = result.error or None
+    tradeoff = TradeoffRow(
+        name=result.point.name,
+        status="failed" if error else "not reached",
+        broken=(BrokenLimit(error.strip().splitlines()[-1]),) if error else (),
+    )
+    row = SweepRow(
+        tradeoff=tradeoff,
+        folder=result.point.folder,
+        values=dict(result.point.values),
+        slug=result.work.slug,
+        error=error,
+    )
+    built, shipped = result.build, judged(result)
+    if built is None or shipped is None:
         return row
-    memory: dict[str, Any] = next(iter(result.build["memory"]), {})
-    accuracy = [_accuracy(name, result) for name in result.counts]
-    own = next((entry for entry in accuracy if entry["artifact"] == shipped["name"]), None)
-    plain = next((entry for entry in accuracy if entry["artifact"].endswith(".fp32.tflite")), None)
-    due = len(result.work.dataset.split("eval")) if result.work.is_labelled else 0
-    if not result.error and sum(entry["images"] for entry in accuracy) == due * sum(
-        entry["format"] == "tflite" for entry in result.build["artifacts"]
-    ):
-        row["status"] = "fits"
-    return row | {
-        "macs": result.build["variant"]["macs"],
-        "parameters": result.build["variant"]["parameters"],
-        "top1": own["top1"] if own else None,
-        "top1_interval": own["top1_interval"] if own else None,
-        "fp32_top1": plain["top1"] if plain else None,
-        "images": own["images"] if own else 0,
-        "size_bytes": shipped["bytes"],
-        "latency_ms": latency_ms.get(result.point.folder, _told_ms(memory, result)),
-        **{name: memory.get(name) for name in ("arena_bytes", "ram_bytes", "flash_bytes")},
-        "artifacts": result.build["artifacts"],
-        "accuracy": accuracy,
-        "memory": result.build["memory"],
-    }
+    memory = built.memory[0] if built.memory else None
+    accuracy = tuple(_accuracy(name, hits, result.work.dataset.name) for name, hits in result.hits.items())
+    own = next((entry for entry in accuracy if entry.artifact == shipped.name), None)
+    plain = next((entry for entry in accuracy if entry.artifact.endswith(".fp32.tflite")), None)
+    return replace(
+        row,
+        tradeoff=replace(
+            tradeoff,
+            status="fits" if not error and _is_evaluated(result) else tradeoff.status,
+            macs=built.variant.macs,
+            parameters=built.variant.parameters,
+            top1=own.top1 if own else None,
+            latency_ms=latency_ms.get(result.point.folder, _compiled_ms(memory, result)),
+            arena_bytes=memory.arena_bytes if memory else None,
+            ram_bytes=memory.ram_bytes if memory else None,
+            flash_bytes=memory.flash_bytes if memory else None,
+            size_bytes=shipped.bytes,
+        ),
+        top1_interval=own.top1_interval if own else None,
+        fp32_top1=plain.top1 if plain else None,
+        images=own.images if own else 0,
+        artifacts=built.artifacts,
+        accuracy=accuracy,
+        memory=built.memory,
+    )
 
 
-def _accuracy(name: str, result: PointResult) -> dict[str, Any]:
-    counts = result.counts[name]
-    images = counts["images"]
-    return {
-        "artifact": name,
-        "runtime": result.runtimes[name],
-        "dataset": result.work.dataset.name,
-        "images": images,
-        "top1": counts["top1"] / images,
-        "top5": counts["top5"] / images,
-        "top1_interval": list(wilson_interval(counts["top1"], images)),
-    }
+def _is_evaluated(result: PointResult) -> bool:
+    """Whether every .tflite of a point was evaluated on all pictures."""
+    assert result.build is not None
+    wanted = len(result.work.dataset.split("eval")) if result.work.is_labelled else 0
+    count = sum(file.format == "tflite" for file in result.build.artifacts)
+    return sum(hits.images for hits in result.hits.values()) == wanted * count
 
 
-def _told_ms(memory: Mapping[str, Any], result: PointResult) -> float | None:
-    """What a compiler told of the time: Vela's estimate, or executed instructions over the target's clock."""
-    if memory.get("inference_ms") is not None:
-        return float(memory["inference_ms"])
+def _accuracy(artifact: str, hits: Hits, dataset: str) -> SweptAccuracy:
+    images = hits.images
+    return SweptAccuracy(
+        artifact=artifact,
+        runtime=hits.runtime,
+        dataset=dataset,
+        images=images,
+        top1=hits.top1 / images,
+        top5=hits.top5 / images,
+        top1_interval=wilson_interval(hits.top1, images),
+    )
+
+
+def _compiled_ms(memory: SweptMemory | None, result: PointResult) -> float | None:
+    """Latency by the compiler, ms: Vela's estimate, or executed instructions over the target's clock."""
+    if memory is None or memory.inference_ms is not None:
+        return None if memory is None else memory.inference_ms
     clock_mhz = targets.get(result.work.recipe.targets[0]).clock_mhz
-    instructions = memory.get("instructions")
-    return instructions / (clock_mhz * 1e3) if instructions and clock_mhz else None
+    return memory.instructions / (clock_mhz * 1e3) if memory.instructions and clock_mhz else None
 
 
-def _costs(row: Mapping[str, Any]) -> tuple[float, ...]:
-    latency = row["latency_ms"] if row["latency_ms"] is not None else float(row["macs"])
-    costs = (float(row["ram_bytes"] or 0), float(row["flash_bytes"] or row["size_bytes"]))
-    return -(row["top1"] or 0.0), latency, *costs
+def _costs(row: TradeoffRow) -> tuple[float, ...]:
+    latency = row.latency_ms if row.latency_ms is not None else float(row.macs or 0)
+    return -(row.top1 or 0.0), latency, float(row.ram_bytes or 0), float(row.flash_bytes or row.size_bytes or 0)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[float, ...]:
-    order = ("front", "fits", "not reached", "failed")
-    return order.index(row["status"]), -(row.get("top1") or 0.0)
+def _place(row: SweepRow) -> tuple[float, ...]:
+    return _ORDER.index(row.tradeoff.status), -(row.tradeoff.top1 or 0.0)

@@ -1,4 +1,4 @@
-"""Workers of a Dask cluster. Dask brings tasks to workers and answers back, and tells who is there."""
+"""Workers of a Dask cluster. Dask carries requests and answers, and knows which workers are there."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ import logging
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge import cache
 from mnedge.errors import InputError, ToolError
-from mnedge.workflows.sweep import parcels, tasks
+from mnedge.results.sweep import Answer, Failed
+from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Done
+from mnedge.workflows.sweep.worker import perform
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from distributed import Client, Future
 
-    from mnedge.workflows.sweep.dispatch import Task
+    from mnedge.workflows.sweep.dispatch import Unit
     from mnedge.workflows.sweep.parcels import Parcel
+    from mnedge.workflows.sweep.requests import Request
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_S = 5.0
@@ -79,12 +82,12 @@ def _keep(address: str, data: bytes) -> str:
     return address
 
 
-def _perform(request: dict[str, Any], kept: list[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _perform(request: Request, kept: list[str]) -> tuple[Answer, dict[str, bytes]]:
     """Runs on the worker; the files that the answer names come along, as their paths mean nothing elsewhere."""
     del kept
-    answer = tasks.perform(request)
-    files = {row["path"]: Path(row["path"]).read_bytes() for row in answer.get("artifacts", [])}
-    return answer, files
+    answer = perform(request)
+    made = answer.built.artifacts if answer.built is not None else ()
+    return answer, {file.path: Path(file.path).read_bytes() for file in made if file.path is not None}
 
 
 class Cluster:
@@ -96,7 +99,7 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._running: dict[Future, tuple[Task, str]] = {}
+        self._running: dict[Future, tuple[Unit, str]] = {}
         self._have: dict[str, set[str]] = {}
         self._asked: dict[str, set[str]] = {}
         self._numbers = itertools.count()
@@ -117,28 +120,28 @@ class Cluster:
                 have.update(self._client.run(parcels.held, unknown, workers=[worker])[worker])
                 asked.update(unknown)
             except (OSError, KeyError) as exc:
-                # It died meanwhile, which shows when its tasks are looked for.
+                # It died meanwhile, which shows when its units are looked for.
                 _LOG.info("%s does not say what it has: %s", worker, exc)
         return have
 
-    def start(self, worker: str, task: Task) -> None:
-        """Sends what a worker lacks, then the task."""
+    def start(self, worker: str, unit: Unit) -> None:
+        """Sends the parcels that a worker lacks, then the request."""
         number = next(self._numbers)
-        have = self.holds(worker, [parcel.address for parcel in task.parcels])
-        kept = [self._send(worker, parcel, number) for parcel in task.parcels if parcel.address not in have]
+        have = self.holds(worker, [parcel.address for parcel in unit.parcels])
+        kept = [self._send(worker, parcel, number) for parcel in unit.parcels if parcel.address not in have]
         # Pinned: this worker's machine has the parcels.
         future = self._client.submit(
-            _perform, task.addressed(), kept, workers=[worker], key=f"mnedge-task-{number}", pure=False
+            _perform, unit.ask(), kept, workers=[worker], key=f"mnedge-unit-{number}", pure=False
         )
-        self._running[future] = (task, worker)
+        self._running[future] = (unit, worker)
 
-    def _send(self, worker: str, parcel: Parcel, number: int) -> Any:  # noqa: ANN401 - a future, or an address
+    def _send(self, worker: str, parcel: Parcel, number: int) -> Future | str:
         data = parcel.read()
         key = f"mnedge-parcel-{parcel.address[:16]}-{number}"
         try:
             sent = self._client.scatter({key: data}, workers=[worker], timeout=60)[key]
         except (OSError, KeyError, *_TIMEOUTS) as exc:
-            # It died meanwhile; the task is lost with it and goes to another one.
+            # It died meanwhile; the unit is lost with it and goes to another worker.
             _LOG.info("%s takes no parcel: %s", worker, exc)
             return parcel.address
         self.sent.append((worker, parcel.address, len(data)))
@@ -146,7 +149,7 @@ class Cluster:
         return self._client.submit(_keep, parcel.address, sent, workers=[worker], key=f"{key}-kept", pure=False)
 
     def finished(self, timeout_s: float) -> list[Done]:
-        """The tasks that ended, and those whose worker is gone."""
+        """The units that ended, and those whose worker is gone."""
         from distributed import wait
 
         if not self._running:
@@ -157,26 +160,26 @@ class Cluster:
         except _TIMEOUTS:
             _LOG.debug("nothing ended within %s s", timeout_s)
         except CancelledError:
-            # The scheduler has forgotten a task whose worker died; its status says so below.
-            _LOG.debug("a task was cancelled")
+            # The scheduler has forgotten a unit whose worker died; its status says so below.
+            _LOG.debug("a unit was cancelled")
         alive, found = set(self.names()), []
-        for future, (task, worker) in list(self._running.items()):
+        for future, (unit, worker) in list(self._running.items()):
             if future.status in ("finished", "error"):
                 answer, files = self._result(future)
-                found.append(Done(task, answer, files))
+                found.append(Done(unit, answer, files))
             elif future.status == "pending" and worker in alive:
                 continue
             else:
-                _LOG.info("%s was lost with %s (%s)", task.name, worker, future.status)
+                _LOG.info("%s was lost with %s (%s)", unit.name, worker, future.status)
                 future.cancel()
                 self._have.pop(worker, None)
                 self._asked.pop(worker, None)
-                found.append(Done(task, None))
+                found.append(Done(unit, None))
             del self._running[future]
         return found
 
     @staticmethod
-    def _result(future: Future) -> tuple[dict[str, Any] | None, dict[str, bytes]]:
+    def _result(future: Future) -> tuple[Answer | None, dict[str, bytes]]:
         from distributed.scheduler import KilledWorker
 
         try:
@@ -185,6 +188,6 @@ class Cluster:
             # The worker died between its word and its answer.
             _LOG.info("an answer was lost: %s", exc)
             return None, {}
-        except Exception as exc:  # noqa: BLE001 - whatever the worker raised costs its task alone
-            return {"error": str(exc), "kind": type(exc).__name__}, {}
+        except Exception as exc:  # noqa: BLE001 - whatever the worker raised costs its unit alone
+            return Answer(failed=Failed(str(exc), type(exc).__name__)), {}
         return answer, files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from mnedge.recipe import Recipe
 
-# What can be swept, and what its values are.
+Value = str | float
+# The keys that can be swept, and the types of their values.
 KEYS: Mapping[str, tuple[type, ...]] = {
     "variant": (str,),
     "alpha": (float, int),
@@ -36,11 +37,11 @@ class Point:
     """One point.
 
     Attributes:
-        values: Of the swept keys.
+        values: Values of the swept keys.
         recipe: The recipe with these values.
     """
 
-    values: tuple[tuple[str, Any], ...]
+    values: tuple[tuple[str, Value], ...]
     recipe: Recipe
 
     @property
@@ -55,13 +56,13 @@ class Point:
         return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in shown)
 
 
-def parse_axes(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def parse_axes(texts: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     """Axes of the form key=value,value,… as in alpha=0.35,0.5.
 
     Raises:
         InputError: Not of that form, a key that cannot be swept, a value of another type, or a key twice.
     """
-    axes: dict[str, tuple[Any, ...]] = {}
+    axes: dict[str, tuple[Value, ...]] = {}
     for text in texts:
         key, equals, listed = text.partition("=")
         if not equals or not listed:
@@ -74,7 +75,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     return axes
 
 
-def _value(key: str, text: str) -> Any:  # noqa: ANN401 - a scalar of the key's type
+def _value(key: str, text: str) -> Value:
     wanted = KEYS[key]
     if wanted == (str,):
         return text.strip()
@@ -82,19 +83,35 @@ def _value(key: str, text: str) -> Any:  # noqa: ANN401 - a scalar of the key's 
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         value = None
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not isinstance(value, wanted):
         raise InputError(f"--over {key}: {text!r} is no {' or '.join(kind.__name__ for kind in wanted)}")
     return float(text) if float in wanted else value
 
 
-def points(recipe: Recipe, axes: Mapping[str, Sequence[Any]]) -> list[Point]:
+def points(recipe: Recipe, axes: Mapping[str, Sequence[Value]]) -> list[Point]:
     """All combinations of the axes' values, in their order.
 
     Raises:
-        InputError: A value that the recipe does not take.
+        InputError: A key cannot be swept, has no values, or has one that the recipe does not take.
     """
+    for key, listed in axes.items():
+        _check(key, listed)
     found = []
     for combination in itertools.product(*axes.values()):
         values = tuple(zip(axes, combination, strict=True))
-        found.append(Point(values, replace(recipe, **dict(values))))
+        found.append(Point(values, _with_values(recipe, dict(values))))
     return found
+
+
+def _check(key: str, listed: Sequence[Value]) -> None:
+    if key not in KEYS:
+        raise InputError.unknown("key to sweep", key, KEYS)
+    if isinstance(listed, str) or not listed:
+        raise InputError(f"the values of {key} are {listed!r}; give a list of them, e.g. [A, B]")
+    for value in listed:
+        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+            raise InputError(f"{key}: {value!r} is no {' or '.join(kind.__name__ for kind in KEYS[key])}")
+
+
+def _with_values(recipe: Recipe, values: Mapping[str, Value]) -> Recipe:
+    return replace(recipe, **values)  # type: ignore[arg-type] # `_check` held them against KEYS

@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import yaml
@@ -25,6 +24,8 @@ from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
+from mnedge.results.stored import read as read_noun
+from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +36,15 @@ if TYPE_CHECKING:
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _VALUE = "value.json"
+Noun = TypeVar("Noun")
 _LABELS, _CLASSES, _SETTINGS = "labels.csv", "labels.txt", "dataset.yaml"
+
+
+@dataclass(frozen=True)
+class _Address:
+    """Address of a parcel that was packed before."""
+
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +52,8 @@ class Parcel:
     """Something that a worker needs.
 
     Attributes:
-        read: Gives its bytes, which are only put together where a machine lacks them.
-        key: What stands for the content, as JSON values: of what was packed once, the address is known by it.
+        read: Gives its bytes, which are only put together if a machine lacks them.
+        key: JSON values that stand for the content; the address of a parcel that was packed before is known by them.
     """
 
     read: Callable[[], bytes]
@@ -56,17 +65,18 @@ class Parcel:
         known = self.peek()
         if known is None:
             known = _address(self.read())
-            _remember("sweep-address", self.key, known)
+            _remember("sweep-address", self.key, _Address(known))
         return known
 
     def peek(self) -> str | None:
         """Its address where that is known without reading all of it."""
         if "address" in self.__dict__:
             return self.address
-        known: str | None = _recall("sweep-address", self.key)
-        if known is not None:
-            self.__dict__["address"] = known
-        return known
+        known = _recall("sweep-address", self.key, _Address)
+        if known is None:
+            return None
+        self.__dict__["address"] = known.sha256
+        return known.sha256
 
 
 def of_file(path: Path) -> Parcel:
@@ -128,7 +138,7 @@ def open_pictures(folder: Path) -> Dataset:
         for name in {row["split"] for row in rows}
     }
 
-    def read(number: int, size: Size) -> Any:  # noqa: ANN401 - an array of uint8
+    def read(number: int, size: Size) -> NDArray[np.uint8]:
         return read_pixels(folder / rows[number]["filename"], size, preprocessing)
 
     return Dataset(
@@ -202,25 +212,25 @@ def held(addresses: Iterable[str]) -> list[str]:
     return [address for address in addresses if find(address) is not None]
 
 
-def recall(key: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
-    """The answer of a task of this key from an earlier sweep; None where there is none."""
-    return _recall("sweep-answer", key)
+def recall(key: Mapping[str, object], kind: type[Noun]) -> Noun | None:
+    """The answer to a unit of this key in an earlier sweep; None if there is none."""
+    return _recall("sweep-answer", key, kind)
 
 
 def remember(key: Mapping[str, object], answer: object) -> None:
-    """Keeps the answer of a task."""
+    """Keeps the answer to a unit."""
     _remember("sweep-answer", key, answer)
 
 
-def _recall(stage: str, key: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
+def _recall(stage: str, key: Mapping[str, object], kind: type[Noun]) -> Noun | None:
     def make(_folder: Path) -> None:
         raise _AbsentError
 
     try:
-        return json.loads((cache.stage(stage, key, make) / _VALUE).read_text())
+        return read_noun(cache.stage(stage, key, make) / _VALUE, kind)
     except _AbsentError:
         return None
 
 
 def _remember(stage: str, key: Mapping[str, object], value: object) -> None:
-    cache.stage(stage, key, lambda folder: write_text(folder / _VALUE, json.dumps(value)))
+    cache.stage(stage, key, lambda folder: write_text(folder / _VALUE, to_json(value)))

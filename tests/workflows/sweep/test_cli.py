@@ -37,10 +37,10 @@ def test_a_grid_is_printed_and_known_the_second_time(
     (row,) = result["rows"]
     assert (row["values"], row["images"], row["status"]) == ({"alpha": 0.25, "resolution": 32}, 18, "front")
     assert row["latency_ms"] > 0
-    assert result["tasks"] == {"done": 3, "known": 0}
+    assert result["units"] == {"done": 3, "known": 0}
     code, out, err = _run(capsys, *arguments)
     assert code == 0, err
-    assert "0 tasks done, 3 known from before" in out
+    assert "0 units of work done, 3 known from before" in out
     assert "alpha=0.25 resolution=32" in out
 
 

@@ -46,3 +46,18 @@ def test_what_is_no_axis_is_told(axes: list[str], message: str) -> None:
 def test_a_value_that_no_recipe_takes_is_told() -> None:
     with pytest.raises(InputError, match="unknown effort 'much'"):
         points(Recipe(), parse_axes(["effort=fast,much"]))
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"alfa": (1.0,)}, "did you mean 'alpha'"),
+        ({"alpha": ("wide",)}, "'wide' is no float or int"),
+        ({"resolution": (True,)}, "True is no int"),
+        ({"variant": "v1"}, "give a list"),
+        ({"alpha": ()}, "give a list"),
+    ],
+)
+def test_values_that_are_no_text_are_checked_too(axes: dict[str, tuple[str | float, ...]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        points(Recipe(), axes)

@@ -10,6 +10,7 @@ import pytest
 
 from mnedge import data
 from mnedge.errors import InputError
+from mnedge.results.sweep import Hits
 from mnedge.workflows.sweep import parcels
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def test_what_was_damaged_on_its_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_answers_are_remembered_by_their_key() -> None:
-    assert parcels.recall({"a": 1}) is None
-    parcels.remember({"a": 1}, {"top1": 3})
-    assert parcels.recall({"a": 1}) == {"top1": 3}
-    assert parcels.recall({"a": 2}) is None
+    hits = Hits(4, 3, 4, "LiteRT")
+    assert parcels.recall({"a": 1}, Hits) is None
+    parcels.remember({"a": 1}, hits)
+    assert parcels.recall({"a": 1}, Hits) == hits
+    assert parcels.recall({"a": 2}, Hits) is None

@@ -1,0 +1,168 @@
+"""A worker of a sweep: builds the artifacts of a point, or evaluates an artifact on some pictures.
+
+`python -m mnedge.workflows.sweep.worker` reads a request per line from standard input and writes an answer per line to
+standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.results.report import VariantRow
+from mnedge.results.stored import from_json, read, to_line
+from mnedge.results.sweep import Answer, Built, Failed, Hits, SweptFile, SweptMemory
+from mnedge.workflows.sweep import parcels
+from mnedge.workflows.sweep.requests import Request
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.recipe import Recipe
+    from mnedge.workflows.sweep.requests import BuildRequest, EvaluateRequest, Place
+
+# Keras and the silence of native libraries are of the whole process.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def perform(request: Request) -> Answer:
+    """Fulfils a request.
+
+    Returns:
+        The answer. If the request failed, it holds the message of the error, or the traceback of a bug.
+    """
+    with _ONE_AT_A_TIME:
+        try:
+            return _answer(request)
+        except MnedgeError as exc:
+            return Answer(failed=Failed(str(exc), type(exc).__name__))
+        except Exception as exc:  # noqa: BLE001 - it costs this unit, and who asked sees the whole traceback
+            return Answer(failed=Failed(traceback.format_exc(), type(exc).__name__))
+
+
+def _answer(request: Request) -> Answer:
+    if request.build is not None:
+        return Answer(built=build(request.build))
+    if request.evaluate is not None:
+        return Answer(hits=evaluate(request.evaluate))
+    raise InputError("the request asks neither for a build nor for an evaluation")
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """The figures of a compiler's manifest.json that a sweep reports."""
+
+    arena_bytes: int | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    stack_bytes: int | None = None
+    instructions: int | None = None
+    inference_ms: float | None = None
+
+
+def build(request: BuildRequest) -> Built:
+    """Builds the artifacts of a recipe, without measuring them."""
+    from mnedge.models.cost import cost
+    from mnedge.workflows.build import job, stages
+
+    work = job.resolve(_recipe(request))
+    found, _ = stages.artifacts(work, _quiet)
+    counted = cost(work.variant)
+    return Built(
+        slug=work.slug,
+        variant=VariantRow(**asdict(work.variant), parameters=counted.parameters, macs=counted.macs),
+        artifacts=tuple(
+            SweptFile(made.path.name, made.format, made.precision, made.io, made.target, str(path))
+            for path, made in found
+            if path.is_file()
+        ),
+        memory=tuple(
+            SweptMemory(made.path.name, made.target, **asdict(read(path / "manifest.json", _Compiled)))
+            for path, made in found
+            if path.is_dir()
+        ),
+    )
+
+
+def _recipe(request: BuildRequest) -> Recipe:
+    recipe = request.recipe
+    if request.data is not None:
+        recipe = replace(recipe, data=str(parcels.labels_csv(_path(request.data))))
+    if request.calibration is not None:
+        recipe = replace(recipe, calibration=str(parcels.labels_csv(_path(request.calibration))))
+    if request.weights is not None:
+        recipe = replace(recipe, weights=str(_path(request.weights)))
+    return recipe
+
+
+def evaluate(request: EvaluateRequest) -> Hits:
+    """Counts the hits of an artifact on some pictures."""
+    from mnedge.devices.local import LocalDevice
+    from mnedge.validation.accuracy import topk_hits
+    from mnedge.validation.predict import predict
+
+    if request.pictures is None:
+        dataset = _opened(request.data, request.skip_broken)
+    else:
+        dataset = parcels.open_pictures(_path(request.pictures))
+    numbers = dataset.split("eval") if request.numbers is None else np.array(request.numbers, np.int64)
+    said = predict(_path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads))
+    return Hits(
+        images=len(said.labels),
+        top1=int(topk_hits(said.outputs, said.labels, 1).sum()),
+        top5=int(topk_hits(said.outputs, said.labels, 5).sum()),
+        runtime=said.info.version,
+    )
+
+
+@cache
+def _opened(spec: str, skip_broken: bool) -> Dataset:
+    # Another shard of the same data set does not look at all its files again.
+    from mnedge import data
+
+    return data.open_dataset(spec, skip_broken=skip_broken)
+
+
+def _path(place: Place) -> Path:
+    if place.path is not None:
+        return Path(place.path)
+    address = place.parcel or ""
+    folder = parcels.find(address)
+    if folder is None:
+        raise ToolError(f"parcel {address[:12]} was removed from this machine's cache")
+    return folder / place.name
+
+
+def _quiet(_stage: str, _fraction: float) -> None:
+    pass
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """Ends the worker through everything that cleans up: temporary folders go, and the programs that it started."""
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Answers requests until standard input ends."""
+    signal.signal(signal.SIGTERM, _end)
+    # What a library prints must not end up among the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        answers.write(to_line(perform(from_json(line, Request, "a request"))))
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
