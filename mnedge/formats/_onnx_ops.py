@@ -82,6 +82,17 @@ def _fully_connected(writer: Writer, op: Op) -> str:
     return folded(writer, product, result.shape, op.outputs[0])
 
 
+def _batch_matmul(writer: Writer, op: Op) -> str:
+    ranks = [len(tensor_of(writer, name).shape) for name in (*op.inputs, op.outputs[0])]
+    values = [natural(writer, writer.real(name), rank) for name, rank in zip(op.inputs, ranks, strict=False)]
+    for place, turned in enumerate(("adj_x", "adj_y")):
+        if op.options.get(turned):
+            order = [*range(ranks[place] - 2), ranks[place] - 1, ranks[place] - 2]
+            values[place] = writer.node("Transpose", (values[place],), f"{values[place]}/turned", perm=order)
+    product = writer.node("MatMul", values, f"{op.outputs[0]}/product")
+    return stored(writer, product, ranks[2], op.outputs[0])
+
+
 def _binary(kind: str) -> Callable[[Writer, Op], str]:
     def emit(writer: Writer, op: Op) -> str:
         return writer.node(kind, [writer.real(name) for name in op.inputs], op.outputs[0])
@@ -317,6 +328,7 @@ EMITTERS: dict[str, Callable[[Writer, Op], str]] = {
     "ADD": _binary("Add"),
     "ARG_MAX": _arg_max,
     "AVERAGE_POOL_2D": _pool("AveragePool"),
+    "BATCH_MATMUL": _batch_matmul,
     "CEIL": _unary("Ceil"),
     "CONCATENATION": _concatenation,
     "CONV_2D": _convolution,

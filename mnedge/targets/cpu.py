@@ -6,7 +6,7 @@ TARGET = Target(
     description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86",
     passes=(
         "fold-shapes",
-        "square-to-multiply",
+        "lower-to-multiply",
         "divide-to-multiply",
         "sink-transposes",
         "fold-pad",

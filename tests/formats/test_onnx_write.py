@@ -191,6 +191,17 @@ _FLOAT_OPS = {
     "space to depth": _one_op(
         Op("SPACE_TO_DEPTH", ("x",), ("y",), {"block_size": 2}), (1, 6, 8, 3), (1, 3, 4, 12)
     ),
+    "product of pictures": _one_op(
+        Op("BATCH_MATMUL", ("x", "x"), ("y",), {"adj_x": False, "adj_y": True}), _IMAGE, (1, 5, 7, 7)
+    ),
+    "product with a constant": _one_op(
+        Op("BATCH_MATMUL", ("x", "c"), ("y",), {"adj_x": True, "adj_y": False}), (1, 6, 4), (1, 4, 3),
+        constant("c", _RNG.normal(size=(1, 6, 3)).astype(np.float32)),
+    ),
+    "quotient": _one_op(
+        Op("DIV", ("x", "c"), ("y",), {"activation": "NONE"}), _IMAGE, _IMAGE,
+        constant("c", np.array([0.5, 2.0, -3.0, 1.0], np.float32)),
+    ),
     "mirror pad": _one_op(
         Op("MIRROR_PAD", ("x", "p"), ("y",), {"mode": 0}), _IMAGE, (1, 8, 9, 4),
         _ints("p", [0, 0], [1, 2], [0, 2], [0, 0]),
