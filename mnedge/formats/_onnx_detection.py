@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mnedge.errors import UnsupportedError
-from mnedge.formats._onnx_ops import Writer
+from mnedge.formats._onnx_layout import Writer
 from mnedge.formats.custom_options import decode_custom_options
 
 if TYPE_CHECKING:

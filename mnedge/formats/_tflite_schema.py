@@ -137,7 +137,7 @@ OPTIONS = {
 
 # Ops whose first version takes int8, and that have no second one.
 _INT8_FROM_THE_FIRST = (
-    "DEPTH_TO_SPACE", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
+    "DEPTH_TO_SPACE", "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
 )  # fmt: skip
 
 # Schema fields under the names that Graph uses.

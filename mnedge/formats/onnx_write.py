@@ -9,9 +9,12 @@ import numpy as np
 from mnedge.data.detections import METADATA
 from mnedge.errors import UnsupportedError
 from mnedge.formats._onnx_detection import detections
-from mnedge.formats._onnx_ops import EMITTERS, MOVERS, NCHW_TO_NHWC, NHWC_TO_NCHW, clipped
+from mnedge.formats._onnx_layout import NCHW_TO_NHWC, NHWC_TO_NCHW
+from mnedge.formats._onnx_movers import MOVERS, SPLITTERS
+from mnedge.formats._onnx_ops import EMITTERS, clipped
 from mnedge.formats.custom_options import DETECTION
 from mnedge.graph.graph import fresh_name
+from mnedge.graph.ops import operands
 from mnedge.pixels import METADATA as PIXELS
 from mnedge.pixels import SYMMETRIC, Pixels
 
@@ -119,12 +122,18 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
         return output
 
-    def node_of_several(self, kind: str, inputs: Sequence[str], hints: Sequence[str]) -> tuple[str, ...]:
+    def node_of_several(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        hints: Sequence[str],
+        **attributes: Any,  # noqa: ANN401
+    ) -> tuple[str, ...]:
         """Adds a node of several outputs and returns the names of their values."""
         from onnx import helper
 
         outputs = tuple(self._fresh(hint) for hint in hints)
-        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0]))
+        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0], **attributes))
         return outputs
 
     def values(self, array: np.ndarray[Any, Any], hint: str, *, owner: str = "") -> str:
@@ -273,8 +282,10 @@ class _Writer:
             self._node("Identity", (value,), tensor.name)
 
     def _op(self, op: Op) -> None:
-        source, result = self.graph.tensors[str(op.inputs[0])], self.graph.tensors[op.outputs[0]]
-        if op.kind in MOVERS and source.name in self.held:
+        source, result = self.graph.tensors[operands(op)[0]], self.graph.tensors[op.outputs[0]]
+        if op.kind in SPLITTERS:
+            self.held.update(zip(op.outputs, SPLITTERS[op.kind](self, op, self.held[source.name]), strict=True))
+        elif op.kind in MOVERS and source.name in self.held:
             self.held[result.name] = MOVERS[op.kind](self, op, self.held[source.name])
         elif op.kind in ("QUANTIZE", "DEQUANTIZE"):
             self._convert(source, result)
@@ -284,7 +295,7 @@ class _Writer:
         elif op.kind == DETECTION:
             self.held.update(zip(op.outputs, detections(self, op), strict=True))
         else:
-            known = ", ".join(sorted((*EMITTERS, *MOVERS, "QUANTIZE", "DEQUANTIZE", DETECTION)))
+            known = ", ".join(sorted((*EMITTERS, *MOVERS, *SPLITTERS, "QUANTIZE", "DEQUANTIZE", DETECTION)))
             raise UnsupportedError(f"{op.kind}, which makes {op.outputs[0]}, does not go to ONNX; these do: {known}")
 
     def _convert(self, source: Tensor, result: Tensor) -> None:

@@ -99,6 +99,13 @@ def _fully_connected(op: Op, inputs: list[TensorLike], graph: Graph) -> TensorLi
     return _shaped(result, op, graph)
 
 
+def _batch_matmul(op: Op, inputs: list[TensorLike], _: Graph) -> TensorLike:
+    import tensorflow as tf
+
+    turned = {"transpose_a": bool(op.options.get("adj_x")), "transpose_b": bool(op.options.get("adj_y"))}
+    return tf.matmul(inputs[0], inputs[1], **turned)
+
+
 def _biased(value: TensorLike, inputs: list[TensorLike], index: int) -> TensorLike:
     return value if len(inputs) <= index or inputs[index] is None else value + inputs[index]
 
@@ -334,6 +341,7 @@ KERNELS: Mapping[str, Kernel] = {
     "ADD": _elementwise("add"),
     "ARG_MAX": _arg_max,
     "AVERAGE_POOL_2D": _pool("avg_pool2d"),
+    "BATCH_MATMUL": _batch_matmul,
     "CEIL": _elementwise("math.ceil"),
     "CONCATENATION": _concatenation,
     "CONV_2D": _conv,

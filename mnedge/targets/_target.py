@@ -11,7 +11,7 @@ from mnedge import registry
 MICROCONTROLLER_PASSES = (
     "fold-shapes",
     "fuse-l2-normalization",
-    "square-to-multiply",
+    "lower-to-multiply",
     "divide-to-multiply",
     "fold-pad",
     "fuse-activation",

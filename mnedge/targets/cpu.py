@@ -6,8 +6,7 @@ TARGET = Target(
     description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86",
     passes=(
         "fold-shapes",
-        "fuse-l2-normalization",
-        "square-to-multiply",
+        "lower-to-multiply",
         "divide-to-multiply",
         "sink-transposes",
         "fold-pad",

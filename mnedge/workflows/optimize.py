@@ -42,7 +42,7 @@ _FEWEST_INPUTS = 8
 _RANDOM_VALUES = 1 << 24
 _PICTURES = 200
 _TO_INT8 = "uint8-to-int8"
-_FOR_INT8_ONLY = ("square-to-multiply", "lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
+_FOR_INT8_ONLY = ("lower-to-multiply", "lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ MOVING = (*(kind for kind in SAME_SCALE if kind not in ("AVERAGE_POOL_2D", "RESI
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 FLOAT_KINDS = sorted(set(KERNELS) - {"QUANTIZE", "DEQUANTIZE"})
 # LiteRT has no int8 kernels for these.
-FLOAT_ONLY = {"CEIL", "COS", "DIV", "FLOOR", "NEG", "ROUND", "SIN", "SQRT", "SQUARE"}
+FLOAT_ONLY = {"CEIL", "COS", "FLOOR", "NEG", "ROUND", "SIN", "SQUARE"}
 INT8_KINDS = sorted({*FLOAT_KINDS, "QUANTIZE"} - FLOAT_ONLY)
 POSITIVE = ("LOG", "RSQRT", "SQRT")
 
@@ -183,6 +183,15 @@ def _unary(one: OneOp) -> None:
     options = {"SOFTMAX": {"beta": one.choice(1.0, 0.5)}, "LEAKY_RELU": {"alpha": one.choice(0.3, 0.01)},
                "GELU": {"approximate": one.maybe()}}  # fmt: skip
     one.make(("x",), x, **options.get(one.kind, {}))
+
+
+def _batch_matmul(one: OneOp) -> None:
+    rows, depth, columns = one.number(1, 5), one.number(1, 6), one.number(1, 5)
+    heads = (1, one.number(1, 3)) if one.maybe() else (1,)
+    turned = one.maybe(), one.maybe()
+    one.activation("x", (*heads, depth, rows) if turned[0] else (*heads, rows, depth))
+    one.activation("z", (*heads, columns, depth) if turned[1] else (*heads, depth, columns))
+    one.make(("x", "z"), (*heads, rows, columns), adj_x=turned[0], adj_y=turned[1])
 
 
 def _prelu(one: OneOp) -> None:
@@ -342,6 +351,7 @@ MAKERS = {
     "PAD": _pad, "RESHAPE": _reshape, "RESIZE_BILINEAR": _resize, "RESIZE_NEAREST_NEIGHBOR": _resize,
     "SLICE": _slice, "SQUEEZE": _squeeze, "STRIDED_SLICE": _strided_slice, "SUM": _reduce, "TILE": _tile,
     "TRANSPOSE": _transpose, "TRANSPOSE_CONV": _transpose_convolution,
+    "BATCH_MATMUL": _batch_matmul,
     "DEPTH_TO_SPACE": _blocks, "EXPAND_DIMS": _expand_dims, "GATHER": _gather, "MIRROR_PAD": _mirror_pad,
     "PACK": _pack, "PRELU": _prelu, "REDUCE_MAX": _reduce, "REDUCE_MIN": _reduce, "SPACE_TO_DEPTH": _blocks,
     "SPLIT": _split, "SPLIT_V": _split, "UNPACK": _unpack,

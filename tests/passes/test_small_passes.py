@@ -13,8 +13,8 @@ from mnedge.passes import (
     fold_constants,
     fully_connected_to_conv,
     fuse_activation,
+    lower_to_multiply,
     pool_to_mean,
-    square_to_multiply,
 )
 from mnedge.passes._pass import run_passes
 
@@ -156,15 +156,16 @@ def test_divisions_by_constants_become_products(sketch: Any, execute: Any, feed:
     assert divide_to_multiply.apply(by_zero) is by_zero
 
 
-def test_squares_become_products(sketch: Any, execute: Any, feed: Any) -> None:
+@pytest.mark.parametrize("kind", ["SQUARE", "NEG"])
+def test_squares_and_negations_become_products(sketch: Any, kind: str, execute: Any, feed: Any) -> None:
     sketch.value("x", 1, 4, 4, 3)
     sketch.value("y", 1, 4, 4, 3)
-    sketch.op("SQUARE", ("x",), "y")
+    sketch.op(kind, ("x",), "y")
     graph = sketch.graph("x", "y")
-    multiplied = square_to_multiply.apply(graph)
+    multiplied = lower_to_multiply.apply(graph)
     assert _kinds(multiplied) == ["MUL"]
     assert np.array_equal(execute(multiplied, feed(graph))[0], execute(graph, feed(graph))[0])
-    assert square_to_multiply.apply(multiplied) is multiplied
+    assert lower_to_multiply.apply(multiplied) is multiplied
 
 
 def test_ops_that_change_nothing_go(sketch: Any, execute: Any, feed: Any) -> None:
