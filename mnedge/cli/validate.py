@@ -64,8 +64,8 @@ def command(
     from mnedge.workflows.validate import validate
 
     task = tasks.get(task_name)
-    if anchors is not None and task.name != "detect":
-        raise InputError(f"--anchors is for --task detect; leave it out of --task {task.name}")
+    if anchors is not None and not task.finds_boxes:
+        raise InputError(f"--anchors is for detectors; leave it out of --task {task.name}")
     listed = read_anchors(anchors) if anchors is not None else None
     dataset = task.open_dataset(data, skip_broken=skip_broken)
     classes = parse_class_map(class_map, dataset.classes) if class_map else None
@@ -73,7 +73,7 @@ def command(
     def read(said: Predictions) -> Predictions:
         if listed is not None:
             return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
-        if task.name == "detect":
+        if task.finds_boxes:
             # Before its boxes are taken for scores of classes.
             check_decodable(said)
         return in_classes_of(said, dataset, classes)

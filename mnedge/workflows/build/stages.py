@@ -190,7 +190,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         return quantize_qat(
             graph,
             to_real(trained),
-            labels if job.is_labelled and job.task.name == "classify" else None,
+            labels if job.is_labelled and job.task.learns_labels else None,
             calibration=to_real(pixels),
             checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
