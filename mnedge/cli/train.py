@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge import registry
 from mnedge.cli._output import Force, Json, print_json, print_table, progress
 from mnedge.models import families
 from mnedge.training.settings import ClassWeights, Precision, Strength
@@ -42,7 +43,7 @@ def command(
         ),
     ] = "imagenet",
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="What the network is for: classify, detect, segment or embed.")
+        str, typer.Option(metavar="TASK", help=f"What the network is for: {', '.join(registry.names('mnedge.tasks'))}.")
     ] = "classify",
     head: Annotated[
         str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
