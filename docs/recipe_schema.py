@@ -12,12 +12,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mnedge import registry
 from mnedge.models import families
-from mnedge.recipe import FLAGS, GATES, RANGES, SHARE, TOLERANCES, Recipe
+from mnedge.recipe import FLAGS, RANGES, SHARE, Recipe, known_gates, known_tolerances
 
 _FILE = Path(__file__).parent.parent / "recipes" / "schema.json"
 _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _EXTRA: dict[str, dict[str, Any]] = {
     "variant": {"enum": list(families.names())},
+    "task": {"enum": registry.names("mnedge.tasks")},
     "targets": {"items": {"enum": registry.names("mnedge.targets")}, "minItems": 1},
     "bundles": {"items": {"enum": registry.names("mnedge.bundles")}},
     "alpha": {"exclusiveMinimum": 0},
@@ -36,7 +37,10 @@ def render() -> str:
             continue
         shape = {"description": said[entry.name], **_shape(hints[entry.name]), **_EXTRA.get(entry.name, {})}
         if entry.name in ("gates", "tolerances"):
-            shape = {"description": said[entry.name], **_mapping(GATES if entry.name == "gates" else TOLERANCES)}
+            shape = {
+                "description": said[entry.name],
+                **_mapping(known_gates() if entry.name == "gates" else known_tolerances()),
+            }
         default = Recipe().as_json()[entry.name]
         properties[entry.name] = shape if default is None else {**shape, "default": default}
     schema = {

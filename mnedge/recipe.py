@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mnedge import registry
 from mnedge.errors import InputError
 from mnedge.foreign import checked_number, is_file, read_mapping
+from mnedge.results.metric import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Task = Literal["classify", "detect", "segment", "embed"]
+# Name of a task: a file of mnedge/tasks.
+Task = str
 Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
 IoDtype = Literal["int8", "uint8", "float32"]
@@ -24,7 +26,6 @@ PostProcessing = Literal["inside", "outside"]
 OnnxActivations = Literal["uint8", "int8"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "task": get_args(Task),
     "method": get_args(Method),
     "effort": get_args(Effort),
     "io": get_args(IoDtype),
@@ -33,12 +34,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "onnx_activations": get_args(OnnxActivations),
 }
 # The figure that each task is judged by, as accuracy rows have it.
-HEADLINES = {"top1": "top-1", "map50": "mAP at IoU 0.5", "mean_iou": "mean IoU", "roc_auc": "ROC AUC"}
+HEADLINES = Declared(lambda metric: metric.is_headline)
 # What descriptions of figures end with that are shares.
 SHARE = ", 0..1"
-GATES = {
-    **{f"min_{key}": f"lowest {name} of any int8 artifact, 0..1" for key, name in HEADLINES.items()},
-    **{f"max_{key}_drop": f"largest loss of {name} against float, 0..1" for key, name in HEADLINES.items()},
+_GATES = {
     "max_p50_ms": "highest median latency of any int8 artifact, ms",
     "max_size_kib": "largest int8 .tflite, KiB",
     "max_arena_kib": "largest arena of a microcontroller artifact, KiB",
@@ -47,8 +46,7 @@ GATES = {
     "int8_only": "true: no op of an int8 artifact is float",
     "parity": "lowest top-1 agreement between runtimes, 0..1",
 }
-TOLERANCES = {
-    **{key: f"largest loss of {name}, 0..1" for key, name in HEADLINES.items()},
+_TOLERANCES = {
     "bytes": "largest growth of an artifact, a share: 0.02 is 2 %",
     "arena_bytes": "largest growth of an arena, a share",
     "flash_bytes": "largest growth of flash, a share",
@@ -139,11 +137,9 @@ class Recipe:
             if got is not None and got not in allowed:
                 raise InputError.unknown(name, str(got), allowed)
         self._check_numbers()
-        bundles = registry.names("mnedge.bundles")
         for what, given, known in (
-            ("gate", self.gates, GATES),
-            ("tolerance", self.tolerances, TOLERANCES),
-            ("bundle", self.bundles, bundles),
+            ("task", (self.task,), registry.names("mnedge.tasks")),
+            ("bundle", self.bundles, registry.names("mnedge.bundles")),
         ):
             if unknown := [name for name in given if name not in known]:
                 raise InputError.unknown(what, unknown[0], known)
@@ -157,9 +153,9 @@ class Recipe:
             if got is not None and not least <= got <= most:
                 raise InputError(f"{name} is {got}; it is a whole number from {least} to {most}")
         for name, limit in self.gates.items():
-            _check_limit("gate", name, limit, GATES)
+            _check_limit("gate", name, limit, known_gates())
         for name, limit in self.tolerances.items():
-            _check_limit("tolerance", name, limit, TOLERANCES)
+            _check_limit("tolerance", name, limit, known_tolerances())
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON values, for keys and manifests."""
@@ -173,6 +169,22 @@ class Recipe:
         """
         given = {name: value for name, value in flags.items() if value is not None and value != ()}
         return replace(self, **given)
+
+
+def known_gates() -> dict[str, str]:
+    """What each gate holds, by name: two gates for the headline of every task, and those of size and speed."""
+    headlines = HEADLINES.items()
+    lowest = {f"min_{key}": f"lowest {name} of any int8 artifact, 0..1" for key, name in headlines}
+    return {
+        **lowest,
+        **{f"max_{key}_drop": f"largest loss of {name} against float, 0..1" for key, name in headlines},
+        **_GATES,
+    }
+
+
+def known_tolerances() -> dict[str, str]:
+    """What each tolerance allows, by name: one for the headline of every task, and those of size and speed."""
+    return {**{key: f"largest loss of {name}, 0..1" for key, name in HEADLINES.items()}, **_TOLERANCES}
 
 
 def names() -> list[str]:
@@ -235,7 +247,7 @@ def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 
         names_wanted = " or ".join(kind.__name__ for kind in wanted)
         raise InputError(f"{path} line {line}: {key} is {value!r}; it takes a {names_wanted}")
     if isinstance(value, dict):
-        what, known = ("gate", GATES) if key == "gates" else ("tolerance", TOLERANCES)
+        what, known = ("gate", known_gates()) if key == "gates" else ("tolerance", known_tolerances())
         for name, limit in value.items():
             try:
                 _check_limit(what, name, limit, known)

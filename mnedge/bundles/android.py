@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnedge.bundles import _android_classify as classify
-from mnedge.bundles import _android_detect as detect
-from mnedge.bundles import _android_embed as embed
-from mnedge.bundles import _android_segment as segment
 from mnedge.bundles import _android_text as text
+from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
-from mnedge.bundles._detector import with_detector_metadata
-from mnedge.bundles._embedder import with_embedder_metadata
-from mnedge.bundles._metadata import Description, with_metadata
-from mnedge.bundles._segmenter import with_segmenter_metadata
-from mnedge.errors import UnsupportedError
+from mnedge.bundles._metadata import Description
 from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mnedge.bundles._app import AndroidApp
     from mnedge.bundles._bundle import Parts
 
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
@@ -30,57 +22,11 @@ _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What an app does with the models of a task.
-
-    Attributes:
-        noun: What the model is.
-        takers: What reads the metadata.
-        kotlin: Classes by name: the first on MediaPipe Tasks, a second one, if there is, on LiteRT alone.
-        described: Adds metadata and labels to a .tflite with uint8 ends.
-    """
-
-    noun: str
-    takers: str
-    kotlin: Mapping[str, str]
-    described: Callable[[bytes, Description], bytes]
-
-
-_KINDS = {
-    "classify": _Kind(
-        noun="classifier",
-        takers="MediaPipe Tasks, ML Kit",
-        kotlin={"TasksClassifier": classify.TASKS, "LiteRtClassifier": classify.LITERT},
-        described=with_metadata,
-    ),
-    "segment": _Kind(
-        noun="segmenter",
-        takers="MediaPipe Tasks",
-        kotlin={"TasksSegmenter": segment.TASKS, "LiteRtSegmenter": segment.LITERT},
-        described=with_segmenter_metadata,
-    ),
-    "detect": _Kind(
-        noun="detector",
-        takers="MediaPipe Tasks",
-        kotlin={"TasksDetector": detect.TASKS},
-        described=with_detector_metadata,
-    ),
-    "embed": _Kind(
-        noun="embedder",
-        takers="MediaPipe Tasks",
-        kotlin={"TasksEmbedder": embed.TASKS, "LiteRtEmbedder": embed.LITERT},
-        described=with_embedder_metadata,
-    ),
-}
-
-
-def _kind(parts: Parts) -> _Kind:
-    if parts.task not in _KINDS:
-        raise UnsupportedError(
-            f"{parts.slug} is built to {parts.task}; Android bundles are made of models that {' or '.join(_KINDS)}"
-        )
-    return _KINDS[parts.task]
+def _kind(parts: Parts) -> AndroidApp:
+    found = app_of(parts).android
+    if found is None:
+        raise lacking(parts, "Android app")
+    return found
 
 
 def _write(parts: Parts, folder: Path) -> None:

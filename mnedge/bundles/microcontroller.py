@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from mnedge.artifact import RECORD
+from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
-from mnedge.bundles._sketches import BEST_OF_PIXEL, INDEX_OF_PIXEL, SKETCHES
 from mnedge.errors import InputError
 from mnedge.formats.archive import zip_bytes
 
@@ -59,6 +59,17 @@ _README = """# @SLUG@ for @TARGET@
 The calls and every size stand in `@NAME@.h`. `mnedge verify` checks every file against `manifest.json`.
 """
 
+# C that finds the class of a pixel: in a class map, and in scores.
+_INDEX_OF_PIXEL = "  return (int)output[pixel];"
+_BEST_OF_PIXEL = """  const @OUT@ *scores = output + pixel * @CLASSES@;
+  int best = 0;
+  for (int index = 1; index < @CLASSES@; index++) {
+    if (scores[index] > scores[best]) {
+      best = index;
+    }
+  }
+  return best;"""
+
 
 def _write(parts: Parts, folder: Path) -> None:
     if not parts.sources:
@@ -83,7 +94,7 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
         f"src/{name}.h": (source / f"{name}.h").read_text(encoding="utf-8"),
         f"src/{name}.c": (source / f"{name}.c").read_text(encoding="utf-8"),
         **({f"src/{name}_labels.h": labels} if parts.labels else {}),
-        **_example(parts.task, source, name, words),
+        **_example(parts, source, name, words),
     }
     for place, text in library.items():
         path = folder / "arduino" / name / place
@@ -94,11 +105,14 @@ def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None
     (folder / "README.md").write_text(_filled(_README, words), encoding="utf-8")
 
 
-def _example(task: str, source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
+def _example(parts: Parts, source: Path, name: str, words: Mapping[str, str]) -> dict[str, str]:
     """The sketch; of a detector also its decoder, which the compiler has written beside the network."""
     decoder = [source / f"{name}_objects.{kind}" for kind in ("c", "h")]
     files = {f"src/{path.name}": path.read_text(encoding="utf-8") for path in decoder if path.is_file()}
-    return {**files, f"examples/{task}/{task}.ino": _filled(SKETCHES[task], words)}
+    sketch = app_of(parts).sketch
+    if sketch is None:
+        raise lacking(parts, "Arduino sketch")
+    return {**files, f"examples/{parts.task}/{parts.task}.ino": _filled(sketch, words)}
 
 
 def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
@@ -108,10 +122,9 @@ def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) 
     c_in, c_out = prototype.groups()
     is_index = c_out not in ("int8_t", "uint8_t")
     sizes = {key: compiled[f"{key.lower()}_bytes"] for key in ("ARENA", "RAM", "FLASH", "STACK")}
-    kinds = {"classify": "classifier", "detect": "detector", "segment": "segmenter", "embed": "embedding"}
     return {
         # What is put in has words of its own, so it stands first.
-        "CLASS_OF": INDEX_OF_PIXEL if is_index else BEST_OF_PIXEL,
+        "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
         "OF_CLASSES": f" of {len(parts.labels)} classes" if parts.labels else "",
         "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
@@ -121,7 +134,7 @@ def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) 
         "TARGET": target,
         "VERSION": parts.version,
         "CLASSES": str(len(parts.labels)),
-        "KIND": kinds[parts.task],
+        "KIND": app_of(parts).network,
         "RESOLUTION": str(parts.resolution),
         # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
         "ARCHITECTURES": "*",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from mnedge.bundles._app import app_of
 from mnedge.bundles._bundle import Bundle
 from mnedge.errors import InputError
 from mnedge.formats.ort import write_ort
@@ -25,12 +26,6 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 
 Input: float32, pixel / 127.5 - 1. Output: @OUTPUT@.
 """
-_OUTPUTS = {
-    "classify": "probabilities",
-    "detect": "scores and codes of boxes, whose anchors the .onnx holds; or the objects themselves",
-    "segment": "scores of each class at each pixel; or its class index",
-    "embed": "a vector of length 1",
-}
 
 
 def _write(parts: Parts, folder: Path) -> None:
@@ -54,7 +49,7 @@ def _write(parts: Parts, folder: Path) -> None:
 def _readme(parts: Parts) -> str:
     text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
     text = text.replace("@NAMES@", "class names, " if parts.labels else "")
-    return text.replace("@OUTPUT@", _OUTPUTS[parts.task]).replace("@SLUG@", parts.slug)
+    return text.replace("@OUTPUT@", app_of(parts).output).replace("@SLUG@", parts.slug)
 
 
 def _with_properties(model: bytes, parts: Parts) -> bytes:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnedge.bundles._app import SHIPPED, app_of, lacking
 from mnedge.bundles._bundle import Bundle
 from mnedge.data.detections import METADATA, of_metadata
 from mnedge.formats.tflite_read import parse_tflite
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnedge.bundles._bundle import Parts
 
-# All take their options, open models and read pictures with classify.py, which always comes along.
-_PROGRAMS = {task: f"{task}.py" for task in ("classify", "detect", "segment", "embed")}
+# All programs take their options, open models and read pictures with it.
+_SHARED = SHIPPED / "_classify.py"
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")
 
@@ -79,12 +81,15 @@ def _write(parts: Parts, folder: Path) -> None:
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:
         about["detection"] = of_metadata(anchors).as_json()
-    program = _PROGRAMS[parts.task]
+    source = app_of(parts).program
+    if source is None:
+        raise lacking(parts, "program")
+    program = _name(source)
     pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
     texts = {
         "README.md": _README,
         f"{parts.slug}.service": _UNIT,
-        **{name: _program(name) for name in ("classify.py", program)},
+        **{_name(path): path.read_text(encoding="utf-8") for path in (_SHARED, source)},
         "install.sh": _INSTALL,
         **({"labels.txt": parts.labels_text} if parts.labels else {}),
         "model.json": json.dumps(about, indent=2) + "\n",
@@ -99,8 +104,8 @@ def _write(parts: Parts, folder: Path) -> None:
         (folder / name).chmod(mode | (mode & 0o444) >> 2)
 
 
-def _program(name: str) -> str:
-    return Path(__file__).with_name(f"_{name}").read_text(encoding="utf-8")
+def _name(program: Path) -> str:
+    return program.name.removeprefix("_")
 
 
 BUNDLE = Bundle(

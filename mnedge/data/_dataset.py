@@ -24,29 +24,9 @@ if TYPE_CHECKING:
 
     from mnedge.data.content import Content
     from mnedge.data.preprocess import Size
+    from mnedge.results.findings import Finding
 
 SPLITS = ("train", "calibration", "eval")
-
-
-_LISTED = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the reading of boxes or masks showed and a user should know, though it is no error.
-
-    Attributes:
-        what: In words that follow their number, "boxes stick out of their picture and were cut at its edge".
-        where: Each of them.
-    """
-
-    what: str
-    where: tuple[str, ...]
-
-    def sentence(self) -> str:
-        """How many and what, with the first few."""
-        rest = f" and {len(self.where) - _LISTED} more" if len(self.where) > _LISTED else ""
-        return f"{len(self.where):,} {self.what} ({'; '.join(self.where[:_LISTED])}{rest})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.data._dataset import Finding
 from mnedge.data.boxes_coco import find_coco, read_coco
 from mnedge.data.boxes_csv import COLUMNS, is_boxes_csv, read_boxes_csv
 from mnedge.data.boxes_voc import find_voc, read_voc
@@ -21,6 +20,7 @@ from mnedge.data.names import checked_name, read_names
 from mnedge.data.preprocess import WHOLE, opened
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
+from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

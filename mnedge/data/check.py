@@ -3,93 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.data.twins import is_flat, thumbnails, twins
 from mnedge.errors import InputError
+from mnedge.results.findings import Findings, Shared, Tiny
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset, Finding
+    from mnedge.data._dataset import Dataset
 
 # A class of one training picture is learned by heart, not learned.
 _LEAST_TRAIN = 2
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Tiny:
-    """A picture that is smaller than half the network's input."""
-
-    source: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A training picture that the validation split has too.
-
-    Attributes:
-        train: Its source in the training split.
-        held: Its source in the validation split.
-        correlation: Of their grey thumbnails; 1 for a copy.
-        is_mirrored: Whether one is the other's mirror image.
-        labels: Their class names; two different ones contradict each other.
-    """
-
-    train: str
-    held: str
-    correlation: float
-    is_mirrored: bool
-    labels: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A picture that looks like another class than the one it is filed under.
-
-    Attributes:
-        source: The picture.
-        label: The class it is filed under.
-        looks_like: The class that pictures like it are filed under.
-        margin: How far it is from its own class, in the scores of the probe; larger is surer.
-    """
-
-    source: str
-    label: str
-    looks_like: str
-    margin: float
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What was found; every list may be empty.
-
-    Attributes:
-        broken: Pictures that were left out because they cannot be read.
-        tiny: Smaller than half the input.
-        blank: Of one colour.
-        shared: In train and validation both.
-        without_validation: Classes that no validation picture shows.
-        annotations: What the reading of boxes or masks showed.
-    """
-
-    broken: tuple[str, ...]
-    tiny: tuple[Tiny, ...]
-    blank: tuple[str, ...]
-    shared: tuple[Shared, ...]
-    without_validation: tuple[str, ...]
-    annotations: tuple[Finding, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The findings as JSON values."""
-        return asdict(self)
 
 
 def check_layout(dataset: Dataset) -> None:

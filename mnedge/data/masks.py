@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.data._dataset import Finding
 from mnedge.data.listed import dataset_of_files
 from mnedge.data.names import read_names
 from mnedge.data.preprocess import WHOLE, fit, kept, opened
 from mnedge.data.splits import SPLIT_NAMES, split_name
 from mnedge.errors import InputError
+from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -59,10 +59,9 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
 
 def _build_with_head(variant: Variant, weights: Weights, seed: int) -> keras.Model:
     if weights in ("demo", "imagenet"):
-        task = heads.get(variant.head).task
         raise InputError(
             f"the {weights} weights are a classifier's and hold no {variant.head} head; train one with "
-            f"`mnedge train --task {task}`, or take --weights random"
+            f"`mnedge train`, or take --weights random"
         )
     backbone = _architecture(classifier_of(variant), include_top=False)
     model = add_head(backbone, variant)

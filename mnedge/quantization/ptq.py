@@ -22,9 +22,9 @@ from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct
 from mnedge.quantization.saturation import shrink_saturated
 from mnedge.quantization.scheme import check_float, scheme_of
-from mnedge.results.details import Step
 
 if TYPE_CHECKING:
+    from mnedge.results.details import Step
     from collections.abc import Callable
 
     import numpy as np

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from mnedge.recipe import HEADLINES
 from mnedge.report import difference
+from mnedge.results.metric import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 # What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
-METRICS = {**HEADLINES, "top5": "top-5", "map": "mAP", "recall_at_1": "recall at 1"}
+METRICS = Declared(lambda metric: not metric.by_class)
 # What an accuracy row may hold of each class, {class: figure}, with the name for people.
-CLASS_METRICS = {"iou": "IoU", "ap50": "AP at IoU 0.5"}
+CLASS_METRICS = Declared(lambda metric: metric.by_class)
 _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

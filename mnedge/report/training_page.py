@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +12,18 @@ from mnedge.report.axes import Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.overlay import data_uri
-from mnedge.report.summary import METRICS
 from mnedge.report.tables import Cell, Table
+from mnedge.results.accuracy import MixUp
+from mnedge.results.training import ClassRow, MetPicture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from mnedge.report.summary import Row
+    from mnedge.results.findings import Findings
+    from mnedge.results.metric import Metric
+    from mnedge.results.training import Confusion, Epoch, Settings, TrainingReport
 
     Show = Callable[[str], NDArray[np.uint8] | None]
 
@@ -32,13 +35,6 @@ _HEIGHT = 240.0
 _LISTED = 40
 # Room that the name of a phase takes, percent across.
 _PHASE_NAME = 8.0
-# What the rows of `classes` hold for each task, the headline first, and how it is called.
-CLASS_FIGURES = {
-    "classify": (("recall", "recall"), ("precision", "precision")),
-    "segment": (("iou", "IoU"), ("recall", "recall"), ("precision", "precision")),
-    "detect": (("ap50", "AP at IoU 0.5"), ("ap", "AP")),
-    "embed": (("recall", "recall at 1"),),
-}
 
 
 @dataclass(frozen=True)
@@ -73,23 +69,25 @@ class CurvePlot:
     height: float
 
 
-def classes_table(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[Row]:
+def classes_table(confusion: NDArray[np.int64], classes: Sequence[str]) -> tuple[ClassRow, ...]:
     """Pictures, recall and precision of every class; None where there is nothing to divide by."""
     shown, predicted, right = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
-    return [
-        {
-            "class": name,
-            "images": int(shown[place]),
-            "recall": float(right[place] / shown[place]) if shown[place] else None,
-            "precision": float(right[place] / predicted[place]) if predicted[place] else None,
-        }
+    return tuple(
+        ClassRow(
+            name,
+            int(shown[place]),
+            {
+                "recall": float(right[place] / shown[place]) if shown[place] else None,
+                "precision": float(right[place] / predicted[place]) if predicted[place] else None,
+            },
+        )
         for place, name in enumerate(classes)
-    ]
+    )
 
 
 def worst(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], sources: Sequence[str], classes: Sequence[str]
-) -> list[Row]:
+) -> tuple[MetPicture, ...]:
     """The pictures that were taken for another class, those that were surest first.
 
     Args:
@@ -101,129 +99,131 @@ def worst(
     predicted, rows = probabilities.argmax(axis=1), np.arange(labels.size)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-(probabilities[rows, predicted] - probabilities[rows, labels])[wrong], kind="stable")]
-    return [
-        {
-            "source": sources[place],
-            "label": classes[labels[place]],
-            "predicted": classes[predicted[place]],
-            "probability": round(float(probabilities[place, predicted[place]]), 4),
-            "label_probability": round(float(probabilities[place, labels[place]]), 4),
-        }
+    return tuple(
+        MetPicture(
+            sources[place],
+            label=classes[labels[place]],
+            predicted=classes[predicted[place]],
+            probability=round(float(probabilities[place, predicted[place]]), 4),
+            label_probability=round(float(probabilities[place, labels[place]]), 4),
+        )
         for place in surest
-    ]
+    )
 
 
-def mixups(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[Row]:
+def mixups(confusion: NDArray[np.int64], classes: Sequence[str]) -> tuple[MixUp, ...]:
     """Which classes are taken for which, the most frequent first."""
     off = confusion - np.diag(confusion.diagonal())
     truths, predictions = np.nonzero(off)
     counts = off[truths, predictions]
     order = np.lexsort((predictions, truths, -counts))[:_MIXUPS]
-    return [
-        {
-            "label": classes[truths[place]],
-            "predicted": classes[predictions[place]],
-            "images": int(counts[place]),
-            "fraction": float(counts[place] / confusion[truths[place]].sum()),
-        }
+    return tuple(
+        MixUp(
+            truth=classes[truths[place]],
+            predicted=classes[predictions[place]],
+            images=int(counts[place]),
+            fraction=float(counts[place] / confusion[truths[place]].sum()),
+        )
         for place in order
-    ]
+    )
 
 
-def render_training(report: Mapping[str, Any], show: Show) -> str:
+def render_training(report: TrainingReport, metrics: Sequence[Metric], show: Show) -> str:
     """Renders the page.
 
     Args:
-        report: As `mnedge train` writes it.
-        show: Of a picture's source: its pixels, uint8 (H, W, 3), or None where it cannot be shown.
+        report: The training.
+        metrics: The task's metrics, its headline first.
+        show: Gives the pixels of a picture by its source, uint8 (H, W, 3), or None where it cannot be shown.
     """
-    history, findings, metric = report["history"], report["findings"], report["metric"]
+    account, outcome, metric = report.account, report.outcome, metrics[0]
+    findings, suspects = account.findings, account.suspects
     return (
         environment()
         .get_template("training.html")
         .render(
-            title=report["model"]["path"],
-            lead=_lead(report),
-            dataset=report["settings"]["data"],
+            title=report.model.path,
+            lead=_lead(account.settings),
+            dataset=account.settings.data,
             warnings=_warnings(report),
-            cards=_cards(report),
+            cards=_cards(report, metrics),
             plots=[
                 curve_plot(
                     f"{_title(metric)} of the validation split",
-                    history,
-                    report["best"],
-                    {"validation": lambda row: float(row["scores"][metric])},
+                    account.history,
+                    account.best,
+                    {"validation": lambda epoch: epoch.scores[metric.key]},
                 ),
-                curve_plot("Loss", history, report["best"], {"training": _loss, "validation": _validation_loss}),
+                curve_plot("Loss", account.history, account.best, {"training": _loss, "validation": _validation_loss}),
             ],
-            matrix=_matrix(report.get("confusion")),
-            mixups=report.get("mixups"),
-            worst=[{**row, "image": _image(show(row["source"]))} for row in report["worst"][:_WORST]],
-            suspects=[{**row, "image": _image(show(row["source"]))} for row in (report["suspects"] or ())[:_WORST]],
-            looked_for_suspects=report["suspects"] is not None or report["task"] != "classify",
+            matrix=_matrix(outcome.confusion),
+            mixups=outcome.mixups,
+            worst=[(picture, _image(show(picture.source))) for picture in outcome.worst[:_WORST]],
+            suspects=[(suspect, _image(show(suspect.source))) for suspect in (suspects or ())[:_WORST]],
+            # Only labels of whole pictures can be told from the features of a backbone.
+            looked_for_suspects=suspects is not None or outcome.confusion is None,
             shared=[
-                {**row, "images": [_image(show(row["train"])), _image(show(row["held"]))]}
-                for row in findings["shared"][:_WORST]
+                (pair, [_image(show(source)) for source in (pair.train, pair.held)])
+                for pair in findings.shared[:_WORST]
             ],
-            tables=[_classes(report["classes"], report["task"]), *_listed(findings), _settings(report["settings"])],
+            tables=[_classes(outcome.classes, metrics), *_listed(findings), _settings(account.settings)],
         )
     )
 
 
-def _title(metric: str) -> str:
-    name = METRICS[metric]
+def _title(metric: Metric) -> str:
     # mAP is written so everywhere.
-    return name if name[1].isupper() else name[0].upper() + name[1:]
+    return metric.name if metric.name[1].isupper() else metric.name[0].upper() + metric.name[1:]
 
 
-def _loss(row: Row) -> float:
-    return float(row["loss"])
+def _loss(epoch: Epoch) -> float | None:
+    return epoch.loss
 
 
-def _validation_loss(row: Row) -> float:
-    return float(row["scores"]["loss"])
+def _validation_loss(epoch: Epoch) -> float | None:
+    return epoch.scores["loss"]
 
 
 def curve_plot(
     title: str,
-    history: Sequence[Row],
-    best: Row,
-    lines: Mapping[str, Callable[[Row], float]],
+    history: Sequence[Epoch],
+    best: Epoch,
+    lines: Mapping[str, Callable[[Epoch], float | None]],
     *,
     height: float = _HEIGHT,
 ) -> CurvePlot | None:
-    """Places the epochs of all phases one after the other; None where there are none.
+    """Places the epochs of all phases one after the other; None where there are none, or none with a value.
 
     Args:
         title: What is plotted.
-        history: Rows {phase, number, loss, scores, …}.
-        best: The row whose weights were taken.
-        lines: The value of a row, by the line's name.
+        history: The epochs.
+        best: The epoch whose weights were taken.
+        lines: The value of an epoch, by the line's name; an epoch without one has no point.
         height: Pixels.
     """
-    if not history:
+    points = {name: [(place, value(epoch)) for place, epoch in enumerate(history)] for name, value in lines.items()}
+    known = {name: [(place, value) for place, value in line if value is not None] for name, line in points.items()}
+    values = [value for line in known.values() for _, value in line]
+    if not values:
         return None
-    values = [value(row) for value in lines.values() for row in history]
     low, high = min(values), max(values)
     y_values = ticks(low, high if high > low else low + 0.01, 5)
     top, bottom, count = 26.0, height - 40.0, len(history)
     x_of, y_of = along(-0.5, count - 0.5), along(y_values[0], y_values[-1], bottom, top)
     # A phase of a few epochs leaves no room for its name.
-    begins = [place for place, row in enumerate(history) if row["number"] == 1 or place == 0]
-    chosen = [
-        place for place, row in enumerate(history) if (row["phase"], row["number"]) == (best["phase"], best["number"])
-    ]
+    begins = [place for place, epoch in enumerate(history) if epoch.number == 1 or place == 0]
+    chosen = [place for place, epoch in enumerate(history) if (epoch.phase, epoch.number) == (best.phase, best.number)]
     every = max(1, -(-count // 10))
     return CurvePlot(
         title=title,
         curves=tuple(
-            Curve(name, tone, tuple((x_of(place), y_of(value(row))) for place, row in enumerate(history)))
-            for (name, value), tone in zip(lines.items(), ("fp32", "int8")[-len(lines) :], strict=True)
+            Curve(name, tone, tuple((x_of(place), y_of(value)) for place, value in line))
+            for (name, line), tone in zip(known.items(), ("fp32", "int8")[-len(lines) :], strict=True)
         ),
-        x_ticks=tuple(Tick(x_of(place), str(history[place]["number"])) for place in range(0, count, every)),
+        x_ticks=tuple(Tick(x_of(place), str(history[place].number)) for place in range(0, count, every)),
         y_ticks=tuple(Tick(y_of(value), figures.axis(value)) for value in y_values),
         phases=tuple(
-            Tick(x_of(place - 0.5), str(history[place]["phase"]) if x_of(after) - x_of(place) > _PHASE_NAME else "")
+            Tick(x_of(place - 0.5), history[place].phase if x_of(after) - x_of(place) > _PHASE_NAME else "")
             for place, after in zip(begins, [*begins[1:], count], strict=True)
         ),
         best=x_of(chosen[0]) if chosen else None,
@@ -231,100 +231,119 @@ def curve_plot(
     )
 
 
-def _lead(report: Mapping[str, Any]) -> list[str]:
-    variant = report["settings"]["variant"]
-    head = [] if variant.get("head", "classifier") == "classifier" else [variant["head"]]
+def _lead(settings: Settings) -> list[str]:
+    network = settings.variant
+    head = [] if network.head == "classifier" else [network.head]
     return [
         *head,
-        f"MobileNet {variant['family']}",
-        f"alpha {variant['alpha']}",
-        f"{variant['resolution']} px",
-        f"{variant['classes']} classes",
-        f"from {report['settings']['weights']}",
+        f"MobileNet {network.family}",
+        f"alpha {network.alpha}",
+        f"{network.resolution} px",
+        f"{network.classes} classes",
+        f"from {settings.weights}",
     ]
 
 
-def _cards(report: Mapping[str, Any]) -> list[Card]:
-    images, best, metric = report["images"], report["best"], report["metric"]
-    head = [row for row in report["history"] if row["phase"] == "head"]
-    frozen = max((row["scores"][metric] for row in head), default=None)
-    figure, name = CLASS_FIGURES[report["task"]][0]
-    lowest = min((row[figure], row["class"]) for row in report["classes"] if row[figure] is not None)
+def _cards(report: TrainingReport, metrics: Sequence[Metric]) -> list[Card]:
+    account, metric = report.account, metrics[0]
+    scores = [epoch.scores[metric.key] for epoch in account.history if epoch.phase == "head"]
+    frozen = max((score for score in scores if score is not None), default=None)
     return [
-        Card(_title(metric), figures.percent(report[metric]), f"on {images['eval']:,} validation pictures"),
+        Card(_title(metric), figures.percent(report.score), f"on {account.images.eval:,} validation pictures"),
         Card("with the backbone frozen", figures.percent(frozen), "what fine-tuning adds to"),
-        Card(f"Lowest {name}", figures.percent(lowest[0]), f"of {lowest[1]}"),
-        _best(best, METRICS[metric]),
-        Card("Time", figures.seconds(report["seconds"]), f"{images['train']:,} training pictures"),
+        *_lowest(report.outcome.classes, metrics),
+        _best(account.best, metric.name),
+        Card("Time", figures.seconds(account.seconds), f"{account.images.train:,} training pictures"),
     ]
 
 
-def _best(best: Row, metric: str) -> Card:
-    if best["number"] == 0:
-        return Card("Best epoch", figures.MISSING, f"none of {best['phase']} was better than what it began with")
-    return Card("Best epoch", str(best["number"]), f"of {best['phase']}, by {metric} on the validation split")
+def _lowest(rows: Sequence[ClassRow], metrics: Sequence[Metric]) -> list[Card]:
+    """The class that was met worst, by the first figure that the task has of classes."""
+    for metric in _of_classes(metrics)[:1]:
+        found = [(value, row.name) for row in rows if (value := row.figures.get(metric.key)) is not None]
+        if found:
+            value, name = min(found)
+            return [Card(f"Lowest {metric.name}", figures.percent(value), f"of {name}")]
+    return []
 
 
-def _warnings(report: Mapping[str, Any]) -> list[str]:
-    findings, found = report["findings"], []
-    if findings["shared"]:
-        dealt = "they were left out of training" if not report["settings"]["keep_shared"] else "accuracy is too high"
-        found.append(f"{len(findings['shared'])} training pictures are in the validation split too; {dealt}.")
-    if findings["broken"]:
-        found.append(f"{len(findings['broken'])} broken pictures were left out.")
-    if findings["tiny"]:
-        found.append(f"{len(findings['tiny'])} pictures are smaller than half the input.")
-    if findings["blank"]:
-        found.append(f"{len(findings['blank'])} pictures are of one colour.")
-    if findings["without_validation"]:
-        found.append(f"no validation picture shows {', '.join(findings['without_validation'])}.")
-    found += [f"{len(row['where']):,} {row['what']}." for row in findings["annotations"]]
-    if not report["is_complete"]:
+def _of_classes(metrics: Sequence[Metric]) -> list[Metric]:
+    return [metric for metric in metrics if metric.by_class]
+
+
+def _best(best: Epoch, metric: str) -> Card:
+    if best.number == 0:
+        return Card("Best epoch", figures.MISSING, f"none of {best.phase} was better than what it began with")
+    return Card("Best epoch", str(best.number), f"of {best.phase}, by {metric} on the validation split")
+
+
+def _warnings(report: TrainingReport) -> list[str]:
+    findings, found = report.account.findings, []
+    if findings.shared:
+        dealt = "accuracy is too high" if report.account.settings.keep_shared else "they were left out of training"
+        found.append(f"{len(findings.shared)} training pictures are in the validation split too; {dealt}.")
+    if findings.broken:
+        found.append(f"{len(findings.broken)} broken pictures were left out.")
+    if findings.tiny:
+        found.append(f"{len(findings.tiny)} pictures are smaller than half the input.")
+    if findings.blank:
+        found.append(f"{len(findings.blank)} pictures are of one colour.")
+    if findings.without_validation:
+        found.append(f"no validation picture shows {', '.join(findings.without_validation)}.")
+    found += [f"{len(row.where):,} {row.what}." for row in findings.annotations]
+    if not report.account.is_complete:
         found.append("training was paused before its last epoch.")
     return found
 
 
-def _matrix(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if found is None or len(found["classes"]) > _MATRIX_CLASSES:
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix as the page shows it.
+
+    Attributes:
+        classes: Class names.
+        rows: Class name, and pictures and share of the row for each predicted class.
+    """
+
+    classes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[int, float], ...]], ...]
+
+
+def _matrix(found: Confusion | None) -> Matrix | None:
+    if found is None or len(found.classes) > _MATRIX_CLASSES:
         return None
-    classes, confusion = found["classes"], np.array(found["counts"], np.int64)
-    totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    shares = confusion / totals
-    rows = [
-        {
-            "label": name,
-            "cells": [(int(confusion[place, other]), float(shares[place, other])) for other in range(len(classes))],
-        }
-        for place, name in enumerate(classes)
-    ]
-    return {"classes": classes, "rows": rows}
+    rows = []
+    for name, counts in zip(found.classes, found.counts, strict=True):
+        total = max(sum(counts), 1)
+        rows.append((name, tuple((count, count / total) for count in counts)))
+    return Matrix(found.classes, tuple(rows))
 
 
-def _classes(rows: Sequence[Row], task: str) -> Table:
-    shown = CLASS_FIGURES[task]
+def _classes(rows: Sequence[ClassRow], metrics: Sequence[Metric]) -> Table:
+    shown = _of_classes(metrics)
     cells = (
-        (Cell(row["class"]), Cell(f"{row['images']:,}"), *(Cell(_share(row[figure])) for figure, _ in shown))
+        (Cell(row.name), Cell(f"{row.images:,}"), *(Cell(_share(row.figures.get(metric.key))) for metric in shown))
         for row in rows
     )
-    return Table("Classes", ("class", ">pictures", *(f">{name} %" for _, name in shown)), tuple(cells))
+    return Table("Classes", ("class", ">pictures", *(f">{metric.name} %" for metric in shown)), tuple(cells))
 
 
 def _share(fraction: float | None) -> str:
     return figures.MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
-def _listed(findings: Mapping[str, Any]) -> list[Table]:
+def _listed(findings: Findings) -> list[Table]:
     made = []
-    for name in ("broken", "blank"):
-        if findings[name]:
-            rows = tuple((Cell(source),) for source in findings[name][:_LISTED])
-            made.append(Table(f"{name.capitalize()} pictures", ("picture",), rows, _rest(findings[name])))
-    if findings["tiny"]:
-        sizes = tuple((Cell(row["source"]), Cell(f"{row['width']} x {row['height']}")) for row in findings["tiny"])
+    for title, sources in (("Broken pictures", findings.broken), ("Blank pictures", findings.blank)):
+        if sources:
+            rows = tuple((Cell(source),) for source in sources[:_LISTED])
+            made.append(Table(title, ("picture",), rows, _rest(sources)))
+    if findings.tiny:
+        sizes = tuple((Cell(tiny.source), Cell(f"{tiny.width} x {tiny.height}")) for tiny in findings.tiny)
         made.append(Table("Tiny pictures", ("picture", ">pixels"), sizes[:_LISTED], _rest(sizes)))
-    for row in findings["annotations"]:
-        places = tuple((Cell(where),) for where in row["where"][:_LISTED])
-        made.append(Table(f"{len(row['where']):,} {row['what']}", ("where",), places, _rest(row["where"])))
+    for row in findings.annotations:
+        places = tuple((Cell(where),) for where in row.where[:_LISTED])
+        made.append(Table(f"{len(row.where):,} {row.what}", ("where",), places, _rest(row.where)))
     return made
 
 
@@ -332,9 +351,17 @@ def _rest(rows: Sequence[object]) -> tuple[str, ...]:
     return (f"and {len(rows) - _LISTED} more, in the JSON report",) if len(rows) > _LISTED else ()
 
 
-def _settings(settings: Mapping[str, Any]) -> Table:
+def _settings(settings: Settings) -> Table:
+    given: dict[str, object] = {
+        "variant": asdict(settings.variant),
+        "data": settings.data,
+        "split_seed": settings.split_seed,
+        "weights": settings.weights,
+        "keep_shared": settings.keep_shared,
+        **settings.schedule,
+    }
     cells = []
-    for name, value in settings.items():
+    for name, value in given.items():
         nested = value.items() if isinstance(value, dict) else [("", value)]
         cells += [(Cell(f"{name} {key}".strip()), Cell("–" if item is None else str(item))) for key, item in nested]
     return Table("Settings", ("", ""), tuple(cells))

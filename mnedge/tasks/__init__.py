@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from mnedge import registry
-from mnedge.models import heads
-from mnedge.models.variant import CLASSIFIER
 from mnedge.tasks._task import Task
 
-if TYPE_CHECKING:
-    from mnedge.models import Variant
-
-__all__ = ["Task", "get", "names", "of"]
+__all__ = ["Task", "get", "names"]
 
 
 def names() -> list[str]:
@@ -27,8 +22,3 @@ def get(name: str) -> Task:
         InputError: No such task; the message names the known ones.
     """
     return cast("Task", registry.load(__name__, name, "TASK"))
-
-
-def of(variant: Variant) -> Task:
-    """The task that a variant's head serves."""
-    return get("classify" if variant.head == CLASSIFIER else heads.get(variant.head).task)

@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.data import open_dataset
-from mnedge.data.check import Suspect, check_layout
+from mnedge.data.check import check_layout
 from mnedge.errors import InputError
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.training_page import classes_table, mixups, worst
+from mnedge.results.findings import Suspect
+from mnedge.results.metric import Metric
+from mnedge.results.training import Confusion, Outcome
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.heads import head_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.results.accuracy import Figures, MixUp
-    from mnedge.tasks._task import Material
-    from mnedge.training.phases import Lesson
+    from mnedge.tasks._task import Arrays, TrainingData
+    from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions
 
 _SUSPECTS = 40
 _SHOWN_SIDE = 120
 
 
-def _lesson(material: Material) -> Lesson:
+def _objective(data: TrainingData) -> Objective:
     from mnedge.training.classify import Labelled, classify
 
-    dataset, rows = material.dataset, material.rows
-    numbers, held = material.train.numbers, material.held.numbers
+    dataset, rows = data.dataset, data.rows
+    numbers, held = data.train.numbers, data.held.numbers
 
     def notice(*features: NDArray[np.float32]) -> None:
         found = _suspects(dataset, np.concatenate(features), np.concatenate([numbers[rows], held]))
-        material.note("suspects", [asdict(suspect) for suspect in found])
+        data.keep_suspects(found)
 
     return classify(
-        Labelled(material.train.pixels, rows, dataset.labels[numbers[rows]]),
-        Labelled(material.held.pixels, np.arange(held.size), dataset.labels[held]),
-        material.variant.classes,
-        material.schedule,
+        Labelled(data.train.pixels, rows, dataset.labels[numbers[rows]]),
+        Labelled(data.held.pixels, np.arange(held.size), dataset.labels[held]),
+        data.variant.classes,
+        data.schedule,
         notice,
     )
 
@@ -62,19 +62,19 @@ def _suspects(dataset: Dataset, features: NDArray[np.float32], numbers: NDArray[
     ]
 
 
-def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
+def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Outcome:
     from mnedge.training.classify import confusion as counted
     from mnedge.training.classify import scores
 
     probabilities, labels, classes = arrays["probabilities"], dataset.labels[numbers], dataset.classes
     table = counted(probabilities, labels)
-    return {
-        "top1": scores(probabilities, labels)["top1"],
-        "classes": classes_table(table, classes),
-        "confusion": {"classes": list(classes), "counts": table.tolist()},
-        "mixups": mixups(table, classes),
-        "worst": worst(probabilities, labels, [dataset.sources[number] for number in numbers], classes),
-    }
+    return Outcome(
+        figures={"top1": scores(probabilities, labels)["top1"]},
+        classes=classes_table(table, classes),
+        confusion=Confusion(tuple(classes), tuple(map(tuple, table.tolist()))),
+        mixups=mixups(table, classes),
+        worst=worst(probabilities, labels, [dataset.sources[number] for number in numbers], classes),
+    )
 
 
 def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
@@ -100,14 +100,20 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
 
 TASK = Task(
     name="classify",
-    metric="top1",
+    metrics=(
+        Metric("top1", "top-1", is_headline=True),
+        Metric("top5", "top-5"),
+        Metric("recall", "recall", by_class=True),
+        Metric("precision", "precision", by_class=True),
+    ),
     heads=(CLASSIFIER,),
     open_dataset=open_dataset,
     classes=lambda dataset: len(dataset.classes),
     check=check_layout,
-    lesson=_lesson,
+    objective=_objective,
     outcome=_outcome,
-    show=lambda _judged, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
+    show=lambda _arrays, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
     accuracy=_accuracy,
     mistakes=_mistakes,
+    learns_labels=True,
 )

@@ -14,7 +14,10 @@ from mnedge.data.detections import METADATA, Decoding, Detections, metadata_of
 from mnedge.errors import InputError
 from mnedge.models.heads.ssdlite import map_sides
 from mnedge.report.overlay import side_by_side, with_frames
+from mnedge.results.metric import Metric
+from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
+from mnedge.training.settings import Schedule
 from mnedge.validation.detect import (
     average_precisions,
     best_score,
@@ -26,6 +29,7 @@ from mnedge.validation.detect import (
 )
 
 if TYPE_CHECKING:
+    from mnedge.results.accuracy import MixUp
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -33,9 +37,8 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
     from mnedge.models import Variant
-    from mnedge.results.accuracy import MixUp
-    from mnedge.tasks._task import Gathered, Material
-    from mnedge.training.phases import Lesson
+    from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
+    from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions
 
 _SHOWN_SIDE = 240
@@ -67,25 +70,24 @@ def _check(dataset: Dataset) -> None:
         )
 
 
-def _lesson(material: Material) -> Lesson:
-    from mnedge.training.detect import DetectScores, Pictured
-    from mnedge.training.detect import detect as lesson
+def _objective(data: TrainingData) -> Objective:
+    from mnedge.training.detect import DetectScores, Pictured, detect
 
-    dataset, classes = material.dataset, material.dataset.classes
+    dataset, classes = data.dataset, data.dataset.classes
 
-    def pictured(pictures: Gathered, rows: NDArray[np.int64]) -> Pictured:
+    def pictured(pictures: DecodedSplit, rows: NDArray[np.int64]) -> Pictured:
         return Pictured(pictures.pixels, _truths(dataset, pictures.numbers), rows)
 
     def precision_of(found: Sequence[Detections], truths: Sequence[Boxes]) -> float:
         return float(average_precisions(found, truths, classes).map50)
 
-    return lesson(
-        pictured(material.train, material.rows),
-        pictured(material.held, np.arange(material.held.numbers.size)),
+    return detect(
+        pictured(data.train, data.rows),
+        pictured(data.held, np.arange(data.held.numbers.size)),
         len(classes),
-        _fitted(dataset, material.variant),
-        material.schedule,
-        material.new_layers,
+        _fitted(dataset, data.variant),
+        data.schedule,
+        data.new_layers,
         DetectScores(precision_of, best_score),
     )
 
@@ -96,63 +98,49 @@ def _fitted(dataset: Dataset, variant: Variant) -> Decoding:
     return Decoding(map_sides(variant), fitted_shapes(corners[:, 2:] - corners[:, :2]))
 
 
-def _metadata(variant: Variant, told: Mapping[str, Any]) -> dict[str, bytes]:
+def _metadata(variant: Variant, described: Mapping[str, Any]) -> dict[str, bytes]:
     sides = map_sides(variant)
-    shapes = Decoding.of_json(told[_KEY]).shapes if _KEY in told else paper_shapes()
+    shapes = Decoding.of_json(described[_KEY]).shapes if _KEY in described else paper_shapes()
     return {METADATA: metadata_of(Decoding(sides, shapes))}
 
 
-def _found(arrays: Mapping[str, NDArray[Any]]) -> list[Detections]:
-    """What was found in each validation picture, out of the arrays that `Lesson.judge` gave."""
+def _found(arrays: Arrays) -> list[Detections]:
+    """Objects that were found in each validation picture, from the arrays of `Objective.predict_all`."""
     parts = (np.split(arrays[name], arrays["ends"][:-1]) for name in ("corners", "classes", "scores"))
     return [Detections(*part) for part in zip(*parts, strict=True)]
 
 
-def _labelled(row: MixUp) -> dict[str, object]:
-    told = {"predicted": row.predicted, "images": row.images, "objects": row.objects, "fraction": row.fraction}
-    return {**told, "label": row.truth}
-
-
-def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
+def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Outcome:
     found, truths = _found(arrays), _truths(dataset, numbers)
     score = float(arrays["best_score"])
     figures = average_precisions(found, truths, dataset.classes)
-    return {
-        "map50": figures.map50,
-        "map": figures.map,
-        "best_score": score,
-        "classes": [
-            {
-                "class": row.name,
-                "boxes": row.boxes,
-                "ap50": row.ap50,
-                "ap": row.ap,
-                "images": sum(bool((boxes.classes == index).any()) for boxes in truths),
-            }
+    return Outcome(
+        figures={"map50": figures.map50, "map": figures.map, "best_score": score},
+        classes=tuple(
+            ClassRow(
+                row.name,
+                sum(bool((boxes.classes == index).any()) for boxes in truths),
+                {"ap50": row.ap50, "ap": row.ap},
+                boxes=row.boxes,
+            )
             for index, row in enumerate(figures.classes)
-        ],
-        "mixups": [_labelled(row) for row in mixups(found, truths, dataset.classes, score)],
-        "worst": [
-            {
-                "source": dataset.sources[numbers[place]],
-                **counts,
-                "words": _counted_words(counts),
-            }
+        ),
+        mixups=tuple(mixups(found, truths, dataset.classes, score)),
+        worst=tuple(
+            MetPicture(dataset.sources[numbers[place]], words=_counted_words(counts), counts=counts)
             for place, counts in worst(found, truths, score, _MOST_WORST)
-        ],
-    }
+        ),
+    )
 
 
-def _show(
-    judged: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset, number: int
-) -> NDArray[np.uint8]:
+def _show(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset, number: int) -> NDArray[np.uint8]:
     """The picture with its boxes and, of the validation split, with what was found, above the best score."""
     pixels = dataset.read(number, _SHOWN_SIDE)
     truth = _truths(dataset, np.array([number]))[0]
     shown = [with_frames(pixels, truth.corners, truth.classes)]
     for place in np.flatnonzero(numbers == number):
-        objects = _found(judged)[place]
-        sure = objects.scores >= judged["best_score"]
+        objects = _found(arrays)[place]
+        sure = objects.scores >= arrays["best_score"]
         shown.append(with_frames(pixels, objects.corners[sure], objects.classes[sure]))
     return side_by_side(shown)
 
@@ -181,28 +169,27 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
 
 TASK = Task(
     name="detect",
-    metric="map50",
+    metrics=(
+        Metric("map50", "mAP at IoU 0.5", is_headline=True),
+        Metric("map", "mAP"),
+        Metric("ap50", "AP at IoU 0.5", by_class=True),
+        Metric("ap", "AP", by_class=True),
+    ),
     heads=("ssdlite",),
     open_dataset=_open,
     classes=lambda dataset: len(dataset.classes),
     check=_check,
-    lesson=_lesson,
+    objective=_objective,
     outcome=_outcome,
     show=_show,
     accuracy=detect_figures,
     counted="boxes",
     gallery=_gallery,
     mistakes=_mistakes,
-    schedule={
-        "head_epochs": 3,
-        "epochs": 90,
-        "learning_rate": 3e-3,
-        "weight_decay": 0.01,
-        "batch_size": 16,
-        "patience": 40,
-    },
+    schedule=Schedule(head_epochs=3, epochs=90, learning_rate=3e-3, weight_decay=0.01, batch_size=16, patience=40),
     describe=lambda dataset, variant: {_KEY: _fitted(dataset, variant).as_json()},
     metadata=_metadata,
     agreement=same_objects,
     post_passes=dict.fromkeys(("tflite", "onnx"), ("detection-postprocess",)),
+    finds_boxes=True,
 )

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
 from mnedge.results.accuracy import MixUp
+from mnedge.results.metric import Metric
+from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
+from mnedge.training.settings import Schedule
 from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled, same_nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.tasks._task import Material
-    from mnedge.training.phases import Lesson
+    from mnedge.tasks._task import Arrays, TrainingData
+    from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions
 
 _SHOWN_SIDE = 120
@@ -35,55 +36,50 @@ def _figures(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> dict
     return {"roc_auc": pair_auc(embeddings, labels), "recall_at_1": float(recalled(embeddings, labels).mean())}
 
 
-def _lesson(material: Material) -> Lesson:
+def _objective(data: TrainingData) -> Objective:
     from mnedge.training.classify import Labelled
     from mnedge.training.embed import embed
 
-    dataset, rows = material.dataset, material.rows
-    numbers, held = material.train.numbers, material.held.numbers
+    dataset, rows = data.dataset, data.rows
+    numbers, held = data.train.numbers, data.held.numbers
     return embed(
-        Labelled(material.train.pixels, rows, dataset.labels[numbers[rows]]),
-        Labelled(material.held.pixels, np.arange(held.size), dataset.labels[held]),
+        Labelled(data.train.pixels, rows, dataset.labels[numbers[rows]]),
+        Labelled(data.held.pixels, np.arange(held.size), dataset.labels[held]),
         len(dataset.classes),
-        material.schedule,
-        material.new_layers,
+        data.schedule,
+        data.new_layers,
         _figures,
     )
 
 
-def _outcome(judged: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
-    labels, embeddings = dataset.labels[numbers], judged["embeddings"]
+def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Outcome:
+    labels, embeddings = dataset.labels[numbers], arrays["embeddings"]
     near, hits = nearest(embeddings), recalled(embeddings, labels)
-    return {
-        **_figures(embeddings, labels),
-        "classes": [
-            {
-                "class": name,
-                "images": int((labels == index).sum()),
-                "recall": float(hits[labels == index].mean()) if (labels == index).any() else None,
-            }
-            for index, name in enumerate(dataset.classes)
-        ],
-        "worst": [
-            {
-                "source": dataset.sources[numbers[place]],
-                "nearest": dataset.sources[numbers[near[place]]],
-                "words": f"{dataset.classes[labels[place]]}, nearest is {dataset.classes[labels[near[place]]]}",
-            }
+    own = [labels == index for index in range(len(dataset.classes))]
+    return Outcome(
+        figures=_figures(embeddings, labels),
+        classes=tuple(
+            ClassRow(name, int(places.sum()), {"recall": float(hits[places].mean()) if places.any() else None})
+            for name, places in zip(dataset.classes, own, strict=True)
+        ),
+        worst=tuple(
+            MetPicture(
+                dataset.sources[numbers[place]],
+                nearest=dataset.sources[numbers[near[place]]],
+                words=f"{dataset.classes[labels[place]]}, nearest is {dataset.classes[labels[near[place]]]}",
+            )
             for place in np.flatnonzero(~hits)[:_WORST]
-        ],
-    }
+        ),
+    )
 
 
-def _show(
-    judged: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset, number: int
-) -> NDArray[np.uint8]:
+def _show(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset, number: int) -> NDArray[np.uint8]:
     """The picture, and of a validation picture the one that is nearest to it."""
     from mnedge.report.overlay import side_by_side
 
     shown = [dataset.read(number, _SHOWN_SIDE)]
     if number in numbers:
-        place = nearest(judged["embeddings"])[np.flatnonzero(numbers == number)[0]]
+        place = nearest(arrays["embeddings"])[np.flatnonzero(numbers == number)[0]]
         shown.append(dataset.read(int(numbers[place]), _SHOWN_SIDE))
     return side_by_side(shown)
 
@@ -103,16 +99,20 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
 
 TASK = Task(
     name="embed",
-    metric="roc_auc",
+    metrics=(
+        Metric("roc_auc", "ROC AUC", is_headline=True),
+        Metric("recall_at_1", "recall at 1"),
+        Metric("recall", "recall at 1", by_class=True),
+    ),
     heads=("embedding",),
     open_dataset=open_dataset,
     classes=lambda _dataset: None,
     check=_check,
-    lesson=_lesson,
+    objective=_objective,
     outcome=_outcome,
     show=_show,
     accuracy=embed_figures,
     agreement=same_nearest,
     mistakes=_mistakes,
-    schedule={"head_epochs": 4, "epochs": 24, "batch_size": 32},
+    schedule=Schedule(head_epochs=4, epochs=24, batch_size=32),
 )

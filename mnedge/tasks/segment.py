@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from mnedge.data.gather import gather_masks
 from mnedge.data.masks import IGNORE, LAYOUT, class_pixels, open_masks
 from mnedge.errors import InputError
 from mnedge.report.overlay import side_by_side, with_mask
+from mnedge.results.metric import Metric
+from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
+from mnedge.training.settings import Schedule
 from mnedge.validation.segment import (
     WORST,
     class_ious,
@@ -26,14 +29,12 @@ from mnedge.validation.segment import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from mnedge.results.accuracy import MixUp
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.results.accuracy import MixUp
-    from mnedge.tasks._task import Gathered, Material
-    from mnedge.training.phases import Lesson
+    from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
+    from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions
 
 _GALLERY = 9
@@ -46,79 +47,77 @@ def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Datas
     return open_masks(path, skip_broken=skip_broken, split_seed=split_seed)
 
 
-def _lesson(material: Material) -> Lesson:
+def _objective(data: TrainingData) -> Objective:
     from mnedge.training.segment import Masked, SegmentScores, segment
 
-    classes = len(material.dataset.classes)
-    train_masks, held_masks = (_masks(material, part) for part in (material.train, material.held))
-    shown = class_pixels(train_masks[material.rows], classes)
-    if lacking := [name for name, count in zip(material.dataset.classes, shown, strict=True) if count == 0]:
+    classes = len(data.dataset.classes)
+    train_masks, held_masks = (_masks(data, part) for part in (data.train, data.held))
+    shown = class_pixels(train_masks[data.rows], classes)
+    if lacking := [name for name, count in zip(data.dataset.classes, shown, strict=True) if count == 0]:
         raise InputError(
-            f"no mask of the train split of {material.dataset.name} shows {', '.join(lacking)}; add pictures that do, "
+            f"no mask of the train split of {data.dataset.name} shows {', '.join(lacking)}; add pictures that do, "
             "or take the class out of classes.txt"
         )
     return segment(
-        Masked(material.train.pixels, train_masks, material.rows),
-        Masked(material.held.pixels, held_masks, np.arange(material.held.numbers.size)),
-        material.schedule,
-        material.new_layers,
+        Masked(data.train.pixels, train_masks, data.rows),
+        Masked(data.held.pixels, held_masks, np.arange(data.held.numbers.size)),
+        data.schedule,
+        data.new_layers,
         SegmentScores(mean_iou, lambda predicted, mask: pixel_confusion(predicted, mask, classes), worst),
     )
 
 
-def _masks(material: Material, pictures: Gathered) -> NDArray[np.uint8]:
+def _masks(data: TrainingData, pictures: DecodedSplit) -> NDArray[np.uint8]:
     """The masks of gathered pictures, uint8 (n, side, side), mapped from a file of the cache."""
-    dataset = material.dataset
+    dataset = data.dataset
     key = {"data": dataset.fingerprint, "numbers": pictures.numbers.tolist(), "side": pictures.side}
 
     def make(folder: Path) -> None:
-        def told(done: float) -> None:
-            material.progress("read masks", done)
+        def notify(done: float) -> None:
+            data.progress("read masks", done)
 
-        gather_masks(dataset, pictures.numbers, pictures.side, folder / "masks.npy", told)
+        gather_masks(dataset, pictures.numbers, pictures.side, folder / "masks.npy", notify)
 
     masks: NDArray[np.uint8] = np.load(cache.stage("masks", key, make) / "masks.npy", mmap_mode="r")
     return masks
 
 
-def _labelled(row: MixUp) -> dict[str, object]:
-    return {"predicted": row.predicted, "images": row.images, "fraction": row.fraction, "label": row.truth}
-
-
-def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset) -> dict[str, Any]:
+def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Outcome:
     counted = arrays["confusions"]
     total = counted.sum(0)
     pixels, predicted, right = total.sum(1), total.sum(0), total.diagonal()
-    return {
-        "mean_iou": mean_iou(total),
-        "classes": [
-            {
-                "class": name,
-                "images": int(np.count_nonzero(counted[:, place].sum(1))),
-                "iou": None if np.isnan(iou) else float(iou),
-                "recall": float(right[place] / pixels[place]) if pixels[place] else None,
-                "precision": float(right[place] / predicted[place]) if predicted[place] else None,
-            }
+    return Outcome(
+        figures={"mean_iou": mean_iou(total)},
+        classes=tuple(
+            ClassRow(
+                name,
+                int(np.count_nonzero(counted[:, place].sum(1))),
+                {
+                    "iou": None if np.isnan(iou) else float(iou),
+                    "recall": float(right[place] / pixels[place]) if pixels[place] else None,
+                    "precision": float(right[place] / predicted[place]) if predicted[place] else None,
+                },
+            )
             for place, (name, iou) in enumerate(zip(dataset.classes, class_ious(total), strict=True))
-        ],
-        "mixups": [_labelled(row) for row in pixel_mixups(counted, dataset.classes)],
-        "worst": [
-            {"source": dataset.sources[numbers[place]], "iou": round(value, 4), "words": f"IoU {100 * value:.1f} %"}
+        ),
+        mixups=tuple(pixel_mixups(counted, dataset.classes)),
+        worst=tuple(
+            MetPicture(
+                dataset.sources[numbers[place]], words=f"IoU {100 * value:.1f} %", counts={"iou": round(value, 4)}
+            )
             for place, value in worst(counted, WORST)
-        ],
-    }
+        ),
+    )
 
 
-def _show(
-    judged: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dataset: Dataset, number: int
-) -> NDArray[np.uint8]:
+def _show(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset, number: int) -> NDArray[np.uint8]:
     """The picture with its mask and, of the worst ones, with what was found."""
     place = int(np.flatnonzero(numbers == number)[0]) if number in numbers else -1
-    found = np.flatnonzero(judged["worst"] == place)
-    side = judged["maps"].shape[1]
+    found = np.flatnonzero(arrays["worst"] == place)
+    side = arrays["maps"].shape[1]
     pixels = dataset.read(number, side)
     assert dataset.truths is not None, dataset.name
-    masks = [dataset.truths(number, side), *judged["maps"][found]]
+    masks = [dataset.truths(number, side), *arrays["maps"][found]]
     return side_by_side([with_mask(pixels, mask, IGNORE) for mask in masks])
 
 
@@ -139,18 +138,23 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
 
 TASK = Task(
     name="segment",
-    metric="mean_iou",
+    metrics=(
+        Metric("mean_iou", "mean IoU", is_headline=True),
+        Metric("iou", "IoU", by_class=True),
+        Metric("recall", "recall", by_class=True),
+        Metric("precision", "precision", by_class=True),
+    ),
     heads=("lr-aspp", "deeplab"),
     open_dataset=_open,
     classes=lambda dataset: len(dataset.classes),
     check=check_marked,
-    lesson=_lesson,
+    objective=_objective,
     outcome=_outcome,
     show=_show,
     accuracy=segment_figures,
     counted="pixels",
     gallery=_gallery,
     mistakes=_mistakes,
-    schedule={"head_epochs": 4, "epochs": 60, "learning_rate": 6e-4, "batch_size": 16, "patience": 20},
+    schedule=Schedule(head_epochs=4, epochs=60, learning_rate=6e-4, batch_size=16, patience=20),
     post_passes=dict.fromkeys(("tflite", "onnx", "c"), ("segmentation-postprocess",)),
 )

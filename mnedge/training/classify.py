@@ -11,7 +11,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.learner import split_at_pool
-from mnedge.training.phases import Frozen, Lesson
+from mnedge.training.phases import Frozen, Objective
 from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def classify(
     classes: int,
     schedule: Schedule,
     notice: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
-) -> Lesson:
-    """The lesson of telling classes apart.
+) -> Objective:
+    """Objective of a classifier.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         held: Validation pictures at the network's resolution; all rows count.
         classes: How many.
         schedule: Settings of the run.
-        notice: Told the plain features of the training and validation pictures where they are computed.
+        notice: Called with the plain features of the training and validation pictures where they are computed.
     """
     import keras
 
@@ -76,14 +76,14 @@ def classify(
     def score(model: keras.Model) -> dict[str, float]:
         return scores(predictor(model)(held.pixels), held.labels)
 
-    def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
+    def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
         backbone, head = split_at_pool(learner)
         generator = np.random.default_rng((schedule.seed, *b"features"))
         passes = schedule.feature_copies + 1
 
         def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
             return extract(
-                backbone, pictures, augmentation, side, generator, lambda done: told((before + done) / passes)
+                backbone, pictures, augmentation, side, generator, lambda done: progress((before + done) / passes)
             )
 
         # The first copy is the picture as it is.
@@ -94,14 +94,14 @@ def classify(
         feed = feature_feed(copies, train.labels, counts)
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
 
-    return Lesson(
+    return Objective(
         metric=METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
         feed=picture_feed(train, counts, schedule.augmentation, side),
         score=score,
         head=lambda learner: split_at_pool(learner)[1],
         freeze=freeze,
-        judge=lambda learner: {"probabilities": predictor(learner)(held.pixels)},
+        predict_all=lambda learner: {"probabilities": predictor(learner)(held.pixels)},
     )
 
 
@@ -163,7 +163,7 @@ def extract(
     augmentation: Augmentation | None,
     side: int,
     generator: np.random.Generator,
-    told: Callable[[float], None],
+    progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     """Features of pictures by a frozen backbone.
 
@@ -173,7 +173,7 @@ def extract(
         augmentation: None for pictures as they are.
         side: Of the network's input.
         generator: Of the augmentation.
-        told: Told the done fraction.
+        progress: Called with the done fraction.
 
     Returns:
         float32, (n, …).
@@ -189,7 +189,7 @@ def extract(
         places = np.arange(start, min(start + _BATCH, count))
         warps = draw_warps(drawn, places.size, (pictures.side, side), generator)
         parts.append(features(pictures.take(places), warps, draw_tints(drawn, places.size, generator)).numpy())
-        told((start + places.size) / count)
+        progress((start + places.size) / count)
     return np.concatenate(parts)
 
 

@@ -63,11 +63,11 @@ def train_demo(
         labels: Class indices, (n,).
         seed: Of the kernels, the order, the augmentation and the dropout.
         epochs: Passes over the pictures; None for what suits the size of the network.
-        progress: Is told the stage ("train", "batch norm") and its done fraction, 0..1.
+        progress: Called with the stage ("train", "batch norm") and its done fraction, 0..1.
     """
     import keras
 
-    told = progress or (lambda _stage, _fraction: None)
+    notify = progress or (lambda _stage, _fraction: None)
     keras.utils.set_random_seed(seed)
     # The clone takes pictures of any size and number.
     learner = keras.models.clone_model(model, input_tensors=_any_size(model))
@@ -85,8 +85,8 @@ def train_demo(
             chosen = [next(order) for _ in range(min(_BATCH, len(images)))]
             step(pixels[chosen], labels[chosen], _random_warps(len(chosen), leg.side, generator))
             done += 1
-            told("train", done / sum(leg.steps for leg in legs))
-    _measure_batch_norm(learner, images, generator, told)
+            notify("train", done / sum(leg.steps for leg in legs))
+    _measure_batch_norm(learner, images, generator, notify)
     model.set_weights(learner.get_weights())
 
 
@@ -193,7 +193,7 @@ def _random_warps(count: int, side: int, generator: np.random.Generator) -> NDAr
 
 
 def _measure_batch_norm(
-    learner: keras.Model, images: NDArray[np.uint8], generator: np.random.Generator, told: Progress
+    learner: keras.Model, images: NDArray[np.uint8], generator: np.random.Generator, notify: Progress
 ) -> None:
     """Sets each batch norm's mean and variance to those over the pictures, all layers at once."""
     import keras
@@ -214,7 +214,7 @@ def _measure_batch_norm(
         for total, norm in zip(sums, norms, strict=True):
             total[0] += share * norm.moving_mean.numpy()
             total[1] += share * norm.moving_variance.numpy()
-        told("batch norm", number / len(batches))
+        notify("batch norm", number / len(batches))
     for (mean, variance), norm, momentum in zip(sums, norms, momenta, strict=True):
         norm.moving_mean.assign(mean.astype(np.float32))
         norm.moving_variance.assign(variance.astype(np.float32))

@@ -13,7 +13,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.learner import freeze_backbone
-from mnedge.training.phases import Frozen, Lesson
+from mnedge.training.phases import Frozen, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -81,8 +81,8 @@ def detect(
     schedule: Schedule,
     new_layers: Collection[str],
     scoring: DetectScores,
-) -> Lesson:
-    """The lesson of finding objects.
+) -> Objective:
+    """Objective of a detector.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
@@ -98,7 +98,7 @@ def detect(
         counts = class_weights([train.boxes[row] for row in train.rows], classes)
     loss = detection_loss(decoding, counts)
 
-    def judged(model: keras.Model) -> tuple[list[Detections], float]:
+    def evaluated(model: keras.Model) -> tuple[list[Detections], float]:
         """What is found in the validation pictures, and the loss as of one batch; part by part, for many classes."""
         predict, found, total, matched = predictor(model), [], 0.0, 0.0
         for start in range(0, len(held.boxes), _BATCH):
@@ -111,20 +111,20 @@ def detect(
         return found, total / max(matched, 1.0)
 
     def score(model: keras.Model) -> dict[str, float]:
-        found, mean_loss = judged(model)
+        found, mean_loss = evaluated(model)
         return {METRIC: scoring.precision(found, held.boxes), "loss": mean_loss}
 
     augmentation = schedule.augmentation
     gentle = replace(augmentation, zoom=(max(_LEAST_ZOOM, augmentation.zoom[0]), augmentation.zoom[1]))
     feed = box_feed(train, counts, decoding, gentle, int(held.pixels.shape[1]))
 
-    def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
-        del told
+    def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
+        del progress
         freeze_backbone(learner, new_layers)
-        return Frozen(pupil(learner), feed, score)
+        return Frozen(with_joined_outputs(learner), feed, score)
 
-    def judge(learner: keras.Model) -> dict[str, NDArray[Any]]:
-        found, _ = judged(pupil(learner))
+    def predict_all(learner: keras.Model) -> dict[str, NDArray[Any]]:
+        found, _ = evaluated(with_joined_outputs(learner))
         return {
             "ends": np.cumsum([len(one.scores) for one in found]),
             "corners": np.concatenate([one.corners for one in found]),
@@ -133,15 +133,15 @@ def detect(
             "best_score": np.array(scoring.best_score(found, held.boxes)),
         }
 
-    return Lesson(
+    return Objective(
         metric=METRIC,
         loss=loss,
         feed=feed,
         score=score,
-        pupil=pupil,
-        head=pupil,
+        as_trained=with_joined_outputs,
+        head=with_joined_outputs,
         freeze=freeze,
-        judge=judge,
+        predict_all=predict_all,
         norm_momentum=_NORM_MOMENTUM,
     )
 
@@ -315,7 +315,7 @@ def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[
         counts: float32, (classes,): how much an object of each class counts.
 
     Returns:
-        Of targets (n, anchors, classes + 5), see `targets`, and what `pupil` says: float32, (n,).
+        Of targets (n, anchors, classes + 5), see `targets`, and what `with_joined_outputs` gives: float32, (n,).
     """
     anchors, classes = decoding.anchors, counts.size
 
@@ -351,7 +351,7 @@ def overlaps_of(first: Any, second: Any) -> tuple[Any, Any]:  # noqa: ANN401 - t
     return plain, plain - (around - union) / (around + tiny)
 
 
-def pupil(learner: keras.Model) -> keras.Model:
+def with_joined_outputs(learner: keras.Model) -> keras.Model:
     """The learner with one output, float32 (n, anchors, classes + 4): scores and codes meet in the loss."""
     import keras
 
@@ -360,7 +360,7 @@ def pupil(learner: keras.Model) -> keras.Model:
 
 
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Makes the function from pictures, uint8 (n, S, S, 3), to what a `pupil` says of them."""
+    """Makes the function from pictures, uint8 (n, S, S, 3), to what the joined outputs say of them."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)

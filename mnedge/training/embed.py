@@ -8,7 +8,7 @@ import numpy as np
 
 from mnedge.training.classify import class_weights, picture_feed, predictor
 from mnedge.training.learner import freeze_backbone
-from mnedge.training.phases import Frozen, Lesson
+from mnedge.training.phases import Frozen, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -31,8 +31,8 @@ def embed(
     schedule: Schedule,
     new_layers: Collection[str],
     figures: Callable[[NDArray[np.float32], NDArray[np.int64]], dict[str, float]],
-) -> Lesson:
-    """The lesson of putting pictures of one class close together.
+) -> Objective:
+    """Objective of an embedding: pictures of one class close together.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
@@ -62,12 +62,12 @@ def embed(
         layer = keras.layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm", name=_CENTRES)
         return keras.Model(learner.inputs[0], layer(learner.outputs[0]))
 
-    def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
-        del told
+    def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
+        del progress
         freeze_backbone(learner, {*new_layers, _CENTRES})
         return Frozen(learner, feed, score)
 
-    return Lesson(
+    return Objective(
         metric=METRIC,
         loss=margin_loss,
         feed=feed,
@@ -75,7 +75,7 @@ def embed(
         extend=with_centres,
         head=lambda learner: learner,
         freeze=freeze,
-        judge=lambda learner: {"embeddings": embeddings(learner)},
+        predict_all=lambda learner: {"embeddings": embeddings(learner)},
     )
 
 

@@ -7,17 +7,18 @@ drawn and prepared), a loss, and a function that scores the validation split.
 from __future__ import annotations
 
 import io
-import json
 import logging
+import math
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge import cache
-from mnedge.training.settings import Epoch
+from mnedge.results import stored
+from mnedge.results.training import Epoch, finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _WARMUP_FRACTION = 0.05
 # Steps that the averaged weights look back on: this share of all, so that a short run is not held at its beginning.
 _AVERAGED_FRACTION = 0.05
+# Name of the state beside the weights in the cache.
+_STATE = "state"
 _LOG = logging.getLogger(__name__)
 
 
@@ -40,9 +43,10 @@ class Feed:
 
     Attributes:
         count: Pictures in an epoch.
-        draw: Of picture places (0 to count - 1) and a generator: the arrays of a batch, each with the batch first.
-        prepare: Of those arrays as tensors: inputs, targets and the weight of each picture. TensorFlow traces it, so
-            it runs beside the training.
+        draw: Draws the arrays of a batch, each with the batch first, from picture places (0 to count - 1) and a
+            generator.
+        prepare: Makes inputs, targets and the weight of each picture from those arrays as tensors. TensorFlow traces
+            it, so it runs beside the training.
     """
 
     count: int
@@ -78,8 +82,8 @@ class Phase:
 
 
 @dataclass
-class Course:
-    """How far a phase has come.
+class PhaseState:
+    """State of a phase, after any number of its epochs.
 
     Attributes:
         best: The epoch that scored best; number 0 stands for the weights that the phase began with.
@@ -102,7 +106,7 @@ def fit(
     work: Path,
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
-) -> Course:
+) -> PhaseState:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
     What is scored and kept is the exponential moving average of the weights over the last steps
@@ -112,11 +116,11 @@ def fit(
         model: Built in the scope of its distribution strategy, if any; only its trainable layers change.
         phase: How.
         feed: Training batches.
-        loss: Of targets and predictions, per picture.
-        score: The validation split's scores; "loss" and `phase.metric` among them.
+        loss: Loss of each picture from targets and predictions.
+        score: Scores of the validation split; "loss" and `phase.metric` among them.
         work: Folder of `cache.resumable` that keeps the last whole epoch.
-        progress: Told the phase and its done fraction, 0..1.
-        on_epoch: Told each epoch as it ends.
+        progress: Called with the phase and its done fraction, 0..1.
+        on_epoch: Called with each epoch as it ends.
     """
     import keras
 
@@ -125,24 +129,26 @@ def fit(
     steps = -(-feed.count // phase.batch_size)
     model.compile(_optimizer(model, phase, steps), loss, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
-    course = _resume(model, phase, work) or _begin(model, phase, score, work)
-    done = len(course.history)
+    state = _resume(model, phase, work) or _begin(model, phase, score, work)
+    done = len(state.history)
     if done < phase.until:
         started = [time.monotonic()]
 
         def step_ended(step: int, logs: object = None) -> None:
             del logs
-            progress(phase.name, (len(course.history) * steps + step) / (phase.until * steps))
+            progress(phase.name, (len(state.history) * steps + step) / (phase.until * steps))
 
         def epoch_ended(number: int, logs: Mapping[str, float]) -> None:
             with _averaged(model):
-                scores = dict(score(model))
+                scores = _scored(score, model)
                 seconds, started[0] = time.monotonic() - started[0], time.monotonic()
-                epoch = Epoch(phase.name, number + 1, _learning_rate(model), float(logs["loss"]), scores, seconds)
-                _note(model, course, epoch, phase, work)
+                loss = finite(float(logs["loss"]))
+                rate = _learning_rate(model)
+                epoch = Epoch(phase.name, number + 1, rate, loss, scores, seconds, phase.epochs)
+                _note(model, state, epoch, phase, work)
             # The best was kept before, so a kill between the two only repeats this epoch.
             variables = [*model.variables, *model.optimizer.variables]
-            cache.keep(work, f"{phase.name} last".encode(), _packed(variables, asdict(course)))
+            cache.keep(work, f"{phase.name} last".encode(), _packed(variables, state))
             on_epoch(epoch)
 
         watch = keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended, on_train_batch_end=step_ended)
@@ -159,19 +165,19 @@ def fit(
     progress(phase.name, 1.0)
     if (best := cache.recall(work, f"{phase.name} best".encode())) is not None:
         _restore(model.variables, best)
-    return course
+    return state
 
 
-def finished(model: keras.Model, phase: Phase, work: Path) -> Course | None:
+def finished(model: keras.Model, phase: Phase, work: Path) -> PhaseState | None:
     """Brings a model to the best weights of a phase that has come to its end before; None where it has not."""
     last, best = (cache.recall(work, f"{phase.name} {which}".encode()) for which in ("last", "best"))
     if last is None or best is None:
         return None
-    course = _course(_told(last))
-    if len(course.history) < phase.until and not course.has_stopped:
+    state = _stored_state(last)
+    if len(state.history) < phase.until and not state.has_stopped:
         return None
     _restore(model.variables, best)
-    return course
+    return state
 
 
 def _optimizer(model: keras.Model, phase: Phase, steps: int) -> Any:  # noqa: ANN401 - a Keras optimizer
@@ -234,52 +240,55 @@ def _batches(feed: Feed, phase: Phase, first_epoch: int) -> Any:  # noqa: ANN401
     return batches.map(feed.prepare, num_parallel_calls=1).prefetch(2)
 
 
-def _note(model: keras.Model, course: Course, epoch: Epoch, phase: Phase, work: Path) -> None:
-    """Takes an epoch into the course and keeps its weights where they are the best."""
-    course.history.append(epoch)
-    if _rank(epoch, phase.metric) > _rank(course.best, phase.metric):
-        course.best = epoch
-        cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables, {}))
-    if epoch.number - course.best.number >= phase.patience:
-        course.has_stopped = model.stop_training = True
+def _note(model: keras.Model, state: PhaseState, epoch: Epoch, phase: Phase, work: Path) -> None:
+    """Adds an epoch to the state and keeps its weights where they are the best."""
+    state.history.append(epoch)
+    if _rank(epoch, phase.metric) > _rank(state.best, phase.metric):
+        state.best = epoch
+        cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables))
+    if epoch.number - state.best.number >= phase.patience:
+        state.has_stopped = model.stop_training = True
 
 
 def _rank(epoch: Epoch, metric: str) -> tuple[float, float]:
-    return epoch.scores[metric], -epoch.scores["loss"]
+    score, loss = epoch.scores[metric], epoch.scores["loss"]
+    return -math.inf if score is None else score, -math.inf if loss is None else -loss
 
 
-def _begin(model: keras.Model, phase: Phase, score: Callable[[keras.Model], Mapping[str, float]], work: Path) -> Course:
-    scores = dict(score(model))
-    cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables, {}))
-    return Course(Epoch(phase.name, 0, 0.0, scores["loss"], scores, 0.0))
+def _scored(score: Callable[[keras.Model], Mapping[str, float]], model: keras.Model) -> dict[str, float | None]:
+    return {name: finite(float(value)) for name, value in score(model).items()}
 
 
-def _resume(model: keras.Model, phase: Phase, work: Path) -> Course | None:
+def _begin(
+    model: keras.Model, phase: Phase, score: Callable[[keras.Model], Mapping[str, float]], work: Path
+) -> PhaseState:
+    scores = _scored(score, model)
+    cache.keep(work, f"{phase.name} best".encode(), _packed(model.variables))
+    return PhaseState(Epoch(phase.name, 0, 0.0, scores["loss"], scores, 0.0, phase.epochs))
+
+
+def _resume(model: keras.Model, phase: Phase, work: Path) -> PhaseState | None:
     kept = cache.recall(work, f"{phase.name} last".encode())
     if kept is None:
         return None
     _restore([*model.variables, *model.optimizer.variables], kept)
-    course = _course(_told(kept))
-    _LOG.info("%s: going on after epoch %d", phase.name, len(course.history))
-    return course
+    state = _stored_state(kept)
+    _LOG.info("%s: going on after epoch %d", phase.name, len(state.history))
+    return state
 
 
-def _course(told: Mapping[str, Any]) -> Course:
-    return Course(Epoch(**told["best"]), [Epoch(**row) for row in told["history"]], told["has_stopped"])
-
-
-def _packed(variables: list[Any], told: Mapping[str, Any]) -> bytes:
+def _packed(variables: list[Any], state: PhaseState | None = None) -> bytes:
     buffer = io.BytesIO()
     arrays = {str(place): np.asarray(variable) for place, variable in enumerate(variables)}
-    arrays["told"] = np.asarray(json.dumps(told))
+    if state is not None:
+        arrays[_STATE] = np.asarray(stored.to_json(state))
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _told(kept: bytes) -> dict[str, Any]:
+def _stored_state(kept: bytes) -> PhaseState:
     with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
-        told: dict[str, Any] = json.loads(str(arrays["told"]))
-    return told
+        return stored.from_json(str(arrays[_STATE]), PhaseState, "the last epoch in the cache")
 
 
 def _restore(variables: list[Any], kept: bytes) -> None:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from mnedge.training.fit import Course
-    from mnedge.training.settings import Epoch, Schedule
+    from mnedge.results.training import Epoch
+    from mnedge.training.fit import PhaseState
+    from mnedge.training.settings import Schedule
 
     Progress = Callable[[str, float], None]
     Score = Callable[[keras.Model], Mapping[str, float]]
@@ -34,21 +35,21 @@ class Frozen:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """What differs in training between classifying, detecting, segmenting and embedding.
+class Objective:
+    """Objective of a training: what differs between the tasks.
 
     Attributes:
         metric: Name of the score that the best epoch is chosen by; more is better.
-        loss: Of targets and predictions.
+        loss: Loss of each picture from targets and predictions.
         feed: Augmented training pictures.
-        score: The scores of the validation split; `metric` and "loss" among them.
-        extend: Of the learner: what is trained; the same, or the same with what only training needs behind it.
-        head: The part of the learner whose weights the frozen phase changes; it may be all of it.
-        freeze: Of the learner and a function told the done fraction: what the frozen phase trains.
-        judge: What the trained learner says of the validation split, as arrays that the report is made from.
-        pupil: Of the learner: the form of it that fine-tuning trains and scores, where that is another.
-        norm_momentum: Of the running statistics of the backbone's batch norms, where they learn in fine-tuning too;
-            None where they keep what they know.
+        score: Scores of the validation split; `metric` and "loss" among them.
+        head: Gives the part of the learner whose weights the frozen phase changes; it may be all of it.
+        freeze: Gives what the frozen phase trains, from the learner and a function called with the done fraction.
+        predict_all: Predictions of the trained learner for the validation split, as arrays for the report.
+        extend: Gives what is trained: the learner, or the learner with what only training needs behind it.
+        as_trained: Gives the form of the learner that fine-tuning trains and scores, where that is another.
+        norm_momentum: Momentum of the running statistics of the backbone's batch norms, where they learn in
+            fine-tuning too; None where they keep what they know.
     """
 
     metric: str
@@ -57,15 +58,15 @@ class Lesson:
     score: Score
     head: Callable[[keras.Model], keras.Model]
     freeze: Callable[[keras.Model, Callable[[float], None]], Frozen]
-    judge: Callable[[keras.Model], dict[str, NDArray[Any]]]
+    predict_all: Callable[[keras.Model], dict[str, NDArray[Any]]]
     extend: Callable[[keras.Model], keras.Model] = lambda learner: learner
-    pupil: Callable[[keras.Model], keras.Model] = lambda learner: learner
+    as_trained: Callable[[keras.Model], keras.Model] = lambda learner: learner
     norm_momentum: float | None = None
 
 
 def train_in_phases(
     learner: keras.Model,
-    lesson: Lesson,
+    objective: Objective,
     schedule: Schedule,
     *,
     from_scratch: bool,
@@ -73,67 +74,67 @@ def train_in_phases(
     work: Path,
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
-) -> list[Course]:
+) -> list[PhaseState]:
     """Trains in place and leaves the best weights.
 
     Args:
         learner: Built in the scope of its distribution strategy.
-        lesson: What it learns.
+        objective: What it learns.
         schedule: How.
         from_scratch: The backbone knows nothing yet: no frozen phase, and its batch norms learn.
         new_layers: Names of the head's layers, whose batch norms learn in any case.
         work: Folder of `cache.resumable`; what is there already is not done again.
-        progress: Told the name of a stage and its done fraction, 0..1.
-        on_epoch: Told each epoch as it ends.
+        progress: Called with the name of a stage and its done fraction, 0..1.
+        on_epoch: Called with each epoch as it ends.
 
     Returns:
-        The course of each phase that there was, in order.
+        The state of each phase that there was, in order.
     """
-    courses = []
-    learner = lesson.extend(learner)
+    states = []
+    learner = objective.extend(learner)
     if schedule.head_epochs and not from_scratch:
-        courses.append(_train_head(learner, lesson, schedule, work, progress, on_epoch))
+        states.append(_train_head(learner, objective, schedule, work, progress, on_epoch))
     until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
     if until:
-        norms_learn = from_scratch or lesson.norm_momentum is not None
+        norms_learn = from_scratch or objective.norm_momentum is not None
         unfreeze(learner, schedule.from_layer, batch_norm=norms_learn, new_layers=new_layers)
-        if lesson.norm_momentum is not None:
-            set_norm_momentum(learner, lesson.norm_momentum)
-        phase = _phase(FINE_TUNE, schedule, lesson, schedule.epochs, until)
-        courses.append(
+        if objective.norm_momentum is not None:
+            set_norm_momentum(learner, objective.norm_momentum)
+        phase = _phase(FINE_TUNE, schedule, objective, schedule.epochs, until)
+        states.append(
             fit(
-                lesson.pupil(learner),
+                objective.as_trained(learner),
                 phase,
-                lesson.feed,
-                lesson.loss,
-                lesson.score,
+                objective.feed,
+                objective.loss,
+                objective.score,
                 work=work,
                 progress=progress,
                 on_epoch=on_epoch,
             )
         )
-    return courses
+    return states
 
 
 def _train_head(
     learner: keras.Model,
-    lesson: Lesson,
+    objective: Objective,
     schedule: Schedule,
     work: Path,
     progress: Progress,
     on_epoch: Callable[[Epoch], None],
-) -> Course:
-    phase = _phase(HEAD, schedule, lesson, schedule.head_epochs, schedule.head_epochs)
+) -> PhaseState:
+    phase = _phase(HEAD, schedule, objective, schedule.head_epochs, schedule.head_epochs)
     # A run that goes on does not compute the features again.
-    if (earlier := finished(lesson.head(learner), phase, work)) is not None:
+    if (earlier := finished(objective.head(learner), phase, work)) is not None:
         return earlier
-    frozen = lesson.freeze(learner, lambda done: progress("features", done))
+    frozen = objective.freeze(learner, lambda done: progress("features", done))
     return fit(
-        frozen.model, phase, frozen.feed, lesson.loss, frozen.score, work=work, progress=progress, on_epoch=on_epoch
+        frozen.model, phase, frozen.feed, objective.loss, frozen.score, work=work, progress=progress, on_epoch=on_epoch
     )
 
 
-def _phase(name: str, schedule: Schedule, lesson: Lesson, epochs: int, until: int) -> Phase:
+def _phase(name: str, schedule: Schedule, objective: Objective, epochs: int, until: int) -> Phase:
     is_head = name == HEAD
     return Phase(
         name=name,
@@ -144,6 +145,6 @@ def _phase(name: str, schedule: Schedule, lesson: Lesson, epochs: int, until: in
         batch_size=schedule.batch_size,
         # The frozen phase is over before patience would save anything.
         patience=epochs if is_head else schedule.patience,
-        metric=lesson.metric,
+        metric=objective.metric,
         seed=schedule.seed,
     )

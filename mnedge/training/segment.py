@@ -12,7 +12,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp, warp_masks
 from mnedge.training.fit import Feed
 from mnedge.training.learner import freeze_backbone
-from mnedge.training.phases import Frozen, Lesson
+from mnedge.training.phases import Frozen, Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -58,8 +58,8 @@ class SegmentScores:
 
 def segment(
     train: Masked, held: Masked, schedule: Schedule, new_layers: Collection[str], scores: SegmentScores
-) -> Lesson:
-    """The lesson of telling each pixel's class.
+) -> Objective:
+    """Objective of a segmenter: the class of each pixel.
 
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
@@ -83,7 +83,7 @@ def segment(
         counted, loss = confusions(model)
         return {METRIC: scores.iou(counted.sum(0)), "loss": loss}
 
-    def judge(model: keras.Model) -> dict[str, NDArray[Any]]:
+    def predict_all(model: keras.Model) -> dict[str, NDArray[Any]]:
         counted, _ = confusions(model)
         places = np.array([place for place, _ in scores.worst(counted)], np.int64)
         maps = [predictor(model)(held.pixels[place : place + 1])[0].argmax(-1).astype(np.uint8) for place in places]
@@ -91,19 +91,19 @@ def segment(
 
     feed = mask_feed(train, schedule.augmentation, held.pixels.shape[1])
 
-    def freeze(learner: keras.Model, told: Callable[[float], None]) -> Frozen:
-        del told
+    def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
+        del progress
         freeze_backbone(learner, new_layers)
         return Frozen(learner, feed, score)
 
-    return Lesson(
+    return Objective(
         metric=METRIC,
         loss=cross_entropy,
         feed=feed,
         score=score,
         head=lambda learner: learner,
         freeze=freeze,
-        judge=judge,
+        predict_all=predict_all,
     )
 
 

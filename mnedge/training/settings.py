@@ -1,9 +1,9 @@
-"""What a training run is told: how long, how fast, from where, with which augmentation."""
+"""Settings of a training: how long, how fast, from where, with which augmentation."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from mnedge.errors import InputError
 
@@ -106,31 +106,10 @@ class Schedule:
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it is above 0 and below 1, e.g. 0.0005")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The schedule as JSON values, for keys and reports."""
         return asdict(self)
 
-    def horizon(self) -> dict[str, Any]:
+    def horizon(self) -> dict[str, object]:
         """All that the weights after some epoch depend on: the schedule without where it pauses."""
         return {entry.name: self.as_json()[entry.name] for entry in fields(self) if entry.name != "until_epoch"}
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to.
-
-    Attributes:
-        phase: "head" or "fine-tune".
-        number: From 1, within its phase.
-        learning_rate: At its end.
-        loss: Mean training loss, with augmentation and label smoothing.
-        scores: Of the validation split: the metric of the task, and "loss".
-        seconds: Wall time, with the validation.
-    """
-
-    phase: str
-    number: int
-    learning_rate: float
-    loss: float
-    scores: dict[str, float]
-    seconds: float

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mnedge.training.settings import Epoch
+    from mnedge.results.training import Epoch
 
 
 def tensorboard_log(folder: Path) -> Callable[[Epoch], None]:

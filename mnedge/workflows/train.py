@@ -1,84 +1,231 @@
-"""Transfer learning: pictures and a pretrained backbone to a .keras that `build --weights` takes."""
+"""`train`: transfer learning from pictures and a pretrained backbone to a .keras that `build --weights` takes."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from mnedge import cache, tasks
-from mnedge.artifact import deliver, sha256, size_bytes, write_text
+from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_pictures
 from mnedge.data.gather import gather
+from mnedge.errors import InputError
+from mnedge.models import Variant
+from mnedge.results import stored
+from mnedge.results.findings import Suspects
+from mnedge.results.training import Account, Images, ModelFile, Network, Settings, TrainingReport
 from mnedge.silence import start_tensorflow
-from mnedge.tasks._task import Gathered, Material
+from mnedge.tasks._task import DecodedSplit, TrainingData
 from mnedge.training.augment import MARGIN
-from mnedge.training.settings import Epoch, Schedule
+from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.data.check import Findings
-    from mnedge.models import Variant
     from mnedge.models.build import Weights
+    from mnedge.results.findings import Findings, Suspect
+    from mnedge.results.training import Epoch, Outcome
     from mnedge.tasks import Task
+    from mnedge.training.settings import ClassWeights, Precision, Schedule, Strength
 
     Progress = Callable[[str, float], None]
-    Heard = Callable[[Epoch], None]
+    OnEpoch = Callable[[Epoch], None]
+
+Setting = TypeVar("Setting")
 
 REPORTS = (".report.json", ".report.html")
-_NOTES = b"notes"
+_SUSPECTS = b"suspects"
+_ACCOUNT = "account.json"
+# Version of what a training keeps in the cache.
+_KEPT = 2
+
+
+def train(
+    data: str | Path,
+    out: Path | str,
+    *,
+    variant: str = "v3-small",
+    alpha: float = 1.0,
+    resolution: int | None = None,
+    weights: str | Path = "imagenet",
+    task: str = "classify",
+    head: str | None = None,
+    dimensions: int = 128,
+    output_stride: int | None = None,
+    epochs: int | None = None,
+    head_epochs: int | None = None,
+    learning_rate: float | None = None,
+    from_layer: str | None = None,
+    batch_size: int | None = None,
+    patience: int | None = None,
+    augment: Strength = "default",
+    flip: bool = True,
+    class_weights: ClassWeights | None = None,
+    precision: Precision | None = None,
+    seed: int | None = None,
+    keep_shared: bool = False,
+    tensorboard: Path | str | None = None,
+    split_seed: int | None = None,
+    skip_broken: bool = False,
+    check_data: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingReport:
+    """Teaches a pretrained MobileNet the classes of a data set; writes a .keras, and its report beside it.
+
+    The same arguments are never trained twice. A run that was cut off goes on after its last whole epoch.
+
+    Args:
+        data: A folder with one folder per class, a labels.csv, demo, or what the task reads.
+        out: The .keras to write.
+        variant: Family; `mnedge variants` lists them.
+        alpha: Width multiplier.
+        resolution: Side of the input, pixels; None for the data set's own.
+        weights: What the backbone starts from: imagenet, random, or a file.
+        task: What the network is for.
+        head: Which of the task's heads; None for its first.
+        dimensions: Length of an embedding.
+        output_stride: Output stride of the backbone under a head; None for the head's first.
+        epochs: Epochs of fine-tuning; None, here and below, for the task's own.
+        head_epochs: Epochs of the new head on the frozen backbone.
+        learning_rate: Peak rate of fine-tuning.
+        from_layer: Name of the Keras layer from which on fine-tuning changes weights; None for all layers.
+        batch_size: Pictures a step.
+        patience: Epochs without a better score after which fine-tuning stops.
+        augment: How far training pictures are cropped, turned and tinted: none, light or default.
+        flip: Mirror training pictures left to right.
+        class_weights: balanced, so that every class counts alike, or none.
+        precision: dtype policy of Keras: float32, mixed_float16 or mixed_bfloat16.
+        seed: Seed of everything random.
+        keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
+        tensorboard: Folder of TensorBoard logs to write.
+        split_seed: Seed that draws the validation pictures, of data without splits of its own.
+        skip_broken: Leave out broken pictures, boxes and masks.
+        check_data: Read every picture again, whatever the cache remembers of it.
+        force: Replace files that are not mnedge's own, unchanged work.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
+        on_epoch: Called with each epoch as it ends.
+
+    Raises:
+        InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
+    """
+    chosen, out = tasks.get(task), Path(out)
+    if head is not None and head not in chosen.heads:
+        raise InputError.unknown(f"head for --task {task}", head, chosen.heads)
+    if out.suffix != ".keras":
+        raise InputError(f"--out {out} does not end in .keras, which is what is written; give e.g. {out.stem}.keras")
+    for path in (out, *map(out.with_suffix, REPORTS)):
+        check_file(path, force=force)
+    own = chosen.schedule
+    schedule = replace(
+        own,
+        epochs=_given(epochs, own.epochs),
+        head_epochs=_given(head_epochs, own.head_epochs),
+        learning_rate=_given(learning_rate, own.learning_rate),
+        from_layer=_given(from_layer, own.from_layer),
+        batch_size=_given(batch_size, own.batch_size),
+        patience=_given(patience, own.patience),
+        class_weights=_given(class_weights, own.class_weights),
+        precision=_given(precision, own.precision),
+        seed=_given(seed, own.seed),
+        augmentation=Augmentation.of(augment, flip=flip),
+    )
+    source = _source(weights)
+    # Wrong sizes are refused before the pictures are looked at.
+    standing = (head or chosen.heads[0], output_stride)
+    Variant(variant, alpha, resolution or 224, 1000, *standing)
+    dataset = chosen.open_dataset(str(data), skip_broken=skip_broken, split_seed=split_seed or 0)
+    if check_data:
+        dataset = dataset.read_again()
+    if split_seed is not None and dataset.split_seed is None:
+        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
+    network = Variant(
+        variant, alpha, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
+    )
+    trained = train_network(
+        network,
+        dataset,
+        schedule,
+        task=task,
+        weights=source,
+        progress=progress,
+        on_epoch=_logged(on_epoch, tensorboard),
+        keep_shared=keep_shared,
+    )
+    return publish(trained, dataset, out, force=force)
+
+
+def _given(value: Setting | None, own: Setting) -> Setting:
+    return own if value is None else value
+
+
+def _source(weights: str | Path) -> Weights:
+    if weights in ("imagenet", "random"):
+        return cast("Weights", weights)
+    if not Path(weights).is_file():
+        raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
+    return Path(weights)
+
+
+def _logged(on_epoch: OnEpoch | None, folder: Path | str | None) -> OnEpoch | None:
+    """What hears of each epoch: `on_epoch`, and TensorBoard's logs where they are wanted."""
+    if folder is None:
+        return on_epoch
+    from mnedge.training.tensorboard import tensorboard_log
+
+    written: list[OnEpoch] = []
+
+    def both(epoch: Epoch) -> None:
+        if on_epoch is not None:
+            on_epoch(epoch)
+        if not written:
+            written.append(tensorboard_log(Path(folder)))
+        written[0](epoch)
+
+    return both
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a training run came to.
+    """A trained network in the cache.
 
     Attributes:
-        path: The .keras with the best weights and the class names, in the cache; copy it to where it ships from.
+        path: The .keras with the best weights and the class names; copy it to where it ships from.
         task: Name of the task.
-        classes: Class names.
-        score: The task's metric on the validation (eval) split with the best weights, 0..1.
-        history: Every epoch of both phases so far.
-        best: The epoch of the last phase that the weights are of; number 0 is what that phase began with.
-        is_complete: False where the run paused at `until_epoch`.
-        judged: Arrays that show how the validation split was met, as the task has them.
+        score: The task's headline on the validation (eval) split with the best weights, 0..1.
+        predictions: Predictions for the validation split, as arrays of the task.
         numbers: int64, picture numbers of the validation split in the data set.
-        outcome: The task's own rows of the report.
-        account: JSON values: "findings" of the check of the pictures, "notes" that the task took (such as "suspects"
-            that look mislabelled), "images" of the splits, "seconds" and "cpu_seconds" of the run that ended it,
-            "settings".
+        outcome: How the validation split was met.
+        account: How the training went; it is not complete where the run paused at `until_epoch`.
     """
 
     path: Path
     task: str
-    classes: tuple[str, ...]
     score: float
-    history: tuple[Epoch, ...]
-    best: Epoch
-    is_complete: bool
-    judged: dict[str, NDArray[Any]]
+    predictions: dict[str, NDArray[Any]]
     numbers: NDArray[np.int64]
-    outcome: dict[str, Any]
-    account: dict[str, Any]
+    outcome: Outcome
+    account: Account
 
 
-def train(
+def train_network(
     variant: Variant,
     dataset: Dataset,
     schedule: Schedule,
     *,
+    task: str = "classify",
     weights: Weights = "imagenet",
     progress: Progress | None = None,
-    on_epoch: Heard | None = None,
+    on_epoch: OnEpoch | None = None,
     keep_shared: bool = False,
 ) -> Trained:
     """Trains a network with a new head on a data set; the same arguments are never trained twice.
@@ -87,21 +234,23 @@ def train(
     whole epoch.
 
     Args:
-        variant: What to train; its head says for which task, and its classes are those of the data set.
+        variant: The network, with one of the task's heads; its classes are those of the data set.
         dataset: Labelled pictures with a train and an eval split, as the task opens them.
         schedule: How.
+        task: What the network is for.
         weights: What the backbone starts from: "imagenet", "random", or a file with or without classifier.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
-        on_epoch: Told each epoch as it ends.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
+        on_epoch: Called with each epoch as it ends.
         keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
 
     Raises:
         InputError: The data or the weights cannot be used; the message says why.
     """
-    task = tasks.of(variant)
-    task.check(dataset)
+    chosen = tasks.get(task)
+    chosen.check(dataset)
     run = _Run(
-        replace(variant, classes=task.classes(dataset) or variant.classes),
+        chosen,
+        replace(variant, classes=chosen.classes(dataset) or variant.classes),
         dataset,
         schedule,
         weights,
@@ -113,27 +262,30 @@ def train(
     work = cache.resumable("transfer-work", {**key, "tools": cache.tool_versions()})
     until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
     folder = cache.stage("transfer", {**key, "until": until}, lambda made: _make(made, run, work))
-    trained = _trained(folder, task, dataset)
-    if trained.is_complete:
+    trained = _trained(folder, chosen, dataset)
+    if trained.account.is_complete:
         cache.forget(work)
     return trained
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """The arguments of `train`."""
+    """The arguments of `train_network`."""
 
+    task: Task
     variant: Variant
     dataset: Dataset
     schedule: Schedule
     weights: Weights
     keep_shared: bool
-    told: Progress
-    heard: Heard
+    progress: Progress
+    on_epoch: OnEpoch
 
-    def key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, object]:
         """All that a result depends on besides the schedule, as JSON values."""
         return {
+            "kept": _KEPT,
+            "task": self.task.name,
             "variant": asdict(self.variant),
             "data": self.dataset.fingerprint,
             "classes": self.dataset.classes,
@@ -143,18 +295,18 @@ class _Run:
         }
 
 
-def _gathered(run: _Run, split: str, side: int) -> Gathered:
+def _decoded(run: _Run, split: str, side: int) -> DecodedSplit:
     dataset = run.dataset
     key = {"data": dataset.fingerprint, "split": split, "side": side, "skip_broken": dataset.skip_broken}
 
     def make(folder: Path) -> None:
-        def told(done: float) -> None:
-            run.told(f"read {split} pictures", done)
+        def notify(done: float) -> None:
+            run.progress(f"read {split} pictures", done)
 
-        np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), side, folder / "pixels.npy", told))
+        np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), side, folder / "pixels.npy", notify))
 
     folder = cache.stage("pixels", key, make)
-    return Gathered(np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy"))
+    return DecodedSplit(np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy"))
 
 
 def _make(folder: Path, run: _Run, work: Path) -> None:
@@ -172,54 +324,55 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     # Wrong weights and layers are refused before the pictures are read.
     model, new_layers = transfer_model(run.variant, run.weights, schedule.seed)
     check_layer(model, schedule.from_layer)
-    material, findings = _material(run, new_layers, work)
-    lesson = tasks.of(run.variant).lesson(material)
+    data, findings = _training_data(run, new_layers, work)
+    objective = run.task.objective(data)
     with strategy().scope():
         learner = make_learner(model, schedule.precision, new_layers)
-        courses = train_in_phases(
+        states = train_in_phases(
             learner,
-            lesson,
+            objective,
             schedule,
             from_scratch=run.weights == "random",
             new_layers=new_layers,
             work=work,
-            progress=run.told,
-            on_epoch=run.heard,
+            progress=run.progress,
+            on_epoch=run.on_epoch,
         )
     model.set_weights(learner.get_weights())
     save_trained(model, folder / "model.keras", _description(run))
-    np.savez(folder / "validation.npz", numbers=material.held.numbers, **lesson.judge(learner))  # type: ignore[arg-type]
-    account = {
-        "history": [asdict(epoch) for course in courses for epoch in course.history],
-        "best": asdict(courses[-1].best),
-        "is_complete": courses[-1].has_stopped or schedule.until_epoch in (None, schedule.epochs),
-        "findings": findings.as_json(),
-        "notes": _notes(work),
-        "images": {"train": int(material.rows.size), "eval": int(material.held.numbers.size)},
-        "seconds": round(time.monotonic() - started[0], 1),
-        "cpu_seconds": round(time.process_time() - started[1], 1),
-        "settings": {
-            "variant": asdict(run.variant),
-            "data": dataset.name,
-            "split_seed": dataset.split_seed,
-            "weights": str(run.weights),
-            "keep_shared": run.keep_shared,
-            **schedule.as_json(),
-        },
-    }
-    write_text(folder / "account.json", json.dumps(account, indent=1))
+    predictions = objective.predict_all(learner)
+    np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
+    account = Account(
+        is_complete=states[-1].has_stopped or schedule.until_epoch in (None, schedule.epochs),
+        best=states[-1].best,
+        images=Images(int(data.rows.size), int(data.held.numbers.size)),
+        seconds=round(time.monotonic() - started[0], 1),
+        cpu_seconds=round(time.process_time() - started[1], 1),
+        history=tuple(epoch for state in states for epoch in state.history),
+        findings=findings,
+        suspects=_suspects(work),
+        settings=Settings(
+            variant=Network(**asdict(run.variant)),
+            data=dataset.name,
+            split_seed=dataset.split_seed,
+            weights=str(run.weights),
+            keep_shared=run.keep_shared,
+            schedule=schedule.as_json(),
+        ),
+    )
+    write_text(folder / _ACCOUNT, stored.to_json(account))
 
 
-def _material(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[Material, Findings]:
+def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[TrainingData, Findings]:
     dataset, resolution = run.dataset, run.variant.resolution
     # Crops need more detail than the input shows.
-    train, held = _gathered(run, "train", math.ceil(MARGIN * resolution)), _gathered(run, "eval", resolution)
+    train, held = _decoded(run, "train", math.ceil(MARGIN * resolution)), _decoded(run, "eval", resolution)
     findings, fresh = check_pictures(dataset, resolution, (train.pixels, train.numbers), (held.pixels, held.numbers))
 
-    def note(name: str, value: Any) -> None:  # noqa: ANN401 - JSON
-        cache.keep(work, _NOTES, json.dumps({**_notes(work), name: value}).encode())
+    def keep_suspects(found: Sequence[Suspect]) -> None:
+        cache.keep(work, _SUSPECTS, stored.to_json(Suspects(tuple(found))).encode())
 
-    return Material(
+    return TrainingData(
         dataset=dataset,
         variant=run.variant,
         schedule=run.schedule,
@@ -227,62 +380,53 @@ def _material(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[Materi
         rows=np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh),
         held=held,
         new_layers=new_layers,
-        note=note,
-        progress=run.told,
+        keep_suspects=keep_suspects,
+        progress=run.progress,
     ), findings
 
 
-def _notes(work: Path) -> dict[str, Any]:
-    kept = cache.recall(work, _NOTES)
-    notes: dict[str, Any] = {} if kept is None else json.loads(kept)
-    return notes
+def _suspects(work: Path) -> tuple[Suspect, ...] | None:
+    kept = cache.recall(work, _SUSPECTS)
+    return None if kept is None else stored.from_json(kept, Suspects, "the cache's list of suspects").suspects
 
 
-def _description(run: _Run) -> dict[str, Any]:
+def _description(run: _Run) -> dict[str, object]:
     """What `build --weights` has to know of a .keras to build the same network and find the same validation split."""
     return {
-        "task": tasks.of(run.variant).name,
+        "task": run.task.name,
         "head": run.variant.head,
         "output_stride": run.variant.output_stride,
         "classes": list(run.dataset.classes),
         "outputs": run.variant.classes,
         "split_seed": run.dataset.split_seed,
-        **tasks.of(run.variant).describe(run.dataset, run.variant),
+        **run.task.describe(run.dataset, run.variant),
     }
 
 
 def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
-    account = json.loads((folder / "account.json").read_text())
     with np.load(folder / "validation.npz") as arrays:
-        judged = dict(arrays)
-    numbers = judged.pop("numbers")
-    outcome = task.outcome(judged, numbers, dataset)
+        predictions = dict(arrays)
+    numbers = predictions.pop("numbers")
+    outcome = task.outcome(predictions, numbers, dataset)
     return Trained(
         path=folder / "model.keras",
         task=task.name,
-        classes=dataset.classes,
-        score=outcome[task.metric],
-        history=tuple(Epoch(**row) for row in account.pop("history")),
-        best=Epoch(**account.pop("best")),
-        is_complete=account.pop("is_complete"),
-        judged=judged,
+        score=outcome.figures[task.metric],
+        predictions=predictions,
         numbers=numbers,
         outcome=outcome,
-        account=account,
+        account=stored.read(folder / _ACCOUNT, Account),
     )
 
 
-def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = False) -> dict[str, Any]:
+def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = False) -> TrainingReport:
     """Writes the .keras to its place, and beside it the report: OUT.report.json and OUT.report.html.
 
     Args:
-        trained: What `train` returned.
+        trained: What `train_network` returned.
         dataset: What it was trained on.
         out: The .keras to write.
         force: Replace files that are not mnedge's own, unchanged work.
-
-    Returns:
-        The report, as written.
 
     Raises:
         InputError: The folder cannot be written.
@@ -291,34 +435,20 @@ def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = Fals
 
     deliver(out, trained.path.read_bytes(), force=force)
     task = tasks.get(trained.task)
-    report = training_report(trained, out)
+    report = TrainingReport(
+        task=task.name,
+        metric=task.metric,
+        model=ModelFile(out.name, size_bytes(out), sha256(out)),
+        outcome=trained.outcome,
+        account=trained.account,
+        tools=cache.tool_versions(),
+    )
     numbers = {dataset.sources[number]: number for split in ("train", "eval") for number in dataset.split(split)}
 
     def show(source: str) -> NDArray[np.uint8] | None:
-        return task.show(trained.judged, trained.numbers, dataset, numbers[source]) if source in numbers else None
+        return task.show(trained.predictions, trained.numbers, dataset, numbers[source]) if source in numbers else None
 
-    texts = (json.dumps(report, indent=2, ensure_ascii=False) + "\n", render_training(report, show))
+    texts = (stored.to_json(report), render_training(report, task.metrics, show))
     for ending, text in zip(REPORTS, texts, strict=True):
         deliver(out.with_suffix(ending), text, force=force)
     return report
-
-
-def training_report(trained: Trained, out: Path) -> dict[str, Any]:
-    """The account of a training as JSON values, schema 1; `out` is where its .keras stands."""
-    return {
-        "schema": 1,
-        "task": trained.task,
-        "metric": tasks.get(trained.task).metric,
-        "model": {"path": out.name, "bytes": size_bytes(out), "sha256": sha256(out)},
-        **trained.outcome,
-        "is_complete": trained.is_complete,
-        "best": asdict(trained.best),
-        "images": trained.account["images"],
-        "seconds": trained.account["seconds"],
-        "cpu_seconds": trained.account["cpu_seconds"],
-        "history": [asdict(epoch) for epoch in trained.history],
-        "findings": trained.account["findings"],
-        "suspects": trained.account["notes"].get("suspects"),
-        "settings": trained.account["settings"],
-        "tools": cache.tool_versions(),
-    }

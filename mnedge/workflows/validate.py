@@ -82,8 +82,8 @@ def validate(
             raise InputError("arrays are measured on one device at a time; name one --device")
         return validate_arrays(paths, Path(data), devices[0], telling(progress))
     what = tasks.get(task)
-    if anchors is not None and what.name != "detect":
-        raise InputError(f"--anchors is for --task detect; leave it out of --task {what.name}")
+    if anchors is not None and not what.finds_boxes:
+        raise InputError(f"--anchors is for detectors; leave it out of --task {what.name}")
     listed = read_anchors(Path(anchors)) if anchors is not None else None
     dataset = what.open_dataset(data, skip_broken=skip_broken)
     classes = parse_class_map(class_map, dataset.classes) if class_map else None
@@ -91,7 +91,7 @@ def validate(
     def read(said: Predictions) -> Predictions:
         if listed is not None:
             return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
-        if what.name == "detect":
+        if what.finds_boxes:
             # Before its boxes are taken for scores of classes.
             check_decodable(said)
         return in_classes_of(said, dataset, classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.data._dataset import Dataset
-    from mnedge.data.check import Findings
+    from mnedge.results.findings import Findings
 
 
 def _picture(path: Path, seed: int, side: int = 48) -> None:
@@ -46,7 +47,7 @@ def test_a_good_folder_has_nothing_to_find(tmp_path: Path) -> None:
     root = _split_folder(tmp_path / "d")
     check_layout(open_dataset(str(root)))
     _, findings, fresh = _checked(root)
-    assert not any(findings.as_json().values())
+    assert not any(astuple(findings))
     assert fresh.all()
 
 

@@ -198,12 +198,12 @@ def test_rare_classes_count_more() -> None:
     assert set(np.unique(wanted[:, -1]).tolist()) == {0.0, float(weights[1])}
 
 
-def test_scores_and_codes_meet_in_the_pupil() -> None:
+def test_scores_and_codes_meet_in_the_joined_outputs() -> None:
     from mnedge.models import Variant
     from mnedge.models.build import build_model
 
     model = build_model(Variant("v2", 0.35, 96, 3, head="ssdlite"), "random")
     pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype(np.uint8)
-    said = t.predictor(t.pupil(model))(pixels)
+    said = t.predictor(t.with_joined_outputs(model))(pixels)
     scores, boxes = model(pixels.astype(np.float32) / 127.5 - 1, training=False)
     np.testing.assert_allclose(said, np.concatenate([scores, boxes], axis=2), rtol=1e-3, atol=1e-3)

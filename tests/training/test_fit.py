@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mnedge.training.fit import Course, Feed, Phase, finished, fit
+from mnedge.training.fit import Feed, Phase, PhaseState, finished, fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import keras
 
-    from mnedge.training.settings import Epoch
+    from mnedge.results.training import Epoch
 
 PHASE = Phase("fine-tune", 6, 6, 0.05, 0.01, 8, patience=6, metric="fit", seed=3)
 
@@ -55,7 +55,7 @@ class _Cut(Exception):  # noqa: N818 - stands for Ctrl-C
 
 def _run(
     model: keras.Model, work: Path, phase: Phase = PHASE, cut_after: int | None = None, **kwargs: object
-) -> Course:
+) -> PhaseState:
     import keras
 
     def heard(epoch: Epoch) -> None:
@@ -68,15 +68,18 @@ def _run(
 
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = _model()
-    course = _run(whole, tmp_path / "whole")
-    assert [epoch.number for epoch in course.history] == [1, 2, 3, 4, 5, 6]
-    assert course.history[-1].loss < course.history[0].loss
+    state = _run(whole, tmp_path / "whole")
+    assert [epoch.number for epoch in state.history] == [1, 2, 3, 4, 5, 6]
+    first, last = state.history[0].loss, state.history[-1].loss
+    assert first is not None
+    assert last is not None
+    assert last < first
     with pytest.raises(_Cut):
         _run(_model(), tmp_path / "cut", cut_after=3)
     resumed = _model()
     again = _run(resumed, tmp_path / "cut")
-    assert [epoch.loss for epoch in again.history] == pytest.approx([epoch.loss for epoch in course.history], rel=1e-5)
-    assert again.history[3].learning_rate == course.history[3].learning_rate
+    assert [epoch.loss for epoch in again.history] == pytest.approx([epoch.loss for epoch in state.history], rel=1e-5)
+    assert again.history[3].learning_rate == state.history[3].learning_rate
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
@@ -95,10 +98,10 @@ def test_a_pause_is_no_difference_in_the_end(tmp_path: Path) -> None:
 
 def test_what_is_finished_is_not_trained_again(tmp_path: Path) -> None:
     model, other = _model(), _model()
-    course = _run(model, tmp_path)
+    state = _run(model, tmp_path)
     heard: list[object] = []
     again = _run(other, tmp_path, progress=lambda *told: heard.append(told))
-    assert again == course
+    assert again == state
     assert heard == []
     for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -114,10 +117,10 @@ def test_patience_ends_it_and_the_best_weights_stay(tmp_path: Path) -> None:
         seen.append((mark, scored.get_weights()))
         return {"fit": mark, "loss": 1.0}
 
-    course = _run(model, tmp_path, replace(PHASE, patience=3), score=score)
-    assert course.has_stopped
-    assert [epoch.scores["fit"] for epoch in course.history] == [0.2, 0.9, 0.3, 0.4, 0.5]
-    assert course.best.number == 2
+    state = _run(model, tmp_path, replace(PHASE, patience=3), score=score)
+    assert state.has_stopped
+    assert [epoch.scores["fit"] for epoch in state.history] == [0.2, 0.9, 0.3, 0.4, 0.5]
+    assert state.best.number == 2
     best = next(weights for mark, weights in seen if mark == 0.9)
     for one, other in zip(model.get_weights(), best, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -126,16 +129,16 @@ def test_patience_ends_it_and_the_best_weights_stay(tmp_path: Path) -> None:
 def test_training_that_only_harms_leaves_the_weights_that_it_began_with(tmp_path: Path) -> None:
     model = _model()
     before, marks = model.get_weights(), iter([0.9, 0.1, 0.2, 0.3, 0.1, 0.1, 0.1])
-    course = _run(model, tmp_path, score=lambda _: {"fit": next(marks), "loss": 1.0})
-    assert course.best.number == 0
+    state = _run(model, tmp_path, score=lambda _: {"fit": next(marks), "loss": 1.0})
+    assert state.best.number == 0
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_a_tie_goes_to_the_lower_loss(tmp_path: Path) -> None:
     losses = iter([5.0, 4.0, 3.0, 3.5, 3.0, 9.0, 9.0])
-    course = _run(_model(), tmp_path, score=lambda _: {"fit": 0.5, "loss": next(losses)})
-    assert course.best.number == 2
+    state = _run(_model(), tmp_path, score=lambda _: {"fit": 0.5, "loss": next(losses)})
+    assert state.best.number == 2
 
 
 def test_progress_runs_from_nothing_to_all(tmp_path: Path) -> None:
@@ -152,8 +155,8 @@ def test_damaged_memory_of_an_epoch_starts_the_phase_anew(tmp_path: Path) -> Non
     _run(_model(), tmp_path, replace(PHASE, until=2))
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-7])
-    course = _run(_model(), tmp_path)
-    assert [epoch.number for epoch in course.history] == [1, 2, 3, 4, 5, 6]
+    state = _run(_model(), tmp_path)
+    assert [epoch.number for epoch in state.history] == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_is_scored_is_the_moving_average_of_the_weights(tmp_path: Path) -> None:

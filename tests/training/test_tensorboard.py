@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnedge.training.settings import Epoch
+from mnedge.results.training import Epoch
 from mnedge.training.tensorboard import tensorboard_log
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import Predictions, predict
 from mnedge.workflows.validate import measure
+from mnedge.graph.graph import Graph
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.graph.graph import Graph
     from mnedge.results.accuracy import Figures
 
 

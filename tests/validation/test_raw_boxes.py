@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_and_another_task(tmp_path: Path, capsys: pytes
         read_anchors(tmp_path / "none.json")
     (tmp_path / "a.json").write_text('{"anchors": [[0.5, 0.5, 1, 1]]}')
     assert _run(["validate", "m.tflite", "--data", "demo", "--anchors", str(tmp_path / "a.json")]) == 2
-    assert "--anchors is for --task detect" in capsys.readouterr().err
+    assert "--anchors is for detectors" in capsys.readouterr().err
 
 
 @pytest.fixture

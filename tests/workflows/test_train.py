@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,8 +18,9 @@ from mnedge.data import open_dataset
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.transfer import description_of
+from mnedge.results.training import Images, read_training
 from mnedge.training.settings import Augmentation, Schedule
-from mnedge.workflows.train import Trained, publish, train
+from mnedge.workflows.train import Trained, publish, train_network
 
 VARIANT = Variant("v2", 0.35, 32)
 SCHEDULE = Schedule(
@@ -72,19 +72,25 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path, weights: Path, cache_folder: Path) -> Trained:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNEDGE_CACHE", str(cache_folder))
-        return train(VARIANT, open_dataset(str(folder)), SCHEDULE, weights=weights)
+        return train_network(VARIANT, open_dataset(str(folder)), SCHEDULE, weights=weights)
+
+
+def _losses(trained: Trained) -> np.ndarray:
+    return np.array([epoch.loss for epoch in trained.account.history], np.float64)
 
 
 def test_it_learns_and_says_how_well(trained: Trained, folder: Path) -> None:
     assert trained.score >= 0.9
-    assert trained.is_complete
-    confusion = np.array(trained.outcome["confusion"]["counts"])
+    assert trained.account.is_complete
+    assert trained.outcome.confusion is not None
+    confusion = np.array(trained.outcome.confusion.counts)
     assert confusion.sum() == 18
     assert confusion.diagonal().sum() / 18 == pytest.approx(trained.score)
-    assert [epoch.phase for epoch in trained.history] == ["head"] * 3 + ["fine-tune"] * 4
-    assert trained.history[2].loss < trained.history[0].loss
+    assert [epoch.phase for epoch in trained.account.history] == ["head"] * 3 + ["fine-tune"] * 4
+    assert trained.account.history[2].loss < trained.account.history[0].loss  # type: ignore[operator]
     # Class folders are sorted by name.
-    assert trained.classes == open_dataset(str(folder)).classes == tuple(sorted(CLASSES))
+    names = tuple(row.name for row in trained.outcome.classes)
+    assert names == open_dataset(str(folder)).classes == tuple(sorted(CLASSES))
 
 
 def test_the_file_itself_scores_what_was_said(trained: Trained, folder: Path) -> None:
@@ -99,9 +105,9 @@ def test_the_file_itself_scores_what_was_said(trained: Trained, folder: Path) ->
 
 
 def test_what_validation_has_too_is_left_out_of_training(trained: Trained) -> None:
-    (shared,) = trained.account["findings"]["shared"]
-    assert (shared["train"], shared["held"]) == (f"train/{CLASSES[0]}/copy.png", f"val/{CLASSES[0]}/0.png")
-    assert trained.account["images"] == {"train": 36, "eval": 18}
+    (shared,) = trained.account.findings.shared
+    assert (shared.train, shared.held) == (f"train/{CLASSES[0]}/copy.png", f"val/{CLASSES[0]}/0.png")
+    assert trained.account.images == Images(36, 18)
 
 
 def test_the_same_training_is_not_done_twice(
@@ -109,7 +115,7 @@ def test_the_same_training_is_not_done_twice(
 ) -> None:
     monkeypatch.setenv("MNEDGE_CACHE", str(cache_folder))
     heard: list[object] = []
-    again = train(VARIANT, open_dataset(str(folder)), SCHEDULE, weights=weights, on_epoch=heard.append)
+    again = train_network(VARIANT, open_dataset(str(folder)), SCHEDULE, weights=weights, on_epoch=heard.append)
     assert again.path == trained.path
     assert heard == []
     # What was kept on the way is gone once the end is reached.
@@ -119,9 +125,10 @@ def test_the_same_training_is_not_done_twice(
 def test_the_report_names_and_shows_it(trained: Trained, folder: Path, tmp_path: Path) -> None:
     report = publish(trained, open_dataset(str(folder)), tmp_path / "my.keras")
     assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, "my.keras", "my.report.html", "my.report.json"]
-    assert report == json.loads((tmp_path / "my.report.json").read_text())
-    assert np.sum(report["confusion"]["counts"]) == trained.numbers.size
-    assert sum(row["images"] for row in report["classes"]) == 18
+    assert report == read_training(tmp_path / "my.report.json")
+    assert report.outcome.confusion is not None
+    assert np.sum(report.outcome.confusion.counts) == trained.numbers.size
+    assert sum(row.images for row in report.outcome.classes) == 18
     page = (tmp_path / "my.report.html").read_text()
     assert "data:image/jpeg;base64," in page
     assert all(name in page for name in CLASSES)
@@ -133,14 +140,14 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[4])
 from tests_of_transfer import SCHEDULE, VARIANT
 from mnedge.data import open_dataset
-from mnedge.workflows.train import train
+from mnedge.workflows.train import train_network
 def heard(epoch):
     print(epoch.phase, epoch.number, flush=True)
     if sys.argv[3] == "stop" and (epoch.phase, epoch.number) == ("fine-tune", 2):
         import time
         time.sleep(600)
-trained = train(VARIANT, open_dataset(sys.argv[1]), SCHEDULE, weights=Path(sys.argv[2]), on_epoch=heard)
-print("top1", trained.score, *[epoch.loss for epoch in trained.history])
+trained = train_network(VARIANT, open_dataset(sys.argv[1]), SCHEDULE, weights=Path(sys.argv[2]), on_epoch=heard)
+print("top1", trained.score, *[epoch.loss for epoch in trained.account.history])
 """
 
 
@@ -168,7 +175,7 @@ def test_a_kill_costs_at_most_the_epoch_under_way(
     # Neither the head nor the first two epochs are trained again.
     assert [line for line in lines if line[0] != "top1"] == [["fine-tune", "3"], ["fine-tune", "4"]]
     losses = [float(loss) for loss in lines[-1][2:]]
-    np.testing.assert_allclose(losses, [epoch.loss for epoch in trained.history], rtol=1e-2)
+    np.testing.assert_allclose(losses, _losses(trained), rtol=1e-2)
 
 
 @pytest.mark.slow
@@ -180,13 +187,13 @@ def test_rounds_of_training_end_where_one_run_ends(
     heard: list[tuple[str, int]] = []
     for until in (0, 2, 4):
         schedule = replace(SCHEDULE, until_epoch=until)
-        found = train(
+        found = train_network(
             VARIANT,
             dataset,
             schedule,
             weights=weights,
             on_epoch=lambda epoch: heard.append((epoch.phase, epoch.number)),
         )
-        assert found.is_complete == (until == 4)
+        assert found.account.is_complete == (until == 4)
     assert heard == [("head", number) for number in (1, 2, 3)] + [("fine-tune", number) for number in (1, 2, 3, 4)]
-    np.testing.assert_allclose([e.loss for e in found.history], [e.loss for e in trained.history], rtol=1e-2)
+    np.testing.assert_allclose(_losses(found), _losses(trained), rtol=1e-2)

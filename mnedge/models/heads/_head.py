@@ -16,7 +16,6 @@ class Head:
     """One head.
 
     Attributes:
-        task: The task that its outputs serve.
         slug: What artifacts' names begin with.
         output_strides: Strides of the backbone's last map that it can stand on, the default first. Where the backbone
             would go further down it keeps the resolution and spreads its kernels (atrous convolution). () if it stands
@@ -25,7 +24,6 @@ class Head:
         least_classes: Fewest classes that it can learn: to find one kind of object is enough, to tell apart takes two.
     """
 
-    task: str
     slug: str
     output_strides: tuple[int, ...]
     build: Callable[[Features, int, float], dict[str, Any]]

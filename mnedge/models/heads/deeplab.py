@@ -45,4 +45,4 @@ def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
     return {"logits": upsample(scores, maps.image.shape[1:3], "logits")}
 
 
-HEAD = Head("segment", "deeplab", (16, 8, 32), _build)
+HEAD = Head("deeplab", (16, 8, 32), _build)

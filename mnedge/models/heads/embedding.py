@@ -23,4 +23,4 @@ def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
     return {"embedding": keras.layers.UnitNormalization(name="embedding")(flat)}
 
 
-HEAD = Head("embed", "embedding", (), _build)
+HEAD = Head("embedding", (), _build)

@@ -34,4 +34,4 @@ def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
     return {"logits": upsample(keras.layers.Add(name="head_scores")(scores), maps.image.shape[1:3], "logits")}
 
 
-HEAD = Head("segment", "lr_aspp", (16, 32, 8), _build)
+HEAD = Head("lr_aspp", (16, 32, 8), _build)

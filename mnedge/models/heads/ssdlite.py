@@ -107,4 +107,4 @@ def _norm(source: Any, name: str) -> Any:  # noqa: ANN401 - Keras tensors
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(made)
 
 
-HEAD = Head("detect", "ssdlite", (32,), _build, least_classes=1)
+HEAD = Head("ssdlite", (32,), _build, least_classes=1)

@@ -68,7 +68,7 @@ class Job:
     @property
     def task(self) -> Task:
         """What the network is for."""
-        return tasks.of(self.variant)
+        return tasks.get(self.recipe.task)
 
     @property
     def is_labelled(self) -> bool:

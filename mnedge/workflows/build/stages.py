@@ -194,7 +194,7 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         return quantize_qat(
             graph,
             SYMMETRIC.real(trained),
-            labels if job.is_labelled and job.task.name == "classify" else None,
+            labels if job.is_labelled and job.task.learns_labels else None,
             calibration=SYMMETRIC.real(pixels),
             pixels=SYMMETRIC,
             head=_head(job),

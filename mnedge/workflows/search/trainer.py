@@ -45,7 +45,7 @@ class TransferTrainer:
         """Trains a candidate up to so many epochs of fine-tuning in all; gives its top-1 on the eval split."""
         weights = self.weights_of(candidate.variant)
         assert weights is not None, candidate.name
-        trained = train.train(
+        trained = train.train_network(
             candidate.variant,
             self.dataset,
             replace(self.schedule, until_epoch=min(epochs, self.schedule.epochs)),

@@ -1,8 +1,12 @@
-"""The Kotlin of an Android bundle's classifier, with @WORDS@ to fill in."""
+"""App templates of a classifier, with @WORDS@ to fill in."""
 
 from __future__ import annotations
 
-TASKS = """package @GROUP@.@IDENTIFIER@
+from mnedge.bundles._app import SHIPPED, AndroidApp, App
+from mnedge.bundles._metadata import with_metadata
+
+# Kotlin on MediaPipe Tasks, and on LiteRT alone.
+_TASKS = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -29,7 +33,7 @@ class TasksClassifier(context: Context, results: Int = 3) : AutoCloseable {
 }
 """
 
-LITERT = """package @GROUP@.@IDENTIFIER@
+_LITERT = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -53,3 +57,46 @@ class LiteRtClassifier(context: Context) : AutoCloseable {
 @LITERT_CLOSE@
 }
 """
+
+_SKETCH = """// Classifies `picture` once a second, and says how long it took; put your camera's pixels there.
+#include <@NAME@.h>
+#include <@NAME@_labels.h>
+
+static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @OUT@ scores[@UPPER@_OUTPUT_BYTES];
+
+void setup() {
+  Serial.begin(115200);
+}
+
+void loop() {
+  const unsigned long started = micros();
+  const int status = @NAME@_run(picture, scores, arena);
+  const unsigned long spent_us = micros() - started;
+  int best = 0;
+  for (int index = 1; index < @UPPER@_OUTPUT_BYTES; index++) {
+    if (scores[index] > scores[best]) {
+      best = index;
+    }
+  }
+  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
+  Serial.print(' ');
+  Serial.print(spent_us);
+  Serial.println(" us");
+  delay(1000);
+}
+"""
+
+APP = App(
+    network="classifier",
+    output="probabilities",
+    android=AndroidApp(
+        noun="classifier",
+        takers="MediaPipe Tasks, ML Kit",
+        kotlin={"TasksClassifier": _TASKS, "LiteRtClassifier": _LITERT},
+        described=with_metadata,
+    ),
+    program=SHIPPED / "_classify.py",
+    sketch=_SKETCH,
+)

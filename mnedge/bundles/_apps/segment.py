@@ -1,8 +1,12 @@
-"""The Kotlin of an Android bundle's segmenter, with @WORDS@ to fill in."""
+"""App templates of a segmenter, with @WORDS@ to fill in."""
 
 from __future__ import annotations
 
-TASKS = """package @GROUP@.@IDENTIFIER@
+from mnedge.bundles._app import SHIPPED, AndroidApp, App
+from mnedge.bundles._segmenter import with_segmenter_metadata
+
+# Kotlin on MediaPipe Tasks, and on LiteRT alone.
+_TASKS = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -36,7 +40,7 @@ class TasksSegmenter(context: Context) : AutoCloseable {
 }
 """
 
-LITERT = """package @GROUP@.@IDENTIFIER@
+_LITERT = """package @GROUP@.@IDENTIFIER@
 
 import android.content.Context
 import android.graphics.Bitmap
@@ -61,3 +65,55 @@ class LiteRtSegmenter(context: Context) : AutoCloseable {
 @LITERT_CLOSE@
 }
 """
+
+_SKETCH = """// Says once a second which share of `picture` each class has; put your camera's pixels there.
+#include <@NAME@.h>
+#include <@NAME@_labels.h>
+
+static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @OUT@ output[@UPPER@_OUTPUT_BYTES / sizeof(@OUT@)];
+
+// Of a pixel of the mask, row by row.
+static int class_of(long pixel) {
+@CLASS_OF@
+}
+
+void setup() {
+  Serial.begin(115200);
+}
+
+void loop() {
+  const unsigned long started = micros();
+  const int status = @NAME@_run(picture, output, arena);
+  const unsigned long spent_us = micros() - started;
+  long counts[@CLASSES@] = {0};
+  for (long pixel = 0; status == 0 && pixel < (long)@PIXELS@; pixel++) {
+    counts[class_of(pixel)]++;
+  }
+  for (int index = 0; index < @CLASSES@; index++) {
+    Serial.print(@NAME@_labels[index]);
+    Serial.print(' ');
+    Serial.print(100.0f * (float)counts[index] / (float)@PIXELS@, 1);
+    Serial.println(" %");
+  }
+  Serial.print(status == 0 ? "segmented" : "arena is not aligned");
+  Serial.print(' ');
+  Serial.print(spent_us);
+  Serial.println(" us");
+  delay(1000);
+}
+"""
+
+APP = App(
+    network="segmenter",
+    output="scores of each class at each pixel; or its class index",
+    android=AndroidApp(
+        noun="segmenter",
+        takers="MediaPipe Tasks",
+        kotlin={"TasksSegmenter": _TASKS, "LiteRtSegmenter": _LITERT},
+        described=with_segmenter_metadata,
+    ),
+    program=SHIPPED / "_segment.py",
+    sketch=_SKETCH,
+)

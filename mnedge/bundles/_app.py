@@ -1,0 +1,79 @@
+"""App: what apps, boards and firmwares do with the models of a task. One task = one file in _apps/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mnedge import registry
+from mnedge.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mnedge.bundles._bundle import Parts
+    from mnedge.bundles._metadata import Description
+
+_APPS = "mnedge.bundles._apps"
+# The folder of the programs that ship as they are.
+SHIPPED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class AndroidApp:
+    """What an Android app does with a model.
+
+    Attributes:
+        noun: What the model is.
+        takers: What reads the metadata.
+        kotlin: Classes by name: the first on MediaPipe Tasks, a second one, if there is, on LiteRT alone.
+        described: Adds metadata and labels to a .tflite with uint8 ends.
+    """
+
+    noun: str
+    takers: str
+    kotlin: Mapping[str, str]
+    described: Callable[[bytes, Description], bytes]
+
+
+@dataclass(frozen=True)
+class App:
+    """The templates of one task; what is None has no bundle of that kind.
+
+    Attributes:
+        network: What the network is, in a sentence.
+        output: What comes out of the .onnx, in a sentence.
+        android: For Android.
+        program: The Python program for a Raspberry Pi, beside which classify.py always ships. Its name is that of its
+            file without a leading underscore.
+        sketch: The Arduino sketch, with @WORDS@ to fill in.
+    """
+
+    network: str
+    output: str
+    android: AndroidApp | None = None
+    program: Path | None = None
+    sketch: str | None = None
+
+
+def app_of(parts: Parts) -> App:
+    """The app templates of the task that a model is for.
+
+    Raises:
+        UnsupportedError: There are none; the message names the tasks that have some.
+    """
+    known = registry.names(_APPS)
+    if parts.task not in known:
+        raise UnsupportedError(
+            f"{parts.slug} is built to {parts.task}, for which there are no app templates; bundles are made of models "
+            f"that {' or '.join(known)}"
+        )
+    return cast("App", registry.load(_APPS, parts.task, "APP"))
+
+
+def lacking(parts: Parts, what: str) -> UnsupportedError:
+    """The error of a task whose templates have no `what`."""
+    return UnsupportedError(
+        f"{parts.slug} is built to {parts.task}, whose app templates have no {what}; take another kind of bundle"
+    )

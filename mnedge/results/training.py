@@ -1,0 +1,356 @@
+"""Training: what `mnedge train` gives, and the .report.json beside its .keras."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mnedge.errors import InputError
+from mnedge.results import shown, stored
+from mnedge.results.accuracy import MixUp
+from mnedge.results.findings import Findings, Suspect
+from mnedge.results.stored import ABSENT, FLAT
+
+SCHEMA = 1
+
+
+def finite(value: float) -> float | None:
+    """The value; None where it is not a number or infinite, as the loss of a training that diverged."""
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch.
+
+    Attributes:
+        phase: "head" or "fine-tune".
+        number: Number within its phase, from 1; 0 stands for the weights that the phase began with.
+        learning_rate: Learning rate at its end.
+        loss: Mean training loss, with augmentation and label smoothing; None where it is not finite.
+        scores: Scores of the validation split: the headline of the task, and "loss"; None where one is not finite.
+        seconds: Wall time, with the validation.
+        epochs: Number of epochs that its phase has at most; None in reports of before this was written.
+    """
+
+    phase: str
+    number: int
+    learning_rate: float
+    loss: float | None
+    scores: Mapping[str, float | None]
+    seconds: float
+    epochs: int | None = field(default=None, metadata=ABSENT)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The .keras.
+
+    Attributes:
+        path: File name.
+        bytes: Size.
+        sha256: Checksum.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class of the validation split was met.
+
+    Attributes:
+        name: Class name.
+        images: Number of pictures that show it.
+        figures: Figures of the class by key (recall, iou, ap50, …), 0..1; None where there is nothing to divide by.
+        boxes: Number of its boxes, where boxes are marked.
+    """
+
+    name: str
+    images: int
+    figures: Mapping[str, float | None]
+    boxes: int | None = None
+
+    def as_stored(self) -> Mapping[str, object]:
+        """Figures stand in the row of their class."""
+        boxes = {} if self.boxes is None else {"boxes": self.boxes}
+        return {"class": self.name, "images": self.images, **boxes, **self.figures}
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the figures of a stored row into a value of their own."""
+        own = ("class", "images", "boxes")
+        figures = {name: value for name, value in row.items() if name not in own}
+        return {"name": row.get("class"), **_of(row, "images", "boxes"), "figures": figures}
+
+
+@dataclass(frozen=True)
+class MetPicture:
+    """A validation picture that was met badly.
+
+    Attributes:
+        source: The picture's file or name.
+        words: What happened, for people; None where label and prediction say it.
+        label: Its class.
+        predicted: The class that was predicted.
+        probability: Probability of the predicted class.
+        label_probability: Probability of its own class.
+        nearest: The picture that is nearest to it, of an embedding.
+        counts: What was counted or measured in it, by name: right, missed, wrong, or iou.
+    """
+
+    source: str
+    words: str | None = field(default=None, metadata=ABSENT)
+    label: str | None = field(default=None, metadata=ABSENT)
+    predicted: str | None = field(default=None, metadata=ABSENT)
+    probability: float | None = field(default=None, metadata=ABSENT)
+    label_probability: float | None = field(default=None, metadata=ABSENT)
+    nearest: str | None = field(default=None, metadata=ABSENT)
+    counts: Mapping[str, int | float] = field(default_factory=dict, metadata=FLAT)
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the counts of a stored row into a value of their own."""
+        own = {entry.name for entry in fields(MetPicture)} - {"counts"}
+        counts = {name: value for name, value in row.items() if name not in own}
+        return {**{name: value for name, value in row.items() if name in own}, "counts": counts}
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for which.
+
+    Attributes:
+        classes: Class names.
+        counts: Number of pictures, by the true class and then by the predicted one.
+    """
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How the best weights met the validation split.
+
+    Attributes:
+        figures: The task's metrics by key, 0..1, and what else it measures, such as the best_score of a detector.
+        classes: Each class.
+        confusion: What was taken for what, of a classifier; None for other tasks.
+        mixups: The same as pairs, the most frequent first; None where the task has none.
+        worst: The pictures that were met worst, the worst first.
+    """
+
+    figures: Mapping[str, float]
+    classes: tuple[ClassRow, ...]
+    confusion: Confusion | None = None
+    mixups: tuple[MixUp, ...] | None = None
+    worst: tuple[MetPicture, ...] = ()
+
+    def as_stored(self) -> Mapping[str, object]:
+        """Figures stand beside the tables; what is None is left out; the truth of a mix-up is its label."""
+        row: dict[str, object] = {**self.figures, "classes": self.classes}
+        if self.confusion is not None:
+            row["confusion"] = self.confusion
+        if self.mixups is not None:
+            row["mixups"] = [_with_label(mixup) for mixup in self.mixups]
+        return {**row, "worst": self.worst}
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the tables into the shape of the fields; every other number is a figure."""
+        found = _of(row, "classes", "confusion", "mixups", "worst")
+        found["classes"] = _each(found.get("classes"), ClassRow.of_stored)
+        found["worst"] = _each(found.get("worst", []), MetPicture.of_stored)
+        if found.get("mixups") is not None:
+            found["mixups"] = _each(found["mixups"], _with_truth)
+        figures = {
+            name: value
+            for name, value in row.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _NO_FIGURES
+        }
+        return {"figures": figures, **found}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network that was trained.
+
+    Attributes:
+        family: Token of its family.
+        alpha: Width multiplier.
+        resolution: Side of the input, pixels.
+        classes: Number of outputs.
+        head: "classifier", or the head of another task.
+        output_stride: Output stride of the backbone.
+    """
+
+    family: str
+    alpha: float
+    resolution: int
+    classes: int
+    head: str = "classifier"
+    output_stride: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training was given.
+
+    Attributes:
+        variant: The network.
+        data: Name of the data set.
+        split_seed: Seed of its splits; None where it comes with its own.
+        weights: What the backbone started from.
+        keep_shared: Whether it learned from pictures that the validation split has too.
+        schedule: Epochs, rates, augmentation and so on, by name.
+    """
+
+    variant: Network
+    data: str
+    split_seed: int | None
+    weights: str
+    keep_shared: bool
+    schedule: Mapping[str, object] = field(default_factory=dict, metadata=FLAT)
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the schedule of a stored row into a value of its own."""
+        own = {entry.name for entry in fields(Settings)} - {"schedule"}
+        schedule = {name: value for name, value in row.items() if name not in own}
+        return {**{name: value for name, value in row.items() if name in own}, "schedule": schedule}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Number of pictures that were trained on, and of those of the validation split."""
+
+    train: int
+    eval: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How a training went.
+
+    Attributes:
+        is_complete: Whether it reached its end; False where it paused.
+        best: The epoch of the last phase that the weights are of.
+        images: Number of pictures.
+        seconds: Wall time of the run that ended it.
+        cpu_seconds: Processor time of that run.
+        history: Every epoch of both phases.
+        findings: What is wrong with the pictures.
+        suspects: Pictures that look mislabelled; None where nobody looked.
+        settings: What it was given.
+    """
+
+    is_complete: bool
+    best: Epoch
+    images: Images
+    seconds: float
+    cpu_seconds: float
+    history: tuple[Epoch, ...]
+    findings: Findings
+    suspects: tuple[Suspect, ...] | None
+    settings: Settings
+
+    @staticmethod
+    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+        """Puts the settings into the shape of their fields."""
+        found = _of(row, *(entry.name for entry in fields(Account)))
+        if isinstance(found.get("settings"), dict):
+            found["settings"] = Settings.of_stored(found["settings"])
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """What `mnedge train` gives.
+
+    Attributes:
+        schema: Version of the JSON.
+        task: What the network is for.
+        metric: Key of the task's headline.
+        model: The .keras.
+        outcome: How the best weights met the validation split.
+        account: How the training went.
+        tools: Versions of the packages that trained it.
+    """
+
+    schema: int = SCHEMA
+    task: str
+    metric: str
+    model: ModelFile
+    outcome: Outcome = field(metadata=FLAT)
+    account: Account = field(metadata=FLAT)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """The headline of the validation split, 0..1."""
+        return self.outcome.figures[self.metric]
+
+    @staticmethod
+    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+        """Puts what stands in one row of JSON into the nouns that hold it."""
+        own = _of(values, "schema", "task", "metric", "model", "tools")
+        return {**own, "outcome": Outcome.of_stored(values), "account": Account.of_stored(values)}
+
+    def _repr_html_(self) -> str:
+        keys = list(dict.fromkeys(key for row in self.outcome.classes for key in row.figures))
+        account = self.account
+        return "".join(
+            (
+                shown.table(
+                    self.model.path,
+                    ("task", self.metric, "pictures", "best epoch", "seconds"),
+                    [(self.task, self.score, account.images.eval, account.best.number, account.seconds)],
+                ),
+                shown.table(
+                    "Classes",
+                    ("class", "pictures", *keys),
+                    ((row.name, row.images, *map(row.figures.get, keys)) for row in self.outcome.classes),
+                ),
+            )
+        )
+
+
+# Numbers in the row of a report that the outcome has not measured.
+_NO_FIGURES = ("schema", "seconds", "cpu_seconds")
+
+
+def read_training(path: Path) -> TrainingReport:
+    """Reads the .report.json of a training.
+
+    Raises:
+        InputError: It cannot be read, or is not one of a schema that this version reads.
+    """
+    report = stored.read(path, TrainingReport)
+    if report.schema != SCHEMA:
+        raise InputError(f"{path} has schema {report.schema}, this mnedge reads schema {SCHEMA}; train it again")
+    return report
+
+
+def _of(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names if name in row}
+
+
+def _each(rows: Any, of_stored: Any) -> Any:  # noqa: ANN401 - JSON values, which msgspec checks
+    if not isinstance(rows, list):
+        return rows
+    return [of_stored(row) if isinstance(row, dict) else row for row in rows]
+
+
+def _with_label(mixup: MixUp) -> dict[str, object]:
+    row: dict[str, object] = stored.as_json(mixup)
+    return {"label": row.pop("truth"), **row}
+
+
+def _with_truth(row: dict[str, Any]) -> dict[str, Any]:
+    return {"truth": row.get("label"), **{name: value for name, value in row.items() if name != "label"}}
