@@ -69,6 +69,7 @@ class Recipe:
     """One thing to build.
 
     Attributes:
+        model: A model of one's own to build instead of a variant: a .keras, .h5, SavedModel folder or float .tflite.
         variant: Family token; `mnedge variants` lists them.
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.
@@ -87,6 +88,10 @@ class Recipe:
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
         data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
+        pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
+        size: Height and width of the model's input, e.g. 96x128, where the model leaves them open.
+        labels: A file of the model's class names, one a line; None for those of the model, or of the data.
+        positive: Class of the data that is the yes of a model with one output.
         skip_broken: Leave broken pictures out.
         calibration: Calibration set: the name of one that comes with mnedge, a .yaml, a folder, a labels.csv or a .npy;
             None for the calibration split of the data.
@@ -98,6 +103,7 @@ class Recipe:
         bundles: Kinds of bundles to make.
     """
 
+    model: str | None = None
     variant: str = "v3-small"
     alpha: float = 1.0
     resolution: int | None = None
@@ -115,6 +121,10 @@ class Recipe:
     allow_float: tuple[str, ...] = ()
     weights: str = "demo"
     data: str = "demo"
+    pixels: str | None = None
+    size: str | None = None
+    labels: str | None = None
+    positive: str | None = None
     skip_broken: bool = False
     calibration: str | None = None
     targets: tuple[str, ...] = ("cpu",)
@@ -156,6 +166,11 @@ class Recipe:
             _check_limit("gate", name, limit, known_gates())
         for name, limit in self.tolerances.items():
             _check_limit("tolerance", name, limit, known_tolerances())
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width of `size`, pixels; None where nothing is said."""
+        return parse_size(self.size)
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON values, for keys and manifests."""
@@ -287,7 +302,23 @@ def _with_paths(recipe: Recipe, base: Path) -> Recipe:
         weights=resolve(recipe.weights, ("demo", "imagenet", "random")),
         data=resolve(recipe.data, ("demo",)),
         calibration=_calibration(recipe.calibration, base),
+        model=recipe.model and resolve(recipe.model, ()),
+        labels=recipe.labels and resolve(recipe.labels, ()),
     )
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of e.g. "96x128", or one side of a square; None for none.
+
+    Raises:
+        InputError: The text is no size.
+    """
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and 0 < int(side) < 1 << 16 for side in sides):
+        raise InputError(f"size {text!r} is no size; give HEIGHTxWIDTH in pixels, e.g. 96x128, or one side, e.g. 224")
+    return int(sides[0]), int(sides[-1])
 
 
 def _calibration(given: str | None, base: Path) -> str | None:

@@ -15,6 +15,10 @@ PANEL = "Build"
 
 
 def command(
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder or float .tflite."),
+    ] = None,
     *,
     variant: Annotated[
         str | None,
@@ -78,6 +82,24 @@ def command(
             help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
         ),
     ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Range of MODEL's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
+            "pixels. [default: what the model says or the data shows]",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Size of MODEL's input, where it is left open.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="MODEL's class names, one a line. [default: its own or the data's]"),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a MODEL with one output.")
+    ] = None,
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -121,9 +143,10 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Build, quantize and measure a MobileNet, with a report.
+    """Build, quantize and measure a model, with a report.
 
     \b
+    mnedge build my.keras --data photos --int8
     mnedge build --variant v3-small --int8
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --int8 --target cortex-m4
     mnedge build --variant v1 --alpha 0.25 --int8 --weights w.h5 --data photos/labels.csv
@@ -141,9 +164,16 @@ def command(
     from mnedge.validation.gates import check_gates
     from mnedge.workflows.build.pipeline import build
 
+    if model is not None:
+        _check_alone(variant=variant, alpha=alpha, resolution=resolution, classes=classes, weights=weights, head=head)
     wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
     wanted = wanted.with_flags(
         {
+            "model": None if model is None else str(model),
+            "pixels": pixels,
+            "size": size,
+            "labels": labels,
+            "positive": positive,
             "variant": variant,
             "alpha": alpha,
             "resolution": resolution,
@@ -192,3 +222,11 @@ def command(
         folder = out or Path("artifacts") / report.slug
         typer.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
     check_gates(report.gates)
+
+
+def _check_alone(**given: object) -> None:
+    """Refuses what describes a variant beside a model, which is one network already."""
+    from mnedge.errors import InputError
+
+    if named := [f"--{name}" for name, value in given.items() if value is not None]:
+        raise InputError(f"{named[0]} is of a variant, and MODEL is a network already; leave {', '.join(named)} out")

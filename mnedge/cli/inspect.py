@@ -31,8 +31,8 @@ def command(
         str | None,
         typer.Option(
             metavar="RANGE",
-            help="With --layers: Range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, imagenet, caffe, "
-            "LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+            help="With --layers: range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, "
+            "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
         ),
     ] = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="With --layers: split of the data.")] = "eval",

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from mnedge.cli._output import Force, Json, parse_size, print_json, print_table, progress
-from mnedge.recipe import Effort, Granularity, IoDtype, Method
+from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
 PANEL = "Build"
 

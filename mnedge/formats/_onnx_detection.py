@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 class DetectionWriter(Writer, Protocol):
     """A writer that also writes nodes of several outputs."""
 
-    def node_of_several(self, kind: str, inputs: Sequence[str], hints: Sequence[str]) -> tuple[str, ...]:
+    def node_of_several(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        hints: Sequence[str],
+        **attributes: Any,  # noqa: ANN401 - of ONNX
+    ) -> tuple[str, ...]:
         """Adds a node of several outputs and returns the names of their values."""
         ...
 

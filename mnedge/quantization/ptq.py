@@ -24,7 +24,6 @@ from mnedge.quantization.saturation import shrink_saturated
 from mnedge.quantization.scheme import check_float, scheme_of
 
 if TYPE_CHECKING:
-    from mnedge.results.details import Step
     from collections.abc import Callable
 
     import numpy as np
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
     from mnedge.recipe import Effort, Granularity
+    from mnedge.results.details import Step
 
 MOST_IMAGES = 256
 _RANGES = "output"

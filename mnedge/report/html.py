@@ -106,8 +106,9 @@ def _lead(report: Report) -> Iterator[str]:
     variant = report.variant
     if report.task != "classify":
         yield f"{report.task}, {variant.head}"
-    yield f"MobileNet {variant.family}"
-    yield f"alpha {variant.alpha}"
+    if variant.family is not None:
+        yield f"MobileNet {variant.family}"
+        yield f"alpha {variant.alpha}"
     yield f"{variant.resolution} px"
     yield f"{variant.classes:,} classes"
     if variant.parameters:

@@ -23,9 +23,9 @@ class VariantRow:
     """The network and its cost.
 
     Attributes:
-        family: v1, v2, v3-small, v3-large, or -minimalistic of the last two.
-        alpha: Width multiplier.
-        resolution: Side of the input, pixels.
+        family: v1, v2, v3-small, v3-large, or -minimalistic of the last two; None for a model of another architecture.
+        alpha: Width multiplier; None likewise.
+        resolution: Side of the input, or its height, pixels.
         classes: Number of outputs.
         head: "classifier", or the head of another task.
         output_stride: Output stride of the backbone.
@@ -33,8 +33,8 @@ class VariantRow:
         macs: Multiply-adds of one picture.
     """
 
-    family: str
-    alpha: float
+    family: str | None
+    alpha: float | None
     resolution: int
     classes: int
     head: str = "classifier"

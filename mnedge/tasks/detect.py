@@ -29,7 +29,6 @@ from mnedge.validation.detect import (
 )
 
 if TYPE_CHECKING:
-    from mnedge.results.accuracy import MixUp
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
     from mnedge.models import Variant
+    from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions

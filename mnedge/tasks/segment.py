@@ -29,10 +29,10 @@ from mnedge.validation.segment import (
 )
 
 if TYPE_CHECKING:
-    from mnedge.results.accuracy import MixUp
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
     from mnedge.validation.predict import Predictions

@@ -20,7 +20,6 @@ from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import Predictions, predict
 from mnedge.workflows.validate import measure
-from mnedge.graph.graph import Graph
 
 if TYPE_CHECKING:
     from pathlib import Path

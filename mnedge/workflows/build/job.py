@@ -11,12 +11,18 @@ from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
 from mnedge.errors import InputError
+from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
+from mnedge.models.cost import least_bytes
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.transfer import description_of
+from mnedge.pixels import SYMMETRIC, Pixels
+from mnedge.progress import telling
+from mnedge.workflows.build.own_model import OwnModel, resolve_model
 
 if TYPE_CHECKING:
+    from mnedge.progress import Progress
     from collections.abc import Mapping, Sequence
 
     from mnedge.data._dataset import Dataset
@@ -35,7 +41,8 @@ class Job:
 
     Attributes:
         recipe: As given.
-        variant: The network, with its resolution and classes.
+        variant: The network, with its resolution and classes; None for a model of the user's.
+        model: A model of the user's; None for a variant.
         dataset: Where pictures come from.
         weights: "demo", "imagenet", "random" or the file.
         weights_sha256: Checksum of the file that the weights come from; "" where there is none yet.
@@ -43,16 +50,43 @@ class Job:
     """
 
     recipe: Recipe
-    variant: Variant
+    variant: Variant | None
     dataset: Dataset
     weights: Weights
     weights_sha256: str
     targets: dict[str, Target]
+    model: OwnModel | None = None
+
+    @property
+    def network(self) -> Variant:
+        """The variant of a build that has one."""
+        assert self.variant is not None, "a model of the user's is no variant"
+        return self.variant
 
     @property
     def slug(self) -> str:
         """Name of the artifacts."""
-        return self.variant.slug
+        return self.network.slug if self.model is None else self.model.slug
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input, pixels."""
+        return (self.network.resolution,) * 2 if self.model is None else self.model.size
+
+    @property
+    def classes(self) -> int:
+        """Number of values of the first output."""
+        return self.network.classes if self.model is None else self.model.values
+
+    @property
+    def pixels(self) -> Pixels:
+        """What a picture is to the float network."""
+        return SYMMETRIC if self.model is None else self.model.pixels
+
+    @property
+    def least_bytes(self) -> int:
+        """Bytes of the float weights, which any build needs."""
+        return least_bytes(self.network) if self.model is None else 4 * graph_parameters(self.model.network.graph)
 
     @cached_property
     def calibration(self) -> CalibrationSet:
@@ -73,23 +107,27 @@ class Job:
     @property
     def is_labelled(self) -> bool:
         """Whether accuracy means anything: random weights know no classes."""
-        return self.weights != "random"
+        return self.weights != "random" and (self.model is None or self.model.is_labelled)
 
     def labels(self) -> list[str]:
         """Class names, one an output: numbers where the data set names none; [] where outputs are no classes."""
+        if self.model is not None:
+            return list(self.model.labels)
         if self.task.classes(self.dataset) is None:
             return []
-        names = list(self.dataset.classes[: self.variant.classes])
-        if not self.is_labelled and len(self.dataset.classes) != self.variant.classes:
+        classes = self.network.classes
+        names = list(self.dataset.classes[:classes])
+        if not self.is_labelled and len(self.dataset.classes) != classes:
             names = []
-        return names + [str(index) for index in range(len(names), self.variant.classes)]
+        return names + [str(index) for index in range(len(names), classes)]
 
 
-def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
+def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: bool = False) -> Job:
     """Opens the data, finds the weights and makes sure that both fit the variant.
 
     Args:
         recipe: What to build.
+        progress: Told the name of a stage and the share of it that is done, 0..1; reading a model may take seconds.
         check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Raises:
@@ -97,6 +135,9 @@ def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
     """
     task = tasks.get(recipe.task)
     chosen = {name: targets.get(name) for name in recipe.targets}
+    if recipe.model is not None:
+        model, pictures = resolve_model(recipe, task, telling(progress), check_data=check_data)
+        return _checked(Job(recipe, None, pictures, model.path, model.sha256, chosen, model))
     weights: Weights = Path(recipe.weights)
     if recipe.weights in ("demo", "imagenet", "random"):
         weights = cast("Weights", recipe.weights)
@@ -124,8 +165,11 @@ def resolve(recipe: Recipe, *, check_data: bool = False) -> Job:
         _check_classes(recipe, task, dataset, classes)
         dataset = _named_as(dataset, told.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
-    job = Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen)
-    if recipe.int8:
+    return _checked(Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen))
+
+
+def _checked(job: Job) -> Job:
+    if job.recipe.int8:
         # A set that is missing is found out before anything is trained or converted.
         len(job.calibration)
     return job

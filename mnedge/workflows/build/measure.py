@@ -215,11 +215,16 @@ def _variant_row(job: Job, float_artifact: Artifact) -> VariantRow:
     from mnedge.graph.macs import graph_macs, graph_parameters
     from mnedge.models.cost import cost
 
-    if job.variant.head == CLASSIFIER:
+    if job.variant is not None and job.variant.head == CLASSIFIER:
         counted = cost(job.variant)
         return VariantRow(**asdict(job.variant), parameters=counted.parameters, macs=counted.macs)
     graph = read_tflite(float_artifact.path)
-    return VariantRow(**asdict(job.variant), parameters=graph_parameters(graph), macs=graph_macs(graph))
+    parameters, macs = graph_parameters(graph), graph_macs(graph)
+    if job.model is None:
+        return VariantRow(**asdict(job.network), parameters=parameters, macs=macs)
+    network = job.model.network
+    head = network.outputs[0].head
+    return VariantRow(network.family, network.alpha, job.size[0], job.classes, head, None, parameters, macs)
 
 
 def machine() -> Machine:
@@ -254,7 +259,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
     """
     return BuildManifest(
         slug=job.slug,
-        recipe={**job.recipe.as_json(), "resolution": job.variant.resolution, "classes": job.variant.classes},
+        recipe={**job.recipe.as_json(), "resolution": job.size[0], "classes": job.classes},
         tools={"mnedge": __version__, **cache.tool_versions()},
         weights_sha256=job.weights_sha256 or None,
         dataset=DatasetRow(job.dataset.name, asdict(job.dataset.preprocessing)),

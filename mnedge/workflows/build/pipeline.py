@@ -58,7 +58,7 @@ def build(
     if out is not None:
         # Before the data is opened: a place that cannot be written is the cheapest thing to find out.
         artifact.check_reachable(Path(out))
-    work = job.resolve(wanted, check_data=check_data)
+    work = job.resolve(wanted, told, check_data=check_data)
     folder = Path(out) if out is not None else Path("artifacts") / work.slug
     artifact.check_folder(folder, kind="build", force=force)
     preflight.check(work, folder)

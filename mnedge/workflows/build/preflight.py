@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
 from mnedge.errors import InputError
-from mnedge.models.cost import least_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ def check(job: Job, out: Path) -> None:
 
         program()
     cache.check()
-    artifact.check_space(out, least_bytes(job.variant))
+    artifact.check_space(out, job.least_bytes)
 
 
 def _check_ops(job: Job) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
-from mnedge.models.cost import least_bytes
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
+from mnedge.workflows.quantize import lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.workflows.build.job import Job
+    from mnedge.workflows.build.own_model import OwnModel
+    from mnedge.pixels import Pixels
     from mnedge.models.build import Weights
     from mnedge.quantization.quantized import Quantized
     from mnedge.recipe import Granularity
@@ -68,17 +70,18 @@ def weights(job: Job, progress: Progress) -> Weights:
     """The weights to build with; demo weights that the package does not bring are trained now, once."""
     from mnedge.models.build import packaged_demo
 
-    if job.weights != "demo" or packaged_demo(job.variant) is not None:
+    variant = job.network
+    if job.weights != "demo" or packaged_demo(variant) is not None:
         return job.weights
-    key = {"variant": asdict(job.variant), "data": job.dataset.fingerprint, "seed": job.recipe.seed}
+    key = {"variant": asdict(variant), "data": job.dataset.fingerprint, "seed": job.recipe.seed}
 
     def make(folder: Path) -> None:
         from mnedge.models.build import build_model
         from mnedge.training.demo import train_demo
 
         start_tensorflow()
-        model = build_model(job.variant, "random", job.recipe.seed)
-        resolution = job.variant.resolution
+        model = build_model(variant, "random", job.recipe.seed)
+        resolution = variant.resolution
         pixels, labels = job.dataset.pixels(job.dataset.split("train"), resolution)
         train_demo(
             model,
@@ -89,15 +92,16 @@ def weights(job: Job, progress: Progress) -> Weights:
         )
         model.save_weights(folder / "demo.weights.h5")
 
-    room = least_bytes(job.variant)
-    return cache.stage("demo-weights", key, make, least_bytes=room) / "demo.weights.h5"
+    return cache.stage("demo-weights", key, make, least_bytes=job.least_bytes) / "demo.weights.h5"
 
 
 def float_model(job: Job, progress: Progress) -> Path:
-    """The float .tflite: Keras model, converted, batch norm folded."""
-    source = weights(job, progress)
+    """The float .tflite: a variant's Keras model, converted, batch norm folded; or a model of the user's."""
+    if job.model is not None:
+        return _own_float(job.model)
+    variant, source = job.network, weights(job, progress)
     key = {
-        "variant": asdict(job.variant),
+        "variant": asdict(variant),
         "weights": str(job.weights) if isinstance(source, str) else sha256(source),
         "packaged": job.weights_sha256,
         "seed": job.recipe.seed,
@@ -113,15 +117,32 @@ def float_model(job: Job, progress: Progress) -> Path:
 
         progress("build the Keras model", 0.0)
         start_tensorflow()
-        model = build_model(job.variant, source, job.recipe.seed)
+        model = build_model(variant, source, job.recipe.seed)
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
         graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
-        graph = replace(graph, metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(job.variant, description_of(source))})
+        graph = replace(graph, metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(variant, description_of(source))})
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
-    return cache.stage("float", key, make, least_bytes=least_bytes(job.variant)) / "fp32.tflite"
+    return cache.stage("float", key, make, least_bytes=job.least_bytes) / "fp32.tflite"
+
+
+def _own_float(model: OwnModel) -> Path:
+    """The float .tflite of a model of the user's, which says what a picture is to it."""
+    key = {"model": model.sha256, "size": model.size, "pixels": str(model.pixels)}
+
+    def make(folder: Path) -> None:
+        from mnedge.formats.pixels import with_pixels
+        from mnedge.formats.tflite_write import write_tflite
+
+        graph = model.network.graph
+        write_bytes(
+            folder / "fp32.tflite",
+            write_tflite(replace(graph, metadata=with_pixels(graph.metadata, model.pixels))),
+        )
+
+    return cache.stage("float", key, make) / "fp32.tflite"
 
 
 def post_passes(job: Job, form: Format) -> tuple[str, ...]:
@@ -170,8 +191,8 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
 
-        graph = run_passes(read_tflite(float_tflite), lowering.passes)
-        quantized = _quantize(job, graph, lowering, progress)
+        graph, pixels = lowered(read_tflite(float_tflite), job.pixels, lowering.passes, recipe.io)
+        quantized = _quantize(job, graph, pixels, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)
@@ -182,21 +203,21 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
     return cache.stage("int8", key, make)
 
 
-def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) -> Quantized:
+def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progress: Progress) -> Quantized:
     recipe = job.recipe
     start_tensorflow()
-    pixels = job.calibration.pixels(job.variant.resolution)
+    images = _calibration(job, graph, pixels)
     if recipe.method == "qat":
         from mnedge.quantization.qat import quantize_qat
 
         numbers = job.dataset.split("train", _QAT_IMAGES)
-        trained, labels = job.dataset.pixels(numbers, job.variant.resolution)
+        trained, labels = job.dataset.pixels(numbers, job.size)
         return quantize_qat(
             graph,
-            SYMMETRIC.real(trained),
+            pixels.real(pixels.arranged(trained)),
             labels if job.is_labelled and job.task.learns_labels else None,
-            calibration=SYMMETRIC.real(pixels),
-            pixels=SYMMETRIC,
+            calibration=images,
+            pixels=pixels,
             head=_head(job),
             checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
@@ -209,8 +230,8 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
 
     quantized = quantize_ptq(
         graph,
-        SYMMETRIC.real(pixels),
-        pixels=SYMMETRIC,
+        images,
+        pixels=pixels,
         head=_head(job),
         effort=recipe.effort,
         allow_float=frozenset(recipe.allow_float),
@@ -222,8 +243,17 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
     return quantized
 
 
+def _calibration(job: Job, graph: Graph, pixels: Pixels) -> NDArray[np.float32]:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels)."""
+    if job.calibration.arrays is not None:
+        return job.calibration.inputs(graph.inputs[0], graph.tensors[graph.inputs[0]].shape)
+    return pixels.real(pixels.arranged(job.calibration.pixels(job.size)))
+
+
 def _head(job: Job) -> Head | None:
     """A segmentation's map holds scores of classes, place by place; every other output shows what it is."""
+    if job.model is not None and job.model.network.outputs[0].head != "map":
+        return job.model.network.outputs[0].head
     return "logits" if job.task.name == "segment" else None
 
 

@@ -202,7 +202,7 @@ class _Sweep:
     def add_build(self, result: PointResult) -> None:
         """Makes the unit of a build, or takes up the build of an earlier sweep."""
         work = result.work
-        recipe = replace(work.recipe, resolution=work.variant.resolution, classes=work.variant.classes)
+        recipe = replace(work.recipe, resolution=work.network.resolution, classes=work.network.classes)
         key = {"build": recipe.as_json(), "data": work.dataset.fingerprint, "weights": _weights(work)}
         known = parcels.recall(key, Built)
         if known is not None and self._is_in_place(result, known):

@@ -78,10 +78,10 @@ def build(request: BuildRequest) -> Built:
 
     work = job.resolve(_recipe(request))
     found, _ = stages.artifacts(work, _quiet)
-    counted = cost(work.variant)
+    counted = cost(work.network)
     return Built(
         slug=work.slug,
-        variant=VariantRow(**asdict(work.variant), parameters=counted.parameters, macs=counted.macs),
+        variant=VariantRow(**asdict(work.network), parameters=counted.parameters, macs=counted.macs),
         artifacts=tuple(
             SweptFile(made.path.name, made.format, made.precision, made.io, made.target, str(path))
             for path, made in found

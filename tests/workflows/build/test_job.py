@@ -24,14 +24,14 @@ def _photos(root: Path, classes: int) -> str:
 
 def test_the_demo_sets_resolution_and_classes() -> None:
     job = resolve(Recipe())
-    assert (job.variant.resolution, job.variant.classes) == (96, 10)
+    assert (job.network.resolution, job.network.classes) == (96, 10)
     assert job.is_labelled
     assert job.weights_sha256
 
 
 def test_random_weights_take_the_classes_of_the_folder(tmp_path: Path) -> None:
     job = resolve(Recipe(weights="random", data=_photos(tmp_path / "p", 3)))
-    assert (job.variant.resolution, job.variant.classes) == (224, 3)
+    assert (job.network.resolution, job.network.classes) == (224, 3)
     assert job.labels() == ["class_0", "class_1", "class_2"]
     assert not job.is_labelled
 
@@ -52,7 +52,7 @@ def test_a_csv_may_show_only_some_of_the_classes(tmp_path: Path) -> None:
     _photos(tmp_path, 2)
     rows = "filename,class_index\nclass_0/0.png,2\nclass_1/0.png,7\n"
     (tmp_path / "labels.csv").write_text(rows)
-    assert resolve(Recipe(data=str(tmp_path / "labels.csv"))).variant.classes == 10
+    assert resolve(Recipe(data=str(tmp_path / "labels.csv"))).network.classes == 10
     (tmp_path / "labels.csv").write_text(rows.replace(",7", ",10"))
     with pytest.raises(InputError, match="class_index 10"):
         resolve(Recipe(data=str(tmp_path / "labels.csv")))

@@ -43,5 +43,5 @@ def test_an_unknown_op_is_named(tmp_path: Path) -> None:
 
 
 def test_the_least_room_is_that_of_the_weights() -> None:
-    variant = _job().variant
+    variant = _job().network
     assert least_bytes(variant) == 4 * cost(variant).parameters
