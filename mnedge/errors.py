@@ -28,6 +28,17 @@ def last_line(error: BaseException) -> str:
     return lines[-1].rstrip(".") if lines else type(error).__name__
 
 
+def kind_of(error: MnedgeError) -> str:
+    """Name of the error's class, or of the nearest base class that this module has."""
+    return next(base.__name__ for base in type(error).__mro__ if base.__module__ == __name__)
+
+
+def of_kind(kind: str, message: str) -> MnedgeError:
+    """The error of a kind that `kind_of` gave; MnedgeError for another name."""
+    known = (InputError, UnsupportedError, BudgetError, ToolError, StorageError, GateError)
+    return next((error for error in known if error.__name__ == kind), MnedgeError)(message)
+
+
 class MnedgeError(Exception):
     """The root: `str(error)` is the one message that the user sees."""
 

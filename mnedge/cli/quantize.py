@@ -61,8 +61,10 @@ def command(source: Path, out: Path, *, force: bool, as_json: bool, **options: A
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos --method qat
     """
     from mnedge.artifact import check_file, deliver
+    from mnedge.formats.tflite_metadata import refitted
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.formats.tflite_write import write_tflite
+    from mnedge.graph.kept import check_kept
     from mnedge.passes._pass import run_passes
     from mnedge.quantization.honesty import check_int8
     from mnedge.quantization.io import with_io
@@ -77,7 +79,9 @@ def command(source: Path, out: Path, *, force: bool, as_json: bool, **options: A
     with progress() as told:
         quantized = _quantize(graph, options, told)
     allowed = check_int8(quantized.graph, options["allow_float"])
-    data = write_tflite(with_io(quantized.graph, options["ends"]))
+    finished = refitted(read, with_io(quantized.graph, options["ends"]))
+    check_kept(read, finished)
+    data = write_tflite(finished)
     deliver(out, data, force=force)
     result = {
         "source": str(source),

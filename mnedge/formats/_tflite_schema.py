@@ -135,6 +135,11 @@ OPTIONS = {
     "ZEROS_LIKE": "ZerosLikeOptions",
 }
 
+# Ops whose first version takes int8, and that have no second one.
+_INT8_FROM_THE_FIRST = (
+    "DEPTH_TO_SPACE", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
+)  # fmt: skip
+
 # Schema fields under the names that Graph uses.
 _RENAMED = {"fused_activation_function": "activation", "stride_h": "stride_h", "stride_w": "stride_w"}
 _ENUMS = {"padding": PADDINGS, "activation": ACTIVATIONS}
@@ -206,4 +211,4 @@ def op_version(kind: str, data: str, weights: str) -> int:
         return 4
     if kind == "TRANSPOSE_CONV":
         return 3 if weights else 2
-    return 1 if kind in ("RESHAPE", "SQUEEZE", "HARD_SWISH") else 2
+    return 1 if kind in _INT8_FROM_THE_FIRST else 2

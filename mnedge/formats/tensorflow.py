@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mnedge.formats.tflite_read import parse_tflite
-from mnedge.graph.graph import Graph, fresh_name
+from mnedge.graph.graph import Graph, Op, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+
+# TensorFlow's arithmetic under TFLite's names, and the ops that change no value.
+_ARITHMETIC = {"AddV2": "ADD", "Add": "ADD", "BiasAdd": "ADD", "Sub": "SUB", "Mul": "MUL", "RealDiv": "DIV"}
+_PASSING = ("Identity", "Cast")
 
 
 def function_to_graph(
@@ -20,7 +24,7 @@ def function_to_graph(
     inputs: Sequence[tuple[tuple[int, ...], Any]],
     variables: Any,  # noqa: ANN401 - TensorFlow is not imported for a type
     name: str,
-) -> Graph:
+) -> tuple[Graph, Graph]:
     """Converts a function of tensors to a float Graph.
 
     A dynamic batch would cost SHAPE, STRIDED_SLICE and PACK ops, so it is fixed before conversion. The function
@@ -33,7 +37,8 @@ def function_to_graph(
         name: What is converted, in errors.
 
     Returns:
-        The graph, inputs and outputs in the function's order.
+        The graph, inputs and outputs in the function's order; and the arithmetic with constants right behind its
+        inputs as a graph of its own, because the converter folds it into a first convolution without padding.
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -50,7 +55,56 @@ def function_to_graph(
     graph = parse_tflite(converted, f"the converted model {name}")
     # The converter gives Identity, Identity_1, … in the order of the sorted keys, but not at their places.
     outputs = sorted(graph.outputs, key=lambda output: int("0" + re.sub(r"\D", "", output)))
-    return graph.replaced(inputs=sorted(graph.inputs), outputs=outputs)
+    return graph.replaced(inputs=sorted(graph.inputs), outputs=outputs), _first_ops(
+        frozen.graph.as_graph_def(), names, inputs
+    )
+
+
+def _first_ops(definition: Any, names: Sequence[str], inputs: Sequence[tuple[tuple[int, ...], Any]]) -> Graph:  # noqa: ANN401
+    """The chains of additions, subtractions, multiplications and divisions by constants behind each input."""
+    from tensorflow.python.framework.tensor_util import MakeNdarray
+
+    nodes = {node.name: node for node in definition.node}
+    readers: dict[str, list[Any]] = {}
+    for node in definition.node:
+        for source in _tensors_of(node):
+            readers.setdefault(_node_of(source), []).append(node)
+
+    def value(source: str) -> Any:  # noqa: ANN401 - an array, or None
+        node = nodes.get(_node_of(source))
+        while node is not None and node.op == "Identity":
+            node = nodes.get(_node_of(node.input[0]))
+        return MakeNdarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
+
+    tensors: list[Tensor] = []
+    ops: list[Op] = []
+    for name, (shape, _) in zip(names, inputs, strict=True):
+        tensors.append(Tensor(name, shape, "float32"))
+        current, place = name, name
+        while len(readers.get(place, [])) == 1:
+            node = readers[place][0]
+            if node.op in _PASSING:
+                place = node.name
+                continue
+            sides = [None if _node_of(source) == place else value(source) for source in _tensors_of(node)]
+            if node.op not in _ARITHMETIC or len(sides) != 2 or sides.count(None) != 1:
+                break
+            side = next(item for item in sides if item is not None)
+            other = constant(f"{node.name}/constant", side.astype("float32"))
+            tensors += [other, Tensor(f"{node.name}/made", shape, "float32")]
+            ends = [current if item is None else other.name for item in sides]
+            ops.append(Op(_ARITHMETIC[node.op], tuple(ends), (f"{node.name}/made",)))
+            current, place = f"{node.name}/made", node.name
+    return Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), tuple(names), ())
+
+
+def _tensors_of(node: Any) -> list[str]:  # noqa: ANN401 - a NodeDef
+    """What a node reads, without the nodes that it only waits for."""
+    return [source for source in node.input if not source.startswith("^")]
+
+
+def _node_of(source: str) -> str:
+    return source.split(":", maxsplit=1)[0]
 
 
 def renamed(graph: Graph, layers: Collection[str], input_names: Sequence[str], output_names: Sequence[str]) -> Graph:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.graph.graph import Op, Tensor, constant
+from mnedge.graph.graph import Op, Quantization, Tensor, constant
+from mnedge.graph.ops import bias_of
 from mnedge.passes._pass import read_once
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ def _rewritten(graph: Graph, mean: Op, dense: Op) -> Graph:
     )
     shape = constant(graph.fresh_name(f"{result.name}/shape"), np.array(result.shape, np.int32))
     options = {"stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1, "padding": "VALID"}
-    convolution = Op(
-        "CONV_2D", dense.inputs, (scores.name,), {**options, "activation": dense.options.get("activation", "NONE")}
-    )
+    options |= {"activation": dense.options.get("activation", "NONE")}
+    # FULLY_CONNECTED may leave its bias out, CONV_2D may not.
+    bias = graph.tensors[str(bias_of(dense))] if bias_of(dense) else _no_bias(graph, dense)
+    inputs = (mean.outputs[0], weights.name, bias.name)
+    convolution = Op("CONV_2D", inputs, (scores.name,), options)
     reshape = Op("RESHAPE", (scores.name, shape.name), (result.name,), {"new_shape": result.shape})
     ops: list[Op] = []
     for op in graph.ops:
@@ -65,4 +68,16 @@ def _rewritten(graph: Graph, mean: Op, dense: Op) -> Graph:
             ops += [convolution, reshape]
         else:
             ops.append(op)
-    return graph.replaced(tensors=(square, kernel, scores, shape), ops=ops)
+    return graph.replaced(tensors=(square, kernel, scores, shape, bias), ops=ops)
+
+
+def _no_bias(graph: Graph, dense: Op) -> Tensor:
+    """Zeros, a channel each, in the dtype and the steps that a bias of these weights has."""
+    data, weights = (graph.tensors[str(name)] for name in dense.inputs[:2])
+    zeros = np.zeros(weights.shape[0], np.float32)
+    name = graph.fresh_name(f"{dense.outputs[0]}/bias")
+    if data.quantization is None or weights.quantization is None:
+        return constant(name, zeros)
+    scale = (data.quantization.scale * weights.quantization.scale).astype(np.float32)
+    quantization = Quantization(scale, np.zeros(scale.shape, np.int64), 0 if scale.size > 1 else None)
+    return constant(name, zeros.astype(np.int32), quantization)

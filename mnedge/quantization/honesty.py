@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnedge.errors import UnsupportedError
+from mnedge.graph.executor import KERNELS
 from mnedge.graph.precision import float_ops
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
     from mnedge.graph.graph import Graph, Op
+
+
+_MOST_NAMED = 8
+_LONGEST_NAME = 80
 
 
 def check_int8(graph: Graph, allowed: Collection[str] = ()) -> list[Op]:
@@ -30,11 +35,27 @@ def check_int8(graph: Graph, allowed: Collection[str] = ()) -> list[Op]:
     free = {*allowed, "QUANTIZE", "DEQUANTIZE"} if allowed else set()
     refused = [op for op in found if op.kind not in free]
     if refused:
-        named = "; ".join(f"{op.kind} ({op.outputs[0]})" for op in refused[:8])
-        more = f" and {len(refused) - 8} more" if len(refused) > 8 else ""
-        flags = " ".join(f"--allow-float {kind}" for kind in sorted({op.kind for op in refused}))
         raise UnsupportedError(
-            f"{len(refused)} of {len(graph.ops)} ops of the int8 graph are float: {named}{more}; "
-            f"lower them, or keep them float with {flags}"
+            f"{len(refused)} of {len(graph.ops)} ops of the int8 graph are float: {named_ops(refused)}; "
+            f"{way_out(refused)}"
         )
     return found
+
+
+def named_ops(ops: Sequence[Op]) -> str:
+    """Ops by kind with the tensor that each one makes, for messages; the first few."""
+    named = "; ".join(f"{op.kind} ({op.outputs[0][:_LONGEST_NAME]})" for op in ops[:_MOST_NAMED])
+    return named + (f" and {len(ops) - _MOST_NAMED} more" if len(ops) > _MOST_NAMED else "")
+
+
+def way_out(ops: Iterable[Op]) -> str:
+    """What to do about ops that int8 does not have: keep them float where they can be executed, or go without."""
+    kinds = {op.kind for op in ops}
+    # What is allowed to be float is so with the QUANTIZE and DEQUANTIZE around it.
+    kinds = kinds - {"QUANTIZE", "DEQUANTIZE"} or kinds
+    floats = [f"--allow-float {kind}" for kind in sorted(kinds) if kind in KERNELS]
+    others = sorted(kind for kind in kinds if kind not in KERNELS)
+    ways = [f"keep them float with {' '.join(floats)}"] if floats else []
+    if others:
+        ways.append(f"export the model without {', '.join(others)}, which can stay in the app before or behind it")
+    return " and ".join(ways)

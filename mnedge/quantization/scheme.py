@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.errors import UnsupportedError
+from mnedge.graph.executor import KERNELS
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
+from mnedge.quantization.honesty import named_ops, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +27,13 @@ INFINITE: Interval = (-np.inf, np.inf)
 
 # The ops that are brought to int8.
 INT8_KINDS = frozenset((
-    "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "EXP",
-    "FULLY_CONNECTED", "HARD_SWISH", "L2_NORMALIZATION", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL",
-    "PAD", "QUANTIZE", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE",
-    "SOFTMAX", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
+    "ABS", "ADD", "ARG_MAX", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
+    "DEQUANTIZE", "ELU", "EXP", "EXPAND_DIMS", "FULLY_CONNECTED", "GATHER", "GELU", "HARD_SWISH", "L2_NORMALIZATION",
+    "LEAKY_RELU", "LOG", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL",
+    "PACK", "PAD", "PRELU", "QUANTIZE", "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE",
+    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V",
+    "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
+    "UNPACK",
 ))  # fmt: skip
 _GATES = ("ADD", "DEPTHWISE_CONV_2D")
 
@@ -36,6 +42,19 @@ ACTIVATION_INTERVALS: dict[str, Interval] = {
     "RELU": (0.0, np.inf),
     "RELU6": (0.0, 6.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
+}
+# What an op can make, whatever it reads.
+_MADE_INTERVALS: dict[str, Interval] = {
+    "ABS": (0.0, np.inf),
+    "ELU": (-1.0, np.inf),
+    "EXP": (0.0, np.inf),
+    "GELU": (-0.171, np.inf),
+    "HARD_SWISH": (-0.375, np.inf),
+    "LOGISTIC": (0.0, 1.0),
+    "RSQRT": (0.0, np.inf),
+    "SOFTMAX": (0.0, 1.0),
+    "SQUARED_DIFFERENCE": (0.0, np.inf),
+    "TANH": (-1.0, 1.0),
 }
 
 
@@ -127,12 +146,12 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
-    missing = {op.kind for op in graph.ops} - INT8_KINDS
-    if missing - allow_float:
-        raise UnsupportedError(
-            f"no int8 form of {', '.join(sorted(missing - allow_float))}; "
-            "lower these ops first, or allow them to stay float with --allow-float"
-        )
+    missing = [op for op in graph.ops if op.kind not in INT8_KINDS and op.kind not in allow_float]
+    if missing:
+        raise UnsupportedError(f"no int8 form of {named_ops(missing)}; {way_out(missing)}")
+    stuck = [op for op in graph.ops if op.kind in allow_float and op.kind not in KERNELS]
+    if stuck:
+        raise UnsupportedError(f"mnedge cannot execute {named_ops(stuck)}, in float either; {way_out(stuck)}")
     computed = next((op for op in graph.ops if op.kind not in allow_float and _computes_bias(graph, op)), None)
     if computed is not None:
         raise UnsupportedError(
@@ -211,15 +230,28 @@ def _with_requantization(graph: Graph, allow_float: frozenset[str]) -> Graph:
     for op in graph.ops:
         inputs = list(op.inputs)
         if info(op).shared_scale == "all" and op.kind in INT8_KINDS and op.kind not in allow_float:
+            scales = [_settled_scale(graph, producers, name, allow_float) for name in inputs]
             for index, name in enumerate(inputs):
-                source = producers.get(str(name))
-                if name in graph.inputs or (source is not None and _fixed_output(source) is not None):
+                if scales[index] is not None and len(set(scales)) > 1:
                     fresh = f"{name}/requantized_for/{op.outputs[0]}"
                     tensors.append(replace(graph.tensors[str(name)], name=fresh))
                     ops.append(Op("QUANTIZE", (name,), (fresh,)))
                     inputs[index] = fresh
         ops.append(replace(op, inputs=tuple(inputs)))
     return graph.replaced(tensors=tensors, ops=ops)
+
+
+def _settled_scale(
+    graph: Graph, producers: Mapping[str, Op], name: str | None, allow_float: frozenset[str]
+) -> str | tuple[float, int] | None:
+    """The graph input whose scale a tensor has, or the scale that the op which made its values fixes; or None."""
+    op = producers.get(str(name))
+    while op is not None and op.kind not in allow_float and info(op).shared_scale != "all" and _sharing(op):
+        name = _sharing(op)[0]
+        op = producers.get(str(name))
+    if name in graph.inputs:
+        return name
+    return None if op is None or op.kind in allow_float or _fixed_output(op) is None else info(op).fixed_scale
 
 
 def _groups(
@@ -240,8 +272,8 @@ def _groups(
         return name
 
     for op in int8_ops:
-        for name in _sharing(op):
-            first, second = find(str(name)), find(op.outputs[0])
+        for name, made in product(_sharing(op), op.outputs):
+            first, second = find(str(name)), find(made)
             if first != second:
                 parent[second] = first
     return {name: find(name) for name in parent}, {find(name): value for name, value in fixed.items()}
@@ -297,20 +329,16 @@ def made_interval(op: Op | None) -> Interval:
     """Interval of what an op can make; `None` is a graph input or a constant."""
     if op is None:
         return INFINITE
-    if op.kind in ("RELU", "RELU6"):
+    if op.kind in ACTIVATION_INTERVALS:
         return ACTIVATION_INTERVALS[op.kind]
-    if op.kind == "HARD_SWISH":
-        return (-0.375, np.inf)
-    if op.kind in ("SOFTMAX", "LOGISTIC"):
-        return (0.0, 1.0)
-    if op.kind in ("EXP", "RSQRT", "SQUARED_DIFFERENCE"):
-        return (0.0, np.inf)
+    if op.kind in _MADE_INTERVALS:
+        return _MADE_INTERVALS[op.kind]
     return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
 
 
 def _read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) -> Interval:
     """Interval of an input outside which all values give an op's output the value at the nearer end."""
-    if op.kind in ("RELU", "RELU6"):
+    if op.kind in ACTIVATION_INTERVALS:
         return ACTIVATION_INTERVALS[op.kind]
     if op.kind == "HARD_SWISH":
         return (-3.0, np.inf)

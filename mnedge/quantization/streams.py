@@ -85,10 +85,11 @@ def _commutes(graph: Graph, op: Op, inputs: list[str]) -> bool:
         return False
     row = info(op)
     # The bound of RELU6, like that of a layer's own activation, holds after scaling only as far as it is not reached.
-    if row.channelwise and (row.homogeneous or op.kind == "RELU6"):
+    if row.channelwise and (row.homogeneous or op.kind in ("PRELU", "RELU6")):
         bounded = op.options.get("activation") == "RELU_N1_TO_1"
-        return not bounded and len(inputs) == len(operands(op))
-    if op.kind == "MEAN":
+        # The slopes of PRELU are constant, other operands are activations.
+        return not bounded and len(inputs) == (1 if op.kind == "PRELU" else len(operands(op)))
+    if op.kind in ("MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM"):
         rank = len(shapes[0])
         axes = {int(axis) % rank for axis in np.ravel(np.asarray(graph.tensors[str(op.inputs[1])].data))}
         return not axes & {0, rank - 1}

@@ -125,11 +125,11 @@ class Student:
         for op in graph.ops:
             output = op.outputs[0]
             if output not in group or self.scheme.is_float(op):
-                env[output] = self._made_in_float(op, env, grids)
+                env.update(self._made_in_float(op, env, grids))
             elif output in self.layers:
                 env[output] = self._made_by_layer(self.layers[output], env, grids, constants[output])
             else:
-                env[output] = self._made(op, env, grids)
+                env.update(self._made(op, env, grids))
         return {name: self._real(name, value, grids) for name, value in env.items()}
 
     def _made_by_layer(
@@ -147,32 +147,33 @@ class Student:
         made = integer.clipped(grids[self.scheme.group[layer.output]], _interval(layer.op))
         return integer.requantize(sums, unit / made.scale, made)
 
-    def _made(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> TensorLike:
-        """Steps that an op without weights makes."""
+    def _made(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> dict[str, TensorLike]:
+        """Steps that an op without weights makes, by output."""
         graph, output = self.scheme.graph, op.outputs[0]
         read = [str(name) for name in op.inputs if name in env]
         if info(op).moves and op.options.get("activation", "NONE") == "NONE":
-            return execute(graph, {name: env[name] for name in read}, ops=(op,))[output]
+            moved = execute(graph, {name: env[name] for name in read}, ops=(op,))
+            return {name: moved[name] for name in op.outputs}
         made = integer.clipped(grids[self.scheme.group[output]], _interval(op))
         given = [grids[self.scheme.group[name]] for name in read]
         if op.kind == "MEAN":
             sums = execute(graph, {read[0]: env[read[0]]}, ops=(replace(op, kind="SUM"),))[output]
             count = math.prod(graph.tensors[read[0]].shape) // math.prod(graph.tensors[output].shape)
-            return integer.mean(sums, count, given[0], made)
+            return {output: integer.mean(sums, count, given[0], made)}
         if op.kind in integer.PAIRS and len(read) == len(op.inputs):
-            return integer.PAIRS[op.kind](env[read[0]], env[read[1]], (given[0], given[1]), made)
+            return {output: integer.PAIRS[op.kind](env[read[0]], env[read[1]], (given[0], given[1]), made)}
         return self._made_in_float(op, env, grids)
 
-    def _made_in_float(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> TensorLike:
-        """What an op makes of real values, rounded to steps where its output has them."""
-        output = op.outputs[0]
+    def _made_in_float(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> dict[str, TensorLike]:
+        """What an op makes of real values, by output, rounded to steps where that has them."""
         read = [str(name) for name in op.inputs if name in env]
         real = {name: self._real(name, env[name], grids) for name in read}
-        made = execute(self.scheme.graph, real, ops=(op,))[output]
-        if output not in self.scheme.group:
-            return made
-        grid = grids[self.scheme.group[output]]
-        return integer.requantize(made, 1 / grid.scale, grid)
+        made = execute(self.scheme.graph, real, ops=(op,))
+        return {name: self._steps(name, made[name], grids) for name in op.outputs}
+
+    def _steps(self, name: str, value: TensorLike, grids: Mapping[str, Grid]) -> TensorLike:
+        group = self.scheme.group.get(name)
+        return value if group is None else integer.requantize(value, 1 / grids[group].scale, grids[group])
 
     def _real(self, name: str, value: TensorLike, grids: Mapping[str, Grid]) -> TensorLike:
         group = self.scheme.group.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.axes import RIGHT, Tick, along, ticks
@@ -12,10 +12,10 @@ from mnedge.report.html import environment
 from mnedge.report.tables import Cell, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mnedge.report.summary import Row
     from mnedge.report.tables import Tone
+    from mnedge.results.tradeoff import TradeoffRow
 
 _KIB = 1024
 _HEIGHT = 300.0
@@ -25,19 +25,28 @@ _IN_FRONT = ("chosen", "front")
 
 @dataclass(frozen=True)
 class Axis:
-    """A cost: its key in a row, how it is called, the divisor to its unit, and the limits on it by name."""
+    """A cost on the x axis.
+
+    Attributes:
+        key: Name of the cost, for links.
+        title: Title of the axis, with the unit.
+        value: Gives a variant's cost; None if it is unknown.
+        divisor: The cost is divided by it to be in the axis' unit.
+        limits: Names of the limits on this cost.
+    """
 
     key: str
     title: str
+    value: Callable[[TradeoffRow], float | None]
     divisor: float
     limits: tuple[str, ...]
 
 
 AXES = (
-    Axis("latency_ms", "latency, ms", 1.0, ("max_ms",)),
-    Axis("ram_bytes", "RAM (arena, input and output), KiB", _KIB, ()),
-    Axis("flash_bytes", "flash, KiB", _KIB, ("max_flash_bytes",)),
-    Axis("size_bytes", "size of the int8 .tflite, KiB", _KIB, ("max_size_bytes",)),
+    Axis("latency_ms", "latency, ms", lambda row: row.latency_ms, 1.0, ("max_ms",)),
+    Axis("ram_bytes", "RAM (arena, input and output), KiB", lambda row: row.ram_bytes, _KIB, ()),
+    Axis("flash_bytes", "flash, KiB", lambda row: row.flash_bytes, _KIB, ("max_flash_bytes",)),
+    Axis("size_bytes", "size of the int8 .tflite, KiB", lambda row: row.size_bytes, _KIB, ("max_size_bytes",)),
 )
 
 
@@ -57,14 +66,14 @@ class Plot:
     """Accuracy against one cost.
 
     Attributes:
-        key: Of the cost.
-        title: Of the x axis.
-        marks: The variants; those in front last, on top.
+        key: Name of the cost.
+        title: Title of the x axis.
+        marks: The variants; those on the front come last, on top.
         stairs: The front: horizontal and vertical lines (x1, x2 percent; y1, y2 pixels).
-        limit: Percent across of the limit; None where there is none in view.
-        x_ticks: Of the cost.
-        y_ticks: Of the accuracy.
-        height: Pixels.
+        limit: Position of the limit, percent across; None if no limit is in view.
+        x_ticks: Ticks of the cost.
+        y_ticks: Ticks of the accuracy.
+        height: Height, pixels.
     """
 
     key: str
@@ -77,86 +86,103 @@ class Plot:
     height: float
 
 
-def render_tradeoff(result: Mapping[str, Any], *, title: str, command: str) -> str:
+def render_tradeoff(
+    rows: Sequence[TradeoffRow],
+    notes: Sequence[str],
+    *,
+    title: str,
+    command: str,
+    limits: Mapping[str, float] | None = None,
+    nearest: str | None = None,
+    data: str | None = None,
+) -> str:
     """Renders the page.
 
     Args:
-        result: search.json or sweep.json: `rows` of {name, status, top1, imagenet_top1, latency_ms, ram_bytes,
-            flash_bytes, size_bytes, macs, broken, …}, `notes`, `limits`; keys may be absent.
+        rows: The variants, the best first.
+        notes: Sentences on how the figures came about.
         title: Heading.
         command: "search" or "sweep".
+        limits: Largest values allowed, by name; None without limits.
+        nearest: Name of the variant that misses the limits least, if none fits.
+        data: Name of the data that top-1 was measured on.
     """
-    rows = list(result["rows"])
     return (
         environment()
         .get_template("tradeoff.html")
         .render(
             title=title,
             command=command,
-            verdict=_verdict(result),
-            cards=cards(result),
-            notes=[str(note) for note in result.get("notes") or []],
+            verdict=_verdict(rows, nearest),
+            cards=cards(rows, data),
+            notes=notes,
             accuracy=_accuracy_title(rows),
-            plots=plots(rows, result.get("limits") or {}),
+            plots=plots(rows, limits or {}),
             table=table(rows),
         )
     )
 
 
-def _verdict(result: Mapping[str, Any]) -> dict[str, str]:
-    chosen, nearest = result.get("chosen"), result.get("nearest")
-    if chosen:
-        return {"text": f"Chosen: {chosen}, the most accurate that fits.", "tone": "good"}
-    if nearest:
-        miss = next(row for row in result["rows"] if row["name"] == nearest)
-        why = "; ".join(broken["text"] for broken in miss["broken"])
-        return {"text": f"No variant fits. The nearest is {nearest}: {why}.", "tone": "bad"}
-    return {"text": f"{len(result['rows'])} variants.", "tone": ""}
+def _verdict(rows: Sequence[TradeoffRow], nearest: str | None) -> dict[str, str]:
+    chosen = _chosen(rows)
+    if chosen is not None:
+        return {"text": f"Chosen: {chosen.name}, the most accurate that fits.", "tone": "good"}
+    if nearest is not None:
+        miss = next(row for row in rows if row.name == nearest)
+        return {"text": f"No variant fits. The nearest is {nearest}: {_why_not(miss)}.", "tone": "bad"}
+    return {"text": f"{len(rows)} variants.", "tone": ""}
 
 
-def cards(result: Mapping[str, Any]) -> list[Card]:
-    """The figures of the chosen variant; none where nothing was chosen."""
-    row = next((row for row in result["rows"] if row["status"] == "chosen"), None)
+def _chosen(rows: Sequence[TradeoffRow]) -> TradeoffRow | None:
+    return next((row for row in rows if row.status == "chosen"), None)
+
+
+def _why_not(row: TradeoffRow) -> str:
+    return "; ".join(broken.text for broken in row.broken)
+
+
+def cards(rows: Sequence[TradeoffRow], data: str | None) -> list[Card]:
+    """The figures of the chosen variant; no cards if none was chosen."""
+    row = _chosen(rows)
     if row is None:
         return []
     found = []
-    if row.get("top1") is not None:
-        epochs = f"after {row['epochs']} epochs, " if row.get("epochs") else ""
-        found.append(Card("Top-1", figures.percent(row["top1"]), f"{epochs}on {result.get('data')}"))
-    elif row.get("imagenet_top1") is not None:
-        found.append(Card("Top-1 on ImageNet", figures.percent(row["imagenet_top1"]), row["imagenet_top1_source"]))
-    if row.get("latency_ms") is not None:
-        found.append(Card("Latency", figures.milliseconds(row["latency_ms"]), row.get("latency_source") or ""))
-    if row.get("ram_bytes") is not None:
-        arena = figures.size(row.get("arena_bytes"))
-        found.append(Card("RAM", figures.size(row["ram_bytes"]), f"arena {arena}, input and output"))
-    if row.get("flash_bytes") is not None:
-        found.append(Card("Flash", figures.size(row["flash_bytes"]), "code and constants"))
-    if row.get("size_bytes") is not None and row.get("flash_bytes") is None:
-        found.append(Card("Size", figures.size(row["size_bytes"]), "of the int8 .tflite"))
+    if row.top1 is not None:
+        epochs = f"after {row.epochs} epochs, " if row.epochs else ""
+        found.append(Card("Top-1", figures.percent(row.top1), f"{epochs}on {data}"))
+    elif row.imagenet_top1 is not None:
+        found.append(Card("Top-1 on ImageNet", figures.percent(row.imagenet_top1), row.imagenet_top1_source or ""))
+    if row.latency_ms is not None:
+        found.append(Card("Latency", figures.milliseconds(row.latency_ms), row.latency_source or ""))
+    if row.ram_bytes is not None:
+        arena = figures.size(row.arena_bytes)
+        found.append(Card("RAM", figures.size(row.ram_bytes), f"arena {arena}, input and output"))
+    if row.flash_bytes is not None:
+        found.append(Card("Flash", figures.size(row.flash_bytes), "code and constants"))
+    if row.size_bytes is not None and row.flash_bytes is None:
+        found.append(Card("Size", figures.size(row.size_bytes), "of the int8 .tflite"))
     return found
 
 
-def accuracy(row: Row, *, own: bool) -> float | None:
-    """Top-1 on the user's data where any row has it (`own`), else ImageNet's."""
-    value = row.get("top1") if own else row.get("imagenet_top1")
-    return None if value is None else float(value)
+def accuracy(row: TradeoffRow, *, own: bool) -> float | None:
+    """Top-1 on the user's data if any row has it (`own`), else on ImageNet."""
+    return row.top1 if own else row.imagenet_top1
 
 
-def _is_own(rows: Sequence[Row]) -> bool:
-    return any(row.get("top1") is not None for row in rows)
+def _is_own(rows: Sequence[TradeoffRow]) -> bool:
+    return any(row.top1 is not None for row in rows)
 
 
-def _accuracy_title(rows: Sequence[Row]) -> str:
+def _accuracy_title(rows: Sequence[TradeoffRow]) -> str:
     return "top-1, %" if _is_own(rows) else "top-1 on ImageNet, %"
 
 
-def plots(rows: Sequence[Row], limits: Mapping[str, float]) -> list[Plot]:
+def plots(rows: Sequence[TradeoffRow], limits: Mapping[str, float]) -> list[Plot]:
     """One plot for every cost that two rows or more have beside an accuracy."""
     found = []
     for axis in AXES:
         # Flash is what matters where there is one.
-        if axis.key == "size_bytes" and any(row.get("flash_bytes") is not None for row in rows):
+        if axis.key == "size_bytes" and any(row.flash_bytes is not None for row in rows):
             continue
         made = _plot(axis, rows, limits)
         if made is not None:
@@ -164,12 +190,12 @@ def plots(rows: Sequence[Row], limits: Mapping[str, float]) -> list[Plot]:
     return found
 
 
-def _plot(axis: Axis, rows: Sequence[Row], limits: Mapping[str, float]) -> Plot | None:
+def _plot(axis: Axis, rows: Sequence[TradeoffRow], limits: Mapping[str, float]) -> Plot | None:
     own = _is_own(rows)
     placed = [
-        (number, row, row[axis.key] / axis.divisor, accuracy(row, own=own) or 0.0)
+        (number, row, cost / axis.divisor, score)
         for number, row in enumerate(rows, start=1)
-        if row.get(axis.key) is not None and accuracy(row, own=own) is not None
+        if (cost := axis.value(row)) is not None and (score := accuracy(row, own=own)) is not None
     ]
     if len(placed) < 2:
         return None
@@ -181,7 +207,7 @@ def _plot(axis: Axis, rows: Sequence[Row], limits: Mapping[str, float]) -> Plot 
     top, bottom = 26.0, _HEIGHT - 40.0
     x_of, y_of = along(0.0, x_values[-1]), along(y_values[0], y_values[-1], bottom, top)
     marks = [
-        Mark(x_of(cost), y_of(100 * score), number, str(row["status"]), _words(row, axis, cost, score))
+        Mark(x_of(cost), y_of(100 * score), number, row.status, _words(row, axis, cost, score))
         for number, row, cost, score in placed
     ]
     fitting = [(mark.x, mark.y) for mark in marks if mark.status in (*_IN_FRONT, "fits")]
@@ -197,8 +223,8 @@ def _plot(axis: Axis, rows: Sequence[Row], limits: Mapping[str, float]) -> Plot 
     )
 
 
-def _words(row: Row, axis: Axis, cost: float, score: float) -> str:
-    return f"{row['name']}: {figures.percent(score)}, {axis.title.rpartition(', ')[0]} {figures.three(cost)}"
+def _words(row: TradeoffRow, axis: Axis, cost: float, score: float) -> str:
+    return f"{row.name}: {figures.percent(score)}, {axis.title.rpartition(', ')[0]} {figures.three(cost)}"
 
 
 def _stairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float, float, float], ...]:
@@ -216,26 +242,26 @@ def _stairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float, 
     return tuple(lines)
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """All rows; why the excluded ones are out stands in the last column."""
+def table(rows: Sequence[TradeoffRow]) -> Table:
+    """All rows; the last column says which limits an excluded variant breaks."""
     own = _is_own(rows)
-    columns: list[tuple[str, Any]] = [
+    columns: list[tuple[str, Callable[[int, TradeoffRow], str]]] = [
         (">", lambda number, _: str(number)),
-        ("variant", lambda _, row: row["name"]),
-        ("", lambda _, row: row["status"]),
+        ("variant", lambda _, row: row.name),
+        ("", lambda _, row: row.status),
     ]
     if own:
-        columns.append((">top-1 %", lambda _, row: _percent(row.get("top1"))))
-    if any(row.get("imagenet_top1") is not None for row in rows):
+        columns.append((">top-1 %", lambda _, row: _percent(row.top1)))
+    if any(row.imagenet_top1 is not None for row in rows):
         columns.append((">ImageNet %", lambda _, row: _imagenet(row)))
     columns += [
         (">latency ms", lambda _, row: _latency(row)),
-        (">RAM", lambda _, row: figures.size(row.get("ram_bytes"))),
-        (">arena", lambda _, row: figures.size(row.get("arena_bytes"))),
-        (">flash", lambda _, row: figures.size(row.get("flash_bytes"))),
-        (">.tflite", lambda _, row: figures.size(row.get("size_bytes"))),
-        (">MACs", lambda _, row: figures.magnitude(row.get("macs"))),
-        ("why not", lambda _, row: "; ".join(broken["text"] for broken in row.get("broken") or [])),
+        (">RAM", lambda _, row: figures.size(row.ram_bytes)),
+        (">arena", lambda _, row: figures.size(row.arena_bytes)),
+        (">flash", lambda _, row: figures.size(row.flash_bytes)),
+        (">.tflite", lambda _, row: figures.size(row.size_bytes)),
+        (">MACs", lambda _, row: figures.magnitude(row.macs)),
+        ("why not", lambda _, row: _why_not(row)),
     ]
     shown = [
         (name, cell)
@@ -243,7 +269,7 @@ def table(rows: Sequence[Row]) -> Table:
         if name in (">", "variant", "") or any(cell(0, row) not in ("", figures.MISSING) for row in rows)
     ]
     cells = tuple(
-        tuple(Cell(cell(number, row), _TONES.get(row["status"], "") if name == "" else "") for name, cell in shown)
+        tuple(Cell(cell(number, row), _TONES.get(row.status, "") if name == "" else "") for name, cell in shown)
         for number, row in enumerate(rows, start=1)
     )
     notes = ("~ estimated: a latency by the model, an ImageNet figure by the published ones.",)
@@ -254,13 +280,11 @@ def _percent(value: float | None) -> str:
     return figures.MISSING if value is None else f"{100 * value:.1f}"
 
 
-def _imagenet(row: Row) -> str:
-    estimated = row.get("imagenet_top1_source") == "estimated"
-    return f"{'~' * estimated}{_percent(row.get('imagenet_top1'))}"
+def _imagenet(row: TradeoffRow) -> str:
+    return f"{'~' * (row.imagenet_top1_source == 'estimated')}{_percent(row.imagenet_top1)}"
 
 
-def _latency(row: Row) -> str:
-    value = row.get("latency_ms")
-    if value is None:
+def _latency(row: TradeoffRow) -> str:
+    if row.latency_ms is None:
         return figures.MISSING
-    return f"{'~' * (row.get('latency_source') == 'model')}{figures.three(value)}"
+    return f"{'~' * (row.latency_source == 'model')}{figures.three(row.latency_ms)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mnedge.results import shown
+from mnedge.results import shown, tradeoff
 from mnedge.results.stored import ABSENT, FLAT
 from mnedge.results.tradeoff import Failure, TradeoffRow
 
@@ -100,6 +100,11 @@ class SearchResult:
     imagenet_estimate: EstimateError
     rows: tuple[SearchRow, ...]
     recipe: Mapping[str, object] | None = field(default=None, metadata=ABSENT)
+
+    @staticmethod
+    def of_stored(stored: Mapping[str, object]) -> dict[str, object]:
+        """Puts stored rows into the shape of the fields."""
+        return tradeoff.of_stored(stored)
 
     def _repr_html_(self) -> str:
         columns = ("variant", "status", "top-1", "latency ms", "RAM bytes", "flash bytes", "why not")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mnedge.artifact import Format, Io, Precision
-from mnedge.results import shown
+from mnedge.results import shown, tradeoff
 from mnedge.results.report import VariantRow
 from mnedge.results.stored import ABSENT, FLAT
 from mnedge.results.tradeoff import TradeoffRow
@@ -160,6 +160,11 @@ class SweepResult:
     sent_bytes: int
     notes: tuple[str, ...]
     rows: tuple[SweepRow, ...]
+
+    @staticmethod
+    def of_stored(stored: Mapping[str, object]) -> dict[str, object]:
+        """Puts stored rows into the shape of the fields."""
+        return tradeoff.of_stored(stored)
 
     def _repr_html_(self) -> str:
         columns = ("point", "status", "top-1", "latency ms", "bytes")

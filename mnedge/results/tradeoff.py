@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
+from mnedge.errors import MnedgeError, kind_of, of_kind
 from mnedge.results.stored import ABSENT
 
 
@@ -65,6 +67,24 @@ class TradeoffRow:
     size_bytes: int | None = None
 
 
+def of_stored(stored: Mapping[str, object]) -> dict[str, object]:
+    """Puts the figures that stored rows have beside their own fields into a value of their own, `tradeoff`.
+
+    Args:
+        stored: JSON values of search.json or sweep.json.
+    """
+    rows = stored.get("rows")
+    return {**stored, "rows": [_nested(row) for row in rows] if isinstance(rows, list) else rows}
+
+
+def _nested(row: object) -> object:
+    if not isinstance(row, dict):
+        return row
+    own = {entry.name for entry in fields(TradeoffRow)}
+    tradeoff = {name: value for name, value in row.items() if name in own}
+    return {**{name: value for name, value in row.items() if name not in own}, "tradeoff": tradeoff}
+
+
 @dataclass(frozen=True)
 class Failure:
     """An error that ended the work before its end, though what was found is kept.
@@ -76,3 +96,13 @@ class Failure:
 
     kind: str
     message: str
+
+    @classmethod
+    def of(cls, error: MnedgeError) -> Failure:
+        """The kind and message of an error."""
+        return cls(kind_of(error), str(error))
+
+    @property
+    def error(self) -> MnedgeError:
+        """The error, to be raised once what was found is shown."""
+        return of_kind(self.kind, self.message)

@@ -24,7 +24,7 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"
 _INT8_STEP_OF_PIXEL_0 = -128
 
 
-def float_of(graph: Graph, source: str, notes: tuple[str, ...] = ()) -> Float:
+def float_of(graph: Graph, source: str, notes: tuple[str, ...] = (), first: Graph | None = None) -> Float:
     """Brings a graph to float32 and reads from it all that it shows.
 
     float16 constants, and int8 ones that only store weights, become float32 constants; CAST, QUANTIZE and DEQUANTIZE at
@@ -34,6 +34,7 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = ()) -> Float:
         graph: Batch 1, every extent known.
         source: The file, in errors.
         notes: What reading it has changed so far.
+        first: The arithmetic behind the inputs before conversion, which may have folded it.
 
     Raises:
         UnsupportedError: The graph computes in integers already.
@@ -43,7 +44,7 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = ()) -> Float:
     graph, taken = _with_float_inputs(graph)
     graph = fold_shapes(_with_float_outputs(graph))
     _check_float(graph, source)
-    pixels, origin = _pixels(graph, taken)
+    pixels, origin = _pixels(graph, taken or (None if first is None else pixels_of_graph(first)))
     family = family_of_graph(graph)
     network = Float(
         graph,

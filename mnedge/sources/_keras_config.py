@@ -101,6 +101,10 @@ def modern(config: Config, source: str) -> Config:
         if name in ("TFOpLambda", "SlicingOpLambda"):
             _rescaling(node, inside, source)
             continue
+        if module is None and _is_called_on_values(node) and (part := _operation(name)) is not None:
+            # An .h5 names no modules, and some operations share their names with layers.
+            node.update(module=part, registered_name=name)
+            continue
         if name in _MODEL_MODULES:
             _renumber(inside)
             _with_input_layer(inside)
@@ -160,20 +164,21 @@ def _is_of_keras(name: str) -> bool:
     return name in known or hasattr(keras.layers, name) or _operation(name) is not None
 
 
-def operations(config: Config, source: str) -> dict[str, type]:
-    """Classes of Keras 3's operations on tensors, e.g. TrueDivide of `x / 127.5`, which an .h5 names without module."""
-    names = {str(node["class_name"]) for node in _nodes(config, source) if "class_name" in node}
-    return {name: found for name in sorted(names) if (found := _operation(name)) is not None}
-
-
-def _operation(name: str) -> type | None:
+def _operation(name: str) -> str | None:
+    """The module of Keras 3's operation on tensors of this name, e.g. TrueDivide of `x / 127.5`."""
     from keras.src import ops
 
-    for part in (ops.numpy, ops.nn, ops.core, ops.math):
-        found = getattr(part, name, None)
+    for part in ("numpy", "nn", "core", "math"):
+        found = getattr(getattr(ops, part), name, None)
         if inspect.isclass(found) and issubclass(found, ops.operation.Operation):
-            return found
+            return f"keras.src.ops.{part}"
     return None
+
+
+def _is_called_on_values(node: Config) -> bool:
+    """Whether a node of Keras 3 reads several values one by one, as operations do and merging layers do not."""
+    calls = [call for call in node.get("inbound_nodes") or [] if isinstance(call, dict)]
+    return any(isinstance(call.get("args"), list) and len(call["args"]) > 1 for call in calls)
 
 
 def _new_module(module: str) -> str:
@@ -184,7 +189,10 @@ def _new_module(module: str) -> str:
 
 
 def _renumber(model: Config) -> None:
-    """Counts the calls of models inside a model from 0, where Keras 2 counted from 1."""
+    """Counts the calls of models inside a model of Keras 2 from 0, not from 1, and takes single ends out of lists.
+
+    Keras 3 would give and take a list of one tensor, which a layer around such a model does not expect.
+    """
     layers = [layer for layer in model.get("layers") or [] if isinstance(layer, dict)]
     inner = {layer.get("name") for layer in layers if layer.get("class_name") in _MODEL_MODULES}
     entries = [
@@ -194,26 +202,33 @@ def _renumber(model: Config) -> None:
         if isinstance(call, list)
         for entry in _call_entries(call)
     ]
-    entries += [entry for entry in model.get("output_layers") or [] if isinstance(entry, list)]
+    if not entries:
+        return
+    ends = [entry for entry in model.get("output_layers") or [] if isinstance(entry, list)]
     for name in inner:
-        calls = [entry for entry in entries if len(entry) > 2 and entry[0] == name and isinstance(entry[1], int)]
+        calls = [entry for entry in entries + ends if len(entry) > 2 and entry[0] == name and isinstance(entry[1], int)]
         if calls and min(entry[1] for entry in calls) == 1:
             for entry in calls:
                 entry[1] -= 1
+    for side in ("input_layers", "output_layers"):
+        ends = model.get(side) or []
+        if len(ends) == 1 and isinstance(ends[0], list):
+            model[side] = ends[0]
 
 
 def _with_input_layer(model: Config) -> None:
     """Puts the input shape that Keras 2 kept in a Sequential's first layer into an InputLayer before it."""
-    layers = model.get("layers")
-    first = layers[0] if isinstance(layers, list) and layers else None
-    inside = first.get("config") if isinstance(first, dict) else None
-    if not isinstance(inside, dict) or first is None or first.get("class_name") == "InputLayer":
-        return
-    shape = inside.pop("batch_input_shape", None)
-    if shape is not None and isinstance(layers, list):
-        config = {"batch_shape": shape, "dtype": "float32", "name": f"{inside.get('name', 'first')}_input"}
-        module = {"module": "keras.layers", "registered_name": None} if "module" in first else {}
-        layers.insert(0, {**module, "class_name": "InputLayer", "config": config})
+    layers = [layer for layer in model.get("layers") or [] if isinstance(layer, dict)]
+    insides = [layer["config"] for layer in layers if isinstance(layer.get("config"), dict)]
+    shapes = [
+        inside.pop("batch_input_shape", None)
+        for layer, inside in zip(layers, insides, strict=False)
+        if layer.get("class_name") != "InputLayer"
+    ]
+    if layers and layers[0].get("class_name") != "InputLayer" and shapes and shapes[0] is not None:
+        config = {"batch_shape": shapes[0], "dtype": "float32", "name": f"{insides[0].get('name', 'first')}_input"}
+        module = {"module": "keras.layers", "registered_name": None} if "module" in layers[0] else {}
+        model["layers"] = [{**module, "class_name": "InputLayer", "config": config}, *layers]
 
 
 def _drop_fields(name: str, inside: Config, source: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.formats.archive import read_member
 from mnedge.sources._float import float_of
-from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, operations, training_only
+from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, training_only
 from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def _accepts(path: Path) -> bool:
 
 def _read(path: Path, size: tuple[int, int] | None) -> Float:
     """Reads a whole Keras model; see `Source.read`."""
-    from mnedge.formats.keras import keras_to_graph
+    from mnedge.formats.keras import keras_and_first_ops
 
     model, notes = load_model(path)
     shapes = [sized(tuple(entry.shape), entry.name, str(path), size) for entry in model.inputs]
     try:
-        graph = keras_to_graph(model, shapes)
+        graph, first = keras_and_first_ops(model, shapes)
     except MnedgeError:
         raise
     except Exception as exc:  # the converter's own error, and whatever a layer raises while it is traced
@@ -77,7 +77,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
             f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {reason(exc)}. "
             f"{TO_TFLITE}"
         ) from exc
-    return float_of(graph, str(path), notes)
+    return float_of(graph, str(path), notes, first)
 
 
 def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -133,13 +133,13 @@ def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             for name in ("training_config", "optimizer_weights"):
                 if name in file.attrs:
                     del file.attrs[name]
-        return _loaded(copy, operations(config, str(path)))
+        return _loaded(copy)
 
 
-def _loaded(file: Path, known: dict[str, type] | None = None) -> tuple[keras.Model, tuple[str, ...]]:
+def _loaded(file: Path) -> tuple[keras.Model, tuple[str, ...]]:
     import keras
 
-    model = keras.saving.load_model(file, known, compile=False, safe_mode=True)
+    model = keras.saving.load_model(file, compile=False, safe_mode=True)
     if not getattr(model, "inputs", None):
         raise InputError(
             "the model has no input of a known shape, so nothing can be built from it; give its first layer an "

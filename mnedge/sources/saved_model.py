@@ -42,13 +42,14 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
         raise InputError(f"the signature {key} of {path} takes no named tensors; export the model again with one")
     shapes = {name: sized(_shape(spec, name, path), name, str(path), size) for name, spec in specs.items()}
     try:
-        return float_of(_converted(loaded, function, shapes, path), str(path))
+        graph, first = _converted(loaded, function, shapes, path)
     except MnedgeError:
         raise
     except Exception as exc:  # the converter's own error, and whatever tracing raises
         raise UnsupportedError(
             f"{path} cannot be converted: {reason(exc)}; convert it to .tflite where it was made"
         ) from exc
+    return float_of(graph, str(path), first=first)
 
 
 def _signature(loaded: Any, path: Path) -> tuple[str, Any]:  # noqa: ANN401 - TensorFlow is not imported for a type
@@ -70,7 +71,7 @@ def _shape(spec: Any, name: str, path: Path) -> tuple[int | None, ...]:  # noqa:
     return tuple(spec.shape.as_list())
 
 
-def _converted(loaded: Any, function: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> Graph:  # noqa: ANN401
+def _converted(loaded: Any, function: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> tuple[Graph, Graph]:  # noqa: ANN401
     """The graph of one signature with batch 1; inputs and outputs are called as the signature calls them."""
     from mnedge.formats.tensorflow import function_to_graph, renamed
 
@@ -81,8 +82,8 @@ def _converted(loaded: Any, function: Any, shapes: dict[str, tuple[int, ...]], p
         made = function(**dict(zip(shapes, values, strict=True)))
         return [made[name] for name in results]
 
-    graph = function_to_graph(call, [(shapes[name], specs[name].dtype) for name in shapes], loaded, str(path))
-    return renamed(graph, (), list(shapes), results)
+    graph, first = function_to_graph(call, [(shapes[name], specs[name].dtype) for name in shapes], loaded, str(path))
+    return renamed(graph, (), list(shapes), results), first
 
 
 SOURCE = Source(what="a SavedModel of TensorFlow", suffixes=(), accepts=_accepts, read=_read)

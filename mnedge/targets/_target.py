@@ -10,6 +10,9 @@ from mnedge import registry
 # Exact in real arithmetic; HARD_SWISH stays, because generated C and an NPU make one table of it.
 MICROCONTROLLER_PASSES = (
     "fold-shapes",
+    "fuse-l2-normalization",
+    "square-to-multiply",
+    "divide-to-multiply",
     "fold-pad",
     "fuse-activation",
     "sink-resize",

@@ -6,6 +6,9 @@ TARGET = Target(
     description="phones, Raspberry Pi, PC: LiteRT with XNNPACK, ONNX Runtime on x86",
     passes=(
         "fold-shapes",
+        "fuse-l2-normalization",
+        "square-to-multiply",
+        "divide-to-multiply",
         "sink-transposes",
         "fold-pad",
         "fuse-activation",

@@ -13,9 +13,10 @@ import numpy as np
 
 from mnedge import command, targets
 from mnedge.artifact import check_file, deliver, size_bytes
-from mnedge.errors import InputError, ToolError
+from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
 from mnedge.results.stored import as_json
 from mnedge.runtimes._runtime import encode
@@ -40,7 +41,7 @@ _FEWEST_INPUTS = 8
 _RANDOM_VALUES = 1 << 24
 _PICTURES = 200
 _TO_INT8 = "uint8-to-int8"
-_FOR_INT8_ONLY = ("lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
+_FOR_INT8_ONLY = ("square-to-multiply", "lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,10 @@ def optimize(
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
     graph = parse_tflite(data, str(source))
+    _check_shapes(graph, source)
     names = passes_for(graph, target, int8=int8)
     after, rewrites = rewrite(graph, names)
+    check_kept(graph, after)
     result: dict[str, Any] = {"source": str(source), "out": str(out), "for": target}
     result["passes"] = [item.row() for item in rewrites]
     result["changed"] = bool(rewrites)
@@ -173,6 +176,18 @@ def optimize(
     if measure and rewrites:
         _measure(result, source, out, dataset, told)
     return result
+
+
+def _check_shapes(graph: Graph, source: Path) -> None:
+    """Refuses a graph whose shapes are not known: passes would take an open height for 1."""
+    for name in graph.inputs:
+        shape = graph.tensors[name].open_shape
+        if -1 in shape[1:]:
+            told = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
+            raise UnsupportedError(
+                f"input {name} of {source} leaves its shape open ({told}), and rewrites need it; convert the model "
+                "with a fixed size first"
+            )
 
 
 def _to_ort(source: Path, out: Path, *, force: bool) -> dict[str, Any]:

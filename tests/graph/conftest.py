@@ -20,8 +20,9 @@ def _judge(graph: Graph, feeds: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarra
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     # BUILTIN_REF of ai-edge-litert 2.3 gives an int8 SUM below zero as -1 and above 127 as something else.
-    summed = any(op.kind == "SUM" for op in graph.ops)
-    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if summed else OpResolverType.BUILTIN_REF
+    # It has no CEIL, ELU and ROUND.
+    lacking = any(op.kind in ("CEIL", "ELU", "ROUND", "SUM") for op in graph.ops)
+    kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if lacking else OpResolverType.BUILTIN_REF
     interpreter = Interpreter(model_content=write_tflite(graph), experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     places = {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}

@@ -1,4 +1,4 @@
-"""fuse-activation, fold-constants, pool-to-mean, fully-connected-to-conv, drop-identities."""
+"""Passes that each rewrite one op or a pair of ops."""
 
 from typing import Any
 
@@ -7,7 +7,15 @@ import pytest
 
 from mnedge.errors import InputError
 from mnedge.graph.graph import Quantization
-from mnedge.passes import drop_identities, fold_constants, fully_connected_to_conv, fuse_activation, pool_to_mean
+from mnedge.passes import (
+    divide_to_multiply,
+    drop_identities,
+    fold_constants,
+    fully_connected_to_conv,
+    fuse_activation,
+    pool_to_mean,
+    square_to_multiply,
+)
 from mnedge.passes._pass import run_passes
 
 
@@ -108,6 +116,55 @@ def test_a_classifier_on_pooled_features_becomes_a_convolution(sketch: Any, exec
     rewritten = fully_connected_to_conv.apply(graph)
     assert _kinds(rewritten) == ["MEAN", "CONV_2D", "RESHAPE"]
     np.testing.assert_allclose(execute(rewritten, feed(graph))[0], execute(graph, feed(graph))[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("q", [None, (0.05, 3)], ids=["float", "int8"])
+@pytest.mark.parametrize("left_out", [True, False], ids=["short", "None"])
+def test_a_head_without_bias_gets_one_of_zeros(
+    sketch: Any, q: Any, left_out: Any, execute: Any, feed: Any, partitions: Any
+) -> None:
+    """CONV_2D takes no missing bias in LiteRT, FULLY_CONNECTED does."""
+    sketch.value("x", 1, 3, 3, 4, q=q)
+    sketch.value("m", 1, 4, q=q)
+    sketch.value("y", 1, 5, q=q)
+    weights = Quantization.per_tensor(0.01, 0)
+    values = sketch.generator.normal(0, 0.4, (5, 4)).astype(np.float32)
+    sketch.constant("w", values if q is None else weights.quantize(values, "int8"), None if q is None else weights)
+    sketch.constant("axes", np.array([1, 2], np.int32))
+    sketch.op("MEAN", ("x", "axes"), "m", keep_dims=False)
+    sketch.op("FULLY_CONNECTED", ("m", "w") if left_out else ("m", "w", None), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    rewritten = fully_connected_to_conv.apply(graph)
+    rewritten.check()
+    assert _kinds(rewritten) == ["MEAN", "CONV_2D", "RESHAPE"]
+    np.testing.assert_allclose(execute(rewritten, feed(graph))[0], execute(graph, feed(graph))[0], rtol=1e-5, atol=1e-6)
+    assert partitions(rewritten) == 1
+
+
+def test_divisions_by_constants_become_products(sketch: Any, execute: Any, feed: Any) -> None:
+    for name in ("x", "a", "y"):
+        sketch.value(name, 1, 4, 4, 3)
+    sketch.constant("c", np.array([127.5, -0.3, 3.0], np.float32))
+    sketch.constant("zero", np.array([1.0, 0.0, 1.0], np.float32))
+    sketch.op("DIV", ("x", "c"), "a", activation="RELU6")
+    sketch.op("DIV", ("c", "a"), "y", activation="NONE")
+    graph = sketch.graph("x", "a", "y")
+    multiplied = divide_to_multiply.apply(graph)
+    assert _kinds(multiplied) == ["MUL", "DIV"]
+    np.testing.assert_allclose(execute(multiplied, feed(graph))[0], execute(graph, feed(graph))[0], rtol=1e-6)
+    by_zero = graph.replaced(ops=[graph.ops[0].with_inputs({"c": "zero"})], outputs=["a"])
+    assert divide_to_multiply.apply(by_zero) is by_zero
+
+
+def test_squares_become_products(sketch: Any, execute: Any, feed: Any) -> None:
+    sketch.value("x", 1, 4, 4, 3)
+    sketch.value("y", 1, 4, 4, 3)
+    sketch.op("SQUARE", ("x",), "y")
+    graph = sketch.graph("x", "y")
+    multiplied = square_to_multiply.apply(graph)
+    assert _kinds(multiplied) == ["MUL"]
+    assert np.array_equal(execute(multiplied, feed(graph))[0], execute(graph, feed(graph))[0])
+    assert square_to_multiply.apply(multiplied) is multiplied
 
 
 def test_ops_that_change_nothing_go(sketch: Any, execute: Any, feed: Any) -> None:

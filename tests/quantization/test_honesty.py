@@ -43,5 +43,5 @@ def test_what_is_allowed_is_returned_for_the_report(small_int8: Graph) -> None:
 
 
 def test_a_long_list_is_cut(small_int8: Graph) -> None:
-    with pytest.raises(UnsupportedError, match=r"and 3 more; lower them"):
+    with pytest.raises(UnsupportedError, match=r"and 3 more; keep them float with --allow-float EXP"):
         check_int8(with_island(small_int8, count=10))

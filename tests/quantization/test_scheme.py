@@ -143,8 +143,46 @@ def test_a_scaled_gate_says_what_it_reads(net: Any, images: Any) -> None:
 def test_an_op_without_int8_form_is_named(net: Any, images: Any) -> None:
     odd = net().conv("c", 3)
     odd.op("FLOOR", "f", ("c",), (1, 8, 8, 3))
-    with pytest.raises(UnsupportedError, match=r"no int8 form of FLOOR; .*--allow-float"):
+    with pytest.raises(UnsupportedError, match=r"no int8 form of FLOOR \(f\); keep .* --allow-float FLOOR$"):
         _scheme(odd, images)
+
+
+@pytest.mark.parametrize("allowed", [(), ("CUMSUM",)])
+def test_float_is_not_advised_for_what_cannot_be_executed(net: Any, images: Any, allowed: Any) -> None:
+    odd = net().conv("c", 3)
+    odd.op("CUMSUM", "f", ("c", odd.constant("axis", np.array(1, np.int32))), (1, 8, 8, 3))
+    with pytest.raises(UnsupportedError, match=r"CUMSUM \(f\).*; export the model without CUMSUM") as caught:
+        _scheme(odd, images, allow_float=frozenset(allowed))
+    assert "--allow-float" not in str(caught.value)
+
+
+def test_what_all_has_one_fixed_scale_is_joined_as_it_is(net: Any, images: Any) -> None:
+    both = net().conv("c", 3, activation="NONE")
+    both.op("LOGISTIC", "one", ("c",), (1, 8, 8, 3)).op("LOGISTIC", "two", ("c",), (1, 8, 8, 3))
+    both.op("CONCATENATION", "joined", ("one", "two"), (1, 8, 8, 6), axis=3, activation="NONE")
+    scheme = _scheme(both, images)
+    assert "QUANTIZE" not in [op.kind for op in scheme.graph.ops]
+    assert float(scheme.fixed[scheme.group["joined"]].scale[0]) == 1 / 256
+
+
+def test_what_moves_from_a_fixed_scale_is_requantized_before_it_joins_others(net: Any, images: Any) -> None:
+    both = net().conv("c", 3, activation="NONE")
+    shape = both.constant("shape", np.array([1, 8, 8, 3], np.int32))
+    both.op("TANH", "gate", ("c",), (1, 8, 8, 3)).op("RESHAPE", "moved", ("gate", shape), (1, 8, 8, 3))
+    both.op("CONCATENATION", "joined", ("c", "moved"), (1, 8, 8, 6), axis=3, activation="NONE")
+    scheme = _scheme(both, images)
+    assert [op.kind for op in scheme.graph.ops] == ["CONV_2D", "TANH", "RESHAPE", "QUANTIZE", "CONCATENATION"]
+    assert scheme.group["moved"] == scheme.group["gate"] != scheme.group["joined"]
+
+
+def test_every_output_of_a_split_has_the_scale_of_its_input(net: Any, images: Any) -> None:
+    split = net().conv("c", 4, activation="NONE")
+    axis = split.constant("axis", np.array(3, np.int32))
+    split.op("SPLIT", "one", (axis, "c"), (1, 8, 8, 2), num_splits=2)
+    split.tensors["two"] = Tensor("two", (1, 8, 8, 2), "float32")
+    split.ops[-1] = replace(split.ops[-1], outputs=("one", "two"))
+    scheme = scheme_of(split.graph("one", "two"), images(4))
+    assert scheme.group["c"] == scheme.group["one"] == scheme.group["two"]
 
 
 def test_an_allowed_op_stays_float(net: Any, images: Any) -> None:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
 from mnedge.report.axes import LEFT, RIGHT
 from mnedge.report.tradeoff import cards, plots, render_tradeoff, table
+from mnedge.results.tradeoff import BrokenLimit, TradeoffRow
 
-
-def _row(name: str, status: str, top1: float | None, **figures: object) -> dict[str, Any]:
-    return {"name": name, "status": status, "top1": top1, "imagenet_top1": 0.5, "broken": [], **figures}
-
-
-def _result() -> dict[str, Any]:
-    return {
-        "chosen": "best",
-        "data": "photos",
-        "limits": {"max_ms": 20.0},
-        "notes": ["Latency: a <board>."],
-        "rows": [
-            _row("best", "chosen", 0.9, latency_ms=15.0, ram_bytes=65536, flash_bytes=1 << 20, epochs=8),
-            _row("small", "front", 0.8, latency_ms=5.0, ram_bytes=32768, flash_bytes=1 << 19, latency_source="model"),
-            _row("beaten", "fits", 0.7, latency_ms=10.0, ram_bytes=65536, flash_bytes=1 << 20),
-            _row("<b>big</b>", "excluded", None, latency_ms=30.0, broken=[{"text": "30 ms, the limit is 20 ms"}]),
-        ],
-    }
+_ROWS = (
+    TradeoffRow(
+        name="best", status="chosen", top1=0.9, latency_ms=15.0, ram_bytes=65536, flash_bytes=1 << 20, epochs=8,
+    ),
+    TradeoffRow(
+        name="small", status="front", top1=0.8, latency_ms=5.0, ram_bytes=32768, flash_bytes=1 << 19,
+        latency_source="model",
+    ),
+    TradeoffRow(name="beaten", status="fits", top1=0.7, latency_ms=10.0, ram_bytes=65536, flash_bytes=1 << 20),
+    TradeoffRow(
+        name="<b>big</b>", status="excluded", latency_ms=30.0, broken=(BrokenLimit("30 ms, the limit is 20 ms"),)
+    ),
+)  # fmt: skip
+_NOTES = ("Latency: a <board>.",)
 
 
 def test_marks_stand_where_the_figures_say() -> None:
-    latency, ram, flash = plots(_result()["rows"], {"max_ms": 20.0})
+    latency, ram, flash = plots(_ROWS, {"max_ms": 20.0})
     assert [plot.key for plot in (latency, ram, flash)] == ["latency_ms", "ram_bytes", "flash_bytes"]
     marks = {mark.number: mark for mark in latency.marks}
     assert set(marks) == {1, 2, 3}
@@ -44,7 +40,7 @@ def test_marks_stand_where_the_figures_say() -> None:
 
 
 def test_the_front_is_a_staircase_that_leaves_out_what_is_beaten() -> None:
-    (latency, *_) = plots(_result()["rows"], {})
+    (latency, *_) = plots(_ROWS, {})
     marks = {mark.number: mark for mark in latency.marks}
     ends = {(x2, y2) for _, x2, _, y2 in latency.stairs}
     assert (marks[1].x, marks[1].y) in ends
@@ -53,7 +49,7 @@ def test_the_front_is_a_staircase_that_leaves_out_what_is_beaten() -> None:
 
 
 def test_columns_without_figures_are_left_out_and_estimates_are_marked() -> None:
-    found = table(_result()["rows"])
+    found = table(_ROWS)
     assert ">arena" not in found.columns
     assert "why not" in found.columns
     latency = found.columns.index(">latency ms")
@@ -62,7 +58,9 @@ def test_columns_without_figures_are_left_out_and_estimates_are_marked() -> None
 
 
 def test_the_page_escapes_and_asks_for_nothing() -> None:
-    page = render_tradeoff(_result(), title="Search for <x>", command="search")
+    page = render_tradeoff(
+        _ROWS, _NOTES, title="Search for <x>", command="search", limits={"max_ms": 20.0}, data="photos"
+    )
     assert "<b>big</b>" not in page
     assert "Chosen: best" in page
     assert "Latency: a &lt;board&gt;." in page
@@ -80,9 +78,18 @@ def test_the_page_escapes_and_asks_for_nothing() -> None:
 
 
 def test_nothing_that_fits_says_what_the_nearest_breaks() -> None:
-    result = _result()
-    result |= {"chosen": None, "nearest": "<b>big</b>", "rows": [result["rows"][3]]}
-    page = render_tradeoff(result, title="t", command="search")
+    excluded = _ROWS[3:]
+    page = render_tradeoff(excluded, (), title="t", command="search", nearest="<b>big</b>")
     assert "No variant fits. The nearest is &lt;b&gt;big&lt;/b&gt;: 30 ms, the limit is 20 ms." in page
-    assert cards(result) == []
-    assert plots(result["rows"], {}) == []
+    assert cards(excluded, None) == []
+    assert plots(excluded, {}) == []
+
+
+def test_the_cards_are_the_figures_of_the_chosen_variant() -> None:
+    assert [(card.label, card.value) for card in cards(_ROWS, "photos")] == [
+        ("Top-1", "90.0 %"), ("Latency", "15.0 ms"), ("RAM", "64.0 KiB"), ("Flash", "1.00 MiB"),
+    ]  # fmt: skip
+    (imagenet,) = cards(
+        [TradeoffRow(name="x", status="chosen", imagenet_top1=0.5, imagenet_top1_source="published")], None
+    )
+    assert (imagenet.value, imagenet.detail) == ("50.0 %", "published")

@@ -2,7 +2,8 @@
 
 Read in this order:
 
-    run.py            READ FIRST: `search(settings)`, the steps in their order
+    run.py            READ FIRST: `search(target, …)`, the verb
+    steps.py          the steps in their order
     candidates.py     the variants that are looked at
     limits.py         what the user allows, and which limit a variant breaks
     published.py      ImageNet top-1 of each variant: printed, or estimated from what is printed
@@ -12,5 +13,5 @@ Read in this order:
     halving.py        successive halving, https://arxiv.org/abs/1502.07943
     trainer.py        training on the user's data
     outcome.py        what was found, the choice, the nearest miss
-    account.py        the same as search.json, search.html and recipe.yaml
+    account.py        the same as a `SearchResult`: search.json, search.html and recipe.yaml
 """

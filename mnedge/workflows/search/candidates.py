@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from mnedge.models import Variant
 from mnedge.models import families as known
+from mnedge.results.search import CandidateRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Candidate:
 
     Attributes:
         variant: Family, width, resolution, classes.
-        granularity: Of its weight scales.
+        granularity: Granularity of the weight scales.
     """
 
     variant: Variant
@@ -35,16 +36,16 @@ class Candidate:
         shown = f"{self.variant.family} {self.variant.alpha:g} {self.variant.resolution}"
         return shown if self.granularity == "per-channel" else f"{shown} {self.granularity}"
 
-    def row(self) -> dict[str, Any]:
-        """{family, alpha, resolution, classes, granularity}."""
+    @property
+    def row(self) -> CandidateRow:
+        """The candidate as search.json has it."""
         variant = self.variant
-        return {
-            "family": variant.family,
-            "alpha": variant.alpha,
-            "resolution": variant.resolution,
-            "classes": variant.classes,
-            "granularity": self.granularity,
-        }
+        return CandidateRow(variant.family, variant.alpha, variant.resolution, variant.classes, self.granularity)
+
+    @property
+    def key(self) -> dict[str, object]:
+        """The candidate as keys of the cache have it."""
+        return asdict(self.row)
 
 
 def candidates(
@@ -59,10 +60,10 @@ def candidates(
 
     Args:
         classes: Number of outputs.
-        families: Which; none for all.
+        families: Names; none for all families.
         alphas: Widths for every family; none for those that each is published with.
         resolutions: Sides of the input in pixels; none for `RESOLUTIONS`.
-        granularities: Of the weight scales.
+        granularities: Granularities of the weight scales.
 
     Raises:
         InputError: A family does not exist, or none has a network of such a width or resolution.

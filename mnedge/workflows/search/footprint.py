@@ -7,9 +7,8 @@ training are pruned, which makes a trained network smaller, never larger.
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from mnedge import cache, targets
 from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.devices import qemu
 from mnedge.models.variant import trace
+from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ _HOST_CORE = "cortex-m3"
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a candidate takes on a target.
+    """Memory that a candidate needs on a target.
 
     Attributes:
-        size_bytes: The int8 .tflite.
+        size_bytes: Size of the int8 .tflite.
         arena_bytes: Working memory; None where the target's runtime decides it.
         ram_bytes: Arena, input and output; None likewise.
         flash_bytes: Code and constants; None likewise, or without a cross compiler.
@@ -60,7 +60,7 @@ def least_bytes(variant: Variant) -> int:
 def int8_tflite(candidate: Candidate, target: str) -> Path:
     """The int8 .tflite of a candidate with random weights, lowered for a target."""
     chosen = targets.get(target)
-    key = {**candidate.row(), "passes": chosen.passes}
+    key = {**candidate.key, "passes": chosen.passes}
 
     def make(folder: Path) -> None:
         from mnedge.formats.keras import keras_to_graph
@@ -86,13 +86,13 @@ def footprint(candidate: Candidate, target: str) -> Footprint:
         UnsupportedError: An op has no kernel on the target.
         ToolError: A compiler failed, or Vela is missing.
     """
-    key = {**candidate.row(), "target": target, "missing": qemu.missing_tools()}
+    key = {**candidate.key, "target": target, "missing": qemu.missing_tools()}
 
     def make(folder: Path) -> None:
         tflite = int8_tflite(candidate, target)
-        write_text(folder / "footprint.json", json.dumps(asdict(_measured(tflite, target, folder / "compiled"))))
+        write_text(folder / "footprint.json", to_json(_measured(tflite, target, folder / "compiled")))
 
-    return Footprint(**json.loads((cache.stage("search-footprint", key, make) / "footprint.json").read_text()))
+    return read(cache.stage("search-footprint", key, make) / "footprint.json", Footprint)
 
 
 def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:

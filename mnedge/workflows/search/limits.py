@@ -111,6 +111,30 @@ def parse_count(text: str, option: str) -> int:
     return round(_parse(text, option, _COUNTS, r"([kmg])", "500K, 10M or 1.5G"))
 
 
+def bytes_of(given: int | str | None, option: str) -> int | None:
+    """A memory size as a number of bytes, or as text with its unit; None stays None.
+
+    Raises:
+        InputError: As `parse_bytes`, or the number is not above 0.
+    """
+    return parse_bytes(given, option) if isinstance(given, str) else _checked(given, option)
+
+
+def count_of(given: int | str | None, option: str) -> int | None:
+    """A number of multiply-adds, plain or as text with its unit; None stays None.
+
+    Raises:
+        InputError: As `parse_count`, or the number is not above 0.
+    """
+    return parse_count(given, option) if isinstance(given, str) else _checked(given, option)
+
+
+def _checked(given: int | None, option: str) -> int | None:
+    if given is not None:
+        checked_number(option, given)
+    return given
+
+
 def _parse(text: str, option: str, units: Mapping[str, int], pattern: str, examples: str) -> float:
     match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*(?:{pattern})", text.strip().lower())
     if match is None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge.report import figures
 from mnedge.report.pareto import front
+from mnedge.results.search import SearchRow, TrialRow
+from mnedge.results.tradeoff import BrokenLimit, TradeoffRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mnedge.errors import MnedgeError
     from mnedge.workflows.search.candidates import Candidate
@@ -173,25 +175,31 @@ def _costs(finding: Finding) -> tuple[float, ...]:
     return -accuracy, latency, float(taken.ram_bytes or 0), float(taken.flash_bytes or taken.size_bytes)
 
 
-def row(finding: Finding, status: Status) -> dict[str, Any]:
-    """A finding as JSON values."""
+def row(finding: Finding, status: Status) -> SearchRow:
+    """The finding's row of search.json."""
     taken = finding.footprint
-    return {
-        "name": finding.candidate.name,
-        "status": status,
-        "variant": finding.candidate.row(),
-        "macs": finding.macs,
-        "parameters": finding.parameters,
-        "imagenet_top1": round(finding.expected.top1, 4),
-        "imagenet_top1_source": finding.expected.source,
-        "top1": finding.top1,
-        "epochs": finding.epochs,
-        "latency_ms": finding.latency_ms,
-        "latency_source": finding.latency_source or None,
-        **({key: value for key, value in asdict(taken).items() if key != "estimate_ms"} if taken else {}),
-        "broken": [{**asdict(broken), "text": words(broken)} for broken in finding.broken],
-        "trials": [{"round": trial.round, "epochs": trial.epochs, "top1": trial.score} for trial in finding.trials],
-    }
+    tradeoff = TradeoffRow(
+        name=finding.candidate.name,
+        status=status,
+        broken=tuple(
+            BrokenLimit(words(broken), broken.limit, broken.allowed, broken.needed, broken.is_least)
+            for broken in finding.broken
+        ),
+        macs=finding.macs,
+        parameters=finding.parameters,
+        top1=finding.top1,
+        epochs=finding.epochs,
+        imagenet_top1=round(finding.expected.top1, 4),
+        imagenet_top1_source=finding.expected.source,
+        latency_ms=finding.latency_ms,
+        latency_source=finding.latency_source or None,
+        arena_bytes=taken.arena_bytes if taken else None,
+        ram_bytes=taken.ram_bytes if taken else None,
+        flash_bytes=taken.flash_bytes if taken else None,
+        size_bytes=taken.size_bytes if taken else None,
+    )
+    trials = tuple(TrialRow(trial.round, trial.epochs, trial.score) for trial in finding.trials)
+    return SearchRow(tradeoff, finding.candidate.row, trials)
 
 
 def words(broken: Broken) -> str:
@@ -207,8 +215,8 @@ def words(broken: Broken) -> str:
 
 
 def recipe_values(
-    finding: Finding, *, target: str, data: str, weights: str, gates: dict[str, Any], folder: Path
-) -> dict[str, Any]:
+    finding: Finding, *, target: str, data: str, weights: str, gates: Mapping[str, float | bool], folder: Path
+) -> dict[str, object]:
     """The recipe of a finding, for `build --recipe`.
 
     Args:
@@ -220,7 +228,7 @@ def recipe_values(
         folder: Where the recipe will lie: its paths are seen from there.
     """
     variant = finding.candidate.variant
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "variant": variant.family,
         "alpha": variant.alpha,
         "resolution": variant.resolution,
@@ -229,7 +237,7 @@ def recipe_values(
         "data": data if data == "demo" else _seen_from(folder, data),
         "int8": True,
         "targets": [target],
-        "gates": gates,
+        "gates": dict(gates),
     }
     if finding.candidate.granularity != "per-channel":
         values["granularity"] = finding.candidate.granularity

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mnedge.models import Variant, families
+from mnedge.results.search import EstimateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,35 +30,26 @@ class Expected:
     source: Literal["published", "estimated"]
 
 
-@dataclass(frozen=True)
-class Error:
-    """How far estimates are off, in 0..1, over `rows` published rows of which each was left out in turn."""
-
-    median: float
-    worst: float
-    rows: int
-
-
 def expected_top1(variant: Variant) -> Expected:
     """The printed top-1 of a variant, or the estimate; its classes do not matter."""
     key = (variant.family, variant.alpha, variant.resolution)
     rows = _rows()
     if key in rows:
         return Expected(rows[key], "published")
-    return Expected(float(_sigmoid(_features(*key) @ _fit(tuple(rows.items())))), "estimated")
+    return Expected(_sigmoid(_features(*key) @ _fit(tuple(rows.items()))), "estimated")
 
 
 @cache
-def estimate_error() -> Error:
+def estimate_error() -> EstimateError:
     """The error of the estimate on rows that it was not fitted to; rows that are a family's only one are left out."""
     items = tuple(_rows().items())
     families = [key[0] for key, _ in items]
     misses = [
-        abs(float(_sigmoid(_features(*key) @ _fit((*items[:place], *items[place + 1 :])))) - top1)
+        abs(_sigmoid(_features(*key) @ _fit((*items[:place], *items[place + 1 :]))) - top1)
         for place, (key, top1) in enumerate(items)
         if families.count(key[0]) > 1
     ]
-    return Error(float(np.median(misses)), max(misses), len(misses))
+    return EstimateError(float(np.median(misses)), max(misses), len(misses))
 
 
 @cache
@@ -83,5 +75,5 @@ def _fit(items: tuple[tuple[tuple[str, float, int], float], ...]) -> NDArray[np.
     return found
 
 
-def _sigmoid(value: Any) -> Any:  # noqa: ANN401 - a NumPy scalar
-    return 1 / (1 + np.exp(-value))
+def _sigmoid(value: float) -> float:
+    return float(1 / (1 + np.exp(-value)))

@@ -1,314 +1,177 @@
-"""READ FIRST: `search(settings)`, the steps in their order.
-
-Whatever ends a search early, it ends with what it has; whatever was built, measured or trained is in the cache, so that
-the same search goes on where it was.
-"""
+"""READ FIRST: `search(target, …)`: arguments to settings, the steps, the account."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
-from mnedge import targets
-from mnedge.devices import qemu
-from mnedge.errors import BudgetError, InputError, MnedgeError, ToolError, UnsupportedError
-from mnedge.foreign import checked_number
-from mnedge.models.cost import cost
-from mnedge.workflows.search import latency_model
-from mnedge.workflows.search.footprint import footprint, least_bytes
-from mnedge.workflows.search.halving import halve, rounds
-from mnedge.workflows.search.limits import Broken, Limits, broken
-from mnedge.workflows.search.outcome import Finding, Outcome, outcome, overshoot, words
-from mnedge.workflows.search.published import expected_top1
-from mnedge.workflows.search.timing import measure_ms
+from mnedge import data as data_sets
+from mnedge import recipe, targets
+from mnedge.artifact import check_file, check_reachable
+from mnedge.errors import BudgetError, InputError
+from mnedge.workflows.search import account
+from mnedge.workflows.search.candidates import candidates
+from mnedge.workflows.search.limits import Limits, bytes_of, count_of
+from mnedge.workflows.search.steps import Settings, run_steps
+from mnedge.workflows.search.timing import stopwatch
+from mnedge.workflows.search.trainer import trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from mnedge.models import Variant
-    from mnedge.workflows.search.candidates import Candidate
-    from mnedge.workflows.search.halving import Trial
-    from mnedge.workflows.search.timing import Stopwatch
+    from mnedge.data._dataset import Dataset
+    from mnedge.recipe import Granularity
+    from mnedge.results.search import SearchResult
 
-    Progress = Callable[[str, float], None]
-
-_NEAREST = 3
+_CLASSES = 1000
 
 
-class Trainer(Protocol):
-    """Trains a candidate on the user's data up to so many epochs in all; gives its top-1, 0..1."""
+def search(
+    target: str,
+    *,
+    data: str | None = None,
+    max_arena: int | str | None = None,
+    max_flash: int | str | None = None,
+    max_size: int | str | None = None,
+    max_macs: int | str | None = None,
+    max_ms: float | None = None,
+    variants: Sequence[str] = (),
+    alphas: Sequence[float] = (),
+    resolutions: Sequence[int] = (),
+    granularities: Sequence[Granularity] = (),
+    classes: int | None = None,
+    weights: Sequence[str] = ("imagenet",),
+    train: int = 4,
+    epochs: int = 12,
+    measure: int = 8,
+    device: str | None = None,
+    threads: int = 1,
+    clock_mhz: float | None = None,
+    cycles_per_instruction: float = 1.0,
+    budget_s: float | None = None,
+    check_data: bool = False,
+    seed: int = 0,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> SearchResult:
+    """Finds the most accurate variant that fits a target.
 
-    def __call__(self, candidate: Candidate, epochs: int, progress: Callable[[float], None], /) -> float:
-        """Goes on from its last round; what was trained before comes from the cache."""
-        ...
-
-    def weights_of(self, variant: Variant, /) -> object | None:
-        """What a variant starts from; None where there is nothing, and it cannot be trained."""
-        ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to search.
-
-    Attributes:
-        target: Name of the target.
-        candidates: What is looked at.
-        limits: What is allowed.
-        watch: How latency is told.
-        measured: How many candidates the model of latency is fitted to.
-        trained: How many of the best are trained; 0 for none.
-        epochs: Of the longest training.
-        budget_s: Seconds after which the search ends with what it has; None for no end.
-    """
-
-    target: str
-    candidates: Sequence[Candidate]
-    limits: Limits
-    watch: Stopwatch
-    measured: int = 8
-    trained: int = 4
-    epochs: int = 12
-    budget_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.budget_s is not None:
-            checked_number("--budget, in seconds,", self.budget_s)
-
-
-class _OutOfTimeError(Exception):
-    """The budget is spent."""
-
-
-def search(settings: Settings, train: Trainer | None, progress: Progress) -> Outcome:
-    """Rules out, ranks, trains and chooses.
+    Candidates that cannot fit are ruled out by the compiler's own memory plan and by a latency model of a few
+    measurements. The others are ranked by their ImageNet accuracy, and the best few are trained on the data.
+    search.json, search.html, recipe.yaml and the trained weights are written into `out`. After Ctrl-C or at the end of
+    the budget the result holds what was found so far; the same call continues from there.
 
     Args:
-        settings: What to search.
-        train: Trains on the user's data; None ranks by the published figures alone.
-        progress: Told the name of a step and the share of it that is done, 0..1.
+        target: Name of the target.
+        data: The pictures: a folder, a labels.csv or "demo"; without data nothing is trained.
+        max_arena: Largest arena: bytes, or text such as "256K"; None for the target's RAM.
+        max_flash: Largest code and constants: bytes, or text such as "1M"; None for the target's flash.
+        max_size: Largest int8 .tflite: bytes, or text such as "2M"; None for any size.
+        max_macs: Most multiply-adds per picture: a number, or text such as "10M"; None for any number.
+        max_ms: Longest latency, ms; None for any latency.
+        variants: Families; none for all of them.
+        alphas: Width multipliers; none for those that were published.
+        resolutions: Sides of the input, pixels; none for 96, 128, 160, 192 and 224.
+        granularities: Granularities of the weight scales; none for the target's own.
+        classes: Number of classes; None for that of the data, or 1000.
+        weights: Weights that training starts from: "imagenet", "random" or files; each variant takes the first that
+            fits it.
+        train: Number of variants to train.
+        epochs: Epochs of the longest training.
+        measure: Number of variants whose latency is measured for the latency model, at least 3.
+        device: URI of the device that latency is measured on; None for this machine, or the target's emulated core.
+        threads: Threads of the runtime.
+        clock_mhz: Clock of the microcontroller, MHz; None for the clock of the target's typical part.
+        cycles_per_instruction: Cycles per instruction of the microcontroller.
+        budget_s: Seconds after which the search ends with what it found; None for no limit.
+        check_data: Read every picture again instead of trusting what the cache remembers.
+        seed: Seed of the training.
+        out: Folder that is written; None for artifacts/search-TARGET.
+        force: Replace files that are not mnedge's own, unchanged work.
+        progress: Called with the name of a step and the share of it that is done, 0..1.
 
     Returns:
-        The outcome, also where Ctrl-C or the budget ended it early.
+        The variants, the chosen one first; `failure` is the error that ended the training early, and `nearest_miss`
+        makes the error of a search in which nothing fits.
 
     Raises:
-        UnsupportedError: A limit is on a figure that the target does not tell.
+        InputError: An argument or the data cannot be used.
+        UnsupportedError: A limit is on a figure that is unknown for the target.
         ToolError: A tool or a device is missing or fails.
     """
-    _check(settings)
-    work = _Search(settings, progress)
-    stopped: Literal["", "interrupted", "budget"] = ""
-    error: MnedgeError | None = None
-    try:
-        work.count()
-        work.time_some()
-        work.compile(work.open_ones())
-        work.time_borderline()
-        work.time_best()
-        if not any(finding.fits for finding in work.findings.values()):
-            work.compile_nearest()
-        elif train is not None and settings.trained:
-            error = work.train(train)
-    except KeyboardInterrupt:
-        stopped = "interrupted"
-    except _OutOfTimeError:
-        stopped = "budget"
-    return outcome(list(work.findings.values()), work.model, stopped, error, work.notes())
+    folder = default_out(target) if out is None else Path(out)
+    check_reachable(folder)
+    for path in (*(folder / name for name in (account.RECIPE, account.JSON, account.PAGE)), *folder.glob("*.keras")):
+        check_file(path, force=force)
+    chosen = targets.get(target)
+    limits = Limits(
+        _or_typical(bytes_of(max_arena, "--max-arena"), chosen.ram_bytes),
+        _or_typical(bytes_of(max_flash, "--max-flash"), chosen.flash_bytes),
+        bytes_of(max_size, "--max-size"),
+        count_of(max_macs, "--max-macs"),
+        max_ms,
+    )
+    dataset = data_sets.open_dataset(data) if data is not None else None
+    if dataset is not None and check_data:
+        dataset = dataset.read_again()
+    for name in granularities:
+        if name not in get_args(recipe.Granularity):
+            raise InputError.unknown("granularity", name, get_args(recipe.Granularity))
+    settings = Settings(
+        target,
+        candidates(
+            _classes(dataset, data, classes),
+            families=variants,
+            alphas=alphas,
+            resolutions=resolutions,
+            granularities=granularities or (chosen.granularity,),
+        ),
+        limits,
+        stopwatch(
+            target,
+            device=device,
+            threads=threads,
+            clock_mhz=clock_mhz,
+            cycles_per_instruction=cycles_per_instruction,
+        ),
+        measured=measure,
+        trained=train,
+        epochs=epochs,
+        budget_s=budget_s,
+    )
+    teach = None if dataset is None or not train else trainer(dataset, weights, epochs=epochs, seed=seed)
+    found = run_steps(settings, teach, progress or (lambda _stage, _fraction: None))
+    trained = teach.paths.get(found.chosen.candidate) if teach is not None and found.chosen is not None else None
+    return account.write(found, settings, folder, data=data, trained=trained, force=force)
 
 
-def nearest_miss(found: Outcome) -> BudgetError:
-    """The error of a search that found nothing that fits; names the variant that misses least."""
-    miss = found.nearest
-    if miss is None or found.stopped:
+def default_out(target: str) -> Path:
+    """The folder of a search for which none was named."""
+    return Path("artifacts") / f"search-{target}"
+
+
+def nearest_miss(result: SearchResult) -> BudgetError:
+    """The error of a search in which nothing fits; it names the variant that misses its limits least."""
+    miss = next((row.tradeoff for row in result.rows if row.tradeoff.name == result.nearest), None)
+    if miss is None or result.stopped:
         return BudgetError("the search was stopped before anything was found that fits; run it again to go on")
-    told = "; ".join(words(one) for one in miss.broken)
+    why = "; ".join(broken.text for broken in miss.broken)
     return BudgetError(
-        f"no variant fits. The nearest is {miss.candidate.name}: {told}. Raise the limit, or allow smaller networks "
-        "with --alpha and --resolution"
+        f"no variant fits. The nearest is {miss.name}: {why}. Raise the limit, or allow smaller networks with --alpha "
+        "and --resolution"
     )
 
 
-class _Search:
-    """What is known, step by step."""
-
-    def __init__(self, settings: Settings, progress: Progress) -> None:
-        self.settings = settings
-        self.told = progress
-        self.model: latency_model.LatencyModel | None = None
-        self.findings: dict[Candidate, Finding] = {}
-        self.said: list[str] = []
-        self.deadline = None if settings.budget_s is None else time.monotonic() + settings.budget_s
-
-    def progress(self, stage: str, fraction: float) -> None:
-        """Tells how far it is; ends the search where its time is over."""
-        self.told(stage, fraction)
-        if self.deadline is not None and time.monotonic() > self.deadline and fraction < 1:
-            raise _OutOfTimeError
-
-    def count(self) -> None:
-        """Multiply-adds, parameters, published accuracy, and the least that the weights take."""
-        for candidate in self.settings.candidates:
-            counted = cost(candidate.variant)
-            expected = expected_top1(candidate.variant)
-            self.findings[candidate] = Finding(candidate, counted.macs, counted.parameters, expected)
-            self._judge(candidate)
-            least = least_bytes(candidate.variant)
-            bounds = {"flash_bytes": least, "size_bytes": least}
-            if targets.get(self.settings.target).accelerator:
-                # Vela compresses weights.
-                bounds = {}
-            self._rule_out(candidate, broken(self.settings.limits, bounds, is_least=True))
-
-    def open_ones(self) -> list[Candidate]:
-        """What is not ruled out, the most accurate first: an early end then has seen the best."""
-        left = [finding for finding in self.findings.values() if not finding.broken]
-        left.sort(key=lambda finding: (-finding.expected.top1, finding.macs))
-        return [finding.candidate for finding in left]
-
-    def time_some(self) -> None:
-        """Measures a handful, fits the model, predicts the rest, rules out what is too slow for certain."""
-        watch, left = self.settings.watch, self.open_ones()
-        if watch.kind in ("none", "estimate") or not left:
-            return
-        chosen = latency_model.spread([candidate.variant for candidate in left], self.settings.measured)
-        handful = [next(one for one in left if one.variant == variant) for variant in chosen]
-        measured = self._measure(handful, "measure latency of a few")
-        self.model = latency_model.fit({candidate.variant: ms for candidate, ms in measured.items()})
-        for candidate in left:
-            if candidate not in measured:
-                predicted = self.model.predict_ms(candidate.variant)
-                self._update(candidate, latency_ms=predicted, latency_source="model")
-                self._judge(candidate)
-
-    def compile(self, wanted: Iterable[Candidate], stage: str = "compile what may fit") -> None:
-        """Exact arena and flash."""
-        todo = list(wanted)
-        for place, candidate in enumerate(todo):
-            self.progress(stage, place / len(todo))
-            taken = footprint(candidate, self.settings.target)
-            if taken.estimate_ms is not None:
-                self._update(candidate, latency_ms=taken.estimate_ms, latency_source="measured")
-            self._update(candidate, footprint=taken)
-            self._judge(candidate)
-        self.progress(stage, 1.0)
-
-    def time_borderline(self) -> None:
-        """Measures those that the model's error leaves in doubt."""
-        doubtful = [
-            candidate
-            for candidate in self.open_ones()
-            if self.findings[candidate].latency_source == "model"
-            and self._is_borderline(self.findings[candidate].latency_ms or 0.0)
-        ]
-        for place, candidate in enumerate(doubtful):
-            self.progress("measure latency near the limit", place / len(doubtful))
-            self._measure([candidate], "")
-        if doubtful:
-            self.progress("measure latency near the limit", 1.0)
-
-    def compile_nearest(self) -> None:
-        """Where nothing fits, the figures of the nearest misses that were ruled out before they were compiled."""
-        out = [finding for finding in self.findings.values() if finding.broken and finding.footprint is None]
-        out.sort(key=overshoot)
-        self.compile([finding.candidate for finding in out[:_NEAREST]], "compile the nearest misses")
-
-    def time_best(self) -> None:
-        """Measures the best that fit, so that what is chosen or trained rests on no model."""
-        while self.settings.watch.kind != "none":
-            best = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
-            best = best[: max(1, self.settings.trained)]
-            unsure = [candidate for candidate in best if self.findings[candidate].latency_source == "model"]
-            if not unsure:
-                return
-            self._measure(unsure, "measure latency of the best")
-
-    def train(self, train: Trainer) -> MnedgeError | None:
-        """Successive halving over the best that fit; gives what ended it before its end, if anything did."""
-        fitting = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
-        arms = [candidate for candidate in fitting if train.weights_of(candidate.variant) is not None]
-        if len(arms) < len(fitting):
-            self.said.append(
-                f"{len(fitting) - len(arms)} of {len(fitting)} that fit were not trained: no weights for them."
-            )
-        arms = arms[: self.settings.trained]
-        total = sum(size * epochs for size, epochs in rounds(len(arms), self.settings.epochs))
-        done = 0
-
-        def run(candidate: Candidate, epochs: int) -> float:
-            def told(share: float) -> None:
-                self.progress("train the best", min((done + share * epochs) / total, 0.999))
-
-            told(0.0)
-            return train(candidate, epochs, told)
-
-        def finished(trial: Trial[Candidate]) -> None:
-            nonlocal done
-            done += trial.epochs
-            self._update(trial.arm, trials=(*self.findings[trial.arm].trials, trial))
-
-        try:
-            halve(arms, self.settings.epochs, run, finished)
-        except MnedgeError as exc:
-            # What was found out before it is not lost with it.
-            return exc
-        self.progress("train the best", 1.0)
-        return None
-
-    def notes(self) -> list[str]:
-        """What the figures rest on."""
-        return [f"Latency: {self.settings.watch.words}.", *self.said]
-
-    def _measure(self, candidates: Sequence[Candidate], stage: str) -> dict[Candidate, float]:
-        def told(share: float) -> None:
-            if stage:
-                self.progress(stage, share)
-
-        measured = measure_ms(self.settings.watch, candidates, told)
-        for candidate, milliseconds in measured.items():
-            self._update(candidate, latency_ms=milliseconds, latency_source="measured")
-            self._judge(candidate)
-        return measured
-
-    def _is_borderline(self, predicted_ms: float) -> bool:
-        limit, model = self.settings.limits.max_ms, self.model
-        if limit is None or model is None:
-            return False
-        error = model.worst_error if model.worst_error is not None else 1.0
-        return predicted_ms * (1 - error) <= limit <= predicted_ms * (1 + error)
-
-    def _judge(self, candidate: Candidate) -> None:
-        finding = self.findings[candidate]
-        figures = finding.figures()
-        is_doubtful = finding.latency_source == "model" and self._is_borderline(finding.latency_ms or 0.0)
-        if is_doubtful:
-            figures["latency_ms"] = None
-        kept = tuple(one for one in finding.broken if one.is_least and figures[one.limit.removeprefix("max_")] is None)
-        found = (*kept, *broken(self.settings.limits, figures))
-        self._update(candidate, broken=found, is_doubtful=is_doubtful)
-
-    def _rule_out(self, candidate: Candidate, found: tuple[Broken, ...]) -> None:
-        if found:
-            self._update(candidate, broken=(*self.findings[candidate].broken, *found))
-
-    def _update(self, candidate: Candidate, **changes: object) -> None:
-        self.findings[candidate] = replace(self.findings[candidate], **changes)  # type: ignore[arg-type]
+def _or_typical(given: int | None, typical: int) -> int | None:
+    """The limit that was given, or what the target's typical part has; 0 is no limit."""
+    return typical or None if given is None else given
 
 
-def _check(settings: Settings) -> None:
-    target, limits = targets.get(settings.target), settings.limits
-    if not settings.candidates:
-        raise InputError("there is nothing to search: no family, width and resolution is left")
-    told = bool(target.kernels or target.accelerator)
-    for name, limit in (("--max-arena", limits.max_arena_bytes), ("--max-flash", limits.max_flash_bytes)):
-        if limit is not None and not told:
-            raise UnsupportedError(
-                f"{name}: what {settings.target} takes of memory is its runtime's affair; give --max-size for the "
-                ".tflite, or a target that is compiled for, e.g. cortex-m7"
-            )
-    if limits.max_flash_bytes is not None and target.kernels and "arm-none-eabi-gcc" in qemu.missing_tools():
-        raise ToolError(f"--max-flash is measured with arm-none-eabi-gcc, which is not on PATH; {qemu.ADVICE}")
-    if limits.max_ms is not None and settings.watch.kind == "none":
-        raise UnsupportedError(
-            f"--max-ms: {settings.target} has no device here; give --device qemu://cortex-m4 and --clock-mhz"
-        )
+def _classes(dataset: Dataset | None, data: str | None, classes: int | None) -> int:
+    if dataset is None:
+        return _CLASSES if classes is None else classes
+    known = len(dataset.classes)
+    if classes not in (None, known):
+        raise InputError(f"--classes {classes} does not fit {data}, which has {known}; leave it out")
+    return known

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache, targets
 from mnedge.artifact import sha256, write_text
 from mnedge.errors import UnsupportedError
 from mnedge.foreign import checked_number
+from mnedge.results.stored import read, to_json
 from mnedge.workflows.search.footprint import NAME, footprint, int8_tflite
 
 if TYPE_CHECKING:
@@ -24,13 +24,27 @@ _SECONDS = 1.0
 
 
 @dataclass(frozen=True)
+class _Executed:
+    """Instructions that one run of a candidate executes."""
+
+    instructions: int
+
+
+@dataclass(frozen=True)
+class _Medians:
+    """Median latency of candidates that were measured together, ms, in their order."""
+
+    p50_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Stopwatch:
-    """How latency is told on a target.
+    """How latency is determined on a target.
 
     Attributes:
         target: The target.
         kind: "runs" of the .tflite on a device, executed "instructions" over a clock, Vela's "estimate", or "none".
-        device: Device URI; "" where there is none.
+        device: Device URI; "" if there is none.
         threads: Threads of the runtime, for runs.
         clock_mhz: Clock that instructions are divided by.
         cycles_per_instruction: Cycles that an instruction is taken to last.
@@ -45,7 +59,7 @@ class Stopwatch:
 
     @property
     def words(self) -> str:
-        """What its milliseconds are, in a sentence."""
+        """A sentence that says what the milliseconds are."""
         if self.kind == "instructions":
             return (
                 f"instructions executed on {self.device} (emulated), taken as {self.cycles_per_instruction:g} cycles "
@@ -55,13 +69,13 @@ class Stopwatch:
             return "Vela's estimate, of every variant"
         if self.kind == "runs":
             return f"int8 .tflite on {self.device}, {self.threads} thread{'s' * (self.threads != 1)}"
-        return "not told: this target has no device here and no clock"
+        return "unknown, as this target has no device here and no clock"
 
 
 def stopwatch(
     target: str, *, device: str | None, threads: int, clock_mhz: float | None, cycles_per_instruction: float
 ) -> Stopwatch:
-    """The way to tell latency on a target.
+    """Chooses how latency is determined on a target.
 
     Args:
         target: Name of the target.
@@ -72,7 +86,7 @@ def stopwatch(
 
     Raises:
         UnsupportedError: The device does not execute what is made for the target.
-        InputError: A clock that is none.
+        InputError: The clock is no number above 0.
     """
     chosen = targets.get(target)
     if clock_mhz is not None:
@@ -101,9 +115,9 @@ def measure_ms(
     """Measures candidates, or finds what was measured of them before.
 
     Args:
-        watch: How.
-        candidates: Which; those of a run on this machine take turns.
-        progress: Told the share that is done, 0..1.
+        watch: How latency is determined.
+        candidates: Candidates to measure; those that run on this machine take turns.
+        progress: Called with the share that is done, 0..1.
 
     Returns:
         Milliseconds of a picture: the median of runs, or instructions over the clock.
@@ -128,7 +142,7 @@ def measure_ms(
 
 
 def _instructions(watch: Stopwatch, candidate: Candidate) -> int:
-    key = {**candidate.row(), "target": watch.target, "device": watch.device}
+    key = {**candidate.key, "target": watch.target, "device": watch.device}
 
     def make(folder: Path) -> None:
         from mnedge.codegen.compile import compile_c
@@ -145,10 +159,9 @@ def _instructions(watch: Stopwatch, candidate: Candidate) -> int:
             run = qemu.run_inputs(sources, noise(manifest.input_bytes, 1), core=qemu.ALIASES.get(core, core))
         if not run.instructions:
             raise ToolError("instructions are counted by a plugin that needs gcc or clang here, and there is neither")
-        write_text(folder / "run.json", json.dumps({"instructions": run.instructions}))
+        write_text(folder / "run.json", to_json(_Executed(run.instructions)))
 
-    folder = cache.stage("search-instructions", key, make)
-    return int(json.loads((folder / "run.json").read_text())["instructions"])
+    return read(cache.stage("search-instructions", key, make) / "run.json", _Executed).instructions
 
 
 def _runs(
@@ -162,7 +175,7 @@ def _runs(
         progress(0.5 * place / len(candidates))
         paths[candidate] = int8_tflite(candidate, watch.target)
     # The same candidates are measured together, in turns, and again so from the cache.
-    key: dict[str, Any] = {
+    key = {
         "tflite": [sha256(path) for path in paths.values()],
         "device": watch.device,
         "threads": watch.threads,
@@ -177,8 +190,8 @@ def _runs(
             seconds=_SECONDS,
             progress=lambda _stage, share: progress(0.5 + 0.5 * share),
         ).latency
-        write_text(folder / "runs.json", json.dumps([row.p50_ms for row in rows]))
+        write_text(folder / "runs.json", to_json(_Medians(tuple(row.p50_ms for row in rows))))
 
-    medians = json.loads((cache.stage("search-latency", key, make) / "runs.json").read_text())
+    medians = read(cache.stage("search-latency", key, make) / "runs.json", _Medians)
     progress(1.0)
-    return dict(zip(paths, medians, strict=True))
+    return dict(zip(paths, medians.p50_ms, strict=True))

@@ -10,11 +10,14 @@ import pytest
 from mnedge import recipe
 from mnedge.devices import qemu
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.results import stored
+from mnedge.results.search import SearchResult
 from mnedge.workflows.search import account, latency_model
 from mnedge.workflows.search.candidates import Candidate, candidates
 from mnedge.workflows.search.footprint import footprint, least_bytes
 from mnedge.workflows.search.limits import Limits
-from mnedge.workflows.search.run import Settings, nearest_miss, search
+from mnedge.workflows.search.run import nearest_miss
+from mnedge.workflows.search.steps import Settings, run_steps
 from mnedge.workflows.search.timing import Stopwatch, stopwatch
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ def test_the_plan_is_the_compilers(tmp_path: Path) -> None:
 def test_limits_rule_out_and_the_rest_is_ranked_by_the_published_figures() -> None:
     arena = {one.variant.resolution: footprint(one, "generic").arena_bytes or 0 for one in _space()}
     assert arena[32] < arena[48] < arena[64]
-    found = search(_settings(limits=Limits(max_arena_bytes=arena[48])), None, _quiet)
+    found = run_steps(_settings(limits=Limits(max_arena_bytes=arena[48])), None, _quiet)
     resolutions = [finding.candidate.variant.resolution for finding in found.findings]
     assert list(zip(resolutions, found.statuses, strict=True)) == [(48, "chosen"), (32, "front"), (64, "excluded")]
     (broken,) = found.findings[2].broken
@@ -95,7 +98,7 @@ def test_limits_rule_out_and_the_rest_is_ranked_by_the_published_figures() -> No
 def test_the_users_data_overrules_the_published_ranking_and_the_recipe_is_one(tmp_path: Path) -> None:
     train = _Trainer(lambda candidate, epochs: 0.9 - candidate.variant.resolution / 1000 + epochs / 1000)
     settings = _settings(trained=3)
-    found = search(settings, train, _quiet)
+    found = run_steps(settings, train, _quiet)
     assert found.chosen is not None
     assert found.chosen.candidate.variant.resolution == 32
     assert train.asked == [(64, 2), (48, 2), (32, 2), (32, 4), (48, 4)]
@@ -107,7 +110,7 @@ def test_the_users_data_overrules_the_published_ranking_and_the_recipe_is_one(tm
     assert chosen.targets == ("generic",)
     assert (tmp_path / "out" / "mobilenet_v1_0.25_32.keras").read_bytes() == b"weights"
     assert chosen.weights.endswith("mobilenet_v1_0.25_32.keras")
-    assert told["rows"][0]["name"] == told["chosen"] == "v1 0.25 32"
+    assert told.rows[0].tradeoff.name == told.chosen == "v1 0.25 32"
     page = (tmp_path / "out" / "search.html").read_text()
     assert "Chosen: v1 0.25 32" in page
     assert "http" not in page.replace("http-equiv", "")
@@ -115,7 +118,7 @@ def test_the_users_data_overrules_the_published_ranking_and_the_recipe_is_one(tm
 
 def test_without_weights_for_all_the_others_are_trained_and_it_is_said() -> None:
     train = _Trainer(lambda _candidate, epochs: 0.5 + epochs / 100, unknown=(64,))
-    found = search(_settings(trained=3), train, _quiet)
+    found = run_steps(_settings(trained=3), train, _quiet)
     assert {resolution for resolution, _ in train.asked} == {48, 32}
     assert any("1 of 3 that fit were not trained" in note for note in found.notes)
     assert found.chosen is not None
@@ -129,20 +132,25 @@ def test_a_training_that_cannot_be_done_does_not_lose_the_rest(tmp_path: Path) -
         return 0.5 + epochs / 100
 
     settings = _settings(trained=3)
-    found = search(settings, _Trainer(refuse), _quiet)
+    found = run_steps(settings, _Trainer(refuse), _quiet)
     assert str(found.error) == "the weights cannot be had"
     assert found.chosen is not None
     assert found.chosen.candidate.variant.resolution == 64
     told = account.write(found, settings, tmp_path / "out", data="demo", trained=None)
-    assert "The training ended early: the weights cannot be had" in told["notes"]
+    assert "The training ended early: the weights cannot be had" in told.notes
+    assert told == stored.read(tmp_path / "out" / "search.json", SearchResult)
+    assert told.failure is not None
+    assert isinstance(told.failure.error, InputError)
+    assert str(told.failure.error) == "the weights cannot be had"
 
 
 def test_nothing_that_fits_names_the_nearest_miss() -> None:
-    found = search(_settings(limits=Limits(max_arena_bytes=1000, max_macs=10**9)), None, _quiet)
+    settings = _settings(limits=Limits(max_arena_bytes=1000, max_macs=10**9))
+    found = run_steps(settings, None, _quiet)
     assert found.chosen is None
     assert found.nearest is not None
     assert found.nearest.candidate.variant.resolution == 32
-    error = nearest_miss(found)
+    error = nearest_miss(account.result(found, settings, None))
     assert error.exit_code == 3
     needed = footprint(_space()[0], "generic").arena_bytes
     assert needed is not None
@@ -151,7 +159,7 @@ def test_nothing_that_fits_names_the_nearest_miss() -> None:
 
 
 def test_a_limit_that_rules_all_out_before_they_are_compiled_still_gets_exact_misses() -> None:
-    found = search(_settings(limits=Limits(max_macs=1000, max_arena_bytes=10)), None, _quiet)
+    found = run_steps(_settings(limits=Limits(max_macs=1000, max_arena_bytes=10)), None, _quiet)
     assert found.nearest is not None
     assert {one.limit for one in found.nearest.broken} == {"max_macs", "max_arena_bytes"}
 
@@ -161,18 +169,18 @@ def test_ctrl_c_keeps_what_there_is_and_the_next_search_goes_on() -> None:
         if stage == "compile what may fit" and fraction > 0.5:
             raise KeyboardInterrupt
 
-    found = search(_settings(), None, interrupt)
+    found = run_steps(_settings(), None, interrupt)
     assert found.stopped == "interrupted"
     # The most accurate were compiled first.
     assert found.chosen is not None
     assert found.chosen.candidate.variant.resolution == 64
     assert sorted(found.statuses) == ["chosen", "fits" if "fits" in found.statuses else "front", "not reached"]
-    assert search(_settings(), None, _quiet).stopped == ""
+    assert run_steps(_settings(), None, _quiet).stopped == ""
 
 
 def test_the_budget_ends_it_with_what_there_is() -> None:
     train = _Trainer(lambda _candidate, _epochs: 0.5)
-    found = search(_settings(budget_s=0.0), train, _quiet)
+    found = run_steps(_settings(budget_s=0.0), train, _quiet)
     assert (found.stopped, train.asked) == ("budget", [])
     assert set(found.statuses) == {"not reached"}
     assert found.chosen is None
@@ -180,7 +188,7 @@ def test_the_budget_ends_it_with_what_there_is() -> None:
 
 def test_what_the_model_cannot_tell_from_the_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """The truth is twice the prediction of a model that is known to be that far off."""
-    import mnedge.workflows.search.run as searched
+    import mnedge.workflows.search.steps as searched
 
     space = candidates(3, families=("v1",), alphas=(0.25,), resolutions=(32, 48, 64, 80))
     true_ms = {32: 1.0, 48: 2.0, 64: 9.0, 80: 11.0}
@@ -196,7 +204,7 @@ def test_what_the_model_cannot_tell_from_the_limit_is_measured(monkeypatch: pyte
     monkeypatch.setattr(latency_model, "spread", lambda variants, _count: variants[:1])
     watch = Stopwatch("generic", "instructions", "qemu://cortex-m3", clock_mhz=100.0)
     settings = _settings(candidates=space, watch=watch, limits=Limits(max_ms=10.0), trained=0)
-    found = search(settings, None, _quiet)
+    found = run_steps(settings, None, _quiet)
     # 80 px was the handful; the others are within the model's error of the limit, on either side.
     assert asked == [80, 64, 48, 32]
     assert found.chosen is not None
@@ -207,7 +215,7 @@ def test_what_the_model_cannot_tell_from_the_limit_is_measured(monkeypatch: pyte
         if stage == "measure latency near the limit":
             raise KeyboardInterrupt
 
-    stopped = search(settings, None, cut)
+    stopped = run_steps(settings, None, cut)
     assert stopped.chosen is None
     assert set(stopped.statuses) == {"not reached", "excluded"}
 
@@ -218,9 +226,9 @@ def test_what_a_target_does_not_tell_cannot_be_limited() -> None:
         ("generic", Limits(max_ms=5.0), "--clock-mhz"),
     ):
         with pytest.raises(UnsupportedError, match=message):
-            search(_settings(target=target, limits=limits), None, _quiet)
+            run_steps(_settings(target=target, limits=limits), None, _quiet)
     with pytest.raises(InputError, match="nothing to search"):
-        search(_settings(candidates=[]), None, _quiet)
+        run_steps(_settings(candidates=[]), None, _quiet)
 
 
 def test_stopwatches() -> None:
@@ -247,7 +255,7 @@ def test_a_phone_or_pc_is_measured_by_running_the_tflite() -> None:
         watch=watch,
         limits=Limits(max_size_bytes=max(sizes.values()), max_ms=1e4),
     )
-    found = search(settings, None, _quiet)
+    found = run_steps(settings, None, _quiet)
     assert "excluded" not in found.statuses
     for finding in found.findings:
         assert finding.latency_source == "measured"
@@ -256,7 +264,7 @@ def test_a_phone_or_pc_is_measured_by_running_the_tflite() -> None:
         assert finding.footprint is not None
         assert finding.footprint.size_bytes == sizes[finding.candidate.variant.resolution]
         assert finding.footprint.arena_bytes is None
-    too_fast = search(
+    too_fast = run_steps(
         _settings(target="cpu", candidates=_space()[:2], watch=watch, limits=Limits(max_ms=1e-6)), None, _quiet
     )
     assert {broken.limit for one in too_fast.findings for broken in one.broken} == {"max_ms"}
@@ -265,7 +273,7 @@ def test_a_phone_or_pc_is_measured_by_running_the_tflite() -> None:
 def test_an_npu_is_told_by_vela() -> None:
     pytest.importorskip("ethosu.vela", reason="needs ethos-u-vela")
     watch = stopwatch("ethos-u55-128", device=None, threads=1, clock_mhz=None, cycles_per_instruction=1.0)
-    found = search(_settings(target="ethos-u55-128", candidates=_space()[:2], watch=watch), None, _quiet)
+    found = run_steps(_settings(target="ethos-u55-128", candidates=_space()[:2], watch=watch), None, _quiet)
     assert found.model is None
     latencies = {one.candidate.variant.resolution: one.latency_ms for one in found.findings}
     assert 0 < (latencies[32] or 0) < (latencies[48] or 0)
@@ -281,7 +289,7 @@ def test_instructions_are_those_of_a_build_and_the_model_predicts_what_it_did_no
 
     watch = stopwatch("cortex-m4", device=None, threads=1, clock_mhz=100.0, cycles_per_instruction=2.0)
     space = candidates(3, families=("v1",), alphas=(0.25,), resolutions=(32, 48, 64, 80, 96))
-    found = search(_settings(target="cortex-m4", candidates=space, watch=watch, measured=4), None, _quiet)
+    found = run_steps(_settings(target="cortex-m4", candidates=space, watch=watch, measured=4), None, _quiet)
     assert found.model is not None
     assert found.model.worst_error is not None
     # What is chosen is measured, whether the model was fitted to it or not.

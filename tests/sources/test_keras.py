@@ -1,0 +1,246 @@
+"""Whole Keras models as others save them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.sources import open_source
+from mnedge.sources._keras_config import check_harmless, modern
+from mnedge.sources.keras import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_TOLERANCE = 1e-4
+
+
+def _tutorial() -> keras.Model:
+    """Augmentation, preprocess_input's arithmetic, a nested network, Dropout: a transfer-learning tutorial in small."""
+    layers = keras.layers
+    inside = keras.Input((16, 16, 3))
+    backbone = keras.Model(inside, layers.DepthwiseConv2D(3, activation="relu6")(inside), name="backbone")
+    image = keras.Input((16, 16, 3))
+    x = layers.RandomRotation(0.1)(layers.RandomFlip()(image))
+    x = layers.GlobalAveragePooling2D()(backbone(x / 127.5 - 1.0, training=False))
+    return keras.Model(image, layers.Dense(4, activation="softmax", name="scores")(layers.Dropout(0.5)(x)))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_tutorials_model_comes_in_without_what_acts_in_training(
+    suffix: str, tmp_path: Path, runs: Callable[..., Any], picture: Any
+) -> None:
+    model, path = _tutorial(), tmp_path / f"m{suffix}"
+    model.save(path)
+    network = open_source(path)
+    (found,) = runs(network.graph, picture)
+    np.testing.assert_allclose(found, model.predict(picture, verbose=0), rtol=_TOLERANCE, atol=1e-6)
+    assert str(network.pixels) == "0..255"
+    assert network.pixels_origin == "graph"
+    assert [output.head for output in network.outputs] == ["softmax"]
+    assert network.notes == ("Layers that act in training only are gone: 1 Dropout, 1 RandomFlip, 1 RandomRotation",)
+    assert network.graph.outputs == ("scores",)
+
+
+def test_teachable_machines_nesting_with_keras_2s_fields(
+    tmp_path: Path, runs: Callable[..., Any], picture: Any
+) -> None:
+    layers = keras.layers
+    inside = keras.Input((16, 16, 3))
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3)(inside))
+    features = keras.Sequential([keras.Model(inside, x), layers.GlobalAveragePooling2D()])
+    head = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(5, activation="relu"), layers.Dense(2, use_bias=False, activation="softmax")]
+    )
+    model = keras.Sequential([keras.Input((16, 16, 3)), features, head])
+    path = tmp_path / "keras_model.h5"
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        edited = 0
+        for node in _nodes(config):
+            if node.get("class_name") == "DepthwiseConv2D":
+                node["config"] |= {"groups": 1, "kernel_initializer": None}
+                edited += 1
+            if node.get("class_name") == "BatchNormalization":
+                node["config"] |= {"axis": [3], "virtual_batch_size": None, "fused": True}
+                edited += 1
+            if node.get("class_name") == "Dense":
+                node["config"]["batch_input_shape"] = [None, 3]
+                edited += 1
+        assert edited == 4
+        file.attrs["model_config"] = json.dumps(config)
+    network = open_source(path)
+    (found,) = runs(network.graph, picture)
+    np.testing.assert_allclose(found, model.predict(picture, verbose=0), rtol=_TOLERANCE, atol=1e-6)
+    assert network.pixels is None
+    assert network.pixels_origin == "unknown"
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_files_that_keras_2_wrote(suffix: str, tmp_path: Path, runs: Callable[..., Any], picture: Any) -> None:
+    old = pytest.importorskip("tf_keras", reason="no tf_keras, which is Keras 2: pip install tf_keras")
+    inside = old.Input((16, 16, 3))
+    x = old.layers.BatchNormalization()(old.layers.DepthwiseConv2D(3)(inside))
+    backbone = old.Model(inside, x)
+    backbone.trainable = False
+    image = old.Input((16, 16, 3))
+    x = backbone(old.applications.mobilenet_v2.preprocess_input(old.layers.RandomFlip()(image)), training=False)
+    model = old.Model(image, old.layers.Dense(1, activation="sigmoid")(old.layers.GlobalAveragePooling2D()(x)))
+    path = tmp_path / f"m{suffix}"
+    model.save(path)
+    network = open_source(path)
+    (found,) = runs(network.graph, picture)
+    np.testing.assert_allclose(found, model.predict(picture, verbose=0), rtol=_TOLERANCE, atol=1e-6)
+    assert str(network.pixels) == "0..255"
+    assert network.outputs[0].head == "sigmoid"
+
+
+def test_free_height_and_width_need_a_size(tmp_path: Path, runs: Callable[..., Any]) -> None:
+    image = keras.Input((None, None, 3))
+    x = keras.layers.GlobalMaxPooling2D()(keras.layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, keras.layers.Dense(2)(x))
+    path = tmp_path / "m.keras"
+    model.save(path)
+    with pytest.raises(InputError, match=r"leaves its shape open \(1 x \? x \? x 3\); give --size HEIGHTxWIDTH"):
+        open_source(path)
+    network = open_source(path, (12, 20))
+    assert network.graph.tensors["image"].shape == (1, 12, 20, 3)
+    value = np.random.default_rng(1).normal(size=(1, 12, 20, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        runs(network.graph, value)[0], model.predict(value, verbose=0), rtol=_TOLERANCE, atol=1e-5
+    )
+    assert network.outputs[0].head == "numbers"
+
+
+def test_several_inputs_and_outputs_keep_their_order(tmp_path: Path, runs: Callable[..., Any], picture: Any) -> None:
+    layers = keras.layers
+    zebra, ape = keras.Input((16, 16, 3), name="zebra"), keras.Input((4,), name="ape")
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(zebra)), ape])
+    ends = [layers.Dense(3, activation="softmax", name="z")(x), layers.Dense(1, activation="sigmoid", name="a")(x)]
+    model = keras.Model([zebra, ape], ends)
+    path = tmp_path / "m.keras"
+    model.save(path)
+    network = open_source(path)
+    assert network.graph.inputs == ("zebra", "ape")
+    assert [(output.name, output.head) for output in network.outputs] == [("z", "softmax"), ("a", "sigmoid")]
+    numbers = np.ones((1, 4), np.float32)
+    for found, wanted in zip(
+        runs(network.graph, picture, numbers), model.predict([picture, numbers], verbose=0), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=_TOLERANCE, atol=1e-5)
+
+
+def test_lambda_layers_never_run_and_the_way_out_is_said(tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Lambda(lambda x: x * 2.0, name="twice")(image))
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"m{suffix}")
+        with pytest.raises(UnsupportedError, match=r"a Lambda layer \(twice\)[\s\S]*TFLiteConverter.from_keras_model"):
+            open_source(tmp_path / f"m{suffix}")
+
+
+def test_custom_layers_are_refused_by_name(tmp_path: Path) -> None:
+    class Odd(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, Odd(name="odd_one")(image))
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"m{suffix}")
+        with pytest.raises(UnsupportedError, match=r"custom layer \S*Odd \(odd_one\)"):
+            load_model(tmp_path / f"m{suffix}")
+
+
+def test_weights_alone_are_told_apart(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(InputError, match="holds weights without the network; give it with --weights FILE"):
+        open_source(tmp_path / "m.weights.h5")
+
+
+def test_an_archive_is_read_within_limits(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    def written(**changes: bytes) -> Path:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in {**members, **changes}.items():
+                archive.writestr(name, data)
+        path.write_bytes(buffer.getvalue())
+        return path
+
+    with pytest.raises(InputError, match=r"config.json in \S+ is larger than 67,108,864 bytes"):
+        open_source(written(**{"config.json": b" " * ((64 << 20) + 1)}))
+    with pytest.raises(InputError, match=r"metadata.json in \S+ is larger than 1,048,576 bytes"):
+        open_source(written(**{"metadata.json": b" " * ((1 << 20) + 1)}))
+    with pytest.raises(UnsupportedError, match=r"carries files of its layers \(assets/vocabulary.txt\)"):
+        open_source(written(**{"assets/vocabulary.txt": b"a"}))
+    with pytest.raises(InputError, match="is no JSON"):
+        open_source(written(**{"config.json": b"[" * 100_000}))
+    with pytest.raises(InputError, match="nests deeper than 100 levels"):
+        open_source(
+            written(**{"config.json": b'{"class_name": "Sequential", "config":' + b"[" * 200 + b"]" * 200 + b"}"})
+        )
+    whole = written().read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"Keras cannot load|is cut short"):
+        open_source(path)
+
+
+def test_hdf5_that_reads_other_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    with h5py.File(path, "r+") as file:
+        file["outside"] = h5py.ExternalLink("/etc/hostname", "/")
+    with pytest.raises(InputError, match=r"refers to data outside itself \(//outside\)"):
+        open_source(path)
+
+
+def test_arithmetic_of_keras_2_becomes_rescaling_or_is_refused() -> None:
+    def layer(function: str, **arguments: float) -> dict[str, Any]:
+        return {
+            "class_name": "TFOpLambda",
+            "config": {"name": "op", "function": function},
+            "name": "op",
+            "inbound_nodes": [["image", 0, 0, {**arguments, "name": None}]],
+        }
+
+    for function, number, scale, offset in (
+        ("math.truediv", 127.5, 1 / 127.5, 0.0),
+        ("math.multiply", 2.0, 2.0, 0.0),
+        ("math.subtract", 1.0, 1.0, -1.0),
+        ("__operators__.add", 3.0, 1.0, 3.0),
+    ):
+        found = modern(layer(function, y=number), "m.h5")
+        assert found["class_name"] == "Rescaling"
+        assert (found["config"]["scale"], found["config"]["offset"]) == (scale, offset)
+        assert found["inbound_nodes"] == [[["image", 0, 0, {}]]]
+    with pytest.raises(UnsupportedError, match=r"m.h5 holds the operation math.reduce_mean \(op\)"):
+        modern(layer("math.reduce_mean", axis=1), "m.h5")
+    field = {"class_name": "DepthwiseConv2D", "config": {"name": "conv", "groups": 2}}
+    with pytest.raises(UnsupportedError, match=r"layer conv \(DepthwiseConv2D\) has groups = 2"):
+        modern(field, "m.h5")
+    check_harmless(field, "m.h5")
+
+
+def _nodes(config: Any) -> list[dict[str, Any]]:
+    if isinstance(config, list):
+        return [node for item in config for node in _nodes(item)]
+    if not isinstance(config, dict):
+        return []
+    return [config, *(node for item in config.values() for node in _nodes(item))]
