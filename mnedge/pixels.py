@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 Order = Literal["RGB", "BGR", "GREY", "RGBA"]
 CHANNELS: dict[Order, int] = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
 RANGES = ("0..255", "0..1", "-1..1", "imagenet", "caffe")
+# Name of the metadata that carries a `Pixels` in every .tflite, .onnx and folder of C that mnedge makes.
+METADATA = "mnedge.pixels"
 
 _LARGEST = 255.0
 # Mean and deviation of ImageNet's pixels divided by 255, RGB, as torchvision and timm have them.
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Mean of ImageNet's pixels, BGR, which Caffe's networks subtract.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
+# Shares of red, green and blue in luma (ITU-R BT.601), in 1/65536.
+_LUMA = np.array([19595, 38470, 7471], np.uint32)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class Pixels:
     def parse(cls, text: str, order: Order | None = None) -> Pixels:
         """Reads what `--pixels` takes: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels.
 
-        MEAN,STD is two numbers, or two numbers a channel: all means first (`123.7,116.3,103.5,58.4,57.1,57.4`).
+        MEAN,STD is two numbers, or two numbers a channel: all means first (`123.7,116.3,103.5,58.4,57.1,57.4`). An
+        order may follow behind a space: `0..255 BGR`.
 
         Args:
             text: The words.
@@ -77,12 +83,19 @@ class Pixels:
         Raises:
             InputError: The words are none of these.
         """
-        words = text.strip().lower()
+        words, _, tail = text.strip().lower().partition(" ")
+        if tail:
+            named: dict[str, Order] = {known.lower(): known for known in CHANNELS}
+            if tail.strip() not in named:
+                raise InputError.unknown("order of channels", tail.strip().upper(), CHANNELS)
+            order = named[tail.strip()]
         if words == "imagenet":
             mean = tuple(_LARGEST * value for value in _IMAGENET_MEAN)
             std = tuple(_LARGEST * value for value in _IMAGENET_STD)
             return cls.normalized(*_ordered(mean, std, order or "RGB"), order or "RGB")
         if words == "caffe":
+            if order not in (None, "RGB", "BGR"):
+                raise InputError(f"the range caffe is of three colours; the network takes {order}: give MEAN,STD")
             reverse = order == "RGB"
             mean = tuple(reversed(_CAFFE_MEAN)) if reverse else _CAFFE_MEAN
             return cls.normalized(mean, (1.0, 1.0, 1.0), order or "BGR")
@@ -108,13 +121,45 @@ class Pixels:
         divisor = np.where(np.abs(inverse - rounded) < 1e-4 * np.abs(inverse), rounded, inverse).astype(np.float32)
         return pixels.astype(np.float32) / divisor + np.asarray(self.offset, np.float32)
 
+    def arranged(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Channels of RGB pictures, uint8 (…, 3), in `order`: grey is luma as Pillow computes it, alpha is 255."""
+        if self.order == "RGB":
+            return pictures
+        if self.order == "BGR":
+            return np.ascontiguousarray(pictures[..., ::-1])
+        if self.order == "GREY":
+            return ((pictures.astype(np.uint32) @ _LUMA + 0x8000) >> 16).astype(np.uint8)[..., None]
+        return np.concatenate([pictures, np.full((*pictures.shape[:-1], 1), 255, np.uint8)], axis=-1)
+
+    def to_bytes(self) -> bytes:
+        """The metadata `METADATA`: JSON in ASCII, the same for the same value."""
+        told = {"scale": self.scale, "offset": self.offset, "order": self.order}
+        return json.dumps(told, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Pixels:
+        """Reads what `to_bytes` wrote.
+
+        Raises:
+            InputError: It did not write this.
+        """
+        try:
+            told = json.loads(content)
+            values = [tuple(float(value) for value in told[name]) for name in ("scale", "offset")]
+            return cls(values[0], values[1], next(order for order in CHANNELS if order == told["order"]))
+        except (ValueError, KeyError, TypeError, StopIteration) as exc:
+            raise InputError(f"the metadata {METADATA} is damaged ({exc!r}); state the range with --pixels") from exc
+
     @property
     def is_per_tensor(self) -> bool:
         """Whether one scale and one offset serve all channels, so that an int8 step can be the pixel."""
         return len(set(self.scale)) == 1 and len(set(self.offset)) == 1
 
     def __str__(self) -> str:
-        """The range of 8-bit pixels in words, e.g. "-1..1" or "mean 123.7 116.3 103.5, deviation 58.4 57.1 57.4"."""
+        """The range as `parse` takes it, e.g. "-1..1", "imagenet" or "0..1 BGR"; else mean and deviation in words."""
+        for name, usual in (("imagenet", "RGB"), ("caffe", "BGR")):
+            if self.order in ("RGB", "BGR") and self == Pixels.parse(name, self.order):
+                return name if self.order == usual else f"{name} {self.order}"
         if self.is_per_tensor:
             low, high = self.offset[0], self.offset[0] + _LARGEST * self.scale[0]
             words = f"{_short(low)}..{_short(high)}"

@@ -19,11 +19,11 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from mnedge.cli._output import progress
-from mnedge.data._dataset import to_real
 from mnedge.data.demo import open_demo
 from mnedge.models.build import build_model
 from mnedge.models.variant import Variant
 from mnedge.models.weights import save_compact
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.demo import train_demo
 
 VARIANT = Variant("v3-small", 1.0, 96, classes=10)
@@ -42,7 +42,7 @@ def main(path: Path) -> None:
     written = build_model(VARIANT, path)
     for split in ("calibration", "eval"):
         images, labels = dataset.pixels(dataset.split(split), VARIANT.resolution)
-        scores = np.concatenate([written(to_real(image[None])).numpy() for image in images])
+        scores = np.concatenate([written(SYMMETRIC.real(image[None])).numpy() for image in images])
         click.echo(f"{split}: top-1 {(scores.argmax(1) == labels).mean():.4f} of {len(labels)} pictures")
     click.echo(f"{path}: {path.stat().st_size:,} bytes")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.pixels import METADATA, SYMMETRIC
 
 _ROOT = Path(__file__).parent.parent
 
@@ -58,7 +59,9 @@ def small_int8() -> Graph:
         Op("MEAN", ("conv", "axes"), ("mean",), {"keep_dims": False}),
         Op("SOFTMAX", ("mean",), ("scores",), {"beta": 1.0}),
     )  # fmt: skip
-    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))
+    return Graph(
+        {tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",), {METADATA: SYMMETRIC.to_bytes()}
+    )
 
 
 @pytest.fixture
@@ -86,4 +89,6 @@ def digits_fp32() -> Graph:
         Op("FULLY_CONNECTED", ("mean", "head", "head_bias"), ("logits",), {"activation": "NONE"}),
         Op("SOFTMAX", ("logits",), ("scores",), {"beta": 1.0}),
     )  # fmt: skip
-    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))
+    return Graph(
+        {tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",), {METADATA: SYMMETRIC.to_bytes()}
+    )

@@ -43,3 +43,32 @@ def test_what_is_no_range_is_refused(words: str) -> None:
 @pytest.mark.parametrize(("words", "shown"), [("0..255", "0..255"), ("-1..1", "-1..1"), ("0..1", "0..1")])
 def test_a_range_says_its_ends(words: str, shown: str) -> None:
     assert str(Pixels.parse(words)) == shown
+
+
+@pytest.mark.parametrize("words", ["0..255", "-1..1", "imagenet", "caffe", "0..1 BGR", "0..255 GREY", "0..1 RGBA"])
+def test_metadata_brings_the_same_value_back(words: str) -> None:
+    pixels = Pixels.parse(words)
+    assert Pixels.from_bytes(pixels.to_bytes()) == pixels
+    with pytest.raises(InputError, match=r"mnedge\.pixels is damaged"):
+        Pixels.from_bytes(pixels.to_bytes()[:-1])
+
+
+def test_the_order_may_follow_the_range() -> None:
+    assert Pixels.parse("0..255 bgr") == Pixels.between(0, 255, "BGR")
+    with pytest.raises(InputError, match="unknown order of channels 'GRB'"):
+        Pixels.parse("0..255 GRB")
+    with pytest.raises(InputError, match="three colours"):
+        Pixels.parse("caffe GREY")
+
+
+def test_pictures_are_arranged_as_pillow_does_it() -> None:
+    from PIL import Image
+
+    picture = np.random.default_rng(1).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    assert np.array_equal(
+        Pixels.parse("0..1 GREY").arranged(picture)[..., 0], np.asarray(Image.fromarray(picture).convert("L"))
+    )
+    assert np.array_equal(
+        Pixels.parse("0..1 RGBA").arranged(picture), np.asarray(Image.fromarray(picture).convert("RGBA"))
+    )
+    assert np.array_equal(Pixels.parse("0..1 BGR").arranged(picture), picture[..., ::-1])

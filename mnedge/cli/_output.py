@@ -98,3 +98,19 @@ def progress() -> Iterator[Callable[[str, float], None]]:
             bars.update(tasks[stage], completed=fraction)
 
         yield told
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of `--size 96x128`, or one side of a square; None for none.
+
+    Raises:
+        InputError: The text is no size.
+    """
+    from mnedge.errors import InputError
+
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) not in (1, 2) or not all(side.isdecimal() and 0 < int(side) < 1 << 16 for side in sides):
+        raise InputError(f"--size {text!r} is no size; give HEIGHTxWIDTH in pixels, e.g. 96x128, or one side, e.g. 224")
+    return int(sides[0]), int(sides[-1])

@@ -27,6 +27,14 @@ def command(
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
     data: Annotated[str, typer.Option(metavar="D", help="With --layers: demo, a folder or a labels.csv.")] = "demo",
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="With --layers: Range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, imagenet, caffe, "
+            "LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="With --layers: split of the data.")] = "eval",
     images: Annotated[int, typer.Option(min=1, metavar="N", help="With --layers: number of pictures.")] = 32,
     page: Annotated[
@@ -62,7 +70,7 @@ def command(
     if page is not None:
         check_file(page, force=force)
     with progress() as told:
-        noise = inspect_layers(file, reference, data, split=split, images=images, progress=told)
+        noise = inspect_layers(file, reference, data, pixels=pixels, split=split, images=images, progress=told)
     if page is not None:
         deliver(page, render_layers(noise, file.name), force=force)
     if as_json:

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import click
+import typer
 
-from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
+from mnedge.cli._output import Force, Json, print_json, print_table, progress
 
 PANEL = "Build"
 
 
-@click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The new file.")
-@click.option("--for", "target", default="xnnpack", show_default=True, help="xnnpack, or a target's name.")
-@click.option("--int8", is_flag=True, help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
-@click.option("--data", metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a labels.csv.")
-@click.option("--no-measure", is_flag=True, help="Rewrite only: measure neither agreement nor speed.")
-@force_option
-@json_option
 def command(
-    source: Path, out: Path, target: str, int8: bool, data: str | None, no_measure: bool, force: bool, as_json: bool
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A .tflite, anybody's, or an .onnx.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The new file.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(metavar="NAME", help="Target that the model is rewritten for; cpu is LiteRT with XNNPACK.")
+    ] = "cpu",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a CSV.")
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="With --data: range of the model's pixels, where the file does not say: 0..255, 0..1, -1..1, "
+            "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+        ),
+    ] = None,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Rewrite only: measure neither agreement nor speed.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
-    """Rewrite an existing int8, uint8 or float model for a runtime, without data and without training.
+    """Rewrite an existing model for a runtime, without data.
 
     The rewrites are exact in real arithmetic; where a quantized one can round differently, the agreement that is
     measured says how much. --int8, and a microcontroller as the target, round the weights of a uint8 model as well.
@@ -36,8 +51,10 @@ def command(
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
     mnedge optimize model.int8.onnx -o model.int8.ort
     """
+    from mnedge.pixels import Pixels
     from mnedge.workflows.optimize import optimize
 
+    known = None if pixels is None else Pixels.parse(pixels)
     dataset = None
     if data is not None:
         from mnedge.data import open_dataset
@@ -45,8 +62,9 @@ def command(
         dataset = open_dataset(data)
     with progress() as told:
         result = optimize(
-            source, out, target=target, int8=int8, dataset=dataset, measure=not no_measure, force=force, progress=told
-        )
+            source, out, target=target, int8=int8, dataset=dataset, pixels=known, measure=not no_measure, force=force,
+            progress=told,
+        )  # fmt: skip
     if as_json:
         print_json(result)
     else:
@@ -55,11 +73,11 @@ def command(
 
 def _print(result: dict[str, Any]) -> None:
     if not result["changed"]:
-        click.echo(f"{result['out']} is {result['source']}, unchanged: {result['why']}.")
+        typer.echo(f"{result['out']} is {result['source']}, unchanged: {result['why']}.")
         return
     if "required_operators" in result:
         sizes = f"{result['before']['bytes']:,} -> {result['after']['bytes']:,} bytes"
-        click.echo(f"{result['out']}: {sizes}; a minimal build needs {result['required_operators']}")
+        typer.echo(f"{result['out']}: {sizes}; a minimal build needs {result['required_operators']}")
         return
     cells = [
         (
@@ -76,22 +94,22 @@ def _print(result: dict[str, Any]) -> None:
         f"{result['source']} for {result['for']}", ("rewrite", "what", "gone", "new", ">rescaled", ">rounded"), cells
     )
     before, after = result["before"], result["after"]
-    click.echo(
+    typer.echo(
         f"{result['out']}: {before['ops']} -> {after['ops']} ops, {before['bytes']:,} -> {after['bytes']:,} bytes"
     )
     if before.get("refused"):
-        click.echo(f"The runtime refuses the original: {before['refused']}")
+        typer.echo(f"The runtime refuses the original: {before['refused']}")
     if "partitions" in after:
-        click.echo(f"Delegate partitions: {before.get('partitions', 'refused')} -> {after['partitions']}")
+        typer.echo(f"Delegate partitions: {before.get('partitions', 'refused')} -> {after['partitions']}")
     for row in result.get("agreement", []):
         _print_agreement(row)
     ratio = result.get("ratio")
     if ratio is not None:
         first, second = (row["p50_ms"] for row in result["latency"])
         interval = "{:.2f} to {:.2f}".format(*ratio["interval"])
-        click.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {ratio['speedup']:.2f} x ({interval}): {ratio['verdict']}")
+        typer.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {ratio['speedup']:.2f} x ({interval}): {ratio['verdict']}")
     elif "latency" in result:
-        click.echo(f"Speed: {result['latency'][0]['p50_ms']:.3f} ms")
+        typer.echo(f"Speed: {result['latency'][0]['p50_ms']:.3f} ms")
 
 
 def _print_agreement(row: dict[str, Any]) -> None:
@@ -99,15 +117,15 @@ def _print_agreement(row: dict[str, Any]) -> None:
     start = f"Agreement on {row['count']} {row['inputs']} inputs:"
     if row["identical"]:
         several = f" in all {len(row['outputs'])} outputs" if len(row["outputs"]) > 1 else ""
-        click.echo(f"{start} identical{several}{kernels}")
+        typer.echo(f"{start} identical{several}{kernels}")
         return
     if row["top1_agreement"] is not None:
         difference = f"outputs differ by at most {row['max_abs_difference']:g} {row['unit']}"
-        click.echo(f"{start} top-1 {row['top1_agreement']:.1%}, {difference}{kernels}")
+        typer.echo(f"{start} top-1 {row['top1_agreement']:.1%}, {difference}{kernels}")
         return
-    click.echo(f"{start.removesuffix(':')}{kernels}:")
+    typer.echo(f"{start.removesuffix(':')}{kernels}:")
     for output in row["outputs"]:
-        click.echo(f"  {output['name']}: {_equal(output)}")
+        typer.echo(f"  {output['name']}: {_equal(output)}")
 
 
 def _equal(output: dict[str, Any]) -> str:

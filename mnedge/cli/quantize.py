@@ -1,154 +1,124 @@
-"""`mnedge quantize`: a float .tflite to int8."""
+"""`mnedge quantize`: a float model to int8."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Literal
 
-import click
+import typer
 
-from mnedge.cli._output import force_option, json_option, print_json, print_table, progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mnedge.graph.graph import Graph
-
-_IMAGES = 200
-
+from mnedge.cli._output import Force, Json, parse_size, print_json, print_table, progress
+from mnedge.recipe import Effort, Granularity, IoDtype, Method
 
 PANEL = "Build"
 
 
-@click.command()
-@click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The int8 .tflite.")
-@click.option("--data", metavar="D", default="demo", show_default=True, help="demo, a folder, or a labels.csv.")
-@click.option(
-    "--method", type=click.Choice(["ptq", "qat"]), default="ptq", show_default=True, help="After or with training."
-)
-@click.option(
-    "--effort", type=click.Choice(["fast", "default", "max"]), default="default", show_default=True,
-    help="Of quantization; max, and qat but for fast, also take slower gates for hard-swishes that gain from it.",
-)  # fmt: skip
-@click.option(
-    "--granularity",
-    type=click.Choice(["per-channel", "per-tensor"]),
-    help="Of weight scales. [default: the target's]",
-)
-@click.option(
-    "--ranges", type=click.Choice(["min-max", "percentile", "mse", "output"]), help="Of ptq. [default: output]"
-)
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Of qat, at most.")
-@click.option(
-    "--io", "ends", type=click.Choice(["int8", "uint8", "float32"]), default="int8", help="dtype of the ends."
-)
-@click.option("--target", default="cpu", show_default=True, help="The target whose passes lower the graph first.")
-@click.option("--allow-float", multiple=True, metavar="OP", help="An op that may stay float; repeatable.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything random."
-)
-@force_option
-@json_option
-def command(source: Path, out: Path, *, force: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401
-    """Quantize a float .tflite model to int8, with pictures but without the code that made it.
+def command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder or float .tflite.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The int8 .tflite.", show_default=False)],
+    data: Annotated[
+        str, typer.Option(metavar="D", help="Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")
+    ] = "demo",
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="Calibration set: a name, .yaml, folder or .npy. [default: a split of --data]"),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Range of the model's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
+            "pixels; BGR, GREY or RGBA may follow. [default: what the model says or labelled pictures show]",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHTxWIDTH", help="Size of the input, where the model leaves it open."),
+    ] = None,
+    head: Annotated[
+        Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
+        typer.Option(help="What the first output is. [default: what the model shows]"),
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a model with one output.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="Quantization after training, or with it.")] = "ptq",
+    effort: Annotated[
+        Effort,
+        typer.Option(
+            help="Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better."
+        ),
+    ] = "default",
+    granularity: Annotated[
+        Granularity | None, typer.Option(help="Granularity of weight scales. [default: the target's]")
+    ] = None,
+    ranges: Annotated[
+        Literal["min-max", "percentile", "mse", "output"] | None,
+        typer.Option(help="How ranges of activations are chosen. [default: output]"),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
+    io: Annotated[IoDtype, typer.Option(help="dtype of the input and the outputs.")] = "int8",
+    target: Annotated[
+        str, typer.Option(metavar="NAME", help="Target whose passes lower the graph; `mnedge targets` lists them.")
+    ] = "cpu",
+    allow_float: Annotated[
+        list[str] | None, typer.Option(metavar="OP", help="An op that may stay float; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed of everything random.")] = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Quantize a float model to int8, without its training code.
 
-    Pictures come from the data's calibration split (ptq) or its train split (qat, labels used only as far as the
-    model has that many classes). Pixels go in as p / 127.5 - 1.
+    Pictures come from the data's calibration split (ptq) or its train split (qat, labels used as far as the model has
+    that many classes). The int8 input is the pixel minus 128 wherever one range serves all channels; preprocessing
+    inside the model is folded into it.
 
     \b
-    mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos/labels.csv
-    mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos --method qat
+    mnedge quantize my.keras -o my.int8.tflite --data photos
+    mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos/labels.csv --method qat
+    mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
-    from mnedge.artifact import check_file, deliver
-    from mnedge.formats.tflite_metadata import refitted
-    from mnedge.formats.tflite_read import read_tflite
-    from mnedge.formats.tflite_write import write_tflite
-    from mnedge.graph.kept import check_kept
-    from mnedge.passes._pass import run_passes
-    from mnedge.quantization.honesty import check_int8
-    from mnedge.quantization.io import with_io
-    from mnedge.targets import _target
+    from mnedge.report.figures import decibels, percent
+    from mnedge.workflows.quantize import quantize
 
-    check_file(out, force=force)
-    target = _target.get(options["target"])
-    options["granularity"] = options["granularity"] or target.granularity
-    read = read_tflite(source)
-    _check_float(read, source)
-    graph = run_passes(read, target.passes)
     with progress() as told:
-        quantized = _quantize(graph, options, told)
-    allowed = check_int8(quantized.graph, options["allow_float"])
-    finished = refitted(read, with_io(quantized.graph, options["ends"]))
-    check_kept(read, finished)
-    data = write_tflite(finished)
-    deliver(out, data, force=force)
-    result = {
-        "source": str(source),
-        "out": str(out),
-        "bytes": len(data),
-        "steps": list(quantized.steps),
-        "settings": dict(quantized.settings),
-        "float_ops": [op.kind for op in allowed],
-    }
+        result = quantize(
+            model,
+            out,
+            data,
+            calibration=calibration,
+            pixels=pixels,
+            size=parse_size(size),
+            head=head,
+            positive=positive,
+            method=method,
+            effort=effort,
+            granularity=granularity,
+            ranges=ranges,
+            epochs=epochs,
+            io=io,
+            target=target,
+            allow_float=allow_float or (),
+            seed=seed,
+            force=force,
+            progress=told,
+        )
+    for note in result.notes:
+        typer.echo(note, err=True)
     if as_json:
         print_json(result)
         return
-    rows = [(step.name, f"{step.seconds:.1f}", f"{step.agreement or 0.0:.1%}") for step in quantized.steps]
-    print_table("Quantization", ("step", ">seconds", ">top-1 agreement with float"), rows)
-    click.echo(f"{out}: {len(data):,} bytes, {len(quantized.graph.ops)} ops, {len(allowed)} of them float")
+    rows = [(step.name, f"{step.seconds:.1f}", percent(step.agreement), decibels(step.snr_db)) for step in result.steps]
+    print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    if result.pixels is not None:
+        typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
+    typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")
 
 
-def _check_float(graph: Graph, source: Path) -> None:
-    """Says so before any picture is read."""
-    from mnedge.errors import UnsupportedError
-
-    if any(tensor.quantization is not None and not tensor.is_constant for tensor in graph.tensors.values()):
-        raise UnsupportedError(
-            f"{source} is quantized already; give the float model. `mnedge optimize --int8` brings uint8 to int8"
-        )
-
-
-def _quantize(graph: Graph, options: dict[str, Any], told: Callable[[str, float], None]) -> Any:  # noqa: ANN401 - Quantized
-    from mnedge import cache
-    from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
-    from mnedge.errors import InputError
-
-    shape = graph.tensors[graph.inputs[0]].shape
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
-        raise InputError(f"the model's input is {shape}; quantize takes models of square RGB pictures (1, N, N, 3)")
-    dataset = open_dataset(options["data"])
-    pixels, _ = dataset.pixels(dataset.split("calibration", _IMAGES), shape[1])
-    shared = {
-        "granularity": options["granularity"],
-        "seed": options["seed"],
-        "allow_float": frozenset(options["allow_float"]),
-    }
-    if options["method"] == "ptq":
-        from mnedge.quantization.ptq import quantize_ptq
-
-        return quantize_ptq(
-            graph,
-            to_real(pixels),
-            effort=options["effort"],
-            ranges=options["ranges"],
-            progress=lambda _, share: told("quantize to int8", share),
-            **shared,
-        )
-    from mnedge.quantization.qat import quantize_qat
-
-    trained, labels = dataset.pixels(dataset.split("train"), shape[1])
-    classes = graph.tensors[graph.outputs[0]].shape[-1]
-    fits = len(labels) > 0 and int(labels.max()) < classes
-    return quantize_qat(
-        graph,
-        to_real(trained),
-        labels if fits else None,
-        calibration=to_real(pixels),
-        checkpoint_dir=cache.checkpoints("qat"),
-        epochs=options["epochs"],
-        effort=options["effort"],
-        progress=told,
-        **shared,
-    )
+def _given(io: IoDtype) -> str:
+    """What a caller gives, in words."""
+    if io == "float32":
+        return "given as real numbers"
+    return "given as they are" if io == "uint8" else "given as pixel minus 128"

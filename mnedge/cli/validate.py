@@ -21,13 +21,26 @@ def command(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files.")],
     *,
     task: Annotated[Task, typer.Option(help="What the artifacts are for.")] = "classify",
-    data: Annotated[str, typer.Option(metavar="D", help="Pictures: demo, a folder, or a labels.csv.")] = "demo",
+    data: Annotated[
+        str, typer.Option(metavar="D", help="Pictures: demo, a folder or a labels.csv; or a .npy or .npz.")
+    ] = "demo",
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, imagenet, caffe, "
+            "LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(metavar="NAME", help="Split of the data.")] = "eval",
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use at most so many pictures. [default: all]")
     ] = None,
     class_map: Annotated[
         str | None, typer.Option(metavar="M=D,...", help="Class of the data that each of the model's is.")
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a model with one output.")
     ] = None,
     anchors: Annotated[
         Path | None,
@@ -63,6 +76,8 @@ def command(
             split=split,
             images=images,
             class_map=class_map,
+            positive=positive,
+            pixels=pixels,
             anchors=anchors,
             devices=devices or ("local",),
             skip_broken=skip_broken,
@@ -98,12 +113,13 @@ def _print(result: Validation, metric: str) -> None:
         return
     print_table(
         "Parity, picture by picture",
-        ("artifact", "agrees with", ">same top-1 %", ">largest error, LSB", ">largest error"),
+        ("artifact", "agrees with", ">same answers %", ">SNR, dB", ">largest error, LSB", ">largest error"),
         (
             (
                 row.artifact,
                 row.reference,
-                f"{100 * row.top1_agreement:.2f}",
+                None if row.top1_agreement is None else f"{100 * row.top1_agreement:.2f}",
+                None if row.snr_db is None else f"{row.snr_db:.1f}",
                 None if row.max_abs_lsb is None else f"{row.max_abs_lsb:.3g}",
                 None if row.max_abs_error is None else f"{row.max_abs_error:.2g}",
             )

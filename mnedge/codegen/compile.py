@@ -19,6 +19,7 @@ from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.pixels import METADATA as PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ class Manifest:
         plan: The memory plan as lines of text, time down, addresses to the right.
         blocks: The same as rows {name, kind, offset, bytes, first, last}: what lives in the arena, and between
             which segments, both included.
-        metadata: What the model says of itself, by name: the anchors of a detector.
+        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
     """
 
     name: str
@@ -169,7 +170,7 @@ def compile_c(
             (folder / file).write_text(text)
         project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
         manifest = _manifest(unit, target, optimise, model_sha256, found.note)
-        metadata = {name: data.decode() for name, data in graph.metadata.items() if name == METADATA}
+        metadata = {name: data.decode() for name, data in graph.metadata.items() if name in (METADATA, PIXELS)}
         manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data.content import Content
+    from mnedge.data.preprocess import Size
 
 SPLITS = ("train", "calibration", "eval")
 
@@ -59,7 +60,7 @@ class Dataset:
         labels: int64, (pictures,); class index of each picture.
         splits: Picture numbers of "train", "calibration" and "eval".
         sources: What each picture is called in messages (its path below the data set).
-        read: Gives one picture: (number, resolution) -> uint8 (resolution, resolution, 3).
+        read: Gives one picture: (number, side of a square or height and width) -> uint8 (height, width, 3), RGB.
         truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
             of resolution 0 has the picture's own size. None where a class index is all.
         content: The files, for `fingerprint`.
@@ -77,7 +78,7 @@ class Dataset:
     labels: NDArray[np.int64]
     splits: Mapping[str, NDArray[np.int64]]
     sources: tuple[str, ...]
-    read: Callable[[int, int], NDArray[np.uint8]]
+    read: Callable[[int, Size], NDArray[np.uint8]]
     content: Content
     truths: Callable[[int, int], Any] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -122,13 +123,11 @@ class Dataset:
             numbers = numbers[np.linspace(0, numbers.size - 1, limit).astype(int)]
         return numbers
 
-    def stream(
-        self, numbers: NDArray[np.int64], resolution: int
-    ) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
+    def stream(self, numbers: NDArray[np.int64], size: Size) -> Generator[tuple[int, NDArray[np.uint8]], None, None]:
         """Reads pictures in parallel, a few ahead of the caller, in order.
 
         Yields:
-            Picture number and its pixels: uint8, (resolution, resolution, 3).
+            Picture number and its pixels: uint8, (height, width, 3).
 
         Raises:
             InputError: A picture is broken, unless `skip_broken`; or all of them are.
@@ -141,7 +140,7 @@ class Dataset:
             try:
                 while True:
                     while len(ahead) < 4 * workers and (number := next(waiting, None)) is not None:
-                        ahead.append((number, pool.submit(self.read, number, resolution)))
+                        ahead.append((number, pool.submit(self.read, number, size)))
                     if not ahead:
                         break
                     number, future = ahead.popleft()
@@ -159,17 +158,12 @@ class Dataset:
         if given == 0 and numbers.size:
             raise InputError(f"{self.name}: none of the {numbers.size} pictures can be read")
 
-    def pixels(self, numbers: NDArray[np.int64], resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def pixels(self, numbers: NDArray[np.int64], size: Size) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Reads pictures at once.
 
         Returns:
-            Pixels, uint8, (n, resolution, resolution, 3), and labels, int64, (n,).
+            Pixels, uint8, (n, height, width, 3), and labels, int64, (n,).
         """
-        read = list(self.stream(numbers, resolution))
+        read = list(self.stream(numbers, size))
         kept = np.array([number for number, _ in read], np.int64)
         return np.stack([pixels for _, pixels in read]), self.labels[kept]
-
-
-def to_real(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Brings 8-bit pixels to the range [-1, 1] that the models take: pixel / 127.5 - 1, float32."""
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -16,6 +16,7 @@ import numpy as np
 
 from mnedge.data import open_dataset
 from mnedge.data._dataset import SPLITS
+from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
 from mnedge.data.preprocess import read_pixels
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.preprocess import Size
 
 IMAGES = 200
 MOST_IMAGES = 256
@@ -45,7 +47,7 @@ class CalibrationSet:
         name: How manifests and reports call it.
         dataset: Where the pictures come from; None for arrays.
         numbers: Their picture numbers in the data set, int64, (n,).
-        arrays: Inputs as the network takes them, (n, …); None for pictures.
+        arrays: Inputs as the network takes them; None for pictures.
         sha256: Checksum of the files, or of the arrays.
         source: Where the pictures come from; "" where nobody says.
         licence: What they may be used for; "" where nobody says.
@@ -54,14 +56,14 @@ class CalibrationSet:
     name: str
     dataset: Dataset | None
     numbers: NDArray[np.int64]
-    arrays: NDArray[np.generic] | None
+    arrays: Arrays | None
     sha256: str
     source: str = ""
     licence: str = ""
 
     def __len__(self) -> int:
         """The number of pictures."""
-        return self.numbers.size if self.arrays is None else len(self.arrays)
+        return self.numbers.size if self.arrays is None else min(self.arrays.count, MOST_IMAGES)
 
     def row(self) -> dict[str, str | int]:
         """The row of manifest.json: {name, images, source, licence}; the checksum stands beside it."""
@@ -72,8 +74,17 @@ class CalibrationSet:
             "licence": self.licence,
         }
 
-    def pixels(self, resolution: int) -> NDArray[np.uint8]:
-        """The pictures: uint8, (n, resolution, resolution, 3), RGB.
+    def inputs(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The arrays of one input of a network, float32, (n, …); see `Arrays.of`.
+
+        Raises:
+            InputError: The arrays have no such input, or another shape.
+        """
+        assert self.arrays is not None, self.name
+        return self.arrays.of(name, shape)[:MOST_IMAGES]
+
+    def pixels(self, resolution: Size) -> NDArray[np.uint8]:
+        """The pictures: uint8, (n, height, width, 3), RGB; `resolution` is a side, or height and width.
 
         Raises:
             InputError: A picture is broken, or the set is of arrays.
@@ -146,7 +157,7 @@ def open_calibration(spec: str, *, skip_broken: bool = False) -> CalibrationSet:
         return _described(folder() / f"{spec}.yaml", spec, skip_broken=skip_broken)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return _described(path, spec, skip_broken=skip_broken)
-    if path.suffix == ".npy" and path.is_file():
+    if is_arrays(spec) and path.is_file():
         return _of_arrays(path)
     if path.is_dir() or path.is_file():
         found = _opened(spec, skip_broken=skip_broken)
@@ -259,17 +270,8 @@ def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> Cal
 
 
 def _of_arrays(path: Path) -> CalibrationSet:
-    try:
-        arrays = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as exc:
-        raise InputError(f"{path} is no .npy of numbers: {exc}") from exc
-    if arrays.ndim < 2 or not len(arrays) or arrays.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path} holds {arrays.dtype} of shape {arrays.shape}; it takes numbers with the inputs along the first "
-            "axis, e.g. (200, 96, 96, 3)"
-        )
-    arrays = arrays[:MOST_IMAGES]
-    if arrays.dtype.kind == "f" and not np.isfinite(arrays).all():
-        raise InputError(f"{path} holds values that are not finite; leave those inputs out")
-    digest = hashlib.sha256(f"{arrays.dtype.str} {arrays.shape}".encode() + np.ascontiguousarray(arrays).tobytes())
+    arrays = open_arrays(path)
+    digest = hashlib.sha256()
+    for name, values in arrays.inputs.items():
+        digest.update(f"{name} {values.dtype.str} {values.shape}\0".encode() + np.ascontiguousarray(values).tobytes())
     return CalibrationSet(str(path), None, np.zeros(0, np.int64), arrays, digest.hexdigest())

@@ -15,6 +15,8 @@ from mnedge.data.preprocess import Preprocessing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mnedge.data.preprocess import Size
+
 RESOLUTION = 96
 _EVAL, _CALIBRATION = 400, 200
 _SEED = 0
@@ -29,10 +31,11 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return (bunch.images * (255.0 / 16.0)).round().astype(np.uint8), bunch.target.astype(np.int64)
 
 
-def _read(number: int, resolution: int) -> NDArray[np.uint8]:
+def _read(number: int, size: Size) -> NDArray[np.uint8]:
     from PIL import Image
 
-    picture = Image.fromarray(_digits()[0][number]).resize((resolution, resolution), Image.Resampling.BICUBIC)
+    height, width = (size, size) if isinstance(size, int) else size
+    picture = Image.fromarray(_digits()[0][number]).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(picture.convert("RGB"), np.uint8)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data.preprocess import Fit, Interpolation
+    from mnedge.data.preprocess import Fit, Interpolation, Size
 
     # A picture, its class index, and its split; "" where none is given.
     Row = tuple[Path, int, str]
@@ -63,8 +63,8 @@ def dataset_of_files(
     labels = np.array([index for _, index, _ in rows], np.int64)
     files = tuple(file for file, _, _ in rows)
 
-    def read(number: int, resolution: int) -> NDArray[np.uint8]:
-        return read_pixels(files[number], resolution, preprocessing)
+    def read(number: int, size: Size) -> NDArray[np.uint8]:
+        return read_pixels(files[number], size, preprocessing)
 
     return Dataset(
         name=name,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+# Side of a square, or height and width, in pixels.
+Size = int | tuple[int, int]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Fit = Literal["crop", "stretch"]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -28,11 +30,12 @@ class Preprocessing:
     """How a picture becomes a model's input; it belongs to the data set and travels with the artifact.
 
     Attributes:
-        crop_fraction: Side of the centred square that is kept, as a share of the shorter side; of the part that is
-            kept of each side, where pictures are stretched.
+        crop_fraction: Side of the centred square that is kept, as a share of the shorter side (of the largest part
+            with the input's proportions, where that is no square); of the part that is kept of each side, where
+            pictures are stretched.
         interpolation: Filter of the resize, with Pillow's antialiasing.
-        fit: "crop" takes a square out of the picture; "stretch" makes it square, as detection and segmentation want
-            it: nothing that is marked is lost.
+        fit: "crop" takes a part with the input's proportions out of the picture; "stretch" gives it these
+            proportions, as detection and segmentation want it: nothing that is marked is lost.
     """
 
     crop_fraction: float = 0.875
@@ -44,17 +47,17 @@ class Preprocessing:
 WHOLE = Preprocessing(1.0, "bilinear", "stretch")
 
 
-def read_pixels(path: Path, resolution: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def read_pixels(path: Path, size: Size, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Decodes, turns upright (EXIF), crops and resizes one picture of any mode.
 
     Returns:
-        uint8, (resolution, resolution, 3), RGB.
+        uint8, (height, width, 3), RGB.
 
     Raises:
         InputError: The file is missing, broken or no picture.
     """
     with opened(path) as upright:
-        return fit(rgb(upright), resolution, preprocessing)
+        return fit(rgb(upright), size, preprocessing)
 
 
 @contextmanager
@@ -92,19 +95,22 @@ def rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit(image: Image.Image, resolution: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Crops or stretches a picture to a square: uint8, (resolution, resolution) and the picture's channels."""
+def fit(image: Image.Image, size: Size, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Crops or stretches a picture to a size: uint8, (height, width) and the picture's channels."""
     from PIL import Image
 
     resample = Image.Resampling[preprocessing.interpolation.upper()]
-    resized = image.resize((resolution, resolution), resample, box=kept(image, preprocessing))
+    height, width = (size, size) if isinstance(size, int) else size
+    resized = image.resize((width, height), resample, box=kept(image, preprocessing, width / height))
     return np.asarray(resized, np.uint8)
 
 
-def kept(image: Image.Image, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
-    """The part of a picture that a model sees: left, top, right, bottom in pixels."""
+def kept(
+    image: Image.Image, preprocessing: Preprocessing, proportion: float = 1.0
+) -> tuple[float, float, float, float]:
+    """The part of a picture that a model sees: left, top, right, bottom in pixels; `proportion` is width / height."""
     width, height = (max(1.0, side * preprocessing.crop_fraction) for side in image.size)
     if preprocessing.fit == "crop":
-        width = height = min(width, height)
+        width, height = min(width, height * proportion), min(height, width / proportion)
     left, top = (image.width - width) / 2, (image.height - height) / 2
     return left, top, left + width, top + height

@@ -101,7 +101,7 @@ class LoadedModel(Protocol):
         """Runs images one by one and gives all raw outputs of each, in order.
 
         Args:
-            images: Pixels, uint8, (resolution, resolution, 3) each; the device encodes them for the input.
+            images: Tensors of the input's shape and dtype each; see `runtimes._runtime.encoded` for pictures.
             count: How many there are.
         """
         ...

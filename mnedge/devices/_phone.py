@@ -223,7 +223,7 @@ class PhoneModel:
         Results are kept until the last one is there, so the same call after a failure goes on where it ended.
         """
         self._done, self._count = 0, count
-        for chunk in chunked(images, self.info.input):
+        for chunk in chunked(images):
             result = cache.recall(self._kept, chunk.data)
             if result is None:
                 result = self._compute(chunk.data, chunk.images)

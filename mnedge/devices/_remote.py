@@ -16,7 +16,6 @@ from mnedge.devices._conversation import Conversation, board_facts
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
-from mnedge.runtimes._runtime import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -91,7 +90,7 @@ class RemoteModel:
         Results are kept until the last one is there, so the same call after a failure goes on where it ended.
         """
         self._done, self._count = 0, count
-        chunks = chunked(images, self.info.input)
+        chunks = chunked(images)
         window: deque[Chunk] = deque()
         while True:
             while len(window) < _WINDOW and (chunk := next(chunks, None)) is not None:
@@ -190,12 +189,12 @@ class RemoteModel:
         )
 
 
-def chunked(images: Iterable[NDArray[Any]], spec: TensorSpec) -> Iterator[Chunk]:
-    """Encodes pictures for an input and bundles them: at most 2 MiB or 32 pictures a chunk."""
+def chunked(images: Iterable[NDArray[Any]]) -> Iterator[Chunk]:
+    """Bundles tensors: at most 2 MiB or 32 of them a chunk."""
     waiting: list[bytes] = []
     number = 0
-    for pixels in images:
-        waiting.append(encode(pixels[None], spec).tobytes())
+    for image in images:
+        waiting.append(image.tobytes())
         if len(waiting) >= min(_CHUNK_IMAGES, max(1, _CHUNK_BYTES // len(waiting[0]))):
             yield Chunk(number, len(waiting), b"".join(waiting))
             waiting, number = [], number + 1

@@ -1,4 +1,4 @@
-"""This machine: one session per core, pictures encoded and computed side by side."""
+"""This machine: one session per core, pictures computed side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from mnedge import runtimes
 from mnedge.devices._device import ModelInfo
 from mnedge.errors import ToolError
-from mnedge.runtimes._runtime import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,21 +68,21 @@ class _LocalModel:
         del count
         own = threading.local()
 
-        def infer(pixels: NDArray[Any]) -> list[NDArray[Any]]:
+        def infer(image: NDArray[Any]) -> list[NDArray[Any]]:
             if not hasattr(own, "session"):
                 with self._lock:
                     taken = self._spare.pop() if self._spare else None
                 own.session = taken if taken is not None else self._open()
             session: Session = own.session
-            return session.run(encode(pixels[None], self.info.input))
+            return session.run(image)
 
         pending: deque[Future[list[NDArray[Any]]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for pixels in images:
+                for image in images:
                     if self._interrupted.is_set():
                         raise ToolError("local: interrupted")
-                    pending.append(pool.submit(infer, pixels))
+                    pending.append(pool.submit(infer, image))
                     if len(pending) > 4 * self._workers:
                         yield pending.popleft().result()
                 while pending:

@@ -20,7 +20,6 @@ import numpy as np
 from mnedge import command, registry, targets
 from mnedge.devices._device import ModelInfo
 from mnedge.errors import BudgetError, InputError, ToolError
-from mnedge.runtimes._runtime import encode
 from mnedge.runtimes.compiled_c import Header, read_header
 
 if TYPE_CHECKING:
@@ -312,7 +311,7 @@ class _QemuModel:
         Afterwards the version in `info` also tells the instructions of a call and the deepest stack.
         """
         del count
-        steps = [encode(pixels[None], self.info.input)[0] for pixels in images]
+        steps = [image[0] for image in images]
         finished = run_inputs(
             self._directory, np.stack(steps), core=self._core, ram_bytes=_typical_ram_bytes(self._core)
         )

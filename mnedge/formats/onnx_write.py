@@ -12,6 +12,8 @@ from mnedge.formats._onnx_detection import detections
 from mnedge.formats._onnx_ops import EMITTERS, MOVERS, NCHW_TO_NHWC, NHWC_TO_NCHW, clipped
 from mnedge.formats.custom_options import DETECTION
 from mnedge.graph.graph import fresh_name
+from mnedge.pixels import METADATA as PIXELS
+from mnedge.pixels import SYMMETRIC, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 # QuantizeLinear per channel is from opset 13, HardSwish from 14; 17 is what ONNX Runtime 1.12 and later read.
 _OPSET = 17
 _IR_VERSION = 8
+# Metadata in UTF-8 that goes along.
+_CARRIED = (METADATA, PIXELS)
 _STEP_TYPES = ("int8", "uint8")
 # Real values between which a fused activation clips.
 _LIMITS = {"NONE": (-np.inf, np.inf), "RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
@@ -87,7 +91,7 @@ class _Writer:
             ir_version=_IR_VERSION,
             producer_name="mnedge",
         )
-        texts = {name: data.decode() for name, data in sorted(self.graph.metadata.items()) if name == METADATA}
+        texts = {name: data.decode() for name, data in sorted(self.graph.metadata.items()) if name in _CARRIED}
         helper.set_model_props(model, texts)
         return bytes(model.SerializeToString(deterministic=True))
 
@@ -240,13 +244,19 @@ class _Writer:
         self.held[tensor.name] = value
 
     def _off_ties(self, value: str, quantization: Quantization, dtype: str) -> str:
-        """Moves 8-bit pixels scaled to [-1, 1] off the middle between two steps.
+        """Moves 8-bit pixels off the middle between two steps.
 
         p / 127.5 - 1 at scale 1 / 127.5 lies half-way between steps for every p, and rounding to even would merge
-        neighbours; a quarter of a step more, and each pixel keeps a step of its own, the one the .tflite gives it.
+        neighbours; a quarter of a step more, and each pixel keeps a step of its own, the one the .tflite gives it. So
+        with every range whose real 0 lies half-way between two pixels.
         """
         scale, middle = float(quantization.scale[0]), int(quantization.zero_point[0]) - int(np.iinfo(dtype).min)
-        if abs(scale * 127.5 - 1) > 1e-5 or middle != 127:
+        told = self.graph.metadata.get(PIXELS)
+        # A graph without that metadata is of an older file, or none of pictures.
+        pixels = SYMMETRIC if told is None else Pixels.from_bytes(told)
+        zero = -pixels.offset[0] / pixels.scale[0]
+        steps_are_pixels = pixels.is_per_tensor and abs(scale / pixels.scale[0] - 1) < 1e-5
+        if not steps_are_pixels or abs(zero - middle - 0.5) > 1e-3:
             return value
         quarter = self.values(np.array(-scale / 4, np.float32), "quarter_step")
         return self.node("Sub", (value, quarter), f"{value}/off_ties")

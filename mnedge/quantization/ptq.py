@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from threadpoolctl import threadpool_limits
 
 from mnedge.errors import InputError
+from mnedge.graph.heads import head_of
 from mnedge.quantization.bias_correction import correct_biases
 from mnedge.quantization.calibrate import observe
 from mnedge.quantization.equalize import equalize
 from mnedge.quantization.gates import with_scalable_gates, worthwhile_gates
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.parameters import initial_parameters, to_int8
-from mnedge.quantization.quantized import Quantized, int8_agreement
+from mnedge.quantization.quantized import Quantized, measured_step
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct
 from mnedge.quantization.saturation import shrink_saturated
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
+    from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
     from mnedge.recipe import Effort, Granularity
@@ -50,6 +53,8 @@ def quantize_ptq(
     graph: Graph,
     images: NDArray[np.float32],
     *,
+    pixels: Pixels | None = None,
+    head: Head | None = None,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     ranges: str | None = None,
@@ -62,6 +67,9 @@ def quantize_ptq(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+            None for inputs that are no pictures, whose range is that of `images`.
+        head: What the first output is, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
             weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
@@ -80,6 +88,8 @@ def quantize_ptq(
     scheme, parameters, log = post_training_parameters(
         graph,
         images,
+        pixels=pixels,
+        head=head,
         effort=effort,
         granularity=granularity,
         ranges=ranges,
@@ -102,6 +112,8 @@ def post_training_parameters(
     graph: Graph,
     images: NDArray[np.float32],
     *,
+    pixels: Pixels | None = None,
+    head: Head | None = None,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
     ranges: str | None = None,
@@ -118,9 +130,9 @@ def post_training_parameters(
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
     check_float(graph, allow_float)
     images = images[:MOST_IMAGES]
-    log = Log(graph, images, progress)
+    log = Log(graph, images, progress, head)
     takes_gates = effort == "max" if scalable_gates is None else scalable_gates
-    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float)
+    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float, pixels)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.
     with threadpool_limits(1, "blas"):
@@ -144,6 +156,7 @@ class Asked:
     scalable_gates: bool
     seed: int
     allow_float: frozenset[str]
+    pixels: Pixels | None
 
 
 def _calibrated(
@@ -151,7 +164,7 @@ def _calibrated(
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", share)
-    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float)
+    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float, asked.pixels)
     ranges = choose_ranges(scheme, observe(scheme, images, asked.seed), asked.ranges or _RANGES)
     return scheme, initial_parameters(scheme, ranges)
 
@@ -201,9 +214,14 @@ class Log:
     """Times the steps and measures what each one gains."""
 
     def __init__(
-        self, graph: Graph, images: NDArray[np.float32], progress: Callable[[str, float], None] | None
+        self,
+        graph: Graph,
+        images: NDArray[np.float32],
+        progress: Callable[[str, float], None] | None,
+        head: Head | None = None,
     ) -> None:
         self.images = images
+        self.head = head or head_of(graph, graph.outputs[0])
         self.progress = progress or (lambda _name, _fraction: None)
         self.reference = first_output(graph, images)
         self.steps: list[Step] = []
@@ -216,6 +234,6 @@ class Log:
     def done(self, name: str, scheme: Scheme, parameters: Parameters) -> None:
         """Adds the row of a finished step."""
         seconds = time.monotonic() - self.started
-        agreement = int8_agreement(to_int8(scheme, parameters), self.reference, self.images)
-        self.steps.append(Step(name, round(seconds, 2), round(agreement, 4)))
+        int8 = to_int8(scheme, parameters)
+        self.steps.append(measured_step(name, seconds, int8, self.head, self.reference, self.images))
         self.started = time.monotonic()

@@ -20,9 +20,8 @@ from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
 from mnedge.quantization.parameters import to_int8
 from mnedge.quantization.ptq import MOST_IMAGES, post_training_parameters
-from mnedge.quantization.quantized import Quantized, int8_agreement, top1_agreement
+from mnedge.quantization.quantized import Quantized, agreement_of, measured_step
 from mnedge.quantization.student import Student
-from mnedge.results.details import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
+    from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
     from mnedge.recipe import Effort, Granularity
@@ -67,6 +68,8 @@ def quantize_qat(
     labels: NDArray[np.integer[Any]] | None = None,
     *,
     calibration: NDArray[np.float32] | None = None,
+    pixels: Pixels | None = None,
+    head: Head | None = None,
     checkpoint_dir: Path,
     epochs: int = 20,
     effort: Effort = "default",
@@ -89,6 +92,9 @@ def quantize_qat(
         labels: Integers (N,), negative where unknown; None for unlabelled pictures.
         calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
             calibrate.
+        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+            None for inputs that are no pictures, whose range is that of `images`.
+        head: What the first output is, for the agreement of each step; None for what the graph shows.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
         effort: Of the post-training result that training starts from; but for "fast" it takes the slower gates that
@@ -110,9 +116,17 @@ def quantize_qat(
     started = time.monotonic()
     pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
     scheme, parameters, log = post_training_parameters(
-        graph, calibration, effort=effort, granularity=granularity, scalable_gates=effort != "fast", seed=seed,
-        allow_float=allow_float, progress=lambda _, share: told("start from post-training", share),
-    )  # fmt: skip
+        graph,
+        calibration,
+        pixels=pixels,
+        head=head,
+        effort=effort,
+        granularity=granularity,
+        scalable_gates=effort != "fast",
+        seed=seed,
+        allow_float=allow_float,
+        progress=lambda _, share: told("start from post-training", share),
+    )
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
         "epochs": epochs,
@@ -122,13 +136,12 @@ def quantize_qat(
         "batch": _BATCH,
         "rates": _RATES,
     }
-    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, settings)}.npz"
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, (settings, pixels))}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, seed, told)
-    seconds = round(time.monotonic() - started - sum(step.seconds for step in log.steps), 2)
+    seconds = time.monotonic() - started - sum(step.seconds for step in log.steps)
     int8 = to_int8(scheme, best)
-    agreement = int8_agreement(int8, log.reference, log.images)
-    step = Step("trained with fake quantization", seconds, round(agreement, 4))
-    export = _export_agreement(scheme, best, int8, pictures.held_out)
+    step = measured_step("trained with fake quantization", seconds, int8, log.head, log.reference, log.images)
+    export = _export_agreement(scheme, best, int8, pictures.held_out, log.head)
     path.unlink(missing_ok=True)
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
 
@@ -279,8 +292,8 @@ def _restore(
 
 
 def _export_agreement(
-    scheme: Scheme, parameters: Parameters, int8: Graph, images: NDArray[np.float32]
-) -> dict[str, float]:
+    scheme: Scheme, parameters: Parameters, int8: Graph, images: NDArray[np.float32], head: Head
+) -> dict[str, float | None]:
     """The int8 graph in LiteRT against the fake-quantized network that was trained, over some pictures."""
     import tensorflow as tf
 
@@ -292,6 +305,6 @@ def _export_agreement(
     quantization = int8.tensors[output].quantization
     step = 1.0 if quantization is None else float(quantization.scale[0])
     return {
-        "top1_agreement": top1_agreement(trained, shipped),
+        "top1_agreement": agreement_of(head, trained, shipped),
         "max_abs_lsb": float(np.max(np.abs(trained - shipped)) / step),
     }

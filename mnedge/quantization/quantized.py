@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
-import numpy as np
-
+from mnedge.graph.heads import same_answers, snr_db
 from mnedge.quantization.interpret import first_output
+from mnedge.results.details import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
-    from mnedge.results.details import Step
+    from mnedge.graph.heads import Head
+
+
+_Answering = Literal["softmax", "logits", "sigmoid", "multi-label"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +37,38 @@ class Quantized:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
-def top1_agreement(reference: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Share of rows (of pixels for a segmentation) with the same largest class, 0..1."""
-    return float(np.mean(reference.argmax(-1) == other.argmax(-1)))
+@overload
+def agreement_of(head: _Answering, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float: ...
 
 
-def int8_agreement(int8: Graph, reference: NDArray[np.floating], images: NDArray[np.float32]) -> float:
-    """Top-1 agreement of an int8 graph, in LiteRT, with float outputs.
+@overload
+def agreement_of(head: Head, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float | None: ...
+
+
+def agreement_of(head: Head, reference: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
+    """Share of the answers that both outputs have in common, 0..1; None where they give none."""
+    same = same_answers(head, reference, other)
+    return None if same is None else float(same.mean())
+
+
+def measured_step(
+    name: str, seconds: float, int8: Graph, head: Head, reference: NDArray[np.floating], images: NDArray[np.float32]
+) -> Step:
+    """The row of a finished step.
 
     Args:
-        int8: The quantized graph.
+        name: Of the step.
+        seconds: That it took.
+        int8: The quantized graph after it; it runs in LiteRT.
+        head: What the first output is.
         reference: First output of the float graph for `images`.
         images: float32 (N, H, W, C).
     """
-    return top1_agreement(reference, first_output(int8, images))
+    made = first_output(int8, images)
+    agreement, noise = agreement_of(head, reference, made), snr_db(reference, made)
+    return Step(
+        name,
+        round(seconds, 2),
+        None if agreement is None else round(agreement, 4),
+        None if noise is None else round(noise, 2),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import UnsupportedError
+from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.graph.executor import KERNELS
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
+from mnedge.pixels import CHANNELS
 from mnedge.quantization.honesty import named_ops, way_out
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.pixels import Pixels
     from mnedge.recipe import Granularity
 
 Interval = tuple[float, float]
@@ -122,21 +126,24 @@ def scheme_of(
     images: NDArray[np.float32],
     granularity: Granularity = "per-channel",
     allow_float: frozenset[str] = frozenset(),
+    pixels: Pixels | None = None,
 ) -> Scheme:
     """Works out what int8 asks of a float graph.
 
     Args:
         graph: Float graph with one input.
-        images: float32 (N, H, W, C) as the graph wants them; their interval fixes the input's scale.
+        images: float32 (N, H, W, C) as the graph wants them.
         granularity: Of the weight scales.
         allow_float: Op kinds that may stay float.
+        pixels: What a picture is to the graph, which fixes the input's scale; None for inputs that are no pictures:
+            then the interval of `images` does.
 
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
     check_float(graph, allow_float)
     graph = _with_requantization(with_own_constants(graph), allow_float)
-    group, fixed = _groups(graph, images, allow_float)
+    group, fixed = _groups(graph, input_quantization(images, pixels), allow_float)
     return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
 
 
@@ -168,20 +175,26 @@ def _computes_bias(graph: Graph, op: Op) -> bool:
     return bias is not None and graph.tensors[str(weights)].is_constant and not graph.tensors[bias].is_constant
 
 
-def pixel_quantization(images: NDArray[np.float32]) -> Quantization:
-    """Quantization of the input in which every 8-bit pixel keeps a step of its own.
+def input_quantization(images: NDArray[np.float32], pixels: Pixels | None) -> Quantization:
+    """Quantization of the input: the steps are 8-bit pixels minus 128 wherever one affine map serves all channels.
 
-    Pictures in [-1, 1] are p / 127.5 - 1 and get the steps p - 128; those in [0, 1] and [0, 255] likewise.
-    Anything else gets its own minimum and maximum.
+    A pixel p is s p + o to the network, and real 0, which padding adds, must be a whole step. With the zero point
+    z = -128 - floor(o / s + 1/2), p is nearest to the step p - 128, whatever o / s is: o / s moves all pixels by the
+    same fraction of a step, at most half, and the biases of the first layer are fitted to that. Where 0 lies outside
+    of what pixels can be, or channels have maps of their own, the range is that of all pixels, with 0.
+
+    Args:
+        images: float32, what calibrates; their range counts where they are no pictures.
+        pixels: What a picture is to the network; None for an input that is no picture.
     """
-    low, high = min(float(images.min()), 0.0), max(float(images.max()), 0.0)
-    if -1.0001 <= low < -0.1 and high <= 1.0001:
-        return Quantization.per_tensor(1 / 127.5, -1)
-    if low == 0.0 and 0.0 < high <= 1.0001:
-        return Quantization.per_tensor(1 / 255, -128)
-    if low == 0.0 and 1.0 < high <= 255.0:
-        return Quantization.per_tensor(1.0, -128)
-    return range_quantization(low, high)
+    if pixels is None:
+        return range_quantization(float(images.min()), float(images.max()))
+    if pixels.is_per_tensor:
+        zero_point = -128 - math.floor(pixels.offset[0] / pixels.scale[0] + 0.5 + PIXEL_NUDGE)
+        if -128 <= zero_point <= 127:
+            return Quantization.per_tensor(pixels.scale[0], zero_point)
+    ends = pixels.real(np.repeat(np.array([[0], [255]], np.uint8), CHANNELS[pixels.order], axis=1))
+    return range_quantization(float(ends.min()), float(ends.max()))
 
 
 def range_quantization(low: float, high: float) -> Quantization:
@@ -255,10 +268,10 @@ def _settled_scale(
 
 
 def _groups(
-    graph: Graph, images: NDArray[np.float32], allow_float: frozenset[str]
+    graph: Graph, first: Quantization, allow_float: frozenset[str]
 ) -> tuple[dict[str, str], dict[str, Quantization]]:
     parent = {name: name for name in graph.inputs}
-    fixed = {graph.inputs[0]: pixel_quantization(images)}
+    fixed = {graph.inputs[0]: first}
     int8_ops = [op for op in graph.ops if op.kind not in allow_float]
     for op in int8_ops:
         parent.update({name: name for name in _activations(graph, op)})
@@ -273,9 +286,9 @@ def _groups(
 
     for op in int8_ops:
         for name, made in product(_sharing(op), op.outputs):
-            first, second = find(str(name)), find(made)
-            if first != second:
-                parent[second] = first
+            source, target = find(str(name)), find(made)
+            if source != target:
+                parent[target] = source
     return {name: find(name) for name in parent}, {find(name): value for name, value in fixed.items()}
 
 

@@ -37,6 +37,11 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
+def decibels(ratio: float | None) -> str:
+    """A signal-to-noise ratio in dB, the unit left out, e.g. "23.8"."""
+    return MISSING if ratio is None else f"{ratio:.1f}"
+
+
 def points(fraction: float | None) -> str:
     """A difference of two shares in percentage points with its sign, e.g. "−0.6"."""
     if fraction is None:

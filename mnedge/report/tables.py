@@ -66,7 +66,15 @@ def tables(report: Report) -> list[Table]:
         ),
         _plain(
             "Parity",
-            ("artifact", "agrees with", ">pictures", ">same top-1 %", ">largest error, LSB", ">largest error"),
+            (
+                "artifact",
+                "agrees with",
+                ">pictures",
+                ">same answers %",
+                ">SNR, dB",
+                ">largest error, LSB",
+                ">largest error",
+            ),
             (_parity_row(row, slug) for row in report.parity),
         ),
         _plain(
@@ -213,6 +221,7 @@ def _parity_row(row: ParityRow, slug: str) -> tuple[Cell, ...]:
         Cell(short_name(base_name(row.reference), slug)),
         Cell(figures.plain(row.images)),
         Cell(_share(row.top1_agreement)),
+        Cell(figures.decibels(row.snr_db)),
         Cell(_number(row.max_abs_lsb)),
         Cell(_number(row.max_abs_error)),
     )

@@ -36,12 +36,14 @@ class Step:
     Attributes:
         name: What was done.
         seconds: What it took.
-        agreement: Agreement with float after it, 0..1; None where it was not measured.
+        agreement: Agreement with float after it, 0..1; None for outputs that give no answers.
+        snr_db: Signal-to-noise ratio against float after it; None without noise.
     """
 
     name: str
     seconds: float
     agreement: float | None = None
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True)

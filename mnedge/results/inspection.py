@@ -198,10 +198,10 @@ class TensorNoise:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Top-1 agreement with float, 0..1: of the int8 model, and of it with real activations."""
+    """Agreement with float, 0..1, of the int8 model and of it with real activations; None for numbers and maps."""
 
-    int8: float
-    weights_only: float
+    int8: float | None
+    weights_only: float | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ class ParityRow:
         reference: Name of the one.
         artifact: Name of the other.
         images: How many pictures.
-        top1_agreement: Share of pictures (pixels, objects) of which both say the same, 0..1.
+        top1_agreement: Share of pictures (pixels, objects) of which both say the same, 0..1; None for numbers.
+        snr_db: Signal-to-noise ratio of the other's output against the reference's; None where they are equal.
         max_abs_lsb: Largest difference in steps of the coarser output; None where neither has steps.
         max_abs_error: The same in real units; None where outputs are class indices.
         differs: Pictures whose class changes, for one artifact on two devices.
@@ -24,9 +25,10 @@ class ParityRow:
     reference: str
     artifact: str
     images: int
-    top1_agreement: float
+    top1_agreement: float | None
     max_abs_lsb: float | None
     max_abs_error: float | None = None
+    snr_db: float | None = None
     differs: tuple[str, ...] | None = field(default=None, metadata=ABSENT)
 
 

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mnedge import registry
+from mnedge.graph.arithmetic import PIXEL_NUDGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Quantization
-
-
-# How far the ends of an input's range may lie from -1 and 1 for it to be meant: calibration seldom sees all of it.
-_OTHER_RANGE = 0.4
+    from mnedge.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -106,33 +104,44 @@ def for_file(path: Path) -> str:
     return suffixes[suffix]
 
 
-def encode(pixels: NDArray[np.uint8], spec: TensorSpec) -> NDArray[Any]:
-    """Brings 8-bit pixels to a model's input dtype.
-
-    Real values are pixel / 127.5 - 1, the range that all MobileNets of this project take. A quantized input that stands
-    for another range, 0 to 1 say, is one of a model of others: there the pixel's own value is the step, as whoever
-    quantized it from pixels meant it.
+def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDArray[Any]:
+    """Brings 8-bit pictures to a model's input dtype.
 
     Args:
-        pixels: uint8, NHWC.
+        pictures: uint8, NHWC, channels in the order of `pixels`.
         spec: The input; a quantized one must carry its quantization.
+        pixels: What a picture is to the model.
 
     Returns:
-        The shape of `pixels`, dtype of `spec`.
+        The shape of `pictures`, dtype of `spec`.
     """
-    real = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+    # What becomes of each of the 256 values, one column for all channels or one a channel.
+    values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], max(len(pixels.scale), len(pixels.offset)), axis=1)
+    table: NDArray[Any] = pixels.real(values)
+    # With scale 1/127.5 every pixel of -1..1 lies half-way between two steps. Ties go up, all of them, so that each
+    # pixel keeps a step of its own; rounding to even would merge neighbours.
+    table = encode_values(table, spec)
+    if table.shape[1] == 1:
+        return np.take(table[:, 0], pictures)
+    encoded: NDArray[Any] = table[pictures, np.arange(table.shape[1])]
+    return encoded
+
+
+def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+    """Brings real values to a model's input dtype: to the nearest steps, ties up, where it is quantized."""
     if spec.quantization is None:
-        return real.astype(spec.dtype)
+        return values.astype(spec.dtype)
     scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
     limits = np.iinfo(spec.dtype)
-    low, high = scale * (limits.min - zero_point), scale * (limits.max - zero_point)
-    if limits.bits == 8 and max(abs(low + 1), abs(high - 1)) > _OTHER_RANGE:
-        return (pixels.astype(np.int16) + limits.min).astype(spec.dtype)
-    # With scale 1/127.5 every pixel lies half-way between two steps. Ties go up, all of them, so that each pixel
-    # keeps a step of its own; rounding to even would merge neighbours.
-    steps = np.floor(real.astype(np.float64) / scale + 0.5 + 1e-4) + zero_point
+    steps = np.floor(values.astype(np.float64) / scale + 0.5 + PIXEL_NUDGE) + zero_point
     encoded: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
     return encoded
+
+
+def encoded(pictures: Iterable[NDArray[np.uint8]], spec: TensorSpec, pixels: Pixels) -> Iterator[NDArray[Any]]:
+    """Encodes pictures, uint8 (height, width, channels) each, one after the other: (1, height, width, channels)."""
+    for picture in pictures:
+        yield encode(picture[None], spec, pixels)
 
 
 def decode(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:

@@ -47,6 +47,16 @@ class OnnxRuntimeSession:
         return outputs
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """The custom metadata of an .onnx or .ort file.
+
+    Raises:
+        ToolError: ONNX Runtime is not installed.
+        InputError: It refuses the file.
+    """
+    return dict(_open(_module(), path, 1).get_modelmeta().custom_metadata_map)
+
+
 def optimized_nodes(path: Path) -> list[tuple[str, str, bool]]:
     """The nodes that ONNX Runtime executes for a file, after its own optimization for this machine.
 

@@ -11,7 +11,7 @@ from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_metadata import GREY, labels_of, metadata_of
 from mnedge.graph.graph import constant
 from mnedge.passes.fold_shapes import apply as fold_shapes
-from mnedge.pixels import CHANNELS, Order, Pixels
+from mnedge.pixels import CHANNELS, METADATA, Order, Pixels
 from mnedge.sources._family import family_of_graph
 from mnedge.sources._heads import outputs_of, with_labels
 from mnedge.sources._pixels import picture_order, pixels_of_graph
@@ -165,6 +165,8 @@ def _check_float(graph: Graph, source: str) -> None:
 def _pixels(graph: Graph, taken: Pixels | None) -> tuple[Pixels | None, Origin]:
     """Pixels from the metadata, from the dtype of the input, or from the first ops."""
     order = picture_order(graph)
+    if METADATA in graph.metadata:
+        return Pixels.from_bytes(graph.metadata[METADATA]), "metadata"
     if order is not None:
         for name, entry in zip(graph.inputs, metadata_of(graph).inputs, strict=False):
             if entry.is_picture or len(graph.tensors[name].shape) == 4:

@@ -12,12 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
 
-# What the values of an output are: probabilities of classes that exclude each other (softmax), their values before it
-# (logits), the probability of one class (sigmoid), a probability a label (multi-label), regression or key points
-# (numbers), or a tensor with height and width (map).
-Head = Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"]
 # Where pixels are known from: the user, the file's metadata, the first ops of the graph, labelled pictures, or nowhere.
 Origin = Literal["told", "metadata", "graph", "shown", "unknown"]
 

@@ -14,6 +14,7 @@ from mnedge.models.variant import CLASSIFIER
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
+from mnedge.validation.heads import head_figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,13 @@ def _outcome(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64], dat
 
 
 def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
+    if predictions.head == "sigmoid":
+        return head_figures("sigmoid", predictions.outputs, predictions.labels)
+    if predictions.head in ("multi-label", "numbers"):
+        raise InputError(
+            f"{predictions.path} gives {predictions.head}, and {dataset.name} has one class a picture; give data whose "
+            "labels are those values"
+        )
     outputs, highest = predictions.outputs.shape[-1], int(predictions.labels.max())
     if outputs <= highest:
         raise InputError(
@@ -84,6 +92,10 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
             "that the model was made for"
         )
     return accuracy_figures(predictions)
+
+
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+    return [] if predictions.head == "sigmoid" else confusion(predictions, dataset.classes)
 
 
 TASK = Task(
@@ -97,5 +109,5 @@ TASK = Task(
     outcome=_outcome,
     show=lambda _judged, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
     accuracy=_accuracy,
-    mistakes=lambda predictions, dataset: confusion(predictions, dataset.classes),
+    mistakes=_mistakes,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.data._dataset import to_real
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.learner import split_at_pool
@@ -202,7 +202,7 @@ def predictor(model: keras.Model) -> Callable[[NDArray[Any]], NDArray[np.float32
     def predict(inputs: NDArray[Any]) -> NDArray[np.float32]:
         parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
         return np.concatenate([
-            np.asarray(forward(to_real(part) if part.dtype == np.uint8 else part), np.float32) for part in parts
+            np.asarray(forward(SYMMETRIC.real(part) if part.dtype == np.uint8 else part), np.float32) for part in parts
         ])  # fmt: skip
 
     return predict

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.data._dataset import to_real
 from mnedge.data.anchors import PER_CELL, corners_of, decode_tensor, encode, iou
 from mnedge.data.detections import detect as decode_objects
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.learner import freeze_backbone
@@ -364,4 +364,4 @@ def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    return lambda pixels: np.asarray(forward(to_real(pixels)), np.float32)
+    return lambda pixels: np.asarray(forward(SYMMETRIC.real(pixels)), np.float32)

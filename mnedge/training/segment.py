@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.data._dataset import to_real
 from mnedge.data.masks import IGNORE
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp, warp_masks
 from mnedge.training.fit import Feed
 from mnedge.training.learner import freeze_backbone
@@ -150,4 +150,4 @@ def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    return lambda pixels: np.asarray(forward(to_real(pixels)), np.float32)
+    return lambda pixels: np.asarray(forward(SYMMETRIC.real(pixels)), np.float32)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.graph.heads import same_answers, snr_db
+from mnedge.runtimes._runtime import decode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,9 +31,10 @@ def agreement(
         after: Those of the other one.
 
     Returns:
-        {identical, top1_agreement, max_abs_difference, unit, outputs}: the last are rows {name, shape, equal_fraction,
-        max_abs_difference, unit}. Differences are in steps of the scale, or in real numbers; indices have none.
-        Top-1 is that of a classifier, a model with one vector of scores, and None for every other; difference
+        {identical, top1_agreement, snr_db, max_abs_difference, unit, outputs}: the last are rows {name, shape,
+        equal_fraction, max_abs_difference, unit, snr_db}. Differences are in steps of the scale, or in real numbers;
+        indices have none. Top-1 is that of a classifier, a model with one vector of scores, of one probability (one
+        column in steps of 1/256) the share on the same side of 0.5, and None for every other; difference, SNR
         and unit of the whole are those of the output with the fewest equal values.
     """
     rows = [
@@ -41,6 +45,7 @@ def agreement(
     return {
         "identical": all(row["identical"] for row in rows),
         "top1_agreement": _top1(specs, before, after),
+        "snr_db": worst["snr_db"] if worst else None,
         "max_abs_difference": worst["max_abs_difference"] if worst else None,
         "unit": worst["unit"] if worst else None,
         "outputs": [{key: value for key, value in row.items() if key != "identical"} for row in rows],
@@ -52,13 +57,16 @@ def _output(spec: TensorSpec, before: Sequence[NDArray[Any]], after: Sequence[ND
     same_shapes = [ours.shape == theirs.shape for ours, theirs in zip(before, after, strict=True)]
     row = {"name": spec.name, "shape": list(before[0].shape), "unit": unit}
     if not all(same_shapes):
-        return {**row, "identical": False, "equal_fraction": 0.0, "max_abs_difference": None}
+        return {**row, "identical": False, "equal_fraction": 0.0, "max_abs_difference": None, "snr_db": None}
     ours, theirs = (np.concatenate([run.reshape(-1) for run in runs]) for runs in (before, after))
     equal = (ours == theirs) | _both_nan(ours, theirs)
     difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     largest = 0.0 if equal.all() else float(np.max(np.where(equal, 0.0, difference)))
+    real = [decode(values, spec) for values in (ours, theirs)]
+    finite = np.isfinite(real[0]) & np.isfinite(real[1])
     return {
         **row,
+        "snr_db": None if unit == "indices" else snr_db([real[0][finite]], [real[1][finite]]),
         "identical": bool(equal.all()),
         "equal_fraction": float(equal.mean()) if equal.size else 1.0,
         "max_abs_difference": None if unit == "indices" else largest,
@@ -80,5 +88,11 @@ def _top1(
     shape = before[0][0].shape
     if len(specs) != 1 or math.prod(shape) != shape[-1] or specs[0].dtype.startswith(("int32", "int64")):
         return None
+    if shape[-1] == 1:
+        spec = specs[0]
+        is_probability = spec.quantization is not None and spec.quantization.scale[0] == 1 / 256
+        ours, theirs = (np.stack([decode(run[0], spec) for run in runs]) for runs in (before, after))
+        answers = same_answers("sigmoid", ours, theirs) if is_probability else None
+        return None if answers is None else float(answers.mean())
     same = [ours[0].argmax() == theirs[0].argmax() for ours, theirs in zip(before, after, strict=True)]
     return float(np.mean(same))

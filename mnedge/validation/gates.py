@@ -78,7 +78,11 @@ def _float_ops(report: Report) -> float | None:
 
 def _parity(report: Report) -> float | None:
     int8 = _int8_paths(report)
-    rows = [row.top1_agreement for row in report.parity if (row.reference in int8) == (row.artifact in int8)]
+    rows = [
+        row.top1_agreement
+        for row in report.parity
+        if (row.reference in int8) == (row.artifact in int8) and row.top1_agreement is not None
+    ]
     return min(rows, default=None)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge.errors import InputError
 from mnedge.graph.executor import execute, simulate
+from mnedge.graph.heads import Head, decibels, head_of, same_answers
 from mnedge.results.inspection import Agreement, Histogram, LayerNoise, OutputNoise, TensorNoise
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class _Tally:
     real_weights: NDArray[np.float32] | None = None
     signal: float = 0.0
     noise: float = 0.0
-    same_class: int = 0
+    same_class: float = 0.0
     output_noise: float = 0.0
     clipped: int = 0
     count: int = 0
@@ -82,6 +83,7 @@ def noise_by_tensor(
     tallies = _tallies(graph)
     _check(graph, reference, tallies)
     tallies |= _weight_tallies(graph, reference)
+    answers = head_of(reference, reference.outputs[0]) not in ("numbers", "map")
     totals = _Totals()
     starts = range(0, len(images), _BATCH)
     for number, start in enumerate(starts):
@@ -93,9 +95,9 @@ def noise_by_tensor(
     rows.sort(key=lambda row: (-row.output_gain_db, -row.agreement_gain, row.index))
     return LayerNoise(
         images=count,
-        agreement=Agreement(totals.same / count, totals.same_weights / count),
+        agreement=Agreement(totals.same / count if answers else None, totals.same_weights / count if answers else None),
         output_sqnr_db=OutputNoise(
-            _decibels(totals.signal, totals.noise), _decibels(totals.signal, totals.noise_weights)
+            decibels(totals.signal, totals.noise), decibels(totals.signal, totals.noise_weights)
         ),
         tensors=tuple(rows),
     )
@@ -157,18 +159,18 @@ def _batch(
     wanted = np.asarray(execute(reference, {reference.inputs[0]: images})[reference.outputs[0]])
     real = execute(graph, {graph.inputs[0]: images})
     rounded = execute(graph, {graph.inputs[0]: images}, on_tensor=simulate(graph))
-    classes = _classes(wanted)
+    head = head_of(reference, reference.outputs[0])
     with_all, with_weights = np.asarray(rounded[output]), np.asarray(real[output])
-    totals.same += int((_classes(with_all) == classes).sum())
+    totals.same += _same(head, with_all, wanted)
     totals.noise += _power(with_all - wanted)
-    totals.same_weights += int((_classes(with_weights) == classes).sum())
+    totals.same_weights += _same(head, with_weights, wanted)
     totals.noise_weights += _power(with_weights - wanted)
     totals.signal += _power(wanted)
     for number, (name, tally) in enumerate(tallies.items()):
         if tally.real_weights is None:
             _measure(tally, np.asarray(real[name]), np.asarray(rounded[name]))
         made = _with_one_real(graph, name, images, rounded, tally.real_weights)
-        tally.same_class += int((_classes(made) == classes).sum())
+        tally.same_class += _same(head, made, wanted)
         tally.output_noise += _power(made - wanted)
         yield (number + 1) / len(tallies)
 
@@ -223,7 +225,7 @@ def _row(tally: _Tally, totals: _Totals, images: int) -> TensorNoise:
         op=tally.op,
         what="activation" if is_activation else "weights",
         dtype=tally.tensor.dtype,
-        sqnr_db=_decibels(tally.signal, tally.noise),
+        sqnr_db=decibels(tally.signal, tally.noise),
         agreement_gain=(tally.same_class - totals.same) / images,
         output_gain_db=gain_db,
         low=low,
@@ -247,16 +249,11 @@ def _scale(tensor: Tensor) -> float:
     return float(tensor.quantization.scale[0])
 
 
-def _classes(outputs: NDArray[Any]) -> NDArray[np.int64]:
-    """The class of each picture, or of each of its pixels or boxes."""
-    found: NDArray[np.int64] = outputs.reshape(len(outputs), -1).argmax(axis=1)
-    return found
+def _same(head: Head, made: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """Over pictures, the sum of the shares of answers that are those of the reference; 0 where there are none."""
+    same = same_answers(head, wanted, made)
+    return 0.0 if same is None else float(same.sum())
 
 
 def _power(values: NDArray[Any]) -> float:
     return float(np.square(values, dtype=np.float64).sum())
-
-
-def _decibels(signal: float, noise: float) -> float | None:
-    """Signal to noise in dB; None without noise or without a signal."""
-    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.heads import same_answers, snr_db
 from mnedge.results.parity import ParityRow
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def same_class(one: Predictions, two: Predictions) -> NDArray[np.float64]:
-    """Share of the places of each picture's output where both say the same class, (pictures,): 0 or 1 for one class."""
+    """Share of each picture's answers that both give, (pictures,): 0 or 1 for one class or one yes or no.
+
+    Where both give scores of classes, place by place, it is the share of places with the same class. NaN of numbers,
+    which give no answers.
+    """
+    if one.head in ("sigmoid", "multi-label", "numbers") and not (one.gives_indices or two.gives_indices):
+        same = same_answers(one.head, one.outputs, two.outputs)
+        return np.full(one.numbers.size, np.nan) if same is None else same
     places = range(one.numbers.size)
     return np.array([np.mean(one.class_of(place) == two.class_of(place)) for place in places])
 
@@ -54,9 +62,10 @@ def parity_row(
         reference=names[0],
         artifact=names[1],
         images=int(same.size),
-        top1_agreement=float(same.mean()),
+        top1_agreement=None if np.isnan(same).any() else float(same.mean()),
         max_abs_lsb=difference / step if step and is_quantity else None,
         max_abs_error=difference if is_quantity else None,
+        snr_db=snr_db(reference.scores, other.scores) if is_quantity else None,
     )
 
 

@@ -6,12 +6,15 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.runtimes._runtime import decode
+from mnedge.formats.heads import head_of_file
+from mnedge.formats.pixels import known_pixels, order_of
+from mnedge.pixels import CHANNELS
+from mnedge.runtimes._runtime import decode, encode_values, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.devices import Device, ModelInfo
+    from mnedge.data.arrays import Arrays
+    from mnedge.devices import Device, LoadedModel, ModelInfo
+    from mnedge.graph.heads import Head
+    from mnedge.pixels import Pixels
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
@@ -41,6 +47,7 @@ class Predictions:
         info: The model as the device's runtime loaded it.
         device: URI of the device.
         path: The artifact, whose metadata may say how to read its outputs.
+        head: What the first output is.
     """
 
     outputs: NDArray[np.float32]
@@ -51,6 +58,7 @@ class Predictions:
     info: ModelInfo
     device: str
     path: Path = Path()
+    head: Head = "logits"
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -78,6 +86,8 @@ def predict(
     *,
     device: Device,
     runtime: str = "",
+    pixels: Pixels | None = None,
+    head: Head | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -88,42 +98,96 @@ def predict(
         numbers: Which pictures.
         device: Where it runs.
         runtime: Name of the runtime; "" for the one that loads such files.
+        pixels: What a picture is to the network; None for what the file says.
+        head: What the first output is; None for what the file shows.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
-        InputError: The runtime refuses the file, or a picture is broken.
+        InputError: The runtime refuses the file, it does not say what its pixels are, or a picture is broken.
         ToolError: The device or the runtime cannot be had.
     """
     kept: list[int] = []
 
-    def images(resolution: int) -> Iterator[NDArray[np.uint8]]:
-        for number, pixels in dataset.stream(numbers, resolution):
+    def pictures(size: tuple[int, int], known: Pixels) -> Iterator[NDArray[np.uint8]]:
+        for number, picture in dataset.stream(numbers, size):
             kept.append(number)
-            yield pixels
+            yield known.arranged(picture)
 
-    results: list[NDArray[np.float32]] = []
     with device.load(path, runtime) as model:
+        spec = model.info.input
+        known = pixels_for(path, spec.shape, pixels)
+        images = encoded(pictures((spec.shape[1], spec.shape[2]), known), spec, known)
+        results = _collected(model, images, numbers.size, progress)
         info = model.info
-        _check_input(path, info.input.shape)
-        for place, outputs in enumerate(model.run(images(info.input.shape[1]), numbers.size)):
-            results = results or [_room((numbers.size, *output.shape[1:])) for output in outputs]
-            for room, output, spec in zip(results, outputs, info.outputs, strict=True):
-                room[place] = decode(output[0], spec)
-            if progress is not None:
-                progress((place + 1) / numbers.size)
+    labels = np.array(kept, np.int64)
+    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head)
+
+
+def predict_arrays(
+    path: Path,
+    arrays: Arrays,
+    *,
+    device: Device,
+    runtime: str = "",
+    head: Head | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Predictions:
+    """Runs an artifact with one input over arrays, real numbers as the network takes them.
+
+    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. For the other arguments see
+    `predict`.
+
+    Raises:
+        InputError: The runtime refuses the file, or the arrays do not fit its input.
+        ToolError: The device or the runtime cannot be had.
+    """
+    with device.load(path, runtime) as model:
+        spec = model.info.input
+        values = arrays.of(spec.name, spec.shape)
+        images = (encode_values(values[place : place + 1], spec) for place in range(arrays.count))
+        results = _collected(model, images, arrays.count, progress)
+        info = model.info
+    truths = np.full(arrays.count, -1, np.int64) if arrays.truths is None else arrays.truths
+    return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
+
+
+def _collected(
+    model: LoadedModel, images: Iterator[NDArray[Any]], count: int, progress: Callable[[float], None] | None
+) -> list[NDArray[np.float32]]:
+    """The real values of all outputs, (images that came, …)."""
+    results: list[NDArray[np.float32]] = []
+    done = 0
+    for done, outputs in enumerate(model.run(images, count), start=1):
+        results = results or [_room((count, *output.shape[1:])) for output in outputs]
+        for room, output, spec in zip(results, outputs, model.info.outputs, strict=True):
+            room[done - 1] = decode(output[0], spec)
+        if progress is not None:
+            progress(done / count)
+    return [room[:done] for room in results]
+
+
+def _predictions(
+    path: Path,
+    results: list[NDArray[np.float32]],
+    info: ModelInfo,
+    samples: tuple[NDArray[np.int64], NDArray[Any]],
+    device: Device,
+    head: Head | None,
+) -> Predictions:
     if order := _order(path, len(results)):
         results = [results[place] for place in order]
         info = replace(info, outputs=tuple(info.outputs[place] for place in order))
     spec = info.outputs[0]
     return Predictions(
-        outputs=results[0][: len(kept)],
-        others=tuple(room[: len(kept)] for room in results[1:]),
+        outputs=results[0],
+        others=tuple(results[1:]),
         step_size=float(spec.quantization.scale[0]) if spec.quantization is not None else 0.0,
-        numbers=np.array(kept, np.int64),
-        labels=dataset.labels[kept],
+        numbers=samples[0],
+        labels=samples[1],
         info=info,
         device=device.name,
         path=path,
+        head=head or head_of_file(path, spec.shape, spec.quantization),
     )
 
 
@@ -137,13 +201,40 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
     return detection_order(read_tflite(path))
 
 
-def _check_input(path: Path, shape: tuple[int, ...]) -> None:
-    """Pictures are square and have three colours; what takes other ones is refused before the first is read."""
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses an input that is no picture.
+
+    Raises:
+        InputError: It has no height, width and channels.
+    """
+    if len(shape) != 4 or order_of(shape[3]) is None:
         raise InputError(
-            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x side x side x 3, square and in three "
-            "colours, so only `mnedge bench`, `inspect` and `optimize` take this model"
+            f"{path} takes {'x'.join(map(str, shape))}; pictures are given as 1 x height x width x 1, 3 or 4 "
+            "channels, so only `mnedge bench`, `inspect` and `optimize` take this model"
         )
+
+
+def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixels:
+    """What a picture is to a network with an input of that shape; asked before the first picture is read.
+
+    Args:
+        path: The artifact, for what it says of its pixels and for messages.
+        shape: Of its input.
+        told: By the user; None for what the file says.
+
+    Raises:
+        InputError: It takes no pictures, its pixels are unknown, or have another number of channels.
+    """
+    check_takes_pictures(path, shape)
+    taken = "x".join(map(str, shape))
+    pixels = known_pixels(path, told)
+    if shape[3] != CHANNELS[pixels.order]:
+        raise InputError(
+            f"{path} takes {taken}, and pixels are {pixels}: {pixels.order} has {CHANNELS[pixels.order]} channels, "
+            f"the input {shape[3]}; name the order of channels behind the range, e.g. --pixels '0..255 "
+            f"{order_of(shape[3]) or 'RGB'}' (RGB, BGR, GREY or RGBA)"
+        )
+    return pixels
 
 
 def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError, ToolError
+from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.inspection import Inspection, Refusal, RuntimeView
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.graph.graph import Tensor
     from mnedge.progress import Progress
     from mnedge.results.inspection import LayerNoise
 
@@ -44,6 +44,7 @@ def inspect_layers(
     reference: Path | str,
     data: str = "demo",
     *,
+    pixels: Pixels | str | None = None,
     split: str = "eval",
     images: int = 32,
     progress: Progress | None = None,
@@ -54,6 +55,7 @@ def inspect_layers(
         file: The int8 .tflite.
         reference: The float .tflite that it should agree with.
         data: demo, a folder or a labels.csv.
+        pixels: What a picture is to the models, where the files do not say: a range as `Pixels.parse` reads it.
         split: Which split of the data.
         images: How many pictures.
         progress: Told the name of a stage and the share of it that is done, 0..1.
@@ -63,9 +65,14 @@ def inspect_layers(
     """
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.validation.layers import noise_by_tensor
+    from mnedge.validation.predict import pixels_for
 
     graph, other = read_tflite(Path(file)), read_tflite(Path(reference))
-    pictures = _pictures(data, split, images, graph.tensors[graph.inputs[0]])
+    asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
+    shape = graph.tensors[graph.inputs[0]].shape
+    known = pixels_for(Path(file), shape, asked)
+    log.info("pixels are %s to the model", known)
+    pictures = _pictures(data, split, images, shape, known)
     return noise_by_tensor(graph, other, pictures, telling(progress))
 
 
@@ -120,21 +127,10 @@ def _inspect_onnx(path: Path) -> Inspection:
     return Inspection(str(path), "onnx", size_bytes(path), quantized, contents, float_ops, runtime)
 
 
-def _pictures(data: str, split: str, count: int, model_input: Tensor) -> NDArray[np.float32]:
-    """Pictures as real numbers in the range that the model's input stands for: -1 to 1, or another one's own."""
+def _pictures(data: str, split: str, count: int, shape: tuple[int, ...], pixels: Pixels) -> NDArray[np.float32]:
+    """Pictures as the model takes them, real numbers."""
     from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
 
     dataset = open_dataset(data)
-    numbers = dataset.split(split, count)
-    pixels = np.stack([picture for _, picture in dataset.stream(numbers, model_input.shape[1])])
-    quantization = model_input.quantization
-    if quantization is None:
-        return to_real(pixels)
-    limits = np.iinfo(model_input.dtype)
-    low, high = quantization.dequantize(np.array([limits.min, limits.max])).tolist()
-    if abs(low + 1) < 0.05 and abs(high - 1) < 0.05:
-        return to_real(pixels)
-    log.warning("pictures are brought to %.3g to %.3g, the range of the model's input", low, high)
-    images: NDArray[np.float32] = (low + (high - low) / 255 * pixels).astype(np.float32)
-    return images
+    found = np.stack([picture for _, picture in dataset.stream(dataset.split(split, count), (shape[1], shape[2]))])
+    return pixels.real(pixels.arranged(found))

@@ -14,12 +14,14 @@ import numpy as np
 from mnedge import command, targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
+from mnedge.pixels import CHANNELS
 from mnedge.results.stored import as_json
-from mnedge.runtimes._runtime import encode
+from mnedge.runtimes._runtime import encoded
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_input, time_in_turns
@@ -32,10 +34,9 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
     from mnedge.runtimes import TensorSpec
 
-# Names of runtimes that people know, and the target whose passes serve them.
-ALIASES = {"xnnpack": "cpu"}
 _RANDOM_INPUTS = 64
 _FEWEST_INPUTS = 8
 _RANDOM_VALUES = 1 << 24
@@ -70,7 +71,7 @@ class Rewrite:
 
 
 def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, ...]:
-    """Names of the passes that lower a graph for a target (or a runtime of `ALIASES`).
+    """Names of the passes that lower a graph for a target.
 
     A float graph gets those of the target's passes that help float: the runtimes have float HARD_SWISH, pooling and
     FULLY_CONNECTED of their own. `int8` puts first what brings uint8 to int8, which rounds weights and so is asked
@@ -79,7 +80,7 @@ def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, .
     Raises:
         InputError: No such target.
     """
-    found = targets.get(ALIASES.get(target, target))
+    found = targets.get(target)
     if is_quantized(graph):
         return (_TO_INT8, *found.int8_passes) if int8 and _TO_INT8 not in found.int8_passes else found.int8_passes
     return tuple(name for name in found.passes if name not in _FOR_INT8_ONLY)
@@ -125,9 +126,10 @@ def optimize(
     source: Path,
     out: Path,
     *,
-    target: str = "xnnpack",
+    target: str = "cpu",
     int8: bool = False,
     dataset: Dataset | None = None,
+    pixels: Pixels | None = None,
     measure: bool = True,
     force: bool = False,
     progress: Callable[[str, float], None] | None = None,
@@ -139,9 +141,10 @@ def optimize(
     Args:
         source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort.
         out: Where the result goes.
-        target: "xnnpack", or the name of a target.
+        target: Name of a target.
         int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
         dataset: Real pictures to measure agreement on besides random input.
+        pixels: What a picture is to the network; None for what the file says. Only `dataset` needs it.
         measure: Measure agreement and speed.
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with what is being done and the share (0..1) that is done.
@@ -160,6 +163,7 @@ def optimize(
         return _to_ort(source, out, force=force)
     told = progress or (lambda _stage, _fraction: None)
     data = _read(source)
+    known = None if dataset is None or not measure else known_pixels(source, pixels)
     graph = parse_tflite(data, str(source))
     _check_shapes(graph, source)
     names = passes_for(graph, target, int8=int8)
@@ -174,7 +178,7 @@ def optimize(
     result["before"] = {"bytes": size_bytes(source), "ops": len(graph.ops)}
     result["after"] = {"bytes": len(optimized), "ops": len(after.ops)}
     if measure and rewrites:
-        _measure(result, source, out, dataset, told)
+        _measure(result, source, out, None if dataset is None or known is None else (dataset, known), told)
     return result
 
 
@@ -235,15 +239,15 @@ def _measure(
     result: dict[str, Any],
     source: Path,
     out: Path,
-    dataset: Dataset | None,
+    pictures: tuple[Dataset, Pixels] | None,
     told: Callable[[str, float], None],
 ) -> None:
     refusal = loads(source)
     result["before"]["refused"] = refusal
     told("measure agreement", 0.0)
     result["agreement"] = [_agreement("random", source, out, None, delegate=refusal is None)]
-    if dataset is not None:
-        result["agreement"].append(_agreement(dataset.name, source, out, dataset, delegate=refusal is None))
+    if pictures is not None:
+        result["agreement"].append(_agreement(pictures[0].name, source, out, pictures, delegate=refusal is None))
     told("measure agreement", 1.0)
     told("measure latency", 0.0)
     paths = [out] if refusal else [source, out]
@@ -272,25 +276,28 @@ def loads(path: Path) -> str | None:
     return None
 
 
-def _agreement(name: str, source: Path, out: Path, dataset: Dataset | None, *, delegate: bool) -> dict[str, Any]:
+def _agreement(
+    name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
+) -> dict[str, Any]:
     """How far both files say the same, on random input or on pictures of a data set."""
     before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before.input, dataset)
+    inputs = _inputs(before.input, pictures)
     outputs = [[session.run(image) for image in inputs] for session in (before, after)]
     return {"inputs": name, "count": len(inputs), "delegate": delegate, **agreement(before.outputs, *outputs)}
 
 
-def _inputs(spec: TensorSpec, dataset: Dataset | None) -> list[NDArray[Any]]:
+def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[NDArray[Any]]:
     """Random input, or pictures as the model takes them."""
-    if dataset is None:
+    if pictures is None:
         # A mask of half a megapixel per input is kept for both models: fewer inputs say as much.
         count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // math.prod(spec.shape)))
         return [random_input(spec, seed) for seed in range(count)]
-    if len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != 3:
+    dataset, known = pictures
+    if len(spec.shape) != 4 or spec.shape[3] != CHANNELS[known.order]:
         shape = "x".join(str(extent) for extent in spec.shape)
         raise InputError(
-            f"the model takes {shape}, and --data gives square pictures of three colours; leave --data out: agreement "
+            f"the model takes {shape}, and --data gives pictures, {known.order}; leave --data out: agreement "
             "is then measured on random input"
         )
-    pixels, _ = dataset.pixels(dataset.split("eval", _PICTURES), spec.shape[1])
-    return [encode(picture[None], spec) for picture in pixels]
+    found, _ = dataset.pixels(dataset.split("eval", _PICTURES), (spec.shape[1], spec.shape[2]))
+    return list(encoded(known.arranged(found), spec, known))

@@ -6,19 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnedge import devices as boards
 from mnedge import tasks
+from mnedge.data.arrays import is_arrays
 from mnedge.errors import InputError, ToolError
+from mnedge.formats.pixels import pixels_of
+from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.validation import Validation
 from mnedge.validation.accuracy import accuracy_row
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
+from mnedge.workflows.validate_arrays import validate_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
@@ -40,6 +45,8 @@ def validate(
     split: str = "eval",
     images: int | None = None,
     class_map: str | None = None,
+    positive: str | None = None,
+    pixels: Pixels | str | None = None,
     anchors: Path | str | None = None,
     devices: Sequence[str] = ("local",),
     skip_broken: bool = False,
@@ -54,6 +61,8 @@ def validate(
         split: Which split of the data.
         images: Use at most so many pictures; None for all.
         class_map: Which class of the data each of the model's is, e.g. "8=cat,12=dog,rest=background".
+        positive: With one output, yes or no: the class of the data that is the yes.
+        pixels: What a picture is to the networks, where the files do not say: a range as `Pixels.parse` reads it.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
         devices: URIs; several devices run at the same time.
         skip_broken: Leave out broken pictures, boxes and masks.
@@ -67,6 +76,11 @@ def validate(
     from mnedge.validation.detect import check_decodable
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
 
+    paths = [Path(artifact) for artifact in artifacts]
+    if is_arrays(data):
+        if len(devices) > 1:
+            raise InputError("arrays are measured on one device at a time; name one --device")
+        return validate_arrays(paths, Path(data), devices[0], telling(progress))
     what = tasks.get(task)
     if anchors is not None and what.name != "detect":
         raise InputError(f"--anchors is for --task detect; leave it out of --task {what.name}")
@@ -85,15 +99,28 @@ def validate(
     def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
         return what.agreement(*((one, two) if listed is None else (read(one), read(two))))
 
+    yes = None if positive is None else _class_index(positive, dataset)
+
+    def figures(said: Predictions, pictures: Dataset) -> Figures:
+        said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
+        return what.accuracy(read(said), pictures)
+
     return measure(
-        [Path(artifact) for artifact in artifacts],
+        paths,
         dataset,
         dataset.split(split, images),
         devices,
         telling(progress),
-        figures=lambda said, pictures: what.accuracy(read(said), pictures),
+        figures=figures,
+        pixels=Pixels.parse(pixels) if isinstance(pixels, str) else pixels,
         agreement=agreement,
     )
+
+
+def _class_index(name: str, dataset: Dataset) -> int:
+    if name not in dataset.classes:
+        raise InputError.unknown("class", name, dataset.classes)
+    return dataset.classes.index(name)
 
 
 def measure(
@@ -104,6 +131,7 @@ def measure(
     progress: Progress,
     *,
     figures: Callable[[Predictions, Dataset], Figures],
+    pixels: Pixels | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
 ) -> Validation:
     """Runs artifacts over pictures on devices, several devices in parallel.
@@ -118,6 +146,8 @@ def measure(
         uris: Of the devices.
         progress: Told what runs where and the share of it that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
+        pixels: What a picture is to a single network, or, of several, to those whose files do not say it; None for
+            what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
 
     Raises:
@@ -130,7 +160,7 @@ def measure(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress)
+    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress, pixels)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(failure.error for failure in failed))
@@ -148,6 +178,7 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Progress,
+    pixels: Pixels | None,
 ) -> tuple[dict[str, list[Predictions]], list[DeviceFailure]]:
     """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
 
@@ -159,7 +190,10 @@ def _run(
             def told(share: float, stage: str = stage) -> None:
                 progress(stage, min(share, 0.999))
 
-            said = predict(path, dataset, numbers, device=device, progress=told)
+            # What is told of several is for those that do not say it themselves: an int8 file may take other pixels
+            # than the float one that it comes from.
+            known = pixels if len(artifacts) == 1 else pixels_of(path) or pixels
+            said = predict(path, dataset, numbers, device=device, pixels=known, progress=told)
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:

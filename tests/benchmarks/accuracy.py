@@ -24,6 +24,8 @@ from click import echo
 sys.path.insert(0, str(Path(__file__).parents[2]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from mnedge.pixels import SYMMETRIC
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -207,7 +209,9 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
         folder = Path(scratch)
 
         def ptq(**options: Any) -> bytes:
-            return write_tflite(quantize_ptq(lowered, calibration, granularity=case.granularity, **options).graph)
+            return write_tflite(
+                quantize_ptq(lowered, calibration, pixels=SYMMETRIC, granularity=case.granularity, **options).graph
+            )
 
         def trained(effort: Any = "default") -> bytes:
             train = pictures("train")

@@ -122,6 +122,7 @@ def throughput(rounds: int) -> None:
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.models import Variant
     from mnedge.models.build import build_model
+    from mnedge.pixels import SYMMETRIC
     from mnedge.runtimes import get
     from mnedge.runtimes._runtime import encode
     from mnedge.validation.predict import predict
@@ -137,7 +138,7 @@ def throughput(rounds: int) -> None:
         for _ in range(2 * rounds):
             started = time.perf_counter()
             for number in numbers.tolist():
-                session.run(encode(dataset.read(number, 224)[None], session.input))
+                session.run(encode(dataset.read(number, 224)[None], session.input, SYMMETRIC))
             single = time.perf_counter() - started
             started = time.perf_counter()
             predict(path, dataset, numbers, device=LocalDevice())

@@ -33,6 +33,7 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.models.build import build_model
 from mnedge.models.variant import Variant
 from mnedge.passes._pass import run_passes
+from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.ptq import quantize_ptq
 from mnedge.targets.cpu import TARGET
 from mnedge.validation.latency import Timing, compare, conditions, time_in_turns
@@ -54,10 +55,9 @@ _MOST_BYTES = 1.06
 def images_of(resolution: int, count: int = 32) -> NDArray[np.float32]:
     """Demo pictures in [-1, 1], NHWC."""
     from mnedge.data import open_dataset
-    from mnedge.data._dataset import to_real
 
     dataset = open_dataset("demo")
-    return to_real(dataset.pixels(dataset.split("calibration", count), resolution)[0])
+    return SYMMETRIC.real(dataset.pixels(dataset.split("calibration", count), resolution)[0])
 
 
 def build(variant: Variant, folder: Path) -> dict[str, Path]:
@@ -65,7 +65,7 @@ def build(variant: Variant, folder: Path) -> dict[str, Path]:
     images = images_of(variant.resolution)
     model = build_model(variant, "random", 0)
     float_graph = keras_to_graph(model)
-    int8 = quantize_ptq(run_passes(float_graph, TARGET.passes), images, effort="fast").graph
+    int8 = quantize_ptq(run_passes(float_graph, TARGET.passes), images, pixels=SYMMETRIC, effort="fast").graph
     made = {
         "tflite float": write_tflite(float_graph),
         "tflite int8": write_tflite(int8),
@@ -138,8 +138,8 @@ def quantization(variant: Variant, count: int = 200) -> None:
     seconds = {}
     for name, work in {
         "stock": lambda: stock_tflite(model, images),
-        "own, fast": lambda: quantize_ptq(graph, images, effort="fast"),
-        "own, default": lambda: quantize_ptq(graph, images),
+        "own, fast": lambda: quantize_ptq(graph, images, pixels=SYMMETRIC, effort="fast"),
+        "own, default": lambda: quantize_ptq(graph, images, pixels=SYMMETRIC),
     }.items():
         begin = time.perf_counter()
         work()

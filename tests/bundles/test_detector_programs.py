@@ -14,6 +14,7 @@ from PIL import Image
 from mnedge import runtimes
 from mnedge.data.boxes import open_boxes
 from mnedge.data.detections import detect
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode, encode
 from mnedge.validation.detect import decoding_of
@@ -123,7 +124,7 @@ def test_it_finds_what_mnedge_finds(shipped: Path, photos: Path, suffix: str, tm
 def _found(path: Path, pixels: np.ndarray) -> list[tuple[int, float, np.ndarray]]:
     """By mnedge: of raw outputs its decoder, otherwise the file's own objects."""
     session = runtimes.get(runtimes.for_file(path)).open(path, 1)
-    outputs = session.run(encode(pixels[None], session.input))
+    outputs = session.run(encode(pixels[None], session.input, SYMMETRIC))
     real = [decode(output[0], spec) for output, spec in zip(outputs, session.outputs, strict=True)]
     if len(real) == 4:
         rows = range(int(real[3]))

@@ -17,6 +17,7 @@ from PIL import Image
 
 from mnedge import tasks
 from mnedge.bundles.onnxruntime_mobile import BUNDLE
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode, encode
 from mnedge.runtimes.litert import LiteRtSession
@@ -87,7 +88,9 @@ def test_masks_are_those_that_are_validated(segmenter: Path, data: Path, tmp_pat
     dataset = tasks.get("segment").open_dataset(str(data))
     assert len(rows) == 6
     for number, row in enumerate(rows):
-        output = decode(session.run(encode(dataset.read(number, _SIDE)[None], session.input))[0], session.outputs[0])[0]
+        output = decode(
+            session.run(encode(dataset.read(number, _SIDE)[None], session.input, SYMMETRIC))[0], session.outputs[0]
+        )[0]
         mask = np.asarray(Image.open(tmp_path / f"{number}.png"))
         assert mask.shape == ((40, 80) if number == 0 else (50, 60))
         expected = enlarged(output, mask.shape, is_indices=output.ndim == 2)
@@ -129,7 +132,7 @@ def test_similarities_are_cosines_of_what_the_model_says(embedding: Path, data: 
     Image.fromarray(dataset.read(0, _SIDE)).save(tmp_path / "square.png")
     (shipped / "model.json").write_text(json.dumps({**about, "crop_fraction": 1.0}))
     (row,) = _rows(shipped, "embed.py", tmp_path / "square.png")
-    own = decode(session.run(encode(dataset.read(0, _SIDE)[None], session.input))[0], session.outputs[0])[0]
+    own = decode(session.run(encode(dataset.read(0, _SIDE)[None], session.input, SYMMETRIC))[0], session.outputs[0])[0]
     np.testing.assert_allclose(row["embedding"], own / np.linalg.norm(own), atol=1e-5)
     (again,) = _rows(shipped, "embed.py", "--model", onnx, tmp_path / "square.png")
     assert float(np.dot(again["embedding"], row["embedding"])) > 0.9

@@ -160,6 +160,6 @@ def test_layers_of_a_model_that_was_not_made_here(
     code, out, _ = _run(capfd, "inspect", "--layers", models / "vww_96_int8.tflite", *flags)
     found = json.loads(out)
     assert code == 0
-    assert "brought to 0 to 1" in caplog.text
+    assert "pixels are 0..1" in caplog.text
     assert len([row for row in found["tensors"] if row["what"] == "activation"]) == 32
     assert found["output_sqnr_db"]["int8"] > 15

@@ -105,7 +105,7 @@ def test_optimizing_a_detector_compares_every_output(
     assert row["identical"]
     code, _, err = _run(capsys, "optimize", _file(shared_data, "ssd_slim"), "-o", str(out), "--data", "demo")
     assert code == 2
-    assert "1x120x160x1" in err
+    assert "does not say which range its pixels have" in err
 
 
 @pytest.mark.parametrize("start", ["ssd_slim", "ssd_mobilenet_v1", "lightface"])
@@ -251,7 +251,7 @@ def test_a_detector_of_others_is_validated(
     assert again["accuracy"][0]["map50"] == found["accuracy"][0]["map50"]
 
 
-@pytest.mark.parametrize(("start", "shape"), [("ssd_slim", "1x120x160x1"), ("lightface", "1x3x240x320")])
+@pytest.mark.parametrize(("start", "shape"), [("lightface", "1x3x240x320")])
 def test_pictures_that_a_model_does_not_take_are_told(
     capsys: pytest.CaptureFixture[str], shared_data: Path, start: str, shape: str
 ) -> None:

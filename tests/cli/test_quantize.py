@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -87,4 +88,23 @@ def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path.write_bytes(write_tflite(Graph({"x": x, "y": y}, (Op("LOGISTIC", ("x",), ("y",)),), ("x",), ("y",))))
     done = CliRunner().invoke(command, [str(path), "-o", str(tmp_path / "out.tflite")])
     assert isinstance(done.exception, InputError)
-    assert "square RGB pictures" in str(done.exception)
+    assert "height x width" in str(done.exception)
+
+
+def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:
+    from mnedge.cli.validate import command as validate
+
+    data, out = tmp_path / "data.npz", tmp_path / "m.int8.tflite"
+    values = np.random.default_rng(0).uniform(-2, 3, (40, 16, 16, 3)).astype(np.float32)
+    np.savez(data, image=values, y=np.arange(40) % 10)
+    arguments = [str(source), "-o", str(out), "--effort", "fast", "--data", str(data), "--json"]
+    result = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
+    assert result["settings"]["images"] == 40
+    quantization = read_tflite(out).tensors["image"].quantization
+    assert quantization is not None
+    assert quantization.scale[0] == pytest.approx(5 / 255, rel=0.01)
+    arguments = [str(source), str(out), "--data", str(data)]
+    shown = CliRunner().invoke(validate, arguments, catch_exceptions=False).stdout
+    assert "Figures on 40 samples" in shown
+    assert "softmax" in shown
+    assert "SNR, dB" in shown

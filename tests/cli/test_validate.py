@@ -9,10 +9,10 @@ import pytest
 
 from mnedge.cli import _run
 from mnedge.data import open_dataset
-from mnedge.data._dataset import to_real
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
+from mnedge.pixels import SYMMETRIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_json_has_the_rows_of_the_report(
     result = json.loads(capsys.readouterr().out)
     dataset = open_dataset("demo")
     pixels, labels = dataset.pixels(dataset.split("eval", 60), 16)
-    expected = float(np.mean(predict(digits_fp32, to_real(pixels)).argmax(1) == labels))
+    expected = float(np.mean(predict(digits_fp32, SYMMETRIC.real(pixels)).argmax(1) == labels))
     assert [row["artifact"] for row in result["accuracy"]] == ["m.tflite", "m.onnx"]
     for row in result["accuracy"]:
         assert row["images"] == 60

@@ -1,7 +1,7 @@
 import numpy as np
 
 from mnedge.data import open_dataset
-from mnedge.data._dataset import to_real
+from mnedge.pixels import SYMMETRIC
 
 
 def test_the_split_is_fixed_and_without_overlap() -> None:
@@ -19,6 +19,6 @@ def test_pictures_are_digits_in_rgb() -> None:
     assert pixels.shape == (2, 96, 96, 3)
     assert labels.tolist() == [0, 1]
     assert np.array_equal(pixels[..., 0], pixels[..., 2])
-    real = to_real(np.array([[0, 255]], np.uint8))
+    real = SYMMETRIC.real(np.array([[0, 255]], np.uint8))
     assert real.dtype == np.float32
     assert real.tolist() == [[-1.0, 1.0]]

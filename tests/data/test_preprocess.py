@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnedge.data.preprocess import Preprocessing, read_pixels
+from mnedge.data.preprocess import Preprocessing, fit, read_pixels
 from mnedge.errors import InputError
 
 _WHOLE = Preprocessing(crop_fraction=1.0)
@@ -75,3 +75,16 @@ def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"cut\.jpg is broken"):
         read_pixels(tmp_path / "cut.jpg", 8, _WHOLE)
+
+
+@pytest.mark.parametrize(("size", "part"), [((20, 40), (0, 15, 60, 45)), ((40, 20), (15, 0, 45, 60))])
+def test_another_shape_than_a_square_keeps_its_proportions(
+    size: tuple[int, int], part: tuple[int, int, int, int]
+) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8))
+    whole = Preprocessing(1.0)
+    expected = picture.resize(size[::-1], Image.Resampling.BILINEAR, box=part)
+    assert np.array_equal(fit(picture, size, whole), np.asarray(expected))
+    stretched = picture.resize(size[::-1], Image.Resampling.BILINEAR)
+    assert np.array_equal(fit(picture, size, Preprocessing(1.0, "bilinear", "stretch")), np.asarray(stretched))
+    assert np.array_equal(fit(picture, (24, 24), whole), fit(picture, 24, whole))

@@ -18,6 +18,8 @@ from mnedge import devices
 from mnedge.devices import _phone, _remote, adb
 from mnedge.devices._remote import RemoteModel
 from mnedge.errors import InputError, ToolError
+from mnedge.pixels import SYMMETRIC
+from mnedge.runtimes._runtime import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,14 +51,18 @@ def ready(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[Phone]:
 
 def outputs_on(uri: str, path: Path, pictures: list[NDArray[np.uint8]]) -> NDArray[Any]:
     with devices.get(uri).load(path, "") as model:
-        return np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        return np.stack(
+            [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
+        )
 
 
 def test_agent_on_the_phone_gives_the_hosts_outputs(
     ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with devices.get(ready.uri()).load(int8_tflite, "") as model:
-        there = np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        there = np.stack(
+            [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
+        )
         assert model.info.emulated
     assert np.array_equal(there, outputs_on("local", int8_tflite, pictures))
 
@@ -65,7 +71,7 @@ def test_benchmark_model_gives_the_hosts_outputs(
     ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with devices.get(ready.uri(benchmark_model=PROGRAM)).load(int8_tflite, "") as model:
-        there = np.stack([outputs[0] for outputs in model.run(pictures[:2], 2)])
+        there = np.stack([outputs[0] for outputs in model.run(encoded(pictures[:2], model.info.input, SYMMETRIC), 2)])
         assert model.info.version == "benchmark_model (XNNPACK)"
         assert model.info.partitions == 1
         assert model.info.emulated
@@ -97,7 +103,7 @@ def test_pulled_cable_goes_on_where_it_ended(
 ) -> None:
     found = []
     with devices.get(ready.uri()).load(int8_tflite, "") as model:
-        for number, outputs in enumerate(model.run(pictures, len(pictures))):
+        for number, outputs in enumerate(model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))):
             found.append(outputs[0])
             if number == 150:
                 ready.stop()
@@ -113,7 +119,7 @@ def test_phone_that_stays_away_keeps_results(
 
     def run_until_pulled(**options: str) -> None:
         with devices.get(ready.uri(**options)).load(int8_tflite, "") as model:
-            for _ in model.run(pictures, len(pictures)):
+            for _ in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures)):
                 if ready.daemon is not None and ready.daemon.poll() is None:
                     ready.stop()
 
@@ -213,7 +219,7 @@ def test_phone_that_does_not_trust_this_machine_is_named(ready: Phone) -> None:
 def test_phone_that_hangs_is_given_up(ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]) -> None:
     def run_until_stopped(hang: ExitStack) -> None:
         with devices.get(ready.uri()).load(int8_tflite, "") as model:
-            for number, _ in enumerate(model.run(pictures, len(pictures))):
+            for number, _ in enumerate(model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))):
                 if number == 50:
                     assert isinstance(model, RemoteModel)
                     model._conversation.link.silence_s = 4.0  # only now: a busy machine starts Python slowly

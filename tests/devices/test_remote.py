@@ -18,6 +18,8 @@ from mnedge.devices._conversation import Conversation, board_facts
 from mnedge.devices._link import BOOTSTRAP, Link, LostError
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import ToolError
+from mnedge.pixels import SYMMETRIC
+from mnedge.runtimes._runtime import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,14 +69,16 @@ def here(tmp_path: Path, private_cache: Path) -> Iterator[Here]:
 
 def local_outputs(path: Path, pictures: list[NDArray[np.uint8]]) -> NDArray[Any]:
     with devices.get("local").load(path, "litert") as model:
-        return np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        return np.stack(
+            [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
+        )
 
 
 def test_agent_computes_what_this_process_computes(
     here: Here, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     model = RemoteModel(here, int8_tflite, "")
-    outputs = [outputs[0] for outputs in model.run(pictures, len(pictures))]
+    outputs = [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
     model.close()
     assert np.array_equal(outputs, local_outputs(int8_tflite, pictures))
     assert model.info.partitions == 1
@@ -85,7 +89,7 @@ def test_killed_agent_is_replaced_and_nothing_is_counted_twice(
 ) -> None:
     model = RemoteModel(here, int8_tflite, "")
     outputs = []
-    for number, values in enumerate(model.run(pictures, len(pictures))):
+    for number, values in enumerate(model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))):
         outputs.append(values[0])
         if number in (40, 41, 170):
             here.started[-1].kill()
@@ -108,7 +112,7 @@ def test_damaged_chunk_is_sent_again(here: Here, int8_tflite: Path, pictures: li
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Link, "send", damage)
-        outputs = [outputs[0] for outputs in model.run(pictures, len(pictures))]
+        outputs = [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
     model.close()
     assert damaged == [0, 1, 2]
     assert np.array_equal(outputs, local_outputs(int8_tflite, pictures))
@@ -117,7 +121,7 @@ def test_damaged_chunk_is_sent_again(here: Here, int8_tflite: Path, pictures: li
 def test_silent_agent_is_ended(here: Here, int8_tflite: Path, pictures: list[NDArray[np.uint8]]) -> None:
     here.silence_s = 3.0
     model = RemoteModel(here, int8_tflite, "")
-    results = model.run(pictures, len(pictures))
+    results = model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))
     next(results)
     subprocess.run(["kill", "-STOP", str(here.started[-1].pid)], check=True)
     with pytest.raises(ToolError, match=r"no sign of life for 3 s(.|\n)*pictures are done and kept"):
@@ -194,14 +198,14 @@ def test_results_outlive_a_failure(here: Here, int8_tflite: Path, pictures: list
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Link, "send", count)
         model = RemoteModel(here, int8_tflite, "")
-        results = model.run(pictures, len(pictures))
+        results = model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))
         for _ in range(200):
             next(results)
         results.close()  # type: ignore[attr-defined]
         model.abort()
         first = len(sent)
         model = RemoteModel(here, int8_tflite, "")
-        outputs = [outputs[0] for outputs in model.run(pictures, len(pictures))]
+        outputs = [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
         model.close()
     assert np.array_equal(outputs, local_outputs(int8_tflite, pictures))
     assert len(sent) - first < first

@@ -20,6 +20,8 @@ from mnedge.devices import _remote, _setup, ssh
 from mnedge.devices._link import Link
 from mnedge.devices._remote import RemoteModel
 from mnedge.errors import InputError, ToolError
+from mnedge.pixels import SYMMETRIC
+from mnedge.runtimes._runtime import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +53,18 @@ def tidy(pi: Pi) -> Iterator[tuple[str, Path]]:
 
 def outputs_on(uri: str, path: Path, pictures: list[NDArray[np.uint8]], runtime: str = "") -> NDArray[Any]:
     with devices.get(uri).load(path, runtime) as model:
-        return np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        return np.stack(
+            [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
+        )
 
 
 def test_outputs_equal_the_hosts_bit_for_bit(
     pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
-        there = np.stack([outputs[0] for outputs in model.run(pictures, len(pictures))])
+        there = np.stack(
+            [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
+        )
         assert model.info.emulated
         assert model.info.partitions == 1
         assert model.info.version.endswith("(XNNPACK)")
@@ -95,7 +101,7 @@ def test_cut_connection_goes_on_where_it_ended(
 ) -> None:
     found = []
     with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
-        for number, outputs in enumerate(model.run(pictures, len(pictures))):
+        for number, outputs in enumerate(model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))):
             found.append(outputs[0])
             if number == 150:
                 pi.cut()
@@ -114,7 +120,7 @@ def test_board_that_does_not_come_back_keeps_results(
 
     def run_until_cut() -> None:
         with device.load(int8_tflite, "") as model:
-            for number, _ in enumerate(model.run(pictures, len(pictures))):
+            for number, _ in enumerate(model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))):
                 if number == 150:
                     pi.cut()
                     pi.stop()
@@ -131,7 +137,7 @@ def test_board_that_does_not_come_back_keeps_results(
 
     monkeypatch.setattr(Link, "send", count)
     with device.load(int8_tflite, "") as model:
-        found = [outputs[0] for outputs in model.run(pictures, len(pictures))]
+        found = [outputs[0] for outputs in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures))]
     # 400 pictures are 13 chunks of 32, and the first five were known.
     assert sorted(sent) == list(range(sent[0], 13))
     assert sent[0] >= 5
@@ -143,7 +149,7 @@ def test_board_that_hangs_is_given_up(
 ) -> None:
     def run_until_stopped() -> None:
         with devices.get(pi.uri(tmp=tidy[0])).load(int8_tflite, "") as model:
-            for _ in model.run(pictures, len(pictures)):
+            for _ in model.run(encoded(pictures, model.info.input, SYMMETRIC), len(pictures)):
                 assert isinstance(model, RemoteModel)
                 model._conversation.link.silence_s = 4.0  # only now: a busy machine starts Python slowly
                 for process in pi.agents():
@@ -238,7 +244,7 @@ def test_older_runtime_is_named_in_the_figure(
     pi: Pi, older: str, tidy: tuple[str, Path], int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with devices.get(pi.uri(tmp=tidy[0], python=older)).load(int8_tflite, "") as model:
-        there = np.stack([outputs[0] for outputs in model.run(pictures[:64], 64)])
+        there = np.stack([outputs[0] for outputs in model.run(encoded(pictures[:64], model.info.input, SYMMETRIC), 64)])
         assert model.info.version == "tflite-runtime 2.14.0 (no delegate)"
     # Other kernels round another way; the classes stay.
     here = outputs_on("local", int8_tflite, pictures[:64])
@@ -301,9 +307,10 @@ def test_a_long_folder_of_temporary_files_does_not_matter(
 def test_interrupt_leaves_nothing(pi: Pi, tidy: tuple[str, Path], int8_tflite: Path, short: Path) -> None:
     script = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom mnedge import devices\n"
+        "from mnedge.pixels import SYMMETRIC\nfrom mnedge.runtimes._runtime import encoded\n"
         "pictures = (np.full((32, 32, 3), i % 256, np.uint8) for i in range(10**6))\n"
         "with devices.get(sys.argv[1]).load(Path(sys.argv[2]), '') as model:\n"
-        "    for _ in model.run(pictures, 10**6): print('one', flush=True)\n"
+        "    for _ in model.run(encoded(pictures, model.info.input, SYMMETRIC), 10**6): print('one', flush=True)\n"
     )
     args: list[str | Path] = [sys.executable, "-c", script, pi.uri(tmp=tidy[0]), int8_tflite]
     environment = {**os.environ, "TMPDIR": str(short)}
@@ -373,7 +380,7 @@ def test_onnx_runs_on_the_board(
     pi: Pi, tidy: tuple[str, Path], int8_onnx: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with devices.get(pi.uri(tmp=tidy[0])).load(int8_onnx, "") as model:
-        there = np.stack([outputs[0] for outputs in model.run(pictures[:64], 64)])
+        there = np.stack([outputs[0] for outputs in model.run(encoded(pictures[:64], model.info.input, SYMMETRIC), 64)])
         assert model.info.version == f"onnxruntime {ssh.connect(pi.uri()).facts()['packages']['onnxruntime']}"
         assert model.info.partitions is None
     here = outputs_on("local", int8_onnx, pictures[:64])

@@ -13,8 +13,9 @@ from mnedge.quantization.bias_correction import correct_biases
 from mnedge.quantization.calibrate import observe
 from mnedge.quantization.equalize import equalize
 from mnedge.quantization.gates import gated_outputs, with_scalable_gates
+from mnedge.quantization.interpret import first_output
 from mnedge.quantization.parameters import initial_parameters, to_int8
-from mnedge.quantization.quantized import int8_agreement
+from mnedge.quantization.quantized import agreement_of
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct, round_with_feedback
 from mnedge.quantization.scheme import scheme_of
@@ -83,5 +84,7 @@ def test_fitting_undoes_what_a_coarse_range_lost(outliers: Graph, pictures: Any,
     parameters = initial_parameters(scheme, choose_ranges(scheme, observe(scheme, pictures), "min-max"))
     fitted = reconstruct(scheme, parameters, pictures)
     reference = predict(outliers, others)
-    before, after = (int8_agreement(to_int8(scheme, item), reference, others) for item in (parameters, fitted))
+    before, after = (
+        agreement_of("logits", reference, first_output(to_int8(scheme, item), others)) for item in (parameters, fitted)
+    )
     assert after > before + 0.1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mnedge.graph.executor import predict, simulate
 from mnedge.graph.precision import float_ops
+from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.calibrate import observe
 from mnedge.quantization.parameters import (
     activation_quantizations,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def chosen(graph: Any, images: Any, **options: Any) -> Any:
-    scheme = scheme_of(graph, images, **options)
+    scheme = scheme_of(graph, images, pixels=SYMMETRIC, **options)
     return scheme, initial_parameters(scheme, choose_ranges(scheme, observe(scheme, images), "min-max"))
 
 

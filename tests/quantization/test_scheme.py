@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from mnedge.errors import UnsupportedError
 from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
-from mnedge.quantization.scheme import layers_of, pixel_quantization, range_quantization, scheme_of, with_own_constants
+from mnedge.pixels import Pixels
+from mnedge.quantization.scheme import input_quantization, layers_of, range_quantization, scheme_of, with_own_constants
+from mnedge.runtimes import TensorSpec
+from mnedge.runtimes._runtime import encode
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
@@ -30,24 +33,38 @@ def test_a_range_holds_zero_and_both_ends(first: float, second: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "scale", "zero_point"),
+    ("words", "scale", "zero_point"),
     [
-        (np.arange(256) / 127.5 - 1, 1 / 127.5, -1),
-        (np.arange(256) / 255, 1 / 255, -128),
-        (np.arange(256), 1.0, -128),
+        ("-1..1", 1 / 127.5, -1),
+        ("0..1", 1 / 255, -128),
+        ("0..255", 1.0, -128),
+        ("-3..3", 3 / 127.5, -1),
+        ("123.675,58.395", 1 / 58.395, -4),
+        ("-0.5..1", 1.5 / 255, -43),
     ],
 )
-def test_pixels_keep_a_step_each(images: np.ndarray, scale: float, zero_point: int) -> None:
-    quantization = pixel_quantization(images.astype(np.float32))
+def test_the_step_is_the_pixel_in_every_range(words: str, scale: float, zero_point: int) -> None:
+    pixels = Pixels.parse(words)
+    dark = np.zeros((1, 1, 1, 3), np.float32)
+    quantization = input_quantization(dark, pixels)
     assert quantization.scale[0] == np.float32(scale)
     assert quantization.zero_point[0] == zero_point
-    # As an app does it: ties up, so that pixels of [-1, 1] do not merge.
-    steps = np.floor(images / scale + 0.5 + 1e-3) + zero_point
-    assert np.clip(steps, -128, 127).astype(int).tolist() == list(range(-128, 128))
+    pictures = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    spec = TensorSpec("image", pictures.shape, "int8", quantization)
+    assert encode(pictures, spec, pixels).astype(int).ravel().tolist() == list(range(-128, 128))
 
 
-def test_other_inputs_get_their_own_range() -> None:
-    quantization = pixel_quantization(np.array([-2.1, 2.6], np.float32))
+@pytest.mark.parametrize("words", ["imagenet", "1..2"])
+def test_real_zero_stays_a_step_where_the_pixel_cannot_be_one(words: str) -> None:
+    pixels = Pixels.parse(words)
+    quantization = input_quantization(np.zeros(1, np.float32), pixels)
+    reals = pixels.real(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))
+    assert np.abs(quantization.dequantize(quantization.quantize(reals, "int8")) - reals).max() <= quantization.scale[0]
+    assert -128 <= quantization.zero_point[0] <= 127
+
+
+def test_what_is_no_picture_gets_its_own_range() -> None:
+    quantization = input_quantization(np.array([-2.1, 2.6], np.float32), None)
     assert np.isclose(quantization.scale[0], 4.7 / 255)
 
 

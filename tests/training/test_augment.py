@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from mnedge.data._dataset import to_real
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.settings import Augmentation
 
@@ -31,7 +31,7 @@ def test_without_augmentation_a_picture_of_the_same_size_stays_as_it_is() -> Non
     pixels = _pictures(3, 24)
     rng = np.random.default_rng(0)
     warped = warp(pixels, draw_warps(STILL, 3, (24, 24), rng), 24)
-    np.testing.assert_allclose(tint(warped, draw_tints(STILL, 3, rng)), to_real(pixels), atol=1e-5)
+    np.testing.assert_allclose(tint(warped, draw_tints(STILL, 3, rng)), SYMMETRIC.real(pixels), atol=1e-5)
 
 
 def test_a_larger_picture_is_shrunk_about_its_centre() -> None:
@@ -82,15 +82,15 @@ def test_half_of_the_pictures_are_mirrored_unless_told_otherwise() -> None:
 
 def test_saturation_is_that_of_pillow() -> None:
     pixels = _pictures(2, 16)
-    ours = np.asarray(tint(to_real(pixels), np.array([[0.0, 1.0, 0.5]] * 2, np.float32)))
+    ours = np.asarray(tint(SYMMETRIC.real(pixels), np.array([[0.0, 1.0, 0.5]] * 2, np.float32)))
     for picture, got in zip(pixels, ours, strict=True):
-        theirs = to_real(np.asarray(ImageEnhance.Color(Image.fromarray(picture)).enhance(0.5)))
+        theirs = SYMMETRIC.real(np.asarray(ImageEnhance.Color(Image.fromarray(picture)).enhance(0.5)))
         # Pillow rounds to whole grey levels twice.
         np.testing.assert_allclose(got, theirs, atol=2 / 127.5)
 
 
 def test_contrast_keeps_the_mean_and_brightness_moves_it() -> None:
-    images = to_real(_pictures(1, 16)) * np.float32(0.5)
+    images = SYMMETRIC.real(_pictures(1, 16)) * np.float32(0.5)
     softer = np.asarray(tint(images, np.array([[0.0, 0.5, 1.0]], np.float32)))
     assert softer.mean() == pytest.approx(images.mean(), abs=1e-4)
     assert softer.std() == pytest.approx(images.std() / 2, rel=1e-3)

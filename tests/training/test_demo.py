@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mnedge.data._dataset import to_real
 from mnedge.data.demo import open_demo
 from mnedge.models.build import build_model
 from mnedge.models.variant import Variant
+from mnedge.pixels import SYMMETRIC
 from mnedge.training.demo import train_demo
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _pictures(split: str, resolution: int) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 def _top1(model: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
-    parts = [model(to_real(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
+    parts = [model(SYMMETRIC.real(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
     return float((np.concatenate(parts).argmax(1) == labels).mean())
 
 
@@ -61,7 +61,7 @@ def test_batch_norms_hold_the_statistics_of_the_pictures(
     model = trained[0]
     first = keras.Model(model.inputs[0], model.get_layer("conv").output)
     images, _ = _pictures("train", 48)
-    seen = np.concatenate([first(to_real(images[start : start + 100])).numpy() for start in range(0, 1100, 100)])
+    seen = np.concatenate([first(SYMMETRIC.real(images[start : start + 100])).numpy() for start in range(0, 1100, 100)])
     norm = model.get_layer("conv_bn")
     # The statistics are of 512 of the 1,197 pictures.
     assert norm.moving_mean.numpy() == pytest.approx(seen.mean((0, 1, 2)), abs=0.1 * float(seen.std()))

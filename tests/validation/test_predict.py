@@ -10,11 +10,12 @@ import pytest
 
 from mnedge import devices
 from mnedge.data import open_dataset
-from mnedge.data._dataset import to_real
 from mnedge.errors import InputError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict as reference
+from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.quantization.io import with_io
 from mnedge.validation.accuracy import accuracy_figures
 from mnedge.validation.predict import Predictions, predict
@@ -48,7 +49,7 @@ def test_outputs_are_those_of_the_graph_picture_by_picture(
     pixels, labels = dataset.pixels(numbers, 16)
     assert np.array_equal(found.numbers, numbers)
     assert np.array_equal(found.labels, labels)
-    np.testing.assert_allclose(found.outputs, reference(digits_fp32, to_real(pixels)), atol=1e-5)
+    np.testing.assert_allclose(found.outputs, reference(digits_fp32, SYMMETRIC.real(pixels)), atol=1e-5)
     assert (found.step_size, found.device) == (0.0, "local")
     assert shares == pytest.approx(np.arange(1, 31) / 30)
 
@@ -89,3 +90,23 @@ def test_each_artifact_is_held_against_the_first(digits_fp32: Graph, dataset: An
     assert agreements["c.tflite"] < 0.5
     assert result.failed == ()
     assert set(told.values()) == {1.0}
+
+
+def test_grey_pictures_of_another_shape_go_in(dataset: Any, tmp_path: Path) -> None:
+    image, made = Tensor("image", (1, 12, 20, 1), "float32"), Tensor("made", (1, 240), "float32")
+    shape = constant("shape", np.array([1, 240], np.int32))
+    graph = Graph(
+        {tensor.name: tensor for tensor in (image, made, shape)},
+        (Op("RESHAPE", ("image", "shape"), ("made",)),),
+        ("image",),
+        ("made",),
+    )
+    (tmp_path / "m.tflite").write_bytes(write_tflite(graph))
+    with pytest.raises(InputError, match="does not say which range"):
+        said(tmp_path / "m.tflite", dataset, 3)
+    with pytest.raises(InputError, match=r"RGB has 3 channels, the input 1; .*GREY"):
+        said(tmp_path / "m.tflite", dataset, 3, pixels=Pixels.parse("0..255"))
+    grey = Pixels.parse("0..255 GREY")
+    found = said(tmp_path / "m.tflite", dataset, 3, pixels=grey)
+    pictures, _ = dataset.pixels(dataset.split("eval", 3), (12, 20))
+    assert np.array_equal(found.outputs.reshape(3, 12, 20, 1), grey.arranged(pictures))

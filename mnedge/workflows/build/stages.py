@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, sha256, write_bytes, write_text
-from mnedge.data._dataset import to_real
 from mnedge.models.cost import least_bytes
+from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
     from mnedge.workflows.build.job import Job
     from mnedge.models.build import Weights
     from mnedge.quantization.quantized import Quantized
@@ -104,6 +105,7 @@ def float_model(job: Job, progress: Progress) -> Path:
 
     def make(folder: Path) -> None:
         from mnedge.formats.keras import keras_to_graph
+        from mnedge.formats.pixels import with_pixels
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
         from mnedge.models.transfer import description_of
@@ -115,7 +117,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
         graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
-        graph = replace(graph, metadata={**graph.metadata, **job.task.metadata(job.variant, description_of(source))})
+        graph = replace(graph, metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(job.variant, description_of(source))})
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
@@ -191,9 +193,11 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
         trained, labels = job.dataset.pixels(numbers, job.variant.resolution)
         return quantize_qat(
             graph,
-            to_real(trained),
+            SYMMETRIC.real(trained),
             labels if job.is_labelled and job.task.name == "classify" else None,
-            calibration=to_real(pixels),
+            calibration=SYMMETRIC.real(pixels),
+            pixels=SYMMETRIC,
+            head=_head(job),
             checkpoint_dir=cache.checkpoints("qat"),
             allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
@@ -205,7 +209,9 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
 
     quantized = quantize_ptq(
         graph,
-        to_real(pixels),
+        SYMMETRIC.real(pixels),
+        pixels=SYMMETRIC,
+        head=_head(job),
         effort=recipe.effort,
         allow_float=frozenset(recipe.allow_float),
         progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
@@ -214,6 +220,11 @@ def _quantize(job: Job, graph: Graph, lowering: Lowering, progress: Progress) ->
     )
     progress("quantize to int8", 1.0)
     return quantized
+
+
+def _head(job: Job) -> Head | None:
+    """A segmentation's map holds scores of classes, place by place; every other output shows what it is."""
+    return "logits" if job.task.name == "segment" else None
 
 
 def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:

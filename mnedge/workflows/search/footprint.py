@@ -17,6 +17,7 @@ from mnedge import cache, targets
 from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.devices import qemu
 from mnedge.models.variant import trace
+from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
 
@@ -73,7 +74,9 @@ def int8_tflite(candidate: Candidate, target: str) -> Path:
         graph = run_passes(keras_to_graph(build_model(candidate.variant, "random")), chosen.passes)
         side = candidate.variant.resolution
         pictures = np.random.default_rng(0).uniform(-1, 1, (_PICTURES, side, side, 3)).astype(np.float32)
-        quantized = quantize_ptq(graph, pictures, effort="fast", ranges="min-max", granularity=candidate.granularity)
+        quantized = quantize_ptq(
+            graph, pictures, pixels=SYMMETRIC, effort="fast", ranges="min-max", granularity=candidate.granularity
+        )
         write_bytes(folder / _MODEL, write_tflite(quantized.graph))
 
     return cache.stage("search-int8", key, make) / _MODEL

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.data.preprocess import Size
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _VALUE = "value.json"
 _LABELS, _CLASSES, _SETTINGS = "labels.csv", "labels.txt", "dataset.yaml"
@@ -126,8 +128,8 @@ def open_pictures(folder: Path) -> Dataset:
         for name in {row["split"] for row in rows}
     }
 
-    def read(number: int, resolution: int) -> Any:  # noqa: ANN401 - an array of uint8
-        return read_pixels(folder / rows[number]["filename"], resolution, preprocessing)
+    def read(number: int, size: Size) -> Any:  # noqa: ANN401 - an array of uint8
+        return read_pixels(folder / rows[number]["filename"], size, preprocessing)
 
     return Dataset(
         name=str(folder),

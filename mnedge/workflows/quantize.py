@@ -1,0 +1,245 @@
+"""`quantize`: a float model of anybody's to an int8 .tflite, with pictures or arrays but without its training code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge import targets
+from mnedge.artifact import check_file, deliver
+from mnedge.data import open_dataset
+from mnedge.data.arrays import is_arrays, open_arrays
+from mnedge.data.calibration import calibration_of, open_calibration
+from mnedge.errors import InputError
+from mnedge.formats.pixels import with_pixels
+from mnedge.formats.tflite_metadata import refitted
+from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.kept import check_kept
+from mnedge.passes._pass import run_passes
+from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
+from mnedge.pixels import Pixels
+from mnedge.progress import telling
+from mnedge.quantization.honesty import check_int8
+from mnedge.quantization.io import with_io
+from mnedge.results.quantization import QuantizedModel
+from mnedge.sources import open_source
+from mnedge.workflows.settle_pixels import settle_pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
+    from mnedge.progress import Progress
+    from mnedge.quantization.quantized import Quantized
+    from mnedge.recipe import Effort, Granularity, IoDtype, Method
+    from mnedge.sources import Float
+
+_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The choices of a quantization that do not depend on the model; see `quantize`."""
+
+    method: Method
+    effort: Effort
+    granularity: Granularity
+    ranges: str | None
+    epochs: int
+    allow_float: frozenset[str]
+    head: Head | None
+    seed: int
+
+
+def quantize(
+    model: Path | str,
+    out: Path | str,
+    data: str = "demo",
+    *,
+    calibration: str | None = None,
+    pixels: Pixels | str | None = None,
+    size: tuple[int, int] | None = None,
+    head: Head | None = None,
+    positive: str | None = None,
+    method: Method = "ptq",
+    effort: Effort = "default",
+    granularity: Granularity | None = None,
+    ranges: str | None = None,
+    epochs: int = 20,
+    io: IoDtype = "int8",
+    target: str = "cpu",
+    allow_float: Sequence[str] = (),
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Brings a float model to int8 and writes it as .tflite.
+
+    The int8 input is the pixel minus 128 (the pixel itself with uint8 ends) wherever one range serves all channels:
+    what the model does to its pixels first is folded into the input. With float32 ends pictures are prepared as the
+    float model wants them.
+
+    Args:
+        model: A .keras, .h5, SavedModel folder or float .tflite.
+        out: The int8 .tflite.
+        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them.
+        calibration: Calibration set: a name, .yaml, folder or .npy; None for the calibration split of `data`.
+        pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
+        size: Height and width in pixels, where the model leaves them open.
+        head: What the first output is; None for what the model shows.
+        positive: With one output, yes or no: the class of the data that is the yes.
+        method: Quantization after training (ptq), or with fake quantization in training (qat).
+        effort: Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better.
+        granularity: Granularity of the weight scales; None for the target's.
+        ranges: How ranges of activations are chosen; None for the default, by the output.
+        epochs: Most epochs of qat.
+        io: dtype of the input and the outputs.
+        target: Target whose passes lower the graph first.
+        allow_float: Kinds of ops that may stay float.
+        seed: Seed of everything random.
+        force: Replace `out` although mnedge did not write it.
+        progress: Told the name of a stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: The model or the data cannot be read or do not fit, or the range of pixels is not known.
+        UnsupportedError: The model holds what has no int8 form, or is quantized already.
+    """
+    place, source, told = Path(out), Path(model), telling(progress)
+    check_file(place, force=force)
+    chosen = targets.get(target)
+    network = open_source(source, size)
+    asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
+    settings = _Settings(
+        method, effort, granularity or chosen.granularity, ranges, epochs, frozenset(allow_float), head, seed
+    )
+    notes = list(network.notes)
+    if is_arrays(data):
+        quantized, known = _with_arrays(network, Path(data), asked, chosen.passes, settings, told)
+    else:
+        dataset = open_dataset(data)
+        yes = None if positive is None else _class_index(positive, dataset)
+        settled = settle_pixels(source, network, dataset, asked, positive=yes, notice=notes.append, progress=told)
+        graph, known = lowered(network.graph, settled, chosen.passes, io)
+        quantized = _with_pictures(graph, known, dataset, calibration, settings, told)
+    allowed = check_int8(quantized.graph, allow_float)
+    original = read_tflite(source) if source.suffix == ".tflite" else network.graph
+    finished = refitted(original, with_io(quantized.graph, io))
+    check_kept(original, finished)
+    content = write_tflite(finished)
+    deliver(place, content, force=force)
+    return QuantizedModel(
+        source=str(source),
+        out=str(place),
+        bytes=len(content),
+        ops=len(quantized.graph.ops),
+        float_ops=tuple(op.kind for op in allowed),
+        pixels=None if known is None else str(known),
+        pixels_origin=_origin(network, asked, known),
+        steps=quantized.steps,
+        settings=quantized.settings,
+        notes=tuple(notes),
+    )
+
+
+def lowered(graph: Graph, pixels: Pixels, passes: Sequence[str], io: IoDtype) -> tuple[Graph, Pixels]:
+    """The graph after a target's passes, and what a picture is to it: preprocessing goes into the int8 input.
+
+    With float ends the caller goes on preparing pictures as the float model wants them, so what prepares them stays.
+    """
+    if io == "float32":
+        graph = run_passes(graph, ("fold-preprocessing", *passes))
+    else:
+        graph, pixels = pixel_input(graph, pixels)
+        graph, pixels = shared_steps(run_passes(graph, tuple(passes)), pixels)
+    return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
+
+
+def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:
+    if known is None:
+        return None
+    if asked is not None:
+        return "told"
+    return "shown" if network.pixels is None else network.pixels_origin
+
+
+def _class_index(name: str, dataset: Dataset) -> int:
+    if name not in dataset.classes:
+        raise InputError.unknown("class", name, dataset.classes)
+    return dataset.classes.index(name)
+
+
+def _with_arrays(
+    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: _Settings, told: Progress
+) -> tuple[Quantized, Pixels | None]:
+    """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
+    if settings.method != "ptq":
+        raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
+    graph = network.graph
+    if len(graph.inputs) != 1:
+        raise InputError(f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); quantize takes one")
+    tensor = graph.tensors[graph.inputs[0]]
+    values = open_arrays(path).of(tensor.name, tensor.shape)
+    graph = run_passes(graph, tuple(passes))
+    if asked is not None:
+        graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
+    return _after_training(graph, values[:_IMAGES], asked, settings, told), asked
+
+
+def _with_pictures(
+    graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None, settings: _Settings, told: Progress
+) -> Quantized:
+    shape = graph.tensors[graph.inputs[0]].shape
+    chosen = calibration_of(dataset) if calibration is None else open_calibration(calibration)
+    if chosen.arrays is not None:
+        images = chosen.inputs(graph.inputs[0], shape)
+    else:
+        images = pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
+    if settings.method == "ptq":
+        return _after_training(graph, images, pixels, settings, told)
+    from mnedge import cache
+    from mnedge.quantization.qat import quantize_qat
+
+    trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
+    classes = graph.tensors[graph.outputs[0]].shape[-1]
+    fits = classes > 1 and len(labels) > 0 and int(labels.max()) < classes
+    return quantize_qat(
+        graph,
+        pixels.real(pixels.arranged(trained)),
+        labels if fits else None,
+        calibration=images,
+        checkpoint_dir=cache.checkpoints("qat"),
+        epochs=settings.epochs,
+        effort=settings.effort,
+        pixels=pixels,
+        head=settings.head,
+        granularity=settings.granularity,
+        seed=settings.seed,
+        allow_float=settings.allow_float,
+        progress=told,
+    )
+
+
+def _after_training(
+    graph: Graph, images: NDArray[np.float32], pixels: Pixels | None, settings: _Settings, told: Progress
+) -> Quantized:
+    from mnedge.quantization.ptq import quantize_ptq
+
+    return quantize_ptq(
+        graph,
+        images,
+        effort=settings.effort,
+        ranges=settings.ranges,
+        pixels=pixels,
+        head=settings.head,
+        granularity=settings.granularity,
+        seed=settings.seed,
+        allow_float=settings.allow_float,
+        progress=lambda _, share: told("quantize to int8", share),
+    )

@@ -1,0 +1,75 @@
+"""What a picture is to a model: told, said by its file, or shown by labelled pictures; never assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnedge.errors import InputError
+from mnedge.formats.pixels import unknown_pixels
+from mnedge.validation.candidates import disagreement, score_candidates, shown_pixels, table
+from mnedge.validation.predict import check_takes_pictures, pixels_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mnedge.data._dataset import Dataset
+    from mnedge.pixels import Pixels
+    from mnedge.sources import Float
+
+# As many as tell -1..1 from the mean and deviation of ImageNet on flowers, where 300 do not; a stated one is checked.
+_TO_SHOW, _TO_CHECK = 800, 100
+_STAGE = "score ranges of pixels"
+
+
+def settle_pixels(
+    path: Path,
+    network: Float,
+    dataset: Dataset,
+    told: Pixels | None,
+    *,
+    positive: int | None = None,
+    notice: Callable[[str], None],
+    progress: Callable[[str, float], None],
+) -> Pixels:
+    """Finds out what a picture is to a float model.
+
+    Args:
+        path: Its file.
+        network: The model.
+        dataset: Labelled pictures, whose classes may be the model's.
+        told: By the user; None where nothing was.
+        positive: Class index that is the yes of a model with one output.
+        notice: Told what labelled pictures showed, and where they disagree with what is told or with the file.
+        progress: Told the name of the stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: Nothing says it; the message lists what was measured, and the choices.
+    """
+    graph, stated = network.graph, told or network.pixels
+    shape = graph.tensors[graph.inputs[0]].shape
+    check_takes_pictures(path, shape)
+    if stated is not None:
+        stated = pixels_for(path, shape, stated)
+    try:
+        candidates = score_candidates(
+            graph,
+            dataset,
+            dataset.split("eval", _TO_SHOW if stated is None else _TO_CHECK),
+            stated=stated,
+            positive=positive,
+            progress=lambda share: progress(_STAGE, share),
+        )
+    except InputError as exc:
+        # Pictures that cannot show it: others' classes, an output without answers. A stated range stands.
+        if stated is not None:
+            return stated
+        raise InputError(f"{unknown_pixels(path)}. Labelled pictures do not show it either: {exc}") from exc
+    if stated is None:
+        shown = shown_pixels(candidates)
+        notice(f"{len(candidates[0].right)} labelled pictures show that pixels are {shown}: {table(candidates)}")
+        return shown
+    warning = disagreement(candidates, stated)
+    if warning is not None:
+        notice(f"Warning: {warning}")
+    return stated

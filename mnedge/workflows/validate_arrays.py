@@ -1,0 +1,63 @@
+"""Figures and parity of artifacts on arrays instead of pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mnedge import devices
+from mnedge.data.arrays import open_arrays
+from mnedge.results.validation import Validation
+from mnedge.validation.accuracy import accuracy_row
+from mnedge.validation.heads import head_figures
+from mnedge.validation.parity import parity_row
+from mnedge.validation.predict import predict_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mnedge.graph.heads import Head
+    from mnedge.validation.predict import Predictions
+
+
+def validate_arrays(
+    artifacts: Sequence[Path],
+    path: Path,
+    uri: str,
+    progress: Callable[[str, float], None],
+    *,
+    head: Head | None = None,
+) -> Validation:
+    """Runs artifacts over arrays on a device.
+
+    Args:
+        artifacts: Their files; each has one input.
+        path: The .npy or .npz.
+        uri: Of the device.
+        progress: Told what runs and the share of it that is done, 0..1.
+        head: What the first output is; None for what each file shows.
+
+    Returns:
+        Accuracy, empty where the file holds no truths, and parity: each artifact against the first one.
+
+    Raises:
+        InputError: The arrays do not fit an artifact, or truths do not fit its output.
+        ToolError: The device cannot be had.
+    """
+    arrays = open_arrays(path)
+    device = devices.get(uri)
+    results: list[Predictions] = []
+    for artifact in artifacts:
+        told = partial(progress, f"{artifact.name} on {device.name}")
+        results.append(predict_arrays(artifact, arrays, device=device, head=head, progress=told))
+    accuracy = []
+    if arrays.truths is not None:
+        for artifact, said in zip(artifacts, results, strict=True):
+            figures = head_figures(said.head, said.outputs, arrays.truths)
+            accuracy.append(accuracy_row(said, figures, artifact=artifact.name, dataset=arrays.name))
+    parity = [
+        parity_row(results[0], said, names=(artifacts[0].name, artifact.name))
+        for artifact, said in list(zip(artifacts, results, strict=True))[1:]
+    ]
+    return Validation(tuple(accuracy), tuple(parity))
