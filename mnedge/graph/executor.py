@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mnedge.errors import UnsupportedError
-from mnedge.graph._kernels import KERNELS, activated
 from mnedge.graph.arithmetic import PIXEL_NUDGE
+from mnedge.graph.kernels import KERNELS, activated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -11,8 +11,8 @@ import numpy as np
 
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.graph.executor import KERNELS
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
+from mnedge.graph.kernels import KERNELS
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 from mnedge.pixels import CHANNELS
 from mnedge.quantization.honesty import named_ops, way_out

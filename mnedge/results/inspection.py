@@ -230,5 +230,8 @@ class LayerNoise:
 
     def _repr_html_(self) -> str:
         rows = ((row.tensor, row.op, row.what, row.sqnr_db, row.output_gain_db) for row in self.tensors)
-        title = f"Agreement with float on {self.images} pictures: {100 * self.agreement.int8:.1f} %"
+        agreement = self.agreement.int8
+        title = f"Noise on {self.images} pictures"
+        if agreement is not None:
+            title += f", agreement with float {100 * agreement:.1f} %"
         return shown.table(title, ("tensor", "op", "what", "SQNR dB", "gain dB"), rows)

@@ -28,7 +28,7 @@ class ParityRow:
     top1_agreement: float | None
     max_abs_lsb: float | None
     max_abs_error: float | None = None
-    snr_db: float | None = None
+    snr_db: float | None = field(default=None, metadata=ABSENT)
     differs: tuple[str, ...] | None = field(default=None, metadata=ABSENT)
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
-from mnedge.sources._source import Float, Head, Output
+from mnedge.sources._source import Float, Output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
 
 _SAME_VALUES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "DEQUANTIZE", "QUANTIZE", "CAST")
 _SHOWN = 8

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.results.accuracy import Figures
+    from mnedge.results.accuracy import Figures, MixUp
     from mnedge.tasks._task import Material
     from mnedge.training.phases import Lesson
     from mnedge.validation.predict import Predictions
@@ -94,7 +94,7 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
     return accuracy_figures(predictions)
 
 
-def _mistakes(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     return [] if predictions.head == "sigmoid" else confusion(predictions, dataset.classes)
 
 

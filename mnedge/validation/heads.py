@@ -35,7 +35,10 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: NDArray[Any])
     """
     if head in ("softmax", "logits"):
         top1, top5 = (topk_hits(outputs, truths, count) for count in (1, 5))
-        return Figures({"top1": float(top1.mean()), "top5": float(top5.mean())}, {"top1": _interval(top1)})
+        return Figures(
+            {"top1": float(top1.mean()), "top5": float(top5.mean())},
+            {"top1": wilson_interval(int(top1.sum()), top1.size)},
+        )
     if head == "sigmoid":
         return _sigmoid(outputs.reshape(len(outputs)), truths)
     if truths.shape != outputs.shape:
@@ -63,7 +66,10 @@ def _sigmoid(scores: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
     threshold, best = best_threshold(scores, truths > THRESHOLD)
     metrics = {"top1": float(right.mean()), "best_threshold": threshold, "best_top1": best}
     area = roc_auc(scores, truths > THRESHOLD)
-    return Figures(metrics if area is None else {**metrics, "roc_auc": area}, {"top1": _interval(right)})
+    return Figures(
+        metrics if area is None else {**metrics, "roc_auc": area},
+        {"top1": wilson_interval(int(right.sum()), right.size)},
+    )
 
 
 def roc_auc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float | None:

@@ -50,8 +50,8 @@ class _Tally:
 class _Totals:
     """Sums over batches for the output."""
 
-    same: int = 0
-    same_weights: int = 0
+    same: float = 0.0
+    same_weights: float = 0.0
     signal: float = 0.0
     noise: float = 0.0
     noise_weights: float = 0.0

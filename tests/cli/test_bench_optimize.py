@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
-from mnedge.cli import _run
-from mnedge.cli.optimize import command as optimize
+from mnedge.cli import _run, app
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
@@ -47,18 +46,20 @@ def test_bench_json_is_the_result_alone(model: Path, capsys: pytest.CaptureFixtu
 
 def test_optimize_says_what_it_did(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "ours.tflite"
-    done = CliRunner().invoke(optimize, [str(model), "-o", str(out)], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["optimize", str(model), "-o", str(out)], catch_exceptions=False)
     assert done.exit_code == 0
     for text in ("lower-hard-swish", "1 HARD_SWISH", "Delegate partitions: 2 -> 1", "random inputs", "Speed:"):
         assert text in done.stdout, text
-    again = CliRunner().invoke(optimize, [str(out), "-o", str(tmp_path / "again.tflite")], catch_exceptions=False)
+    again = CliRunner().invoke(
+        app, ["optimize", str(out), "-o", str(tmp_path / "again.tflite")], catch_exceptions=False
+    )
     assert "unchanged: nothing to gain" in again.stdout
     assert (tmp_path / "again.tflite").read_bytes() == out.read_bytes()
 
 
 def test_optimize_measures_on_pictures_too(model: Path, tmp_path: Path) -> None:
     arguments = [str(model), "-o", str(tmp_path / "ours.tflite"), "--data", "demo", "--json"]
-    result = json.loads(CliRunner().invoke(optimize, arguments, catch_exceptions=False).stdout)
+    result = json.loads(CliRunner().invoke(app, ["optimize", *arguments], catch_exceptions=False).stdout)
     assert [row["inputs"] for row in result["agreement"]] == ["random", "demo"]
     assert result["passes"][0]["name"] == "lower-hard-swish"
 
@@ -66,7 +67,7 @@ def test_optimize_measures_on_pictures_too(model: Path, tmp_path: Path) -> None:
 def test_an_onnx_becomes_an_ort(tmp_path: Path, small_int8: Graph) -> None:
     source, out = tmp_path / "small.onnx", tmp_path / "small.ort"
     source.write_bytes(write_onnx(small_int8))
-    done = CliRunner().invoke(optimize, [str(source), "-o", str(out)], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["optimize", str(source), "-o", str(out)], catch_exceptions=False)
     assert "a minimal build needs" in done.stdout
     assert out.read_bytes()[4:8] == b"ORTM"
     assert "QLinearConv" in out.with_suffix(".required_operators.config").read_text()

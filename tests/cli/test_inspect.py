@@ -157,6 +157,7 @@ def test_layers_of_a_model_that_was_not_made_here(
 ) -> None:
     models = shared_data / "models" / "mlperf_tiny"
     flags = ("--reference", models / "vww_96_float.tflite", "--images", 8, "--json")
+    caplog.set_level("INFO", "mnedge")
     code, out, _ = _run(capfd, "inspect", "--layers", models / "vww_96_int8.tflite", *flags)
     found = json.loads(out)
     assert code == 0

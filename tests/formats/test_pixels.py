@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mnedge.bundles._metadata import BUFFER, Description, metadata_bytes
+from mnedge.bundles._metadata import Description, metadata_bytes
 from mnedge.errors import InputError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.pixels import known_pixels, pixels_of, pixels_of_steps, with_pixels
+from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Quantization
 from mnedge.pixels import METADATA, SYMMETRIC, Pixels

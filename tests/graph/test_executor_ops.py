@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mnedge.errors import UnsupportedError
-from mnedge.graph._kernels import KERNELS
 from mnedge.graph.executor import compiled, execute, predict, simulate
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.graph.kernels import KERNELS
 
 SAME_SCALE = (
     "AVERAGE_POOL_2D", "CONCATENATION", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "MAX_POOL_2D", "MAXIMUM", "MINIMUM",
@@ -231,13 +231,14 @@ def _split(one: OneOp) -> None:
     one.activation("x", tuple(shape))
     sizes = [shape[axis] // count] * count
     place = one.constant("axis", np.array(one.choice(axis, axis - 4), np.int32))
+    inputs: tuple[str, ...]
     if one.kind == "SPLIT":
         inputs = (place, "x")
     else:
         sizes = [1, *sizes[1:], sizes[0] - 1] if sizes[0] > 1 else sizes
         inputs = ("x", one.constant("sizes", np.array([*sizes[:-1], -1], np.int32)), place)
     shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
-    one.make_several(inputs, shapes, num_splits=len(sizes))  # type: ignore[arg-type]
+    one.make_several(inputs, shapes, num_splits=len(sizes))
 
 
 def _blocks(one: OneOp) -> None:

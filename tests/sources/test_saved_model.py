@@ -36,7 +36,9 @@ def test_tf_save_with_names_and_a_free_size(tmp_path: Path, runs: Callable[..., 
     module = tf.Module()
     module.kernel = tf.Variable(np.random.default_rng(0).normal(size=(3, 3, 3, 2)).astype(np.float32))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32, "photo")])
+    signature = [tf.TensorSpec((None, None, None, 3), tf.float32, "photo")]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator] # TensorFlow has no types
     def call(photo: Any) -> dict[str, Any]:
         made = tf.nn.conv2d(photo, module.kernel, 1, "SAME")
         return {"zebra": tf.reduce_mean(made, (1, 2)), "ape": tf.sigmoid(made)}

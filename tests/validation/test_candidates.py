@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mnedge.data._dataset import Dataset
+from mnedge.data.content import Content
 from mnedge.errors import InputError
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import Pixels
@@ -71,7 +72,7 @@ def pictures(classes: int = 4) -> Dataset:
         splits={"eval": numbers},
         sources=names,
         read=read,
-        fingerprint="x",
+        content=Content(other="x"),
     )
 
 

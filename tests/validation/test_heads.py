@@ -44,8 +44,8 @@ def test_all_of_one_kind_have_no_area() -> None:
 def test_a_sigmoid_is_scored_at_its_threshold() -> None:
     outputs = np.array([[0.2], [0.45], [0.4], [0.9]], np.float32)
     found = head_figures("sigmoid", outputs, np.array([0, 1, 0, 1]))
-    assert (found["top1"], found["roc_auc"], found["best_top1"]) == (0.75, 1.0, 1.0)
-    assert 0.4 < found["best_threshold"] <= 0.45
+    assert (found.metrics["top1"], found.metrics["roc_auc"], found.metrics["best_top1"]) == (0.75, 1.0, 1.0)
+    assert 0.4 < found.metrics["best_threshold"] <= 0.45
     with pytest.raises(InputError, match=r"labels go up to 3.*--positive"):
         head_figures("sigmoid", outputs, np.array([0, 1, 3, 1]))
 
@@ -55,19 +55,19 @@ def test_labels_have_a_mean_average_precision() -> None:
     truths = rng.random((60, 4)) < 0.4
     outputs = rng.random((60, 4)).astype(np.float32)
     found = head_figures("multi-label", outputs, truths)
-    assert found["map"] == pytest.approx(average_precision_score(truths, outputs, average="macro"))
-    assert len(found["labels"]) == 4
+    assert found.metrics["map"] == pytest.approx(average_precision_score(truths, outputs, average="macro"))
+    assert len(found.classes["ap"]) == 4
 
 
 def test_numbers_have_error_and_noise() -> None:
     truths = np.full((5, 2), 10.0)
     found = head_figures("numbers", (truths + 1).astype(np.float32), truths)
-    assert found == {"mae": 1.0, "snr_db": pytest.approx(20)}
+    assert found.metrics == {"mae": 1.0, "snr_db": pytest.approx(20)}
     with pytest.raises(InputError, match="as many truths"):
         head_figures("numbers", np.zeros((5, 2), np.float32), np.zeros(5))
 
 
 def test_classes_are_counted_as_ever() -> None:
     found = head_figures("softmax", np.eye(6, dtype=np.float32), np.array([0, 1, 2, 3, 4, 0]))
-    assert found["top1"] == pytest.approx(5 / 6)
-    assert found["top5"] == 1.0
+    assert found.metrics["top1"] == pytest.approx(5 / 6)
+    assert found.metrics["top5"] == 1.0

@@ -87,7 +87,7 @@ def test_each_artifact_is_held_against_the_first(digits_fp32: Graph, dataset: An
     agreements = {row.artifact: row.top1_agreement for row in result.parity}
     assert {row.reference for row in result.parity} == {"a.tflite"}
     assert agreements["b.tflite"] == 1.0
-    assert agreements["c.tflite"] < 0.5
+    assert (agreements["c.tflite"] or 0.0) < 0.5
     assert result.failed == ()
     assert set(told.values()) == {1.0}
 

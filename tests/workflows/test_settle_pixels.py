@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from mnedge.data._dataset import Dataset
+from mnedge.data.content import Content
 from mnedge.errors import InputError
 from mnedge.formats.pixels import with_pixels
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import Pixels
+from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def reds() -> Dataset:
         splits={"eval": np.arange(100)},
         sources=tuple(map(str, range(100))),
         read=read,
-        fingerprint="x",
+        content=Content(other="x"),
     )
 
 
@@ -64,7 +66,7 @@ def settled(graph: Graph, dataset: Dataset, folder: Path, told: Pixels | None = 
     path = folder / "m.tflite"
     path.write_bytes(write_tflite(graph))
     said: list[str] = []
-    found = settle_pixels(path, graph, dataset, told, notice=said.append, progress=lambda *_: None)
+    found = settle_pixels(path, open_source(path), dataset, told, notice=said.append, progress=lambda *_: None)
     return found, said
 
 

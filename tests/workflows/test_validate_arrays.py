@@ -40,13 +40,14 @@ def test_numbers_have_their_error_and_noise(tmp_path: Path) -> None:
     artifacts = [tmp_path / "float.tflite", tmp_path / "int8.tflite"]
     stages: dict[str, Any] = {}
     result = validate_arrays(artifacts, tmp_path / "data.npz", "local", stages.__setitem__)
-    exact, rounded = result["accuracy"]
-    assert (exact["head"], exact["images"]) == ("numbers", 80)
-    assert exact["mae"] == pytest.approx(1, abs=1e-5)
-    assert rounded["mae"] == pytest.approx(1, abs=0.1)
-    (parity,) = result["parity"]
-    assert parity["top1_agreement"] is None
-    assert parity["snr_db"] > 30
+    exact, rounded = result.accuracy
+    assert exact.images == 80
+    assert exact.metric("mae") == pytest.approx(1, abs=1e-5)
+    assert rounded.metric("mae") == pytest.approx(1, abs=0.1)
+    (parity,) = result.parity
+    assert parity.top1_agreement is None
+    assert parity.snr_db is not None
+    assert parity.snr_db > 30
     assert set(stages.values()) == {1.0}
 
 
@@ -54,8 +55,8 @@ def test_without_truths_there_is_parity_only(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(write_tflite(_regression()))
     np.save(tmp_path / "data.npy", np.ones((3, 6), np.float32))
     result = validate_arrays([tmp_path / "m.tflite"] * 2, tmp_path / "data.npy", "local", lambda *_: None)
-    assert result["accuracy"] == []
-    assert result["parity"][0]["max_abs_error"] == 0
+    assert result.accuracy == ()
+    assert result.parity[0].max_abs_error == 0
     np.save(tmp_path / "data.npy", np.ones((3, 7), np.float32))
     with pytest.raises(InputError, match="samples of 7, the model's input x takes 6"):
         validate_arrays([tmp_path / "m.tflite"], tmp_path / "data.npy", "local", lambda *_: None)

@@ -56,7 +56,7 @@ def test_every_artifact_is_measured(job: Job, artifacts: list[Artifact]) -> None
     assert [(row.artifact, row.float_ops) for row in report.int8] == [(name, 0) for name in names]
     # One convolution, the mean and the softmax.
     assert report.int8[0].ops == 3
-    assert report.parity[0].top1_agreement > 0.9
+    assert (report.parity[0].top1_agreement or 0.0) > 0.9
     assert report.memory == ()
     assert {"validate", "measure latency"} <= set(told)
     assert details.plan is None
