@@ -100,13 +100,18 @@ class AccuracyRow:
             else:
                 metrics[name] = value
         worst = row.get("worst")
-        if worst is not None:
-            worst = [
-                {"source": picture.get("source"), "counts": {k: v for k, v in picture.items() if k != "source"}}
-                for picture in worst
-            ]
+        if isinstance(worst, list):
+            worst = [_picture_of_stored(picture) for picture in worst]
         figures = {"metrics": metrics, "intervals": intervals, "classes": classes, "worst": worst}
         return {**{name: value for name, value in row.items() if name in own}, "figures": figures}
+
+
+def _picture_of_stored(picture: object) -> object:
+    """Puts the counts of a stored picture into a value of their own; what is no picture is left to the reader."""
+    if not isinstance(picture, dict):
+        return picture
+    own = {"source": picture["source"]} if "source" in picture else {}
+    return {**own, "counts": {name: value for name, value in picture.items() if name != "source"}}
 
 
 @dataclass(frozen=True)

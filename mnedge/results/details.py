@@ -9,7 +9,7 @@ from typing import Any
 from mnedge.results.accuracy import AccuracyRow, MixUp
 from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.parity import ParityRow
-from mnedge.results.report import Int8Row
+from mnedge.results.report import Int8Row, Report
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ class Measured:
     @staticmethod
     def of_stored(values: dict[str, Any]) -> dict[str, Any]:
         """Brings the rows into the shape of the fields."""
-        accuracy = [AccuracyRow.of_stored(row) for row in values["accuracy"]]
-        return {**values, "accuracy": accuracy, "latency": [LatencyRow.of_stored(row) for row in values["latency"]]}
+        return Report.of_stored(values)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """report.json of schema 1, as builds have written it since the first: read into the nouns, and written the same."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,16 @@ def test_every_table_of_schema_1_is_read(written: Path) -> None:
 
 
 def test_what_was_read_is_written_with_the_same_names_and_values(written: Path) -> None:
-    assert json.loads(to_json(read_report(written))) == _SCHEMA_1
+    assert _keeps(json.loads(to_json(read_report(written))), _SCHEMA_1)
+
+
+def _keeps(now: Any, before: Any) -> bool:
+    """Whether all that was there before is there now; later versions may say more."""
+    if isinstance(before, dict):
+        return isinstance(now, dict) and all(key in now and _keeps(now[key], value) for key, value in before.items())
+    if isinstance(before, list):
+        return len(now) == len(before) and all(map(_keeps, now, before))
+    return bool(now == before)
 
 
 def test_a_report_from_before_there_were_tasks(written: Path) -> None:
@@ -103,6 +113,9 @@ def test_a_report_from_before_there_were_tasks(written: Path) -> None:
     [
         ("accuracy", "mean_iou", "high", "accuracy[0].figures.metrics"),
         ("accuracy", "mean_iou_interval", [0.1], "accuracy[0].figures.intervals"),
+        ("accuracy", "worst", [1], "accuracy[0].figures.worst[0]"),
+        ("accuracy", "worst", 5, "accuracy[0].figures.worst"),
+        ("accuracy", "worst", [{"iou": 0.5}], "accuracy[0].figures.worst[0]"),
         ("artifacts", "precision", "int4", "artifacts[0].precision"),
         ("latency", "p50_ms", None, "latency[0].p50_ms"),
         ("gates", "passed", "yes", "gates[0].passed"),
@@ -158,3 +171,25 @@ def _read(values: dict[str, Any]) -> Report:
     from mnedge.results.stored import from_json
 
     return from_json(json.dumps(values), Report, "report.json")
+
+
+def test_a_damaged_report_is_an_input_error_or_a_report(written: Path) -> None:
+    """One value of another kind, anywhere: nothing but InputError comes out."""
+    refused = 0
+    for seed in range(400):
+        chance = random.Random(seed)  # noqa: S311 - damage, not secrets
+        values = json.loads(json.dumps(_SCHEMA_1))
+        node: Any = values
+        while True:
+            key = chance.choice(sorted(node) if isinstance(node, dict) else range(len(node)))
+            if not isinstance(node[key], (dict, list)) or not node[key] or chance.random() < 0.2:
+                break
+            node = node[key]
+        others: tuple[Any, ...] = (None, 1.5, "x", [], {}, [[]], [1], {"a": 1}, True)
+        node[key] = chance.choice(others)
+        written.write_text(json.dumps(values))
+        try:
+            read_report(written)._repr_html_()
+        except InputError:
+            refused += 1
+    assert refused > 100

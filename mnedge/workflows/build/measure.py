@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 _ARM = ("aarch64", "arm64")
 _PARITY_IMAGES = 200
 _WIDE_SPREAD = 1.5
-# Named after what it holds since it is read as a noun: entries of older versions hold another file.
-_MEASURED = "measurements.json"
+_MEASURED = "measured.json"
 
 
 def measure(
