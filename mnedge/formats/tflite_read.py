@@ -13,6 +13,8 @@ from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor, fresh_name
 
+# The custom op that Vela makes of all that an Ethos-U runs.
+_VELA = "ethos-u"
 _MAX_ELEMENTS = 1 << 31
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
@@ -49,7 +51,9 @@ def parse_tflite(data: bytes, source: str) -> Graph:
         model = schema.Model.GetRootAs(data, 0)
         if model.SubgraphsLength() != 1:
             raise UnsupportedError(
-                f"{source} holds {model.SubgraphsLength()} subgraphs; only models with one are supported"
+                f"{source} holds {model.SubgraphsLength()} subgraphs, as models with state (VAR_HANDLE, CALL_ONCE) or "
+                "control flow (IF, WHILE) have; only models with one are read. Export the model without state, its "
+                "state as inputs and outputs"
             )
         reader = _Reader(model, data, source)
         graph = reader.graph()
@@ -200,11 +204,17 @@ class _Reader:
         kind = OP_NAMES.get(builtin, f"code {builtin}")
         if kind not in OPTIONS:
             raise UnsupportedError(
-                f"{self.source}: op {index} is {kind}, which mnedge does not read; it reads {', '.join(OPTIONS)}"
+                f"{self.source}: op {index} is {kind}{self._made_by(entry)}, which mnedge does not read. Export the "
+                f"model without it; mnedge reads {', '.join(OPTIONS)}"
             )
         options: dict[str, Any] = {}
         if kind == "CUSTOM":
             kind = self._text(code.CustomCode(), f"the kind of op {index}")
+            if kind == _VELA:
+                raise UnsupportedError(
+                    f"{self.source} was compiled for Arm's Ethos-U already: op {index} is {kind}"
+                    f"{self._made_by(entry)}. Give the .tflite that Vela was given"
+                )
             raw = entry.CustomOptionsAsNumpy()
             options["custom_options"] = b"" if isinstance(raw, int) else raw.tobytes()
         elif OPTIONS[kind]:
@@ -218,6 +228,10 @@ class _Reader:
             options,
             code.Version(),
         )
+
+    def _made_by(self, entry: Any) -> str:  # noqa: ANN401 - a generated class
+        outputs = self._indices(entry.OutputsAsNumpy())
+        return f" (makes {self._name(outputs[0])[:80]})" if outputs else ""
 
     def _signatures(self) -> tuple[Signature, ...]:
         found = []

@@ -88,6 +88,11 @@ class Tensor:
         """Whether the values are known."""
         return self.data is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an extent beside the batch is unknown; `shape` has 1 there."""
+        return -1 in self.open_shape[1:]
+
     def real(self) -> NDArray[np.float32]:
         """The values of a constant as float32 real numbers."""
         assert self.data is not None, self.name

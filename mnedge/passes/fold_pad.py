@@ -39,7 +39,8 @@ def apply(graph: Graph) -> Graph:
 def _pads_as_same(graph: Graph, pad: Op, convolution: Op) -> bool:
     source, padded = graph.tensors[str(pad.inputs[0])], graph.tensors[pad.outputs[0]]
     widths = graph.tensors[str(pad.inputs[1])].data
-    if widths is None or convolution.options["padding"] != "VALID" or np.any(widths[[0, 3]] != 0):
+    # SAME pads as the height and width demand.
+    if source.is_open or widths is None or convolution.options["padding"] != "VALID" or np.any(widths[[0, 3]] != 0):
         return False
     if not same_quantization(source.quantization, padded.quantization):
         return False

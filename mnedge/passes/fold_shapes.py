@@ -57,7 +57,7 @@ def apply(graph: Graph) -> Graph:
 def _value(op: Op, table: Mapping[str, Tensor]) -> Values | None:
     """What an op makes, where that is known."""
     if op.kind == "SHAPE":
-        if -1 in table[str(op.inputs[0])].open_shape[1:]:
+        if table[str(op.inputs[0])].is_open:
             return None
         return np.array(table[str(op.inputs[0])].shape, np.int64)
     tensors = [table[name] for name in op.inputs if name is not None]

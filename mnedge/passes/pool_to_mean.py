@@ -31,6 +31,7 @@ def apply(graph: Graph) -> Graph:
 def _is_global(graph: Graph, op: Op) -> bool:
     if op.kind != "AVERAGE_POOL_2D" or op.options.get("activation", "NONE") != "NONE":
         return False
-    source, result = graph.tensors[str(op.inputs[0])].shape, graph.tensors[op.outputs[0]].shape
+    source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]].shape
     window = (op.options["filter_height"], op.options["filter_width"])
-    return op.options["padding"] == "VALID" and window == source[1:3] != (1, 1) and result[1:3] == (1, 1)
+    whole = window == source.shape[1:3] != (1, 1) and result[1:3] == (1, 1)
+    return op.options["padding"] == "VALID" and whole and not source.is_open

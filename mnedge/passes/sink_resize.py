@@ -44,7 +44,10 @@ def _is_pointwise(graph: Graph, op: Op) -> bool:
 
 def _is_less(graph: Graph, resize: Op, op: Op) -> bool:
     """Whether both the convolution has fewer pixels in front and the resize fewer channels behind."""
-    before, between = graph.tensors[str(resize.inputs[0])].shape, graph.tensors[resize.outputs[0]].shape
+    source, enlarged = graph.tensors[str(resize.inputs[0])], graph.tensors[resize.outputs[0]]
+    if source.is_open or enlarged.is_open:
+        return False
+    before, between = source.shape, enlarged.shape
     return math.prod(before) < math.prod(between) and graph.tensors[op.outputs[0]].shape[3] <= between[3]
 
 

@@ -40,6 +40,7 @@ def _applies(graph: Graph, op: Op) -> bool:
     factor, rest = divmod(result.shape[2], width)
     return (
         source.dtype == "int8"
+        and not source.is_open
         and channels <= _MOST_CHANNELS
         and bool(op.options.get("half_pixel_centers"))
         and not op.options.get("align_corners")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mnedge.errors import UnsupportedError
 from mnedge.quantization.interpret import interpret
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Of one activation and one image: smallest and largest value, and rows (pixels, channels).
 _Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
 _SAMPLES_PER_IMAGE = 2048
+# How many steps from 0 the divisors of calibration must stay, so that those of other pictures do not reach it.
+_LEAST_DIVISOR_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,9 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
         scheme: What is to be quantized.
         images: float32 (N, H, W, C).
         seed: Of the choice of samples.
+
+    Raises:
+        UnsupportedError: A divisor comes too near 0 for int8.
     """
     graph = scheme.graph
     free = set(scheme.free_groups)
@@ -77,7 +83,31 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
         ends = [(low, high) for name in members for low, high, _ in seen_of[name]]
         samples = {name: np.concatenate([rows for _, _, rows in seen_of[name]]) for name in members}
         result[group] = _bounded(scheme, group, ends, samples)
+    _check_divisors(scheme, {name: [(low, high) for low, high, _ in seen] for name, seen in seen_of.items()})
     return result
+
+
+def _check_divisors(scheme: Scheme, ends_of: Mapping[str, list[Interval]]) -> None:
+    """Makes sure that no divisor comes near 0: where its step stands for 0, LiteRT ends the inference with an error.
+
+    Raises:
+        UnsupportedError: One does, or is of a scale that does not follow what is seen.
+    """
+    for op in scheme.graph.ops:
+        divisor = str(op.inputs[1]) if op.kind == "DIV" and not scheme.is_float(op) else ""
+        if not divisor or scheme.graph.tensors[divisor].is_constant:
+            continue
+        seen = [end for ends in ends_of.get(divisor, [(0.0, 0.0)]) for end in ends]
+        group = scheme.group[divisor]
+        members = [name for name, other in scheme.group.items() if other == group and name in ends_of]
+        largest = max((abs(end) for name in members for ends in ends_of[name] for end in ends), default=0.0)
+        least = 0.0 if min(seen) <= 0 <= max(seen) else min(abs(end) for end in seen)
+        if least < _LEAST_DIVISOR_STEPS * largest / 255 or not members:
+            raise UnsupportedError(
+                f"the DIV that makes {op.outputs[0]} divides by {divisor}, which comes as near to 0 as {least:.3g} and "
+                f"as far as {largest:.3g}: an int8 step of it may stand for 0, and LiteRT ends the inference there; "
+                "keep it float with --allow-float DIV"
+            )
 
 
 def _channels(shape: tuple[int, ...]) -> int:

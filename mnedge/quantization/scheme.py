@@ -154,6 +154,13 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
+    loose = next((tensor for tensor in graph.tensors.values() if tensor.is_open), None)
+    if loose is not None:
+        shape = " x ".join("?" if extent < 0 else str(extent) for extent in loose.open_shape)
+        raise UnsupportedError(
+            f"tensor {loose.name} has the open shape {shape}, which int8 cannot be calibrated for; "
+            "give --size HEIGHTxWIDTH, or export the model with fixed shapes"
+        )
     missing = [op for op in graph.ops if op.kind not in INT8_KINDS and op.kind not in allow_float]
     if missing:
         raise UnsupportedError(f"no int8 form of {named_ops(missing)}; {way_out(missing)}")

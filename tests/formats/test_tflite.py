@@ -109,8 +109,16 @@ def test_an_op_outside_the_list_is_named(small_int8: Graph) -> None:
 
     builder = flatbuffers.Builder(0)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    with pytest.raises(UnsupportedError, match="op 2 is LSTM, which mnedge does not read"):
+    with pytest.raises(
+        UnsupportedError, match=r"op 2 is LSTM \(makes .*\), which mnedge does not read. Export the model without it"
+    ):
         parse_tflite(bytes(builder.Output()), "f.tflite")
+
+
+def test_what_vela_made_is_named(small_int8: Graph) -> None:
+    compiled = Op("ethos-u", small_int8.inputs, small_int8.outputs, {"custom_options": b"x"})
+    with pytest.raises(UnsupportedError, match=r"compiled for Arm's Ethos-U already: op 0 .* that Vela was given"):
+        parse_tflite(write_tflite(small_int8.replaced(ops=[compiled])), "f.tflite")
 
 
 def test_mutated_files_end_in_an_error_or_a_graph(small_int8: Graph, request: pytest.FixtureRequest) -> None:

@@ -1,5 +1,6 @@
 """Passes that each rewrite one op or a pair of ops."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mnedge.passes import (
     divide_to_multiply,
     drop_identities,
     fold_constants,
+    fold_pad,
     fully_connected_to_conv,
     fuse_activation,
     lower_to_multiply,
@@ -214,3 +216,36 @@ def test_a_quantization_of_another_dtype_stays(sketch: Any) -> None:
     sketch.op("QUANTIZE", ("x",), "y")
     sketch.op("QUANTIZE", ("y",), "z")
     assert _kinds(drop_identities.apply(sketch.graph("x", "z"))) == ["QUANTIZE", "QUANTIZE"]
+
+
+def test_open_height_and_width_are_not_taken_for_1(sketch: Any) -> None:
+    """What holds for one pixel need not hold for the pictures that the file leaves open."""
+    for name, shape in (("x", (1, 1, 1, 3)), ("p", (1, 2, 2, 3)), ("y", (1, 1, 1, 4)), ("z", (1, 1, 1, 4))):
+        sketch.value(name, *shape)
+    sketch.constant("widths", np.array([[0, 0], [0, 1], [0, 1], [0, 0]], np.int32))
+    sketch.constant("size", np.array([1, 1], np.int32))
+    sketch.op("PAD", ("x", "widths"), "p")
+    sketch.conv("p", "y", (4, 2, 2, 3), padding="VALID")
+    sketch.op("RESIZE_BILINEAR", ("y", "size"), "z", align_corners=False, half_pixel_centers=True)
+    sketch.value("e", 1, 4)
+    sketch.constant("axes", np.array([1, 2], np.int32))
+    sketch.op("MEAN", ("z", "axes"), "e", keep_dims=False)
+    graph = sketch.graph("x", "e")
+    shapes = {name: graph.tensors[name].shape for name in ("x", "p", "y")}
+    opened = graph.replaced(
+        tensors=[replace(graph.tensors[name], open_shape=(1, -1, -1, shape[3])) for name, shape in shapes.items()]
+    )
+    for apply in (fold_pad.apply, drop_identities.apply):
+        assert len(apply(graph).ops) == 3
+        assert _kinds(apply(opened)) == _kinds(graph)
+
+
+def test_a_pool_over_an_open_picture_is_not_global(sketch: Any) -> None:
+    sketch.value("x", 1, 2, 2, 3)
+    sketch.value("y", 1, 1, 1, 3)
+    window = {"filter_height": 2, "filter_width": 2, "stride_h": 2, "stride_w": 2, "padding": "VALID"}
+    sketch.op("AVERAGE_POOL_2D", ("x",), "y", activation="NONE", **window)
+    graph = sketch.graph("x", "y")
+    assert _kinds(pool_to_mean.apply(graph)) == ["MEAN"]
+    opened = graph.replaced(tensors=[replace(graph.tensors["x"], open_shape=(1, -1, 2, 3))])
+    assert _kinds(pool_to_mean.apply(opened)) == ["AVERAGE_POOL_2D"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
+from mnedge.errors import UnsupportedError
 from mnedge.graph.executor import compiled
 from mnedge.quantization.calibrate import observe
 from mnedge.quantization.scheme import scheme_of
@@ -65,3 +67,20 @@ def test_a_constant_is_known(net: Any, images: Any) -> None:
     scheme = scheme_of(net().conv("c", 3, activation="NONE").hard_swish("h").conv("d", 2).graph(), images(4))
     three = observe(scheme, images(4))[scheme.group["h/three"]]
     assert (three.low, three.high, three.values.tolist()) == (0.0, 3.0, [3.0])
+
+
+def test_a_divisor_that_comes_near_zero_is_refused(net: Any, images: Any) -> None:
+    """LiteRT's int8 DIV ends the inference where a divisor's step stands for 0."""
+
+    def divided(shift: float) -> Any:
+        made = net().conv("c", 3)
+        made.op("ADD", "d", ("c", made.constant("shift", np.float32(shift))), (1, 8, 8, 3), activation="NONE")
+        made.op("DIV", "q", ("c", "d"), (1, 8, 8, 3), activation="NONE")
+        return scheme_of(made.graph(), images(6))
+
+    assert "q" in observe(divided(1.0), images(6))
+    with pytest.raises(UnsupportedError, match=r"the DIV that makes q divides by d, .* near to 0 as 0\.001 "):
+        observe(divided(0.001), images(6))
+    made = net().conv("c", 3).op("DIV", "q", ("c", "x"), (1, 8, 8, 3), activation="NONE")
+    with pytest.raises(UnsupportedError, match=r"divides by x, .* keep it float with --allow-float DIV"):
+        observe(scheme_of(made.graph(), images(6)), images(6))

@@ -229,3 +229,12 @@ def test_layers_leave_out_weights_that_are_activations() -> None:
 def test_fixed_quantizations_are_per_tensor(separable: Any, images: Any) -> None:
     scheme = scheme_of(separable().graph(), images(4))
     assert all(isinstance(found, Quantization) and found.axis is None for found in scheme.fixed.values())
+
+
+def test_an_open_shape_is_unknown_not_1(net: Any, images: Any) -> None:
+    graph = net(shape=(1, 1, 1, 3)).conv("c", 3).graph()
+    opened = replace(graph.tensors["x"], open_shape=(-1, -1, -1, 3))
+    with pytest.raises(UnsupportedError, match=r"tensor x has the open shape \? x \? x \? x 3, .* --size"):
+        scheme_of(graph.replaced(tensors=[opened]), images(2, side=2)[:, :1, :1])
+    batch = replace(graph.tensors["x"], open_shape=(-1, 1, 1, 3))
+    assert scheme_of(graph.replaced(tensors=[batch]), images(2, side=2)[:, :1, :1]).layers
