@@ -62,3 +62,28 @@ def test_a_long_input_arrives_whole_while_stop_is_watched() -> None:
     echo = "import sys, time; time.sleep(1); sys.stdout.buffer.write(sys.stdin.buffer.read())"
     data = bytes(range(256)) * 8192
     assert command.run([sys.executable, "-c", echo], stdin=data, timeout_s=60, stop=threading.Event()).stdout == data
+
+
+def test_a_gentle_end_lets_a_process_clean_up_and_kills_one_that_does_not_listen(tmp_path: Path) -> None:
+    cleans = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "mark = pathlib.Path(sys.argv[1])\n"
+        "try:\n    mark.touch()\n    time.sleep(60)\nfinally:\n    mark.unlink()"
+    )
+    deaf = (
+        "import pathlib, signal, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path(sys.argv[1]).touch()\ntime.sleep(60)"
+    )
+    marks = [tmp_path / "cleans", tmp_path / "deaf"]
+    processes = [
+        command.start([sys.executable, "-c", script, mark]) for script, mark in zip((cleans, deaf), marks, strict=True)
+    ]
+    end = time.monotonic() + 30
+    while not all(mark.exists() for mark in marks) and time.monotonic() < end:
+        time.sleep(0.02)
+    command.end_gently(processes, 2.0)
+    assert [process.returncode for process in processes] == [7, -9]
+    assert [mark.exists() for mark in marks] == [False, True]
+    for process in processes:
+        command.kill(process)

@@ -23,3 +23,14 @@ def test_budget_says_both_sizes() -> None:
     assert "70,000" in text
     assert "65,536" in text
     assert text.endswith("take alpha 0.25")
+
+
+def test_an_error_comes_back_from_its_kind_and_message() -> None:
+    class OwnError(errors.ToolError):
+        """A kind that only the module that raises it knows."""
+
+    for error in (errors.InputError("a"), errors.BudgetError("b"), errors.StorageError("c")):
+        back = errors.of_kind(errors.kind_of(error), str(error))
+        assert (type(back), str(back)) == (type(error), str(error))
+    assert errors.kind_of(OwnError("d")) == "ToolError"
+    assert type(errors.of_kind("ValueError", "e")) is errors.MnedgeError

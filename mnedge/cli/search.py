@@ -116,7 +116,7 @@ def command(
 
     folder = default_out(target) if out is None else out
     alphas, resolutions = _listed("--alpha", alpha, float), _listed("--resolution", resolution, int)
-    with progress() as told:
+    with progress() as report:
         result = search(
             target,
             data=data,
@@ -143,7 +143,7 @@ def command(
             seed=seed,
             out=folder,
             force=force,
-            progress=told,
+            progress=report,
         )
     _print(result, folder, as_json=as_json)
     if result.failure is not None:
@@ -179,7 +179,7 @@ def _print(result: SearchResult, folder: Path, *, as_json: bool) -> None:
     title = f"{len(rows)} variants for {result.target}, {len(out)} excluded"
     print_table(title, printed.columns, [[cell.text for cell in row] for row in printed.rows])
     if len(out) > _SHOWN_EXCLUDED:
-        typer.echo(f"Of the {len(out)} excluded ones the nearest are shown.")
+        typer.echo(f"{_SHOWN_EXCLUDED} of the {len(out)} excluded variants are shown, the nearest first.")
     for note in (*printed.notes, *result.notes):
         typer.echo(note)
     if result.chosen:

@@ -66,7 +66,7 @@ def command(
     from mnedge.workflows.sweep.run import default_out, sweep
 
     folder = default_out(recipe) if out is None else out
-    with progress() as told:
+    with progress() as report:
         result = sweep(
             recipe,
             parse_axes((*over, *(more or ()))),
@@ -77,7 +77,7 @@ def command(
             check_data=check_data,
             out=folder,
             force=force,
-            progress=told,
+            progress=report,
         )
     _print(result, folder, as_json=as_json)
     failed = [f"{row.tradeoff.name}: {row.error.strip()}" for row in result.rows if row.error is not None]

@@ -181,7 +181,7 @@ def plots(rows: Sequence[TradeoffRow], limits: Mapping[str, float]) -> list[Plot
     """One plot for every cost that two rows or more have beside an accuracy."""
     found = []
     for axis in AXES:
-        # Flash is what matters where there is one.
+        # On a microcontroller flash is the cost, not the file.
         if axis.key == "size_bytes" and any(row.flash_bytes is not None for row in rows):
             continue
         made = _plot(axis, rows, limits)

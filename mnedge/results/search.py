@@ -14,7 +14,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """A network as it would ship."""
+    """A network as it would ship: family, width, side of the input in pixels, outputs, and weight scales."""
 
     family: str
     alpha: float
@@ -34,7 +34,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """A variant that was looked at."""
+    """One variant: its figures, the network, and its trainings."""
 
     tradeoff: TradeoffRow = field(metadata=FLAT)
     variant: CandidateRow
@@ -60,7 +60,7 @@ class LatencyModelRow:
 
 @dataclass(frozen=True)
 class EstimateError:
-    """How far estimates of ImageNet top-1 are off, 0..1, over the published rows that were left out in turn."""
+    """Errors of estimated ImageNet top-1, 0..1, over the published rows, each left out in turn."""
 
     median: float
     worst: float
@@ -69,19 +69,19 @@ class EstimateError:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         schema: Version of search.json.
         target: Name of the target.
-        data: The user's data as given; None without.
+        data: The data as --data takes it; None without data.
         limits: Largest values allowed, by name.
-        stopped: interrupted or budget where the search did not come to its end.
-        failure: What ended the training before its end.
-        chosen: Name of the chosen variant; None where none fits.
-        nearest: Name of the variant that misses least, where none fits.
-        notes: What the figures rest on.
-        latency_model: None where none was needed.
+        stopped: "interrupted" or "budget" if the search ended early.
+        failure: Error that ended the training early.
+        chosen: Name of the chosen variant; None if none fits.
+        nearest: Name of the variant that misses its limits least, if none fits.
+        notes: Notes on how the figures came about.
+        latency_model: Latency model; None if none was needed.
         imagenet_estimate: Error of estimated ImageNet figures.
         rows: The variants, the chosen one first.
         recipe: The recipe of the chosen variant: `path`, and its keys.

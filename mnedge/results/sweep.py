@@ -1,4 +1,4 @@
-"""sweep.json: every point of a grid, built and evaluated; and what the workers of a sweep answer."""
+"""sweep.json: every point of a grid, built and evaluated; and the answers of a sweep's workers."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ class SweepRow:
     """One point of the grid.
 
     Attributes:
-        tradeoff: What it reaches and costs.
-        folder: Its folder in the sweep's.
-        values: The swept keys.
-        slug: Name of its artifacts.
-        error: Why it failed; None where it did not.
-        top1_interval: 95 % interval of its top-1.
-        fp32_top1: Top-1 of the float artifact.
-        images: Pictures that count.
+        tradeoff: Accuracy and costs.
+        folder: Name of its folder in the sweep's folder.
+        values: Values of the swept keys.
+        slug: Stem of its artifacts' names.
+        error: Why it failed; None if it did not.
+        top1_interval: 95 % interval of top-1, 0..1.
+        fp32_top1: Top-1 of the float artifact, 0..1.
+        images: Number of pictures evaluated.
         artifacts: Its model files.
         accuracy: Accuracy of each.
         memory: Memory of each compiled form.
@@ -148,16 +148,16 @@ class WorkCount:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep.
 
     Attributes:
         schema: Version of sweep.json.
         recipe: Name of the recipe.
         data: Name of the data set.
-        stopped: interrupted where Ctrl-C ended it.
+        stopped: "interrupted" if Ctrl-C ended it.
         units: Units of work: builds, and evaluations of one artifact on one shard of the pictures.
         sent_bytes: Bytes that were sent to the machines of a cluster.
-        notes: What the figures rest on.
+        notes: Notes on how the figures came about.
         rows: The points, the best first.
     """
 

@@ -1,4 +1,4 @@
-"""What search.json and sweep.json share: a variant, what it reaches and what it costs."""
+"""The part that search.json and sweep.json share: a variant's accuracy and costs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mnedge.results.stored import ABSENT
 
 @dataclass(frozen=True)
 class BrokenLimit:
-    """Why a variant is out.
+    """A limit that a variant breaks, or the error of a variant that failed.
 
     Attributes:
         text: In words, e.g. "arena 300 KiB, the limit is 256 KiB".
         limit: Name of the limit, e.g. max_arena_bytes; None for an error.
         allowed: Value of the limit.
-        needed: What the variant needs.
-        is_least: Whether `needed` is only the least that it can need.
+        needed: Value of the variant.
+        is_least: Whether `needed` is a lower bound.
     """
 
     text: str
@@ -30,7 +30,7 @@ class BrokenLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class TradeoffRow:
-    """One variant; None for what is not known.
+    """One variant; figures that are not known are None.
 
     Attributes:
         name: As tables call it.
@@ -87,7 +87,7 @@ def _nested(row: object) -> object:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error that ended the work before its end, though what was found is kept.
+    """An error that ended the work early; the results until then are kept.
 
     Attributes:
         kind: Name of the error's class, e.g. ToolError.

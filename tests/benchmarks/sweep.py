@@ -30,37 +30,43 @@ sys.path.insert(0, str(ROOT))
 from mnedge import data  # noqa: E402
 from mnedge.workflows.sweep import parcels  # noqa: E402
 from mnedge.workflows.sweep.cluster import connected  # noqa: E402
-from mnedge.workflows.sweep.dispatch import Task, dispatch  # noqa: E402
+from mnedge.workflows.sweep.dispatch import Unit, dispatch  # noqa: E402
+from mnedge.workflows.sweep.requests import EvaluateRequest, Place, Request  # noqa: E402
 
 WORKERS = (1, 2, 4)
 IMAGENET, VARIANTS, ARTIFACTS = 50_000, 20, 2
 
 
-def tasks(artifact: Path, dataset: Any, numbers: Any, shard: int) -> list[Task]:
-    """The shards as tasks, as a sweep makes them."""
+def units(artifact: Path, dataset: Any, numbers: Any, shard: int) -> list[Unit]:
+    """The shards as units of work, as a sweep makes them."""
     count = -(-len(numbers) // shard)
     model = parcels.of_file(artifact)
+
+    def unit(name: str, pictures: parcels.Parcel) -> Unit:
+        def ask() -> Request:
+            place = Place(parcel=model.address, name=artifact.name)
+            return Request(evaluate=EvaluateRequest(place, pictures=Place(parcel=pictures.address)))
+
+        return Unit(name, ask, (model, pictures))
+
     found = []
     for place in range(count):
         pictures = parcels.of_pictures(dataset, {"eval": numbers[place::count]})
-        request = {
-            "task": "evaluate",
-            "artifact": {"needs": 0, "name": artifact.name},
-            "pictures": {"needs": 1},
-            "numbers": None,
-            "threads": 1,
-        }
-        found.append(Task(f"shard {place}", request, (model, pictures)))
+        found.append(unit(f"shard {place}", pictures))
     return found
 
 
-def run_pass(workers: Any, work: list[Task], pids: list[int]) -> tuple[float, float, int]:
+def run_pass(workers: Any, work: list[Unit], pids: list[int]) -> tuple[float, float, int]:
     """Has all shards evaluated; gives wall seconds, CPU seconds of the workers, and hits."""
     before = cpu_seconds(pids)
     begin = time.monotonic()
-    answers = [done.answer or {} for done in dispatch(workers, deque(work))]
+    answers = [done.answer for done in dispatch(workers, deque(work))]
     wall = time.monotonic() - begin
-    return wall, cpu_seconds(pids) - before, sum(answer["top1"] for answer in answers)
+    return (
+        wall,
+        cpu_seconds(pids) - before,
+        sum(answer.hits.top1 for answer in answers if answer is not None and answer.hits is not None),
+    )
 
 
 def cpu_seconds(pids: list[int]) -> float:
@@ -77,7 +83,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--shard", type=int, default=50)
     asked = parser.parse_args()
-    cluster_of = runpy.run_path(str(ROOT / "tests" / "sweep" / "conftest.py"))["DaskCluster"]
+    cluster_of = runpy.run_path(str(ROOT / "tests" / "workflows" / "sweep" / "conftest.py"))["DaskCluster"]
     dataset = data.open_dataset(asked.data)
     numbers = dataset.split("eval", asked.images)
     load = psutil.getloadavg()[0]
@@ -95,7 +101,7 @@ def main() -> None:
                 for number in range(count):
                     cluster.add_worker(f"worker-{number}")
                 pids = [process.pid for name, process in cluster.processes.items() if name != "scheduler"]
-                work = tasks(asked.artifact, dataset, numbers, asked.shard)
+                work = units(asked.artifact, dataset, numbers, asked.shard)
                 with connected(cluster.address) as workers:
                     first_s, _, hits = run_pass(workers, work, pids)
                     model = work[0].parcels[0].address
@@ -105,7 +111,7 @@ def main() -> None:
                 cluster.close()
         assert hits == again, "the same pictures, the same hits"
         per_picture_s = max(per_picture_s, cpu_s / len(numbers))
-        bytes_per_picture = sum(len(task.parcels[1].read()) for task in work) / len(numbers)
+        bytes_per_picture = sum(len(one.parcels[1].read()) for one in work) / len(numbers)
         echo(
             f"{count:>7} {len(numbers) / first_s:>8.1f} /s {sent / 2**20:>5.1f} M {len(numbers) / second_s:>9.1f} /s "
             f"{1e3 * per_picture_s:>16.2f} {cpu_s / second_s / count:>19.0%} {hits:>13}"

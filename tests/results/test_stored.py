@@ -56,3 +56,11 @@ def test_fields_of_newer_versions_are_passed_over() -> None:
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.json cannot be read"):
         stored.read(tmp_path / "gone.json", Outer)
+
+
+def test_a_line_is_one_line() -> None:
+    noun = Outer((Inner(1.5, ("a\nb",)),), "ä")
+    line = stored.to_line(noun)
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    assert stored.from_json(line, Outer, "x") == noun

@@ -106,9 +106,13 @@ def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:
         if chosen.accelerator:
             from mnedge.codegen.vela import compile_vela
 
-            told = compile_vela(tflite.read_bytes(), name=NAME, target=target, out=scratch)
+            compiled = compile_vela(tflite.read_bytes(), name=NAME, target=target, out=scratch)
             return Footprint(
-                size_bytes(tflite), told["arena_bytes"], told["arena_bytes"], told["flash_bytes"], told["inference_ms"]
+                size_bytes(tflite),
+                compiled["arena_bytes"],
+                compiled["arena_bytes"],
+                compiled["flash_bytes"],
+                compiled["inference_ms"],
             )
         if not chosen.kernels:
             return Footprint(size_bytes(tflite))

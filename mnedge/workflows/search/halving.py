@@ -21,10 +21,10 @@ class Trial(Generic[Arm]):
     """An arm after a round.
 
     Attributes:
-        arm: Which.
-        round: From 0.
-        epochs: Trained so far, all rounds together.
-        score: The better the larger.
+        arm: The arm.
+        round: Number of the round, from 0.
+        epochs: Epochs so far, all rounds together.
+        score: Score after the round; larger is better.
     """
 
     arm: Arm
@@ -40,8 +40,8 @@ def rounds(arms: int, epochs: int) -> list[tuple[int, int]]:
     the epochs of the first are such that the last ends at `epochs`.
 
     Args:
-        arms: In the first round.
-        epochs: Of the last round's arms, all rounds together.
+        arms: Number of arms in the first round.
+        epochs: Epochs of the last round's arms, all rounds together.
     """
     if arms < 1:
         return []
@@ -56,15 +56,15 @@ def halve(
     arms: Sequence[Arm],
     epochs: int,
     train: Callable[[Arm, int], float],
-    told: Callable[[Trial[Arm]], None],
+    on_trial: Callable[[Trial[Arm]], None],
 ) -> Trial[Arm] | None:
     """Trains arms, each round the better half of the last one for twice as long.
 
     Args:
         arms: The best guess first, which wins ties.
-        epochs: Of the last round's arms, all rounds together.
+        epochs: Epochs of the last round's arms, all rounds together.
         train: Trains an arm up to so many epochs in all and gives its score; goes on from its last round.
-        told: Called after each training; what it raises ends the halving, and what was told stays.
+        on_trial: Called after each training; an error that it raises ends the halving.
 
     Returns:
         The best of the last round; None without arms.
@@ -75,7 +75,7 @@ def halve(
         trials = []
         for arm in left[:size]:
             trial = Trial(arm, number, so_far, train(arm, so_far))
-            told(trial)
+            on_trial(trial)
             trials.append(trial)
         # A stable sort: the better guess stays in front.
         trials.sort(key=lambda trial: -trial.score)

@@ -1,4 +1,4 @@
-"""Limits: what a device allows, with units that leave no doubt, and what a variant breaks of it."""
+"""Limits of a device, with units that leave no doubt, and the limits that a variant breaks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Limits:
             checked_number("--max-ms", self.max_ms)
 
     def given(self) -> dict[str, float]:
-        """The limits that there are, by name."""
+        """The limits that are set, by name."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -58,8 +58,8 @@ class Broken:
     Attributes:
         limit: Name of the limit.
         allowed: Its value.
-        needed: What the variant needs.
-        is_least: Whether `needed` is only the least that it can need, which is more than enough to rule it out.
+        needed: Value of the variant.
+        is_least: Whether `needed` is a lower bound; it rules the variant out all the same.
     """
 
     limit: str
@@ -69,15 +69,15 @@ class Broken:
 
     @property
     def ratio(self) -> float:
-        """How many times the limit it needs; above 1."""
+        """Value of the variant over the limit; above 1."""
         return self.needed / self.allowed
 
 
 def broken(limits: Limits, figures: Mapping[str, float | None], *, is_least: bool = False) -> tuple[Broken, ...]:
-    """The limits that some figures break; figures that are not known break none.
+    """The limits that some figures break; unknown figures break none.
 
     Args:
-        limits: What is allowed.
+        limits: The limits.
         figures: arena_bytes, flash_bytes, size_bytes, macs and latency_ms, as far as they are known.
         is_least: The figures are lower bounds.
     """

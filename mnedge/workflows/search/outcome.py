@@ -1,4 +1,4 @@
-"""What a search found: a row for every variant, the chosen recipe, the nearest miss."""
+"""The outcome of a search: a row for every variant, the chosen recipe, the nearest miss."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _UNITS = {"max_arena_bytes": "arena", "max_flash_bytes": "flash", "max_size_byte
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of a candidate so far.
+    """The figures of a candidate that are known so far.
 
     Attributes:
-        candidate: Which.
-        macs: Multiply-adds of a picture.
-        parameters: As Keras counts them.
-        expected: ImageNet top-1, printed or estimated.
-        footprint: What it takes on the target; None before it was compiled.
-        latency_ms: Of a picture; None where it is not told.
-        latency_source: How that is known.
-        broken: Limits that it breaks, as far as is known.
-        is_doubtful: Whether the model's error leaves it open on which side of the limit its latency is.
-        trials: Its trainings on the user's data.
+        candidate: The candidate.
+        macs: Multiply-adds per picture.
+        parameters: Number of parameters, as Keras counts them.
+        expected: ImageNet top-1, published or estimated.
+        footprint: Memory on the target; None before it was compiled.
+        latency_ms: Latency per picture, ms; None if unknown.
+        latency_source: How the latency was determined.
+        broken: Limits that it is known to break.
+        is_doubtful: Whether the latency may be on either side of the limit, given the model's error.
+        trials: Trainings on the user's data.
     """
 
     candidate: Candidate
@@ -67,11 +67,11 @@ class Finding:
 
     @property
     def epochs(self) -> int:
-        """How long it was trained."""
+        """Epochs of its longest training."""
         return self.trials[-1].epochs if self.trials else 0
 
     def figures(self) -> dict[str, float | None]:
-        """The figures that limits are about."""
+        """The figures that limits apply to, by name."""
         taken = self.footprint
         return {
             "arena_bytes": taken.arena_bytes if taken else None,
@@ -87,12 +87,12 @@ class Outcome:
     """The end of a search.
 
     Attributes:
-        findings: One for every candidate, the chosen one first, then by status and accuracy.
-        statuses: Of each, in the same order.
-        model: Model of latency; None where none was needed or there was no time.
-        stopped: "" for a search that came to its end, else why it did not.
-        error: What ended the training; None where nothing did.
-        notes: What the reader has to know of the figures.
+        findings: Findings of all candidates, the chosen one first, then by status and accuracy.
+        statuses: Status of each finding.
+        model: Latency model; None if none was needed or time was over.
+        stopped: Why the search ended early; "" if it did not.
+        error: Error that ended the training early; None if it did not.
+        notes: Notes on how the figures came about.
     """
 
     findings: tuple[Finding, ...]
@@ -117,9 +117,9 @@ class Outcome:
 
 
 def overshoot(finding: Finding) -> tuple[bool, float]:
-    """How many times its worst limit a finding needs.
+    """The value of the worst broken limit over the limit, for sorting.
 
-    What was ruled out before it was compiled comes after what was: it may break other limits by far more.
+    Findings that were never compiled come last: they may break other limits by far more.
     """
     return finding.footprint is None, max(broken.ratio for broken in finding.broken)
 
@@ -220,12 +220,12 @@ def recipe_values(
     """The recipe of a finding, for `build --recipe`.
 
     Args:
-        finding: Which.
+        finding: The finding.
         target: Name of the target.
         data: As --data takes it.
         weights: A word that --weights takes, or the path of a file.
-        gates: Limits of the build.
-        folder: Where the recipe will lie: its paths are seen from there.
+        gates: Gates of the build.
+        folder: Folder of the recipe, which its paths are relative to.
     """
     variant = finding.candidate.variant
     values: dict[str, object] = {

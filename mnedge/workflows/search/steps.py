@@ -45,7 +45,7 @@ class Trainer(Protocol):
         ...
 
     def weights_of(self, variant: Variant, /) -> object | None:
-        """What a variant starts from; None where there is nothing, and it cannot be trained."""
+        """The weights that a variant starts from; None if there are none, and it cannot be trained."""
         ...
 
 
@@ -130,7 +130,7 @@ class _Search:
 
     def __init__(self, settings: Settings, progress: Progress) -> None:
         self.settings = settings
-        self.told = progress
+        self.report = progress
         self.model: latency_model.LatencyModel | None = None
         self.findings: dict[Candidate, Finding] = {}
         self.said: list[str] = []
@@ -138,7 +138,7 @@ class _Search:
 
     def progress(self, stage: str, fraction: float) -> None:
         """Reports progress; ends the search once its time is over."""
-        self.told(stage, fraction)
+        self.report(stage, fraction)
         if self.deadline is not None and time.monotonic() > self.deadline and fraction < 1:
             raise _OutOfTimeError
 
@@ -148,7 +148,7 @@ class _Search:
             counted = cost(candidate.variant)
             expected = expected_top1(candidate.variant)
             self.findings[candidate] = Finding(candidate, counted.macs, counted.parameters, expected)
-            self._judge(candidate)
+            self._apply_limits(candidate)
             least = least_bytes(candidate.variant)
             bounds = {"flash_bytes": least, "size_bytes": least}
             if targets.get(self.settings.target).accelerator:
@@ -175,7 +175,7 @@ class _Search:
             if candidate not in measured:
                 predicted = self.model.predict_ms(candidate.variant)
                 self._update(candidate, latency_ms=predicted, latency_source="model")
-                self._judge(candidate)
+                self._apply_limits(candidate)
 
     def compile(self, wanted: Iterable[Candidate], stage: str = "compile what may fit") -> None:
         """Compiles candidates for their exact arena and flash."""
@@ -186,7 +186,7 @@ class _Search:
             if taken.estimate_ms is not None:
                 self._update(candidate, latency_ms=taken.estimate_ms, latency_source="measured")
             self._update(candidate, footprint=taken)
-            self._judge(candidate)
+            self._apply_limits(candidate)
         self.progress(stage, 1.0)
 
     def time_borderline(self) -> None:
@@ -232,11 +232,11 @@ class _Search:
         done = 0
 
         def run(candidate: Candidate, epochs: int) -> float:
-            def told(share: float) -> None:
+            def report(share: float) -> None:
                 self.progress("train the best", min((done + share * epochs) / total, 0.999))
 
-            told(0.0)
-            return train(candidate, epochs, told)
+            report(0.0)
+            return train(candidate, epochs, report)
 
         def finished(trial: Trial[Candidate]) -> None:
             nonlocal done
@@ -246,7 +246,7 @@ class _Search:
         try:
             halve(arms, self.settings.epochs, run, finished)
         except MnedgeError as exc:
-            # What was found out before it is not lost with it.
+            # The findings so far are not lost with it.
             return exc
         self.progress("train the best", 1.0)
         return None
@@ -256,14 +256,14 @@ class _Search:
         return [f"Latency: {self.settings.watch.words}.", *self.said]
 
     def _measure(self, candidates: Sequence[Candidate], stage: str) -> dict[Candidate, float]:
-        def told(share: float) -> None:
+        def report(share: float) -> None:
             if stage:
                 self.progress(stage, share)
 
-        measured = measure_ms(self.settings.watch, candidates, told)
+        measured = measure_ms(self.settings.watch, candidates, report)
         for candidate, milliseconds in measured.items():
             self._update(candidate, latency_ms=milliseconds, latency_source="measured")
-            self._judge(candidate)
+            self._apply_limits(candidate)
         return measured
 
     def _is_borderline(self, predicted_ms: float) -> bool:
@@ -273,7 +273,7 @@ class _Search:
         error = model.worst_error if model.worst_error is not None else 1.0
         return predicted_ms * (1 - error) <= limit <= predicted_ms * (1 + error)
 
-    def _judge(self, candidate: Candidate) -> None:
+    def _apply_limits(self, candidate: Candidate) -> None:
         finding = self.findings[candidate]
         figures = finding.figures()
         is_doubtful = finding.latency_source == "model" and self._is_borderline(finding.latency_ms or 0.0)
@@ -295,9 +295,9 @@ def _check(settings: Settings) -> None:
     target, limits = targets.get(settings.target), settings.limits
     if not settings.candidates:
         raise InputError("there is nothing to search: no family, width and resolution is left")
-    told = bool(target.kernels or target.accelerator)
+    is_compiled = bool(target.kernels or target.accelerator)
     for name, limit in (("--max-arena", limits.max_arena_bytes), ("--max-flash", limits.max_flash_bytes)):
-        if limit is not None and not told:
+        if limit is not None and not is_compiled:
             raise UnsupportedError(
                 f"{name}: what {settings.target} takes of memory is its runtime's affair; give --max-size for the "
                 ".tflite, or a target that is compiled for, e.g. cortex-m7"

@@ -30,9 +30,9 @@ class TransferTrainer:
 
     Attributes:
         dataset: The user's pictures.
-        sources: What backbones start from: "imagenet", "random", or files, each of one family and width.
-        schedule: Of the longest training; a round is its beginning, so its learning rate falls as if there were no
-            rounds.
+        sources: Weights of backbones: "imagenet", "random", or files, each of one family and width.
+        schedule: Schedule of the longest training; a round is its beginning, so the learning rate falls as if there
+            were no rounds.
         paths: The .keras of each candidate's last round.
     """
 
@@ -42,7 +42,7 @@ class TransferTrainer:
     paths: dict[Candidate, Path] = field(default_factory=dict)
 
     def __call__(self, candidate: Candidate, epochs: int, progress: Callable[[float], None]) -> float:
-        """Trains a candidate up to so many epochs of fine-tuning in all; gives its top-1 on the eval split."""
+        """Trains a candidate up to a total number of epochs of fine-tuning; returns top-1 on the eval split, 0..1."""
         weights = self.weights_of(candidate.variant)
         assert weights is not None, candidate.name
         trained = train.train_network(
@@ -56,7 +56,7 @@ class TransferTrainer:
         return trained.score
 
     def weights_of(self, variant: Variant) -> Weights | None:
-        """What a variant's backbone can start from; None where nothing that was given fits it."""
+        """The first of the sources that fits a variant's backbone; None if none fits."""
         for source in self.sources:
             if source == "random":
                 return "random"
@@ -78,8 +78,8 @@ def trainer(dataset: Dataset, sources: Sequence[str], *, epochs: int, seed: int)
     Args:
         dataset: The user's pictures.
         sources: "imagenet", "random", or weights files; the first that fits a variant is taken.
-        epochs: Of fine-tuning, of the longest training.
-        seed: Of everything random.
+        epochs: Epochs of fine-tuning of the longest training.
+        seed: Seed of everything random.
 
     Raises:
         InputError: A weights file does not exist, or the pictures cannot be trained on, before anything is compiled.

@@ -13,6 +13,7 @@ from mnedge.results.stored import to_json
 from mnedge.results.sweep import SweepResult, SweepRow, SweptAccuracy, WorkCount
 from mnedge.results.tradeoff import BrokenLimit, TradeoffRow
 from mnedge.validation.accuracy import wilson_interval
+from mnedge.workflows.sweep.steps import JSON, PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 1.0
 _ORDER = ("front", "fits", "not reached", "failed")
-JSON, PAGE = "sweep.json", "sweep.html"
 
 
 def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float], None]) -> dict[str, float]:
@@ -36,7 +36,7 @@ def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float],
 
     paths: dict[str, Path] = {}
     for result in swept.results:
-        file = judged(result)
+        file = shipped_file(result)
         compiles = targets.get(result.work.recipe.targets[0])
         # The latency of an emulated core or an NPU comes from its compiler, not from this machine.
         if file is not None and not result.error and not (compiles.kernels or compiles.accelerator):
@@ -47,7 +47,7 @@ def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float],
     return {folder: row.p50_ms for folder, row in zip(paths, rows, strict=True)}
 
 
-def judged(result: PointResult) -> SweptFile | None:
+def shipped_file(result: PointResult) -> SweptFile | None:
     """The artifact that a point is judged by: its first int8 .tflite, or the float one if it has no int8."""
     if result.build is None:
         return None
@@ -113,7 +113,7 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
         slug=result.work.slug,
         error=error,
     )
-    built, shipped = result.build, judged(result)
+    built, shipped = result.build, shipped_file(result)
     if built is None or shipped is None:
         return row
     memory = built.memory[0] if built.memory else None

@@ -69,10 +69,10 @@ def connected(scheduler: str) -> Iterator[Cluster]:
 
 def _check_same_code(client: Client) -> None:
     try:
-        told: Mapping[str, str] = client.run(cache.code_sha256)
+        versions: Mapping[str, str] = client.run(cache.code_sha256)
     except ModuleNotFoundError as exc:
         raise ToolError(f"a worker lacks {exc.name}; install the same mnedge on all of them") from exc
-    strange = sorted(worker for worker, code in told.items() if code != cache.code_sha256())
+    strange = sorted(worker for worker, code in versions.items() if code != cache.code_sha256())
     if strange:
         raise ToolError(f"another version of mnedge runs on {', '.join(strange)}; install the same on all of them")
 

@@ -114,13 +114,13 @@ def dispatch(workers: Workers, waiting: deque[Unit], *, patience_s: float = 30.0
             elif attempts[done.unit] < _ATTEMPTS:
                 waiting.appendleft(done.unit)
             else:
-                told = f"{done.unit.name}: its worker died {_ATTEMPTS} times; it may need more memory than there is"
-                yield Done(done.unit, Answer(failed=Failed(told, ToolError.__name__)))
+                message = f"{done.unit.name}: its worker died {_ATTEMPTS} times; it may need more memory than there is"
+                yield Done(done.unit, Answer(failed=Failed(message, ToolError.__name__)))
 
 
 def _next(workers: Workers, worker: str, waiting: deque[Unit]) -> Unit:
     """The first unit for which a worker has everything, or the first of all."""
-    # What was never packed is nowhere yet.
+    # A parcel that was never packed has no address, and is nowhere yet.
     wanted = [[parcel.peek() for parcel in unit.parcels] for unit in waiting]
     have = workers.holds(worker, {address for row in wanted for address in row if address is not None})
     for place, addresses in enumerate(wanted):

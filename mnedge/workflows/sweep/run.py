@@ -68,9 +68,9 @@ def sweep(
         check_data=check_data,
         force=force,
     )
-    told = progress or (lambda _stage, _fraction: None)
-    swept = run_steps(settings, told)
-    latency_ms = {} if swept.is_interrupted else account.latencies(swept, settings, told)
+    report = progress or (lambda _stage, _fraction: None)
+    swept = run_steps(settings, report)
+    latency_ms = {} if swept.is_interrupted else account.latencies(swept, settings, report)
     return account.write(swept, settings, latency_ms, recipe=_name(recipe))
 
 

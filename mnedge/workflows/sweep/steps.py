@@ -19,7 +19,7 @@ from mnedge.errors import InputError
 from mnedge.foreign import checked_number
 from mnedge.results.sweep import Built, Hits
 from mnedge.workflows.build import job
-from mnedge.workflows.sweep import account, parcels
+from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Unit, dispatch
 from mnedge.workflows.sweep.requests import BuildRequest, EvaluateRequest, Place, Request
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # Training pictures that `qat` takes, as in a build.
 _QAT_IMAGES = 2000
+JSON, PAGE = "sweep.json", "sweep.html"
 _WRITTEN = (".json", ".html", ".tflite", ".onnx")
 _WORDS = ("demo", "imagenet", "random")
 
@@ -75,7 +76,7 @@ class Settings:
 
 @dataclass
 class PointResult:
-    """What is known of a point so far.
+    """The answers about a point so far.
 
     Attributes:
         point: The point.
@@ -124,7 +125,7 @@ def run_steps(settings: Settings, progress: Progress) -> Swept:
     """
     check_reachable(settings.out)
     existing = [path for point in settings.points for path in (settings.out / point.folder).glob("*.*")]
-    for path in (*(settings.out / name for name in (account.JSON, account.PAGE)), *sorted(existing)):
+    for path in (*(settings.out / name for name in (JSON, PAGE)), *sorted(existing)):
         if path.suffix in _WRITTEN and path.name != RECORD:
             check_file(path, force=settings.force)
     results = list(_resolved(settings))
@@ -172,7 +173,7 @@ def _workers(settings: Settings) -> Iterator[Workers]:
 
 @dataclass(frozen=True)
 class _About:
-    """What a unit is about.
+    """The subject of a unit.
 
     Attributes:
         result: The point.
@@ -227,9 +228,9 @@ class _Sweep:
         elif answer.hits is not None:
             parcels.remember(about.key, answer.hits)
             self._counted(about.result, about.artifact, answer.hits)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self.progress("sweep", min((self.swept.done + self.swept.recalled) / self.total, 1.0))
 
     def _folder(self, result: PointResult) -> Path:
@@ -296,7 +297,7 @@ class _Sweep:
         ]
         # Before the builds that wait: answers of whole points come early.
         self.waiting.extendleft(unit for unit in reversed(evaluations) if unit is not None)
-        self._tell()
+        self._report()
 
     def _evaluation(self, result: PointResult, file: SweptFile, shard: NDArray[np.int64]) -> Unit | None:
         """The unit that evaluates an artifact on a shard; None if the answer is known from an earlier sweep."""

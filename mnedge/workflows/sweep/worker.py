@@ -156,7 +156,7 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Answers requests until standard input ends."""
     signal.signal(signal.SIGTERM, _end)
-    # What a library prints must not end up among the answers.
+    # Output of libraries must not end up among the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:

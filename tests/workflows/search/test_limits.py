@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mnedge.errors import InputError
-from mnedge.workflows.search.limits import Limits, broken, parse_bytes, parse_count
+from mnedge.workflows.search.limits import Limits, broken, bytes_of, count_of, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_every_limit_that_is_broken_is_named_and_what_is_not_known_breaks_none()
     limits = Limits(max_arena_bytes=100, max_flash_bytes=100, max_ms=10.0)
     found = broken(limits, {"arena_bytes": 150, "flash_bytes": 100, "latency_ms": None, "macs": 1e9})
     assert [(one.limit, one.ratio) for one in found] == [("max_arena_bytes", 1.5)]
+
+
+def test_a_plain_number_is_a_number_of_bytes() -> None:
+    assert [bytes_of(given, "--max-arena") for given in (None, 262144, "256K")] == [None, 262144, 262144]
+    assert [count_of(given, "--max-macs") for given in (None, 10_000_000, "10M")] == [None, 10_000_000, 10_000_000]
+    with pytest.raises(InputError, match="--max-arena is 0; it is a number above 0"):
+        bytes_of(0, "--max-arena")
