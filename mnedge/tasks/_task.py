@@ -119,7 +119,7 @@ class Task:
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     schedule: Schedule = field(default_factory=Schedule)
-    describe: Callable[[Dataset, Variant], dict[str, Any]] = lambda _dataset, _variant: {}
+    describe: Callable[[Dataset, Variant], dict[str, object]] = lambda _dataset, _variant: {}
     metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _described: {}
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     learns_labels: bool = False

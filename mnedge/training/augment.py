@@ -6,11 +6,12 @@ so small inputs do not blur twice, and the same map moves boxes and masks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.training.settings import Augmentation
@@ -60,7 +61,7 @@ def draw_tints(augmentation: Augmentation, count: int, generator: np.random.Gene
     return np.stack([brightness, contrast, saturation], axis=1).astype(np.float32)
 
 
-def warp(pixels: Any, warps: Any, side: int, *, reflect: bool = True) -> Any:  # noqa: ANN401 - tensors
+def warp(pixels: tf.Tensor, warps: tf.Tensor, side: int, *, reflect: bool = True) -> tf.Tensor:
     """Resamples pictures along affine maps, bilinearly.
 
     Args:
@@ -86,7 +87,7 @@ def warp(pixels: Any, warps: Any, side: int, *, reflect: bool = True) -> Any:  #
     return tf.ensure_shape(moved, (None, side, side, 3)) / 127.5 - 1.0
 
 
-def warp_masks(masks: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tensors
+def warp_masks(masks: tf.Tensor, warps: tf.Tensor, side: int) -> tf.Tensor:
     """Moves masks as `warp` moves their pictures; each pixel takes the class of the nearest one.
 
     Args:
@@ -110,7 +111,7 @@ def warp_masks(masks: Any, warps: Any, side: int) -> Any:  # noqa: ANN401 - tens
     return tf.ensure_shape(moved[..., 0], (None, side, side))
 
 
-def tint(images: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
+def tint(images: tf.Tensor, tints: tf.Tensor) -> tf.Tensor:
     """Applies brightness, contrast and saturation, in this order, and cuts to [-1, 1].
 
     Args:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.training.settings import Schedule
@@ -128,7 +129,9 @@ def picture_feed(pictures: Labelled, weights: NDArray[np.float32], augmentation:
         labels = pictures.labels[places]
         return pictures.take(places), warps, tints, labels, weights[labels]
 
-    def prepare(pixels: Any, warps: Any, tints: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    def prepare(
+        pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return tint(warp(pixels, warps, side), tints), tf.one_hot(labels, weights.size), counts
 
     return Feed(pictures.labels.size, draw, prepare)
@@ -151,7 +154,7 @@ def feature_feed(
         features = np.stack([copies[copy][place] for copy, place in chosen])
         return features, labels[places], weights[labels[places]]
 
-    def prepare(features: Any, labels: Any, counts: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
+    def prepare(features: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return features, tf.one_hot(labels, weights.size), counts
 
     return Feed(labels.size, draw, prepare)
@@ -181,7 +184,7 @@ def extract(
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
-    def features(pixels: Any, warps: Any, tints: Any) -> Any:  # noqa: ANN401 - tensors
+    def features(pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor) -> tf.Tensor:
         return tf.cast(backbone(tint(warp(pixels, warps, side), tints), training=False), tf.float32)
 
     parts, count, drawn = [], pictures.labels.size, augmentation or Augmentation.of("none")

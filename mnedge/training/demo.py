@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     Progress = Callable[[str, float], None]
@@ -139,7 +140,7 @@ def _make_step(learner: keras.Model, steps: int) -> Step:
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(learner.trainable_variables)
 
-    def step(pixels: Any, labels: Any, warps: Any) -> Any:  # noqa: ANN401 - traced tensors
+    def step(pixels: tf.Tensor, labels: tf.Tensor, warps: tf.Tensor) -> tf.Tensor:
         warped = tf.raw_ops.ImageProjectiveTransformV3(
             images=pixels,
             transforms=warps,

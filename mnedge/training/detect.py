@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.data.boxes import Boxes
@@ -184,7 +185,9 @@ def box_feed(
         tints = draw_tints(augmentation, places.size, generator)
         return pictures.pixels[rows], warps, tints, wanted, weights
 
-    def prepare(pixels: Any, warps: Any, tints: Any, wanted: Any, weights: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    def prepare(
+        pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor, wanted: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return tint(warp(pixels, warps, side, reflect=False), tints), wanted, weights
 
     return Feed(pictures.rows.size, draw, prepare)
@@ -302,7 +305,7 @@ def _share_within(boxes: NDArray[np.float32], regions: NDArray[np.float32]) -> N
     return np.asarray(shared / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1), np.float32)
 
 
-def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[[Any, Any], Any]:
+def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Makes the loss of a detector: how sure it may be depends on how well its box fits.
 
     Boxes: 1 - generalized IoU (https://arxiv.org/abs/1902.09630, eq. 2), which measures what average precision
@@ -319,7 +322,7 @@ def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[
     """
     anchors, classes = decoding.anchors, counts.size
 
-    def loss(truth: Any, said: Any) -> Any:  # noqa: ANN401 - tensors
+    def loss(truth: tf.Tensor, said: tf.Tensor) -> tf.Tensor:
         import tensorflow as tf
 
         wanted, codes, matched = truth[..., :classes], truth[..., classes:-1], truth[..., -1]
@@ -336,11 +339,11 @@ def detection_loss(decoding: Decoding, counts: NDArray[np.float32]) -> Callable[
     return loss
 
 
-def overlaps_of(first: Any, second: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
+def overlaps_of(first: tf.Tensor, second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """IoU, 0..1, and generalized IoU, -1..1, of boxes y1, x1, y2, x2: float32 (…, 4) twice gives (…) twice."""
     import tensorflow as tf
 
-    def area(near: Any, far: Any) -> Any:  # noqa: ANN401 - tensors
+    def area(near: tf.Tensor, far: tf.Tensor) -> tf.Tensor:
         return tf.reduce_prod(tf.maximum(far - near, 0.0), axis=-1)
 
     shared = area(tf.maximum(first[..., :2], second[..., :2]), tf.minimum(first[..., 2:], second[..., 2:]))

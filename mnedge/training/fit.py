@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
+    # Loss of each picture, float32 (n,), from targets and predictions.
+    Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
     Progress = Callable[[str, float], None]
 
 _WARMUP_FRACTION = 0.05
@@ -51,7 +54,7 @@ class Feed:
 
     count: int
     draw: Callable[[NDArray[np.int64], np.random.Generator], tuple[NDArray[Any], ...]]
-    prepare: Callable[..., tuple[Any, Any, Any]]
+    prepare: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def fit(
     model: keras.Model,
     phase: Phase,
     feed: Feed,
-    loss: Any,  # noqa: ANN401 - a Keras loss
+    loss: Loss,
     score: Callable[[keras.Model], Mapping[str, float]],
     *,
     work: Path,
@@ -180,7 +183,7 @@ def finished(model: keras.Model, phase: Phase, work: Path) -> PhaseState | None:
     return state
 
 
-def _optimizer(model: keras.Model, phase: Phase, steps: int) -> Any:  # noqa: ANN401 - a Keras optimizer
+def _optimizer(model: keras.Model, phase: Phase, steps: int) -> keras.Optimizer:
     import keras
 
     total = steps * phase.epochs
@@ -221,7 +224,7 @@ def _learning_rate(model: keras.Model) -> float:
     return float(optimizer.learning_rate)
 
 
-def _batches(feed: Feed, phase: Phase, first_epoch: int) -> Any:  # noqa: ANN401 - tf.data
+def _batches(feed: Feed, phase: Phase, first_epoch: int) -> tf.data.Dataset:
     """Epoch after epoch without end; what an epoch holds depends on its number only, not on the epochs before."""
     import tensorflow as tf
 
@@ -277,7 +280,7 @@ def _resume(model: keras.Model, phase: Phase, work: Path) -> PhaseState | None:
     return state
 
 
-def _packed(variables: list[Any], state: PhaseState | None = None) -> bytes:
+def _packed(variables: list[keras.Variable], state: PhaseState | None = None) -> bytes:
     buffer = io.BytesIO()
     arrays = {str(place): np.asarray(variable) for place, variable in enumerate(variables)}
     if state is not None:
@@ -291,7 +294,7 @@ def _stored_state(kept: bytes) -> PhaseState:
         return stored.from_json(str(arrays[_STATE]), PhaseState, "the last epoch in the cache")
 
 
-def _restore(variables: list[Any], kept: bytes) -> None:
+def _restore(variables: list[keras.Variable], kept: bytes) -> None:
     with np.load(io.BytesIO(kept), allow_pickle=False) as arrays:
         for place, variable in enumerate(variables):
             variable.assign(arrays[str(place)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 
@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     import keras
+    import tensorflow as tf
 
 
-def strategy() -> Any:  # noqa: ANN401 - a strategy of tf.distribute
+def strategy() -> tf.distribute.Strategy:
     """What spreads a batch over the GPUs that TensorFlow sees; with fewer than two, what changes nothing.
 
     Keras' own `keras.distribution` serves JAX only.
@@ -36,7 +37,7 @@ def make_learner(model: keras.Model, precision: str, new_layers: Collection[str]
     """
     import keras
 
-    def with_policy(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer
+    def with_policy(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         # V3 has bare operations between its layers; they compute in what they are given.
         if isinstance(layer, keras.layers.Layer):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.results.training import Epoch
-    from mnedge.training.fit import PhaseState
+    from mnedge.training.fit import Loss, PhaseState
     from mnedge.training.settings import Schedule
 
     Progress = Callable[[str, float], None]
@@ -53,7 +53,7 @@ class Objective:
     """
 
     metric: str
-    loss: Any
+    loss: Loss
     feed: Feed
     score: Score
     head: Callable[[keras.Model], keras.Model]

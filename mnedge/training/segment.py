@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     import keras
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.training.settings import Augmentation, Schedule
@@ -121,7 +122,9 @@ def mask_feed(pictures: Masked, augmentation: Augmentation, side: int) -> Feed:
         warps = draw_warps(augmentation, places.size, (pictures.pixels.shape[1], side), generator)
         return pictures.pixels[rows], pictures.masks[rows], warps, draw_tints(augmentation, places.size, generator)
 
-    def prepare(pixels: Any, masks: Any, warps: Any, tints: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
+    def prepare(
+        pixels: tf.Tensor, masks: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         import tensorflow as tf
 
         weights = tf.ones(tf.shape(pixels)[0])
@@ -130,7 +133,7 @@ def mask_feed(pictures: Masked, augmentation: Augmentation, side: int) -> Feed:
     return Feed(pictures.rows.size, draw, prepare)
 
 
-def cross_entropy(masks: Any, logits: Any) -> Any:  # noqa: ANN401 - tensors
+def cross_entropy(masks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Mean cross entropy of each picture's counted pixels, float32 (n,).
 
     Args:
