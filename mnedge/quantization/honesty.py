@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnedge.errors import UnsupportedError
-from mnedge.graph.executor import KERNELS
+from mnedge.graph._kernels import KERNELS
 from mnedge.graph.precision import float_ops
 
 if TYPE_CHECKING:

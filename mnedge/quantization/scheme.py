@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import UnsupportedError
-from mnedge.graph.executor import KERNELS
+from mnedge.graph._kernels import KERNELS
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 from mnedge.quantization.honesty import named_ops, way_out

@@ -240,13 +240,12 @@ def _split(one: OneOp) -> None:
     one.activation("x", tuple(shape))
     sizes = [shape[axis] // count] * count
     place = one.constant("axis", np.array(one.choice(axis, axis - 4), np.int32))
-    if one.kind == "SPLIT":
-        inputs = (place, "x")
-    else:
+    inputs: tuple[str, ...] = (place, "x")
+    if one.kind == "SPLIT_V":
         sizes = [1, *sizes[1:], sizes[0] - 1] if sizes[0] > 1 else sizes
         inputs = ("x", one.constant("sizes", np.array([*sizes[:-1], -1], np.int32)), place)
     shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
-    one.make_several(inputs, shapes, num_splits=len(sizes))  # type: ignore[arg-type]
+    one.make_several(inputs, shapes, num_splits=len(sizes))
 
 
 def _blocks(one: OneOp) -> None:

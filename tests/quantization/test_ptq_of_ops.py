@@ -164,7 +164,7 @@ def _graph(net: Any, name: str) -> Graph:
     else:
         _OPS[name](made)
     made.at = "made"
-    graph: Graph = made.conv("d", 12, activation="RELU").mean().dense("scores", 6).graph()
+    graph: Graph = made.conv("d", 12, activation="NONE").graph()
     return graph
 
 
@@ -193,4 +193,4 @@ def test_int8_is_as_near_to_float_as_the_stock_converters(net: Any, images: Any,
     assert float_ops(ours) == []
     found, stock = (_decibels(reference, litert(int8, others, delegate=True)) for int8 in (ours, theirs))
     assert found > stock - 0.5
-    assert found > 15
+    assert found > 25
