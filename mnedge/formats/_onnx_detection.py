@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge.errors import UnsupportedError
-from mnedge.formats._onnx_layout import Writer
 from mnedge.formats.custom_options import decode_custom_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.formats._onnx_layout import Writer
     from mnedge.graph.graph import Op
 
 
-class DetectionWriter(Writer, Protocol):
-    """A writer that also writes nodes of several outputs."""
-
-    def node_of_several(
-        self,
-        kind: str,
-        inputs: Sequence[str],
-        hints: Sequence[str],
-        **attributes: Any,  # noqa: ANN401 - of ONNX
-    ) -> tuple[str, ...]:
-        """Adds a node of several outputs and returns the names of their values."""
-        ...
-
-
-def detections(writer: DetectionWriter, op: Op) -> tuple[str, str, str, str]:
+def detections(writer: Writer, op: Op) -> tuple[str, str, str, str]:
     """Values of the four outputs, of the shapes that TFLite's kernel gives them: unused rows are zeros.
 
     Args:
@@ -80,7 +66,7 @@ def _corners(writer: Writer, codes: str, anchors: np.ndarray[Any, Any], options:
     return writer.node("Concat", ends, "corners", axis=2)
 
 
-def _ranked(writer: DetectionWriter, chosen: str, corners: str, by_class: str, most: int) -> tuple[str, str, str, str]:
+def _ranked(writer: Writer, chosen: str, corners: str, by_class: str, most: int) -> tuple[str, str, str, str]:
     """The surest ones first, and zeros behind them; `chosen` holds rows of batch, class and box."""
     first = _int(writer, [0], "first")
     classes, places = (

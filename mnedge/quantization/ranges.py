@@ -22,6 +22,7 @@ RangeMethod = Literal["min-max", "percentile", "mse", "output"]
 RANGE_METHODS: tuple[RangeMethod, ...] = ("min-max", "percentile", "mse", "output")
 
 _BINS = 2048
+_AMPLIFYING = ("BATCH_MATMUL", "EXP", "SQUARED_DIFFERENCE")
 _SHRINK = np.linspace(0.15, 1.0, 35)
 
 
@@ -112,11 +113,17 @@ def choose_ranges(scheme: Scheme, statistics: Mapping[str, Statistics], method: 
 
 
 def _kept_whole(scheme: Scheme) -> set[str]:
-    """Groups whose extremes decide: scores, of which the largest is the answer, and what ReLU6 bounds already."""
+    """Groups whose extremes decide.
+
+    Scores, of which the largest is the answer; what ReLU6 bounds already; and what is squared, raised or multiplied by
+    its like, where an error counts the more the larger the value is.
+    """
     scores = {scheme.group[name] for name in scheme.graph.outputs if name in scheme.group}
     for op in scheme.graph.ops:
         if op.kind in ("SOFTMAX", "LOGISTIC", "ARG_MAX") and op.inputs[0] in scheme.group:
             scores.add(scheme.group[str(op.inputs[0])])
+        if op.kind in _AMPLIFYING or (op.kind == "MUL" and op.inputs[0] == op.inputs[1]):
+            scores.update(scheme.group[str(name)] for name in (*op.inputs, *op.outputs) if name in scheme.group)
     return scores | {name for name in scheme.free_groups if np.isfinite(scheme.bounds[name][1])}
 
 

@@ -240,10 +240,8 @@ def _split(one: OneOp) -> None:
     one.activation("x", tuple(shape))
     sizes = [shape[axis] // count] * count
     place = one.constant("axis", np.array(one.choice(axis, axis - 4), np.int32))
-    inputs: tuple[str, ...]
-    if one.kind == "SPLIT":
-        inputs = (place, "x")
-    else:
+    inputs: tuple[str, ...] = (place, "x")
+    if one.kind == "SPLIT_V":
         sizes = [1, *sizes[1:], sizes[0] - 1] if sizes[0] > 1 else sizes
         inputs = ("x", one.constant("sizes", np.array([*sizes[:-1], -1], np.int32)), place)
     shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,33 @@ def test_hard_swish_and_its_gate_are_those_of_litert(swish: Any, pictures: Any, 
     check_steps(scheme, Student(scheme, parameters), others[:16])
 
 
+def test_what_is_split_packed_and_gathered_has_the_steps_of_litert(net: Any, images: Any) -> None:
+    made = net(seed=3).conv("c", 8, activation="NONE")
+    axis = made.constant("axis", np.array(3, np.int32))
+    made.op("SPLIT", "one", (axis, "c"), (1, 8, 8, 4), num_splits=2)
+    made.tensors["two"] = replace(made.tensors["one"], name="two")
+    made.ops[-1] = replace(made.ops[-1], outputs=("one", "two"))
+    made.op("PACK", "pairs", ("two", "one"), (1, 8, 8, 4, 2), axis=4, values_count=2)
+    shape = made.constant("shape", np.array([1, 8, 8, 8], np.int32))
+    made.op("RESHAPE", "mixed", ("pairs", shape), (1, 8, 8, 8))
+    places = made.constant("places", np.arange(8)[::-1].astype(np.int32))
+    made.op("GATHER", "turned", ("mixed", places), (1, 8, 8, 8), axis=3)
+    over = made.constant("over", np.array([1, 2], np.int32))
+    made.op("REDUCE_MAX", "y", ("turned", over), (1, 8), keep_dims=False)
+    scheme, parameters = start(made.graph(), images(8))
+    check_steps(scheme, Student(scheme, parameters), images(8, 3))
+
+
 def check_steps(scheme: Any, student: Student, pictures: Any) -> None:
     """Every activation has LiteRT's steps; behind a MEAN, whose float32 a kernel may contract, some may be one off."""
     int8 = to_int8(scheme, student.parameters())
-    names = [op.outputs[0] for op in int8.ops]
-    rows = interpret(int8.replaced(outputs=names), [pictures], lambda _, made: [value.copy() for value in made])
+    made_by = {name: op for op in int8.ops for name in op.outputs}
+    rows = interpret(int8.replaced(outputs=made_by), [pictures], lambda _, made: [value.copy() for value in made])
     forward, exact = student.forward(pictures), True
-    for op, found in zip(int8.ops, zip(*rows, strict=True), strict=True):
-        quantization = int8.tensors[op.outputs[0]].quantization
+    for (name, op), found in zip(made_by.items(), zip(*rows, strict=True), strict=True):
+        quantization = int8.tensors[name].quantization
         assert quantization is not None
-        trained = quantization.quantize(np.asarray(forward[op.outputs[0]]), "int8").astype(int)
+        trained = quantization.quantize(np.asarray(forward[name]), "int8").astype(int)
         off = np.abs(np.concatenate(found).astype(int).reshape(trained.shape) - trained)
         exact &= op.kind not in ("MEAN", "SOFTMAX")
         assert off.max() <= (0 if exact else 1), op

@@ -80,8 +80,8 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     progress("read the model", 1.0)
     if len(network.graph.inputs) != 1:
         raise InputError(
-            f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes models "
-            "of one picture; `mnedge quantize` takes arrays"
+            f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes "
+            "models of one picture; `mnedge quantize` takes arrays"
         )
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
     if check_data:
