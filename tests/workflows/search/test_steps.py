@@ -180,7 +180,7 @@ def test_ctrl_c_keeps_what_there_is_and_the_next_search_goes_on() -> None:
 
 def test_the_budget_ends_it_with_what_there_is() -> None:
     train = _Trainer(lambda _candidate, _epochs: 0.5)
-    found = run_steps(_settings(budget_s=0.0), train, _quiet)
+    found = run_steps(_settings(budget_s=1e-9), train, _quiet)
     assert (found.stopped, train.asked) == ("budget", [])
     assert set(found.statuses) == {"not reached"}
     assert found.chosen is None
