@@ -94,18 +94,22 @@ def _check_divisors(scheme: Scheme, ends_of: Mapping[str, list[Interval]]) -> No
         UnsupportedError: One does, or is of a scale that does not follow what is seen.
     """
     for op in scheme.graph.ops:
-        divisor = str(op.inputs[1]) if op.kind == "DIV" and not scheme.is_float(op) else ""
-        if not divisor or scheme.graph.tensors[divisor].is_constant:
+        if op.kind != "DIV" or scheme.is_float(op):
             continue
-        seen = [end for ends in ends_of.get(divisor, [(0.0, 0.0)]) for end in ends]
-        group = scheme.group[divisor]
-        members = [name for name, other in scheme.group.items() if other == group and name in ends_of]
-        largest = max((abs(end) for name in members for ends in ends_of[name] for end in ends), default=0.0)
-        least = 0.0 if min(seen) <= 0 <= max(seen) else min(abs(end) for end in seen)
-        if least < _LEAST_DIVISOR_STEPS * largest / 255 or not members:
+        name = str(op.inputs[1])
+        divisor, group = scheme.graph.tensors[name], scheme.group[name]
+        if divisor.data is not None:
+            sizes = np.abs(divisor.real())
+            least, largest = float(sizes.min()), float(sizes.max())
+        else:
+            members = [ends_of[other] for other, its in scheme.group.items() if its == group and other in ends_of]
+            largest = max((abs(end) for seen in members for ends in seen for end in ends), default=0.0)
+            ends = [end for interval in ends_of.get(name, [(0.0, 0.0)]) for end in interval]
+            least = 0.0 if min(ends) <= 0 <= max(ends) else min(abs(end) for end in ends)
+        if least <= _LEAST_DIVISOR_STEPS * largest / 255:
             raise UnsupportedError(
-                f"the DIV that makes {op.outputs[0]} divides by {divisor}, which comes as near to 0 as {least:.3g} and "
-                f"as far as {largest:.3g}: an int8 step of it may stand for 0, and LiteRT ends the inference there; "
+                f"the DIV that makes {op.outputs[0]} divides by {name}, which comes as near to 0 as {least:.3g} and as "
+                f"far as {largest:.3g}: an int8 step of it may stand for 0, and LiteRT ends the inference there; "
                 "keep it float with --allow-float DIV"
             )
 

@@ -154,6 +154,11 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); int8 is calibrated for one. Export "
+            "the part that sees the picture as a model of its own"
+        )
     loose = next((tensor for tensor in graph.tensors.values() if tensor.is_open), None)
     if loose is not None:
         shape = " x ".join("?" if extent < 0 else str(extent) for extent in loose.open_shape)

@@ -84,3 +84,8 @@ def test_a_divisor_that_comes_near_zero_is_refused(net: Any, images: Any) -> Non
     made = net().conv("c", 3).op("DIV", "q", ("c", "x"), (1, 8, 8, 3), activation="NONE")
     with pytest.raises(UnsupportedError, match=r"divides by x, .* keep it float with --allow-float DIV"):
         observe(scheme_of(made.graph(), images(6)), images(6))
+    made = net().conv("c", 3)
+    made.op("DIV", "q", ("c", made.constant("d", np.array([1.0, 1e-4, 2.0], np.float32))), (1, 8, 8, 3),
+            activation="NONE")  # fmt: skip
+    with pytest.raises(UnsupportedError, match=r"divides by d, which comes as near to 0 as 0\.0001"):
+        observe(scheme_of(made.graph(), images(6)), images(6))

@@ -238,3 +238,10 @@ def test_an_open_shape_is_unknown_not_1(net: Any, images: Any) -> None:
         scheme_of(graph.replaced(tensors=[opened]), images(2, side=2)[:, :1, :1])
     batch = replace(graph.tensors["x"], open_shape=(-1, 1, 1, 3))
     assert scheme_of(graph.replaced(tensors=[batch]), images(2, side=2)[:, :1, :1]).layers
+
+
+def test_a_second_input_is_refused(images: Any) -> None:
+    tensors = {name: Tensor(name, (1, 8, 8, 3), "float32") for name in ("x", "z", "y")}
+    graph = Graph(tensors, (Op("ADD", ("x", "z"), ("y",), {"activation": "NONE"}),), ("x", "z"), ("y",))
+    with pytest.raises(UnsupportedError, match=r"the graph has 2 inputs \(x, z\); int8 is calibrated for one"):
+        scheme_of(graph, images(2))
