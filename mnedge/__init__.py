@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
+    from mnedge.results.compilation import Compilation, CSources, TflmProject, VelaModel
     from mnedge.results.inspection import Inspection, LayerNoise
     from mnedge.results.latency import LatencyRow, RatioRow
     from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.build.pipeline import build
     from mnedge.workflows.bundle import Release, bundle, verify
     from mnedge.workflows.compare import compare
+    from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
     from mnedge.workflows.inspect import inspect, inspect_layers
     from mnedge.workflows.validate import validate
 
@@ -44,7 +46,9 @@ __all__ = [
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
+    "CSources",
     "Comparison",
+    "Compilation",
     "Figures",
     "GateError",
     "GateRow",
@@ -61,10 +65,12 @@ __all__ = [
     "Recipe",
     "Release",
     "Report",
+    "TflmProject",
     "ToolError",
     "UnsupportedError",
     "Validation",
     "VariantRow",
+    "VelaModel",
     "Verified",
     "__version__",
     "bench",
@@ -72,6 +78,7 @@ __all__ = [
     "bundle",
     "check_gates",
     "compare",
+    "compile",
     "inspect",
     "inspect_layers",
     "read_report",
@@ -86,6 +93,7 @@ _PLACES = {
     "build": "workflows.build.pipeline",
     "bundle": "workflows.bundle",
     "compare": "workflows.compare",
+    "compile": "workflows.compile",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
     "validate": "workflows.validate",
@@ -99,7 +107,11 @@ _PLACES = {
     "Bench": "results.bench",
     "BuildManifest": "results.manifest",
     "BundleManifest": "results.manifest",
+    "CSources": "results.compilation",
     "Comparison": "results.comparison",
+    "Compilation": "results.compilation",
+    "TflmProject": "results.compilation",
+    "VelaModel": "results.compilation",
     "Figures": "results.accuracy",
     "GateRow": "results.report",
     "Inspection": "results.inspection",
