@@ -1,0 +1,1 @@
+"""`build`: the pipeline and its stages; READ FIRST pipeline.py."""
