@@ -16,7 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mnedge.data.calibration import CalibrationSet, open_calibration
     from mnedge.errors import BudgetError, GateError, InputError, MnedgeError, ToolError, UnsupportedError
+    from mnedge.pixels import Pixels
     from mnedge.recipe import Recipe
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.bench import Bench
@@ -25,9 +27,15 @@ if TYPE_CHECKING:
     from mnedge.results.inspection import Inspection, LayerNoise
     from mnedge.results.latency import LatencyRow, RatioRow
     from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
+    from mnedge.results.optimization import Agreement, AgreementRow, Optimization, Rewrite
     from mnedge.results.parity import ParityRow
+    from mnedge.results.quantization import QuantizedModel
     from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow, read_report
+    from mnedge.results.search import SearchResult
+    from mnedge.results.sweep import SweepResult
+    from mnedge.results.training import TrainingReport
     from mnedge.results.validation import Validation
+    from mnedge.sources import Float, open_source
     from mnedge.validation.gates import check_gates
     from mnedge.workflows.bench import bench
     from mnedge.workflows.build.pipeline import build
@@ -35,21 +43,30 @@ if TYPE_CHECKING:
     from mnedge.workflows.compare import compare
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
     from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.optimize import optimize
+    from mnedge.workflows.quantize import quantize
+    from mnedge.workflows.search.run import search
+    from mnedge.workflows.sweep.run import sweep
+    from mnedge.workflows.train import train
     from mnedge.workflows.validate import validate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AccuracyRow",
+    "Agreement",
+    "AgreementRow",
     "ArtifactRow",
     "Bench",
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
     "CSources",
+    "CalibrationSet",
     "Comparison",
     "Compilation",
     "Figures",
+    "Float",
     "GateError",
     "GateRow",
     "InputError",
@@ -60,13 +77,20 @@ __all__ = [
     "MemoryRow",
     "MixUp",
     "MnedgeError",
+    "Optimization",
     "ParityRow",
+    "Pixels",
+    "QuantizedModel",
     "RatioRow",
     "Recipe",
     "Release",
     "Report",
+    "Rewrite",
+    "SearchResult",
+    "SweepResult",
     "TflmProject",
     "ToolError",
+    "TrainingReport",
     "UnsupportedError",
     "Validation",
     "VariantRow",
@@ -81,7 +105,14 @@ __all__ = [
     "compile",
     "inspect",
     "inspect_layers",
+    "open_calibration",
+    "open_source",
+    "optimize",
+    "quantize",
     "read_report",
+    "search",
+    "sweep",
+    "train",
     "validate",
     "verify",
 ]
@@ -96,13 +127,25 @@ _PLACES = {
     "compile": "workflows.compile",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
+    "optimize": "workflows.optimize",
+    "quantize": "workflows.quantize",
+    "search": "workflows.search.run",
+    "sweep": "workflows.sweep.run",
+    "train": "workflows.train",
     "validate": "workflows.validate",
     "verify": "workflows.bundle",
     # What they take.
+    "CalibrationSet": "data.calibration",
+    "Float": "sources",
+    "Pixels": "pixels",
     "Recipe": "recipe",
     "Release": "workflows.bundle",
+    "open_calibration": "data.calibration",
+    "open_source": "sources",
     # What they give.
     "AccuracyRow": "results.accuracy",
+    "Agreement": "results.optimization",
+    "AgreementRow": "results.optimization",
     "ArtifactRow": "results.report",
     "Bench": "results.bench",
     "BuildManifest": "results.manifest",
@@ -110,8 +153,6 @@ _PLACES = {
     "CSources": "results.compilation",
     "Comparison": "results.comparison",
     "Compilation": "results.compilation",
-    "TflmProject": "results.compilation",
-    "VelaModel": "results.compilation",
     "Figures": "results.accuracy",
     "GateRow": "results.report",
     "Inspection": "results.inspection",
@@ -120,11 +161,19 @@ _PLACES = {
     "LayerNoise": "results.inspection",
     "MemoryRow": "results.report",
     "MixUp": "results.accuracy",
+    "Optimization": "results.optimization",
     "ParityRow": "results.parity",
+    "QuantizedModel": "results.quantization",
     "RatioRow": "results.latency",
     "Report": "results.report",
+    "Rewrite": "results.optimization",
+    "SearchResult": "results.search",
+    "SweepResult": "results.sweep",
+    "TflmProject": "results.compilation",
+    "TrainingReport": "results.training",
     "Validation": "results.validation",
     "VariantRow": "results.report",
+    "VelaModel": "results.compilation",
     "Verified": "results.manifest",
     "check_gates": "validation.gates",
     "read_report": "results.report",
