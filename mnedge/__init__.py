@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
-    from mnedge.results.compilation import Compilation, CSources, TflmProject, VelaModel
+    from mnedge.results.compilation import Compilation, CSources, Layer, TflmProject, VelaModel
+    from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
     from mnedge.results.inspection import Inspection, LayerNoise
+    from mnedge.results.installation import Installation, Part
     from mnedge.results.latency import LatencyRow, RatioRow
     from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
     from mnedge.results.optimization import Agreement, AgreementRow, Optimization, Rewrite
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from mnedge.workflows.bundle import Release, bundle, verify
     from mnedge.workflows.compare import compare
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
+    from mnedge.workflows.device import check_device, setup_device
+    from mnedge.workflows.doctor import doctor
     from mnedge.workflows.inspect import inspect, inspect_layers
     from mnedge.workflows.optimize import optimize
     from mnedge.workflows.quantize import quantize
@@ -58,6 +62,8 @@ __all__ = [
     "AgreementRow",
     "ArtifactRow",
     "Bench",
+    "BoardCheck",
+    "BoardFacts",
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
@@ -71,14 +77,19 @@ __all__ = [
     "GateRow",
     "InputError",
     "Inspection",
+    "Installation",
     "Int8Row",
     "LatencyRow",
+    "Layer",
     "LayerNoise",
     "MemoryRow",
     "MixUp",
     "MnedgeError",
     "Optimization",
     "ParityRow",
+    "Part",
+    "PhoneCheck",
+    "PhoneFacts",
     "Pixels",
     "QuantizedModel",
     "RatioRow",
@@ -86,6 +97,7 @@ __all__ = [
     "Release",
     "Report",
     "Rewrite",
+    "RuntimeTrial",
     "SearchResult",
     "SweepResult",
     "TflmProject",
@@ -100,9 +112,11 @@ __all__ = [
     "bench",
     "build",
     "bundle",
+    "check_device",
     "check_gates",
     "compare",
     "compile",
+    "doctor",
     "inspect",
     "inspect_layers",
     "open_calibration",
@@ -111,6 +125,7 @@ __all__ = [
     "quantize",
     "read_report",
     "search",
+    "setup_device",
     "sweep",
     "train",
     "validate",
@@ -123,13 +138,16 @@ _PLACES = {
     "bench": "workflows.bench",
     "build": "workflows.build.pipeline",
     "bundle": "workflows.bundle",
+    "check_device": "workflows.device",
     "compare": "workflows.compare",
     "compile": "workflows.compile",
+    "doctor": "workflows.doctor",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
     "optimize": "workflows.optimize",
     "quantize": "workflows.quantize",
     "search": "workflows.search.run",
+    "setup_device": "workflows.device",
     "sweep": "workflows.sweep.run",
     "train": "workflows.train",
     "validate": "workflows.validate",
@@ -148,6 +166,8 @@ _PLACES = {
     "AgreementRow": "results.optimization",
     "ArtifactRow": "results.report",
     "Bench": "results.bench",
+    "BoardCheck": "results.device",
+    "BoardFacts": "results.device",
     "BuildManifest": "results.manifest",
     "BundleManifest": "results.manifest",
     "CSources": "results.compilation",
@@ -156,17 +176,23 @@ _PLACES = {
     "Figures": "results.accuracy",
     "GateRow": "results.report",
     "Inspection": "results.inspection",
+    "Installation": "results.installation",
     "Int8Row": "results.report",
     "LatencyRow": "results.latency",
+    "Layer": "results.compilation",
     "LayerNoise": "results.inspection",
     "MemoryRow": "results.report",
     "MixUp": "results.accuracy",
     "Optimization": "results.optimization",
     "ParityRow": "results.parity",
+    "Part": "results.installation",
+    "PhoneCheck": "results.device",
+    "PhoneFacts": "results.device",
     "QuantizedModel": "results.quantization",
     "RatioRow": "results.latency",
     "Report": "results.report",
     "Rewrite": "results.optimization",
+    "RuntimeTrial": "results.device",
     "SearchResult": "results.search",
     "SweepResult": "results.sweep",
     "TflmProject": "results.compilation",

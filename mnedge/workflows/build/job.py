@@ -13,20 +13,20 @@ from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibra
 from mnedge.errors import InputError
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
-from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.cost import least_bytes
-from mnedge.models.transfer import description_of
 from mnedge.models.variant import CLASSIFIER
+from mnedge.models.build import classes_of, packaged_demo
+from mnedge.models.transfer import description_of
 from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.progress import telling
 from mnedge.workflows.build.own_model import OwnModel, resolve_model
 
 if TYPE_CHECKING:
+    from mnedge.progress import Progress
     from collections.abc import Mapping, Sequence
 
     from mnedge.data._dataset import Dataset
     from mnedge.models.build import Weights
-    from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
     from mnedge.tasks import Task

@@ -194,7 +194,9 @@ def _compiled(artifact: Artifact) -> Compiled:
 
 def _memory_row(artifact: Artifact) -> MemoryRow:
     takes = _compiled(artifact)
-    return MemoryRow(artifact.path.name, artifact.target, takes.arena_bytes, takes.flash_bytes, takes.stack_bytes)
+    return MemoryRow(
+        artifact.path.name, artifact.target, takes.arena_bytes, takes.flash_bytes, takes.stack_bytes
+    )
 
 
 def _memory_plan(artifacts: Sequence[Artifact]) -> MemoryPlan | None:

@@ -20,6 +20,7 @@ from mnedge.workflows.bundle import bundle
 
 if TYPE_CHECKING:
     from mnedge.progress import Progress
+    from mnedge.results.details import QuantizationAccount
     from mnedge.results.report import Report
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
-    from mnedge.pixels import Pixels
-    from mnedge.quantization.quantized import Quantized
-    from mnedge.recipe import Granularity
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.build.own_model import OwnModel
+    from mnedge.pixels import Pixels
+    from mnedge.models.build import Weights
+    from mnedge.quantization.quantized import Quantized
+    from mnedge.recipe import Granularity
 
     Progress = Callable[[str, float], None]
 
@@ -121,10 +121,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         progress("build the Keras model", 1.0)
         progress("convert to float .tflite", 0.0)
         graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
-        graph = replace(
-            graph,
-            metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(variant, description_of(source))},
-        )
+        graph = replace(graph, metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(variant, description_of(source))})
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 

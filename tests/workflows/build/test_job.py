@@ -9,8 +9,8 @@ from PIL import Image
 from mnedge import cache
 from mnedge.data import content
 from mnedge.errors import InputError
-from mnedge.recipe import Recipe
 from mnedge.workflows.build.job import resolve
+from mnedge.recipe import Recipe
 
 
 def _photos(root: Path, classes: int) -> str:

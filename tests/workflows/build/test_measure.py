@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mnedge.workflows.build import measure as stage
 from mnedge.artifact import Artifact, sha256
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.workflows.build.job import Job, resolve
 from mnedge.recipe import Recipe
 from mnedge.results.latency import LatencyRow
 from mnedge.results.report import ArtifactRow, Report
 from mnedge.results.stored import as_json, from_json, to_json
 from mnedge.validation.gates import gate_rows
-from mnedge.workflows.build import measure as stage
-from mnedge.workflows.build.job import Job, resolve
 
 if TYPE_CHECKING:
     from pathlib import Path

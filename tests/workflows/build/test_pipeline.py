@@ -15,9 +15,9 @@ from PIL import Image
 from mnedge.artifact import RECORD, sha256
 from mnedge.data.demo import open_demo
 from mnedge.errors import InputError
+from mnedge.workflows.build.pipeline import build
 from mnedge.recipe import Recipe
 from mnedge.results.report import read_report
-from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.bundle import verify
 
 _TINY = Recipe(variant="v1", alpha=0.25, resolution=48, classes=6, weights="random", int8=True, effort="fast")

@@ -1,7 +1,7 @@
-from mnedge.recipe import Recipe
-from mnedge.targets import get
 from mnedge.workflows.build import stages
 from mnedge.workflows.build.job import resolve
+from mnedge.recipe import Recipe
+from mnedge.targets import get
 
 
 def test_targets_that_agree_share_one_int8_model() -> None:
