@@ -75,7 +75,7 @@ def _run(args: list[str] | None) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
-        exc.show()  # type: ignore[union-attr] # all that Typer raises have it
+        exc.show()  # type: ignore[attr-defined] # all that Typer raises have it
         return exc.exit_code
     except MnedgeError as exc:
         code, said = exc.exit_code, str(exc)
