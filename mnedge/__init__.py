@@ -16,65 +16,118 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mnedge.data.calibration import CalibrationSet, open_calibration
     from mnedge.errors import BudgetError, GateError, InputError, MnedgeError, ToolError, UnsupportedError
+    from mnedge.pixels import Pixels
     from mnedge.recipe import Recipe
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
+    from mnedge.results.compilation import Compilation, CSources, Layer, TflmProject, VelaModel
+    from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
     from mnedge.results.inspection import Inspection, LayerNoise
+    from mnedge.results.installation import Installation, Part
     from mnedge.results.latency import LatencyRow, RatioRow
     from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
+    from mnedge.results.optimization import Agreement, AgreementRow, Optimization, Rewrite
     from mnedge.results.parity import ParityRow
+    from mnedge.results.quantization import QuantizedModel
     from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow, read_report
+    from mnedge.results.search import SearchResult
+    from mnedge.results.sweep import SweepResult
+    from mnedge.results.training import TrainingReport
     from mnedge.results.validation import Validation
+    from mnedge.sources import Float, open_source
     from mnedge.validation.gates import check_gates
     from mnedge.workflows.bench import bench
     from mnedge.workflows.build.pipeline import build
     from mnedge.workflows.bundle import Release, bundle, verify
     from mnedge.workflows.compare import compare
+    from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
+    from mnedge.workflows.device import check_device, setup_device
+    from mnedge.workflows.doctor import doctor
     from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.optimize import optimize
+    from mnedge.workflows.quantize import quantize
+    from mnedge.workflows.search.run import search
+    from mnedge.workflows.sweep.run import sweep
+    from mnedge.workflows.train import train
     from mnedge.workflows.validate import validate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AccuracyRow",
+    "Agreement",
+    "AgreementRow",
     "ArtifactRow",
     "Bench",
+    "BoardCheck",
+    "BoardFacts",
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
+    "CSources",
+    "CalibrationSet",
     "Comparison",
+    "Compilation",
     "Figures",
+    "Float",
     "GateError",
     "GateRow",
     "InputError",
     "Inspection",
+    "Installation",
     "Int8Row",
     "LatencyRow",
+    "Layer",
     "LayerNoise",
     "MemoryRow",
     "MixUp",
     "MnedgeError",
+    "Optimization",
     "ParityRow",
+    "Part",
+    "PhoneCheck",
+    "PhoneFacts",
+    "Pixels",
+    "QuantizedModel",
     "RatioRow",
     "Recipe",
     "Release",
     "Report",
+    "Rewrite",
+    "RuntimeTrial",
+    "SearchResult",
+    "SweepResult",
+    "TflmProject",
     "ToolError",
+    "TrainingReport",
     "UnsupportedError",
     "Validation",
     "VariantRow",
+    "VelaModel",
     "Verified",
     "__version__",
     "bench",
     "build",
     "bundle",
+    "check_device",
     "check_gates",
     "compare",
+    "compile",
+    "doctor",
     "inspect",
     "inspect_layers",
+    "open_calibration",
+    "open_source",
+    "optimize",
+    "quantize",
     "read_report",
+    "search",
+    "setup_device",
+    "sweep",
+    "train",
     "validate",
     "verify",
 ]
@@ -85,34 +138,68 @@ _PLACES = {
     "bench": "workflows.bench",
     "build": "workflows.build.pipeline",
     "bundle": "workflows.bundle",
+    "check_device": "workflows.device",
     "compare": "workflows.compare",
+    "compile": "workflows.compile",
+    "doctor": "workflows.doctor",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
+    "optimize": "workflows.optimize",
+    "quantize": "workflows.quantize",
+    "search": "workflows.search.run",
+    "setup_device": "workflows.device",
+    "sweep": "workflows.sweep.run",
+    "train": "workflows.train",
     "validate": "workflows.validate",
     "verify": "workflows.bundle",
     # What they take.
+    "CalibrationSet": "data.calibration",
+    "Float": "sources",
+    "Pixels": "pixels",
     "Recipe": "recipe",
     "Release": "workflows.bundle",
+    "open_calibration": "data.calibration",
+    "open_source": "sources",
     # What they give.
     "AccuracyRow": "results.accuracy",
+    "Agreement": "results.optimization",
+    "AgreementRow": "results.optimization",
     "ArtifactRow": "results.report",
     "Bench": "results.bench",
+    "BoardCheck": "results.device",
+    "BoardFacts": "results.device",
     "BuildManifest": "results.manifest",
     "BundleManifest": "results.manifest",
+    "CSources": "results.compilation",
     "Comparison": "results.comparison",
+    "Compilation": "results.compilation",
     "Figures": "results.accuracy",
     "GateRow": "results.report",
     "Inspection": "results.inspection",
+    "Installation": "results.installation",
     "Int8Row": "results.report",
     "LatencyRow": "results.latency",
+    "Layer": "results.compilation",
     "LayerNoise": "results.inspection",
     "MemoryRow": "results.report",
     "MixUp": "results.accuracy",
+    "Optimization": "results.optimization",
     "ParityRow": "results.parity",
+    "Part": "results.installation",
+    "PhoneCheck": "results.device",
+    "PhoneFacts": "results.device",
+    "QuantizedModel": "results.quantization",
     "RatioRow": "results.latency",
     "Report": "results.report",
+    "Rewrite": "results.optimization",
+    "RuntimeTrial": "results.device",
+    "SearchResult": "results.search",
+    "SweepResult": "results.sweep",
+    "TflmProject": "results.compilation",
+    "TrainingReport": "results.training",
     "Validation": "results.validation",
     "VariantRow": "results.report",
+    "VelaModel": "results.compilation",
     "Verified": "results.manifest",
     "check_gates": "validation.gates",
     "read_report": "results.report",

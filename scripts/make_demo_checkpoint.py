@@ -13,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-import click
 import numpy as np
+import typer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -43,8 +43,8 @@ def main(path: Path) -> None:
     for split in ("calibration", "eval"):
         images, labels = dataset.pixels(dataset.split(split), VARIANT.resolution)
         scores = np.concatenate([written(SYMMETRIC.real(image[None])).numpy() for image in images])
-        click.echo(f"{split}: top-1 {(scores.argmax(1) == labels).mean():.4f} of {len(labels)} pictures")
-    click.echo(f"{path}: {path.stat().st_size:,} bytes")
+        typer.echo(f"{split}: top-1 {(scores.argmax(1) == labels).mean():.4f} of {len(labels)} pictures")
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

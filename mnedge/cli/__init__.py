@@ -10,11 +10,10 @@ import os
 import sys
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.main import get_command
 
-from mnedge import __version__, registry
+from mnedge import __version__
 from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
 from mnedge.cli._group import Commands, plain_app
 from mnedge.errors import MnedgeError
@@ -75,12 +74,12 @@ def _run(args: list[str] | None) -> int:
         result = _invoke(words)
     except typer.Exit as exc:
         return exc.exit_code
-    except (typer.TyperException, click.ClickException) as exc:
-        exc.show()  # type: ignore[union-attr] # all that Typer raises have it
+    except typer.TyperException as exc:
+        exc.show()  # type: ignore[attr-defined] # all that Typer raises have it
         return exc.exit_code
     except MnedgeError as exc:
         code, said = exc.exit_code, str(exc)
-    except (typer.Abort, click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code, said = _INTERRUPTED, "interrupted"
     except Exception as exc:  # noqa: BLE001 - the one handler for what should not have happened
         # Libraries that a signal meets in the middle of their work make other errors of it.
@@ -100,14 +99,6 @@ def _invoke(words: list[str]) -> Any:  # noqa: ANN401 - what a command returns
 
         completion_init()
         group.main(words, prog_name="mnedge")
-    old = next((word for word in words if not word.startswith("-")), "")
-    if old in registry.names("mnedge.cli") and isinstance(
-        command := registry.load("mnedge.cli", old, "command"), click.Command
-    ):
-        # Until every command is Typer's.
-        rest = words[words.index(old) + 1 :]
-        with command.make_context(f"mnedge {old}", rest, help_option_names=["-h", "--help"]) as context:
-            return command.invoke(context)
     # Not Typer's own main(): it ends with 1 where the reader of a pipe has left.
     with group.make_context("mnedge", list(words)) as context:
         return group.invoke(context)

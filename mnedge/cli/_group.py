@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -55,8 +54,6 @@ class Commands(TyperGroup):
 
 def as_command(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # noqa: ANN401 - typer names it privately
     """Makes the parser of one command from its function's signature, or of a group from its Typer app."""
-    if isinstance(command, click.Command):
-        return _listed(name, command)
     if isinstance(command, typer.Typer):
         app = command
     else:
@@ -70,14 +67,3 @@ def as_command(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # 
 def plain_app(**settings: Any) -> typer.Typer:  # noqa: ANN401 - passed on
     """A Typer app as all of mnedge's are: plain text, no completion options of its own."""
     return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT, **settings)
-
-
-def _listed(name: str, command: click.Command) -> Any:  # noqa: ANN401
-    """Until every command is Typer's: what `--help` shows of one that is click's."""
-
-    def shown() -> None: ...
-
-    shown.__doc__ = command.help
-    app = plain_app()
-    app.command(name)(shown)
-    return get_command(app)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from mnedge.progress import Lines
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-force_option = click.option(
-    "--force",
-    is_flag=True,
-    help="Replace files that mnedge did not write, or that were changed since; all others stay.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result alone, as JSON, on stdout.")
 # The option of every command that writes what a user may have changed.
 Force = Annotated[
     bool,

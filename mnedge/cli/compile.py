@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
+import typer
 
-from mnedge.cli._output import force_option, json_option, print_json
-from mnedge.errors import InputError
+from mnedge.cli._output import Force, Json, print_json
+from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from mnedge.results.compilation import Compilation
 
 
 PANEL = "Build"
 
 
-@click.command()
-@click.argument("source", metavar="IN.tflite", type=click.Path(path_type=Path))
-@click.option(
-    "--target", required=True, metavar="NAME", help="cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u."
-)
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write.")
-@click.option("--name", metavar="N", help="Prefix of the C names; the file's name by default.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["c", "tflm"]),
-    default="c",
-    show_default=True,
-    help="C without an interpreter, or a TFLM project.",
-)
-@click.option(
-    "--optimise",
-    type=click.Choice(["balanced", "ram", "speed"]),
-    default="balanced",
-    show_default=True,
-    help="What the plan prefers.",
-)
-@click.option("--input", "feed", metavar="TENSOR", help="Compile from here on: the caller feeds this tensor.")
-@click.option("--outputs", metavar="TENSOR,...", help="Compile up to here: the caller gets these tensors.")
-@click.option("--budget", metavar="BYTES", help="Largest arena, e.g. 64K.")
-@click.option("--stream-input", is_flag=True, help="The caller hands the picture over row by row.")
-@click.option("--input-may-be-overwritten", is_flag=True, help="The picture lies in the arena and is overwritten.")
-@force_option
-@json_option
 def command(
-    source: Path,
-    target: str,
-    out: Path,
-    name: str | None,
-    form: str,
-    optimise: str,
-    feed: str | None,
-    outputs: str | None,
-    budget: str | None,
-    stream_input: bool,
-    input_may_be_overwritten: bool,
-    force: bool,
-    as_json: bool,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite.", show_default=False)],
+    *,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Target: cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", file_okay=False, metavar="DIR", help="Folder to write.", show_default=False)
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="N", help="Prefix of the C names. [default: the file's name]")
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="C without an interpreter, or a TFLM project.")] = "c",
+    prefer: Annotated[
+        Prefer,
+        typer.Option(help="Preference of the memory plan: the smallest arena, layer by layer, or in between."),
+    ] = "balanced",
+    feed: Annotated[
+        str | None, typer.Option("--input", metavar="TENSOR", help="Compile from this tensor on: the caller feeds it.")
+    ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(metavar="TENSOR,...", help="Compile up to these tensors: the caller gets them.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="Largest arena: bytes, or with a unit, e.g. 64K.")
+    ] = None,
+    stream_input: Annotated[
+        bool, typer.Option("--stream-input", help="Let the caller hand the picture over row by row.")
+    ] = False,
+    input_may_be_overwritten: Annotated[
+        bool,
+        typer.Option("--input-may-be-overwritten", help="Keep the picture in the arena, where values overwrite it."),
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Compile an int8 model for a microcontroller.
 
@@ -73,99 +66,41 @@ def command(
     mnedge compile model.int8.tflite --target cortex-m55 --budget 64K --stream-input --out firmware/model
     mnedge compile model.int8.tflite --target ethos-u55-128 --out firmware/model
     """
-    from mnedge import targets
-    from mnedge.artifact import check_folder
+    from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
 
-    chosen = targets.get(target)
-    check_folder(out, kind="compiled model", force=force)
-    name = default_name(source) if name is None else name
-    data = _part(_read(source), str(source), feed, outputs)
-    digest = hashlib.sha256(data).hexdigest()
-    if chosen.accelerator:
-        from mnedge.codegen.vela import compile_vela
-
-        result: Mapping[str, Any] = compile_vela(
-            data, name=name, target=target, out=out, model_sha256=digest, force=force
-        )
-    elif form == "tflm":
-        from mnedge.codegen.tflm import compile_tflm
-        from mnedge.formats.tflite_read import parse_tflite
-
-        graph = parse_tflite(data, str(source))
-        result = compile_tflm(graph, model=data, name=name, target=target, out=out, model_sha256=digest, force=force)
-    else:
-        result = _compile_c(
-            source, data, name=name, target=target, out=out, optimise=optimise, budget_bytes=parse_bytes(budget),
-            stream_input=stream_input, input_may_be_overwritten=input_may_be_overwritten, model_sha256=digest,
-            force=force,
-        )  # fmt: skip
+    result = compile(
+        model,
+        out,
+        target,
+        name=name,
+        form=form,
+        prefer=prefer,
+        feed=feed,
+        outputs=[entry.strip() for entry in (outputs or "").split(",") if entry.strip()],
+        # Plain bytes need no unit here.
+        budget_bytes=int(budget) if budget is not None and budget.isdecimal() else budget,
+        stream_input=stream_input,
+        input_may_be_overwritten=input_may_be_overwritten,
+        force=force,
+    )
     if as_json:
         print_json(result)
     else:
         _print(result, out)
 
 
-def _compile_c(source: Path, data: bytes, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
-    from dataclasses import asdict
+def _print(result: Compilation, out: Path) -> None:
+    from mnedge.results.compilation import CSources, VelaModel
 
-    from mnedge.codegen.compile import compile_c
-    from mnedge.formats.tflite_read import parse_tflite
-
-    return asdict(compile_c(parse_tflite(data, str(source)), model=data, **options))
-
-
-def _part(data: bytes, source: str, feed: str | None, outputs: str | None) -> bytes:
-    """The model, or what of it lies between the named tensors."""
-    if feed is None and outputs is None:
-        return data
-    from mnedge.formats.tflite_read import parse_tflite
-    from mnedge.formats.tflite_write import write_tflite
-    from mnedge.graph.cut import cut
-
-    names = [name.strip() for name in (outputs or "").split(",") if name.strip()]
-    return write_tflite(cut(parse_tflite(data, source), [feed] if feed else [], names))
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
-
-
-def default_name(source: Path) -> str:
-    """A C identifier from the file's name, e.g. mobilenet_v3_small_1_0_224_int8."""
-    stem = re.sub(r"\W+", "_", source.name.removesuffix(".tflite"), flags=re.ASCII).strip("_")
-    return stem if stem and stem[0].isalpha() else f"model_{stem}".rstrip("_")
-
-
-def parse_bytes(text: str | None) -> int | None:
-    """A number of bytes such as "65536", "64K" or "1M"; K is 1,024 bytes.
-
-    Raises:
-        InputError: It is none.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)\s*([KkMm]?)(?:i?[Bb])?", text.strip())
-    if match is None or int(match[1]) == 0:
-        raise InputError(f"--budget {text!r} is no size; give bytes, or kibibytes as in 64K")
-    return int(match[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[match[2].lower()]
-
-
-def _print(result: Mapping[str, Any], out: Path) -> None:
-    click.echo(f"{out}: {result['name']} for {result['target']}")
-    for key, unit in (
-        ("arena_bytes", "bytes"),
-        ("ram_bytes", "bytes with input and output"),
-        ("flash_bytes", "bytes"),
-        ("stack_bytes", "bytes"),
-        ("instructions", "an inference, emulated"),
-    ):
-        if result.get(key) is not None:
-            click.echo(f"  {key.removesuffix('_bytes'):<13}{result[key]:>12,} {unit}")
-    for key in ("vectors", "verified", "cpu_ops"):
-        if result.get(key):
-            click.echo(f"  {key:<13}{result[key]}")
-    for line in result.get("plan", ()):
-        click.echo(f"  {line}")
+    typer.echo(f"{out}: {result.name} for {result.target}")
+    for name, value, unit in result.figures():
+        if value is not None:
+            typer.echo(f"  {name:<13}{value:>12,} {unit}")
+    if isinstance(result, CSources):
+        for name, text in (("vectors", result.vectors), ("verified", result.verified)):
+            if text:
+                typer.echo(f"  {name:<13}{text}")
+        for line in result.plan:
+            typer.echo(f"  {line}")
+    elif isinstance(result, VelaModel) and result.cpu_ops:
+        typer.echo(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnedge.cli._group import plain_app
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._output import Json, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnedge.devices.adb import AdbDevice
-    from mnedge.devices.ssh import SshDevice
-
+    from mnedge.results.device import BoardCheck, PhoneCheck
 
 PANEL = "Measure"
 
@@ -64,23 +60,11 @@ def setup(
     It lies in ~/.local/share/mnedge/env there; an older one stays until the new one is whole. URI is
     ssh://[user@]host[:port].
     """
-    from mnedge.devices import _setup
-    from mnedge.devices.ssh import ENVIRONMENT
+    from mnedge.workflows.device import setup_device
 
-    device = _open(uri)
-    installed = _setup.setup(
-        device,
-        device.facts(),
-        f'"{ENVIRONMENT}"',
-        tuple(package or ()),
-        wheels=wheels,
-        progress=lambda words: typer.echo(f"{device.name}: {words}", err=True),
-    )
-    result = _check(device)
-    if as_json:
-        print_json({"installed": installed, **result})
-        return
-    _print(result)
+    with progress() as told:
+        result = setup_device(uri, packages=package or (), wheels=wheels, progress=told)
+    _print(result, as_json=as_json)
 
 
 @command.command()
@@ -91,142 +75,17 @@ def check(
 
     URI is ssh://[user@]host[:port] or adb://[serial].
     """
-    if uri.startswith("adb:"):
-        result = _check_phone(uri)
-        if as_json:
-            print_json(result)
-        else:
-            _print_phone(result)
-        return
-    result = _check(_open(uri))
+    from mnedge.workflows.device import check_device
+
+    _print(check_device(uri), as_json=as_json)
+
+
+def _print(result: BoardCheck | PhoneCheck, *, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    _print(result)
-
-
-def _check_phone(uri: str) -> dict[str, Any]:
-    """Facts of a phone, what measures there, and advice."""
-    from mnedge.devices._check import phone_advice
-    from mnedge.devices.adb import connect
-    from mnedge.errors import ToolError
-
-    phone = connect(uri)
-    facts, missing, tried, program = phone.facts(), None, {}, None
-    try:
-        program = phone.program()
-    except ToolError as exc:
-        missing = str(exc)
-    if program is None and missing is None:
-        tried = _try(phone, phone.python_facts())
-    measures_with = program or ("Python there" if missing is None else None)
-    advice = phone_advice(facts, tried, missing)
-    return {"device": phone.name, **facts, "measures_with": measures_with, "runtimes": tried, "advice": advice}
-
-
-def _open(uri: str) -> SshDevice:
-    from mnedge import devices
-    from mnedge.devices.ssh import SshDevice
-    from mnedge.errors import InputError
-
-    device = devices.get(uri)
-    if not isinstance(device, SshDevice):
-        raise InputError(f"{uri}: `mnedge device` is for ssh://[user@]host[:port]; `check` also for adb://[serial]")
-    return device
-
-
-def _check(device: SshDevice) -> dict[str, Any]:
-    """Facts, what each runtime does with a small model, and advice."""
-    from mnedge.devices._check import advice
-
-    facts = device.facts()
-    tried = _try(device, facts)
-    return {"device": device.name, **facts, "runtimes": tried, "advice": advice(facts, tried, device.uri)}
-
-
-def _try(device: SshDevice | AdbDevice, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each runtime there does with a small model."""
-    import tempfile
-    from pathlib import Path
-
-    from mnedge.devices._check import try_runtimes
-
-    with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
-        return try_runtimes(device, facts, _probes(Path(folder)))
-
-
-def _probes(folder: Path) -> dict[str, Path]:
-    """The smallest model that XNNPACK takes, for each runtime."""
-    import numpy as np
-
-    from mnedge.formats.onnx_write import write_onnx
-    from mnedge.formats.tflite_write import write_tflite
-    from mnedge.graph.graph import Graph, Op, Tensor, constant
-
-    options = {"stride_h": 1, "stride_w": 1, "padding": "SAME", "activation": "NONE"}
-    graph = Graph(
-        tensors={
-            "input": Tensor("input", (1, 8, 8, 3), "float32"),
-            "weights": constant("weights", np.full((4, 3, 3, 3), 0.1, np.float32)),
-            "bias": constant("bias", np.zeros(4, np.float32)),
-            "output": Tensor("output", (1, 8, 8, 4), "float32"),
-        },
-        ops=(Op("CONV_2D", ("input", "weights", "bias"), ("output",), options),),
-        inputs=("input",),
-        outputs=("output",),
-    )
-    paths = {"litert": folder / "probe.tflite", "onnxruntime": folder / "probe.onnx"}
-    paths["litert"].write_bytes(write_tflite(graph))
-    paths["onnxruntime"].write_bytes(write_onnx(graph))
-    return paths
-
-
-def _print(result: dict[str, Any]) -> None:
-    def gib(count: int | None) -> str | None:
-        return None if count is None else f"{count / 2**30:.1f} GiB"
-
-    packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items() if version)
-    throttled = result["throttled"]
-    clock = result["clock_mhz"] and f"{result['clock_mhz']:.0f} of {result['clock_max_mhz'] or 0:.0f} MHz"
-    rows = [
-        ("board", result["board"]),
-        ("emulated", "yes: its times are not a board's" if result["emulated"] else "no"),
-        ("CPU", f"{result['cores']} x {result['cpu']} ({result['machine']}, {result['bits']} bits)"),
-        ("memory", f"{gib(result['memory_bytes'])}, {gib(result['memory_available_bytes'])} free"),
-        ("disk", f"{gib(result['disk_free_bytes'])} free"),
-        ("system", f"{result['os']}, kernel {result['kernel']}, {result['libc']}"),
-        ("Python", f"{result['python']} ({result['python_path']})"),
-        ("packages", packages),
-        *((f"{name} works", tried["says"]) for name, tried in result["runtimes"].items()),
-        ("governor", result["governor"]),
-        ("clock", clock),
-        ("temperature", result["temperature_c"] and f"{result['temperature_c']:.1f} °C"),
-        ("power", None if throttled is None else ", ".join(throttled) or "good"),
-    ]
-    print_table(result["device"], ("", ""), rows)
-    _print_advice(result["advice"])
-
-
-def _print_phone(result: dict[str, Any]) -> None:
-    level = result["battery_percent"]
-    battery = None if level is None else f"{level} %, {'charging' if result['charging'] else 'not charging'}"
-    rows = [
-        ("model", result["model"]),
-        ("emulated", "yes: its times are not a phone's" if result["emulated"] else "no"),
-        ("SoC", result["soc"]),
-        ("Android", f"{result['android']} (SDK {result['sdk']}, {result['abi']})"),
-        ("battery", battery),
-        ("thermal status", result["thermal_status"]),
-        ("pinned with", result["pinned"]),
-        ("measures with", result["measures_with"]),
-        *((f"{name} works", tried["says"]) for name, tried in result["runtimes"].items()),
-    ]
-    print_table(result["device"], ("", ""), rows)
-    _print_advice(result["advice"])
-
-
-def _print_advice(advice: list[str]) -> None:
-    for line in advice:
+    print_table(result.device, ("", ""), result.rows())
+    for line in result.advice:
         typer.echo(f"! {line}")
-    if not advice:
+    if not result.advice:
         typer.echo("Ready.")

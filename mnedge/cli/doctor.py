@@ -22,18 +22,12 @@ def command(
 
     Exits with 4 where something is missing that `mnedge build` needs.
     """
-    from dataclasses import asdict
-
     from mnedge.errors import ToolError
-    from mnedge.workflows import doctor as diagnosis
+    from mnedge.workflows.doctor import doctor
 
-    parts = [*diagnosis.packages(), *diagnosis.programs()]
-    machine = diagnosis.machine()
-    gpus = diagnosis.gpus() if gpu else None
-    missing = [part for part in parts if part.needed and part.version is None]
+    found = doctor(gpu=gpu)
     if as_json:
-        rows = [asdict(part) for part in parts]
-        print_json({"ok": not missing, "parts": rows, "machine": machine, "gpus": gpus})
+        print_json(found)
     else:
         for title, needed in (("Needed by build", True), ("Gives more", False)):
             print_table(
@@ -47,13 +41,13 @@ def command(
                         part.gives,
                         "" if part.version else part.get,
                     )
-                    for part in parts
+                    for part in found.parts
                     if part.needed == needed
                 ),
             )
-        print_table("This machine", ("", ""), machine.items())
-        if gpus is not None:
-            typer.echo(f"TensorFlow sees {', '.join(gpus) if gpus else 'no GPU; training runs on the CPU'}")
-    if missing:
-        commands = "; ".join(part.get for part in missing)
-        raise ToolError(f"{', '.join(part.name for part in missing)} missing, which build needs; {commands}")
+        print_table("This machine", ("", ""), found.machine.items())
+        if found.gpus is not None:
+            typer.echo(f"TensorFlow sees {', '.join(found.gpus) if found.gpus else 'no GPU; training runs on the CPU'}")
+    if found.missing:
+        commands = "; ".join(part.get for part in found.missing)
+        raise ToolError(f"{', '.join(part.name for part in found.missing)} missing, which build needs; {commands}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnedge.cli._output import Force, Json, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from mnedge.results.optimization import AgreementRow, Gain, Optimization, OutputAgreement
 
 PANEL = "Build"
 
@@ -51,90 +54,84 @@ def command(
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
     mnedge optimize model.int8.onnx -o model.int8.ort
     """
-    from mnedge.pixels import Pixels
     from mnedge.workflows.optimize import optimize
 
-    known = None if pixels is None else Pixels.parse(pixels)
-    dataset = None
-    if data is not None:
-        from mnedge.data import open_dataset
-
-        dataset = open_dataset(data)
     with progress() as told:
         result = optimize(
-            source, out, target=target, int8=int8, dataset=dataset, pixels=known, measure=not no_measure, force=force,
+            source,
+            out,
+            target=target,
+            int8=int8,
+            data=data,
+            pixels=pixels,
+            measure=not no_measure,
+            force=force,
             progress=told,
-        )  # fmt: skip
+        )
     if as_json:
         print_json(result)
     else:
         _print(result)
 
 
-def _print(result: dict[str, Any]) -> None:
-    if not result["changed"]:
-        typer.echo(f"{result['out']} is {result['source']}, unchanged: {result['why']}.")
+def _print(result: Optimization) -> None:
+    from mnedge.results.optimization import counted
+
+    if not result.changed:
+        typer.echo(f"{result.out} is {result.source}, unchanged: {result.why}.")
         return
-    if "required_operators" in result:
-        sizes = f"{result['before']['bytes']:,} -> {result['after']['bytes']:,} bytes"
-        typer.echo(f"{result['out']}: {sizes}; a minimal build needs {result['required_operators']}")
+    before, after = result.before, result.after
+    sizes = f"{before.bytes:,} -> {after.bytes:,} bytes"
+    if result.required_operators is not None:
+        typer.echo(f"{result.out}: {sizes}; a minimal build needs {result.required_operators}")
         return
     cells = [
-        (
-            row["name"],
-            row["what"],
-            _ops(row["removed"]),
-            _ops(row["added"]),
-            row["rescaled"] or "",
-            row["rounded"] or "",
-        )
-        for row in result["passes"]
+        (row.name, row.what, counted(row.removed), counted(row.added), row.rescaled or "", row.rounded or "")
+        for row in result.passes
     ]
-    print_table(
-        f"{result['source']} for {result['for']}", ("rewrite", "what", "gone", "new", ">rescaled", ">rounded"), cells
-    )
-    before, after = result["before"], result["after"]
-    typer.echo(
-        f"{result['out']}: {before['ops']} -> {after['ops']} ops, {before['bytes']:,} -> {after['bytes']:,} bytes"
-    )
-    if before.get("refused"):
-        typer.echo(f"The runtime refuses the original: {before['refused']}")
-    if "partitions" in after:
-        typer.echo(f"Delegate partitions: {before.get('partitions', 'refused')} -> {after['partitions']}")
-    for row in result.get("agreement", []):
+    columns = ("rewrite", "what", "gone", "new", ">rescaled", ">rounded")
+    print_table(f"{result.source} for {result.target}", columns, cells)
+    typer.echo(f"{result.out}: {before.ops} -> {after.ops} ops, {sizes}")
+    if result.gain is not None:
+        _print_gain(result, result.gain)
+
+
+def _print_gain(result: Optimization, gain: Gain) -> None:
+    if gain.refused:
+        typer.echo(f"The runtime refuses the original: {gain.refused}")
+    partitions = "refused" if gain.refused else result.before.partitions
+    typer.echo(f"Delegate partitions: {partitions} -> {result.after.partitions}")
+    for row in gain.agreement:
         _print_agreement(row)
-    ratio = result.get("ratio")
-    if ratio is not None:
-        first, second = (row["p50_ms"] for row in result["latency"])
-        interval = "{:.2f} to {:.2f}".format(*ratio["interval"])
-        typer.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {ratio['speedup']:.2f} x ({interval}): {ratio['verdict']}")
-    elif "latency" in result:
-        typer.echo(f"Speed: {result['latency'][0]['p50_ms']:.3f} ms")
+    if gain.ratio is None:
+        typer.echo(f"Speed: {gain.latency[0].p50_ms:.3f} ms")
+        return
+    first, second = (row.p50_ms for row in gain.latency)
+    low, high = gain.ratio.interval
+    speedup = f"{gain.ratio.speedup:.2f} x ({low:.2f} to {high:.2f})"
+    typer.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {speedup}: {gain.ratio.verdict}")
 
 
-def _print_agreement(row: dict[str, Any]) -> None:
-    kernels = "" if row["delegate"] else ", both without delegate"
-    start = f"Agreement on {row['count']} {row['inputs']} inputs:"
-    if row["identical"]:
-        several = f" in all {len(row['outputs'])} outputs" if len(row["outputs"]) > 1 else ""
+def _print_agreement(row: AgreementRow) -> None:
+    found = row.agreement
+    kernels = "" if row.delegate else ", both without delegate"
+    start = f"Agreement on {row.count} {row.inputs} inputs:"
+    if found.identical:
+        several = f" in all {len(found.outputs)} outputs" if len(found.outputs) > 1 else ""
         typer.echo(f"{start} identical{several}{kernels}")
         return
-    if row["top1_agreement"] is not None:
-        difference = f"outputs differ by at most {row['max_abs_difference']:g} {row['unit']}"
-        typer.echo(f"{start} top-1 {row['top1_agreement']:.1%}, {difference}{kernels}")
+    if found.top1_agreement is not None:
+        difference = f"outputs differ by at most {found.max_abs_difference:g} {found.unit}"
+        typer.echo(f"{start} top-1 {found.top1_agreement:.1%}, {difference}{kernels}")
         return
     typer.echo(f"{start.removesuffix(':')}{kernels}:")
-    for output in row["outputs"]:
-        typer.echo(f"  {output['name']}: {_equal(output)}")
+    for output in found.outputs:
+        typer.echo(f"  {output.name}: {_equal(output)}")
 
 
-def _equal(output: dict[str, Any]) -> str:
-    what = "pixels of the same class" if output["unit"] == "indices" else "values equal"
-    share = f"{output['equal_fraction']:.2%} {what}"
-    if not output["max_abs_difference"]:
+def _equal(output: OutputAgreement) -> str:
+    what = "pixels of the same class" if output.unit == "indices" else "values equal"
+    share = f"{output.equal_fraction:.2%} {what}"
+    if not output.max_abs_difference:
         return share
-    return f"{share}, the others differ by at most {output['max_abs_difference']:g} {output['unit']}"
-
-
-def _ops(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return f"{share}, the others differ by at most {output.max_abs_difference:g} {output.unit}"

@@ -52,7 +52,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> int:
-    """Build every point of a grid over RECIPE and evaluate its artifacts.
+    """Build every point of a grid and evaluate its artifacts.
 
     The work is split into builds and into shards of the pictures, for processes that share this machine's cores, or,
     with --scheduler, for the workers of a Dask cluster. A worker that dies costs one unit of work, and no machine is

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mnedge import artifact, targets
 from mnedge.codegen import project, vectors
@@ -20,6 +19,9 @@ from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.pixels import METADATA as PIXELS
+from mnedge.results import compilation
+from mnedge.results.compilation import CSources, Layer
+from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from mnedge.codegen.plan import Block
     from mnedge.codegen.program import KernelSet
     from mnedge.graph.graph import Graph
+    from mnedge.results.compilation import Prefer
 
-Optimise = Literal["balanced", "ram", "speed"]
 _DEFAULT_CORE = "cortex-m3"
 # fmt: off
 _C_WORDS = frozenset((
@@ -42,69 +44,13 @@ _C_WORDS = frozenset((
 # fmt: on
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a compiled model takes; manifest.json.
-
-    Attributes:
-        name: Prefix of the C names.
-        target: Target it was compiled for.
-        arena_bytes: Working memory the caller gives, with all scratch; the input too where `input_in_arena`.
-        flash_bytes: Code and constants of NAME.c at -O2; None without arm-none-eabi-gcc.
-        stack_bytes: Deepest stack under NAME_run on the emulated board; None where it did not run.
-        instructions: Executed by one NAME_run on the emulated board; None where it did not run.
-        layers: One row a layer: index, op, shapes, macs, kernel.
-        code_bytes: The code of `flash_bytes`.
-        input_bytes: The input, which the caller keeps outside the arena unless `input_in_arena`.
-        output_bytes: The output, which the caller keeps.
-        ram_bytes: Arena, output, and the input where it is outside.
-        input_in_arena: Whether the input lies in the arena and is overwritten.
-        streamed: Whether the input can be handed over row by row.
-        kernels: Kernel set.
-        optimise: What the plan preferred.
-        macs: Multiply-adds of one run.
-        model_sha256: Checksum of the .tflite.
-        vectors: Test vectors from LiteRT's reference kernels, or why there are none.
-        verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
-        pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
-        plan: The memory plan as lines of text, time down, addresses to the right.
-        blocks: The same as rows {name, kind, offset, bytes, first, last}: what lives in the arena, and between
-            which segments, both included.
-        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
-    """
-
-    name: str
-    target: str
-    arena_bytes: int
-    flash_bytes: int | None
-    stack_bytes: int | None
-    instructions: int | None
-    layers: list[dict[str, Any]]
-    code_bytes: int | None = None
-    input_bytes: int = 0
-    output_bytes: int = 0
-    ram_bytes: int = 0
-    input_in_arena: bool = False
-    streamed: bool = False
-    kernels: str = ""
-    optimise: str = ""
-    macs: int = 0
-    model_sha256: str = ""
-    vectors: str = ""
-    verified: str = ""
-    pruned_channels: int = 0
-    plan: tuple[str, ...] = ()
-    blocks: tuple[dict[str, Any], ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
 def compile_c(
     graph: Graph,
     *,
     name: str,
     target: str,
     out: Path,
-    optimise: Optimise = "balanced",
+    prefer: Prefer = "balanced",
     budget_bytes: int | None = None,
     stream_input: bool = False,
     input_may_be_overwritten: bool = False,
@@ -112,7 +58,7 @@ def compile_c(
     model: bytes = b"",
     measure: bool = True,
     force: bool = False,
-) -> Manifest:
+) -> CSources:
     """Writes C sources for an int8 graph; the folder appears whole or not at all.
 
     Args:
@@ -120,7 +66,7 @@ def compile_c(
         name: Prefix of all C names, a C identifier.
         target: Name of a target with a kernel set, e.g. "cortex-m4".
         out: Folder to write.
-        optimise: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
+        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
         budget_bytes: Largest arena allowed; None for no limit.
         stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
         input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
@@ -152,7 +98,7 @@ def compile_c(
     memory = plan(
         program,
         kernels,
-        optimise=optimise,
+        prefer=prefer,
         budget_bytes=budget_bytes,
         streamed=stream_input,
         input_in_arena=input_may_be_overwritten,
@@ -169,12 +115,12 @@ def compile_c(
         for file, text in beside.items():
             (folder / file).write_text(text)
         project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
-        manifest = _manifest(unit, target, optimise, model_sha256, found.note)
+        manifest = _manifest(unit, target, prefer, model_sha256, found.note)
         metadata = {name: data.decode() for name, data in graph.metadata.items() if name in (METADATA, PIXELS)}
         manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)
-        (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 
@@ -190,58 +136,58 @@ def check_name(name: str) -> None:
         )
 
 
-def _manifest(unit: Unit, target: str, optimise: str, model_sha256: str, note: str) -> Manifest:
+def _manifest(unit: Unit, target: str, prefer: Prefer, model_sha256: str, note: str) -> CSources:
     program, memory = unit.program, unit.plan
     input_bytes = program.values[program.input].size_bytes
     output_bytes = sum(program.values[name].size_bytes for name in program.outputs)
     outside = 0 if memory.input_in_arena else input_bytes
-    return Manifest(
-        unit.name,
-        target,
-        memory.arena_bytes,
-        None,
-        None,
-        None,
-        _layers(unit),
+    return CSources(
+        name=unit.name,
+        target=target,
+        arena_bytes=memory.arena_bytes,
+        flash_bytes=None,
+        stack_bytes=None,
+        instructions=None,
+        layers=_layers(unit),
         input_bytes=input_bytes,
         output_bytes=output_bytes,
         ram_bytes=memory.arena_bytes + output_bytes + (0 if memory.streamed else outside),
         input_in_arena=memory.input_in_arena,
         streamed=memory.streamed,
         kernels=unit.kernels,
-        optimise=optimise,
+        optimise=prefer,
         macs=sum(layer.kernel.macs() for layer in program.layers),
         model_sha256=model_sha256,
         vectors=note,
+        pruned_channels=0,
         plan=tuple(draw(program, memory).splitlines()),
         blocks=tuple(_block(block, memory.offsets[block.name]) for block in memory.blocks),
     )
 
 
-def _block(block: Block, offset: int) -> dict[str, Any]:
-    row = {"name": block.name, "kind": block.kind, "offset": offset, "bytes": block.size_bytes}
-    return {**row, "first": block.first, "last": block.last}
+def _block(block: Block, offset: int) -> compilation.Block:
+    return compilation.Block(block.name, offset, block.size_bytes, block.first, block.last, block.kind)
 
 
-def _layers(unit: Unit) -> list[dict[str, Any]]:
+def _layers(unit: Unit) -> tuple[Layer, ...]:
     segments = {
         index: number for number, part in enumerate(unit.plan.segments) for index in range(part.first, part.last + 1)
     }
-    return [
-        {
-            "index": index,
-            "op": layer.op,
-            "inputs": [list(unit.program.values[name].shape) for name in layer.inputs],
-            "output": list(layer.kernel.output.shape),
-            "macs": layer.kernel.macs(),
-            "kernel": layer.kernel.sources(unit.kernels)[-1],
-            "segment": segments[index],
-        }
+    return tuple(
+        Layer(
+            index=index,
+            op=layer.op,
+            inputs=tuple(unit.program.values[name].shape for name in layer.inputs),
+            output=layer.kernel.output.shape,
+            macs=layer.kernel.macs(),
+            kernel=layer.kernel.sources(unit.kernels)[-1],
+            segment=segments[index],
+        )
         for index, layer in enumerate(unit.program.layers)
-    ]
+    )
 
 
-def _measured(folder: Path, manifest: Manifest, device: str, found: vectors.Vectors) -> Manifest:
+def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
     core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
     missing = qemu.missing_tools()

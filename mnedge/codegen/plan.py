@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mnedge.codegen.program import KernelSet, Program
+    from mnedge.results.compilation import Prefer
 
-Optimise = Literal["balanced", "ram", "speed"]
 _ALIGNMENT = 8
 _LONGEST_SEGMENT = 24
 # Orders of placing that are tried; the smallest arena is worth more of them.
@@ -65,7 +65,7 @@ def plan(
     program: Program,
     kernels: KernelSet,
     *,
-    optimise: Optimise = "balanced",
+    prefer: Prefer = "balanced",
     budget_bytes: int | None = None,
     streamed: bool = False,
     input_in_arena: bool = False,
@@ -78,7 +78,7 @@ def plan(
     Args:
         program: What is to run.
         kernels: Kernel set, which decides the scratch memory.
-        optimise: What to prefer.
+        prefer: What to prefer.
         budget_bytes: Largest arena allowed; None for no limit.
         streamed: The caller hands the input over row by row.
         input_in_arena: The input lies in the arena and may be overwritten.
@@ -106,17 +106,17 @@ def plan(
             continue
         seen.add(key)
         bound = max(weigh(part) for part in chosen)
-        current = _place(program, chosen, bound, _ATTEMPTS[optimise], streamed=streamed, input_in_arena=input_in_arena)
+        current = _place(program, chosen, bound, _ATTEMPTS[prefer], streamed=streamed, input_in_arena=input_in_arena)
         placed.append(current)
         if smallest is None or current.arena_bytes < smallest.arena_bytes:
             smallest = current
     assert smallest is not None
-    allowed = {"ram": smallest.arena_bytes, "balanced": smallest.arena_bytes * 9 // 8, "speed": 1 << 60}[optimise]
+    allowed = {"ram": smallest.arena_bytes, "balanced": smallest.arena_bytes * 9 // 8, "speed": 1 << 60}[prefer]
     if budget_bytes is not None:
         if smallest.arena_bytes > budget_bytes:
             advice = "a smaller variant or resolution, --stream-input or --input-may-be-overwritten may fit"
             raise BudgetError.exceeded("the smallest plan's arena", smallest.arena_bytes, budget_bytes, advice)
-        allowed = budget_bytes if optimise == "balanced" else min(max(allowed, 0), budget_bytes)
+        allowed = budget_bytes if prefer == "balanced" else min(max(allowed, 0), budget_bytes)
     fitting = [item for item in placed if item.arena_bytes <= allowed]
     return min(fitting, key=lambda item: (sum(part.overhead for part in item.segments), item.arena_bytes))
 

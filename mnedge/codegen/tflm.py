@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge import artifact, command
 from mnedge.codegen.obstacles import check_weights
 from mnedge.errors import ToolError
+from mnedge.results.compilation import TflmProject
+from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -77,7 +78,7 @@ inline TfLiteStatus Register@CAMEL@Ops(@CAMEL@Resolver& resolver) {
 
 def compile_tflm(
     graph: Graph, *, model: bytes, name: str, target: str, out: Path, model_sha256: str = "", force: bool = False
-) -> dict[str, Any]:
+) -> TflmProject:
     """Writes NAME_model.h, NAME_model.cc and manifest.json; the folder appears whole or not at all.
 
     Args:
@@ -88,10 +89,6 @@ def compile_tflm(
         out: Folder to write.
         model_sha256: Checksum of the .tflite, for the manifest.
         force: Write into a folder that is not an unchanged one of mnedge's.
-
-    Returns:
-        The manifest: {name, target, arena_bytes, arena_bytes_measured, margin_bytes, flash_bytes, ops, …};
-        flash_bytes is the model array alone, the interpreter and its kernels come on top.
 
     Raises:
         UnsupportedError: Its weights are uint8.
@@ -109,21 +106,20 @@ def compile_tflm(
         "BYTES": ",\n".join(lines), "MEASURED": f"{measured:,}", "MARGIN": f"{arena - measured:,}", "ARENA": str(arena),
         "COUNT": str(len(kinds)), "CALLS": calls,
     }  # fmt: skip
-    manifest = {
-        "name": name,
-        "target": target,
-        "format": "tflm",
-        "arena_bytes": arena,
-        "arena_bytes_measured": measured,
-        "margin_bytes": arena - measured,
-        "flash_bytes": len(model),
-        "ops": kinds,
-        "model_sha256": model_sha256,
-    }
+    manifest = TflmProject(
+        name=name,
+        target=target,
+        arena_bytes=arena,
+        arena_bytes_measured=measured,
+        margin_bytes=arena - measured,
+        flash_bytes=len(model),
+        ops=tuple(kinds),
+        model_sha256=model_sha256,
+    )
     with artifact.folder(out, kind="compiled model", force=force) as folder:
         (folder / f"{name}_model.h").write_text(_filled(_HEADER, words))
         (folder / f"{name}_model.cc").write_text(_filled(_SOURCE, words))
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 

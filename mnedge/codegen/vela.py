@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mnedge import artifact, command, targets
 from mnedge.errors import ToolError, UnsupportedError
+from mnedge.results.compilation import VelaModel
+from mnedge.results.stored import to_json
 
 ADVICE = "pip install 'mnedge[ethos-u]' brings ethos-u-vela"
 # Vela's own configuration names, of the kind of system that each generation is typically built into.
@@ -20,7 +21,7 @@ _SYSTEMS = {
     "ethos-u65": ("Ethos_U65_High_End", "Dedicated_Sram"),
     "ethos-u85": ("Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram_384KB"),
 }
-_KIBIBYTES = ("sram_memory_used", "dram_memory_used", "on_chip_flash_memory_used", "off_chip_flash_memory_used")
+_MEMORIES = ("sram", "dram", "on_chip_flash", "off_chip_flash")
 
 
 def compile_vela(
@@ -32,7 +33,7 @@ def compile_vela(
     model_sha256: str = "",
     optimise: Literal["Size", "Performance"] = "Size",
     force: bool = False,
-) -> dict[str, Any]:
+) -> VelaModel:
     """Compiles an int8 .tflite with Vela; the folder appears whole or not at all.
 
     Args:
@@ -43,10 +44,6 @@ def compile_vela(
         model_sha256: Checksum of the .tflite, for the manifest.
         optimise: Vela's strategy; "Size" needs two to three times less SRAM.
         force: Write into a folder that is not an unchanged one of mnedge's.
-
-    Returns:
-        The manifest: {name, target, accelerator, system_config, memory_mode, arena_bytes, flash_bytes, *_bytes,
-        cycles, inference_ms, macs, npu_operators, cpu_operators, cpu_ops, …}. Cycles are Vela's estimates.
 
     Raises:
         UnsupportedError: The target is no Ethos-U.
@@ -84,22 +81,38 @@ def compile_vela(
         if finished.returncode != 0 or not compiled.exists():
             raise ToolError(f"vela refuses {name} for {accelerator}: {finished.last_words}")
         source.unlink()
-        summary = _summary(folder)
-        manifest = {
-            "name": name,
-            "target": target,
-            "format": "vela",
-            "accelerator": accelerator,
-            "system_config": system,
-            "memory_mode": memory,
-            "optimise": optimise,
-            "file": compiled.name,
-            "file_bytes": compiled.stat().st_size,
-            **summary,
-            **_operators(finished.text),
-            "model_sha256": model_sha256,
-        }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        path, row = _summary(folder)
+        sizes = {kind: round(float(row[f"{kind}_memory_used"]) * 1024) for kind in _MEMORIES}
+        flash = sizes["on_chip_flash"] + sizes["off_chip_flash"]
+        manifest = VelaModel(
+            name=name,
+            target=target,
+            accelerator=accelerator,
+            system_config=system,
+            memory_mode=memory,
+            optimise=optimise,
+            file=compiled.name,
+            file_bytes=compiled.stat().st_size,
+            arena_bytes=sizes["sram"],
+            flash_bytes=flash or sizes["dram"],
+            sram_bytes=sizes["sram"],
+            dram_bytes=sizes["dram"],
+            on_chip_flash_bytes=sizes["on_chip_flash"],
+            off_chip_flash_bytes=sizes["off_chip_flash"],
+            cycles=round(float(row["cycles_total"])),
+            cycles_npu=round(float(row["cycles_npu"])),
+            inference_ms=float(row["inference_time"]) * 1000,
+            macs=int(float(row["nn_macs"])),
+            summary=path.name,
+            npu_operators=_count("NPU", finished.text),
+            cpu_operators=_count("CPU", finished.text),
+            cpu_ops=tuple(
+                f"{match[1]} {match[2]}".strip()
+                for match in re.finditer(r"^\s+CPU: (\S+) = (.*)$", finished.text, re.MULTILINE)
+            ),
+            model_sha256=model_sha256,
+        )
+        (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
 
 
@@ -116,31 +129,14 @@ def program() -> str:
     return found
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    """The last row of Vela's CSV, which is the network's, in bytes and milliseconds."""
+def _summary(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Vela's CSV and its last row, which is the network's, in KiB and seconds."""
     (path,) = folder.glob("*_summary_*.csv")
     with path.open(newline="") as stream:
-        row = list(csv.DictReader(stream))[-1]
-    sizes = {key.replace("_memory_used", "_bytes"): round(float(row[key]) * 1024) for key in _KIBIBYTES}
-    flash = sizes["on_chip_flash_bytes"] + sizes["off_chip_flash_bytes"]
-    return {
-        "arena_bytes": sizes["sram_bytes"],
-        "flash_bytes": flash or sizes["dram_bytes"],
-        **sizes,
-        "cycles": round(float(row["cycles_total"])),
-        "cycles_npu": round(float(row["cycles_npu"])),
-        "inference_ms": float(row["inference_time"]) * 1000,
-        "macs": int(float(row["nn_macs"])),
-        "summary": path.name,
-    }
+        return path, list(csv.DictReader(stream))[-1]
 
 
-def _operators(text: str) -> dict[str, Any]:
-    """How many operators run where, and every one that stays on the CPU by name."""
-
-    def count(place: str) -> int:
-        match = re.search(rf"^{place} operators = (\d+)", text, re.MULTILINE)
-        return int(match[1]) if match else 0
-
-    names = [f"{match[1]} {match[2]}".strip() for match in re.finditer(r"^\s+CPU: (\S+) = (.*)$", text, re.MULTILINE)]
-    return {"npu_operators": count("NPU"), "cpu_operators": count("CPU"), "cpu_ops": names}
+def _count(place: str, text: str) -> int:
+    """How many operators run on the NPU or on the CPU."""
+    match = re.search(rf"^{place} operators = (\d+)", text, re.MULTILINE)
+    return int(match[1]) if match else 0

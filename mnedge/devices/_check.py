@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import ToolError
+from mnedge.results.device import RuntimeTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from mnedge.devices._device import LoadedModel
+    from mnedge.results.device import BoardFacts, PhoneFacts
 
     class _Loads(Protocol):
         def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]: ...
@@ -24,7 +26,7 @@ _LITTLE_DISK_BYTES = 64 << 20
 _LOW_BATTERY_PERCENT = 20
 
 
-def try_runtimes(device: _Loads, facts: Mapping[str, Any], probes: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def try_runtimes(device: _Loads, facts: BoardFacts, probes: Mapping[str, Path]) -> dict[str, RuntimeTrial]:
     """Loads a small model in each runtime that is installed.
 
     Args:
@@ -33,28 +35,28 @@ def try_runtimes(device: _Loads, facts: Mapping[str, Any], probes: Mapping[str, 
         probes: A model for each runtime's name.
 
     Returns:
-        For each runtime {works, says, partitions}: its version and delegate, or why it does not load.
+        What each runtime does, by its name.
     """
-    packages = facts["packages"]
+    packages = facts.packages
     installed = {
-        "litert": packages["ai-edge-litert"] or packages["tflite-runtime"],
-        "onnxruntime": packages["onnxruntime"],
+        "litert": packages.get("ai-edge-litert") or packages.get("tflite-runtime"),
+        "onnxruntime": packages.get("onnxruntime"),
     }
-    tried: dict[str, dict[str, Any]] = {}
+    tried: dict[str, RuntimeTrial] = {}
     for runtime, path in probes.items():
         if not installed[runtime]:
-            tried[runtime] = {"works": False, "says": "not installed", "partitions": None}
+            tried[runtime] = RuntimeTrial(works=False, says="not installed")
             continue
         try:
             with device.load(path, runtime) as model:
                 info = model.info
-                tried[runtime] = {"works": True, "says": info.version, "partitions": info.partitions}
+                tried[runtime] = RuntimeTrial(works=True, says=info.version, partitions=info.partitions)
         except ToolError as exc:
-            tried[runtime] = {"works": False, "says": str(exc), "partitions": None}
+            tried[runtime] = RuntimeTrial(works=False, says=str(exc))
     return tried
 
 
-def phone_advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], missing: str | None) -> list[str]:
+def phone_advice(facts: PhoneFacts, tried: Mapping[str, RuntimeTrial], missing: str | None) -> list[str]:
     """What to fix on a phone before figures are taken, the worst first; empty where nothing is.
 
     Args:
@@ -63,44 +65,44 @@ def phone_advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]
         missing: Why nothing measures there; None where something does.
     """
     found = [missing] if missing else []
-    if tried and not any(runtime["works"] for runtime in tried.values()):
+    if tried and not any(runtime.works for runtime in tried.values()):
         found.append(
             "Python is there, but no runtime works in it: "
-            + "; ".join(f"{name}: {runtime['says']}" for name, runtime in tried.items())
+            + "; ".join(f"{name}: {runtime.says}" for name, runtime in tried.items())
         )
-    if facts["thermal_status"] not in (None, "none"):
-        found.append(f"the phone is hot (thermal status {facts['thermal_status']}): let it cool; latency is unreliable")
-    level = facts["battery_percent"]
-    if level is not None and level < _LOW_BATTERY_PERCENT and not facts["charging"]:
+    if facts.thermal_status not in (None, "none"):
+        found.append(f"the phone is hot (thermal status {facts.thermal_status}): let it cool; latency is unreliable")
+    level = facts.battery_percent
+    if level is not None and level < _LOW_BATTERY_PERCENT and not facts.charging:
         found.append(f"the battery is at {level} %, and phones slow down to save it: plug it in")
     return found
 
 
-def advice(facts: Mapping[str, Any], tried: Mapping[str, Mapping[str, Any]], uri: str) -> list[str]:
+def advice(facts: BoardFacts, tried: Mapping[str, RuntimeTrial], uri: str) -> list[str]:
     """What to fix before figures are taken, the worst first; empty where nothing is."""
     found = []
-    if not any(runtime["works"] for runtime in tried.values()):
+    if not any(runtime.works for runtime in tried.values()):
         found.append(f"no runtime works: mnedge device setup {uri}")
     for name, runtime in tried.items():
-        if not runtime["works"] and runtime["says"] != "not installed":
-            found.append(f"{name} is installed but does not work: {runtime['says']}")
-        elif runtime["partitions"] == 0:
-            found.append(f"{name} computes without XNNPACK there ({runtime['says']}); figures say so")
-    for words in facts["throttled"] or ():
+        if not runtime.works and runtime.says != "not installed":
+            found.append(f"{name} is installed but does not work: {runtime.says}")
+        elif runtime.partitions == 0:
+            found.append(f"{name} computes without XNNPACK there ({runtime.says}); figures say so")
+    for words in facts.throttled or ():
         fix = "use the official power supply and a short cable" if "voltage" in words else "add a heat sink or a fan"
         found.append(f"the board reports {words}: {fix}; latency is unreliable")
-    governor = facts["governor"]
+    governor = facts.governor
     if governor not in (None, "performance"):
         found.append(
             f"the governor is {governor}, so clocks follow load; for steady figures: echo performance | sudo tee "
             "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
-    temperature_c = facts["temperature_c"]
+    temperature_c = facts.temperature_c
     if temperature_c is not None and temperature_c > _HOT_C:
         found.append(f"{temperature_c:.0f} °C before any work: let it cool, or add a heat sink")
-    available = facts["memory_available_bytes"]
+    available = facts.memory_available_bytes
     if available is not None and available < _LITTLE_MEMORY_BYTES:
         found.append(f"only {available >> 20} MiB of memory are free: stop other programs")
-    if facts["disk_free_bytes"] < _LITTLE_DISK_BYTES:
-        found.append(f"only {facts['disk_free_bytes'] >> 20} MiB of disk are free: make room, or name ?tmp=DIR")
+    if facts.disk_free_bytes < _LITTLE_DISK_BYTES:
+        found.append(f"only {facts.disk_free_bytes >> 20} MiB of disk are free: make room, or name ?tmp=DIR")
     return found

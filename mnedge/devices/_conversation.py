@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._link import Link, LostError, SilentError
-from mnedge.errors import ToolError
+from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
+from mnedge.results.device import BoardFacts
+from mnedge.results.stored import from_json
 from mnedge.runtimes import TensorSpec
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ class Conversation:
             self.carrier.run(script, timeout_s=15.0)
 
 
-def agent_facts(carrier: Carrier) -> dict[str, Any]:
+def agent_facts(carrier: Carrier) -> BoardFacts:
     """What an agent says of its device: see `_agent.facts`.
 
     Raises:
@@ -178,11 +180,21 @@ def agent_facts(carrier: Carrier) -> dict[str, Any]:
             talk.close()
 
 
-def board_facts(talk: Conversation) -> dict[str, Any]:
-    """What the agent knows of its board."""
+def board_facts(talk: Conversation) -> BoardFacts:
+    """What the agent knows of its board.
+
+    Raises:
+        ToolError: What came over the line are no such facts.
+    """
     talk.link.send(b"F")
-    facts: dict[str, Any] = json.loads(talk.expect(b"F").payload)
-    return facts
+    payload = talk.expect(b"F").payload
+    try:
+        return from_json(payload, BoardFacts, talk.carrier.name)
+    except InputError as exc:
+        raise ToolError(
+            f"{talk.carrier.name}: what the agent says of its board does not fit ({exc.__cause__}); "
+            f"`mnedge device check {talk.carrier.uri}` asks once more"
+        ) from exc
 
 
 def _spec(told: dict[str, Any]) -> TensorSpec:

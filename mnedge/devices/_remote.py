@@ -250,7 +250,7 @@ def time_model(
             raise CutTimingError(str(exc), samples) from exc
         raise
     flags = told["throttled"]
-    notes = {key: before[key] for key in ("board", "cpu", "cores", "os", "governor", "clock_max_mhz")}
+    notes = {key: getattr(before, key) for key in ("board", "cpu", "cores", "os", "governor", "clock_max_mhz")}
     return DeviceTiming(info, tuple(samples), None if flags is None else tuple(flags), notes)
 
 

@@ -8,13 +8,15 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnedge import command
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from mnedge.results.device import BoardFacts
 
 _FETCH_S = 900.0
 _INSTALL_S = 3600.0
@@ -50,7 +52,7 @@ class _Board(Protocol):
 
 def setup(
     board: _Board,
-    facts: dict[str, Any],
+    facts: BoardFacts,
     environment: str,
     packages: Sequence[str],
     *,
@@ -74,7 +76,7 @@ def setup(
         ToolError: No wheel for that board, no space, no network, no Python there.
     """
     wanted = list(packages) or suitable(facts, board.name)
-    python = shlex.quote(facts["python_path"])
+    python = shlex.quote(facts.python_path)
     fetched: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="mnedge-wheels-") as folder:
         if wheels:
@@ -100,13 +102,13 @@ def setup(
     return wanted
 
 
-def suitable(facts: dict[str, Any], name: str) -> list[str]:
+def suitable(facts: BoardFacts, name: str) -> list[str]:
     """The runtimes that a board can have, as pip takes them.
 
     Raises:
         ToolError: No LiteRT has ever been released for its Python and CPU.
     """
-    version = tuple(int(part) for part in facts["python"].split(".")[:2])
+    version = tuple(int(part) for part in facts.python.split(".")[:2])
     machine = _machine(facts)
     if machine in ("aarch64", "x86_64") and version >= _LITERT_PYTHON:
         return ["ai-edge-litert", "onnxruntime"]
@@ -115,18 +117,18 @@ def suitable(facts: dict[str, Any], name: str) -> list[str]:
             return [*_OLD_LITERT, "onnxruntime"]
         return [_OLD_LITERT[0]] if _uses_system_numpy(facts) else list(_OLD_LITERT)
     raise ToolError(
-        f"{name}: there is no wheel of LiteRT for Python {facts['python']} on {machine}; use a 64-bit system with "
+        f"{name}: there is no wheel of LiteRT for Python {facts.python} on {machine}; use a 64-bit system with "
         "Python 3.10 or newer (Raspberry Pi OS 64-bit), or, on 32 bits, Python 3.11 or older"
     )
 
 
-def fetch(facts: dict[str, Any], packages: Sequence[str], folder: Path, name: str) -> list[Path]:
+def fetch(facts: BoardFacts, packages: Sequence[str], folder: Path, name: str) -> list[Path]:
     """Fetches wheels for a board's Python, CPU and C library with this machine's pip.
 
     Raises:
         ToolError: No such wheel, or no index.
     """
-    version = ".".join(facts["python"].split(".")[:2])
+    version = ".".join(facts.python.split(".")[:2])
     args: list[str | Path] = [
         sys.executable,
         "-m",
@@ -149,26 +151,26 @@ def fetch(facts: dict[str, Any], packages: Sequence[str], folder: Path, name: st
     return sorted(folder.glob("*.whl"))
 
 
-def platforms(facts: dict[str, Any]) -> list[str]:
+def platforms(facts: BoardFacts) -> list[str]:
     """Platform tags of the wheels that a board takes, the newest C library first (PEP 600)."""
     machine = _machine(facts)
-    found = re.search(r"glibc 2\.(\d+)", facts["libc"])
+    found = re.search(r"glibc 2\.(\d+)", facts.libc)
     minor = int(found[1]) if found else _OLDEST_GLIBC_MINOR
     tags = [f"manylinux_2_{number}_{machine}" for number in range(minor, _OLDEST_GLIBC_MINOR - 1, -1)]
     return [*tags, f"manylinux2014_{machine}", f"linux_{machine}"]
 
 
-def _machine(facts: dict[str, Any]) -> str:
+def _machine(facts: BoardFacts) -> str:
     """The CPU that wheels must be for: a 64-bit kernel may run a 32-bit system."""
-    machine = str(facts["machine"])
-    if facts["bits"] == 32:
+    machine = str(facts.machine)
+    if facts.bits == 32:
         return {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}.get(machine, machine)
     return machine
 
 
-def _uses_system_numpy(facts: dict[str, Any]) -> bool:
+def _uses_system_numpy(facts: BoardFacts) -> bool:
     """NumPy publishes no wheels for 32-bit Arm; Debian's package (python3-numpy, below 2 up to Debian 12) serves."""
-    return _machine(facts) == "armv7l" and str(facts["packages"]["numpy"]).startswith("1.")
+    return _machine(facts) == "armv7l" and str(facts.packages.get("numpy")).startswith("1.")
 
 
 def _create(board: _Board, python: str, new: str, *, with_pip: bool, with_system: bool) -> None:

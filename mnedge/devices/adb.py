@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge import command, runtimes
 from mnedge.devices import _uri
@@ -26,12 +26,15 @@ from mnedge.devices._link import BOOTSTRAP, LostError
 from mnedge.devices._phone import CutError, PhoneModel, gone, info_of, is_emulated, open_bench
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
+from mnedge.results.device import PhoneFacts
+from mnedge.results.stored import as_json
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
 
     from mnedge.devices._uri import DeviceUri
+    from mnedge.results.device import BoardFacts
 
 _OPTIONS = ("benchmark_model", "accelerator", "cores", "python", "tmp", "delegate", "silence_s")
 _USUAL_PROGRAM = "/data/local/tmp/benchmark_model"
@@ -117,7 +120,7 @@ class AdbDevice:
         program = self.program()
         if program is None:
             timing = time_model(self, path, runtime, threads=threads, warmup_s=warmup_s, runs=runs, seconds=seconds)
-            return DeviceTiming(timing.info, timing.samples, self._hot(), {**timing.notes, **self.facts()})
+            return DeviceTiming(timing.info, timing.samples, self._hot(), {**timing.notes, **as_json(self.facts())})
         if path.suffix != ".tflite":
             raise InputError(f"{path}: benchmark_model runs .tflite files only")
         bench = open_bench(self, program, path)
@@ -139,9 +142,9 @@ class AdbDevice:
         finally:
             bench.folder.close()
         each = {"each_sample": f"mean of {parse(text).runs} inferences", "accelerator": self.accelerator}
-        return DeviceTiming(info, tuple(samples), self._hot(), {**self.facts(), **each})
+        return DeviceTiming(info, tuple(samples), self._hot(), {**as_json(self.facts()), **each})
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> PhoneFacts:
         """What the phone says of itself: model, SoC, Android, ABI, battery, thermal status, cores.
 
         Raises:
@@ -155,19 +158,23 @@ class AdbDevice:
             "abi": "ro.product.cpu.abi",
         }
         lines = self.run("; ".join(f"echo $(getprop {name})" for name in names.values())).text.split("\n")
-        found: dict[str, Any] = {key: value or None for key, value in zip(names, lines, strict=False)}
+        told = {key: value or None for key, value in zip(names, lines, strict=False)}
         battery = dict(re.findall(r"^\s*([\w ]+): (\S+)$", self.run("dumpsys battery 2> /dev/null").text, re.MULTILINE))
-        found["battery_percent"] = int(battery["level"]) if "level" in battery else None
-        found["charging"] = any(battery.get(f"{way} powered") == "true" for way in ("AC", "USB", "Wireless", "Dock"))
-        found["thermal_status"] = self._thermal_status()
-        found["pinned"] = self.pinned().strip() or None
+        thermal_status, pinned = self._thermal_status(), self.pinned().strip() or None
         try:
-            found["emulated"] = is_emulated(self)
+            emulated = is_emulated(self)
         except CutError as exc:
             raise gone(self, exc) from exc
-        return found
+        return PhoneFacts(
+            **told,
+            battery_percent=int(battery["level"]) if "level" in battery else None,
+            charging=any(battery.get(f"{way} powered") == "true" for way in ("AC", "USB", "Wireless", "Dock")),
+            thermal_status=thermal_status,
+            pinned=pinned,
+            emulated=emulated,
+        )
 
-    def python_facts(self) -> dict[str, Any]:
+    def python_facts(self) -> BoardFacts:
         """What an agent in the Python there says: see `_agent.facts`.
 
         Raises:

@@ -243,7 +243,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         if overflow:
             limits = {"RAM": usable, "CONST": const_bytes, "CODE": chosen.code_bytes}
             limit = limits[overflow[1]]
-            advice = "choose a smaller variant, or another plan with --optimise ram or --budget"
+            advice = "choose a smaller variant, or another plan with --prefer ram or --budget"
             raise BudgetError.exceeded(f"{core}: region {overflow[1]}", limit + int(overflow[2]), limit, advice)
         raise ToolError(f"arm-none-eabi-gcc failed on {source}: {finished.last_words}")
     return header

@@ -14,7 +14,7 @@ import threading
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from mnedge import command
 from mnedge.devices import _uri
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mnedge.devices._device import DeviceTiming
     from mnedge.devices._link import LostError
     from mnedge.devices._uri import DeviceUri
+    from mnedge.results.device import BoardFacts
 
 ENVIRONMENT = "$HOME/.local/share/mnedge/env"
 _OPTIONS = ("ssh_config", "python", "tmp", "silence_s", "delegate")
@@ -171,7 +172,7 @@ class SshDevice:
         """
         return time_model(self, path, runtime, threads=threads, warmup_s=warmup_s, runs=runs, seconds=seconds)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> BoardFacts:
         """What the board says of itself: see `_agent.facts`.
 
         Raises:

@@ -102,7 +102,7 @@ def _of_folder(path: Path) -> Pixels | None:
     from mnedge.runtimes.compiled_c import read_header
 
     try:
-        told = json.loads((path / "manifest.json").read_text()).get("metadata", {})
+        told = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("metadata", {})
     except (OSError, ValueError, AttributeError):
         told = {}
     if METADATA in told:

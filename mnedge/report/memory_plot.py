@@ -12,7 +12,7 @@ from mnedge.report.axes import Tick, along, ticks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.results.details import Block as Tensor
+    from mnedge.results.compilation import Block as Tensor
     from mnedge.results.details import MemoryPlan
 
 

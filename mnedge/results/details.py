@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnedge.results.accuracy import AccuracyRow, MixUp
+from mnedge.results.compilation import Block
 from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.parity import ParityRow
 from mnedge.results.report import Int8Row, Report
@@ -59,18 +60,6 @@ class QuantizationAccount:
     steps: tuple[Step, ...]
     settings: Mapping[str, object]
     targets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Block:
-    """Something in the arena: its place and size, and the first and last step that it lives in, both included."""
-
-    name: str
-    offset: int
-    bytes: int
-    first: int
-    last: int
-    kind: str = "value"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def line(text: str) -> str:
+    """A paragraph of HTML; the text is escaped."""
+    return f"<p>{escape(text)}</p>"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return MISSING

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.graph.heads import same_answers, snr_db
+from mnedge.results.optimization import Agreement, OutputAgreement
 from mnedge.runtimes._runtime import decode
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.results.optimization import Unit
     from mnedge.runtimes import TensorSpec
 
 
@@ -22,55 +24,62 @@ def agreement(
     specs: Sequence[TensorSpec],
     before: Sequence[Sequence[NDArray[Any]]],
     after: Sequence[Sequence[NDArray[Any]]],
-) -> dict[str, Any]:
+) -> Agreement:
     """Compares all outputs of two models.
 
     Args:
         specs: The outputs of the first one.
         before: Its outputs, one list a picture.
         after: Those of the other one.
-
-    Returns:
-        {identical, top1_agreement, snr_db, max_abs_difference, unit, outputs}: the last are rows {name, shape,
-        equal_fraction, max_abs_difference, unit, snr_db}. Differences are in steps of the scale, or in real numbers;
-        indices have none. Top-1 is that of a classifier, a model with one vector of scores, of one probability (one
-        column in steps of 1/256) the share on the same side of 0.5, and None for every other; difference, SNR
-        and unit of the whole are those of the output with the fewest equal values.
     """
-    rows = [
+    found = [
         _output(spec, [run[place] for run in before], [run[place] for run in after]) for place, spec in enumerate(specs)
     ]
-    numeric = [row for row in rows if row["max_abs_difference"] is not None]
-    worst = min(numeric, key=lambda row: row["equal_fraction"]) if numeric else None
-    return {
-        "identical": all(row["identical"] for row in rows),
-        "top1_agreement": _top1(specs, before, after),
-        "snr_db": worst["snr_db"] if worst else None,
-        "max_abs_difference": worst["max_abs_difference"] if worst else None,
-        "unit": worst["unit"] if worst else None,
-        "outputs": [{key: value for key, value in row.items() if key != "identical"} for row in rows],
-    }
+    outputs = tuple(output for output, _ in found)
+    numeric = [output for output in outputs if output.max_abs_difference is not None]
+    worst = min(numeric, key=lambda output: output.equal_fraction) if numeric else None
+    return Agreement(
+        identical=all(identical for _, identical in found),
+        top1_agreement=_top1(specs, before, after),
+        snr_db=worst.snr_db if worst else None,
+        max_abs_difference=worst.max_abs_difference if worst else None,
+        unit=worst.unit if worst else None,
+        outputs=outputs,
+    )
 
 
-def _output(spec: TensorSpec, before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]]) -> dict[str, Any]:
-    unit = "steps" if spec.quantization is not None else "real" if spec.dtype.startswith("float") else "indices"
-    same_shapes = [ours.shape == theirs.shape for ours, theirs in zip(before, after, strict=True)]
-    row = {"name": spec.name, "shape": list(before[0].shape), "unit": unit}
-    if not all(same_shapes):
-        return {**row, "identical": False, "equal_fraction": 0.0, "max_abs_difference": None, "snr_db": None}
+def _output(
+    spec: TensorSpec, before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]]
+) -> tuple[OutputAgreement, bool]:
+    """One output compared, and whether all of its values are equal."""
+    unit = _unit(spec)
+    shape = tuple(before[0].shape)
+    if any(ours.shape != theirs.shape for ours, theirs in zip(before, after, strict=True)):
+        missing = OutputAgreement(
+            name=spec.name, shape=shape, unit=unit, equal_fraction=0.0, max_abs_difference=None, snr_db=None
+        )
+        return missing, False
     ours, theirs = (np.concatenate([run.reshape(-1) for run in runs]) for runs in (before, after))
     equal = (ours == theirs) | _both_nan(ours, theirs)
     difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
     largest = 0.0 if equal.all() else float(np.max(np.where(equal, 0.0, difference)))
     real = [decode(values, spec) for values in (ours, theirs)]
     finite = np.isfinite(real[0]) & np.isfinite(real[1])
-    return {
-        **row,
-        "snr_db": None if unit == "indices" else snr_db([real[0][finite]], [real[1][finite]]),
-        "identical": bool(equal.all()),
-        "equal_fraction": float(equal.mean()) if equal.size else 1.0,
-        "max_abs_difference": None if unit == "indices" else largest,
-    }
+    found = OutputAgreement(
+        name=spec.name,
+        shape=shape,
+        unit=unit,
+        equal_fraction=float(equal.mean()) if equal.size else 1.0,
+        max_abs_difference=None if unit == "indices" else largest,
+        snr_db=None if unit == "indices" else snr_db([real[0][finite]], [real[1][finite]]),
+    )
+    return found, bool(equal.all())
+
+
+def _unit(spec: TensorSpec) -> Unit:
+    if spec.quantization is not None:
+        return "steps"
+    return "real" if spec.dtype.startswith("float") else "indices"
 
 
 def _both_nan(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:

@@ -138,7 +138,7 @@ def decoding_of(path: Path) -> Decoding:
     """
     content: bytes | None = None
     if path.is_dir():
-        told = json.loads((path / "manifest.json").read_text()).get("metadata", {}).get(METADATA)
+        told = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("metadata", {}).get(METADATA)
         content = None if told is None else str(told).encode()
     elif path.suffix == ".tflite":
         from mnedge.formats.tflite_read import read_tflite

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, command
 from mnedge.errors import ToolError
+from mnedge.results.installation import Installation, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,25 +21,6 @@ if TYPE_CHECKING:
 _VERSION_TIMEOUT_S = 10.0
 # What a build may leave in the cache and in the artifacts folder.
 _ROOM_BYTES = 2 << 30
-
-
-@dataclass(frozen=True)
-class Part:
-    """A package or program.
-
-    Attributes:
-        name: As its installer calls it.
-        version: As installed; None where it is missing.
-        needed: Whether `mnedge build` needs it.
-        gives: What it is for.
-        get: The command that installs it.
-    """
-
-    name: str
-    version: str | None
-    needed: bool
-    gives: str
-    get: str
 
 
 # (distributions of which one is enough, what for); the same set as `dependencies` in pyproject.toml.
@@ -113,6 +95,19 @@ _INT8_FEATURES = {
     "asimddp": "int8 dot products",
     "i8mm": "int8 matrix products",
 }
+
+
+def doctor(*, gpu: bool = False) -> Installation:
+    """Looks at what is installed, what is missing, and what this machine offers.
+
+    Args:
+        gpu: Also load TensorFlow and ask it for GPUs, which takes seconds.
+
+    Raises:
+        ToolError: `gpu`, and TensorFlow is missing or does not load.
+    """
+    parts = (*packages(), *programs())
+    return Installation(parts=parts, machine=machine(), gpus=tuple(gpus()) if gpu else None)
 
 
 def packages() -> list[Part]:

@@ -5,36 +5,38 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge import command, targets
 from mnedge.artifact import check_file, deliver, size_bytes
+from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
-from mnedge.pixels import CHANNELS
-from mnedge.results.stored import as_json
+from mnedge.pixels import CHANNELS, Pixels
+from mnedge.progress import telling
+from mnedge.results.optimization import AgreementRow, Gain, ModelFile, Optimization, Rewrite
 from mnedge.runtimes._runtime import encoded
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_input, time_in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph
-    from mnedge.pixels import Pixels
+    from mnedge.progress import Progress
     from mnedge.runtimes import TensorSpec
 
 _RANDOM_INPUTS = 64
@@ -43,31 +45,6 @@ _RANDOM_VALUES = 1 << 24
 _PICTURES = 200
 _TO_INT8 = "uint8-to-int8"
 _FOR_INT8_ONLY = ("lower-to-multiply", "lower-hard-swish", "pool-to-mean", "fully-connected-to-conv")
-
-
-@dataclass(frozen=True)
-class Rewrite:
-    """What one pass did to a graph.
-
-    Attributes:
-        name: The pass.
-        what: First line of its module's docstring.
-        removed: Ops that are gone, by kind.
-        added: Ops that are new, by kind.
-        rescaled: Constants and activations whose scale changed and whose integers did not.
-        rounded: Constants whose integers changed.
-    """
-
-    name: str
-    what: str
-    removed: dict[str, int]
-    added: dict[str, int]
-    rescaled: int
-    rounded: int
-
-    def row(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return {**vars(self)}
 
 
 def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, ...]:
@@ -123,63 +100,65 @@ def _difference(name: str, before: Graph, after: Graph) -> Rewrite | None:
 
 
 def optimize(
-    source: Path,
-    out: Path,
+    source: Path | str,
+    out: Path | str,
     *,
     target: str = "cpu",
     int8: bool = False,
-    dataset: Dataset | None = None,
-    pixels: Pixels | None = None,
+    data: str | None = None,
+    pixels: Pixels | str | None = None,
     measure: bool = True,
     force: bool = False,
-    progress: Callable[[str, float], None] | None = None,
-) -> dict[str, Any]:
-    """Rewrites an existing .tflite for a runtime and writes the result.
+    progress: Progress | None = None,
+) -> Optimization:
+    """Rewrites an existing model for a runtime and writes the result.
 
     A model with nothing to gain is copied byte for byte. Input and outputs keep name, shape, dtype and scale.
 
     Args:
         source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort.
-        out: Where the result goes.
+        out: The new file.
         target: Name of a target.
         int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
-        dataset: Real pictures to measure agreement on besides random input.
-        pixels: What a picture is to the network; None for what the file says. Only `dataset` needs it.
+        data: Pictures to measure agreement on besides random input: demo, a folder or a labels.csv.
+        pixels: Range of pixels as `Pixels.parse` reads it; None for what the file says. Only `data` needs it.
         measure: Measure agreement and speed.
         force: Replace files that are not mnedge's own, unchanged work.
-        progress: Called with what is being done and the share (0..1) that is done.
-
-    Returns:
-        {changed, why, passes: [rows of Rewrite], before, after: {bytes, ops, partitions}, agreement, latency, ratio}.
+        progress: Told the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The file cannot be read, there is no such target, or `out` is not mnedge's to replace.
-        UnsupportedError: It holds an op outside the supported ones.
+        UnsupportedError: The model holds an op outside the supported ones.
     """
+    source, out, told = Path(source), Path(out), telling(progress)
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
     if source.suffix == ".onnx":
         return _to_ort(source, out, force=force)
-    told = progress or (lambda _stage, _fraction: None)
-    data = _read(source)
-    known = None if dataset is None or not measure else known_pixels(source, pixels)
-    graph = parse_tflite(data, str(source))
+    asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
+    dataset = None if data is None else open_dataset(data)
+    content = _read(source)
+    known = None if dataset is None or not measure else known_pixels(source, asked)
+    graph = parse_tflite(content, str(source))
     _check_shapes(graph, source)
     names = passes_for(graph, target, int8=int8)
     after, rewrites = rewrite(graph, names)
     check_kept(graph, after)
-    result: dict[str, Any] = {"source": str(source), "out": str(out), "for": target}
-    result["passes"] = [item.row() for item in rewrites]
-    result["changed"] = bool(rewrites)
-    result["why"] = _why(names, target) if not rewrites else ""
-    optimized = write_tflite(after) if rewrites else data
+    optimized = write_tflite(after) if rewrites else content
     deliver(out, optimized, force=force)
-    result["before"] = {"bytes": size_bytes(source), "ops": len(graph.ops)}
-    result["after"] = {"bytes": len(optimized), "ops": len(after.ops)}
-    if measure and rewrites:
-        _measure(result, source, out, None if dataset is None or known is None else (dataset, known), told)
-    return result
+    result = Optimization(
+        source=str(source),
+        out=str(out),
+        target=target,
+        passes=tuple(rewrites),
+        why="" if rewrites else _why(names, target),
+        before=ModelFile(size_bytes(source), len(graph.ops)),
+        after=ModelFile(len(optimized), len(after.ops)),
+    )
+    if not measure or not rewrites:
+        return result
+    return _measured(result, source, out, None if dataset is None or known is None else (dataset, known), told)
 
 
 def _check_shapes(graph: Graph, source: Path) -> None:
@@ -194,7 +173,7 @@ def _check_shapes(graph: Graph, source: Path) -> None:
             )
 
 
-def _to_ort(source: Path, out: Path, *, force: bool) -> dict[str, Any]:
+def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
     """Brings an .onnx to ORT format, with the list of operators that a minimal build needs beside it."""
     from mnedge.formats.ort import write_ort
 
@@ -205,15 +184,13 @@ def _to_ort(source: Path, out: Path, *, force: bool) -> dict[str, Any]:
     model = write_ort(source)
     deliver(out, model.data, force=force)
     deliver(config, model.required_operators, force=force)
-    return {
-        "source": str(source),
-        "out": str(out),
-        "changed": True,
-        "passes": [],
-        "before": {"bytes": size_bytes(source)},
-        "after": {"bytes": len(model.data)},
-        "required_operators": str(config),
-    }
+    return Optimization(
+        source=str(source),
+        out=str(out),
+        before=ModelFile(size_bytes(source)),
+        after=ModelFile(len(model.data)),
+        required_operators=str(config),
+    )
 
 
 def _read(source: Path) -> bytes:
@@ -235,28 +212,30 @@ def _summary(name: str) -> str:
     return text.strip().partition("\n")[0].rstrip(".")
 
 
-def _measure(
-    result: dict[str, Any],
-    source: Path,
-    out: Path,
-    pictures: tuple[Dataset, Pixels] | None,
-    told: Callable[[str, float], None],
-) -> None:
+def _measured(
+    result: Optimization, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, told: Progress
+) -> Optimization:
+    """The result with agreement and latency, and with partitions as far as the files load."""
     refusal = loads(source)
-    result["before"]["refused"] = refusal
     told("measure agreement", 0.0)
-    result["agreement"] = [_agreement("random", source, out, None, delegate=refusal is None)]
+    agreed = [_agreement("random", source, out, None, delegate=refusal is None)]
     if pictures is not None:
-        result["agreement"].append(_agreement(pictures[0].name, source, out, pictures, delegate=refusal is None))
+        agreed.append(_agreement(pictures[0].name, source, out, pictures, delegate=refusal is None))
     told("measure agreement", 1.0)
     told("measure latency", 0.0)
-    paths = [out] if refusal else [source, out]
-    timings = time_in_turns(paths, progress=lambda share: told("measure latency", share))
+    timings = time_in_turns([out] if refusal else [source, out], progress=lambda share: told("measure latency", share))
     told("measure latency", 1.0)
-    result["latency"] = [as_json(timing.row()) for timing in timings]
-    result["ratio"] = as_json(compare(timings)[0].row()) if len(timings) > 1 else None
-    for key, timing in zip(("after",) if refusal else ("before", "after"), timings, strict=True):
-        result[key]["partitions"] = timing.partitions
+    return replace(
+        result,
+        before=result.before if refusal else replace(result.before, partitions=timings[0].partitions),
+        after=replace(result.after, partitions=timings[-1].partitions),
+        gain=Gain(
+            refusal,
+            tuple(agreed),
+            tuple(timing.row() for timing in timings),
+            compare(timings)[0].row() if len(timings) > 1 else None,
+        ),
+    )
 
 
 def loads(path: Path) -> str | None:
@@ -278,12 +257,13 @@ def loads(path: Path) -> str | None:
 
 def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
-) -> dict[str, Any]:
+) -> AgreementRow:
     """How far both files say the same, on random input or on pictures of a data set."""
     before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
     inputs = _inputs(before.input, pictures)
     outputs = [[session.run(image) for image in inputs] for session in (before, after)]
-    return {"inputs": name, "count": len(inputs), "delegate": delegate, **agreement(before.outputs, *outputs)}
+    found = agreement(before.outputs, *outputs)
+    return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
 def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[NDArray[Any]]:

@@ -87,7 +87,7 @@ def main() -> None:
     device = devices.get(given.uri)
     if not isinstance(device, SshDevice):
         sys.exit("this measures ssh:// devices")
-    emulated = device.facts()["emulated"]
+    emulated = device.facts().emulated
     before_s = inference_s(device, given.model, given.images)
     total_s, (row,) = validate_s(given)
     if row["images"] != given.images:

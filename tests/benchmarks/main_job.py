@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from click import echo
+from typer import echo
 
 _ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(_ROOT))

@@ -13,10 +13,13 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mnedge.codegen.compile import Manifest, compile_c
+from mnedge.codegen.compile import compile_c
 from mnedge.formats.tflite_read import read_tflite
+
+if TYPE_CHECKING:
+    from mnedge.results.compilation import CSources
 
 # Arena, flash and instructions on M4 and M55 of TFLM with CMSIS-NN.
 TFLM = {
@@ -27,14 +30,14 @@ TFLM = {
 TARGETS = ("cortex-m4", "cortex-m7", "cortex-m55", "generic")
 
 
-def floor(manifest: Manifest) -> int:
+def floor(manifest: CSources) -> int:
     """Instructions if every one of them did nothing but multiply and add at full width."""
-    depthwise = sum(row["macs"] for row in manifest.layers if row["op"].startswith("DEPTHWISE"))
+    depthwise = sum(layer.macs for layer in manifest.layers if layer.op.startswith("DEPTHWISE"))
     dense = manifest.macs - depthwise
     return dense // 16 + depthwise // 8 if manifest.kernels == "mve" else manifest.macs // 2
 
 
-def line(label: str, manifest: Manifest, peer: tuple[int, ...] | None) -> str:
+def line(label: str, manifest: CSources, peer: tuple[int, ...] | None) -> str:
     """One row of the table; ratios are TFLM over ours."""
     cells = [
         f"{label:<44}",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from click import echo
+from typer import echo
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED = Path(os.environ.get("MNEDGE_SHARED_DATA") or ROOT.parent / "shared" / "data")

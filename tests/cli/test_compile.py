@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner
+from typer.testing import CliRunner
 
-from mnedge.cli.compile import command, default_name, parse_bytes
+from mnedge.cli import app
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.tflite_write import write_tflite
 
@@ -27,15 +27,15 @@ def model(tmp_path: Path, small_int8: Graph) -> Path:
 
 def test_json_stands_alone_and_is_the_manifest(tmp_path: Path, model: Path) -> None:
     out = tmp_path / "out"
-    result = CliRunner().invoke(command, [str(model), "--target", "generic", "--out", str(out), "--json"])
+    result = CliRunner().invoke(app, ["compile", str(model), "--target", "generic", "--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == json.loads((out / "manifest.json").read_text())
     assert (out / "small_int8.c").is_file()
 
 
 def test_people_see_the_figures_and_the_plan(tmp_path: Path, model: Path) -> None:
-    arguments = [str(model), "--target", "generic", "--out", str(tmp_path / "out"), "--name", "eye"]
-    result = CliRunner().invoke(command, arguments)
+    arguments = ["compile", str(model), "--target", "generic", "--out", str(tmp_path / "out"), "--name", "eye"]
+    result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "eye for generic" in result.stdout
     assert "CONV_2D" in result.stdout
@@ -45,7 +45,8 @@ def test_people_see_the_figures_and_the_plan(tmp_path: Path, model: Path) -> Non
     ("arguments", "error", "message"),
     [
         (["--target", "generic", "--budget", "1"], BudgetError, "the budget is 1"),
-        (["--target", "generic", "--budget", "1Q"], InputError, "no size"),
+        (["--target", "generic", "--budget", "1Q"], InputError, "--budget 1Q: '1Q' is no amount"),
+        (["--target", "generic", "--budget", "0"], InputError, "--budget is 0"),
         (["--target", "generic", "--name", "1a"], InputError, "C names"),
         (["--target", "cpu"], UnsupportedError, "takes no C"),
         (["--target", "generic", "--stream-input", "--input-may-be-overwritten"], InputError, "exclude each other"),
@@ -54,19 +55,7 @@ def test_people_see_the_figures_and_the_plan(tmp_path: Path, model: Path) -> Non
 def test_errors_leave_no_folder(
     tmp_path: Path, model: Path, arguments: list[str], error: type[Exception], message: str
 ) -> None:
-    result = CliRunner().invoke(command, [str(model), "--out", str(tmp_path / "out"), *arguments])
+    result = CliRunner().invoke(app, ["compile", str(model), "-o", str(tmp_path / "out"), *arguments])
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("64K", 65536), ("1M", 1 << 20), ("100", 100), ("2 KiB", 2048), (None, None)]
-)
-def test_sizes(text: str | None, size: int | None) -> None:
-    assert parse_bytes(text) == size
-
-
-def test_a_name_from_the_file(tmp_path: Path) -> None:
-    assert default_name(tmp_path / "mobilenet_v1_0.25.int8.tflite") == "mobilenet_v1_0_25_int8"
-    assert default_name(tmp_path / "3.tflite") == "model_3"

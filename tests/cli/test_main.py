@@ -191,8 +191,7 @@ def test_names_that_are_no_text_can_be_printed(small_int8: Graph, tmp_path: Path
 
 def test_a_bug_has_its_own_code_and_names_the_file_with_the_traceback(tmp_path: Path) -> None:
     code = (
-        "import click, sys, mnedge.cli.targets as targets, mnedge.cli\n"
-        "@click.command()\n"
+        "import mnedge.cli.targets as targets, mnedge.cli\n"
         "def command(): raise KeyError('weights')\n"
         "targets.command = command\n"
         "mnedge.cli.main(['targets'])\n"

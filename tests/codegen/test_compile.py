@@ -63,7 +63,7 @@ def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, sma
 @needs_gcc
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
-    "options", [{}, {"stream_input": True}, {"input_may_be_overwritten": True}, {"optimise": "speed"}]
+    "options", [{}, {"stream_input": True}, {"input_may_be_overwritten": True}, {"prefer": "speed"}]
 )
 def test_the_generated_test_passes_with_sanitizers(
     tmp_path: Path, small_int8: Graph, target: str, options: dict[str, object]
@@ -171,7 +171,7 @@ def test_a_name_that_is_no_c_identifier(name: str) -> None:
 
 
 def test_a_budget_names_the_nearest_miss_and_leaves_nothing(tmp_path: Path, small_int8: Graph) -> None:
-    smallest = build(small_int8, tmp_path / "small", optimise="ram", measure=False).arena_bytes  # type: ignore[attr-defined]
+    smallest = build(small_int8, tmp_path / "small", prefer="ram", measure=False).arena_bytes  # type: ignore[attr-defined]
     with pytest.raises(BudgetError, match=f"{smallest:,} bytes, the budget is {smallest - 1:,}"):
         build(small_int8, tmp_path / "out", budget_bytes=smallest - 1)
     assert not (tmp_path / "out").exists()
@@ -233,8 +233,8 @@ def test_tflm_gets_the_exact_ops_and_an_arena_that_fits(tmp_path: Path, small_in
     assert re.findall(r"resolver\.Add(\w+)", text) == ["Conv2D", "Mean", "Softmax"]
     assert "MicroMutableOpResolver<3>" in text
     measured = measure_arena(model)
-    assert manifest["arena_bytes_measured"] == measured
-    assert manifest["arena_bytes"] > measured
+    assert manifest.arena_bytes_measured == measured
+    assert manifest.arena_bytes > measured
     script = (
         "import sys; from tflite_micro.python.tflite_micro import runtime; model = open(sys.argv[1], 'rb').read(); "
         "runtime.Interpreter.from_bytes(model, arena_size=int(sys.argv[2]))"
@@ -260,11 +260,11 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
     pytest.importorskip("ethosu", reason="pip install 'mnedge[ethos-u]'")
     manifest = compile_vela(write_tflite(small_int8), name="tiny", target=target, out=tmp_path / "out")
     assert (tmp_path / "out" / "tiny_vela.tflite").read_bytes()[4:8] == b"TFL3"
-    assert manifest["npu_operators"] > 0
-    assert manifest["cpu_ops"] == []
-    assert manifest["macs"] >= 4 * 4 * 4 * 27
-    assert manifest["cycles"] > 0
-    assert manifest["arena_bytes"] > 0
+    assert manifest.npu_operators > 0
+    assert manifest.cpu_ops == ()
+    assert manifest.macs >= 4 * 4 * 4 * 27
+    assert manifest.cycles > 0
+    assert manifest.arena_bytes > 0
 
 
 MODELS = [

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on t
 
 def _unit(graph: Graph, kernels: KernelSet) -> Unit:
     program = lower(graph)
-    return Unit("tiny", program, plan(program, kernels, optimise="ram", streamed=True), kernels, "streamed")
+    return Unit("tiny", program, plan(program, kernels, prefer="ram", streamed=True), kernels, "streamed")
 
 
 @pytest.mark.parametrize("kernels", ["portable", "dsp", "mve"])

@@ -43,15 +43,15 @@ def check(program: Program, memory: Plan) -> None:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("optimise", ["ram", "balanced", "speed"])
-def test_live_blocks_do_not_collide(program: Program, optimise: str) -> None:
+@pytest.mark.parametrize("prefer", ["ram", "balanced", "speed"])
+def test_live_blocks_do_not_collide(program: Program, prefer: str) -> None:
     for options in ({}, {"streamed": True}, {"input_in_arena": True}):
-        check(program, plan(program, "dsp", optimise=optimise, **options))  # type: ignore[arg-type]
+        check(program, plan(program, "dsp", prefer=prefer, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.shared
 def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None:
-    ram, balanced, speed = (plan(program, "mve", optimise=name) for name in ("ram", "balanced", "speed"))
+    ram, balanced, speed = (plan(program, "mve", prefer=name) for name in ("ram", "balanced", "speed"))
     assert ram.arena_bytes <= balanced.arena_bytes < speed.arena_bytes
     # An eighth for speed, and what the shorter search for a placement misses.
     assert balanced.arena_bytes <= ram.arena_bytes * 5 // 4
@@ -61,7 +61,7 @@ def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None
 
 @pytest.mark.shared
 def test_a_budget_takes_the_fastest_plan_that_fits(program: Program) -> None:
-    ram, speed = plan(program, "dsp", optimise="ram"), plan(program, "dsp", optimise="speed")
+    ram, speed = plan(program, "dsp", prefer="ram"), plan(program, "dsp", prefer="speed")
     assert plan(program, "dsp", budget_bytes=speed.arena_bytes).arena_bytes == speed.arena_bytes
     middle = (ram.arena_bytes + speed.arena_bytes) // 2
     assert plan(program, "dsp", budget_bytes=middle).arena_bytes <= middle

@@ -366,11 +366,11 @@ def case(number: int, seed: int, kinds: list[str], head: str, kernels: Any, opti
 OPTIONS = st.sampled_from(
     [
         {},
-        {"optimise": "ram"},
-        {"optimise": "speed"},
+        {"prefer": "ram"},
+        {"prefer": "speed"},
         {"streamed": True},
         {"input_in_arena": True},
-        {"streamed": True, "optimise": "ram"},
+        {"streamed": True, "prefer": "ram"},
     ]
 )
 CASE = st.tuples(
@@ -417,7 +417,7 @@ def test_assembly_is_bit_exact_too(tmp_path: Path, core: str, seed: int, referen
     chance = np.random.default_rng(seed)
     kinds = [str(kind) for kind in chance.choice(KINDS, int(chance.integers(0, 7)))]
     kernels = "dsp" if core == "cortex-m4" else "mve"
-    each = case(0, seed, kinds, str(chance.choice(HEADS)), kernels, {"optimise": "ram"})
+    each = case(0, seed, kinds, str(chance.choice(HEADS)), kernels, {"prefer": "ram"})
     (tmp_path / "model0.c").write_text(source_text(each.unit))
     (tmp_path / "model0.h").write_text(header_text(each.unit))
     run = qemu.run_inputs(tmp_path, each.images, core=core)

@@ -175,8 +175,8 @@ def test_noise_before_the_agent_is_skipped(here: Here, tmp_path: Path) -> None:
     talk = Conversation(Here(here.folder, str(noisy)))
     facts = board_facts(talk)
     talk.close()
-    assert facts["emulated"] is False
-    assert facts["packages"]["numpy"] == np.__version__
+    assert facts.emulated is False
+    assert facts.packages["numpy"] == np.__version__
 
 
 def test_latency_has_every_sample(here: Here, int8_tflite: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,22 +11,25 @@ from mnedge.devices._check import advice
 from mnedge.devices._setup import platforms, suitable
 from mnedge.devices._uri import parse
 from mnedge.errors import InputError, ToolError
+from mnedge.results.device import BoardFacts, RuntimeTrial
+
+_BOARD = BoardFacts(
+    machine="aarch64",
+    bits=64,
+    python="3.11.2",
+    python_path="/usr/bin/python3",
+    libc="glibc 2.36",
+    throttled=(),
+    governor="performance",
+    temperature_c=48.0,
+    memory_available_bytes=3 << 30,
+    disk_free_bytes=8 << 30,
+    packages={"numpy": None},
+)
 
 
-def board(**changes: object) -> dict[str, Any]:
-    good: dict[str, Any] = {
-        "machine": "aarch64",
-        "bits": 64,
-        "python": "3.11.2",
-        "libc": "glibc 2.36",
-        "throttled": [],
-        "governor": "performance",
-        "temperature_c": 48.0,
-        "memory_available_bytes": 3 << 30,
-        "disk_free_bytes": 8 << 30,
-        "packages": {"numpy": None},
-    }
-    return {**good, **changes}
+def board(**changes: Any) -> BoardFacts:
+    return replace(_BOARD, **changes)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +62,11 @@ def test_wheels_are_never_newer_than_the_c_library() -> None:
 
 
 def test_advice_names_what_to_fix() -> None:
-    works = {"works": True, "says": "ai-edge-litert 2.3.0 (XNNPACK)", "partitions": 1}
+    works = RuntimeTrial(works=True, says="ai-edge-litert 2.3.0 (XNNPACK)", partitions=1)
     assert advice(board(), {"litert": works}, "ssh://pi") == []
-    assert "without XNNPACK" in advice(board(), {"litert": {**works, "partitions": 0}}, "ssh://pi")[0]
-    bad = board(throttled=["under-voltage"], governor="ondemand", temperature_c=81.0, memory_available_bytes=1 << 20)
-    text = "\n".join(advice(bad, {"litert": {"works": False, "says": "not installed", "partitions": None}}, "ssh://pi"))
+    assert "without XNNPACK" in advice(board(), {"litert": replace(works, partitions=0)}, "ssh://pi")[0]
+    bad = board(throttled=("under-voltage",), governor="ondemand", temperature_c=81.0, memory_available_bytes=1 << 20)
+    text = "\n".join(advice(bad, {"litert": RuntimeTrial(works=False, says="not installed")}, "ssh://pi"))
     for words in ("device setup ssh://pi", "power supply", "scaling_governor", "81 °C", "MiB of memory"):
         assert words in text
 

@@ -75,7 +75,7 @@ def test_cores_with_dot_products_agree_too(
     pi: Pi, tmp_path: Path, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
     with pi.as_board("pi5", tmp_path) as newer:
-        assert ssh.connect(newer.uri()).facts()["cpu"] == "Cortex-A76"
+        assert ssh.connect(newer.uri()).facts().cpu == "Cortex-A76"
         assert np.array_equal(
             outputs_on(newer.uri(), int8_tflite, pictures), outputs_on("local", int8_tflite, pictures)
         )
@@ -381,7 +381,7 @@ def test_onnx_runs_on_the_board(
 ) -> None:
     with devices.get(pi.uri(tmp=tidy[0])).load(int8_onnx, "") as model:
         there = np.stack([outputs[0] for outputs in model.run(encoded(pictures[:64], model.info.input, SYMMETRIC), 64)])
-        assert model.info.version == f"onnxruntime {ssh.connect(pi.uri()).facts()['packages']['onnxruntime']}"
+        assert model.info.version == f"onnxruntime {ssh.connect(pi.uri()).facts().packages['onnxruntime']}"
         assert model.info.partitions is None
     here = outputs_on("local", int8_onnx, pictures[:64])
     # Arm's kernels for uint8 activations round another way than x86's: by a few steps of 0.02.
@@ -450,7 +450,7 @@ def test_setup_without_a_wheel_keeps_the_old_environment(pi: Pi) -> None:
             wheels=True,
             progress=lambda _: None,
         )
-    assert device.facts()["packages"]["ai-edge-litert"] is not None
+    assert device.facts().packages["ai-edge-litert"] is not None
     assert not (pi.root / "root/.local/share/mnedge/env.new").exists()
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
-from mnedge.results.details import Block, Details, MemoryPlan, Step
+from mnedge.results.compilation import Block
+from mnedge.results.details import Details, MemoryPlan, Step
 from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.parity import ParityRow
 from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow

@@ -2,10 +2,13 @@ import re
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mnedge.results.installation import Part
+from mnedge.results.stored import as_json
 from mnedge.workflows import doctor as diagnosis
 
 _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -54,3 +57,14 @@ def test_it_is_quick_because_nothing_heavy_is_imported() -> None:
     code = "import sys; from mnedge.workflows import doctor as d; d.packages(); d.machine(); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tensorflow", "onnx", "onnxruntime", "keras", "sklearn"} & set(modules)
+
+
+def test_the_verb_gives_parts_and_machine_and_shows_them() -> None:
+    found = diagnosis.doctor()
+    assert found.gpus is None
+    assert found.missing == ()
+    assert {part.name for part in found.parts} >= {"numpy", "tensorflow"}
+    assert "numpy" in found._repr_html_()
+    short = replace(found, parts=(*found.parts, Part("absent", None, needed=True, gives="x", get="pip install absent")))
+    assert [part.name for part in short.missing] == ["absent"]
+    assert as_json(short)["ok"] is False

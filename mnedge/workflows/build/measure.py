@@ -11,7 +11,7 @@ from mnedge.artifact import write_text
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.results import stored
-from mnedge.results.compiled import Compiled
+from mnedge.results.compilation import Compiled
 from mnedge.results.details import Details, Gallery, GalleryPicture, Measured, MemoryPlan
 from mnedge.results.latency import Machine
 from mnedge.results.manifest import BuildManifest, CalibrationRow, DatasetRow, FileRow

@@ -109,10 +109,10 @@ def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:
             compiled = compile_vela(tflite.read_bytes(), name=NAME, target=target, out=scratch)
             return Footprint(
                 size_bytes(tflite),
-                compiled["arena_bytes"],
-                compiled["arena_bytes"],
-                compiled["flash_bytes"],
-                compiled["inference_ms"],
+                compiled.arena_bytes,
+                compiled.arena_bytes,
+                compiled.flash_bytes,
+                compiled.inference_ms,
             )
         if not chosen.kernels:
             return Footprint(size_bytes(tflite))

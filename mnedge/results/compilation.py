@@ -1,0 +1,234 @@
+"""What `compile` made of a model: C sources, a TFLM project or a model for an Ethos-U, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from mnedge.results import shown
+
+# C without an interpreter, or a project for TensorFlow Lite Micro.
+Form = Literal["c", "tflm"]
+# What a memory plan prefers: the smallest arena, layer by layer, or in between.
+Prefer = Literal["balanced", "ram", "speed"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Something in the arena.
+
+    Attributes:
+        name: The tensor, or what else lives there.
+        offset: First byte.
+        bytes: Size.
+        first: First step that it lives in.
+        last: Last step that it lives in.
+        kind: "value", "ring" of rows, "scratch" or "state".
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    kind: str = "value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer of the generated C.
+
+    Attributes:
+        index: Its place, from 0.
+        op: Kind of the op.
+        inputs: Shapes of the inputs, height, width, channels.
+        output: Shape of the output, likewise.
+        macs: Multiply-adds.
+        kernel: The kernel's source.
+        segment: Segment of the memory plan that it runs in.
+    """
+
+    index: int
+    op: str
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    macs: int
+    kernel: str
+    segment: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """A compiled model; its JSON is manifest.json of the folder.
+
+    Attributes:
+        name: Prefix of the C names, or stem of the file.
+        target: Target that it was compiled for.
+        arena_bytes: Working memory of the activations.
+        flash_bytes: Code and constants; None where no cross compiler is here to tell.
+    """
+
+    FILE: ClassVar[str] = "manifest.json of a compiled model"
+
+    name: str
+    target: str
+    arena_bytes: int
+    flash_bytes: int | None
+
+    def figures(self) -> tuple[tuple[str, int | None, str], ...]:
+        """What it takes: rows of name, value and unit."""
+        return (("arena", self.arena_bytes, "bytes"), ("flash", self.flash_bytes, "bytes"))
+
+    def _repr_html_(self) -> str:
+        return shown.table(f"{self.name} for {self.target}", ("figure", "value", "unit"), self.figures())
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSources(Compilation):
+    """C sources that need no interpreter, no allocation and no library.
+
+    Attributes:
+        arena_bytes: Working memory that the caller gives, with all scratch; the input too where `input_in_arena`.
+        flash_bytes: Code and constants of NAME.c at -O2; None without arm-none-eabi-gcc.
+        stack_bytes: Deepest stack under NAME_run on the emulated board; None where it did not run.
+        instructions: Executed by one NAME_run on the emulated board; None where it did not run.
+        layers: One row a layer.
+        code_bytes: The code of `flash_bytes`.
+        input_bytes: The input, which the caller keeps outside the arena unless `input_in_arena`.
+        output_bytes: The output, which the caller keeps.
+        ram_bytes: Arena, output, and the input where it is outside.
+        input_in_arena: Whether the input lies in the arena and is overwritten.
+        streamed: Whether the input can be handed over row by row.
+        kernels: Kernel set.
+        optimise: What the plan preferred.
+        macs: Multiply-adds of one run.
+        model_sha256: Checksum of the .tflite.
+        vectors: Test vectors from LiteRT's reference kernels, or why there are none.
+        verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
+        pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
+        plan: The memory plan as lines of text, time down, addresses to the right.
+        blocks: What lives in the arena, and between which segments, both included.
+        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
+    """
+
+    stack_bytes: int | None
+    instructions: int | None
+    layers: tuple[Layer, ...]
+    code_bytes: int | None = None
+    input_bytes: int
+    output_bytes: int
+    ram_bytes: int
+    input_in_arena: bool
+    streamed: bool
+    kernels: str
+    optimise: Prefer
+    macs: int
+    model_sha256: str
+    vectors: str
+    verified: str = ""
+    pruned_channels: int
+    plan: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def figures(self) -> tuple[tuple[str, int | None, str], ...]:
+        """What it takes: rows of name, value and unit."""
+        return (
+            ("arena", self.arena_bytes, "bytes"),
+            ("ram", self.ram_bytes, "bytes with input and output"),
+            ("flash", self.flash_bytes, "bytes"),
+            ("stack", self.stack_bytes, "bytes"),
+            ("instructions", self.instructions, "an inference, emulated"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TflmProject(Compilation):
+    """What a TensorFlow Lite Micro project needs: the model as an array, its ops and the arena.
+
+    Attributes:
+        arena_bytes: Arena to give the interpreter, margin included.
+        flash_bytes: The model array; the interpreter and its kernels come on top.
+        format: "tflm".
+        arena_bytes_measured: Arena that the 64-bit interpreter needs.
+        margin_bytes: Margin for the buffers of CMSIS-NN.
+        ops: Kinds of the ops, sorted.
+        model_sha256: Checksum of the .tflite.
+    """
+
+    format: Literal["tflm"] = "tflm"
+    arena_bytes_measured: int
+    margin_bytes: int
+    ops: tuple[str, ...]
+    model_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VelaModel(Compilation):
+    """A .tflite for an Arm Ethos-U; the figures are Vela's estimates.
+
+    Attributes:
+        arena_bytes: SRAM.
+        flash_bytes: Flash, or DRAM where no flash holds the model.
+        format: "vela".
+        accelerator: Vela's name of the NPU.
+        system_config: Vela's system configuration.
+        memory_mode: Vela's memory mode.
+        optimise: Vela's strategy, Size or Performance.
+        file: Name of the compiled .tflite.
+        file_bytes: Size of the compiled .tflite.
+        sram_bytes: SRAM.
+        dram_bytes: DRAM.
+        on_chip_flash_bytes: Flash on the chip.
+        off_chip_flash_bytes: Flash beside the chip.
+        cycles: Cycles of an inference.
+        cycles_npu: Cycles of the NPU.
+        inference_ms: Latency, ms.
+        macs: Multiply-adds.
+        summary: Name of Vela's CSV.
+        npu_operators: Operators that run on the NPU.
+        cpu_operators: Operators that stay on the CPU.
+        cpu_ops: The operators that stay on the CPU, each with its tensor.
+        model_sha256: Checksum of the .tflite.
+    """
+
+    format: Literal["vela"] = "vela"
+    accelerator: str
+    system_config: str
+    memory_mode: str
+    optimise: str
+    file: str
+    file_bytes: int
+    sram_bytes: int
+    dram_bytes: int
+    on_chip_flash_bytes: int
+    off_chip_flash_bytes: int
+    cycles: int
+    cycles_npu: int
+    inference_ms: float
+    macs: int
+    summary: str
+    npu_operators: int
+    cpu_operators: int
+    cpu_ops: tuple[str, ...]
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The part of a compiled model's manifest.json that reports read, whatever its form.
+
+    Attributes:
+        arena_bytes: Memory of the activations.
+        flash_bytes: Code and constants; None where it was not compiled.
+        stack_bytes: Deepest stack; None likewise.
+        blocks: What lives in the arena; empty for an NPU.
+    """
+
+    FILE: ClassVar[str] = Compilation.FILE
+
+    arena_bytes: int | None = None
+    flash_bytes: int | None = None
+    stack_bytes: int | None = None
+    blocks: tuple[Block, ...] = ()

@@ -1,0 +1,196 @@
+"""What a board or a phone is, what its runtimes do with a small model, and what to fix before figures are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mnedge.results import shown
+from mnedge.results.stored import ABSENT, FLAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardFacts:
+    """What a board says of itself; None where it does not say.
+
+    Attributes:
+        board: Model of the board.
+        machine: Architecture of the kernel.
+        bits: Bits of the Python there, 32 or 64.
+        cpu: Names of its cores.
+        cpu_features: Instruction sets.
+        cores: Logical cores.
+        memory_bytes: Memory.
+        memory_available_bytes: Free memory.
+        disk_free_bytes: Free space where temporary files go.
+        os: Distribution.
+        kernel: Release of the kernel.
+        libc: Name and version of the C library.
+        python: Version of the Python there.
+        python_path: Path of the Python there.
+        packages: Version of each runtime and of NumPy; None where it is missing.
+        governor: Frequency governor.
+        clock_mhz: Clock of the fastest core, MHz.
+        clock_max_mhz: Largest clock, MHz.
+        temperature_c: Temperature, degrees Celsius.
+        throttled: What a Raspberry Pi's firmware says of power and temperature.
+        emulated: Whether it is an emulator.
+    """
+
+    board: str | None = None
+    machine: str
+    bits: int
+    cpu: str | None = None
+    cpu_features: tuple[str, ...] = ()
+    cores: int | None = None
+    memory_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    disk_free_bytes: int
+    os: str | None = None
+    kernel: str = ""
+    libc: str
+    python: str
+    python_path: str
+    packages: Mapping[str, str | None]
+    governor: str | None = None
+    clock_mhz: float | None = None
+    clock_max_mhz: float | None = None
+    temperature_c: float | None = None
+    throttled: tuple[str, ...] | None = None
+    emulated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneFacts:
+    """What a phone says of itself; None where it does not say.
+
+    Attributes:
+        model: Model of the phone.
+        soc: System on chip.
+        android: Release of Android.
+        sdk: Its API level.
+        abi: Its first ABI.
+        battery_percent: Battery, %.
+        charging: Whether it is plugged in.
+        thermal_status: Android's thermal status, e.g. "none".
+        pinned: Cores that measurements are pinned to.
+        emulated: Whether it is an emulator.
+    """
+
+    model: str | None = None
+    soc: str | None = None
+    android: str | None = None
+    sdk: str | None = None
+    abi: str | None = None
+    battery_percent: int | None = None
+    charging: bool = False
+    thermal_status: str | None = None
+    pinned: str | None = None
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class RuntimeTrial:
+    """What a runtime on a device does with a small model.
+
+    Attributes:
+        works: Whether it loads the model.
+        says: Version and delegate, or why it does not load.
+        partitions: Delegate partitions; None where the notion does not exist.
+    """
+
+    works: bool
+    says: str
+    partitions: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardCheck:
+    """Whether a board is fit to measure.
+
+    Attributes:
+        installed: Packages that `setup_device` has installed, as pip takes them; None of a check.
+        device: URI without options.
+        facts: What the board says of itself.
+        runtimes: What each runtime does there, by name.
+        advice: What to fix, the worst first; empty where nothing is.
+    """
+
+    installed: tuple[str, ...] | None = field(default=None, metadata=ABSENT)
+    device: str
+    facts: BoardFacts = field(metadata=FLAT)
+    runtimes: Mapping[str, RuntimeTrial]
+    advice: tuple[str, ...]
+
+    def rows(self) -> tuple[tuple[str, str | None], ...]:
+        """The check in lines of two cells: a name, and what there is to say."""
+        facts = self.facts
+        clock = None
+        if facts.clock_mhz:
+            clock = f"{facts.clock_mhz:.0f} of {facts.clock_max_mhz or 0:.0f} MHz"
+        return (
+            ("board", facts.board),
+            ("emulated", "yes: its times are not a board's" if facts.emulated else "no"),
+            ("CPU", f"{facts.cores} x {facts.cpu} ({facts.machine}, {facts.bits} bits)"),
+            ("memory", f"{_gib(facts.memory_bytes)}, {_gib(facts.memory_available_bytes)} free"),
+            ("disk", f"{_gib(facts.disk_free_bytes)} free"),
+            ("system", f"{facts.os}, kernel {facts.kernel}, {facts.libc}"),
+            ("Python", f"{facts.python} ({facts.python_path})"),
+            ("packages", ", ".join(f"{name} {version}" for name, version in facts.packages.items() if version)),
+            *((f"{name} works", tried.says) for name, tried in self.runtimes.items()),
+            ("governor", facts.governor),
+            ("clock", clock),
+            ("temperature", None if facts.temperature_c is None else f"{facts.temperature_c:.1f} °C"),
+            ("power", None if facts.throttled is None else ", ".join(facts.throttled) or "good"),
+        )
+
+    def _repr_html_(self) -> str:
+        return _shown(self.device, self.rows(), self.advice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneCheck:
+    """Whether a phone is fit to measure.
+
+    Attributes:
+        device: URI without options.
+        facts: What the phone says of itself.
+        measures_with: Path of benchmark_model, or "Python there"; None where nothing measures.
+        runtimes: What each runtime in the Python there does, by name; empty where benchmark_model measures.
+        advice: What to fix, the worst first; empty where nothing is.
+    """
+
+    device: str
+    facts: PhoneFacts = field(metadata=FLAT)
+    measures_with: str | None
+    runtimes: Mapping[str, RuntimeTrial]
+    advice: tuple[str, ...]
+
+    def rows(self) -> tuple[tuple[str, str | None], ...]:
+        """The check in lines of two cells: a name, and what there is to say."""
+        facts = self.facts
+        battery = None
+        if facts.battery_percent is not None:
+            battery = f"{facts.battery_percent} %, {'charging' if facts.charging else 'not charging'}"
+        return (
+            ("model", facts.model),
+            ("emulated", "yes: its times are not a phone's" if facts.emulated else "no"),
+            ("SoC", facts.soc),
+            ("Android", f"{facts.android} (SDK {facts.sdk}, {facts.abi})"),
+            ("battery", battery),
+            ("thermal status", facts.thermal_status),
+            ("pinned with", facts.pinned),
+            ("measures with", self.measures_with),
+            *((f"{name} works", tried.says) for name, tried in self.runtimes.items()),
+        )
+
+    def _repr_html_(self) -> str:
+        return _shown(self.device, self.rows(), self.advice)
+
+
+def _gib(count: int | None) -> str | None:
+    return None if count is None else f"{count / 2**30:.1f} GiB"
+
+
+def _shown(device: str, rows: tuple[tuple[str, str | None], ...], advice: tuple[str, ...]) -> str:
+    return shown.table(device, ("", ""), rows) + "".join(shown.line(f"! {line}") for line in advice)

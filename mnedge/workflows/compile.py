@@ -1,0 +1,115 @@
+"""`compile`: an int8 .tflite to C sources, to a TFLM project, or through Vela for an Ethos-U."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnedge import targets
+from mnedge.artifact import check_folder
+from mnedge.errors import InputError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.workflows.search.limits import bytes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnedge.results.compilation import Compilation, Form, Prefer
+
+
+def compile(  # noqa: A001 - the verb is called so, as the command is
+    model: Path | str,
+    out: Path | str,
+    target: str,
+    *,
+    name: str | None = None,
+    form: Form = "c",
+    prefer: Prefer = "balanced",
+    feed: str | None = None,
+    outputs: Sequence[str] = (),
+    budget_bytes: int | str | None = None,
+    stream_input: bool = False,
+    input_may_be_overwritten: bool = False,
+    force: bool = False,
+) -> Compilation:
+    """Compiles an int8 model for a microcontroller; the folder appears whole or not at all.
+
+    Args:
+        model: An int8 .tflite, with int8 or uint8 ends.
+        out: Folder to write.
+        target: Name of a target with C kernels or an Ethos-U, which is compiled for through Vela.
+        name: Prefix of the C names; None for the file's name.
+        form: C without an interpreter, or a TFLM project; an Ethos-U has one form.
+        prefer: Preference of the memory plan: "ram", the smallest arena; "speed", layer by layer; "balanced".
+        feed: Tensor to compile from, which the caller feeds; None for the input.
+        outputs: Tensors to compile up to, which the caller gets; none for the outputs.
+        budget_bytes: Largest arena, as a number of bytes or as text with its unit, e.g. "64K"; None for any.
+        stream_input: Make calls that take the picture row by row.
+        input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+        force: Write into a folder that is not an unchanged one of mnedge's.
+
+    Returns:
+        The CSources, TflmProject or VelaModel; its JSON is the folder's manifest.json.
+
+    Raises:
+        InputError: The model cannot be read, a tensor or target is not there, or the name is no C identifier.
+        UnsupportedError: The target takes no C, or an op has no kernel.
+        BudgetError: No plan fits the budget.
+        ToolError: A compiler, the emulator, tflite-micro or Vela failed or is missing.
+    """
+    source, folder = Path(model), Path(out)
+    chosen = targets.get(target)
+    budget = bytes_of(budget_bytes, "--budget")
+    check_folder(folder, kind="compiled model", force=force)
+    prefix = default_name(source) if name is None else name
+    data = _part(_read(source), str(source), feed, outputs)
+    digest = hashlib.sha256(data).hexdigest()
+    if chosen.accelerator:
+        from mnedge.codegen.vela import compile_vela
+
+        return compile_vela(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+    graph = parse_tflite(data, str(source))
+    if form == "tflm":
+        from mnedge.codegen.tflm import compile_tflm
+
+        return compile_tflm(graph, model=data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+    from mnedge.codegen.compile import compile_c
+
+    return compile_c(
+        graph,
+        model=data,
+        name=prefix,
+        target=target,
+        out=folder,
+        prefer=prefer,
+        budget_bytes=budget,
+        stream_input=stream_input,
+        input_may_be_overwritten=input_may_be_overwritten,
+        model_sha256=digest,
+        force=force,
+    )
+
+
+def default_name(source: Path) -> str:
+    """A C identifier from the file's name, e.g. mobilenet_v3_small_1_0_224_int8."""
+    stem = re.sub(r"\W+", "_", source.name.removesuffix(".tflite"), flags=re.ASCII).strip("_")
+    return stem if stem and stem[0].isalpha() else f"model_{stem}".rstrip("_")
+
+
+def _part(data: bytes, source: str, feed: str | None, outputs: Sequence[str]) -> bytes:
+    """The model, or what of it lies between the named tensors."""
+    if feed is None and not outputs:
+        return data
+    from mnedge.graph.cut import cut
+
+    return write_tflite(cut(parse_tflite(data, source), [feed] if feed else [], list(outputs)))
+
+
+def _read(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except OSError as exc:
+        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
