@@ -19,6 +19,8 @@ from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.formats.pixels import pixels_of_steps
+from mnedge.pixels import CHANNELS, Pixels
 from mnedge.pixels import METADATA as PIXELS
 
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def compile_c(
     unit = Unit(name, program, memory, kernels, description)
     found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
     with artifact.folder(out, kind="compiled model", force=force) as folder:
-        (folder / f"{name}.h").write_text(header_text(unit))
+        (folder / f"{name}.h").write_text(header_text(unit, _pixels_of(graph)))
         (folder / f"{name}.c").write_text(source_text(unit))
         beside = objects_sources(unit, graph)
         for file, text in beside.items():
@@ -176,6 +178,16 @@ def compile_c(
             manifest = _measured(folder, manifest, chosen.device, found)
         (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
+
+
+def _pixels_of(graph: Graph) -> Pixels | None:
+    """What a picture is to the input, as the model says or its steps show; None where it is no picture."""
+    source = graph.tensors[graph.inputs[0]]
+    channels = source.shape[-1] if len(source.shape) == 4 else 0
+    if PIXELS in graph.metadata:
+        pixels = Pixels.from_bytes(graph.metadata[PIXELS])
+        return pixels if CHANNELS[pixels.order] == channels else None
+    return None if source.quantization is None else pixels_of_steps(source.quantization, source.dtype, channels)
 
 
 def check_name(name: str) -> None:
