@@ -50,7 +50,7 @@ def open_model(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     Args:
         path: A .tflite or .onnx.
         threads: Threads.
-        told: What a picture is to it: "pixels" of model.json, or "onnx_pixels".
+        told: What a picture is to it, of "models" in model.json: scale, offset and order.
     """
     return _open_onnx(path, threads, told) if path.suffix == ".onnx" else _open_tflite(path, threads, told)
 
@@ -90,6 +90,8 @@ def _open_onnx(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
         raise SystemExit("no runtime for .onnx: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # x86 without VNNI adds pairs of products in 16 bits, which saturate, unless it is told to be exact; Arm is exact.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
     table = _table(told, np.float32)
@@ -131,8 +133,8 @@ def pixels_of(upright: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint
 
     Args:
         upright: Any picture, turned as its EXIF says.
-        about: model.json: height, width, the order of its pixels, crop_fraction, interpolation, and fit ("crop" or
-            "stretch").
+        about: model.json: height, width, crop_fraction, interpolation, and fit ("crop" or "stretch"); and the pixels of
+            the model.
     """
     size, proportion = (about["width"], about["height"]), about["width"] / about["height"]
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
@@ -215,8 +217,13 @@ def open_chosen(chosen: argparse.Namespace) -> tuple[dict[str, Any], Model]:
     """model.json of this folder, and the model that it names or that was chosen instead."""
     about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
     path = chosen.model or HERE / about["model"]
-    is_onnx = path.suffix == ".onnx" and "onnx_pixels" in about
-    return about, open_model(path, chosen.threads, about["onnx_pixels" if is_onnx else "pixels"])
+    if path.name not in about["models"]:
+        raise SystemExit(
+            f"model.json does not say what a picture is to {path.name}; it does of {', '.join(about['models'])}: add "
+            'scale, offset and order to "models" there'
+        )
+    told = about["models"][path.name]
+    return {**about, "pixels": told}, open_model(path, chosen.threads, told)
 
 
 def read_labels() -> list[str]:

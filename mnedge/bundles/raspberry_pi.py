@@ -81,11 +81,11 @@ def _write(parts: Parts, folder: Path) -> None:
         )
     model = f"{parts.slug}.int8.tflite"
     (folder / model).write_bytes(parts.tflite("int8"))
-    onnx: dict[str, object] = {}
+    models = {model: described(parts.pixels)}
     if parts.onnx is not None:
         (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
-        onnx = {"onnx_pixels": described(parts.onnx_pixels())}
-    about: dict[str, object] = {"model": model, "head": parts.head, **parts.described_input, **onnx}
+        models[f"{parts.slug}.int8.onnx"] = described(parts.onnx_pixels())
+    about: dict[str, object] = {"model": model, "head": parts.head, **_prepared(parts), "models": models}
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:
         about["detection"] = of_metadata(anchors).as_json()
@@ -110,6 +110,11 @@ def _write(parts: Parts, folder: Path) -> None:
         mode = (folder / name).stat().st_mode
         # Who may read it may run it.
         (folder / name).chmod(mode | (mode & 0o444) >> 2)
+
+
+def _prepared(parts: Parts) -> dict[str, object]:
+    """How a picture is brought to size; what its pixels are is told model by model."""
+    return {name: value for name, value in parts.described_input.items() if name != "pixels"}
 
 
 def _name(program: Path) -> str:
