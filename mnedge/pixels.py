@@ -171,8 +171,8 @@ class Pixels:
     def formula(self) -> str:
         """The map in words of arithmetic, for READMEs and headers: e.g. "pixel / 127.5 - 1"."""
         if not self.is_per_tensor:
-            mean, deviation = (", ".join(f"{value:.9g}" for value in values) for values in (self.mean, self.deviation))
-            return f"(pixel - ({mean})) / ({deviation}), channel by channel"
+            means, deviations = (", ".join(f"{value:.9g}" for value in own) for own in (self.mean, self.deviation))
+            return f"(pixel - ({means})) / ({deviations}), channel by channel"
         (scale, offset), (deviation, *_) = next(self._pairs()), self.deviation
         scaled = "pixel" if deviation == 1 else f"pixel / {deviation:.9g}" if deviation > 1 else f"pixel * {scale:.9g}"
         return scaled if offset == 0 else f"{scaled} {'-' if offset < 0 else '+'} {abs(offset):.9g}"

@@ -117,10 +117,11 @@ def _table(told: Mapping[str, Any], dtype: Any, scale: float = 0.0, zero_point: 
     values = np.broadcast_to(np.arange(256.0)[:, None], (256, CHANNELS[told["order"]]))
     real = values * np.asarray(told["scale"]) + np.asarray(told["offset"])
     if scale == 0:
-        return real.astype(dtype)
+        return np.asarray(real, dtype)
     limits = np.iinfo(dtype)
     # Half-way between two steps, ties go up, all of them, so that each pixel keeps a step of its own.
-    return np.clip(np.floor(real / scale + 0.5 + NUDGE) + zero_point, limits.min, limits.max).astype(dtype)
+    steps = np.clip(np.floor(real / scale + 0.5 + NUDGE) + zero_point, limits.min, limits.max)
+    return np.asarray(steps, dtype)
 
 
 def _encoded(pixels: NDArray[np.uint8], table: NDArray[Any]) -> NDArray[Any]:

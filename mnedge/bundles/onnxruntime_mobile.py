@@ -40,9 +40,10 @@ _OUTPUTS = {
 def _write(parts: Parts, folder: Path) -> None:
     if parts.onnx is None:
         raise InputError(f"the build of {parts.slug} has no int8 .onnx; build it with --target android")
+    source = parts.onnx
     parts = replace(parts, pixels=parts.onnx_pixels())
     model = folder / f"{parts.slug}.int8.onnx"
-    model.write_bytes(_with_properties(parts.onnx.read_bytes(), parts))
+    model.write_bytes(_with_properties(source.read_bytes(), parts))
     ort = write_ort(model)
     (folder / f"{parts.slug}.int8.ort").write_bytes(ort.data)
     texts = {
