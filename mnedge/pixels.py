@@ -12,6 +12,8 @@ import numpy as np
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 Order = Literal["RGB", "BGR", "GREY", "RGBA"]
@@ -155,6 +157,32 @@ class Pixels:
         """Whether one scale and one offset serve all channels, so that an int8 step can be the pixel."""
         return len(set(self.scale)) == 1 and len(set(self.offset)) == 1
 
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The 8-bit pixel that is 0 to the network, one a channel or one for all: real = (pixel - mean) / deviation."""
+        return tuple(_exact(-offset / scale) for scale, offset in self._pairs())
+
+    @property
+    def deviation(self) -> tuple[float, ...]:
+        """The 8-bit pixels that make 1 to the network, likewise."""
+        return tuple(_exact(1 / scale) for scale, _ in self._pairs())
+
+    @property
+    def formula(self) -> str:
+        """The map in words of arithmetic, for READMEs and headers: e.g. "pixel / 127.5 - 1"."""
+        if not self.is_per_tensor:
+            means, deviations = (", ".join(f"{value:.9g}" for value in own) for own in (self.mean, self.deviation))
+            return f"(pixel - ({means})) / ({deviations}), channel by channel"
+        (scale, offset), (deviation, *_) = next(self._pairs()), self.deviation
+        scaled = "pixel" if deviation == 1 else f"pixel / {deviation:.9g}" if deviation > 1 else f"pixel * {scale:.9g}"
+        return scaled if offset == 0 else f"{scaled} {'-' if offset < 0 else '+'} {abs(offset):.9g}"
+
+    def _pairs(self) -> Iterator[tuple[float, float]]:
+        """Scale and offset of each channel; one pair where one serves all."""
+        channels = max(len(self.scale), len(self.offset))
+        scale, offset = (values * channels if len(values) == 1 else values for values in (self.scale, self.offset))
+        return zip(scale, offset, strict=True)
+
     def __str__(self) -> str:
         """The range as `parse` takes it, e.g. "-1..1", "imagenet" or "0..1 BGR"; else mean and deviation in words."""
         for name, usual in (("imagenet", "RGB"), ("caffe", "BGR")):
@@ -173,6 +201,12 @@ class Pixels:
 
 
 SYMMETRIC = Pixels((1 / 127.5,), (-1.0,))
+
+
+def _exact(value: float) -> float:
+    """A value without the noise that the inverse of a float32 or of a quotient leaves: 127.49999999999999 is 127.5."""
+    rounded = round(value, 4)
+    return rounded + 0.0 if abs(value - rounded) <= 1e-6 * max(abs(value), 1.0) else value
 
 
 def _ordered(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mnedge.errors import InputError
-from mnedge.pixels import SYMMETRIC, Pixels
+from mnedge.pixels import CHANNELS, SYMMETRIC, Pixels
 
 _EVERY = np.arange(256, dtype=np.uint8)
 
@@ -72,3 +72,30 @@ def test_pictures_are_arranged_as_pillow_does_it() -> None:
         Pixels.parse("0..1 RGBA").arranged(picture), np.asarray(Image.fromarray(picture).convert("RGBA"))
     )
     assert np.array_equal(Pixels.parse("0..1 BGR").arranged(picture), picture[..., ::-1])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (SYMMETRIC, "pixel / 127.5 - 1"),
+        (Pixels((float(np.float32(1 / 127.5)),), (-1.0,)), "pixel / 127.5 - 1"),
+        (Pixels.parse("0..1"), "pixel / 255"),
+        (Pixels.parse("0..255"), "pixel"),
+        (Pixels.parse("-0.5..0.5 GREY"), "pixel / 255 - 0.5"),
+        (Pixels.parse("0..1020"), "pixel * 4"),
+        (
+            Pixels.parse("imagenet"),
+            "(pixel - (123.675, 116.28, 103.53)) / (58.395, 57.12, 57.375), channel by channel",
+        ),
+        (Pixels.parse("caffe"), "(pixel - (103.939, 116.779, 123.68)) / (1, 1, 1), channel by channel"),
+    ],
+)
+def test_the_formula_is_the_map(pixels: Pixels, words: str) -> None:
+    assert pixels.formula == words
+    every = np.repeat(np.arange(256, dtype=np.uint8)[:, None], CHANNELS[pixels.order], axis=1)
+    told = eval(words.partition(", channel")[0], {"pixel": every.astype(np.float64)})  # noqa: S307 - the words above
+    np.testing.assert_allclose(np.broadcast_to(told, every.shape), pixels.real(every), rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(
+        np.broadcast_to((every - np.array(pixels.mean)) / pixels.deviation, every.shape),
+        pixels.real(every), rtol=1e-6, atol=1e-5,
+    )  # fmt: skip

@@ -39,7 +39,7 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
 
 # Where there is Kotlin for LiteRT without MediaPipe: in the README, and in the Gradle file.
 ON_LITERT_ALONE = """; `@LITERT_CLASS@.kt`
-   needs LiteRT alone and takes a bitmap of @RESOLUTION@ x @RESOLUTION@"""
+   needs LiteRT alone and takes a bitmap of @SHOWN_SIZE@"""
 LITERT_DEPENDENCY = f"""    // Instead of MediaPipe, for @LITERT_CLASS@.kt.
     implementation("com.google.ai.edge.litert:litert:{LITERT}")
 """
@@ -77,7 +77,7 @@ _README = """# @SLUG@ for Android
 2. Copy from `kotlin/`: `@TASKS_CLASS@.kt` does all with MediaPipe Tasks@ON_LITERT_ALONE@.
 3. A changed model is a new version: `mnedge bundle android … --version 1.0.1`. Gradle keeps what it has of the old.
 
-The runtimes named here come with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
+@RANGE@The runtimes named here come with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
 """
 
 _SETTINGS = """// settings.gradle.kts
@@ -105,15 +105,21 @@ dependencies {{
 @LITERT_DEPENDENCY@}}
 """
 
+# Of a network that was trained on another range than MobileNets are: in the README.
+RANGE = """No app scales pixels: the steps of both models hold what the network was trained on, @FORMULA@.
+
+"""
+
 # What all Kotlin for LiteRT alone has in common: its fields, the steps from a bitmap to the outputs, and its end.
 LITERT_MODEL = """    private val model =
         CompiledModel.create(context.assets, "@SLUG@.int8.tflite", CompiledModel.Options(Accelerator.CPU))
     private val inputs = model.createInputBuffers()
     private val outputs = model.createOutputBuffers()
-    private val pixels = IntArray(SIDE * SIDE)
-    private val bytes = ByteArray(SIDE * SIDE * 3)"""
-LITERT_RUN = """        require(picture.width == SIDE && picture.height == SIDE) { "give a bitmap of $SIDE x $SIDE" }
-        picture.getPixels(pixels, 0, SIDE, 0, 0, SIDE, SIDE)
+    private val pixels = IntArray(@WIDE@ * @HIGH@)
+    private val bytes = ByteArray(@WIDE@ * @HIGH@ * 3)"""
+LITERT_RUN = """\
+        require(picture.width == @WIDE@ && picture.height == @HIGH@) { "give a bitmap of $@WIDE@ x $@HIGH@" }
+        picture.getPixels(pixels, 0, @WIDE@, 0, 0, @WIDE@, @HIGH@)
         pixels.forEachIndexed { at, argb ->
             // An int8 model takes pixel - 128.
             bytes[3 * at] = ((argb shr 16 and 0xFF) - 128).toByte()
@@ -129,7 +135,7 @@ LITERT_CLOSE = """    override fun close() {
     }
 
     private companion object {
-        const val SIDE = @RESOLUTION@
+@SIDES@
     }"""
 
 SNIPPETS = {

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
+from mnedge.errors import UnsupportedError
+from mnedge.formats.pixels import pixels_of
 from mnedge.results.manifest import BundleManifest, FileRow
 from mnedge.results.stored import to_json
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mnedge.graph.heads import Head
+    from mnedge.pixels import Pixels
     from mnedge.results.manifest import BundledModel
 
 MANIFEST = "manifest.json"
@@ -25,7 +29,10 @@ class Parts:
     Attributes:
         slug: Name of the model.
         task: What it does: classify, segment, …
-        resolution: Side of the input in pixels.
+        size: Height and width of the input in pixels.
+        pixels: What a picture is to the network.
+        takes_pixels: Whether the int8 input is the pixel less 128 and a uint8 one the pixel itself.
+        head: What the values of the first output are.
         labels: Class names, one an output.
         preprocessing: {crop_fraction, interpolation} that the model was calibrated and measured with.
         tools: Versions of the packages that made the model.
@@ -39,7 +46,10 @@ class Parts:
 
     slug: str
     task: str
-    resolution: int
+    size: tuple[int, int]
+    pixels: Pixels
+    takes_pixels: bool
+    head: Head
     labels: tuple[str, ...]
     preprocessing: Mapping[str, float | str]
     tools: Mapping[str, str]
@@ -56,9 +66,41 @@ class Parts:
         return self.slug.replace(".", "_").replace("-", "_")
 
     @property
+    def shown_size(self) -> str:
+        """The size of the input as texts have it, width first."""
+        height, width = self.size
+        return f"{width} x {height}"
+
+    @property
+    def described_input(self) -> dict[str, object]:
+        """What model.json and the metadata of a model say of its pictures."""
+        height, width = self.size
+        return {"height": height, "width": width, "pixels": described(self.pixels), **self.preprocessing}
+
+    def onnx_pixels(self) -> Pixels:
+        """What a picture is to the .onnx, which may have been lowered otherwise than the .tflite.
+
+        Raises:
+            UnsupportedError: It does not say so.
+        """
+        assert self.onnx is not None, "the kind of bundle looks whether there is one"
+        pixels = pixels_of(self.onnx)
+        if pixels is None:
+            raise UnsupportedError(
+                f"the .onnx of {self.slug} does not say what a picture is to it; build it again, with --pixels where "
+                "the model does not say its range"
+            )
+        return pixels
+
+    @property
     def labels_text(self) -> str:
         """labels.txt: one class name a line."""
         return "".join(f"{label}\n" for label in self.labels)
+
+
+def described(pixels: Pixels) -> dict[str, object]:
+    """A `Pixels` as model.json has it: real = scale * pixel + offset, with channels in the order."""
+    return {"scale": pixels.scale, "offset": pixels.offset, "order": pixels.order}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Says what is in pictures: files, folders of pictures, or the camera.
 
-classify.py photo.jpg                       one line a picture: the most probable classes
+classify.py photo.jpg                       one line a picture: the most probable classes, or a yes or no a label
 classify.py --json --top 3 pictures/        one JSON object a line
 classify.py --camera --every 10             a picture from rpicam-still (or libcamera-still) every 10 seconds
 
@@ -36,14 +36,26 @@ HERE = Path(__file__).resolve().parent
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 CAMERAS = ("rpicam-still", "libcamera-still")
 CAMERA_TIMEOUT_S = 60
+CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
+LUMA = np.array([19595, 38470, 7471], np.uint32)
+# Of a step.
+NUDGE = 1e-3
+# Where the probability of a label by itself says yes.
+THRESHOLD = 0.5
 
 
-def open_model(path: Path, threads: int) -> Model:
-    """Opens a model; the function that it gives takes pixels, uint8 (side, side, 3), and gives the real outputs."""
-    return _open_onnx(path, threads) if path.suffix == ".onnx" else _open_tflite(path, threads)
+def open_model(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
+    """Opens a model; the function that it gives takes pixels, uint8 (height, width, channels), and gives real outputs.
+
+    Args:
+        path: A .tflite or .onnx.
+        threads: Threads.
+        told: What a picture is to it, of "models" in model.json: scale, offset and order.
+    """
+    return _open_onnx(path, threads, told) if path.suffix == ".onnx" else _open_tflite(path, threads, told)
 
 
-def _open_tflite(path: Path, threads: int) -> Model:
+def _open_tflite(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -54,6 +66,7 @@ def _open_tflite(path: Path, threads: int) -> Model:
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     source, targets = interpreter.get_input_details()[0], interpreter.get_output_details()
+    table = _table(told, source["dtype"], *source["quantization"])
 
     def real(target: dict[str, Any]) -> NDArray[np.float32]:
         steps: NDArray[np.float32] = interpreter.get_tensor(target["index"])[0].astype(np.float32)
@@ -61,14 +74,14 @@ def _open_tflite(path: Path, threads: int) -> Model:
         return steps if scale == 0 else (steps - np.float32(zero_point)) * np.float32(scale)
 
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        interpreter.set_tensor(source["index"], _encoded(pixels, source["dtype"])[None])
+        interpreter.set_tensor(source["index"], _encoded(pixels, table)[None])
         interpreter.invoke()
         return [real(target) for target in targets]
 
     return run
 
 
-def _open_onnx(path: Path, threads: int) -> Model:
+def _open_onnx(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     # ONNX Runtime reports models to its maker unless it is told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -77,35 +90,54 @@ def _open_onnx(path: Path, threads: int) -> Model:
         raise SystemExit("no runtime for .onnx: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # x86 without VNNI adds pairs of products in 16 bits, which saturate, unless it is told to be exact; Arm is exact.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    is_nchw = source.shape[1] == 3
+    table = _table(told, np.float32)
+    is_nchw = source.shape[1] == CHANNELS[told["order"]] != source.shape[3]
 
     def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        real = _encoded(pixels, np.float32)[None]
+        real = _encoded(pixels, table)[None]
         outputs = session.run(None, {source.name: real.transpose(0, 3, 1, 2) if is_nchw else real})
         return [output[0] for output in outputs]
 
     return run
 
 
-def _encoded(pixels: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - numpy takes many
-    """Pixels as a model takes them: uint8 as they are, int8 less 128, float32 in [-1, 1]."""
-    if dtype == np.uint8:
-        return pixels
-    if dtype == np.int8:
-        return (pixels.astype(np.int16) - 128).astype(np.int8)
-    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+def _table(told: Mapping[str, Any], dtype: Any, scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:  # noqa: ANN401
+    """What becomes of each 8-bit value in each channel, (256, channels): reals, or steps of `scale`.
+
+    Args:
+        told: scale and offset, one for all channels or one a channel, and order: real = scale * pixel + offset.
+        dtype: Of the input.
+        scale: Of its steps; 0 for real values.
+        zero_point: The step that stands for 0.
+    """
+    values = np.broadcast_to(np.arange(256.0)[:, None], (256, CHANNELS[told["order"]]))
+    real = values * np.asarray(told["scale"]) + np.asarray(told["offset"])
+    if scale == 0:
+        return np.asarray(real, dtype)
+    limits = np.iinfo(dtype)
+    # Half-way between two steps, ties go up, all of them, so that each pixel keeps a step of its own.
+    steps = np.clip(np.floor(real / scale + 0.5 + NUDGE) + zero_point, limits.min, limits.max)
+    return np.asarray(steps, dtype)
+
+
+def _encoded(pixels: NDArray[np.uint8], table: NDArray[Any]) -> NDArray[Any]:
+    """Pixels, (height, width, channels), as a model takes them."""
+    return np.asarray(table[pixels, np.arange(table.shape[1])])
 
 
 def pixels_of(upright: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """A picture as the model was measured with it: RGB, cropped or stretched; uint8 (side, side, 3).
+    """A picture as the model was measured with it: cropped or stretched; uint8 (height, width, channels).
 
     Args:
         upright: Any picture, turned as its EXIF says.
-        about: model.json: resolution, crop_fraction, interpolation, and fit ("crop" or "stretch").
+        about: model.json: height, width, crop_fraction, interpolation, and fit ("crop" or "stretch"); and the pixels of
+            the model.
     """
-    side = about["resolution"]
+    size, proportion = (about["width"], about["height"]), about["width"] / about["height"]
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         opaque = Image.new("RGBA", upright.size, "white")
         opaque.alpha_composite(upright.convert("RGBA"))
@@ -113,10 +145,23 @@ def pixels_of(upright: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint
     picture = upright.convert("RGB")
     width, height = (max(1.0, extent * about["crop_fraction"]) for extent in picture.size)
     if about.get("fit", "crop") == "crop":
-        width = height = min(width, height)
+        width, height = min(width, height * proportion), min(height, width / proportion)
     left, top = (picture.width - width) / 2, (picture.height - height) / 2
     resample = Image.Resampling[about["interpolation"].upper()]
-    return np.asarray(picture.resize((side, side), resample, box=(left, top, left + width, top + height)), np.uint8)
+    resized = picture.resize(size, resample, box=(left, top, left + width, top + height))
+    return arranged(np.asarray(resized, np.uint8), about["pixels"]["order"])
+
+
+def arranged(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+    """RGB pixels, uint8 (height, width, 3), with the channels that a model takes: RGB, BGR, GREY or RGBA."""
+    if order == "BGR":
+        return pixels[..., ::-1]
+    if order == "GREY":
+        # Luma as Pillow computes it, in 1/65536.
+        return ((pixels.astype(np.uint32) @ LUMA + 0x8000) >> 16).astype(np.uint8)[..., None]
+    if order == "RGBA":
+        return np.concatenate([pixels, np.full((*pixels.shape[:-1], 1), 255, np.uint8)], axis=-1)
+    return pixels
 
 
 def pictures(places: Sequence[str]) -> Iterator[tuple[str, Path]]:
@@ -172,7 +217,14 @@ def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argpa
 def open_chosen(chosen: argparse.Namespace) -> tuple[dict[str, Any], Model]:
     """model.json of this folder, and the model that it names or that was chosen instead."""
     about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    return about, open_model(chosen.model or HERE / about["model"], chosen.threads)
+    path = chosen.model or HERE / about["model"]
+    if path.name not in about["models"]:
+        raise SystemExit(
+            f"model.json does not say what a picture is to {path.name}; it does of {', '.join(about['models'])}: add "
+            'scale, offset and order to "models" there'
+        )
+    told = about["models"][path.name]
+    return {**about, "pixels": told}, open_model(path, chosen.threads, told)
 
 
 def read_labels() -> list[str]:
@@ -195,7 +247,7 @@ class Reading:
     status: int = 0
 
     def __iter__(self) -> Iterator[tuple[str, Image.Image, NDArray[np.uint8]]]:
-        """Gives the name of each picture, the picture upright, and its pixels, uint8 (side, side, 3)."""
+        """Gives the name of each picture, the picture upright, and its pixels, uint8 (height, width, channels)."""
         chosen = self.chosen
         for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
             try:
@@ -217,6 +269,32 @@ def start(main: Callable[[], int]) -> NoReturn:
         sys.exit(130)
 
 
+def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int) -> list[dict[str, Any]]:
+    """What a model says of a picture: the most probable classes, or of labels by themselves a yes or no for each.
+
+    Args:
+        scores: The real outputs, (labels,).
+        labels: Class names.
+        head: model.json: "softmax", "logits", "sigmoid" (one output) or "multi-label".
+        top: How many classes, where they exclude each other.
+    """
+    if head in ("sigmoid", "multi-label"):
+        return [
+            {"label": label, "index": index, "score": float(scores[index]), "yes": bool(scores[index] >= THRESHOLD)}
+            for index, label in enumerate(labels)
+        ]
+    if head == "logits":
+        shares = np.exp(scores - scores.max())
+        scores = shares / shares.sum()
+    best = np.argsort(-scores, kind="stable")[:top]
+    return [{"label": labels[index], "index": int(index), "score": float(scores[index])} for index in best]
+
+
+def _said(entry: Mapping[str, Any]) -> str:
+    answer = "" if "yes" not in entry else " yes" if entry["yes"] else " no"
+    return f"{entry['label']}{answer} {entry['score']:.3f}"
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Classifies what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
@@ -226,14 +304,13 @@ def main(given: Sequence[str] | None = None) -> int:
     labels, reading = read_labels(), Reading(chosen, about)
     for name, _, pixels in reading:
         started = time.perf_counter()
-        scores = run(pixels)[0]
+        scores = run(pixels)[0].ravel()
         spent_ms = (time.perf_counter() - started) * 1e3
-        best = np.argsort(-scores, kind="stable")[: chosen.top]
-        classes = [{"label": labels[index], "index": int(index), "score": float(scores[index])} for index in best]
+        classes = answers(scores, labels, about["head"], chosen.top)
         if chosen.json:
             print(json.dumps({"picture": name, "ms": round(spent_ms, 3), "classes": classes}), flush=True)  # noqa: T201
         else:
-            said = ", ".join(f"{entry['label']} {entry['score']:.3f}" for entry in classes)
+            said = ", ".join(_said(entry) for entry in classes)
             print(f"{name}: {said} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
     return reading.status
 

@@ -45,7 +45,7 @@ def with_detector_metadata(tflite: bytes, description: Description) -> bytes:
     the anchors, which the metadata carries, and suppresses overlaps itself.
 
     Args:
-        tflite: Input uint8, (1, resolution, resolution, 3), RGB; outputs boxes, classes, scores and count of
+        tflite: Input uint8, (1, height, width, 3), RGB; outputs boxes, classes, scores and count of
             TFLite_Detection_PostProcess, or scores (1, anchors, labels) and boxes (1, anchors, 4).
         description: What the metadata says.
 

@@ -26,7 +26,7 @@ def with_embedder_metadata(tflite: bytes, description: Description) -> bytes:
     """Adds metadata to an embedding; there are no labels.
 
     Args:
-        tflite: Input uint8, (1, resolution, resolution, 3), RGB; output uint8 or float32, (1, dimensions).
+        tflite: Input uint8, (1, height, width, 3), RGB; output uint8 or float32, (1, dimensions).
         description: What the metadata says.
 
     Returns:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.graph.graph import Graph
+    from mnedge.pixels import Pixels
 
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"
 FEATURE_PROPERTIES = 1
-_MIDDLE = 127.5
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Description:
         version: Of the model.
         author: Who made it.
         license: Of its weights.
-        resolution: Side of the RGB input in pixels.
+        size: Height and width of the input in pixels.
+        pixels: What a picture is to the network.
         labels: Class names, one an output.
     """
 
@@ -48,7 +49,8 @@ class Description:
     version: str
     author: str
     license: str
-    resolution: int
+    size: tuple[int, int]
+    pixels: Pixels
     labels: tuple[str, ...]
 
 
@@ -56,7 +58,7 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
     """Adds metadata and labels to a classifier with uint8 ends.
 
     Args:
-        tflite: Input uint8, (1, resolution, resolution, 3), RGB; output uint8, (1, labels).
+        tflite: Input uint8, (1, height, width, 3), RGB; output uint8, (1, labels).
         description: What the metadata says.
 
     Returns:
@@ -109,11 +111,17 @@ def root_table(builder: Any, description: Description, subgraph: int) -> bytes: 
 
 
 def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
-    """TensorMetadata of an RGB picture; the model itself takes pixel / 127.5 - 1, which uint8 ends contain."""
-    size = table(builder, {}, uints={0: description.resolution, 1: description.resolution})
+    """TensorMetadata of an RGB picture.
+
+    The normalization is the float network's, (pixel - mean) / deviation. The steps of uint8 ends contain it, so that
+    MediaPipe and ML Kit, which normalize for float inputs only, hand the pixels over as they are.
+    """
+    height, width = description.size
+    size = table(builder, {}, uints={0: width, 1: height})
     image = table(builder, {1: size}, enums={0: RGB})
     content = table(builder, {1: image}, enums={0: IMAGE_PROPERTIES})
-    options = table(builder, {0: _floats(builder, [_MIDDLE]), 1: _floats(builder, [_MIDDLE])})
+    mean, deviation = (_floats(builder, values) for values in (description.pixels.mean, description.pixels.deviation))
+    options = table(builder, {0: mean, 1: deviation})
     unit = table(builder, {1: options}, enums={0: NORMALIZATION_OPTIONS})
     fields = {
         0: builder.CreateString("image"),

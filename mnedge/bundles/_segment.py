@@ -35,11 +35,12 @@ def mask_of(output: NDArray[np.float32], size: tuple[int, int], about: Mapping[s
     Args:
         output: Scores, (H, W, classes), which are enlarged and then compared; or class indices, (H, W).
         size: Width and height of the picture.
-        about: model.json: crop_fraction and fit ("crop" or "stretch").
+        about: model.json: height, width, crop_fraction and fit ("crop" or "stretch").
     """
     width, height = (max(1.0, extent * about["crop_fraction"]) for extent in size)
     if about.get("fit", "crop") == "crop":
-        width = height = min(width, height)
+        proportion = about["width"] / about["height"]
+        width, height = min(width, height * proportion), min(height, width / proportion)
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
     inner = round(width), round(height)
     if output.ndim == 2:

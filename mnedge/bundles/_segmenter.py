@@ -34,7 +34,7 @@ def with_segmenter_metadata(tflite: bytes, description: Description) -> bytes:
     """Adds metadata and labels to a segmenter.
 
     Args:
-        tflite: Input uint8, (1, resolution, resolution, 3), RGB; output uint8 or float32, (1, H, W, labels), a score
+        tflite: Input uint8, (1, height, width, 3), RGB; output uint8 or float32, (1, H, W, labels), a score
             for each class at each pixel.
         description: What the metadata says.
 

@@ -9,7 +9,9 @@ from mnedge.bundles import _android_text as text
 from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._metadata import Description
+from mnedge.errors import UnsupportedError
 from mnedge.formats.archive import zip_bytes
+from mnedge.pixels import SYMMETRIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from mnedge.bundles._app import AndroidApp
     from mnedge.bundles._bundle import Parts
 
+# What the scores of a classifier are, in Kotlin's comment; other heads give no probabilities.
+_SCORES = {
+    "softmax": "int8 scores of a softmax",
+    "sigmoid": "The int8 score of a sigmoid, of which 0.5 and more is a yes",
+    "multi-label": "int8 scores of sigmoids, of which 0.5 and more is a yes",
+}
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 # What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
@@ -29,7 +37,37 @@ def _kind(parts: Parts) -> AndroidApp:
     return found
 
 
+def _check(parts: Parts) -> None:
+    """Refuses what the apps' runtimes cannot be handed.
+
+    Raises:
+        UnsupportedError: The input is no RGB pixels, or the outputs are no probabilities where a classifier is due.
+    """
+    others = "the other kinds of bundles take it"
+    if parts.pixels.order != "RGB":
+        raise UnsupportedError(
+            f"{parts.slug} takes {parts.pixels.order} pictures, and MediaPipe and ML Kit hand over RGB; {others}, or "
+            "build a model whose first layers take RGB"
+        )
+    if not parts.takes_pixels:
+        raise UnsupportedError(
+            f"{parts.slug} has an int8 input whose steps are not 8-bit pixels ({parts.pixels}), which an app would "
+            "have to scale; build it with --io int8 or uint8, which folds the range into the first layer"
+        )
+    if parts.task == "classify" and (parts.head not in _SCORES or not parts.labels):
+        raise UnsupportedError(
+            f"{parts.slug} gives {parts.head}, and the Android apps show probabilities of labels; {others}, or end the "
+            "model with a softmax or a sigmoid"
+        )
+
+
+def _extent(parts: Parts) -> str:
+    height, width = parts.size
+    return str(height) if height == width else parts.shown_size
+
+
 def _write(parts: Parts, folder: Path) -> None:
+    _check(parts)
     assets = _assets(parts)
     for name, data in assets.items():
         _put(folder / "assets" / name, data)
@@ -47,11 +85,12 @@ def _assets(parts: Parts) -> dict[str, bytes]:
     classes = f"{len(parts.labels)} classes, " if parts.labels else ""
     described = Description(
         name=parts.slug,
-        text=f"MobileNet image {kind.noun}, int8, {classes}{parts.resolution} px",
+        text=f"MobileNet image {kind.noun}, int8, {classes}{_extent(parts)} px",
         version=parts.version,
         author="mnedge",
         license=parts.license,
-        resolution=parts.resolution,
+        size=parts.size,
+        pixels=parts.pixels,
         labels=parts.labels,
     )
     labels = {f"{parts.slug}.labels.txt": parts.labels_text.encode()} if parts.labels else {}
@@ -93,7 +132,12 @@ def _words(parts: Parts) -> dict[str, str]:
     kind = _kind(parts)
     tasks, *litert = kind.kotlin
     alone = "".join(text.ON_LITERT_ALONE.replace("@LITERT_CLASS@", name) for name in litert)
+    height, width = parts.size
+    is_square = height == width
+    sides = {"SIDE": height} if is_square else {"WIDTH": width, "HEIGHT": height}
+    range_ = "" if parts.pixels == SYMMETRIC else text.RANGE.replace("@FORMULA@", parts.pixels.formula)
     return {
+        "RANGE": range_,
         "LABELS_INSIDE": text.LABELS_INSIDE if parts.labels else "",
         "LABELS_ROW": text.LABELS_ROW if parts.labels else "",
         "NOUN": kind.noun,
@@ -109,7 +153,13 @@ def _words(parts: Parts) -> dict[str, str]:
         "IDENTIFIER": parts.identifier,
         "VERSION": parts.version,
         "LICENSE": parts.license,
-        "RESOLUTION": str(parts.resolution),
+        "SHOWN_SIZE": parts.shown_size,
+        "WIDE": "SIDE" if is_square else "WIDTH",
+        "HIGH": "SIDE" if is_square else "HEIGHT",
+        "SIDES": "\n".join(f"        const val {name} = {value}" for name, value in sides.items()),
+        "CUT": "cropped to its centre square" if is_square else f"cropped to its centre of {parts.shown_size}",
+        "SQUARE": "a square" if is_square else parts.shown_size,
+        "SCORES": _SCORES.get(parts.head, ""),
         "CLASSES": str(len(parts.labels)),
     }
 

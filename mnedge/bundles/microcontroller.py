@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mnedge.artifact import RECORD
 from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.archive import zip_bytes
+from mnedge.formats.pixels import pixels_of
+from mnedge.runtimes._runtime import takes_pixels
+from mnedge.runtimes.compiled_c import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +26,7 @@ _PROPERTIES = """name=@NAME@
 version=@VERSION@
 author=mnedge
 maintainer=mnedge
-sentence=int8 MobileNet, @KINDOF_CLASSES@, @RESOLUTION@ x @RESOLUTION@ pixels, as plain C.
+sentence=int8 MobileNet, @KINDOF_CLASSES@, @SHOWN_SIZE@ pixels, as plain C.
 paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
 category=Data Processing
 url=https://www.arduino.cc/reference/en/libraries/
@@ -71,6 +74,48 @@ _BEST_OF_PIXEL = """  const @OUT@ *scores = output + pixel * @CLASSES@;
   return best;"""
 
 
+_ORDERS = {"RGB": "RGB", "BGR": "BGR", "GREY": "grey", "RGBA": "RGBA"}
+
+# C of a sketch that says what a classifier found: of classes that exclude each other, and of labels by themselves.
+_BEST_CLASS = """  int best = 0;
+  for (int index = 1; index < @UPPER@_OUTPUT_BYTES; index++) {
+    if (scores[index] > scores[best]) {
+      best = index;
+    }
+  }
+  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
+  Serial.print(' ');
+"""
+_YES_OR_NO = """  for (int index = 0; status == 0 && index < @UPPER@_OUTPUT_BYTES; index++) {
+    // A probability of 0.5 and more is a yes.
+    const float probability = @UPPER@_OUTPUT_SCALE * (float)(scores[index] - @UPPER@_OUTPUT_ZERO_POINT);
+    Serial.print(@NAME@_labels[index]);
+    Serial.print(probability >= 0.5f ? " yes " : " no ");
+  }
+  Serial.print(status == 0 ? ' ' : '!');
+"""
+
+
+def _check(parts: Parts, target: str, source: Path) -> None:
+    """Refuses C whose input is not the pixel, and a classifier that does not name what it finds.
+
+    Raises:
+        UnsupportedError: It is one of these.
+    """
+    pixels, spec = pixels_of(source), read_header(source).input
+    if pixels is None or not takes_pixels(spec, pixels):
+        said = "not said" if pixels is None else str(pixels)
+        raise UnsupportedError(
+            f"{parts.slug} for {target} has an {spec.dtype} input whose steps are no pixels (range {said}), "
+            "which a sketch would have to scale; build it with --io int8 or uint8, which folds the range into the model"
+        )
+    if parts.task == "classify" and (parts.head in ("numbers", "map") or not parts.labels):
+        raise UnsupportedError(
+            f"{parts.slug} gives {parts.head} without labels, and the sketch says names of classes; take the C itself, "
+            f"{source.name}, or build the model with --labels"
+        )
+
+
 def _write(parts: Parts, folder: Path) -> None:
     if not parts.sources:
         raise InputError(
@@ -82,6 +127,7 @@ def _write(parts: Parts, folder: Path) -> None:
 
 
 def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None:
+    _check(parts, target, source)
     compiled = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
     words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
     name = compiled["name"]
@@ -125,6 +171,7 @@ def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) 
     return {
         # What is put in has words of its own, so it stands first.
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
+        "ANSWER": _YES_OR_NO if parts.head in ("sigmoid", "multi-label") else _BEST_CLASS,
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
         "OF_CLASSES": f" of {len(parts.labels)} classes" if parts.labels else "",
         "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
@@ -135,7 +182,8 @@ def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) 
         "VERSION": parts.version,
         "CLASSES": str(len(parts.labels)),
         "KIND": app_of(parts).network,
-        "RESOLUTION": str(parts.resolution),
+        "SHOWN_SIZE": parts.shown_size,
+        "LAYOUT": f"{_ORDERS[parts.pixels.order]}, row by row; an int8 model takes pixel - 128",
         # The portable kernels run on every board that Arduino knows; the others need their core's instructions.
         "ARCHITECTURES": "*",
         "IN": c_in,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge.bundles._app import app_of
@@ -22,24 +23,33 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 | `@SLUG@.int8.onnx` | the model; `com.microsoft.onnxruntime:onnxruntime-android` opens it as it is |
 | `@SLUG@.int8.ort` | the same in ORT format, optimized for Arm: opens faster, and a reduced runtime takes it |
 | `@SLUG@.required_operators.config` | for a reduced build of the runtime: `build.sh --include_ops_by_config` |
-| @LABELS@`model.json` | @NAMES@resolution, preprocessing; the .onnx holds them too |
+| @LABELS@`model.json` | @NAMES@size, pixels, preprocessing; the .onnx holds them too |
 
-Input: float32, pixel / 127.5 - 1. Output: @OUTPUT@.
+Input: float32, @INPUT@. Output: @OUTPUT@.
 """
+
+# What a classifier's outputs are, by their head.
+_OUTPUTS = {
+    "softmax": "probabilities",
+    "logits": "logits of each class, whose softmax are probabilities",
+    "sigmoid": "the probability of the one label, of which 0.5 and more is a yes",
+    "multi-label": "a probability for each label by itself, of which 0.5 and more is a yes",
+}
 
 
 def _write(parts: Parts, folder: Path) -> None:
     if parts.onnx is None:
         raise InputError(f"the build of {parts.slug} has no int8 .onnx; build it with --target android")
-    about = {"resolution": parts.resolution, **parts.preprocessing}
-    described = folder / f"{parts.slug}.int8.onnx"
-    described.write_bytes(_with_properties(parts.onnx.read_bytes(), parts))
-    ort = write_ort(described)
+    source = parts.onnx
+    parts = replace(parts, pixels=parts.onnx_pixels())
+    model = folder / f"{parts.slug}.int8.onnx"
+    model.write_bytes(_with_properties(source.read_bytes(), parts))
+    ort = write_ort(model)
     (folder / f"{parts.slug}.int8.ort").write_bytes(ort.data)
     texts = {
         f"{parts.slug}.required_operators.config": ort.required_operators,
         **({f"{parts.slug}.labels.txt": parts.labels_text} if parts.labels else {}),
-        "model.json": json.dumps(about, indent=2) + "\n",
+        "model.json": json.dumps(parts.described_input, indent=2) + "\n",
         "README.md": _readme(parts),
     }
     for name, text in texts.items():
@@ -49,7 +59,10 @@ def _write(parts: Parts, folder: Path) -> None:
 def _readme(parts: Parts) -> str:
     text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
     text = text.replace("@NAMES@", "class names, " if parts.labels else "")
-    return text.replace("@OUTPUT@", app_of(parts).output).replace("@SLUG@", parts.slug)
+    order = "" if parts.pixels.order == "RGB" else f", channels {parts.pixels.order}"
+    output = _OUTPUTS.get(parts.head, parts.head) if parts.task == "classify" else app_of(parts).output
+    text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}")
+    return text.replace("@OUTPUT@", output).replace("@SLUG@", parts.slug)
 
 
 def _with_properties(model: bytes, parts: Parts) -> bytes:
@@ -64,7 +77,7 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
         "version": parts.version,
         "license": parts.license,
         "labels": json.dumps(list(parts.labels)),
-        "preprocessing": json.dumps({"resolution": parts.resolution, **parts.preprocessing}),
+        "preprocessing": json.dumps(parts.described_input),
     }
     onnx.helper.set_model_props(proto, properties)
     data: bytes = proto.SerializeToString(deterministic=True)

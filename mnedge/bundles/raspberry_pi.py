@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from mnedge.bundles._app import SHIPPED, app_of, lacking
-from mnedge.bundles._bundle import Bundle
+from mnedge.bundles._bundle import Bundle, described
 from mnedge.data.detections import METADATA, of_metadata
+from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_read import parse_tflite
 
 if TYPE_CHECKING:
@@ -67,17 +68,24 @@ Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: f
 |---|---|
 | `@SLUG@.int8.tflite` | the model; `@PROGRAM@` runs it with LiteRT on XNNPACK |
 | `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
-| `model.json` | resolution, preprocessing and, of a detector, anchors that the model was measured with |
+| `model.json` | size, pixels, preprocessing and, of a detector, anchors that the model was measured with |
 | `manifest.json` | checksums; `mnedge verify` checks them |
 """
 
 
 def _write(parts: Parts, folder: Path) -> None:
+    if parts.task == "classify" and (parts.head in ("numbers", "map") or not parts.labels):
+        raise UnsupportedError(
+            f"{parts.slug} gives {parts.head} without labels, and classify.py says names of classes; build the model "
+            "with --labels, or ship the .tflite itself"
+        )
     model = f"{parts.slug}.int8.tflite"
     (folder / model).write_bytes(parts.tflite("int8"))
+    models = {model: described(parts.pixels)}
     if parts.onnx is not None:
         (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
-    about: dict[str, object] = {"model": model, "resolution": parts.resolution, **parts.preprocessing}
+        models[f"{parts.slug}.int8.onnx"] = described(parts.onnx_pixels())
+    about: dict[str, object] = {"model": model, "head": parts.head, **_prepared(parts), "models": models}
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:
         about["detection"] = of_metadata(anchors).as_json()
@@ -102,6 +110,11 @@ def _write(parts: Parts, folder: Path) -> None:
         mode = (folder / name).stat().st_mode
         # Who may read it may run it.
         (folder / name).chmod(mode | (mode & 0o444) >> 2)
+
+
+def _prepared(parts: Parts) -> dict[str, object]:
+    """How a picture is brought to size; what its pixels are is told model by model."""
+    return {name: value for name, value in parts.described_input.items() if name != "pixels"}
 
 
 def _name(program: Path) -> str:

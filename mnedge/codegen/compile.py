@@ -18,6 +18,8 @@ from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.formats.pixels import pixels_of_steps
+from mnedge.pixels import CHANNELS, Pixels
 from mnedge.pixels import METADATA as PIXELS
 from mnedge.results import compilation
 from mnedge.results.compilation import CSources, Layer
@@ -109,7 +111,7 @@ def compile_c(
     unit = Unit(name, program, memory, kernels, description)
     found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
     with artifact.folder(out, kind="compiled model", force=force) as folder:
-        (folder / f"{name}.h").write_text(header_text(unit))
+        (folder / f"{name}.h").write_text(header_text(unit, _pixels_of(graph)))
         (folder / f"{name}.c").write_text(source_text(unit))
         beside = objects_sources(unit, graph)
         for file, text in beside.items():
@@ -122,6 +124,16 @@ def compile_c(
             manifest = _measured(folder, manifest, chosen.device, found)
         (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
+
+
+def _pixels_of(graph: Graph) -> Pixels | None:
+    """What a picture is to the input, as the model says or its steps show; None where it is no picture."""
+    source = graph.tensors[graph.inputs[0]]
+    channels = source.shape[-1] if len(source.shape) == 4 else 0
+    if PIXELS in graph.metadata:
+        pixels = Pixels.from_bytes(graph.metadata[PIXELS])
+        return pixels if CHANNELS[pixels.order] == channels else None
+    return None if source.quantization is None else pixels_of_steps(source.quantization, source.dtype, channels)
 
 
 def check_name(name: str) -> None:

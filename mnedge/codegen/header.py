@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnedge.codegen.emit import Unit, io_types
+from mnedge.graph.graph import Quantization
+from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 
 if TYPE_CHECKING:
     from mnedge.codegen.program import Value
+    from mnedge.pixels import Pixels
 
 
-def header_text(unit: Unit) -> str:
-    """NAME.h, safe to include from C++."""
+def header_text(unit: Unit, pixels: Pixels | None = None) -> str:
+    """NAME.h, safe to include from C++.
+
+    Args:
+        unit: The network.
+        pixels: What a picture is to it; None where its input is no picture, or nobody said.
+    """
     upper, name = unit.name.upper(), unit.name
     c_in, c_out = io_types(unit)
     outputs = [unit.program.values[entry] for entry in unit.program.outputs]
@@ -28,11 +36,27 @@ def header_text(unit: Unit) -> str:
         macros += _value_macros(prefix, value)
         if len(outputs) > 1:
             macros.append((f"{prefix}_OFFSET", unit.output_offset(unit.program.outputs[number]), "in the output"))
+    picture = "" if pixels is None else _picture(unit.input, pixels)
     lines = "".join(f"#define {upper}_{key} {value} /* {text} */\n" for key, value, text in macros)
     return (
-        f"/* {unit.description} */\n#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n{lines}\n"
+        f"/* {unit.description} */\n#ifndef {upper}_H\n#define {upper}_H\n\n#include <stdint.h>\n\n{picture}{lines}\n"
         f'#ifdef __cplusplus\nextern "C" {{\n#endif\n\n{_prototypes(unit, name, c_in, c_out)}\n'
         f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
+    )
+
+
+def _picture(value: Value, pixels: Pixels) -> str:
+    """The comment that says how an 8-bit picture becomes the input."""
+    spec = TensorSpec(value.name, value.shape, value.dtype, Quantization.per_tensor(value.scale, value.zero_point))
+    channels = {"GREY": "grey, one byte a pixel"}.get(pixels.order, f"{pixels.order}, interleaved")
+    if takes_pixels(spec, pixels):
+        step = "pixel - 128" if value.dtype == "int8" else "the pixel"
+        how = f"Each step is {step}"
+    else:
+        how = "Each step is round(real / INPUT_SCALE) + INPUT_ZERO_POINT, within the limits of its type"
+    return (
+        f"/* The input is a picture of {value.rows} rows of {value.columns} pixels, from the top left, {channels}.\n"
+        f" * {how}, where a pixel is 0..255;\n * the network was trained on real = {pixels.formula}. */\n"
     )
 
 

@@ -127,6 +127,15 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDA
     return encoded
 
 
+def takes_pixels(spec: TensorSpec, pixels: Pixels) -> bool:
+    """Whether an input takes the 8-bit pixel as it is: of uint8 the pixel, of int8 the pixel less 128."""
+    if spec.dtype not in ("int8", "uint8") or spec.quantization is None:
+        return False
+    values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], spec.shape[-1], axis=1)
+    steps = values.astype(np.int16) + np.iinfo(spec.dtype).min
+    return bool((encode(values, spec, pixels) == steps).all())
+
+
 def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
     """Brings real values to a model's input dtype: to the nearest steps, ties up, where it is quantized."""
     if spec.quantization is None:

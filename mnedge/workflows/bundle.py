@@ -17,12 +17,16 @@ from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
 from mnedge.bundles._archive import tar_gz_bytes
 from mnedge.bundles._bundle import MANIFEST, write_manifest
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.heads import head_of
+from mnedge.pixels import CHANNELS
 from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import BuildManifest, BundledModel, Checksums, Inventory, Verified
 from mnedge.results.stored import from_json, read
+from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,6 +112,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
 
     Raises:
         InputError: Not a build, or a file is missing or was changed.
+        UnsupportedError: The model takes no pictures, or does not say what a picture is to it.
     """
     if _inventory_of(built).files is not None:
         raise InputError(f"{built} is no build: its {MANIFEST} is a bundle's; give a folder that `build` wrote")
@@ -129,26 +134,37 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
         if release.target not in sources:
             raise InputError.unknown("C target of this build", release.target, sources)
         sources = {release.target: sources[release.target]}
-    resolution = manifest.recipe.get("resolution")
-    if not isinstance(resolution, int):
-        raise InputError(f"the recipe in {built / MANIFEST} has no resolution; build it again")
+    model = built / tflite[0].path
+    pixels = pixels_of(model)
+    graph = parse_tflite(_with_ends(model, "int8"), str(model))
+    source = graph.tensors[graph.inputs[0]]
+    if pixels is None or len(source.shape) != 4 or source.shape[-1] != CHANNELS[pixels.order]:
+        shape = "x".join(map(str, source.shape))
+        raise UnsupportedError(
+            f"{model} does not say what a picture is to its input of {shape}, and bundles are of models that take "
+            "pictures; build it from labelled pictures, with --pixels where the model does not say its range, or ship "
+            "the model itself"
+        )
     parts = Parts(
         slug=manifest.slug,
         # Builds from before there were other tasks do not say.
         task=str(manifest.recipe.get("task", "classify")),
-        resolution=resolution,
+        size=(source.shape[1], source.shape[2]),
+        pixels=pixels,
+        takes_pixels=takes_pixels(TensorSpec(source.name, source.shape, source.dtype, source.quantization), pixels),
+        head=head_of(graph, graph.outputs[0]),
         labels=_labels(built / artifact.LABELS),
         preprocessing=manifest.dataset.preprocessing,
         tools=manifest.tools,
-        tflite=partial(_with_ends, built / tflite[0].path),
+        tflite=partial(_with_ends, model),
         onnx=built / onnx[0].path if onnx else None,
         sources=sources,
         group=release.group,
         version=release.version,
         license=release.license,
     )
-    model = BundledModel(manifest.slug, manifest.weights_sha256, manifest.calibration_sha256, manifest.artifacts)
-    return parts, model
+    origin = BundledModel(manifest.slug, manifest.weights_sha256, manifest.calibration_sha256, manifest.artifacts)
+    return parts, origin
 
 
 def verify(path: Path | str) -> Verified:

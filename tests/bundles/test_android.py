@@ -23,6 +23,7 @@ from mnedge.bundles._metadata import Description, metadata_bytes
 from mnedge.data import open_dataset
 from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import read_tflite
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.bundle import Release, bundle
@@ -159,7 +160,7 @@ def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Pat
 
 
 def test_mediapipe_metadata_reader_understands_every_field(tmp_path: Path) -> None:
-    described = Description("name", "text", "9.8", "who", "terms", 48, ("a", "b"))
+    described = Description("name", "text", "9.8", "who", "terms", (48, 48), SYMMETRIC, ("a", "b"))
     (tmp_path / "m").write_bytes(metadata_bytes(described))
     script = """
 import json, sys

@@ -22,6 +22,7 @@ from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
@@ -85,12 +86,13 @@ def _raw() -> Graph:
 
 
 def _described(*labels: str, resolution: int = _SIDE) -> Description:
-    return Description("pets", "a detector", "1.0.0", "who", "terms", resolution, labels)
+    return Description("pets", "a detector", "1.0.0", "who", "terms", (resolution, resolution), SYMMETRIC, labels)
 
 
 def test_an_app_gets_what_a_detector_takes(tmp_path: Path) -> None:
     parts = Parts(
-        slug="ssdlite_mobilenet_v2_0.35_96", task="detect", resolution=_SIDE, labels=("cat", "dog"), preprocessing={},
+        slug="ssdlite_mobilenet_v2_0.35_96", task="detect", size=(_SIDE, _SIDE), pixels=SYMMETRIC,
+        takes_pixels=True, head="map", labels=("cat", "dog"), preprocessing={},
         tools={}, tflite=lambda _io: write_tflite(_raw()), onnx=None, sources={}, group="com.example.ml",
         version="1.0.0", license="terms",
     )  # fmt: skip

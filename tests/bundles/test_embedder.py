@@ -16,6 +16,7 @@ from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
@@ -45,7 +46,7 @@ _SIDE, _DIMENSIONS = 48, 16
 
 
 def _description(resolution: int) -> Description:
-    return Description("pets", "an embedding", "1.0.0", "who", "terms", resolution, ())
+    return Description("pets", "an embedding", "1.0.0", "who", "terms", (resolution, resolution), SYMMETRIC, ())
 
 
 def _own(model: Path, pictures: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

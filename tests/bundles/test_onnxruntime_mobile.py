@@ -40,7 +40,8 @@ def test_the_model_carries_its_labels(mobile: Path) -> None:
     said = session.get_modelmeta().custom_metadata_map
     assert json.loads(said["labels"]) == [str(digit) for digit in range(10)]
     assert said["license"] == "Apache-2.0"
-    assert json.loads(said["preprocessing"])["resolution"] == 48
+    prepared = json.loads(said["preprocessing"])
+    assert (prepared["height"], prepared["width"]) == (48, 48)
     onnx.checker.check_model(mobile / f"{_SLUG}.int8.onnx")
 
 

@@ -20,6 +20,7 @@ from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
@@ -51,7 +52,7 @@ _VOC = (
 
 
 def _description(*labels: str, resolution: int = 16) -> Description:
-    return Description("pets", "a segmenter", "1.0.0", "who", "terms", resolution, labels)
+    return Description("pets", "a segmenter", "1.0.0", "who", "terms", (resolution, resolution), SYMMETRIC, labels)
 
 
 def _red_or_blue(dtype: str = "uint8") -> Graph:
@@ -188,7 +189,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_app_gets_what_a_segmenter_takes(tmp_path: Path) -> None:
     parts = Parts(
-        slug="lraspp_mobilenet_v2_0.35_16", task="segment", resolution=16, labels=("red", "blue"), preprocessing={},
+        slug="lraspp_mobilenet_v2_0.35_16", task="segment", size=(16, 16), pixels=SYMMETRIC,
+        takes_pixels=True, head="map", labels=("red", "blue"), preprocessing={},
         tools={}, tflite=lambda _io: write_tflite(_red_or_blue()), onnx=None, sources={}, group="com.example.ml",
         version="1.0.0", license="terms",
     )  # fmt: skip

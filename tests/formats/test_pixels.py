@@ -89,7 +89,7 @@ def test_an_older_int8_build_shows_its_range(small_int8: Graph, tmp_path: Path, 
 
 
 def test_normalization_options_are_read(digits_fp32: Graph, small_int8: Graph, tmp_path: Path) -> None:
-    content = metadata_bytes(Description("m", "t", "1", "a", "l", 16, tuple("abcdefghij")))
+    content = metadata_bytes(Description("m", "t", "1", "a", "l", (16, 16), SYMMETRIC, tuple("abcdefghij")))
     told = replace(digits_fp32, metadata={BUFFER: content})
     found = pixels_of(written(told, tmp_path / "m.tflite"))
     assert found is not None

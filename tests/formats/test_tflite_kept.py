@@ -16,6 +16,7 @@ from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Quantization, Signature
 from mnedge.graph.kept import check_kept
+from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.io import with_io
 from mnedge.quantization.ptq import quantize_ptq
 from mnedge.workflows.optimize import optimize, passes_for, rewrite
@@ -25,7 +26,7 @@ _DIGITS = tuple(f"digit {number}" for number in range(10))
 
 def _described(graph: Graph) -> Graph:
     """The network as a drop-in: signature, free batch, labels, metadata of pixels (p - 127.5) / 127.5."""
-    told = metadata_bytes(Description("digits", "", "1", "", "", 16, _DIGITS))
+    told = metadata_bytes(Description("digits", "", "1", "", "", (16, 16), SYMMETRIC, _DIGITS))
     signature = Signature("serving_default", (("picture", "image"),), (("probability", "scores"),))
     tensors = {
         name: tensor if tensor.is_constant else replace(tensor, open_shape=(-1, *tensor.shape[1:]))

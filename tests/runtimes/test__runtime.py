@@ -5,7 +5,7 @@ from mnedge.errors import InputError
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.runtimes import TensorSpec, for_file, get
-from mnedge.runtimes._runtime import decode, encode
+from mnedge.runtimes._runtime import decode, encode, takes_pixels
 
 _PIXELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
@@ -61,3 +61,13 @@ def test_a_file_that_litert_refuses(tmp_path) -> None:  # noqa: ANN001
     (tmp_path / "a.tflite").write_bytes(b"\x18\0\0\0TFL3" + b"\0" * 64)
     with pytest.raises(InputError, match=r"refuses .*a\.tflite"):
         get("litert").open(tmp_path / "a.tflite", 1)
+
+
+def test_an_input_takes_pixels_where_every_one_is_its_step() -> None:
+    shape = (1, 4, 4, 3)
+    steps = TensorSpec("image", shape, "int8", Quantization.per_tensor(1 / 127.5, -1))
+    assert takes_pixels(steps, SYMMETRIC)
+    assert takes_pixels(TensorSpec("image", shape, "uint8", Quantization.per_tensor(1 / 255, 0)), Pixels.between(0, 1))
+    for other in (Pixels.between(0, 1), Pixels.parse("imagenet"), Pixels.between(-1, 0.9)):
+        assert not takes_pixels(steps, other)
+    assert not takes_pixels(TensorSpec("image", shape, "float32"), SYMMETRIC)

@@ -13,6 +13,7 @@ from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.pixels import SYMMETRIC
 from mnedge.sources import open_source
 from mnedge.sources.tflite import read_float
 
@@ -108,7 +109,7 @@ def test_metadata_say_pixels_and_labels(digits_fp32: Graph) -> None:
     labels = tuple(f"digit {number}" for number in range(10))
     told = replace(
         digits_fp32.replaced(ops=digits_fp32.ops[:-1], outputs=["logits"]),
-        metadata={BUFFER: metadata_bytes(Description("digits", "", "1", "", "", 16, labels))},
+        metadata={BUFFER: metadata_bytes(Description("digits", "", "1", "", "", (16, 16), SYMMETRIC, labels))},
         associated={"labels.txt": "\n".join(labels).encode()},
     )
     network = read_float(write_tflite(told), "m.tflite")

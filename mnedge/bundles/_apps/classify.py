@@ -45,10 +45,10 @@ class LiteRtClassifier(context: Context) : AutoCloseable {
     private val labels = context.assets.open("@SLUG@.labels.txt").bufferedReader().readLines()
 @LITERT_MODEL@
 
-    /** The picture is cropped to its centre square and scaled as it was for calibration by the caller. */
+    /** The picture is @CUT@ and scaled as it was for calibration by the caller. */
     fun classify(picture: Bitmap): List<Pair<String, Float>> {
 @LITERT_RUN@
-        // int8 scores of a softmax: probability = (score + 128) / 256.
+        // @SCORES@: probability = (score + 128) / 256.
         return outputs[0].readInt8()
             .mapIndexed { index, score -> labels[index] to (score + 128) / 256f }
             .sortedByDescending { it.second }
@@ -63,7 +63,7 @@ _SKETCH = """// Classifies `picture` once a second, and says how long it took; p
 #include <@NAME@_labels.h>
 
 static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // @LAYOUT@
 static @OUT@ scores[@UPPER@_OUTPUT_BYTES];
 
 void setup() {
@@ -74,15 +74,7 @@ void loop() {
   const unsigned long started = micros();
   const int status = @NAME@_run(picture, scores, arena);
   const unsigned long spent_us = micros() - started;
-  int best = 0;
-  for (int index = 1; index < @UPPER@_OUTPUT_BYTES; index++) {
-    if (scores[index] > scores[best]) {
-      best = index;
-    }
-  }
-  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
-  Serial.print(' ');
-  Serial.print(spent_us);
+@ANSWER@  Serial.print(spent_us);
   Serial.println(" us");
   delay(1000);
 }

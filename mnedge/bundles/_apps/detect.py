@@ -45,7 +45,7 @@ _SKETCH = """// Finds objects in `picture` once a second, and says where; put yo
 #include <@NAME@_objects.h>
 
 static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // @LAYOUT@
 static @OUT@ output[@UPPER@_OUTPUT0_BYTES + @UPPER@_OUTPUT1_BYTES];
 static @NAME@_object objects[@UPPER@_OBJECTS_MOST];
 

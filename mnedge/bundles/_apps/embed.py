@@ -48,7 +48,7 @@ import kotlin.math.sqrt
 class LiteRtEmbedder(context: Context) : AutoCloseable {
 @LITERT_MODEL@
 
-    /** The picture is cropped to its centre square and scaled as it was for calibration by the caller. */
+    /** The picture is @CUT@ and scaled as it was for calibration by the caller. */
     fun embed(picture: Bitmap): FloatArray {
 @LITERT_RUN@
         val steps = outputs[0].readInt8()
@@ -70,7 +70,7 @@ _SKETCH = """// Says once a second how alike `picture` is to the first one, at m
 #include <math.h>
 
 static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // @LAYOUT@
 static @OUT@ first[@UPPER@_OUTPUT_BYTES], vector[@UPPER@_OUTPUT_BYTES];
 static bool has_first = false;
 

@@ -53,7 +53,7 @@ class LiteRtSegmenter(context: Context) : AutoCloseable {
     val labels = context.assets.open("@SLUG@.labels.txt").bufferedReader().readLines()
 @LITERT_MODEL@
 
-    /** The whole picture, stretched to a square by the caller; a class number a pixel of the mask, row by row. */
+    /** The whole picture, stretched to @SQUARE@ by the caller; a class number a pixel of the mask, row by row. */
     fun segment(picture: Bitmap): IntArray {
 @LITERT_RUN@
         val scores = outputs[0].readInt8()
@@ -71,7 +71,7 @@ _SKETCH = """// Says once a second which share of `picture` each class has; put 
 #include <@NAME@_labels.h>
 
 static uint64_t arena[(@UPPER@_ARENA_BYTES + 7) / 8];
-static @IN@ picture[@UPPER@_INPUT_BYTES];  // RGB, row by row; an int8 model takes pixel - 128
+static @IN@ picture[@UPPER@_INPUT_BYTES];  // @LAYOUT@
 static @OUT@ output[@UPPER@_OUTPUT_BYTES / sizeof(@OUT@)];
 
 // Of a pixel of the mask, row by row.
