@@ -1,4 +1,4 @@
-"""`doctor MODEL`: what a model is, what mnedge does with it, what it has to be told, and what each target makes of it."""
+"""`doctor MODEL`: what a model is, what mnedge does with it, what it has to be told, what each target makes of it."""
 
 from __future__ import annotations
 
@@ -213,28 +213,32 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
     found = []
     if len(network.graph.inputs) > 1:
         names = ", ".join(network.graph.inputs)
-        found.append(Need("one input", f"It has {len(network.graph.inputs)} ({names}); int8 is made of one", True))
+        found.append(
+            Need("one input", f"It has {len(network.graph.inputs)} ({names}); int8 is made of one", required=True)
+        )
     elif not looked.is_picture:
         found.append(
-            Need("--data FILE.npy", "Its input is no picture: inputs as the model takes them are needed", True)
+            Need("--data FILE.npy", "Its input is no picture: inputs as the model takes them are needed", required=True)
         )
     if looked.assumed is not None:
         found.append(
-            Need("--size HEIGHTxWIDTH", "The height and width are open; 224x224 is assumed on this page", True)
+            Need("--size HEIGHTxWIDTH", "The height and width are open; 224x224 is assumed on this page", required=True)
         )
     if looked.is_picture and looked.pixels is None:
         ranges = ", ".join(RANGES)
         why = f"Nothing in it says the range of its pixels ({ranges}); pictures of its classes in --data may show it"
-        found.append(Need("--pixels RANGE", why, True))
+        found.append(Need("--pixels RANGE", why, required=True))
     if first.head in _CLASSES and not network.labels:
         count = first.shape[-1]
-        why = f"It names none of its {count} classes; without, the folders of --data in the order of their names are taken"
-        found.append(Need("--labels FILE", why, False))
+        why = f"It names none of its {count} classes; without, the folders of --data are taken in the order of names"
+        found.append(Need("--labels FILE", why, required=False))
     if first.head == "sigmoid":
-        found.append(Need("--positive CLASS", "One output, yes or no: where --data has more than two classes", False))
+        found.append(
+            Need("--positive CLASS", "One output, yes or no: where --data has more than two classes", required=False)
+        )
     if first.head == "numbers" and math.prod(first.shape) > 1 and not network.labels:
         why = f"Its {first.shape[-1]} numbers are logits of classes if they have names, else a regression"
-        found.append(Need("--labels FILE", why, False))
+        found.append(Need("--labels FILE", why, required=False))
     return tuple(found)
 
 
@@ -343,7 +347,7 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
         labels=labels,
         notes=tuple(notes),
         plan=("It is quantized already: build and quantize take the float model that it was made from",),
-        needs=(Need("--pixels RANGE", why, True),) if asked else (),
+        needs=(Need("--pixels RANGE", why, required=True),) if asked else (),
         commands=tuple(commands),
         targets=outlooks,
     )
@@ -419,7 +423,9 @@ def _of_onnx(path: Path) -> Diagnosis:
         labels=(),
         notes=(f"ONNX Runtime does not load it: {refusal}",) if refusal else (),
         plan=("mnedge measures an .onnx and rewrites it for ONNX Runtime; build and quantize take other files",),
-        needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", True),) if asked else (),
+        needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", required=True),)
+        if asked
+        else (),
         commands=(f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"),
         targets=tuple(rows),
     )

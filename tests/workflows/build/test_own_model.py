@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of three brightnesses, a folder a class; every eighth lies in a wrong folder, so no model is perfect."""
+    """Pictures of three shades of red, a folder a class; every eighth lies in a wrong folder, so no model is perfect."""
     return _photos(tmp_path_factory.mktemp("data") / "photos", _CLASSES)
 
 
@@ -46,7 +46,9 @@ def _photos(folder: Path, names: tuple[str, ...]) -> Path:
         for number in range(_EACH):
             seen = names[(place + 1) % len(names)] if number % 8 == 0 else name
             level = rng.uniform(*_LEVELS[_CLASSES[names.index(seen)]])
-            picture = np.clip(level + rng.normal(0, 8, (_SIDE, _SIDE, 3)), 0, 255).astype(np.uint8)
+            # Red is the class; green and blue say nothing, so that BGR is wrong.
+            levels = np.array([level, *rng.uniform(0, 255, 2)])
+            picture = np.clip(levels + rng.normal(0, 8, (_SIDE, _SIDE, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(picture).save(folder / name / f"{number:03d}.png")
     return folder
 
@@ -59,7 +61,7 @@ def _network(
     order: tuple[str, ...] = _CLASSES,
     shape: tuple[int | None, int | None, int] = (_SIDE, _SIDE, 3),
 ) -> Any:
-    """A Keras model that tells the three brightnesses apart; its weights are set by hand.
+    """A Keras model that tells the three shades of red apart; its weights are set by hand.
 
     Args:
         head: softmax, logits, or sigmoid (light or not).
@@ -83,9 +85,10 @@ def _network(
     if head in ("softmax", "sigmoid"):
         layers.append(keras.layers.Activation(head))
     model = keras.Sequential(layers)
-    # Channel 0 becomes the brightness, 0..1, which the answer is a linear function of; all others see noise.
+    # Channel 0 becomes the red, 0..1, which the answer is a linear function of; all others see noise.
     kernel = np.random.default_rng(2).normal(0, 0.1, (3, 3, 3, 8)) / (scale * whole)
-    kernel[..., 0] = 1 / 27 / (scale * whole)
+    kernel[..., 0] = 0
+    kernel[:, :, 0, 0] = 1 / 9 / (scale * whole)
     bias = np.zeros(8)
     bias[0] = -offset / (scale * whole)
     model.get_layer("conv").set_weights([kernel, bias])
