@@ -23,6 +23,7 @@ _ORIGINS = {
     "shown": "as labelled pictures show",
 }
 _NAMED = 8
+_SPELT = 3
 _NARROWEST = 40
 
 
@@ -204,22 +205,24 @@ def _outlooks(found: Diagnosis) -> Iterator[tuple[str, str]]:
     for row in found.targets:
         groups.setdefault(_verdict(row), []).append(row.target)
     for verdict, names in groups.items():
-        yield _joined(names), verdict
+        yield "", f"{_joined(names)}: {verdict}"
 
 
 def _verdict(row: Outlook) -> str:
     if row.reason:
         words = f"refused: {row.reason}"
     elif row.verdict == "int8":
-        words = f"ok: all {row.ops} ops int8"
+        words = f"ok, all {row.ops} ops int8"
     else:
         words = f"{sum(row.float_ops.values())} of {row.ops} ops stay float"
     return "; ".join((words, *row.notes))
 
 
 def _joined(names: list[str]) -> str:
-    """Names in a few words: those of one maker by their beginning."""
+    """Names; many of one kind by their beginning and number."""
     begins: dict[str, list[str]] = {}
     for name in names:
         begins.setdefault(name.split("-", maxsplit=1)[0], []).append(name)
-    return ", ".join(same[0] if len(same) == 1 else f"{begin}-* ({len(same)})" for begin, same in begins.items())
+    return ", ".join(
+        f"{begin}-… ({len(same)})" if len(same) > _SPELT else ", ".join(same) for begin, same in begins.items()
+    )

@@ -27,12 +27,13 @@ from mnedge.pixels import RANGES, Pixels
 from mnedge.progress import telling
 from mnedge.quantization.honesty import way_out
 from mnedge.quantization.scheme import INT8_KINDS, check_float
+from mnedge.report import figures
 from mnedge.results.diagnosis import Diagnosis, End, Need, Outlook
 from mnedge.sources import OpenSizeError, open_source, source_of
 from mnedge.sources._family import family_of_graph
 from mnedge.sources._pixels import picture_order
 from mnedge.workflows.inspect import inspect
-from mnedge.workflows.optimize import is_quantized, passes_for, rewrite
+from mnedge.workflows.optimize import is_quantized, loads, passes_for, rewrite
 from mnedge.workflows.quantize import lowered
 from mnedge.workflows.settle_pixels import settle_pixels
 
@@ -112,6 +113,7 @@ def diagnose(
         settled = settle_pixels(path, network, open_dataset(data), asked, notice=notes.append, progress=told)
         looked = replace(looked, pixels=settled, origin="shown" if looked.pixels is None else origin)
     found = network.graph
+    outlooks = tuple(_outlook(looked, name) for name in registry.names(_PACKAGE))
     return Diagnosis(
         path=str(path),
         what=source.what,
@@ -130,8 +132,8 @@ def diagnose(
         notes=tuple(notes),
         plan=_plan(looked),
         needs=_needs(looked),
-        commands=_commands(looked, data),
-        targets=tuple(_outlook(looked, name) for name in registry.names(_PACKAGE)),
+        commands=_commands(looked, data, outlooks),
+        targets=outlooks,
     )
 
 
@@ -242,7 +244,7 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
     return tuple(found)
 
 
-def _commands(looked: _Looked, data: str | None) -> tuple[str, ...]:
+def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) -> tuple[str, ...]:
     """Commands that build it, complete but for words in capitals."""
     graph, name = looked.network.graph, shlex.quote(str(looked.path))
     if len(graph.inputs) != 1:
@@ -256,12 +258,15 @@ def _commands(looked: _Looked, data: str | None) -> tuple[str, ...]:
     given = f"{name} --data {source}{looked.told}{pixels}"
     found = [f"mnedge quantize {given}{yes} -o {stem}"]
     if looked.network.outputs[0].head != "map":
-        found = [
-            f"mnedge build {given}{yes} --int8",
-            f"mnedge build {given}{yes} --int8 --target cortex-m4",
-            *found,
-        ]
+        built = f"mnedge build {given}{yes} --int8"
+        compiled = _compilable(outlooks)
+        found = [built, *([f"{built} --target {compiled}"] if compiled else []), *found]
     return tuple(found)
+
+
+def _compilable(outlooks: tuple[Outlook, ...]) -> str | None:
+    """The first target that makes C of the model; None where none does."""
+    return next((row.target for row in outlooks if row.verdict == "int8" and targets.get(row.target).kernels), None)
 
 
 def _outlook(looked: _Looked, name: str) -> Outlook:
@@ -299,9 +304,12 @@ def _fits(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]
     weights = graph_parameters(graph)
     if target.kernels and target.flash_bytes and weights > target.flash_bytes:
         found.append(
-            f"{weights:,} bytes of weights do not fit the {target.flash_bytes:,} bytes of flash of a typical part"
+            f"{figures.size(weights)} of weights do not fit the {figures.size(target.flash_bytes)} of flash that a "
+            "typical part has"
         )
-    if target.accelerator and floats:
+    if target.accelerator and not floats:
+        found.append("Vela decides which of them the NPU runs")
+    elif target.accelerator:
         found.append(f"{_counted(floats)} run in float on the Cortex-M beside the NPU, which is slow")
     elif floats and not target.kernels:
         found.append(f"{_counted(floats)} need --allow-float and run in float between QUANTIZE and DEQUANTIZE, slower")
@@ -318,6 +326,9 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
     if left:
         kinds = _counted(Counter(op.kind for op in left))
         notes.append(f"{len(left)} of {len(graph.ops)} ops compute in float: {kinds}")
+    refusal = loads(path)
+    if refusal is not None:
+        notes.append(f"LiteRT does not load it as it is: {refusal}")
     outlooks = tuple(_outlook_of_int8(graph, name) for name in registry.names(_PACKAGE))
     name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"
@@ -326,7 +337,7 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
         f"mnedge optimize {name} --for cpu -o {stem}.cpu.tflite",
         f"mnedge validate {name} --data PICTURES{asked}",
     ]
-    compiled = next((row.target for row in outlooks if row.verdict == "int8" and targets.get(row.target).kernels), None)
+    compiled = _compilable(outlooks)
     if compiled is not None:
         commands.append(f"mnedge compile {name} --target {compiled} --out {stem}-c")
     why = "Neither its metadata nor the steps of its input say the range of its pixels"
@@ -382,9 +393,9 @@ def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
 
 
 def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:
-    if floats and not target.kernels:
+    if floats and not target.kernels and not target.accelerator:
         return (f"{_counted(floats)} run in float, slower",)
-    return _fits(target, graph, Counter()) if target.kernels else ()
+    return _fits(target, graph, floats)
 
 
 def _of_onnx(path: Path) -> Diagnosis:
