@@ -328,7 +328,7 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
         notes.append(f"{len(left)} of {len(graph.ops)} ops compute in float: {kinds}")
     refusal = loads(path)
     if refusal is not None:
-        notes.append(f"LiteRT does not load it as it is: {refusal}")
+        notes.append(f"LiteRT does not load it as it is: {refusal}. `mnedge optimize` may mend that")
     outlooks = tuple(_outlook_of_int8(graph, name) for name in registry.names(_PACKAGE))
     name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"

@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of three shades of red, a folder a class; every eighth lies in a wrong folder, so no model is perfect."""
+    """Pictures of three shades of red, a folder a class; every eighth lies in a wrong one, so no model is perfect."""
     return _photos(tmp_path_factory.mktemp("data") / "photos", _CLASSES)
 
 
