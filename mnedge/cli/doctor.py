@@ -1,27 +1,90 @@
-"""`mnedge doctor`: what is installed, what is missing, what it would give and how to get it."""
+"""`mnedge doctor`: what this installation is and needs; with a model, what that is and needs."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._output import Json, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnedge.results.diagnosis import Diagnosis, End, Outlook
 
 PANEL = "Look"
 
+_ORIGINS = {
+    "told": "as told",
+    "metadata": "from the file's metadata or its input's steps",
+    "graph": "as the model's first ops show",
+    "shown": "as labelled pictures show",
+}
+_NAMED = 8
+_SPELT = 3
+_NARROWEST = 40
+
 
 def command(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]", help="Also a model to look at: a .keras, .h5, SavedModel folder, .tflite or .onnx."
+        ),
+    ] = None,
     *,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="With MODEL: labelled pictures, which may show the range of its pixels."),
+    ] = None,
+    pixels: Annotated[
+        str | None, typer.Option(metavar="RANGE", help="With MODEL: range of its pixels, as `mnedge build` takes it.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHTxWIDTH", help="With MODEL: size of its input, where it is left open."),
+    ] = None,
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also load TensorFlow and ask it for GPUs, which takes seconds.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is installed, what is missing, and how to get it.
+    """Show what is installed and missing; or what a model is, and what it needs.
+
+    Without MODEL: packages, programs and this machine, and how to get what is missing. With MODEL: what it is, what
+    mnedge does with it, what it has to be told, and what stays float or is refused for which target. Nothing is
+    quantized.
+
+    \b
+    mnedge doctor
+    mnedge doctor my.keras
+    mnedge doctor my.keras --data photos
 
     Exits with 4 where something is missing that `mnedge build` needs.
     """
+    from mnedge.errors import InputError
+
+    if model is None:
+        if named := [name for name, value in (("--data", data), ("--pixels", pixels), ("--size", size)) if value]:
+            raise InputError(f"{named[0]} is of a model; name it: mnedge doctor MODEL {named[0]} …")
+        _installation(gpu=gpu, as_json=as_json)
+        return
+    if gpu:
+        raise InputError("--gpu is of this installation; leave MODEL out")
+    from mnedge.recipe import parse_size
+    from mnedge.workflows.doctor_model import diagnose
+
+    with progress() as told:
+        found = diagnose(model, data, pixels=pixels, size=parse_size(size), progress=told)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _installation(*, gpu: bool, as_json: bool) -> None:
     from mnedge.errors import ToolError
     from mnedge.workflows.doctor import doctor
 
@@ -51,3 +114,109 @@ def command(
     if found.missing:
         commands = "; ".join(part.get for part in found.missing)
         raise ToolError(f"{', '.join(part.name for part in found.missing)} missing, which build needs; {commands}")
+
+
+def _print(found: Diagnosis) -> None:
+    """One page: wrapped to the terminal, commands unbroken for pasting."""
+    _section("What it is", _is(found))
+    _section("What mnedge does with it", _sentences(found.plan))
+    _section("What it needs to be told", _needs(found))
+    _section("For each target", _outlooks(found))
+    if found.commands:
+        typer.echo("Next")
+        for line in found.commands:
+            typer.echo(f"  {line}")
+
+
+def _section(title: str, rows: Iterator[tuple[str, str]]) -> None:
+    """Prints rows of a word and a text that is wrapped beside it."""
+    import shutil
+    import textwrap
+
+    listed = list(rows)
+    if not listed:
+        return
+    width = max((len(word) for word, _ in listed), default=0)
+    indent = " " * (width + 4 if width else 4)
+    columns = max(shutil.get_terminal_size((120, 24)).columns, len(indent) + _NARROWEST)
+    typer.echo(title)
+    for word, text in listed:
+        first = f"  {word:<{width}}  " if width else "  - "
+        wrapped = textwrap.fill(
+            text, columns, initial_indent=first, subsequent_indent=indent, break_long_words=True, break_on_hyphens=False
+        )
+        typer.echo(wrapped)
+    typer.echo()
+
+
+def _is(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    from mnedge.report import figures
+
+    kind = found.what if found.precision in found.what else f"{found.what}, {found.precision}"
+    yield "file", f"{found.path}: {kind}, {figures.size(found.bytes)}"
+    family = "of no published MobileNet" if found.family is None else f"{found.family}, alpha {found.alpha}"
+    if not found.path.endswith(".onnx"):
+        yield "network", family
+    cost = f"{figures.magnitude(found.parameters)} parameters, {figures.magnitude(found.macs)} multiply-adds"
+    yield "cost", cost if found.assumed_size is None else f"{cost} at {'x'.join(map(str, found.assumed_size))}"
+    for end in found.inputs:
+        yield "input", _end(end)
+    for end in found.outputs:
+        yield "output", _end(end)
+    if found.pixels is not None:
+        yield "pixels", f"{found.pixels}, {_ORIGINS[found.pixels_origin]}"
+    else:
+        yield "pixels", "not known"
+    labels = found.labels
+    more = f", … ({len(labels)})" if len(labels) > _NAMED else ""
+    yield "labels", ", ".join(labels[:_NAMED]) + more if labels else "none in the file"
+    for note in found.notes:
+        yield "note", note
+
+
+def _end(end: End) -> str:
+    if end.shape is None:
+        shape = "known when run"
+    else:
+        shape = " x ".join("?" if extent < 0 else str(extent) for extent in end.shape) or "scalar"
+    return f"{end.name}: {shape}, {end.dtype}" + (f", {end.head}" if end.head else "")
+
+
+def _sentences(sentences: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    yield from (("", sentence) for sentence in sentences)
+
+
+def _needs(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    for need in found.needs:
+        yield need.option, need.why if need.required else f"{need.why} (optional)"
+    if not found.needs:
+        yield "", "Nothing: the file says all of it"
+
+
+def _outlooks(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    """Targets that fare the same share a line."""
+    groups: dict[str, list[str]] = {}
+    for row in found.targets:
+        groups.setdefault(_verdict(row), []).append(row.target)
+    for verdict, names in groups.items():
+        yield "", f"{_joined(names)}: {verdict}"
+
+
+def _verdict(row: Outlook) -> str:
+    if row.reason:
+        words = f"refused: {row.reason}"
+    elif row.verdict == "int8":
+        words = f"ok, all {row.ops} ops int8"
+    else:
+        words = f"{sum(row.float_ops.values())} of {row.ops} ops stay float"
+    return "; ".join((words, *row.notes))
+
+
+def _joined(names: list[str]) -> str:
+    """Names; many of one kind by their beginning and number."""
+    begins: dict[str, list[str]] = {}
+    for name in names:
+        begins.setdefault(name.split("-", maxsplit=1)[0], []).append(name)
+    return ", ".join(
+        f"{begin}-… ({len(same)})" if len(same) > _SPELT else ", ".join(same) for begin, same in begins.items()
+    )

@@ -93,6 +93,16 @@ class Tensor:
         """Whether an extent beside the batch is unknown; `shape` has 1 there."""
         return -1 in self.open_shape[1:]
 
+    def reshaped(self, shape: tuple[int, ...], name: str | None = None) -> Tensor:
+        """An activation like this one of another shape, which leaves its batch open where this one does.
+
+        Args:
+            shape: The new shape; the batch stays first.
+            name: The new name; None for the same.
+        """
+        open_shape = (-1, *shape[1:]) if self.open_shape[:1] == (-1,) and shape else ()
+        return replace(self, name=name or self.name, shape=shape, open_shape=open_shape)
+
     def real(self) -> NDArray[np.float32]:
         """The values of a constant as float32 real numbers."""
         assert self.data is not None, self.name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -46,6 +47,7 @@ _HARMLESS_MODULES = (
 )  # fmt: skip
 _HARMLESS_FOLDERS = ("keras.src.models.", "keras.src.ops.")
 _CODE_RUNNERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_MODELS = ("Functional", "Sequential", "Model")
 _ARRAYS = "model.weights.h5"
 _LOG = logging.getLogger(__name__)
 # What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
@@ -81,6 +83,7 @@ def check_kernels(model: keras.Model, name: str, path: Path) -> None:
     with _opened(path) as file:
         found = _kernels(file)
     if found != wanted:
+        _refuse_foreign(found, path)
         raise InputError(
             f"{path} does not hold {name}: {_describe(found)}, where {wanted.total()} of certain shapes are needed; "
             "name the variant, head, classes and output stride that the file was trained with, or give another file"
@@ -187,7 +190,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         if magic.startswith(b"PK"):
             with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
-                _refuse_code(json.loads(archive.read("config.json")), path)
+                config = json.loads(archive.read("config.json"))
+                _refuse_code(config, path)
+                _refuse_nested(config, path)
                 with h5py.File(archive.extract(_ARRAYS, scratch)) as file:
                     yield file
             return
@@ -195,7 +200,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             raise InputError(f"{path} is not a weights file, it begins with {magic!r}; {_ALLOWED}")
         with h5py.File(path) as file:
             if "model_config" in file.attrs:
-                _refuse_code(json.loads(file.attrs["model_config"]), path)
+                config = json.loads(file.attrs["model_config"])
+                _refuse_code(config, path)
+                _refuse_nested(config, path)
             yield file
     except _DAMAGE as exc:
         raise InputError(
@@ -217,6 +224,37 @@ def _refuse_code(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
     if isinstance(config, list):
         for value in config:
             _refuse_code(value, path)
+
+
+def _refuse_nested(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
+    """Refuses a model with another model as a layer, whose arrays lie where those of a MobileNet do not."""
+    inside = config.get("config") if isinstance(config, dict) else None
+    layers = inside.get("layers") if isinstance(inside, dict) else None
+    if any(isinstance(layer, dict) and layer.get("class_name") in _MODELS for layer in layers or ()):
+        raise _whole_model(path)
+
+
+def _refuse_foreign(kernels: Kernels, path: Path) -> None:
+    """Refuses a whole model whose kernels are those of no MobileNet at all: it is a network, and weights of none."""
+    if _is_whole(path) and _published(kernels) is None:
+        raise _whole_model(path)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file, which `_opened` has read, holds the network beside its weights."""
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        return True
+    with h5py.File(path) as file:
+        return "model_config" in file.attrs
+
+
+def _whole_model(path: Path) -> InputError:
+    return InputError(
+        f"{path} is a whole Keras model, not the weights of a MobileNet; give it as the model: "
+        f"`mnedge build {shlex.quote(str(path))} --data DIR --int8`"
+    )
 
 
 def _is_legacy(file: h5py.File) -> bool:
@@ -275,6 +313,7 @@ def _classes(kernels: Kernels, variant: Variant, path: Path) -> int | None:
     fits, classes = _match(kernels, variant)
     if fits:
         return classes
+    _refuse_foreign(kernels, path)
     raise InputError(
         f"{path} does not hold {variant.family} with alpha {variant.alpha}: {_describe(kernels)}; "
         "name the variant that the file is of, or give another file"
@@ -283,13 +322,22 @@ def _classes(kernels: Kernels, variant: Variant, path: Path) -> int | None:
 
 def _describe(kernels: Kernels) -> str:
     """Says what a file holds instead: the published network that its kernels are of, if any."""
+    published = _published(kernels)
+    if published is None:
+        return f"its {kernels.total()} kernels are those of no published MobileNet"
+    family, alpha, classes = published
+    ending = f"with {classes} classes" if classes else "without classifier (no_top)"
+    return f"it holds {family} with alpha {alpha}, {ending}"
+
+
+def _published(kernels: Kernels) -> tuple[str, float, int | None] | None:
+    """Family, alpha and classes of the published network that kernels are of; None where they are of none."""
     for family in families.by_name().values():
         for alpha in family.alphas:
             fits, classes = _match(kernels, Variant(family.name, alpha))
             if fits:
-                ending = f"with {classes} classes" if classes else "without classifier (no_top)"
-                return f"it holds {family.name} with alpha {alpha}, {ending}"
-    return f"its {kernels.total()} kernels are those of no published MobileNet"
+                return family.name, alpha, classes
+    return None
 
 
 def _fill(model: keras.Model, file: h5py.File, path: Path) -> None:

@@ -47,7 +47,7 @@ def _rewritten(graph: Graph, mean: Op, dense: Op) -> Graph:
     pooled = graph.tensors[mean.outputs[0]]
     batch, channels = pooled.shape[0], pooled.shape[-1]
     assert weights.data is not None
-    square = replace(pooled, shape=(batch, 1, 1, channels))
+    square = pooled.reshaped((batch, 1, 1, channels))
     kernel = replace(weights, shape=(result.shape[-1], 1, 1, channels), data=weights.data.reshape(-1, 1, 1, channels))
     scores = Tensor(
         graph.fresh_name(f"{result.name}/conv"), (batch, 1, 1, result.shape[-1]), result.dtype, result.quantization

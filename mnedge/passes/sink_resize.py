@@ -54,7 +54,7 @@ def _is_less(graph: Graph, resize: Op, op: Op) -> bool:
 def _swapped(graph: Graph, resize: Op, op: Op) -> Graph:
     result = graph.tensors[op.outputs[0]]
     source = graph.tensors[str(resize.inputs[0])]
-    small = replace(result, name=graph.fresh_name(f"{result.name}/small"), shape=(*source.shape[:3], result.shape[3]))
+    small = result.reshaped((*source.shape[:3], result.shape[3]), graph.fresh_name(f"{result.name}/small"))
     convolution = replace(op, inputs=(source.name, *op.inputs[1:]), outputs=(small.name,))
     enlarged = replace(resize, inputs=(small.name, *resize.inputs[1:]), outputs=op.outputs)
     ops = [

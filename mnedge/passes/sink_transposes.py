@@ -107,9 +107,10 @@ class _Sinking:
         if moved is None:
             return False
         result = self.graph.tensors[op.outputs[0]]
-        shape = tuple(result.shape[axis] for axis in _inverse(order))
         name = self._fresh(f"{result.name}/sunk")
-        self.tensors.append(replace(result, name=name, shape=shape))
+        shape = tuple(result.shape[axis] for axis in _inverse(order))
+        open_shape = tuple(result.open_shape[axis] for axis in _inverse(order)) if result.open_shape else ()
+        self.tensors.append(replace(result, name=name, shape=shape, open_shape=open_shape))
         self.ops.append(replace(moved, outputs=(name,)))
         self.held[result.name] = (name, order)
         return True

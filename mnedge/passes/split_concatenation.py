@@ -28,7 +28,7 @@ def apply(graph: Graph) -> Graph:
         waiting, extents = list(op.inputs), [graph.tensors[str(name)].shape[axis] for name in op.inputs]
         while len(waiting) > _MOST:
             shape = (*result.shape[:axis], sum(extents[:_MOST]), *result.shape[axis + 1 :])
-            part = replace(result, name=graph.fresh_name(f"{result.name}/first_{shape[axis]}"), shape=shape)
+            part = result.reshaped(shape, graph.fresh_name(f"{result.name}/first_{shape[axis]}"))
             tensors.append(part)
             ops.append(replace(op, inputs=tuple(waiting[:_MOST]), outputs=(part.name,)))
             waiting, extents = [part.name, *waiting[_MOST:]], [shape[axis], *extents[_MOST:]]

@@ -1,7 +1,7 @@
 """Sources: where a float network comes from; one file a kind of file."""
 
 from mnedge.sources._heads import with_labels
-from mnedge.sources._open import open_source
-from mnedge.sources._source import Float, Output, Source
+from mnedge.sources._open import open_source, source_of
+from mnedge.sources._source import Float, OpenSizeError, Output, Source
 
-__all__ = ["Float", "Output", "Source", "open_source", "with_labels"]
+__all__ = ["Float", "OpenSizeError", "Output", "Source", "open_source", "source_of", "with_labels"]

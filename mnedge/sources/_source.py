@@ -21,6 +21,10 @@ Origin = Literal["told", "metadata", "graph", "shown", "unknown"]
 _LONGEST_REASON = 300
 
 
+class OpenSizeError(InputError):
+    """A picture's height or width is left open, and no size is given."""
+
+
 def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, int] | None) -> tuple[int, ...]:
     """The shape of an input with batch 1, and with the height and width of `size` where the file leaves them open.
 
@@ -31,8 +35,8 @@ def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, 
         size: Height and width in pixels, as told by the user.
 
     Raises:
-        InputError: The file leaves extents open and there is no size, or no height and width to give it to; or the file
-            has another height or width than `size`.
+        OpenSizeError: The file leaves the height or width of a picture open, and there is no size.
+        InputError: The file leaves other extents open, or has another height or width than `size`.
         UnsupportedError: The batch is fixed, and is not 1.
     """
     extents = [-1 if extent is None else int(extent) for extent in shape]
@@ -55,8 +59,10 @@ def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, 
             extents[axis] = given
     if -1 in extents:
         open_shape = " x ".join("?" if extent < 0 else str(extent) for extent in extents)
-        way = "give --size HEIGHTxWIDTH" if is_picture and extents[3] > 0 else "export the model with fixed shapes"
-        raise InputError(f"input {name} of {source} leaves its shape open ({open_shape}); {way}")
+        said = f"input {name} of {source} leaves its shape open ({open_shape})"
+        if is_picture and extents[3] > 0:
+            raise OpenSizeError(f"{said}; give --size HEIGHTxWIDTH")
+        raise InputError(f"{said}; export the model with fixed shapes")
     return tuple(extents)
 
 

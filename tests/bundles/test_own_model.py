@@ -26,7 +26,7 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import CHANNELS, Pixels
-from mnedge.recipe import Recipe
+from mnedge.recipe import IoDtype, Recipe
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 from mnedge.validation.predict import predict
 from mnedge.workflows.build.pipeline import build
@@ -69,7 +69,7 @@ class _Case:
     pixels: str
     size: tuple[int, int]
     head: str
-    io: str = "int8"
+    io: IoDtype = "int8"
 
 
 _CASES = {

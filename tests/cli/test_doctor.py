@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from mnedge.cli import main
+from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import Graph
 from mnedge.workflows import doctor as diagnosis
 
 
@@ -49,3 +51,45 @@ def test_a_missing_package_that_build_needs_is_exit_4(
     assert code == 4
     assert json.loads(out)["ok"] is False
     assert err == "mnedge: no-such-distribution missing, which build needs; pip install no-such-distribution\n"
+
+
+@pytest.fixture
+def model(digits_fp32: Graph, tmp_path: Path) -> Path:
+    path = tmp_path / "my model.tflite"
+    path.write_bytes(write_tflite(digits_fp32))
+    return path
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_model_is_a_page_that_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: Path, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, _ = _run(capsys, "doctor", str(model))
+    assert code == 0
+    page, _, commands = out.partition("\nNext\n")
+    words = page.split()
+    assert max(len(line) for line in page.splitlines() if str(model.parent)[:20] not in line) <= columns
+    assert len(out.splitlines()) < 60
+    for word in ("softmax", "-1..1", "network", "cortex-m4"):
+        assert any(word in other for other in words), word
+    # Commands are pasted: each stands on one line, with the file in quotes.
+    assert commands.splitlines()[0] == f"  mnedge build '{model}' --data PICTURES --int8"
+
+
+def test_a_model_as_json(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    code, out, _ = _run(capsys, "doctor", "--json", str(model))
+    found = json.loads(out)
+    assert code == 0
+    assert found["pixels"] == "-1..1"
+    assert found["outputs"][0]["head"] == "softmax"
+    assert {row["target"]: row["verdict"] for row in found["targets"]}["cortex-m4"] == "int8"
+
+
+def test_options_of_a_model_need_one(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    code, _, err = _run(capsys, "doctor", "--pixels", "0..1")
+    assert code == 2
+    assert "mnedge doctor MODEL --pixels" in err
+    code, _, err = _run(capsys, "doctor", "--gpu", str(model))
+    assert code == 2
+    assert "--gpu" in err

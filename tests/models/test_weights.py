@@ -343,3 +343,30 @@ def test_the_packaged_checkpoint_is_small_and_only_for_its_variant() -> None:
 def test_a_variant_without_packaged_checkpoint_says_so() -> None:
     with pytest.raises(InputError, match="no packaged demo checkpoint"):
         build_model(Variant("v1", 0.25, 96, 10), "demo")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_whole_model_is_told_how_to_be_given_in_one_line(tmp_path: Path, suffix: str, nested: bool) -> None:
+    import keras
+
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
+    inside = backbone if nested else keras.layers.Flatten()
+    model = keras.Sequential([keras.Input((8, 8, 3)), inside, keras.layers.Dense(5)])
+    path = tmp_path / f"my model{suffix}"
+    model.save(path)
+    with pytest.raises(InputError) as caught:
+        classes_of(VARIANT, path)
+    assert str(caught.value) == (
+        f"{path} is a whole Keras model, not the weights of a MobileNet; give it as the model: "
+        f"`mnedge build '{path}' --data DIR --int8`"
+    )
+
+
+def test_whole_models_of_tutorials_are_told_the_same(shared_data: Path) -> None:
+    files = sorted((shared_data.parent / "cases" / "own").glob("*.keras"))
+    if not files:
+        pytest.skip("no models of tutorials in the shared cases")
+    for path in files:
+        with pytest.raises(InputError, match=r"is a whole Keras model.*mnedge build \S+ --data DIR --int8`$"):
+            classes_of(Variant("v2", 0.35, 96, classes=5), path)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from mnedge.errors import InputError
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Quantization
 from mnedge.passes import (
     divide_to_multiply,
@@ -118,6 +120,22 @@ def test_a_classifier_on_pooled_features_becomes_a_convolution(sketch: Any, exec
     rewritten = fully_connected_to_conv.apply(graph)
     assert _kinds(rewritten) == ["MEAN", "CONV_2D", "RESHAPE"]
     np.testing.assert_allclose(execute(rewritten, feed(graph))[0], execute(graph, feed(graph))[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_of_an_open_batch_keeps_it_open(sketch: Any) -> None:
+    sketch.value("x", 1, 3, 3, 4)
+    sketch.value("m", 1, 4)
+    sketch.value("y", 1, 5)
+    for name in ("x", "m", "y"):
+        tensor = sketch.tensors[name]
+        sketch.tensors[name] = replace(tensor, open_shape=(-1, *tensor.shape[1:]))
+    sketch.constant("axes", np.array([1, 2], np.int32))
+    sketch.constant("w", sketch.generator.normal(0, 0.4, (5, 4)).astype(np.float32))
+    sketch.op("MEAN", ("x", "axes"), "m", keep_dims=False)
+    sketch.op("FULLY_CONNECTED", ("m", "w", None), "y", activation="NONE")
+    read = parse_tflite(write_tflite(fully_connected_to_conv.apply(sketch.graph("x", "y"))), "m.tflite")
+    assert read.tensors["m"].shape == (1, 1, 1, 4)
+    assert read.tensors["m"].open_shape == (-1, 1, 1, 4)
 
 
 @pytest.mark.parametrize("q", [None, (0.05, 3)], ids=["float", "int8"])
