@@ -41,7 +41,7 @@ def keras_and_first_ops(model: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[
         return list(keras.tree.flatten(model(fed, training=False)))
 
     inputs = [(shape, entry.dtype) for shape, entry in zip(shapes, model.inputs, strict=True)]
-    graph, first = function_to_graph(call, inputs, model, model.name)
+    graph, first = function_to_graph(call, inputs, model.name)
     every = model._flatten_layers()  # noqa: SLF001 - the only walk into nested models
     layers = {layer.name for layer in every if not hasattr(layer, "layers")}
     names = ["image"] if len(inputs) == 1 else [entry.name for entry in model.inputs]

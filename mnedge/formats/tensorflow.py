@@ -22,7 +22,6 @@ _PASSING = ("Identity", "Cast")
 def function_to_graph(
     function: Callable[..., Sequence[Any]],
     inputs: Sequence[tuple[tuple[int, ...], Any]],
-    variables: Any,  # noqa: ANN401 - TensorFlow is not imported for a type
     name: str,
 ) -> tuple[Graph, Graph]:
     """Converts a function of tensors to a float Graph.
@@ -33,7 +32,6 @@ def function_to_graph(
     Args:
         function: Takes one tensor an input and returns a sequence of tensors.
         inputs: (shape, dtype) of each input.
-        variables: What owns the function's variables.
         name: What is converted, in errors.
 
     Returns:
@@ -51,7 +49,9 @@ def function_to_graph(
 
     with native_stderr():
         frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*specs))
-        converted = tf.lite.TFLiteConverter.from_concrete_functions([frozen], variables).convert()
+        # The converter saves and loads what owns the variables, a Keras model with every trace of its layers: most of
+        # the time. What is frozen has no variables, so an empty module owns them.
+        converted = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert()
     graph = parse_tflite(converted, f"the converted model {name}")
     # The converter gives Identity, Identity_1, … in the order of the sorted keys, but not at their places.
     outputs = sorted(graph.outputs, key=lambda output: int("0" + re.sub(r"\D", "", output)))

@@ -42,7 +42,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
         raise InputError(f"the signature {key} of {path} takes no named tensors; export the model again with one")
     shapes = {name: sized(_shape(spec, name, path), name, str(path), size) for name, spec in specs.items()}
     try:
-        graph, first = _converted(loaded, function, shapes, path)
+        graph, first = _converted(function, shapes, path)
     except MnedgeError:
         raise
     except Exception as exc:  # the converter's own error, and whatever tracing raises
@@ -71,7 +71,7 @@ def _shape(spec: Any, name: str, path: Path) -> tuple[int | None, ...]:  # noqa:
     return tuple(spec.shape.as_list())
 
 
-def _converted(loaded: Any, function: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> tuple[Graph, Graph]:  # noqa: ANN401
+def _converted(function: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> tuple[Graph, Graph]:  # noqa: ANN401
     """The graph of one signature with batch 1; inputs and outputs are called as the signature calls them."""
     from mnedge.formats.tensorflow import function_to_graph, renamed
 
@@ -82,7 +82,7 @@ def _converted(loaded: Any, function: Any, shapes: dict[str, tuple[int, ...]], p
         made = function(**dict(zip(shapes, values, strict=True)))
         return [made[name] for name in results]
 
-    graph, first = function_to_graph(call, [(shapes[name], specs[name].dtype) for name in shapes], loaded, str(path))
+    graph, first = function_to_graph(call, [(shapes[name], specs[name].dtype) for name in shapes], str(path))
     return renamed(graph, (), list(shapes), results), first
 
 
