@@ -51,7 +51,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is installed and missing; or what a model is, and what it needs.
+    """Show what is installed, or what a model is and needs.
 
     Without MODEL: packages, programs and this machine, and how to get what is missing. With MODEL: what it is, what
     mnedge does with it, what it has to be told, and what stays float or is refused for which target. Nothing is

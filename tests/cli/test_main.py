@@ -65,7 +65,7 @@ def test_every_command_answers_help(name: str, capsys: pytest.CaptureFixture[str
         (["biuld"], 2, "did you mean 'build'?"),
         (["build", "--varaint", "v1"], 2, "--variant"),
         (["build", "--variant", "v4"], 2, "unknown variant 'v4'"),
-        (["build", "--variant", "v1", "--alpha", "-1"], 2, "alpha -1.0 is not a width"),
+        (["build", "--variant", "v1", "--alpha", "-1"], 2, "alpha is -1.0; it is a number above 0"),
         (["build", "--resolution", "16"], 2, "resolution 16"),
         (["build", "--weights", "gone.h5"], 2, "no weights file gone.h5"),
         (["build", "--data", "gone"], 2, "gone is neither `demo`, nor a folder"),

@@ -105,7 +105,7 @@ def test_wrong_input_is_one_message(
         (["--class-weights", "ballanced"], "'ballanced' is not one of 'balanced', 'none'"),
         (["--precision", "float8"], "'float8' is not one of 'float32', 'mixed_float16', 'mixed_bfloat16'"),
         (["--augment", "strong"], "'strong' is not one of 'none', 'light', 'default'"),
-        (["--epochs", "many"], "'many' is not a valid integer"),
+        (["--epochs", "many"], "Invalid value for '--epochs'"),
     ],
 )
 def test_a_wrong_choice_names_the_choices(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
