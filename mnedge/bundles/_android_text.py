@@ -98,7 +98,7 @@ android {{
 }}
 
 dependencies {{
-    implementation("@GROUP@:@SLUG@:@VERSIONaar")
+    implementation("@GROUP@:@SLUG@:@VERSION@@aar")
 
     // All with 16 KB pages.
     implementation("com.google.mediapipe:tasks-vision:{MEDIAPIPE}") // @TASKS_CLASS@.kt
