@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def test_it_needs_no_mnedge_and_nothing_that_is_not_pinned(pi: Path) -> None:
 def test_the_archive_is_the_folder(pi: Path, tmp_path: Path) -> None:
     subprocess.run(["tar", "-xzf", archive_path(pi), "-C", tmp_path], check=True)
     unpacked = tmp_path / f"{_SLUG}-raspberry-pi"
-    assert verify(unpacked) == verify(pi) == verify(archive_path(pi))
+    found = [replace(verify(path), path="") for path in (unpacked, pi, archive_path(pi))]
+    assert found[0] == found[1] == found[2]
     assert os.access(unpacked / "classify.py", os.X_OK)
     assert os.access(unpacked / "install.sh", os.X_OK)
 
