@@ -24,6 +24,7 @@ from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
 from mnedge.quantization.io import with_io
 from mnedge.results.quantization import QuantizedModel
+from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
 
@@ -206,6 +207,7 @@ def _with_pictures(
     from mnedge import cache
     from mnedge.quantization.qat import quantize_qat
 
+    start_tensorflow()
     trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     fits = classes > 1 and len(labels) > 0 and int(labels.max()) < classes
@@ -231,6 +233,7 @@ def _after_training(
 ) -> Quantized:
     from mnedge.quantization.ptq import quantize_ptq
 
+    start_tensorflow()
     return quantize_ptq(
         graph,
         images,
