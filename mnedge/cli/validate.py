@@ -50,6 +50,14 @@ def command(
         list[str] | None,
         typer.Option("--device", metavar="URI", help="Run on this device; repeatable. [default: local]"),
     ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Runtime on the devices: litert, tflite-runtime or onnxruntime. [default: that of the file's suffix]",
+            show_default=False,
+        ),
+    ] = "",
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
     ] = False,
@@ -80,6 +88,7 @@ def command(
             pixels=pixels,
             anchors=anchors,
             devices=devices or ("local",),
+            runtime=runtime,
             skip_broken=skip_broken,
             progress=told,
         )

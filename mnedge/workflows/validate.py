@@ -49,6 +49,7 @@ def validate(
     pixels: Pixels | str | None = None,
     anchors: Path | str | None = None,
     devices: Sequence[str] = ("local",),
+    runtime: str = "",
     skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Validation:
@@ -65,6 +66,7 @@ def validate(
         pixels: What a picture is to the networks, where the files do not say: a range as `Pixels.parse` reads it.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
         devices: URIs; several devices run at the same time.
+        runtime: Name of the runtime on them, e.g. "tflite-runtime"; "" for the one that loads such files.
         skip_broken: Leave out broken pictures, boxes and masks.
         progress: Told what runs where and the share of it that is done, 0..1.
 
@@ -80,7 +82,7 @@ def validate(
     if is_arrays(data):
         if len(devices) > 1:
             raise InputError("arrays are measured on one device at a time; name one --device")
-        return validate_arrays(paths, Path(data), devices[0], telling(progress))
+        return validate_arrays(paths, Path(data), devices[0], telling(progress), runtime=runtime)
     what = tasks.get(task)
     if anchors is not None and not what.finds_boxes:
         raise InputError(f"--anchors is for detectors; leave it out of --task {what.name}")
@@ -114,6 +116,7 @@ def validate(
         figures=figures,
         pixels=Pixels.parse(pixels) if isinstance(pixels, str) else pixels,
         agreement=agreement,
+        runtime=runtime,
     )
 
 
@@ -133,6 +136,7 @@ def measure(
     figures: Callable[[Predictions, Dataset], Figures],
     pixels: Pixels | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
+    runtime: str = "",
 ) -> Validation:
     """Runs artifacts over pictures on devices, several devices in parallel.
 
@@ -149,6 +153,7 @@ def measure(
         pixels: What a picture is to a single network, or, of several, to those whose files do not say it; None for
             what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
+        runtime: Name of the runtime on the devices; "" for the one that loads such files.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.
@@ -160,7 +165,7 @@ def measure(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, ["local", *uris] if host else uris, progress, pixels)
+    results, failed = _run(artifacts, dataset, numbers, uris, progress, pixels, runtime, with_host=host)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(failure.error for failure in failed))
@@ -179,11 +184,15 @@ def _run(
     uris: Sequence[str],
     progress: Progress,
     pixels: Pixels | None,
+    runtime: str,
+    *,
+    with_host: bool,
 ) -> tuple[dict[str, list[Predictions]], list[DeviceFailure]]:
-    """Runs artifacts on devices at the same time; what `devices.side_by_side` returns."""
+    """Runs artifacts on devices, and on this host in its own runtime; what `devices.side_by_side` returns."""
 
     def on_device(device: Device) -> Iterator[Predictions]:
         first: tuple[int, ...] = ()
+        engine = "" if with_host and device.name == "local" else runtime
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
 
@@ -193,7 +202,7 @@ def _run(
             # What is told of several is for those that do not say it themselves: an int8 file may take other pixels
             # than the float one that it comes from.
             known = pixels if len(artifacts) == 1 else pixels_of(path) or pixels
-            said = predict(path, dataset, numbers, device=device, pixels=known, progress=told)
+            said = predict(path, dataset, numbers, device=device, runtime=engine, pixels=known, progress=told)
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:
@@ -203,7 +212,7 @@ def _run(
                 )
             yield said
 
-    return boards.side_by_side(uris, on_device)
+    return boards.side_by_side(["local", *uris] if with_host else uris, on_device)
 
 
 def _parity(

@@ -28,6 +28,7 @@ def validate_arrays(
     progress: Callable[[str, float], None],
     *,
     head: Head | None = None,
+    runtime: str = "",
 ) -> Validation:
     """Runs artifacts over arrays on a device.
 
@@ -37,6 +38,7 @@ def validate_arrays(
         uri: Of the device.
         progress: Told what runs and the share of it that is done, 0..1.
         head: What the first output is; None for what each file shows.
+        runtime: Name of the runtime on the device; "" for the one that loads such files.
 
     Returns:
         Accuracy, empty where the file holds no truths, and parity: each artifact against the first one.
@@ -50,7 +52,7 @@ def validate_arrays(
     results: list[Predictions] = []
     for artifact in artifacts:
         told = partial(progress, f"{artifact.name} on {device.name}")
-        results.append(predict_arrays(artifact, arrays, device=device, head=head, progress=told))
+        results.append(predict_arrays(artifact, arrays, device=device, runtime=runtime, head=head, progress=told))
     accuracy = []
     if arrays.truths is not None:
         for artifact, said in zip(artifacts, results, strict=True):

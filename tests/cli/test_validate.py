@@ -71,6 +71,15 @@ def test_a_device_that_cannot_be_had_fails(models: list[str]) -> None:
     assert _run(["validate", models[0], "--images", "5", "--device", "ssh://nobody@127.0.0.1:1"]) == 4
 
 
+def test_a_runtime_is_taken_by_name(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["validate", models[0], "--images", "8", "--runtime", "litert", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"][0]["runtime"].startswith("ai-edge-litert")
+    assert _run(["validate", models[0], "--images", "8", "--runtime", "onnxruntime"]) == 2
+    assert "refuses" in capsys.readouterr().err
+    assert _run(["validate", models[0], "--runtime", "nope"]) == 2
+    assert "Known: compiled-c, litert, onnxruntime, tflite-runtime" in capsys.readouterr().err
+
+
 def test_models_of_different_classes_cannot_agree(
     models: list[str], tmp_path: Path, digits_fp32: Graph, capsys: pytest.CaptureFixture[str]
 ) -> None:
