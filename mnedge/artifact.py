@@ -221,9 +221,10 @@ def check_folder(path: Path, *, kind: Kind, force: bool = False) -> None:
     """
     with _explained(path):
         place = path.resolve()
-        if place.exists() and not place.is_dir():
-            raise InputError(f"{path} is a file, and a folder is to be written; choose another place")
         with _locked(place.parent):
+            # Behind the lock, where no other process is about to put its folder in place.
+            if place.exists() and not place.is_dir():
+                raise InputError(f"{path} is a file, and a folder is to be written; choose another place")
             stranger = next(_strangers(place, kind), None)
         if stranger is not None and not force:
             raise _occupied(path, *stranger)

@@ -26,7 +26,7 @@ _PROPERTIES = """name=@NAME@
 version=@VERSION@
 author=mnedge
 maintainer=mnedge
-sentence=int8 MobileNet, @KINDOF_CLASSES@, @SHOWN_SIZE@ pixels, as plain C.
+sentence=int8 MobileNet, @KIND@@OF_CLASSES@, @SHOWN_SIZE@ pixels, as plain C.
 paragraph=@ARENA@ bytes of working memory, no interpreter, no allocation. Compiled for @TARGET@.
 category=Data Processing
 url=https://www.arduino.cc/reference/en/libraries/

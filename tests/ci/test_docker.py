@@ -35,7 +35,7 @@ def test_an_image_is_small_and_does_not_run_as_root(path: Path) -> None:
 def test_the_context_holds_what_the_wheel_needs_and_no_more() -> None:
     kept = [line[1:] for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((_ROOT / name).exists() for name in kept)
-    assert {"mnedge", "recipes", "pyproject.toml", "README.md", "LICENSE"} == set(kept)
+    assert {"mnedge", "calibration", "recipes", "pyproject.toml", "README.md", "LICENSE"} == set(kept)
 
 
 class _Buildah:

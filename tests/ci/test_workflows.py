@@ -100,7 +100,7 @@ def _values(runner: Path, recipe: str, **inputs: str) -> dict[str, str]:
 def installed(runner: Path) -> Path:
     done = _run(_step("install"), runner, _values(runner, "good.yaml"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("mnedge, version ")
+    assert done.stdout.startswith("mnedge ")
     return runner
 
 

@@ -32,7 +32,7 @@ def _build(folder: Path, graph: Graph) -> Path:
     manifest = {
         "slug": "net", "recipe": {"resolution": 8}, "tools": cache.tool_versions(), "weights_sha256": None,
         "calibration_sha256": None, "artifacts": [row],
-        "dataset": {"preprocessing": {"crop_fraction": 1.0, "interpolation": "nearest"}},
+        "dataset": {"name": "none", "preprocessing": {"crop_fraction": 1.0, "interpolation": "nearest"}},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -145,7 +145,7 @@ def _use(data: bytes) -> None:
     """What a file goes through before anything runs: read, inspect, rewrite for each kind of target, write, lower."""
     graph = parse_tflite(data, "mutant")
     inspect_graph(graph)
-    rewritten = [run_passes(graph, passes_for(graph, name, int8=True)) for name in ("xnnpack", "cortex-m4")]
+    rewritten = [run_passes(graph, passes_for(graph, name, int8=True)) for name in ("cpu", "cortex-m4")]
     parse_tflite(write_tflite(run_passes(rewritten[0], ("pad-channels",))), "rewritten")
     shape = graph.tensors[graph.inputs[0]].shape
     if graph.tensors[graph.inputs[0]].dtype == "float32" and np.prod(shape) < 1e5:
