@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from mnedge.artifact import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
+from mnedge.results.manifest import FileRow
 from mnedge.workflows.bundle import Release, archive_path, bundle
 
 pytestmark = pytest.mark.device
@@ -32,6 +34,7 @@ def _build(folder: Path, graph: Graph) -> Path:
     manifest = {
         "slug": "net", "recipe": {"resolution": 8}, "tools": cache.tool_versions(), "weights_sha256": None,
         "calibration_sha256": None, "artifacts": [row],
+        "labels": asdict(FileRow.of(folder / "labels.txt")),
         "dataset": {"name": "none", "preprocessing": {"crop_fraction": 1.0, "interpolation": "nearest"}},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
