@@ -14,6 +14,7 @@ from PIL import Image
 from mnedge.artifact import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
+from mnedge.report.write import CHECKSUMS, MANIFEST, REPORTS
 from mnedge.results.manifest import FileRow
 from mnedge.workflows.bundle import Release, archive_path, bundle
 
@@ -37,7 +38,11 @@ def _build(folder: Path, graph: Graph) -> Path:
         "labels": asdict(FileRow.of(folder / "labels.txt")),
         "dataset": {"name": "none", "preprocessing": {"crop_fraction": 1.0, "interpolation": "nearest"}},
     }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    for name in REPORTS:
+        (folder / name).touch()
+    rows = [asdict(FileRow.of(folder / name)) for name in (MANIFEST, *REPORTS)]
+    (folder / CHECKSUMS).write_text(json.dumps({"files": rows}))
     return folder
 
 
