@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mnedge.results.comparison import Comparison
     from mnedge.results.compilation import Compilation, CSources, Layer, TflmProject, VelaModel
     from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
+    from mnedge.results.diagnosis import Diagnosis
     from mnedge.results.inspection import Inspection, LayerNoise
     from mnedge.results.installation import Installation, Part
     from mnedge.results.latency import LatencyRow, RatioRow
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
     from mnedge.workflows.device import check_device, setup_device
     from mnedge.workflows.doctor import doctor
+    from mnedge.workflows.doctor_model import diagnose
     from mnedge.workflows.inspect import inspect, inspect_layers
     from mnedge.workflows.optimize import optimize
     from mnedge.workflows.quantize import quantize
@@ -71,6 +73,7 @@ __all__ = [
     "CalibrationSet",
     "Comparison",
     "Compilation",
+    "Diagnosis",
     "Figures",
     "Float",
     "GateError",
@@ -116,6 +119,7 @@ __all__ = [
     "check_gates",
     "compare",
     "compile",
+    "diagnose",
     "doctor",
     "inspect",
     "inspect_layers",
@@ -141,6 +145,7 @@ _PLACES = {
     "check_device": "workflows.device",
     "compare": "workflows.compare",
     "compile": "workflows.compile",
+    "diagnose": "workflows.doctor_model",
     "doctor": "workflows.doctor",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
@@ -173,6 +178,7 @@ _PLACES = {
     "CSources": "results.compilation",
     "Comparison": "results.comparison",
     "Compilation": "results.compilation",
+    "Diagnosis": "results.diagnosis",
     "Figures": "results.accuracy",
     "GateRow": "results.report",
     "Inspection": "results.inspection",

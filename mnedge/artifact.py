@@ -152,12 +152,6 @@ def copy(source: Path, path: Path) -> None:
     write_bytes(path, source.read_bytes())
 
 
-def copy_folder(source: Path, path: Path, *, kind: Kind, force: bool = False) -> None:
-    """Copies a folder to its place, whole or not at all; see `folder`."""
-    with folder(path, kind=kind, force=force) as scratch:
-        shutil.copytree(source, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns(RECORD))
-
-
 @contextmanager
 def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
     """Gives an empty folder that takes the place of `path` when the block ends well; a symbolic link is followed.
@@ -267,7 +261,7 @@ def is_scratch(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Record:
-    """What mnedge wrote into a folder: checksums by relative path, "" for an empty folder, whose name ends in "/".
+    """The record of a folder: the checksum of each file by its relative path; "" for an empty folder, "NAME/".
 
     Attributes:
         kind: What the folder as a whole is; "" for a folder of the user's that files were delivered to.
@@ -357,7 +351,7 @@ def _names(folder: Path, below: str = "") -> Iterator[str]:
 
 
 def _strangers(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
-    """What in a folder mnedge cannot prove to be its own, unchanged work of this kind: path and what it is."""
+    """Yields the path and the description of each file that is not mnedge's own, unchanged work of this kind."""
     if not folder.is_dir():
         return
     record = _recorded(folder)

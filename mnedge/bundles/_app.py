@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True)
 class AndroidApp:
-    """What an Android app does with a model.
+    """The Android app of a task.
 
     Attributes:
         noun: What the model is.

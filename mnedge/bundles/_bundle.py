@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a bundle is made of.
+    """The build that a bundle is made from.
 
     Attributes:
         slug: Name of the model.
@@ -73,12 +73,12 @@ class Parts:
 
     @property
     def described_input(self) -> dict[str, object]:
-        """What model.json and the metadata of a model say of its pictures."""
+        """Gives the size, pixels and preprocessing of the pictures, for model.json and the metadata."""
         height, width = self.size
         return {"height": height, "width": width, "pixels": described(self.pixels), **self.preprocessing}
 
     def onnx_pixels(self) -> Pixels:
-        """What a picture is to the .onnx, which may have been lowered otherwise than the .tflite.
+        """Reads the pixels of the .onnx, whose lowering may differ from that of the .tflite.
 
         Raises:
             UnsupportedError: It does not say so.
@@ -134,7 +134,7 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -
     """Writes manifest.json: what each file of a bundle is to be.
 
     Args:
-        folder: The bundle, complete but for the manifest.
+        folder: The bundle without its manifest.
         kind: Name of the kind.
         parts: What it was made of.
         model: The build.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.artifact import RECORD
 from mnedge.bundles._app import app_of, lacking
@@ -13,6 +12,7 @@ from mnedge.bundles._bundle import Bundle
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.archive import zip_bytes
 from mnedge.formats.pixels import pixels_of
+from mnedge.results.compilation import read_compiled
 from mnedge.runtimes._runtime import takes_pixels
 from mnedge.runtimes.compiled_c import read_header
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.bundles._bundle import Parts
+    from mnedge.results.compilation import Compiled
 
 _PROPERTIES = """name=@NAME@
 version=@VERSION@
@@ -128,9 +129,9 @@ def _write(parts: Parts, folder: Path) -> None:
 
 def _write_target(parts: Parts, target: str, source: Path, folder: Path) -> None:
     _check(parts, target, source)
-    compiled = json.loads((source / "manifest.json").read_text(encoding="utf-8"))
-    words = _words(parts, target, compiled, (source / f"{compiled['name']}.h").read_text(encoding="utf-8"))
-    name = compiled["name"]
+    compiled = read_compiled(source)
+    name = compiled.name
+    words = _words(parts, target, compiled, (source / f"{name}.h").read_text(encoding="utf-8"))
     labels = _filled(_LABELS, words)
     shutil.copytree(source, folder / "cmake", ignore=shutil.ignore_patterns(RECORD))
     if parts.labels:
@@ -161,13 +162,18 @@ def _example(parts: Parts, source: Path, name: str, words: Mapping[str, str]) ->
     return {**files, f"examples/{parts.task}/{parts.task}.ino": _filled(sketch, words)}
 
 
-def _words(parts: Parts, target: str, compiled: Mapping[str, Any], header: str) -> dict[str, str]:
-    name = compiled["name"]
+def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[str, str]:
+    name = compiled.name
     prototype = re.search(rf"{name}_run\(const (\w+) \*input, (\w+) \*output", header)
     assert prototype is not None, name
     c_in, c_out = prototype.groups()
     is_index = c_out not in ("int8_t", "uint8_t")
-    sizes = {key: compiled[f"{key.lower()}_bytes"] for key in ("ARENA", "RAM", "FLASH", "STACK")}
+    sizes = {
+        "ARENA": compiled.arena_bytes,
+        "RAM": compiled.ram_bytes,
+        "FLASH": compiled.flash_bytes,
+        "STACK": compiled.stack_bytes,
+    }
     return {
         # What is put in has words of its own, so it stands first.
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,

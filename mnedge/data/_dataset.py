@@ -88,6 +88,16 @@ class Dataset:
         """The same data set, whose fingerprint reads every file again (`--check-data`)."""
         return replace(self, content=self.content.read_again())
 
+    def class_index(self, name: str) -> int:
+        """Index of a class.
+
+        Raises:
+            InputError: There is no class of that name; the message names those there are.
+        """
+        if name not in self.classes:
+            raise InputError.unknown("class", name, self.classes)
+        return self.classes.index(name)
+
     def split(self, name: str, limit: int | None = None) -> NDArray[np.int64]:
         """Picture numbers of a split, at most `limit` of them, evenly spread over the split.
 

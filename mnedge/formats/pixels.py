@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from mnedge.errors import InputError
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
+from mnedge.results.compilation import read_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,12 +101,9 @@ def order_of(channels: int) -> Order | None:
 def _of_folder(path: Path) -> Pixels | None:
     from mnedge.runtimes.compiled_c import read_header
 
-    try:
-        told = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("metadata", {})
-    except (OSError, ValueError, AttributeError):
-        told = {}
+    told = read_compiled(path).metadata if (path / "manifest.json").exists() else {}
     if METADATA in told:
-        return Pixels.from_bytes(str(told[METADATA]).encode())
+        return Pixels.from_bytes(told[METADATA].encode())
     spec = read_header(path).input
     return None if spec.quantization is None else pixels_of_steps(spec.quantization, spec.dtype, spec.shape[-1])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from mnedge.results import shown
+from mnedge.results import shown, stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # C without an interpreter, or a project for TensorFlow Lite Micro.
 Form = Literal["c", "tflm"]
@@ -217,18 +220,37 @@ class VelaModel(Compilation):
 
 @dataclass(frozen=True)
 class Compiled:
-    """The part of a compiled model's manifest.json that reports read, whatever its form.
+    """The part of a compiled model's manifest.json that others read, whatever its form.
 
     Attributes:
+        name: Prefix of the C names, or stem of the file.
         arena_bytes: Memory of the activations.
+        ram_bytes: Arena, output, and the input where it is outside; None for forms that do not tell.
         flash_bytes: Code and constants; None where it was not compiled.
         stack_bytes: Deepest stack; None likewise.
+        instructions: Executed by one inference; None where no board ran it.
+        inference_ms: Vela's estimate, ms; None for forms without one.
         blocks: What lives in the arena; empty for an NPU.
+        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
     """
 
     FILE: ClassVar[str] = Compilation.FILE
 
+    name: str = ""
     arena_bytes: int | None = None
+    ram_bytes: int | None = None
     flash_bytes: int | None = None
     stack_bytes: int | None = None
+    instructions: int | None = None
+    inference_ms: float | None = None
     blocks: tuple[Block, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_compiled(folder: Path) -> Compiled:
+    """Reads the manifest.json of a folder that `compile` wrote.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    return stored.read(folder / "manifest.json", Compiled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -15,6 +14,7 @@ from mnedge.data.boxes import Boxes
 from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
 from mnedge.errors import InputError
 from mnedge.results.accuracy import Figures, MixUp, WorstPicture
+from mnedge.results.compilation import read_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,8 +138,8 @@ def decoding_of(path: Path) -> Decoding:
     """
     content: bytes | None = None
     if path.is_dir():
-        told = json.loads((path / "manifest.json").read_text(encoding="utf-8")).get("metadata", {}).get(METADATA)
-        content = None if told is None else str(told).encode()
+        told = read_compiled(path).metadata.get(METADATA)
+        content = None if told is None else told.encode()
     elif path.suffix == ".tflite":
         from mnedge.formats.tflite_read import read_tflite
 

@@ -121,11 +121,15 @@ def quantize(
         method, effort, granularity or chosen.granularity, ranges, epochs, frozenset(allow_float), head, seed
     )
     notes = list(network.notes)
+    start_tensorflow()
     if is_arrays(data):
+        if calibration is not None or positive is not None:
+            which = "--calibration" if calibration is not None else "--positive"
+            raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
         quantized, known = _with_arrays(network, Path(data), asked, chosen.passes, settings, told)
     else:
         dataset = open_dataset(data)
-        yes = None if positive is None else _class_index(positive, dataset)
+        yes = None if positive is None else dataset.class_index(positive)
         settled = settle_pixels(source, network, dataset, asked, positive=yes, notice=notes.append, progress=told)
         graph, known = lowered(network.graph, settled, chosen.passes, io)
         quantized = _with_pictures(graph, known, dataset, calibration, settings, told)
@@ -170,12 +174,6 @@ def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str |
     return "shown" if network.pixels is None else network.pixels_origin
 
 
-def _class_index(name: str, dataset: Dataset) -> int:
-    if name not in dataset.classes:
-        raise InputError.unknown("class", name, dataset.classes)
-    return dataset.classes.index(name)
-
-
 def _with_arrays(
     network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: _Settings, told: Progress
 ) -> tuple[Quantized, Pixels | None]:
@@ -207,7 +205,6 @@ def _with_pictures(
     from mnedge import cache
     from mnedge.quantization.qat import quantize_qat
 
-    start_tensorflow()
     trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     fits = classes > 1 and len(labels) > 0 and int(labels.max()) < classes
@@ -233,7 +230,6 @@ def _after_training(
 ) -> Quantized:
     from mnedge.quantization.ptq import quantize_ptq
 
-    start_tensorflow()
     return quantize_ptq(
         graph,
         images,

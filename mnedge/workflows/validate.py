@@ -101,7 +101,7 @@ def validate(
     def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
         return what.agreement(*((one, two) if listed is None else (read(one), read(two))))
 
-    yes = None if positive is None else _class_index(positive, dataset)
+    yes = None if positive is None else dataset.class_index(positive)
 
     def figures(said: Predictions, pictures: Dataset) -> Figures:
         said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
@@ -118,12 +118,6 @@ def validate(
         agreement=agreement,
         runtime=runtime,
     )
-
-
-def _class_index(name: str, dataset: Dataset) -> int:
-    if name not in dataset.classes:
-        raise InputError.unknown("class", name, dataset.classes)
-    return dataset.classes.index(name)
 
 
 def measure(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import site
 import subprocess
 import sys
@@ -38,6 +39,12 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job's working folder on a runner, with the caller's recipes in it."""
     folder = tmp_path_factory.mktemp("runner")
     (folder / "temp").mkdir()
+    # A copy, as on a runner: two workers of pytest that build the wheel in one tree at once disturb each other.
+    (folder / "checkout").mkdir()
+    for name in ("mnedge", "calibration", "recipes"):
+        shutil.copytree(_ROOT / name, folder / "checkout" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(_ROOT / name, folder / "checkout" / name)
     (folder / "good.yaml").write_text(_RECIPE.replace("LIMIT", "1024"))
     (folder / "bad.yaml").write_text(_RECIPE.replace("LIMIT", "1"))
     return folder
@@ -91,7 +98,7 @@ def _values(runner: Path, recipe: str, **inputs: str) -> dict[str, str]:
     defaults = {f"inputs.{name}": str(entry.get("default", "")) for name, entry in _ACTION["inputs"].items()}
     return {
         **defaults, "inputs.recipe": recipe, "steps.python.outputs.python-path": sys.executable,
-        "github.action_path": str(_ROOT), "runner.temp": str(runner / "temp"),
+        "github.action_path": str(runner / "checkout"), "runner.temp": str(runner / "temp"),
         **{f"inputs.{name}": value for name, value in inputs.items()},
     }  # fmt: skip
 
@@ -178,7 +185,7 @@ def test_the_workflow_runs_the_action_on_both_machines() -> None:
 def test_the_gitlab_job_runs(installed: Path, recipe: str, status: int) -> None:
     spec, jobs = _GITLAB
     values = {f"inputs.{name}": str((entry or {}).get("default", "")) for name, entry in spec["spec"]["inputs"].items()}
-    values |= {"inputs.recipe": recipe, "inputs.package": str(_ROOT), "inputs.out": f"gitlab-{status}"}
+    values |= {"inputs.recipe": recipe, "inputs.package": str(installed / "checkout"), "inputs.out": f"gitlab-{status}"}
     job = jobs["mnedge"]
     given = {key: _filled(text, values) for key, text in job["variables"].items()}
     given |= {"CI_PROJECT_DIR": str(installed), "MNEDGE_CACHE": str(installed / "cache")}

@@ -101,6 +101,10 @@ def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:
     quantization = read_tflite(out).tensors["image"].quantization
     assert quantization is not None
     assert quantization.scale[0] == pytest.approx(5 / 255, rel=0.01)
+    for option in ("--calibration", "--positive"):
+        refused = CliRunner().invoke(app, ["quantize", *arguments, "--force", option, "demo"])
+        assert isinstance(refused.exception, InputError)
+        assert f"{option} is of pictures" in str(refused.exception)
     arguments = [str(source), str(out), "--data", str(data)]
     shown = CliRunner().invoke(app, ["validate", *arguments], catch_exceptions=False).stdout
     assert "40" in shown

@@ -12,7 +12,8 @@ from mnedge import command
 from mnedge.codegen.compile import compile_c
 from mnedge.data.anchors import paper_shapes
 from mnedge.data.detections import METADATA, Decoding, detect, metadata_of
-from mnedge.errors import UnsupportedError
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.pixels import pixels_of
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.runtimes.compiled_c import CompiledCSession
 from mnedge.validation.detect import decoding_of
@@ -101,6 +102,15 @@ def test_the_folder_carries_the_anchors(tmp_path: Path) -> None:
     assert decoding_of(tmp_path / "c").as_json() == _decoding().as_json()
     assert METADATA in json.loads((tmp_path / "c" / "manifest.json").read_text())["metadata"]
     assert "cells.c cells_objects.c" in (tmp_path / "c" / "CMakeLists.txt").read_text()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"metadata": 3}', '{"metadata": {"mnedge.pixels": 3}}'])
+def test_a_damaged_manifest_is_named_by_all_who_read_it(tmp_path: Path, content: str) -> None:
+    compile_c(_detector(_decoding()), name="cells", target="generic", out=tmp_path / "c", measure=False)
+    (tmp_path / "c" / "manifest.json").write_text(content)
+    for read in (decoding_of, pixels_of):
+        with pytest.raises(InputError, match=r"c/manifest\.json.*make it again"):
+            read(tmp_path / "c")
 
 
 def test_other_models_have_no_objects(tmp_path: Path, small_int8: Graph) -> None:

@@ -1,1 +1,1 @@
-"""What apps, boards and firmwares do with the models of a task; one task = one file, named as the task."""
+"""Templates of the apps, programs and sketches of each task; one task = one file, named as the task."""

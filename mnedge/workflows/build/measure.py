@@ -11,7 +11,7 @@ from mnedge.artifact import write_text
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.results import stored
-from mnedge.results.compilation import Compiled
+from mnedge.results.compilation import read_compiled
 from mnedge.results.details import Details, Gallery, GalleryPicture, Measured, MemoryPlan
 from mnedge.results.latency import Machine
 from mnedge.results.manifest import BuildManifest, CalibrationRow, DatasetRow, FileRow
@@ -188,19 +188,15 @@ def _int8_row(job: Job, artifact: Artifact, predictions: dict[str, Predictions])
     )
 
 
-def _compiled(artifact: Artifact) -> Compiled:
-    return stored.read(artifact.path / "manifest.json", Compiled)
-
-
 def _memory_row(artifact: Artifact) -> MemoryRow:
-    takes = _compiled(artifact)
+    takes = read_compiled(artifact.path)
     return MemoryRow(artifact.path.name, artifact.target, takes.arena_bytes, takes.flash_bytes, takes.stack_bytes)
 
 
 def _memory_plan(artifacts: Sequence[Artifact]) -> MemoryPlan | None:
     """The plan of the first C artifact."""
     first = next((artifact for artifact in artifacts if artifact.format == "c"), None)
-    takes = None if first is None else _compiled(first)
+    takes = None if first is None else read_compiled(first.path)
     if first is None or takes is None or takes.arena_bytes is None:
         return None
     return MemoryPlan(takes.arena_bytes, takes.blocks, first.target)

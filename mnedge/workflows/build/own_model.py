@@ -135,9 +135,7 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
 
 def _yes_or_no(dataset: Dataset, positive: str) -> Dataset:
     """The data with two classes: another one, and the one that is the yes."""
-    if positive not in dataset.classes:
-        raise InputError.unknown("class", positive, dataset.classes)
-    labels = (dataset.labels == dataset.classes.index(positive)).astype(np.int64)
+    labels = (dataset.labels == dataset.class_index(positive)).astype(np.int64)
     return replace(dataset, labels=labels, classes=(f"not {positive}", positive), fixed_classes=True)
 
 

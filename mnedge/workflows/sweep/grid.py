@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,13 @@ def points(recipe: Recipe, axes: Mapping[str, Sequence[Value]]) -> list[Point]:
 
     Raises:
         InputError: A key cannot be swept, has no values, or has one that the recipe does not take.
+        UnsupportedError: The recipe is of a model of the user's.
     """
+    if recipe.model is not None:
+        raise UnsupportedError(
+            f"the recipe names the model {recipe.model}, and sweep takes variants; build the model once a value, "
+            "e.g. `mnedge build MODEL --effort fast --out fast`, and hold the builds together with `mnedge compare`"
+        )
     for key, listed in axes.items():
         _check(key, listed)
     found = []

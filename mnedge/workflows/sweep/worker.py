@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.results.compilation import Compiled, read_compiled
 from mnedge.results.report import VariantRow
-from mnedge.results.stored import from_json, read, to_line
+from mnedge.results.stored import from_json, to_line
 from mnedge.results.sweep import Answer, Built, Failed, Hits, SweptFile, SweptMemory
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.requests import Request
@@ -59,18 +60,6 @@ def _answer(request: Request) -> Answer:
     raise InputError("the request asks neither for a build nor for an evaluation")
 
 
-@dataclass(frozen=True)
-class _Compiled:
-    """The figures of a compiler's manifest.json that a sweep reports."""
-
-    arena_bytes: int | None = None
-    ram_bytes: int | None = None
-    flash_bytes: int | None = None
-    stack_bytes: int | None = None
-    instructions: int | None = None
-    inference_ms: float | None = None
-
-
 def build(request: BuildRequest) -> Built:
     """Builds the artifacts of a recipe, without measuring them."""
     from mnedge.models.cost import cost
@@ -88,10 +77,21 @@ def build(request: BuildRequest) -> Built:
             if path.is_file()
         ),
         memory=tuple(
-            SweptMemory(made.path.name, made.target, **asdict(read(path / "manifest.json", _Compiled)))
-            for path, made in found
-            if path.is_dir()
+            _memory(made.path.name, made.target, read_compiled(path)) for path, made in found if path.is_dir()
         ),
+    )
+
+
+def _memory(artifact: str, target: str, takes: Compiled) -> SweptMemory:
+    return SweptMemory(
+        artifact,
+        target,
+        arena_bytes=takes.arena_bytes,
+        ram_bytes=takes.ram_bytes,
+        flash_bytes=takes.flash_bytes,
+        stack_bytes=takes.stack_bytes,
+        instructions=takes.instructions,
+        inference_ms=takes.inference_ms,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.recipe import Recipe
 from mnedge.workflows.sweep.grid import parse_axes, points
 
@@ -19,6 +19,11 @@ def test_all_combinations_in_order() -> None:
 
 def test_a_value_twice_is_one_point() -> None:
     assert len(points(Recipe(), parse_axes(["alpha=0.5,0.50,0.5"]))) == 1
+
+
+def test_a_model_of_ones_own_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(UnsupportedError, match=r"names the model my\.keras, and sweep takes variants"):
+        points(Recipe(model="my.keras"), {})
 
 
 def test_a_path_makes_a_folder_name_that_leads_nowhere() -> None:
