@@ -73,7 +73,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no Kotlin compiler: apt install kotlin default-jdk-headless libandroid-json-java")
     place = tmp_path_factory.mktemp("kotlin")
     stubs = place / "stubs"
-    subprocess.run(["javac", "-d", stubs, *_STUBS.rglob("*.java")], check=True)
+    subprocess.run(["javac", "-d", str(stubs), *map(str, _STUBS.rglob("*.java"))], check=True)
     assert {runtime for _, runtime in _APPS} == set(NAMES)
     for task, runtime in _APPS:
         folder = place / task / runtime
@@ -81,16 +81,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, code in kotlin_of(_package(task, runtime)).items():
             (folder / name).write_text(code)
     (place / "Main.kt").write_text(_READ.replace("@PACKAGE@", "`in`.example.net_detect_litert"))
-    command = [
-        "kotlinc",
-        "-nowarn",
-        "-cp",
-        ":".join(map(str, [stubs, *_JARS])),
-        place,
-        "-include-runtime",
-        "-d",
-        place / "all.jar",
-    ]
+    command = ["kotlinc", "-nowarn", "-cp", path, str(place), "-include-runtime", "-d", str(place / "all.jar")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     said = [line for line in done.stdout.splitlines() + done.stderr.splitlines() if "error:" in line]
     assert done.returncode == 0, "\n".join(said)
