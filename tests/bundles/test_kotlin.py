@@ -81,6 +81,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, code in kotlin_of(_package(task, runtime)).items():
             (folder / name).write_text(code)
     (place / "Main.kt").write_text(_READ.replace("@PACKAGE@", "`in`.example.net_detect_litert"))
+    path = ":".join(map(str, [stubs, *_JARS]))
     command = ["kotlinc", "-nowarn", "-cp", path, str(place), "-include-runtime", "-d", str(place / "all.jar")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     said = [line for line in done.stdout.splitlines() + done.stderr.splitlines() if "error:" in line]
