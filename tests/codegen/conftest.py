@@ -156,10 +156,13 @@ def _reference(graph: Graph, images: np.ndarray) -> np.ndarray:
         model_content=write_tflite(graph), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
     )
     interpreter.allocate_tensors()
-    entry, (output,) = interpreter.get_input_details()[0], interpreter.get_output_details()
+    entries, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    places = np.cumsum([int(np.prod(entry["shape"])) for entry in entries])[:-1]
     results = []
     for image in images:
-        interpreter.set_tensor(entry["index"], image.reshape(entry["shape"]))
+        for entry, part in zip(entries, np.split(image.ravel(), places), strict=True):
+            interpreter.set_tensor(entry["index"], part.reshape(entry["shape"]))
         interpreter.invoke()
-        results.append(interpreter.get_tensor(output["index"]).ravel().view(np.int8).copy())
+        made = [interpreter.get_tensor(output["index"]).ravel().view(np.int8) for output in outputs]
+        results.append(np.concatenate(made))
     return np.stack(results)
