@@ -12,6 +12,7 @@ from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
 from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad
+from mnedge.codegen.ops.lstm import lower_lstm
 from mnedge.codegen.ops.move import (
     lower_gather,
     lower_slice,
@@ -27,8 +28,9 @@ from mnedge.codegen.ops.prelu import lower_prelu
 from mnedge.codegen.ops.reduce import lower_reduction
 from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.softmax import lower_log_softmax, lower_softmax
+from mnedge.codegen.ops.svdf import lower_svdf
 from mnedge.codegen.prepare import prepare
-from mnedge.codegen.program import Layer, Program, Value
+from mnedge.codegen.program import Layer, Program, State, Value
 from mnedge.codegen.source import Source
 from mnedge.errors import UnsupportedError
 
@@ -64,8 +66,10 @@ LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
     "SOFTMAX": lower_softmax,
     "STRIDED_SLICE": lower_strided_slice,
     "SUM": lower_reduction,
+    "SVDF": lower_svdf,
     "TILE": lower_tile,
     "TRANSPOSE": lower_transpose,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
 }
 SPLITTING: dict[str, Callable[[Source, Op], Sequence[Kernel]]] = {
     "SPLIT": lower_split,
@@ -91,9 +95,46 @@ def lower(graph: Graph) -> Program:
     layers = _layers(source, functions)
     values = {layer.output: layer.kernel.output for layer in layers}
     values.update({name: source.value(name) for name in graph.inputs})
-    outputs, copies = _outputs(source, values)
-    values.update({layer.output: layer.kernel.output for layer in copies})
-    return Program(values, _alive((*layers, *copies), outputs), graph.inputs, outputs)
+    values.update({state.name: source.kept(state.name) for state in graph.states})
+    outputs, early, late = _outputs(source, values)
+    written = {state.name: source.resolve(state.written) for state in graph.states if state.written is not None}
+    layers = _alive((*early, *layers, *late), (*outputs, *written.values()))
+    layers, homes = _with_states(layers, written, values, outputs)
+    values.update({layer.output: layer.kernel.output for layer in layers})
+    states = tuple(State(state.name, state.initial) for state in graph.states)
+    return Program(values, tuple(layers), graph.inputs, outputs, states, homes)
+
+
+def _with_states(
+    layers: Sequence[Layer], written: dict[str, str], values: dict[str, Value], outputs: Sequence[str]
+) -> tuple[list[Layer], dict[str, str]]:
+    """The layers, and copies of what the next call finds in a state; and which values lie in the place of a state.
+
+    A value lies there from the start where its layer makes it in one call, after all that read the state. Anything else
+    is copied there behind the last layer that reads the state.
+
+    Raises:
+        UnsupportedError: Two states take each other's value.
+    """
+    done, homes = list(layers), dict[str, str]()
+    for state, value in written.items():
+        if value == state:
+            continue
+        made = next((index for index, layer in enumerate(done) if layer.output == value), -1)
+        last = max((index for index, layer in enumerate(done) if state in layer.inputs), default=-1)
+        is_free = value not in outputs and value not in homes and made >= 0
+        if is_free and made > last and done[made].kernel.form == "whole":
+            homes[value] = state
+            continue
+        name = f"{state} (next)"
+        copy = Layer("ASSIGN_VARIABLE", (value,), name, Copy(replace(values[state], name=name)))
+        done.insert(max(made, last) + 1, copy)
+        homes[name] = state
+    for value, state in homes.items():
+        writes = next(index for index, layer in enumerate(done) if layer.output == value)
+        if any(state in layer.inputs for layer in done[writes + 1 :]):
+            raise UnsupportedError(f"the state {state} is read after it was written; export the model without that")
+    return done, homes
 
 
 def _lowers(graph: Graph) -> bool:
@@ -104,19 +145,21 @@ def _lowers(graph: Graph) -> bool:
         return False
 
 
-def _outputs(source: Source, values: dict[str, Value]) -> tuple[tuple[str, ...], list[Layer]]:
-    """The values that the caller gets, and layers that copy what is fed, or handed out a second time."""
+def _outputs(source: Source, values: dict[str, Value]) -> tuple[tuple[str, ...], list[Layer], list[Layer]]:
+    """The values that the caller gets, and layers that copy what is there at first, or handed out a second time."""
     names: list[str] = []
-    copies: list[Layer] = []
+    early: list[Layer] = []
+    late: list[Layer] = []
+    there = {*source.graph.inputs, *(state.name for state in source.graph.states)}
     for name in source.graph.outputs:
         place = source.resolve(name)
-        if place in source.graph.inputs or place in names:
-            made = f"{name} (copy {len(copies)})"
-            kernel = Copy(replace(values[place], name=made))
-            copies.append(Layer("copy", (place,), made, kernel))
+        if place in there or place in names:
+            made = f"{name} (copy {len(names)})"
+            copies = early if place in there else late
+            copies.append(Layer("copy", (place,), made, Copy(replace(values[place], name=made))))
             place = made
         names.append(place)
-    return tuple(names), copies
+    return tuple(names), early, late
 
 
 def _alive(layers: Sequence[Layer], outputs: Sequence[str]) -> tuple[Layer, ...]:
@@ -215,7 +258,7 @@ def _function(source: Source, op: Op, functions: _Functions) -> tuple[str, NDArr
 def _layers(source: Source, functions: _Functions) -> list[Layer]:
     graph = source.graph
     needed = _needed(source, functions)
-    outputs = {source.resolve(name) for name in graph.outputs}
+    outputs = {source.resolve(name) for name in _taken(graph)}
     layers: list[Layer] = []
 
     def emit_functions(root: str) -> None:
@@ -235,7 +278,7 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
             kernel = Table(functions.tables[name], source.value(root), source.value(name))
             layers.append(Layer("table", (root,), name, kernel))
 
-    for name in graph.inputs:
+    for name in (*graph.inputs, *(state.name for state in graph.states)):
         emit_functions(name)
     for op in graph.ops:
         if op.kind in ALIASES or op.outputs[0] in source.pads or op.outputs[0] in functions.roots:
@@ -257,6 +300,11 @@ def _steps(source: Source, op: Op) -> list[Layer]:
     return [Layer(op.kind, _activations(source, op), op.outputs[0], LOWERINGS[op.kind](source, op))]
 
 
+def _taken(graph: Graph) -> tuple[str, ...]:
+    """The tensors that the caller or the next call gets."""
+    return (*graph.outputs, *(state.written for state in graph.states if state.written is not None))
+
+
 def _takes_table(kernel: Convolution | Binary) -> bool:
     return isinstance(kernel, Convolution) or kernel.kind in ("add", "multiply", "subtract")
 
@@ -270,7 +318,7 @@ def _activations(source: Source, op: Op) -> tuple[str, ...]:
 def _needed(source: Source, functions: _Functions) -> set[str]:
     """The tensors that must exist: outputs, and what ops read that are no functions of one value."""
     graph = source.graph
-    needed = {source.resolve(name) for name in graph.outputs}
+    needed = {source.resolve(name) for name in _taken(graph)}
     for op in graph.ops:
         if op.kind in ALIASES or op.outputs[0] in source.pads or op.outputs[0] in functions.roots:
             continue

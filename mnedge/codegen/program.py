@@ -24,7 +24,7 @@ class Value:
     Attributes:
         name: The tensor's name in the graph.
         shape: As in the graph; batch 1.
-        dtype: "int8" or "uint8"; "int32" or "int64" for the indices that a model may end in.
+        dtype: "int8" or "uint8"; "int16" for what an op keeps; "int32" or "int64" for indices at the end of a model.
         scale: Real size of one step.
         zero_point: The step that stands for 0.
     """
