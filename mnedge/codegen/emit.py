@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.picture import draw
 from mnedge.codegen.program import CallSite, Layer, int_array
 
@@ -106,7 +107,14 @@ def _limits(unit: Unit) -> str:
         for layer in unit.program.layers
         if hasattr(kernel := layer.kernel, "window")
     ]
-    return f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
+    patches = max((stack_bytes(unit, layer) for layer in unit.program.layers), default=0)
+    lines = f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
+    return lines + (f"#define STACK_PATCHES {-(-patches // 8)} /* of 8 bytes */\n" if patches else "")
+
+
+def stack_bytes(unit: Unit, layer: Layer) -> int:
+    """Bytes that a layer's kernel takes on the stack for its patches."""
+    return layer.kernel.stack_bytes(unit.kernels) if isinstance(layer.kernel, Convolution) else 0
 
 
 def _title(unit: Unit, layer: Layer) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Op
 
 _ACCUMULATOR_LIMIT = 1 << 31
+# A dense kernel takes a depthwise layer of so many input channels faster than the portable one, at so many weights.
+_MOST_DENSE_INPUTS = {"portable": 0, "dsp": 8, "mve": 32}
+_MOST_DENSE_WEIGHTS = 16 << 10
+_MOST_STACK_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Convolution:
         output: The value it makes.
         input_channels: Input channels; of a fully connected layer the length of a row of weights.
         is_flat: Whether it is a fully connected layer, computed in one call.
+        was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
         in_place: Never.
     """
 
@@ -70,6 +75,7 @@ class Convolution:
     output: Value
     input_channels: int
     is_flat: bool = False
+    was_depthwise: bool = False
     in_place: bool = False
 
     @property
@@ -108,21 +114,45 @@ class Convolution:
         """The same layer with each output step replaced by table[step + 128]."""
         return replace(self, rescale=replace(self.rescale, table=table), output=output)
 
+    def dense(self) -> Convolution:
+        """A depthwise layer as a dense one: each output channel has weights of 0 for the other input channels."""
+        rows, columns, outputs = self.weights.shape
+        inputs = self.input.channels
+        weights = np.zeros((outputs, rows, columns, inputs), np.int64)
+        for channel in range(outputs):
+            weights[channel, :, :, channel // (outputs // inputs)] = self.weights[:, :, channel]
+        return replace(self, depthwise=False, weights=weights, was_depthwise=True)
+
+    def _dense_for(self, kernels: KernelSet) -> Convolution | None:
+        """The dense layer that takes the place of a depthwise one whose channels do not fill the lanes of its kernel."""
+        if not self.depthwise or kernels == "portable" or not self._is_fast():
+            return None
+        inputs, outputs = self.input.channels, self.output_channels
+        if (inputs == outputs and inputs >= packing.DEPTHWISE_LANES[kernels]) or inputs > _MOST_DENSE_INPUTS[kernels]:
+            return None
+        return self.dense() if inputs * self.weights.size <= _MOST_DENSE_WEIGHTS else None
+
+    def _is_fast(self) -> bool:
+        """Whether the fast kernels are exact: accumulators cannot overflow when doubled, and all shifts go right."""
+        per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
+        bound = 2 * int((np.abs(self.rescale.bias) + 128 * per_channel).max())
+        return bound < _ACCUMULATOR_LIMIT and bool((self.rescale.shift[self.rescale.multiplier != 0] < 0).all())
+
     def variant(self, kernels: KernelSet) -> str:
         """Which kernel computes it: "pointwise", "patches" or "depthwise" of a set, or the portable one.
 
         The fast kernels need exactness that is proven here: accumulators that cannot overflow when doubled,
         and multipliers that only ever shift to the right.
         """
-        per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
-        bound = 2 * int((np.abs(self.rescale.bias) + 128 * per_channel).max())
-        right = bool((self.rescale.shift[self.rescale.multiplier != 0] < 0).all())
-        fast = bound < _ACCUMULATOR_LIMIT and right
+        dense = self._dense_for(kernels)
+        if dense is not None:
+            return dense.variant(kernels)
+        fast = self._is_fast()
         if self.depthwise:
             one_to_one = self.output_channels == self.input.channels
             # Two products are summed in 16 bits.
             fast = fast and (kernels != "mve" or int(self.weights.min()) > -128)
-            fast = fast and one_to_one and self.output_channels % packing.DEPTHWISE_LANES[kernels] == 0
+            fast = fast and one_to_one and self.output_channels >= packing.DEPTHWISE_LANES[kernels]
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
             return "portable_convolution"
@@ -132,13 +162,21 @@ class Convolution:
         """See `Kernel`."""
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
-            depth = self.window.rows * self.window.columns * self.input_channels
-            once, patches = self.rescale.round_once, variant == "patches"
-            return packing.pointwise_scratch_bytes(
-                kernels, depth, self.output_channels, patches=patches, round_once=once
-            )
+            return 0 if self.stack_bytes(kernels) else self._tile_bytes(kernels, patches=variant == "patches")
         # The other kernels fill one pixel with padding, as long as `_geometry` says; a row of a matrix has none.
         return 0 if self.is_flat else self.input_channels
+
+    def stack_bytes(self, kernels: KernelSet) -> int:
+        """Bytes of patches that lie on the stack: those of a depthwise layer, which has no other scratch, if few."""
+        if not (self.was_depthwise or self.depthwise) or self.variant(kernels) != "patches":
+            return 0
+        needed = self._tile_bytes(kernels, patches=True)
+        return needed if needed <= _MOST_STACK_BYTES else 0
+
+    def _tile_bytes(self, kernels: KernelSet, *, patches: bool) -> int:
+        depth = self.window.rows * self.window.columns * self.input_channels
+        once = self.rescale.round_once
+        return packing.pointwise_scratch_bytes(kernels, depth, self.output_channels, patches=patches, round_once=once)
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -154,6 +192,9 @@ class Convolution:
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
+        dense = self._dense_for(kernels)
+        if dense is not None:
+            return dense.constants(symbol, kernels)
         variant = self.variant(kernels)
         if variant.startswith("portable"):
             return self._portable_constants(symbol)
@@ -171,7 +212,8 @@ class Convolution:
         """See `Kernel`."""
         variant = self.variant(kernels)
         function = variant if variant.startswith("portable") else f"{kernels}_{variant}"
-        arguments = [f"&{site.symbol}", site.inputs[0], site.output, site.scratch]
+        scratch = "NULL" if self.stack_bytes(kernels) else site.scratch
+        arguments = [f"&{site.symbol}", site.inputs[0], site.output, scratch]
         if variant == "pointwise":
             pixels = str(self.pixels) if self.is_flat else site.pixels
             return f"{function}({', '.join([*arguments[:3], pixels, site.scratch])});"
@@ -272,7 +314,8 @@ def lower_convolution(source: Source, op: Op) -> Convolution:
             "input channels); only dense and depthwise ones are compiled"
         )
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=2 if depthwise else 0)
-    return Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+    layer = Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+    return layer.dense() if depthwise and x.channels == 1 else layer
 
 
 def _dilation(op: Op, letter: str) -> int:
