@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
 from mnedge.artifact import size_bytes
-from mnedge.codegen.lower import SUPPORTED
-from mnedge.codegen.obstacles import check_kernels
+from mnedge.codegen.lower import SUPPORTED, lower
 from mnedge.errors import MnedgeError
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
@@ -386,7 +385,7 @@ def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
         verdict, reason = "refused", f"{_counted(floats)} compute in float, and its C has no float"
     elif target.kernels:
         try:
-            check_kernels(graph, SUPPORTED)
+            lower(graph)
         except MnedgeError as exc:
             verdict, reason = "refused", str(exc)
     return Outlook(name, verdict, len(graph.ops), floats, without, reason, _fits_int8(target, graph, floats))
