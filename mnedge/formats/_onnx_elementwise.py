@@ -58,7 +58,7 @@ def _limits(reading: Reading, node: Node) -> tuple[float, float]:
 def _clip(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
     low, high = _limits(reading, node)
-    if low > high or np.isnan(low + high):
+    if not low <= high:
         node.damaged(f"its limits are {low:g} and {high:g}")
     largest = float(np.finfo(np.float32).max)
     low, high = -np.inf if low <= -largest else low, np.inf if high >= largest else high

@@ -153,7 +153,8 @@ def _conv(reading: Reading, node: Node) -> Sequence[Value]:
         "padding": padding, "stride_h": stride[0], "stride_w": stride[1], "dilation_h_factor": dilation[0],
         "dilation_w_factor": dilation[1], **_NONE,
     }  # fmt: skip
-    bias = _bias(reading, node, 2, channels)
+    # LiteRT's convolutions want a bias.
+    bias = _bias(reading, node, 2, channels) or reading.fixed(np.zeros(channels, np.float32), f"{node.outputs[0]}/bias")
     if group == 1:
         weights = _fixed_weights(reading, node, array.transpose(0, 2, 3, 1), quantization, 0)
         return [reading.make(node, "CONV_2D", (name, weights, bias), NHWC, options)]
@@ -165,7 +166,7 @@ def _conv(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 def _grouped(
-    reading: Reading, node: Node, name: str, array: NDArray[Any], group: int, bias: str | None,
+    reading: Reading, node: Node, name: str, array: NDArray[Any], group: int, bias: str,
     options: Mapping[str, Any], quantization: Quantization | None,
 ) -> Held:  # fmt: skip
     """A convolution of groups: each is one of its own between SPLIT and CONCATENATION."""
@@ -176,13 +177,14 @@ def _grouped(
     axis = reading.fixed(np.array(3, np.int32), f"{made}/axis")
     parts = reading.emit(node, "SPLIT", (axis, name), reading.fresh(f"{made}/group"), {"num_splits": group},
                          outputs=group)  # fmt: skip
-    values = None if bias is None else reading.tensors[bias].data
+    values = reading.tensors[bias].data
+    assert values is not None
     each = array.shape[0] // group
     convolved = []
     for number, part in enumerate(parts):
         rows = slice(number * each, (number + 1) * each)
         weights = reading.fixed(array[rows].transpose(0, 2, 3, 1), f"{node.inputs[1]}/{number}")
-        own = None if values is None else reading.fixed(values[rows], f"{bias}/{number}")
+        own = reading.fixed(values[rows], f"{bias}/{number}")
         convolved += reading.emit(node, "CONV_2D", (part, weights, own), reading.fresh(f"{made}/part"), options)
     return reading.make(node, "CONCATENATION", convolved, NHWC, {"axis": 3, **_NONE})
 
@@ -218,6 +220,7 @@ def _conv_transpose(reading: Reading, node: Node) -> Sequence[Value]:
     weights = _fixed_weights(reading, node, array.transpose(1, 2, 3, 0), quantization, 0)
     bias = _bias(reading, node, 2, channels)
     name, batch = reading.ordered(node, value, NHWC), value.shape[0]
+    read = (weights, name) if bias is None else (weights, name, bias)
     options = {"stride_h": stride[0], "stride_w": stride[1], **_NONE}
     fits = [
         -(-made[i] // stride[i]) == value.shape[2 + i] and pads[i][0] == same_pads(made[i], window[i], stride[i], 1)[0]
@@ -226,12 +229,12 @@ def _conv_transpose(reading: Reading, node: Node) -> Sequence[Value]:
     ]  # fmt: skip
     if all(fits):
         size_name = reading.fixed(np.array((batch, *made, channels), np.int32), f"{node.outputs[0]}/size")
-        inputs = (size_name, weights, name, bias)
+        inputs = (size_name, *read)
         return [reading.make(node, "TRANSPOSE_CONV", inputs, NHWC, {"padding": "SAME", **options})]
     # All rows and columns, of which a SLICE takes those that ONNX keeps.
     full = [max(stride[i] * (value.shape[2 + i] - 1) + window[i], pads[i][0] + made[i]) for i in (0, 1)]
     size_name = reading.fixed(np.array((batch, *full, channels), np.int32), f"{node.outputs[0]}/size")
-    inputs, valid = (size_name, weights, name, bias), {"padding": "VALID", **options}
+    inputs, valid = (size_name, *read), {"padding": "VALID", **options}
     if full == made:
         return [reading.make(node, "TRANSPOSE_CONV", inputs, NHWC, valid)]
     spread = reading.emit(node, "TRANSPOSE_CONV", inputs, reading.fresh(f"{node.outputs[0]}/whole"), valid)[0]
