@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.formats._onnx_metadata import pixels_told
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -124,6 +125,12 @@ def _of_onnx(path: Path) -> Pixels | None:
     first = next((item for item in body.input if item.name not in values), None)
     if first is None:
         return None
+    dims = [dim.dim_value for dim in first.type.tensor_type.shape.dim]
+    is_nchw = len(dims) == 4 and order_of(dims[1]) is not None and order_of(dims[3]) is None
+    order = order_of(dims[1 if is_nchw else 3]) if len(dims) == 4 else None
+    said = None if order is None else pixels_told(told, order)
+    if said is not None:
+        return said
     readers = [node for node in body.node if first.name in node.input]
     if len(readers) == 1 and readers[0].op_type == "Sub" and readers[0].input[1] in values:
         # A quarter of a step, by which `write_onnx` moves pixels off the middle between two.
@@ -133,9 +140,9 @@ def _of_onnx(path: Path) -> Pixels | None:
     if not all(name in values for name in readers[0].input[1:]):
         return None
     scale, zero_point = (numpy_helper.to_array(values[name]).reshape(-1) for name in readers[0].input[1:])
-    shape = [dim.dim_value for dim in first.type.tensor_type.shape.dim]
-    channels = shape[-1] if len(shape) == 4 else 0
-    return pixels_of_steps(Quantization(scale, zero_point.astype(np.int64)), str(zero_point.dtype), channels)
+    if order is None:
+        return None
+    return pixels_of_steps(Quantization(scale, zero_point.astype(np.int64)), str(zero_point.dtype), CHANNELS[order])
 
 
 def _of_tflite(path: Path) -> Pixels | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mnedge.errors import UnsupportedError
 from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_metadata import labels_told, pixels_told
 from mnedge.formats.onnx_read import graph_of, inputs_of
 from mnedge.formats.pixels import with_pixels
 from mnedge.passes._pass import run_passes
+from mnedge.passes.fuse_quantization import int8_ends
 from mnedge.sources._float import float_of
 from mnedge.sources._heads import with_labels
 from mnedge.sources._pixels import picture_order
@@ -17,6 +19,8 @@ from mnedge.sources._source import Float, Source, sized
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mnedge.graph.graph import Graph
 
 # The form in which the TFLite converter gives a graph: batch norm, activations and padding are parts of convolutions.
 _PASSES = ("fold-constants", "fold-pad", "fuse-activation", "drop-identities")
@@ -26,6 +30,28 @@ _HINTS = ("torchvision", "timm", "imagenet")
 
 def _accepts(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() == ".onnx"
+
+
+def read_int8(path: Path) -> Graph:
+    """Reads a QDQ int8 .onnx, as ONNX Runtime's quantize_static writes it, scales and zero points as they are.
+
+    Returns:
+        An int8 graph with int8 ends, batch 1. Ops that the file leaves float stay between QUANTIZE and DEQUANTIZE.
+
+    Raises:
+        InputError: Damage, or open extents beside the batch.
+        UnsupportedError: The file is float, or holds what no Graph holds.
+    """
+    file = load_onnx(path)
+    shapes = [sized(entry.shape, entry.name, str(path), None) for entry in inputs_of(file)]
+    graph = int8_ends(run_passes(graph_of(file, shapes)[0], (*_PASSES, "fuse-quantization")))
+    if not any(tensor.dtype == "int8" and not tensor.is_constant for tensor in graph.tensors.values()):
+        raise UnsupportedError(
+            f"{path} is a float model; `mnedge quantize {path} -o NAME.int8.tflite` brings it to int8"
+        )
+    order = picture_order(graph)
+    told = None if order is None else pixels_told(file.metadata, order)
+    return graph if told is None else replace(graph, metadata=with_pixels(graph.metadata, told))
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Float:

@@ -92,8 +92,8 @@ def diagnose(
         UnsupportedError: It holds what cannot be brought in, e.g. a Lambda layer; the message names the way out.
     """
     path, told = Path(model), telling(progress)
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
+    if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
+        return _of_int8_onnx(path)
     source = source_of(path)
     if path.is_file() and path.suffix == ".tflite":
         graph = read_tflite(path)
@@ -398,8 +398,8 @@ def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str,
     return _fits(target, graph, floats)
 
 
-def _of_onnx(path: Path) -> Diagnosis:
-    """An .onnx: what ONNX Runtime makes of it."""
+def _of_int8_onnx(path: Path) -> Diagnosis:
+    """An int8 .onnx, anybody's: what ONNX Runtime makes of it."""
     from mnedge.results.inspection import Refusal
 
     found = inspect(path)
@@ -409,19 +409,18 @@ def _of_onnx(path: Path) -> Diagnosis:
     refusal = found.runtime.error if isinstance(found.runtime, Refusal) else ""
     rows = []
     for name in registry.names(_PACKAGE):
-        verdict: Literal["int8", "float ops", "refused"] = "int8" if found.quantized and not floats else "float ops"
+        verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
         reason = refusal
         if "onnx" not in targets.get(name).formats:
             reason = "it takes a .tflite, and mnedge makes none of an .onnx"
         rows.append(Outlook(name, "refused" if reason else verdict, held.op_count, floats, {}, reason))
     name = shlex.quote(str(path))
-    what = "an int8 .onnx" if found.quantized else "a float .onnx"
     asked = "" if known is not None else " --pixels RANGE"
     return Diagnosis(
         path=str(path),
-        what=what,
+        what="an int8 .onnx",
         bytes=found.bytes,
-        precision="int8" if found.quantized else "float",
+        precision="int8",
         family=None,
         alpha=None,
         parameters=held.parameters,
@@ -433,7 +432,7 @@ def _of_onnx(path: Path) -> Diagnosis:
         pixels_origin="unknown" if known is None else "metadata",
         labels=(),
         notes=(f"ONNX Runtime does not load it: {refusal}",) if refusal else (),
-        plan=("mnedge measures an .onnx and rewrites it for ONNX Runtime; build and quantize take other files",),
+        plan=("It is quantized already: build and quantize take the float model that it was made from",),
         needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", required=True),)
         if asked
         else (),

@@ -136,11 +136,9 @@ class TorchStyle:
         return model
 
 
-def _in_litert(graph: Graph, feed: Any) -> list[Any]:
-    interpreter = Interpreter(
-        model_content=write_tflite(graph),
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
+def _in_litert(graph: Graph, feed: Any, *, delegate: bool = False) -> list[Any]:
+    kernels = OpResolverType.BUILTIN if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=write_tflite(graph), experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], feed)
     interpreter.invoke()
@@ -152,6 +150,12 @@ def _in_litert(graph: Graph, feed: Any) -> list[Any]:
 def torch_style() -> type[TorchStyle]:
     """The writer of networks."""
     return TorchStyle
+
+
+@pytest.fixture
+def in_litert() -> Callable[..., list[Any]]:
+    """Runs a graph in LiteRT's own kernels, or with its delegate."""
+    return _in_litert
 
 
 @pytest.fixture
