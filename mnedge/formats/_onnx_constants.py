@@ -74,7 +74,7 @@ def folded(reading: Reading, node: Node, message: onnx.NodeProto) -> Sequence[Kn
     try:
         with np.errstate(all="ignore"):
             made = ReferenceEvaluator(model).run(None, feeds)
-    except Exception as exc:  # what its kernels raise on inputs that do not fit is of many kinds
+    except Exception as exc:  # noqa: BLE001 - what its kernels raise on inputs that do not fit is of many kinds
         node.damaged(f"it cannot be computed from its constants ({str(exc)[:200]})")
     arrays = [np.asarray(array) for array in made]
     return [Known(array.astype(np.float32) if array.dtype in (np.float64, np.float16) else array) for array in arrays]

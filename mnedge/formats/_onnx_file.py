@@ -79,7 +79,9 @@ def _opset(model: onnx.ModelProto, path: Path) -> int:
     found = [entry.version for entry in model.opset_import if entry.domain in _DOMAINS]
     if not found:
         domains = ", ".join(entry.domain for entry in model.opset_import)
-        raise UnsupportedError(f"{path} has no operators of ONNX's own (only of {domains}); export it with standard ops")
+        raise UnsupportedError(
+            f"{path} has no operators of ONNX's own (only of {domains}); export it with standard ops"
+        )
     opset = int(max(found))
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UnsupportedError(
@@ -129,8 +131,8 @@ def _read_external(model: onnx.ModelProto, path: Path) -> None:
             length = size - offset if length < 0 else length
             if not 0 <= offset <= offset + length <= size:
                 raise InputError(
-                    f"{where} are bytes {offset} to {offset + length} of {file.name}, which has {size}; copy both files "
-                    "again"
+                    f"{where} are bytes {offset} to {offset + length} of {file.name}, which has {size}; copy both "
+                    "files again"
                 )
             with file.open("rb") as stream:
                 stream.seek(offset)

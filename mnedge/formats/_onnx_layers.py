@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.formats._onnx_values import NHWC, Held, Known, signed
-from mnedge.graph.graph import Quantization
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.formats._onnx_values import Handler, Node, Reading, Value
+    from mnedge.graph.graph import Quantization
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -291,9 +291,10 @@ def _matmul(reading: Reading, node: Node) -> Sequence[Value]:
         weights, channels = _dense_weights(reading, node, value, outputs_first=False)
         name = value.name if value.mixed else reading.plain(node, value)
         return [_dense(reading, node, name, weights, None, (*value.shape[:-1], channels))]
-    names = []
-    for side in (value, other):
-        names.append(reading.plain(node, side) if isinstance(side, Held) else reading.fixed(side.real(), "matrix"))
+    names = [
+        reading.plain(node, side) if isinstance(side, Held) else reading.fixed(side.real(), "matrix")
+        for side in (value, other)
+    ]
     shapes = value.shape, other.shape
     if min(len(shape) for shape in shapes) < 2 or shapes[0][-1] != shapes[1][-2]:
         node.damaged(f"{shapes[0]} and {shapes[1]} cannot be multiplied")
@@ -404,6 +405,14 @@ def _pad(reading: Reading, node: Node) -> Sequence[Value]:
     if reading.opset >= 11:
         told_value = reading.known(node, 2)
         filling = 0.0 if told_value is None or not told_value.size else float(told_value.ravel()[0])
+        steps = reading.tensors[value.name].quantization
+        if steps is not None:
+            # uint8 steps lie 128 above the int8 ones here; PAD adds the step of 0.
+            step = filling - (128 if told_value is not None and told_value.dtype == np.uint8 else 0)
+            if told_value is None or step != float(steps.zero_point[0]):
+                node.refuse(f"it pads steps with {filling:g}, which stands for another number than 0",
+                            "Quantize the float model with mnedge")  # fmt: skip
+            filling = 0.0
     lying = [widths[axis] for axis in value.order]
     cut = [(max(-before, 0), max(-after, 0)) for before, after in lying]
     grown = [(max(before, 0), max(after, 0)) for before, after in lying]

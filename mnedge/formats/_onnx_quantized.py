@@ -32,7 +32,9 @@ def _quantization(reading: Reading, node: Node, rank: int) -> tuple[Quantization
     if scale.size > 1 and not -rank <= axis < rank:
         node.damaged(f"axis {axis} is outside of {rank} dimensions")
     found = Quantization(
-        scale.astype(np.float32).reshape(-1), zeros.astype(np.int64).reshape(-1), axis % rank if scale.size > 1 else None
+        scale.astype(np.float32).reshape(-1),
+        zeros.astype(np.int64).reshape(-1),
+        axis % rank if scale.size > 1 else None,
     )
     return found, str(zeros.dtype)
 

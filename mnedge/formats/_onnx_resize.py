@@ -36,22 +36,19 @@ def _weights(places: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 def _onnx_places(node: Node, new: int, old: int, scale: float) -> NDArray[np.float64]:
     """Where new pixels lie among the old ones."""
     x = np.arange(new, dtype=np.float64)
+    half_pixel = (x + 0.5) / scale - 0.5
+    forms = {
+        "asymmetric": x / scale,
+        "align_corners": x * (old - 1) / max(new - 1, 1),
+        "half_pixel": half_pixel,
+        "half_pixel_symmetric": old / 2 * (1 - new / (scale * old)) + half_pixel,
+        "pytorch_half_pixel": half_pixel if new > 1 else x * 0,
+        "tf_half_pixel_for_nn": half_pixel + 0.5,
+    }
     mode = "asymmetric" if node.kind == "Upsample" else node.text("coordinate_transformation_mode", "half_pixel")
-    if mode == "asymmetric":
-        return x / scale
-    if mode == "align_corners":
-        return x * (old - 1) / (new - 1) if new > 1 else x * 0
-    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and new > 1):
-        return (x + 0.5) / scale - 0.5
-    if mode == "pytorch_half_pixel":
-        return x * 0
-    if mode == "half_pixel_symmetric":
-        adjusted = new / (scale * old)
-        return old / 2 * (1 - adjusted) + (x + 0.5) / scale - 0.5
-    if mode == "tf_half_pixel_for_nn":
-        return (x + 0.5) / scale
-    return node.refuse(f"its coordinate_transformation_mode is {mode}",
-                       "Export it with half_pixel, asymmetric or align_corners")  # fmt: skip
+    if mode not in forms:
+        node.refuse(f"its coordinate_transformation_mode is {mode}", f"Export it with one of {', '.join(forms)}")
+    return forms[mode]
 
 
 def _onnx_nearest(node: Node, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,7 +106,8 @@ def _resize(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 def _agrees(node: Node, new: int, old: int, scale: float, *, align: bool, half: bool, nearest: bool) -> bool:
-    theirs, ours = _onnx_places(node, new, old, scale), _tflite_places(new, old, align=align, half=half, nearest=nearest)
+    theirs = _onnx_places(node, new, old, scale)
+    ours = _tflite_places(new, old, align=align, half=half, nearest=nearest)
     if nearest:
         return bool(np.all(np.clip(_onnx_nearest(node, theirs), 0, old - 1) == np.clip(ours, 0, old - 1)))
     return bool(np.abs(_weights(theirs, old) - _weights(ours, old)).max() < _NEAR)

@@ -239,11 +239,10 @@ def sliced(reading: Reading, node: Node, value: Held, taken: Sequence[range], na
         size = reading.fixed(np.array([len(items) for items in lying], np.int32), f"{name}/size")
         return reading.make(node, "SLICE", (value.name, begin, size), value.order, name=name)
     # Before the first place lies no place to stop at: a mask says that all are taken.
-    masks = [sum(1 << place for place, items in enumerate(lying) if bad(items))
-             for bad in (lambda items: False, lambda items: items.stop < 0)]  # fmt: skip
+    to_the_end = sum(1 << place for place, items in enumerate(lying) if items.stop < 0)
     end = reading.fixed(np.array([max(items.stop, 0) for items in lying], np.int32), f"{name}/end")
     steps = reading.fixed(np.array([items.step for items in lying], np.int32), f"{name}/steps")
-    options = {"begin_mask": masks[0], "end_mask": masks[1], "ellipsis_mask": 0, "new_axis_mask": 0,
+    options = {"begin_mask": 0, "end_mask": to_the_end, "ellipsis_mask": 0, "new_axis_mask": 0,
                "shrink_axis_mask": 0}  # fmt: skip
     return reading.make(node, "STRIDED_SLICE", (value.name, begin, end, steps), value.order, options, name=name)
 
@@ -323,7 +322,8 @@ def _length(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.unmixed(node, reading.held(node, 0))
     axes = _axes(reading, node, value.rank, 18) or tuple(range(value.rank))
     name = node.outputs[0]
-    square = reading.make(node, "MUL", (value.name, value.name), value.order, _NONE, name=reading.fresh(f"{name}/square"))
+    wish = reading.fresh(f"{name}/square")
+    square = reading.make(node, "MUL", (value.name, value.name), value.order, _NONE, name=wish)
     keeps = bool(node.whole("keepdims", 1))
     total = reduced(reading, node, "SUM", square, axes, keeps, reading.fresh(f"{name}/sum"))
     return [reading.make(node, "SQRT", (total.name,), total.order)]

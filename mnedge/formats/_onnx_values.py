@@ -270,9 +270,7 @@ class Reading:
             outputs: How many.
         """
         names = [name if place == 0 else f"{name}/{place}" for place in range(outputs)]
-        made: list[str] = []
-        for wish in names:
-            made.append(wish if wish not in self.tensors else self.fresh(f"{wish}/again"))
+        made = [wish if wish not in self.tensors else self.fresh(f"{wish}/again") for wish in names]
         op = Op(kind, tuple(inputs), tuple(made), options or {})
         needed = [self.tensors[item] for item in inputs if item is not None]
         try:
@@ -284,19 +282,29 @@ class Reading:
         assert found is not None, kind
         if any(math.prod(item or ()) > _MOST_ELEMENTS for item in found):
             node.damaged(f"it makes a value of the shape {found[0]}")
-        parameters_at = info(op).parameters
+        row = info(op)
         first = next((self.tensors[item] for index, item in enumerate(inputs)
-                      if item is not None and index not in parameters_at), None)  # fmt: skip
+                      if item is not None and index not in row.parameters), None)  # fmt: skip
+        # Steps that are only moved stand for what they stood for.
+        steps = first.quantization if first is not None and row.moves else None
         for item, extent in zip(made, found, strict=True):
             assert extent is not None
-            self.tensors[item] = Tensor(item, extent, dtype or (first.dtype if first else "float32"))
+            self.tensors[item] = Tensor(item, extent, dtype or (first.dtype if first else "float32"), steps)
         self.ops.append(op)
         return made
 
     def make(
-        self, node: Node, kind: str, inputs: Sequence[str | None], order: Order, options: Mapping[str, Any] | None = None,
-        *, name: str = "", shape: Shape | None = None, dtype: str | None = None,
-    ) -> Held:  # fmt: skip
+        self,
+        node: Node,
+        kind: str,
+        inputs: Sequence[str | None],
+        order: Order,
+        options: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        shape: Shape | None = None,
+        dtype: str | None = None,
+    ) -> Held:
         """Adds an op of one output, whose dimensions are ONNX's axes in some order."""
         made = self.emit(node, kind, inputs, name or node.outputs[0], options, shape=shape, dtype=dtype)[0]
         return self.hold(made, order)

@@ -7,7 +7,6 @@ Transpose moves nothing, and neither does a Reshape that splits or joins axes as
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,21 +14,23 @@ import numpy as np
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats._onnx_constants import array_of, constant_of, folded
 from mnedge.formats._onnx_elementwise import ELEMENTWISE, ERF
-from mnedge.formats._onnx_file import OnnxFile, load_onnx
+from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_layers import LAYERS
 from mnedge.formats._onnx_patterns import fuse_patterns, without_dead
 from mnedge.formats._onnx_quantized import QUANTIZED
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
-from mnedge.formats._onnx_values import NHWC, Held, Known, Node, Reading
+from mnedge.formats._onnx_values import NHWC, Known, Node, Reading
 from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Op, Tensor, fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import onnx
 
+    from mnedge.formats._onnx_file import OnnxFile
     from mnedge.formats._onnx_values import Handler, Order, Shape, Value
 
 HANDLERS: Mapping[str, Handler] = {**ELEMENTWISE, **LAYERS, **QUANTIZED, **RESIZE, **SHAPING}
@@ -99,8 +100,8 @@ def inputs_of(file: OnnxFile) -> list[OnnxInput]:
         kind = item.type.tensor_type.elem_type
         if kind not in types:
             raise UnsupportedError(
-                f"input {item.name} of {file.source} has the type {onnx.TensorProto.DataType.Name(kind)}; float, uint8, "
-                "int8, int32 and int64 are read"
+                f"input {item.name} of {file.source} has the type {onnx.TensorProto.DataType.Name(kind)}; float, "
+                "uint8, int8, int32 and int64 are read"
             )
         dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else -1
                 for dim in item.type.tensor_type.shape.dim]  # fmt: skip
@@ -276,6 +277,3 @@ def _named(graph: Graph, wishes: Sequence[str]) -> Graph:
         replace(op.with_inputs(names), outputs=tuple(names.get(item, item) for item in op.outputs)) for op in ops
     ]
     return Graph(made, tuple(renamed), graph.inputs, tuple(names.get(name, name) for name in outputs))
-
-
-__all__ = ["Held", "OnnxInput", "graph_of", "inputs_of", "read_onnx"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import onnx
+
     from mnedge.pixels import Order
 
 # Where MediaPipe, ML Kit and others keep what they know of a model: a FlatBuffer with the identifier M001.
@@ -25,6 +27,7 @@ _ENDS = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
 # Of a step. At -1..1 each end lies half a step beside what 8 bits with a whole zero point can hold.
 _NEAR = 0.6
 _NORMALIZATION_OPTIONS = 1
+_PICTURE = ("batch", "height", "width", "channels")
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
 
 
@@ -118,20 +121,24 @@ def _of_onnx(path: Path) -> Pixels | None:
     if path.suffix != ".onnx":
         return None
     import onnx
-    from onnx import numpy_helper
 
     body = onnx.load(path, load_external_data=False).graph
-    values = {item.name: item for item in body.initializer}
-    first = next((item for item in body.input if item.name not in values), None)
-    if first is None:
+    constants = {item.name for item in body.initializer}
+    first = next((item for item in body.input if item.name not in constants), None)
+    dims = [] if first is None else [dim.dim_value for dim in first.type.tensor_type.shape.dim]
+    if first is None or len(dims) != len(_PICTURE):
         return None
-    dims = [dim.dim_value for dim in first.type.tensor_type.shape.dim]
-    is_nchw = len(dims) == 4 and order_of(dims[1]) is not None and order_of(dims[3]) is None
-    order = order_of(dims[1 if is_nchw else 3]) if len(dims) == 4 else None
-    said = None if order is None else pixels_told(told, order)
-    if said is not None:
-        return said
-    readers = [node for node in body.node if first.name in node.input]
+    is_nchw = order_of(dims[1]) is not None and order_of(dims[3]) is None
+    order = order_of(dims[1 if is_nchw else 3])
+    return None if order is None else pixels_told(told, order) or _of_first_steps(body, first.name, CHANNELS[order])
+
+
+def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels | None:
+    """What the QuantizeLinear behind an input proves."""
+    from onnx import numpy_helper
+
+    values = {item.name: item for item in body.initializer}
+    readers = [node for node in body.node if name in node.input]
     if len(readers) == 1 and readers[0].op_type == "Sub" and readers[0].input[1] in values:
         # A quarter of a step, by which `write_onnx` moves pixels off the middle between two.
         readers = [node for node in body.node if readers[0].output[0] in node.input]
@@ -140,9 +147,7 @@ def _of_onnx(path: Path) -> Pixels | None:
     if not all(name in values for name in readers[0].input[1:]):
         return None
     scale, zero_point = (numpy_helper.to_array(values[name]).reshape(-1) for name in readers[0].input[1:])
-    if order is None:
-        return None
-    return pixels_of_steps(Quantization(scale, zero_point.astype(np.int64)), str(zero_point.dtype), CHANNELS[order])
+    return pixels_of_steps(Quantization(scale, zero_point.astype(np.int64)), str(zero_point.dtype), channels)
 
 
 def _of_tflite(path: Path) -> Pixels | None:

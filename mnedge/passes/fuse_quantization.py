@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 _RELU6 = Quantization.per_tensor(6 / 255, -128)
 _INT32_MAX = float(np.iinfo(np.int32).max)
 _MOST_STEPS = 127
-# Ops that have an int8 kernel whose input and output scales may differ.
+# Elementwise ops without an int8 kernel.
 _NO_FORM = ("CAST", "CEIL", "COS", "FLOOR", "GATHER_ND", "POW", "ROUND", "SIN", "WHERE")
 
 
 def apply(graph: Graph) -> Graph:
     """Lets ops whose activations are all dequantized, and whose result is only quantized, compute in int8.
 
-    Scales and zero points are those of the file. Exact in real arithmetic; both round their result once. Where a result
-    between two ops has no steps of its own, it gets those that its meaning fixes (0..6 behind RELU6, TFLite's fixed ones
-    behind LOGISTIC and SOFTMAX) or those of the input that it only moves. An op that TFLite ties to other steps than
-    the file's gets a QUANTIZE behind it. All else stays float between DEQUANTIZE and QUANTIZE.
+    Scales and zero points are those of the file. Exact in real arithmetic; both round their result once. Where a
+    result between two ops has no steps of its own, it gets those that its meaning fixes (0..6 behind RELU6, TFLite's
+    fixed ones behind LOGISTIC and SOFTMAX) or those of the input that it only moves. An op that TFLite ties to other
+    steps than the file's gets a QUANTIZE behind it. All else stays float between DEQUANTIZE and QUANTIZE.
     """
     if not any(op.kind == "QUANTIZE" for op in graph.ops):
         return graph
@@ -40,7 +40,7 @@ def apply(graph: Graph) -> Graph:
 
 
 def int8_ends(graph: Graph) -> Graph:
-    """The graph without the QUANTIZE right behind its inputs and the DEQUANTIZE before its outputs, which keep names."""
+    """The graph without the QUANTIZE right behind its inputs and the DEQUANTIZE before its outputs; both keep names."""
     consumers, producers = graph.consumers(), graph.producers()
     renamed: dict[str, str] = {}
     tensors: list[Tensor] = []
@@ -85,7 +85,7 @@ def _single_readers(graph: Graph) -> Graph:
     return graph.replaced(ops=ops)
 
 
-def _known_steps(graph: Graph, op: Op, real: dict[str, Tensor]) -> Quantization | None:
+def _known_steps(op: Op, real: dict[str, Tensor]) -> Quantization | None:
     """The steps that a result without any gets; None where nothing tells them."""
     row = info(op)
     if row.fixed_scale is not None:
@@ -113,22 +113,21 @@ def _with_steps_between(graph: Graph) -> Graph:
         floats = [reader for reader in readers[name] if reader.kind != "QUANTIZE"]
         if op.kind in ("QUANTIZE", "DEQUANTIZE") or not floats or graph.tensors[name].dtype != "float32":
             continue
-        if not all(item in real or graph.tensors[item].is_constant for item in _values(op) if item in graph.tensors
-                   or item in tensors):  # fmt: skip
+        if not all(item in real or graph.tensors[item].is_constant for item in _values(op)):
             continue
-        steps = _known_steps(graph, op, real)
+        steps = _known_steps(op, real)
         if steps is None:
             continue
         taken = {*graph.tensors, *tensors}
         inner = fresh_name(f"{name}/steps", taken)
         outer = fresh_name(f"{name}/real", taken | {inner})
         like = graph.tensors[name]
-        tensors |= {inner: replace(like, name=inner, dtype="int8", quantization=steps), outer: replace(like, name=outer)}
+        tensors[inner] = replace(like, name=inner, dtype="int8", quantization=steps)
+        tensors[outer] = replace(like, name=outer)
         ops += [Op("QUANTIZE", (name,), (inner,)), Op("DEQUANTIZE", (inner,), (outer,))]
         renamed[name] = outer
         real[outer] = tensors[inner]
-    kept = [replace(op, inputs=op.inputs) for op in ops]
-    return graph.replaced(tensors=tensors.values(), ops=kept)
+    return graph.replaced(tensors=tensors.values(), ops=ops)
 
 
 def _values(op: Op) -> list[str]:
@@ -161,7 +160,7 @@ class _Fusing:
         if op.kind in ("QUANTIZE", "DEQUANTIZE") or op.kind in _NO_FORM or ends is None:
             self.ops.append(op)
             return
-        inputs = self._int8_inputs(op, ends)
+        inputs = self._int8_inputs(op)
         if inputs is None:
             self.ops.append(op)
             return
@@ -184,7 +183,7 @@ class _Fusing:
             return self.graph.tensors[str(maker.inputs[0])]
         return None
 
-    def _int8_inputs(self, op: Op, ends: list[list[Tensor]]) -> list[str | None] | None:
+    def _int8_inputs(self, op: Op) -> list[str | None] | None:
         row, layer = info(op), LAYERS.get(op.kind)
         inputs: list[str | None] = list(op.inputs)
         places = [place for place, name in enumerate(op.inputs) if name is not None and place not in row.parameters]

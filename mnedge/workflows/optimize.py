@@ -136,9 +136,9 @@ def optimize(
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
     if source.suffix == ".onnx":
-        return _to_tflite(source, out, target, force=force) if out.suffix == ".tflite" else _to_ort(
-            source, out, force=force
-        )
+        if out.suffix == ".tflite":
+            return _to_tflite(source, out, target, force=force)
+        return _to_ort(source, out, force=force)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     dataset = None if data is None else open_dataset(data)
     content = _read(source)
@@ -202,7 +202,9 @@ def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
     from mnedge.formats.ort import write_ort
 
     if out.suffix != ".ort":
-        raise InputError(f"{source} becomes an .ort for mobile, or a .tflite, and {out} is no such name; give -o NAME.ort")
+        raise InputError(
+            f"{source} becomes an .ort for mobile, or a .tflite, and {out} is no such name; give -o NAME.ort"
+        )
     config = out.with_suffix(".required_operators.config")
     check_file(config, force=force)
     model = write_ort(source)

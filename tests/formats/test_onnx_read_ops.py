@@ -190,7 +190,7 @@ def test_whole_factors_have_a_form_in_every_usual_mode(mode: str, form: str, tor
 
 @_fuzz
 @given(data=st.data())
-def test_shapes_and_places(data: Any, torch_style: Any, agreed: Agreed) -> None:
+def test_shapes_and_places(data: Any, torch_style: Any, agreed: Agreed) -> None:  # noqa: C901, PLR0912 - a step a kind
     """Chains of ops that only move values, in every order, behind a map that lies as NHWC."""
     draw = data.draw
     net = torch_style(draw(st.sampled_from([13, 17, 18, 22])), draw(st.integers(0, 99)))
@@ -334,7 +334,8 @@ def test_hard_swish_of_arithmetic_is_one_op(form: str, torch_style: Any, agreed:
     elif form == "divide":
         made = net.node("Div", net.node("Mul", gate, x), number(6.0))
     else:
-        clipped = net.node("Clip", net.node("Add", net.node("Mul", x, number(1 / 6)), number(0.5)), number(0.0), number(1.0))
+        shifted = net.node("Add", net.node("Mul", x, number(1 / 6)), number(0.5))
+        clipped = net.node("Clip", shifted, number(0.0), number(1.0))
         made = net.node("Mul", clipped, x)
     assert [op.kind for op in agreed(net.model(made, (1, 3, 5, 4))).ops] == ["CONV_2D", "HARD_SWISH"]
 
