@@ -27,7 +27,7 @@ def array_of(node: Node, tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
     if math.prod(tensor.dims) > _MOST_VALUES << 3 or any(extent < 0 for extent in tensor.dims):
         node.damaged(f"a constant has the shape {tuple(tensor.dims)}")
     try:
-        array = numpy_helper.to_array(tensor)
+        array: np.ndarray[Any, Any] = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, IndexError) as exc:
         node.damaged(f"the constant {tensor.name[:80]} does not hold what it says ({exc})")
     if array.dtype in (np.float64, np.float16) or str(array.dtype) == "bfloat16":

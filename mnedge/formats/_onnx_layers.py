@@ -388,38 +388,18 @@ def _never_negative(reading: Reading, name: str) -> bool:
 
 
 def _pad(reading: Reading, node: Node) -> Sequence[Value]:
-    value = reading.held(node, 0)
-    told = node.wholes("pads") if reading.opset < 11 else reading.ints(node, 1)
-    if told is None:
-        node.damaged("its pads are left out")
-    axes = reading.ints(node, 3) if reading.opset >= 18 else None
-    axes = tuple(axis % value.rank for axis in axes) if axes is not None else tuple(range(value.rank))
-    if len(told) != 2 * len(axes) or any(not -value.rank <= axis < value.rank for axis in axes):
-        node.damaged(f"{len(told)} pads do not fit {len(axes)} axes")
-    widths = [(0, 0)] * value.rank
-    for place, axis in enumerate(axes):
-        widths[axis] = told[place], told[place + len(axes)]
-    value = reading.unmixed(node, value)
-    mode = node.text("mode", "constant")
-    filling = node.real("value", 0.0) if reading.opset < 11 else 0.0
-    if reading.opset >= 11:
-        told_value = reading.known(node, 2)
-        filling = 0.0 if told_value is None or not told_value.size else float(told_value.ravel()[0])
-        steps = reading.tensors[value.name].quantization
-        if steps is not None:
-            # uint8 steps lie 128 above the int8 ones here; PAD adds the step of 0.
-            step = filling - (128 if told_value is not None and told_value.dtype == np.uint8 else 0)
-            if told_value is None or step != float(steps.zero_point[0]):
-                node.refuse(f"it pads steps with {filling:g}, which stands for another number than 0",
-                            "Quantize the float model with mnedge")  # fmt: skip
-            filling = 0.0
+    value = reading.unmixed(node, reading.held(node, 0))
+    widths = _pad_widths(reading, node, value.rank)
+    filling = _filling(reading, node, value)
     lying = [widths[axis] for axis in value.order]
     cut = [(max(-before, 0), max(-after, 0)) for before, after in lying]
     grown = [(max(before, 0), max(after, 0)) for before, after in lying]
+    grows = any(before or after for before, after in grown)
     if any(before or after for before, after in cut):
-        value = _cut(reading, node, value, cut, last=not any(before or after for before, after in grown))
-    if not any(before or after for before, after in grown):
+        value = _cut(reading, node, value, cut, last=not grows)
+    if not grows:
         return [value]
+    mode = node.text("mode", "constant")
     told_name = reading.fixed(np.array(grown, np.int32), f"{node.outputs[0]}/widths")
     if mode == "constant" and filling == 0.0:
         return [reading.make(node, "PAD", (value.name, told_name), value.order)]
@@ -429,6 +409,38 @@ def _pad(reading: Reading, node: Node) -> Sequence[Value]:
     if mode == "reflect":
         return [reading.make(node, "MIRROR_PAD", (value.name, told_name), value.order, {"mode": 0})]
     return node.refuse(f"its mode is {mode}", "constant and reflect are read; export the model with one of them")
+
+
+def _pad_widths(reading: Reading, node: Node, rank: int) -> list[tuple[int, int]]:
+    """What is added before and behind along each of ONNX's axes; below 0 it is cut off."""
+    told = node.wholes("pads") if reading.opset < 11 else reading.ints(node, 1)
+    if told is None:
+        node.damaged("its pads are left out")
+    named = reading.ints(node, 3) if reading.opset >= 18 else None
+    axes = tuple(range(rank)) if named is None else named
+    if len(told) != 2 * len(axes) or any(not -rank <= axis < rank for axis in axes):
+        node.damaged(f"{len(told)} pads do not fit {len(axes)} axes")
+    widths = [(0, 0)] * rank
+    for place, axis in enumerate(axes):
+        widths[axis] = told[place], told[place + len(axes)]
+    return widths
+
+
+def _filling(reading: Reading, node: Node, value: Held) -> float:
+    """The number that a Pad adds."""
+    if reading.opset < 11:
+        return node.real("value", 0.0)
+    told = reading.known(node, 2)
+    filling = 0.0 if told is None or not told.size else float(told.ravel()[0])
+    steps = reading.tensors[value.name].quantization
+    if steps is None:
+        return filling
+    # uint8 steps lie 128 above the int8 ones here; PAD adds the step of 0.
+    step = filling - (128 if told is not None and told.dtype == np.uint8 else 0)
+    if told is None or step != float(steps.zero_point[0]):
+        node.refuse(f"it pads steps with {filling:g}, which stands for another number than 0",
+                    "Quantize the float model with mnedge")  # fmt: skip
+    return 0.0
 
 
 def _cut(reading: Reading, node: Node, value: Held, cut: Sequence[tuple[int, int]], *, last: bool) -> Held:

@@ -28,11 +28,11 @@ _NEAR = 2e-4
 
 
 def _erf(values: Reals) -> Reals:
-    return np.vectorize(math.erf, otypes=[np.float64])(values)
+    return np.array([math.erf(value) for value in values.ravel()]).reshape(values.shape)
 
 
 def _gelu_of_tanh(x: Reals) -> Reals:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), np.float64)
 
 
 # Kind, options, and the function: arXiv:1905.02244 section 5.2, arXiv:1606.08415.

@@ -37,7 +37,7 @@ def _onnx_places(node: Node, new: int, old: int, scale: float) -> NDArray[np.flo
     """Where new pixels lie among the old ones."""
     x = np.arange(new, dtype=np.float64)
     half_pixel = (x + 0.5) / scale - 0.5
-    forms = {
+    forms: dict[str, NDArray[np.float64]] = {
         "asymmetric": x / scale,
         "align_corners": x * (old - 1) / max(new - 1, 1),
         "half_pixel": half_pixel,

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 
 def _model(
-    shape: tuple[int | str, ...] = ("batch", 3, 16, 16), *, classes: int = 3, opset: int = 17, extra: Any = (),
-    **metadata: str,
-) -> onnx.ModelProto:  # fmt: skip
+    shape: Any = ("batch", 3, 16, 16), *, classes: Any = 3, opset: Any = 17, extra: Any = (), **metadata: str
+) -> onnx.ModelProto:
     """A convolution with torch's padding, unfolded batch norm, Relu, pooling and a dense layer."""
     random = np.random.default_rng(3)
     values = {
