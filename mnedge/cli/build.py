@@ -17,7 +17,9 @@ PANEL = "Build"
 def command(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder or float .tflite."),
+        typer.Argument(
+            metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder, float .tflite or .onnx."
+        ),
     ] = None,
     *,
     variant: Annotated[

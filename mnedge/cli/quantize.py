@@ -14,7 +14,9 @@ PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder or float .tflite.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder, float .tflite or .onnx.")
+    ],
     *,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The int8 .tflite.", show_default=False)],
     data: Annotated[

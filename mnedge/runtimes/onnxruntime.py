@@ -21,10 +21,15 @@ _ERRORS_ONLY = 3
 # The session entry that has int8 products summed in 32 bits.
 PRECISE = "session.x64quantprecision"
 _DTYPES = {"float": "float32", "double": "float64"}
+_NHWC_TO_NCHW, _NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_CHANNELS = (1, 3, 4)
 
 
 class OnnxRuntimeSession:
-    """A model in ONNX Runtime with all of its graph optimizations."""
+    """A model in ONNX Runtime with all of its graph optimizations.
+
+    Pictures and maps are NHWC, also those of a model of PyTorch's that has them as NCHW.
+    """
 
     partitions: int | None = None
 
@@ -33,8 +38,10 @@ class OnnxRuntimeSession:
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        self.input = _spec(self._session.get_inputs()[0])
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        given, made = self._session.get_inputs()[0], self._session.get_outputs()
+        self._is_nchw = _is_nchw(given)
+        self.input = _spec(given, as_nhwc=self._is_nchw)
+        self.outputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in made)
 
     @cached_property
     def ops(self) -> int:
@@ -43,8 +50,11 @@ class OnnxRuntimeSession:
 
     def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
         """Runs one image of the input's shape and dtype; returns all outputs in file order."""
-        outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
-        return outputs
+        if not self._is_nchw:
+            outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
+            return outputs
+        made = self._session.run(None, {self.input.name: image.transpose(_NHWC_TO_NCHW)})
+        return [value.transpose(_NCHW_TO_NHWC) if value.ndim == len(_NCHW_TO_NHWC) else value for value in made]
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -156,9 +166,17 @@ def saturates() -> bool:
         return True
 
 
-def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 - a pybind class
+def _is_nchw(value: Any) -> bool:  # noqa: ANN401 - a pybind class
+    """Whether an input is a picture whose channels come before its rows."""
+    shape = value.shape
+    return len(shape) == len(_NCHW_TO_NHWC) and shape[1] in _CHANNELS and shape[3] not in _CHANNELS
+
+
+def _spec(value: Any, *, as_nhwc: bool = False) -> TensorSpec:  # noqa: ANN401 - a pybind class
     element = value.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape)
+    if as_nhwc and len(shape) == len(_NCHW_TO_NHWC):
+        shape = tuple(shape[axis] for axis in _NCHW_TO_NHWC)
     return TensorSpec(value.name, shape, _DTYPES.get(element, element))
 
 

@@ -91,8 +91,8 @@ def diagnose(
         UnsupportedError: It holds what cannot be brought in, e.g. a Lambda layer; the message names the way out.
     """
     path, told = Path(model), telling(progress)
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
+    if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
+        return _of_int8_onnx(path)
     source = source_of(path)
     if path.is_file() and path.suffix == ".tflite":
         graph = read_tflite(path)
@@ -397,8 +397,8 @@ def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str,
     return _fits(target, graph, floats)
 
 
-def _of_onnx(path: Path) -> Diagnosis:
-    """An .onnx: what ONNX Runtime makes of it."""
+def _of_int8_onnx(path: Path) -> Diagnosis:
+    """An int8 .onnx, anybody's: what ONNX Runtime makes of it, and other targets of the .tflite that it becomes."""
     from mnedge.results.inspection import Refusal
 
     found = inspect(path)
@@ -406,21 +406,30 @@ def _of_onnx(path: Path) -> Diagnosis:
     known = pixels_of(path)
     floats = Counter(name.split(" ")[0] for name in found.float_ops or ())
     refusal = found.runtime.error if isinstance(found.runtime, Refusal) else ""
+    graph, unread = _read_int8(path)
     rows = []
     for name in registry.names(_PACKAGE):
-        verdict: Literal["int8", "float ops", "refused"] = "int8" if found.quantized and not floats else "float ops"
+        if "onnx" not in targets.get(name).formats and graph is not None:
+            rows.append(_outlook_of_int8(graph, name))
+            continue
+        verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
         reason = refusal
         if "onnx" not in targets.get(name).formats:
-            reason = "it takes a .tflite, and mnedge makes none of an .onnx"
+            reason = f"it takes a .tflite, and mnedge makes none of this .onnx: {unread}"
         rows.append(Outlook(name, "refused" if reason else verdict, held.op_count, floats, {}, reason))
-    name = shlex.quote(str(path))
-    what = "an int8 .onnx" if found.quantized else "a float .onnx"
+    name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None else " --pixels RANGE"
+    commands = [f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"]
+    if graph is not None:
+        commands.append(f"mnedge optimize {name} -o {stem}.tflite")
+    compiled = _compilable(tuple(rows))
+    if compiled is not None:
+        commands.append(f"mnedge compile {name} --target {compiled} --out {stem}-c")
     return Diagnosis(
         path=str(path),
-        what=what,
+        what="an int8 .onnx",
         bytes=found.bytes,
-        precision="int8" if found.quantized else "float",
+        precision="int8",
         family=None,
         alpha=None,
         parameters=held.parameters,
@@ -432,13 +441,23 @@ def _of_onnx(path: Path) -> Diagnosis:
         pixels_origin="unknown" if known is None else "metadata",
         labels=(),
         notes=(f"ONNX Runtime does not load it: {refusal}",) if refusal else (),
-        plan=("mnedge measures an .onnx and rewrites it for ONNX Runtime; build and quantize take other files",),
+        plan=("It is quantized already: build and quantize take the float model that it was made from",),
         needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", required=True),)
         if asked
         else (),
-        commands=(f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"),
+        commands=tuple(commands),
         targets=tuple(rows),
     )
+
+
+def _read_int8(path: Path) -> tuple[Graph | None, str]:
+    """The int8 graph of a QDQ .onnx, or why it is none."""
+    from mnedge.sources.onnx import read_int8
+
+    try:
+        return read_int8(path), ""
+    except MnedgeError as exc:
+        return None, str(exc)
 
 
 def _of_row(row: EndRow) -> End:

@@ -116,7 +116,8 @@ def optimize(
     A model with nothing to gain is copied byte for byte. Input and outputs keep name, shape, dtype and scale.
 
     Args:
-        source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort.
+        source: A float, int8 or uint8 .tflite, anybody's; or an .onnx, which becomes an .ort or, where `out` is a
+            .tflite and it is float or QDQ int8, that.
         out: The new file.
         target: Name of a target.
         int8: Bring uint8 to int8 as well; its weights are rounded where int8 cannot hold them.
@@ -135,6 +136,8 @@ def optimize(
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
     if source.suffix == ".onnx":
+        if out.suffix == ".tflite":
+            return _to_tflite(source, out, target, force=force)
         return _to_ort(source, out, force=force)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     dataset = None if data is None else open_dataset(data)
@@ -173,12 +176,35 @@ def _check_shapes(graph: Graph, source: Path) -> None:
             )
 
 
+def _to_tflite(source: Path, out: Path, target: str, *, force: bool) -> Optimization:
+    """Brings a float or QDQ int8 .onnx to .tflite, lowered for a target; `validate` holds both files together."""
+    from mnedge.report.inspect_onnx import inspect_onnx
+    from mnedge.sources import open_source
+    from mnedge.sources.onnx import read_int8
+
+    quantized = any(row.kind in ("DequantizeLinear", "QuantizeLinear") for row in inspect_onnx(source).ops)
+    graph = read_int8(source) if quantized else open_source(source).graph
+    after, rewrites = rewrite(graph, passes_for(graph, target))
+    content = write_tflite(after)
+    deliver(out, content, force=force)
+    return Optimization(
+        source=str(source),
+        out=str(out),
+        target=target,
+        passes=tuple(rewrites),
+        before=ModelFile(size_bytes(source), len(graph.ops)),
+        after=ModelFile(len(content), len(after.ops)),
+    )
+
+
 def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
     """Brings an .onnx to ORT format, with the list of operators that a minimal build needs beside it."""
     from mnedge.formats.ort import write_ort
 
     if out.suffix != ".ort":
-        raise InputError(f"{source} becomes an .ort for mobile, and {out} is no such name; give -o NAME.ort")
+        raise InputError(
+            f"{source} becomes an .ort for mobile, or a .tflite, and {out} is no such name; give -o NAME.ort"
+        )
     config = out.with_suffix(".required_operators.config")
     check_file(config, force=force)
     model = write_ort(source)

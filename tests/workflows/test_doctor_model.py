@@ -184,8 +184,18 @@ def test_an_onnx_is_looked_at(small_int8: Graph, tmp_path: Path) -> None:
     assert found.precision == "int8"
     assert found.pixels == "-1..1"
     assert found.notes == ()
-    assert _for(found, "cortex-m4").verdict == "refused"
+    assert _for(found, "cortex-m4").verdict == "int8"
     assert f"mnedge inspect {path}" in found.commands
+    assert f"mnedge compile {path} --target cortex-m4 --out m-c" in found.commands
+
+
+def test_a_float_onnx_is_a_model_like_any_other(digits_fp32: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(write_onnx(_without_pixels(digits_fp32)))
+    found = diagnose(path)
+    assert (found.what, found.precision, found.pixels) == ("a float .onnx", "float", None)
+    assert _for(found, "cpu").verdict == "int8"
+    assert any(need.option.startswith("--pixels") for need in found.needs)
 
 
 def test_a_keras_model_of_a_family_with_layers_for_training(tmp_path: Path) -> None:
