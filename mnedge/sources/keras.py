@@ -38,13 +38,14 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         InputError: It is damaged, or holds weights without the network.
         UnsupportedError: It holds Lambda or custom layers, or what Keras 3 does not have.
     """
-    from mnedge.silence import start_tensorflow
+    from mnedge.silence import paused_collection, start_tensorflow
 
     start_tensorflow()
     try:
         with path.open("rb") as stream:
             magic = stream.read(8)
-        return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
+        with paused_collection():
+            return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
     except MnedgeError:
         raise
     except _DAMAGE as exc:
