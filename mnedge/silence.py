@@ -60,7 +60,8 @@ def _without_scikit_learn() -> Iterator[None]:
     """
     hidden = "mnedge.cli" in sys.modules and "sklearn" not in sys.modules and "keras" not in sys.modules
     if hidden:
-        sys.modules["sklearn"] = None  # type: ignore[assignment] - Python's own word for "not to be had"
+        # Python's own word for what is not to be had.
+        sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
         yield
     finally:

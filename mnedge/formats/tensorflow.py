@@ -72,7 +72,8 @@ def _first_ops(definition: Any, names: Sequence[str], inputs: Sequence[tuple[tup
 
     def value(source: str) -> Any:  # noqa: ANN401 - an array, or None
         node = nodes.get(_node_of(source))
-        while node is not None and node.op == "Identity":
+        # An offset that is a whole number, as in Rescaling(1 / 127.5, -1), is cast.
+        while node is not None and node.op in _PASSING:
             node = nodes.get(_node_of(node.input[0]))
         return MakeNdarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
 
