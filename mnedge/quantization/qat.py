@@ -15,6 +15,7 @@ import numpy as np
 
 from mnedge import cache
 from mnedge.errors import InputError
+from mnedge.graph.heads import head_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
@@ -89,7 +90,8 @@ def quantize_qat(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) to train on.
-        labels: Integers (N,), negative where unknown; None for unlabelled pictures.
+        labels: Integers (N,), negative where unknown; None for unlabelled pictures. They are learned from where the
+            first output is a softmax or logits, a value a class; the float network teaches every other one alone.
         calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
             calibrate.
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
@@ -114,7 +116,9 @@ def quantize_qat(
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
-    pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
+    pictures, calibration = _split(
+        images, labels if _tells_classes(graph, head) else None, images if calibration is None else calibration, seed
+    )
     scheme, parameters, log = post_training_parameters(
         graph,
         calibration,
@@ -144,6 +148,12 @@ def quantize_qat(
     export = _export_agreement(scheme, best, int8, pictures.held_out, log.head)
     path.unlink(missing_ok=True)
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
+
+
+def _tells_classes(graph: Graph, head: Head | None) -> bool:
+    """Whether the first output has a value for each of several classes that exclude each other."""
+    output = graph.outputs[0]
+    return (head or head_of(graph, output)) in ("softmax", "logits") and graph.tensors[output].shape[-1] > 1
 
 
 def _split(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from mnedge.errors import MnedgeError
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import head_of
 from mnedge.graph.kernels import KERNELS
 from mnedge.graph.macs import graph_macs, graph_parameters
@@ -325,15 +327,17 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
     if left:
         kinds = _counted(Counter(op.kind for op in left))
         notes.append(f"{len(left)} of {len(graph.ops)} ops compute in float: {kinds}")
+    loaded: dict[bytes, str | None] = {}
+    outlooks = tuple(_outlook_of_int8(graph, name, loaded) for name in registry.names(_PACKAGE))
     refusal = loads(path)
     if refusal is not None:
-        notes.append(f"LiteRT does not load it as it is: {refusal}. `mnedge optimize` may mend that")
-    outlooks = tuple(_outlook_of_int8(graph, name) for name in registry.names(_PACKAGE))
+        mended = "; `mnedge optimize` mends that" if None in loaded.values() else ""
+        notes.append(f"LiteRT does not load it as it is: {refusal}{mended}")
     name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"
     commands = [
         f"mnedge inspect {name}",
-        f"mnedge optimize {name} --for cpu -o {stem}.cpu.tflite",
+        f"mnedge optimize {name} --target cpu -o {stem}.cpu.tflite",
         f"mnedge validate {name} --data PICTURES{asked}",
     ]
     compiled = _compilable(outlooks)
@@ -368,8 +372,8 @@ def _end(graph: Graph, name: str, head: str | None = None) -> End:
     return End(name, tensor.open_shape or tensor.shape, tensor.dtype, head)
 
 
-def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
-    """What a target makes of an int8 graph after its passes."""
+def _outlook_of_int8(graph: Graph, name: str, loaded: dict[bytes, str | None]) -> Outlook:
+    """What a target makes of an int8 graph after its passes; `loaded` keeps what LiteRT said of each file so far."""
     target = targets.get(name)
     try:
         graph = run_passes(graph, passes_for(graph, name))
@@ -388,7 +392,20 @@ def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
             lower(graph)
         except MnedgeError as exc:
             verdict, reason = "refused", str(exc)
+    elif not target.accelerator and (said := _refusal(graph, loaded)):
+        verdict, reason = "refused", f"LiteRT does not load what its passes make of it: {said}"
     return Outlook(name, verdict, len(graph.ops), floats, without, reason, _fits_int8(target, graph, floats))
+
+
+def _refusal(graph: Graph, loaded: dict[bytes, str | None]) -> str | None:
+    """Why LiteRT cannot load a graph; None where it can."""
+    content = write_tflite(graph)
+    if content not in loaded:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "model.tflite"
+            path.write_bytes(content)
+            loaded[content] = loads(path)
+    return loaded[content]
 
 
 def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:

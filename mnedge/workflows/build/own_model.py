@@ -12,6 +12,7 @@ import numpy as np
 from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.models.transfer import description_of
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
 from mnedge.workflows.settle_pixels import settle_pixels
@@ -83,7 +84,12 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
             f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes "
             "models of one picture; `mnedge quantize` takes arrays"
         )
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
+    dataset = task.open_dataset(
+        recipe.data,
+        skip_broken=recipe.skip_broken,
+        # A model that was trained here is measured on the pictures that were held out then.
+        split_seed=description_of(path).get("split_seed") or 0,
+    )
     if check_data:
         dataset = dataset.read_again()
     if recipe.labels is not None:
@@ -109,7 +115,7 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
     output = network.outputs[0]
     values = output.shape[-1] if output.shape else 1
     if recipe.positive is not None:
-        dataset = _yes_or_no(dataset, recipe.positive)
+        dataset = yes_or_no(dataset, recipe.positive)
     if output.head == "sigmoid":
         if len(dataset.classes) != 2:
             raise InputError(
@@ -130,16 +136,16 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
     if not network.labels:
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
-    return _ordered(path, network.labels, dataset), network.labels, True
+    return in_order_of(path, network.labels, dataset), network.labels, True
 
 
-def _yes_or_no(dataset: Dataset, positive: str) -> Dataset:
+def yes_or_no(dataset: Dataset, positive: str) -> Dataset:
     """The data with two classes: another one, and the one that is the yes."""
     labels = (dataset.labels == dataset.class_index(positive)).astype(np.int64)
     return replace(dataset, labels=labels, classes=(f"not {positive}", positive), fixed_classes=True)
 
 
-def _ordered(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
+def in_order_of(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
     """The data with its classes numbered as the model's labels; a CSV without names has the model's numbers already."""
     if all(name.isdecimal() for name in dataset.classes) or dataset.classes == labels:
         return replace(dataset, classes=labels)
