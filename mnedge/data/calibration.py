@@ -24,12 +24,13 @@ from mnedge.errors import InputError
 from mnedge.foreign import Setting, read_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.preprocess import Size
+    from mnedge.graph.batch import Batch, Input
 
 IMAGES = 200
 MOST_IMAGES = 256
@@ -74,14 +75,14 @@ class CalibrationSet:
             "licence": self.licence,
         }
 
-    def inputs(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The arrays of one input of a network, float32, (n, …); see `Arrays.of`.
+    def batch(self, inputs: Sequence[Input], arguments: Mapping[str, str] | None = None) -> Batch:
+        """The arrays for the inputs of a network; see `Arrays.batch`.
 
         Raises:
-            InputError: The arrays have no such input, or another shape.
+            InputError: The arrays do not fit the inputs.
         """
         assert self.arrays is not None, self.name
-        return self.arrays.of(name, shape)[:MOST_IMAGES]
+        return self.arrays.batch(inputs, arguments)[:MOST_IMAGES]
 
     def pixels(self, resolution: Size) -> NDArray[np.uint8]:
         """The pictures: uint8, (n, height, width, 3), RGB; `resolution` is a side, or height and width.

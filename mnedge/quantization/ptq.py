@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.graph.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
@@ -51,7 +52,7 @@ _ROWS = {"default": 8_000, "max": 48_000}
 
 def quantize_ptq(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     *,
     pixels: Pixels | None = None,
     head: Head | None = None,
@@ -65,10 +66,11 @@ def quantize_ptq(
     """Makes a float graph int8 from unlabelled images, without training.
 
     Args:
-        graph: Float graph with one input; lowered for its target already.
-        images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+        graph: Float graph; lowered for its target already.
+        images: float32 (N, H, W, C) as the graph's input wants them, or a `Batch` for several inputs; the first 256
+            are used.
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
-            None for inputs that are no pictures, whose range is that of `images`.
+            The range of inputs that are no pictures is that of their samples; None where all are none.
         head: What the first output is, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
@@ -110,7 +112,7 @@ def quantize_ptq(
 
 def post_training_parameters(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     *,
     pixels: Pixels | None = None,
     head: Head | None = None,
@@ -159,9 +161,7 @@ class Asked:
     pixels: Pixels | None
 
 
-def _calibrated(
-    graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log, share: float = 0.0
-) -> tuple[Scheme, Parameters]:
+def _calibrated(graph: Graph, images: Samples, asked: Asked, log: Log, share: float = 0.0) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", share)
     scheme = scheme_of(graph, images, asked.granularity, asked.allow_float, asked.pixels)
@@ -169,7 +169,7 @@ def _calibrated(
     return scheme, initial_parameters(scheme, ranges)
 
 
-def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
+def _equalized(graph: Graph, images: Samples, asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
     """Channels equalized, then ranges."""
     log.begin("equalize channels", 0.0)
     graph = shrink_saturated(graph, images)
@@ -180,9 +180,7 @@ def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log
     return scheme, parameters
 
 
-def _corrected(
-    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log
-) -> Parameters:
+def _corrected(scheme: Scheme, parameters: Parameters, images: Samples, asked: Asked, log: Log) -> Parameters:
     """Rounded to nearest, biases corrected."""
     log.begin("correct biases", 0.5)
     parameters = correct_biases(scheme, parameters, images, asked.seed)
@@ -190,7 +188,7 @@ def _corrected(
     return parameters
 
 
-def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log) -> Parameters:
+def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, asked: Asked, log: Log) -> Parameters:
     """Layers fitted one after the other."""
     parameters = reconstruct(
         scheme,
@@ -204,7 +202,7 @@ def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32],
     return parameters
 
 
-def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _enough(graph: Graph, images: Samples) -> Samples:
     """As many pictures as fit the memory when a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
     return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
@@ -216,7 +214,7 @@ class Log:
     def __init__(
         self,
         graph: Graph,
-        images: NDArray[np.float32],
+        images: Samples,
         progress: Callable[[str, float], None] | None,
         head: Head | None = None,
     ) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import cache
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.batch import batch_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.graph.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
@@ -67,7 +69,7 @@ def quantize_qat(
     images: NDArray[np.float32],
     labels: NDArray[np.integer[Any]] | None = None,
     *,
-    calibration: NDArray[np.float32] | None = None,
+    calibration: Samples | None = None,
     pixels: Pixels | None = None,
     head: Head | None = None,
     checkpoint_dir: Path,
@@ -90,7 +92,7 @@ def quantize_qat(
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) to train on.
         labels: Integers (N,), negative where unknown; None for unlabelled pictures.
-        calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
+        calibration: float32 (N, H, W, C), or a `Batch` of them, to calibrate with and train on; training pictures by default. At most 256
             calibrate.
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
             None for inputs that are no pictures, whose range is that of `images`.
@@ -106,18 +108,24 @@ def quantize_qat(
 
     Raises:
         InputError: Fewer than two images, or labels of another number.
-        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+        UnsupportedError: The graph has several inputs, or an op has no int8 form and is not allowed to stay float.
     """
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); training with fake quantization "
+            "takes one, and quantization after training (--method ptq) takes them all"
+        )
     if len(images) < 2:
         raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
-    pictures, calibration = _split(images, labels, images if calibration is None else calibration, seed)
+    calibrating = images if calibration is None else batch_of(graph, calibration).arrays[graph.inputs[0]]
+    pictures, calibrating = _split(images, labels, calibrating, seed)
     scheme, parameters, log = post_training_parameters(
         graph,
-        calibration,
+        calibrating,
         pixels=pixels,
         head=head,
         effort=effort,
@@ -136,7 +144,7 @@ def quantize_qat(
         "batch": _BATCH,
         "rates": _RATES,
     }
-    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, (settings, pixels))}.npz"
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibrating, (settings, pixels))}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, seed, told)
     seconds = time.monotonic() - started - sum(step.seconds for step in log.steps)
     int8 = to_int8(scheme, best)

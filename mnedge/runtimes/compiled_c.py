@@ -120,7 +120,7 @@ class CompiledCSession:
             self._run = getattr(ctypes.CDLL(str(library)), f"{header.name}_run")
         self.version = _version() or ""
         self.ops = 1
-        self.input, self.outputs = header.input, header.outputs
+        self.input, self.inputs, self.outputs = header.input, (header.input,), header.outputs
         self._header = header
         self._guarded = {
             "arena": _Guarded(header.arena_bytes, header.alignment),
@@ -128,12 +128,13 @@ class CompiledCSession:
             "output": _Guarded(sum(header.output_bytes), 8),
         }
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
         """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
 
         Raises:
             ToolError: NAME_run wrote outside the arena, the input or the output.
         """
+        assert not others, "generated code has one input"
         arena, taken, made = self._guarded.values()
         taken.data[:] = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         status = self._run(*(place.data.ctypes.data_as(ctypes.c_void_p) for place in (taken, made, arena)))

@@ -33,7 +33,8 @@ class OnnxRuntimeSession:
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        self.input = _spec(self._session.get_inputs()[0])
+        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+        self.input = self.inputs[0]
         self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
 
     @cached_property
@@ -41,9 +42,10 @@ class OnnxRuntimeSession:
         """Number of nodes after ONNX Runtime's own optimization."""
         return 0 if self._path.suffix == ".ort" else len(optimized_nodes(self._path))
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns all outputs in file order."""
-        outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one sample, an array an input in file order; returns all outputs in file order."""
+        feed = {spec.name: value for spec, value in zip(self.inputs, (image, *others), strict=True)}
+        outputs: list[NDArray[Any]] = self._session.run(None, feed)
         return outputs
 
 
@@ -86,8 +88,8 @@ def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
     import numpy as np
 
     session = _open(_module(), path, threads, profile_prefix=str(folder / "profile"))
-    spec = _spec(session.get_inputs()[0])
-    feed = {spec.name: np.zeros(spec.shape, spec.dtype)}
+    specs = [_spec(value) for value in session.get_inputs()]
+    feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
     for _ in range(runs):
         session.run(None, feed)
     return Path(session.end_profiling())

@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.errors import InputError
+from mnedge.devices import TakesSeveral
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
+from mnedge.graph.graph import arguments_of
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
-    from mnedge.devices import Device, LoadedModel, ModelInfo
+    from mnedge.devices import Device, ModelInfo
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
+    from mnedge.runtimes import TensorSpec
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
@@ -117,7 +120,8 @@ def predict(
         spec = model.info.input
         known = pixels_for(path, spec.shape, pixels)
         images = encoded(pictures((spec.shape[1], spec.shape[2]), known), spec, known)
-        results = _collected(model, images, numbers.size, progress)
+        made = model.run(images, numbers.size)
+        results = _collected(made, model.info.outputs, numbers.size, progress)
         info = model.info
     labels = np.array(kept, np.int64)
     return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head)
@@ -132,34 +136,63 @@ def predict_arrays(
     head: Head | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
-    """Runs an artifact with one input over arrays, real numbers as the network takes them.
+    """Runs an artifact of one or several inputs over arrays, real numbers as the network takes them.
 
     Its `labels` are the truths, of whatever shape they have, or -1 where there are none. For the other arguments see
     `predict`.
 
     Raises:
-        InputError: The runtime refuses the file, or the arrays do not fit its input.
+        InputError: The runtime refuses the file, or the arrays do not fit its inputs.
+        UnsupportedError: It has several inputs, and the device takes models with one.
         ToolError: The device or the runtime cannot be had.
     """
     with device.load(path, runtime) as model:
-        spec = model.info.input
-        values = arrays.of(spec.name, spec.shape)
-        images = (encode_values(values[place : place + 1], spec) for place in range(arrays.count))
-        results = _collected(model, images, arrays.count, progress)
+        specs = model.info.inputs
+        batch = arrays.batch(specs, _arguments(path))
+        fed = [(batch.arrays[spec.name], spec) for spec in specs]
+        samples = (
+            tuple(encode_values(values[place : place + 1], spec) for values, spec in fed)
+            for place in range(arrays.count)
+        )
+        if len(specs) == 1:
+            made = model.run((values for (values,) in samples), arrays.count)
+        elif isinstance(model, TakesSeveral):
+            made = model.run_several(samples, arrays.count)
+        else:
+            raise UnsupportedError(
+                f"{path} has {len(specs)} inputs ({', '.join(spec.name for spec in specs)}), and {device.name} takes "
+                "models with one; run it on this machine (--device local)"
+            )
+        results = _collected(made, model.info.outputs, arrays.count, progress)
         info = model.info
-    truths = np.full(arrays.count, -1, np.int64) if arrays.truths is None else arrays.truths
+    truths = arrays.truths.get("", np.full(arrays.count, -1, np.int64))
     return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
 
 
+def _arguments(path: Path) -> dict[str, str]:
+    """The input that each argument of a .tflite's signatures stands for."""
+    if path.suffix != ".tflite":
+        return {}
+    from mnedge.formats.tflite_read import read_tflite
+
+    try:
+        return arguments_of(read_tflite(path).signatures)
+    except UnsupportedError:
+        return {}  # Of an op that no Graph holds: the names of its tensors remain.
+
+
 def _collected(
-    model: LoadedModel, images: Iterator[NDArray[Any]], count: int, progress: Callable[[float], None] | None
+    made: Iterator[list[NDArray[Any]]],
+    specs: Sequence[TensorSpec],
+    count: int,
+    progress: Callable[[float], None] | None,
 ) -> list[NDArray[np.float32]]:
     """The real values of all outputs, (images that came, …)."""
     results: list[NDArray[np.float32]] = []
     done = 0
-    for done, outputs in enumerate(model.run(images, count), start=1):
+    for done, outputs in enumerate(made, start=1):
         results = results or [_room((count, *output.shape[1:])) for output in outputs]
-        for room, output, spec in zip(results, outputs, model.info.outputs, strict=True):
+        for room, output, spec in zip(results, outputs, specs, strict=True):
             room[done - 1] = decode(output[0], spec)
         if progress is not None:
             progress(done / count)

@@ -16,6 +16,7 @@ from mnedge.formats.pixels import with_pixels
 from mnedge.formats.tflite_metadata import refitted
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import arguments_of
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
 from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
@@ -31,10 +32,8 @@ from mnedge.workflows.settle_pixels import settle_pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from mnedge.data._dataset import Dataset
+    from mnedge.graph.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
@@ -181,10 +180,7 @@ def _with_arrays(
     if settings.method != "ptq":
         raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
     graph = network.graph
-    if len(graph.inputs) != 1:
-        raise InputError(f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); quantize takes one")
-    tensor = graph.tensors[graph.inputs[0]]
-    values = open_arrays(path).of(tensor.name, tensor.shape)
+    values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
     graph = run_passes(graph, tuple(passes))
     if asked is not None:
         graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
@@ -197,7 +193,7 @@ def _with_pictures(
     shape = graph.tensors[graph.inputs[0]].shape
     chosen = calibration_of(dataset) if calibration is None else open_calibration(calibration)
     if chosen.arrays is not None:
-        images = chosen.inputs(graph.inputs[0], shape)
+        images: Samples = chosen.batch([graph.tensors[name] for name in graph.inputs])
     else:
         images = pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
     if settings.method == "ptq":
@@ -226,7 +222,7 @@ def _with_pictures(
 
 
 def _after_training(
-    graph: Graph, images: NDArray[np.float32], pixels: Pixels | None, settings: _Settings, told: Progress
+    graph: Graph, images: Samples, pixels: Pixels | None, settings: _Settings, told: Progress
 ) -> Quantized:
     from mnedge.quantization.ptq import quantize_ptq
 

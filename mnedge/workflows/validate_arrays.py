@@ -33,7 +33,7 @@ def validate_arrays(
     """Runs artifacts over arrays on a device.
 
     Args:
-        artifacts: Their files; each has one input.
+        artifacts: Their files.
         path: The .npy or .npz.
         uri: Of the device.
         progress: Told what runs and the share of it that is done, 0..1.
@@ -54,9 +54,9 @@ def validate_arrays(
         told = partial(progress, f"{artifact.name} on {device.name}")
         results.append(predict_arrays(artifact, arrays, device=device, runtime=runtime, head=head, progress=told))
     accuracy = []
-    if arrays.truths is not None:
+    if "" in arrays.truths:
         for artifact, said in zip(artifacts, results, strict=True):
-            figures = head_figures(said.head, said.outputs, arrays.truths)
+            figures = head_figures(said.head, said.outputs, arrays.truths[""])
             accuracy.append(accuracy_row(said, figures, artifact=artifact.name, dataset=arrays.name))
     parity = [
         parity_row(results[0], said, names=(artifacts[0].name, artifact.name))

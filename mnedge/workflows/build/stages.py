@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
+from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.graph.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
@@ -246,10 +245,10 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
     return quantized
 
 
-def _calibration(job: Job, graph: Graph, pixels: Pixels) -> NDArray[np.float32]:
-    """The calibration set as the graph takes it: float32, (n, height, width, channels)."""
+def _calibration(job: Job, graph: Graph, pixels: Pixels) -> Samples:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     if job.calibration.arrays is not None:
-        return job.calibration.inputs(graph.inputs[0], graph.tensors[graph.inputs[0]].shape)
+        return job.calibration.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
     return pixels.real(pixels.arranged(job.calibration.pixels(job.size)))
 
 
