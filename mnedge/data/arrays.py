@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnedge.batch import Batch, fed_dtype, is_real
 from mnedge.errors import InputError
-from mnedge.graph.batch import Batch, fed_dtype, is_real
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Input
+    from mnedge.batch import Input
 
 SUFFIXES = (".npy", ".npz")
 # Name of the right answers in an .npz: of the first output, and before the name of any output.

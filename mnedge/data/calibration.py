@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Batch, Input
     from mnedge.data._dataset import Dataset
     from mnedge.data.preprocess import Size
-    from mnedge.graph.batch import Batch, Input
 
 IMAGES = 200
 MOST_IMAGES = 256

@@ -12,4 +12,14 @@ from mnedge.devices._device import (
 )
 from mnedge.devices._several import side_by_side
 
-__all__ = ["CutTimingError", "Device", "DeviceTiming", "LoadedModel", "ModelInfo", "Sample", "get", "side_by_side"]
+__all__ = [
+    "CutTimingError",
+    "Device",
+    "DeviceTiming",
+    "LoadedModel",
+    "ModelInfo",
+    "Sample",
+    "TakesSeveral",
+    "get",
+    "side_by_side",
+]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from mnedge.batch import batch_of, fed_dtype
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.graph.batch import batch_of, fed_dtype
 from mnedge.graph.kernels import KERNELS, activated
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op, Tensor
 
 # TensorFlow is not imported for its types.
@@ -99,7 +99,7 @@ def compiled(
         return [env[name] for name in names]
 
     def made(samples: Samples) -> list[NDArray[Any]]:
-        values = batch_of(graph, samples).arrays.values()
+        values = batch_of(graph.inputs, samples).arrays.values()
         return [value.numpy() for value in run(*(tf.constant(value) for value in values))]
 
     return made

@@ -14,7 +14,7 @@ from mnedge.quantization.walk import Settled, settle_layers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.quantization.scheme import Interval, Scheme
 
 # Of one activation and one image: smallest and largest value, and rows (pixels, channels).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge.graph.batch import batch_of, fed_dtype
+from mnedge.batch import batch_of, fed_dtype
 from mnedge.graph.executor import execute
 from mnedge.quantization.interpret import interpret
 from mnedge.quantization.outputs import output_heads
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
 
 
@@ -178,7 +178,7 @@ def sensitivities(
     images = images[:_SENSITIVITY_IMAGES]
     total = {name: np.zeros(1) for name in names}
     for number, start in product(range(draws), range(0, len(images), _SENSITIVITY_BATCH)):
-        part = batch_of(graph, images[start : start + _SENSITIVITY_BATCH]).arrays.values()
+        part = batch_of(graph.inputs, images[start : start + _SENSITIVITY_BATCH]).arrays.values()
         found = run(tf.constant([seed + number, start]), *(tf.constant(values) for values in part))
         total = {name: total[name] + found[name].numpy().astype(np.float64) for name in names}
     return {name: value / (2 * draws * len(images)) for name, value in total.items()}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.quantization.channels import ChannelStatistics
     from mnedge.quantization.scheme import Layer

@@ -13,7 +13,7 @@ from mnedge.quantization.equalize import noise_gains
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
 
 
 def gated_outputs(graph: Graph) -> list[str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from mnedge.batch import batch_of
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.graph.batch import batch_of
 from mnedge.runtimes.litert import LiteRtSession
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Tensor
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[An
     Returns:
         What `told` returned, by picture; it does not depend on the number of cores.
     """
-    arrays = list(batch_of(graph, feeds).arrays.values())
+    arrays = list(batch_of(graph.inputs, feeds).arrays.values())
     count = len(arrays[0])
     workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, count // least))
     model = write_tflite(graph)
@@ -70,7 +70,7 @@ def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
 def input_steps(graph: Graph, images: Samples) -> dict[str, NDArray[Any]]:
     """Samples, such as images (N, H, W, C), in the steps of a quantized graph's inputs, by name."""
     made = {}
-    for name, values in batch_of(graph, images).arrays.items():
+    for name, values in batch_of(graph.inputs, images).arrays.items():
         tensor = graph.tensors[name]
         made[name] = np.empty(values.shape, tensor.dtype)
         for number, value in enumerate(values):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Quantization
     from mnedge.quantization.scheme import Interval, Layer, Scheme
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme

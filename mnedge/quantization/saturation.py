@@ -13,7 +13,7 @@ from mnedge.quantization.scheme import layers_of, with_own_constants
 from mnedge.quantization.streams import Stream, scale_stream
 
 if TYPE_CHECKING:
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
 
 # Above 3 a hard-swish is the identity; the margin is for pictures that calibration has not seen.

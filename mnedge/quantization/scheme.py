@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.batch import batch_of, is_real
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.graph.batch import batch_of, is_real
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.kernels import KERNELS
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.pixels import Pixels
     from mnedge.recipe import Granularity
 
@@ -189,7 +189,7 @@ def _computes_bias(graph: Graph, op: Op) -> bool:
 def _input_quantizations(graph: Graph, images: Samples, pixels: Pixels | None) -> dict[str, Quantization]:
     """Quantization of every input of real numbers; of several, those with the shape of a picture are pictures."""
     found = {}
-    for name, values in batch_of(graph, images).arrays.items():
+    for name, values in batch_of(graph.inputs, images).arrays.items():
         tensor = graph.tensors[name]
         is_picture = len(graph.inputs) == 1 or (pixels is not None and is_picture_of(pixels, tensor.shape))
         if is_real(tensor):

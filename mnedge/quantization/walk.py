@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnedge.graph.batch import Batch
+from mnedge.batch import Batch
 from mnedge.quantization.interpret import input_steps, interpret
 from mnedge.quantization.parameters import Parameters, layer_tensors, to_int8
 from mnedge.quantization.pixels import draw_pixels, float_targets, has_taps, problem_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
 from mnedge.quantization.io import with_io
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.results.quantization import QuantizedModel
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
@@ -32,8 +33,8 @@ from mnedge.workflows.settle_pixels import settle_pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.batch import Samples
     from mnedge.data._dataset import Dataset
-    from mnedge.graph.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
@@ -42,20 +43,6 @@ if TYPE_CHECKING:
     from mnedge.sources import Float
 
 _IMAGES = 200
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The choices of a quantization that do not depend on the model; see `quantize`."""
-
-    method: Method
-    effort: Effort
-    granularity: Granularity
-    ranges: str | None
-    epochs: int
-    allow_float: frozenset[str]
-    head: Head | None
-    seed: int
 
 
 def quantize(
@@ -89,7 +76,8 @@ def quantize(
     Args:
         model: A .keras, .h5, SavedModel folder or float .tflite.
         out: The int8 .tflite.
-        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them.
+        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them, which a model of
+            several inputs needs.
         calibration: Calibration set: a name, .yaml, folder or .npy; None for the calibration split of `data`.
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
         size: Height and width in pixels, where the model leaves them open.
@@ -116,12 +104,19 @@ def quantize(
     chosen = targets.get(target)
     network = open_source(source, size)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
-    settings = _Settings(
-        method, effort, granularity or chosen.granularity, ranges, epochs, frozenset(allow_float), head, seed
+    settings = PostTraining(
+        head=head,
+        effort=effort,
+        granularity=granularity or chosen.granularity,
+        ranges=ranges,
+        seed=seed,
+        allow_float=frozenset(allow_float),
     )
     notes = list(network.notes)
     start_tensorflow()
     if is_arrays(data):
+        if method != "ptq":
+            raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
         if calibration is not None or positive is not None:
             which = "--calibration" if calibration is not None else "--positive"
             raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
@@ -131,7 +126,12 @@ def quantize(
         yes = None if positive is None else dataset.class_index(positive)
         settled = settle_pixels(source, network, dataset, asked, positive=yes, notice=notes.append, progress=told)
         graph, known = lowered(network.graph, settled, chosen.passes, io)
-        quantized = _with_pictures(graph, known, dataset, calibration, settings, told)
+        settings = replace(settings, pixels=known)
+        images = _calibration_images(graph, known, dataset, calibration)
+        if method == "ptq":
+            quantized = _after_training(graph, images, settings, told)
+        else:
+            quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
     allowed = check_int8(quantized.graph, allow_float)
     original = read_tflite(source) if source.suffix == ".tflite" else network.graph
     finished = refitted(original, with_io(quantized.graph, io))
@@ -174,33 +174,39 @@ def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str |
 
 
 def _with_arrays(
-    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: _Settings, told: Progress
+    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: PostTraining, told: Progress
 ) -> tuple[Quantized, Pixels | None]:
     """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
-    if settings.method != "ptq":
-        raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
     graph = network.graph
     values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
     graph = run_passes(graph, tuple(passes))
     if asked is not None:
         graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
-    return _after_training(graph, values[:_IMAGES], asked, settings, told), asked
+    return _after_training(graph, values[:_IMAGES], replace(settings, pixels=asked), told), asked
 
 
-def _with_pictures(
-    graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None, settings: _Settings, told: Progress
-) -> Quantized:
+def _calibration_images(graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None) -> Samples:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     shape = graph.tensors[graph.inputs[0]].shape
     chosen = calibration_of(dataset) if calibration is None else open_calibration(calibration)
     if chosen.arrays is not None:
-        images: Samples = chosen.batch([graph.tensors[name] for name in graph.inputs])
-    else:
-        images = pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
-    if settings.method == "ptq":
-        return _after_training(graph, images, pixels, settings, told)
+        return chosen.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    return pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
+
+
+def _in_training(
+    graph: Graph,
+    pixels: Pixels,
+    images: Samples,
+    dataset: Dataset,
+    settings: PostTraining,
+    epochs: int,
+    told: Progress,
+) -> Quantized:
     from mnedge import cache
     from mnedge.quantization.qat import quantize_qat
 
+    shape = graph.tensors[graph.inputs[0]].shape
     trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     fits = classes > 1 and len(labels) > 0 and int(labels.max()) < classes
@@ -208,33 +214,13 @@ def _with_pictures(
         graph,
         pixels.real(pixels.arranged(trained)),
         labels if fits else None,
+        settings,
         calibration=images,
         checkpoint_dir=cache.checkpoints("qat"),
-        epochs=settings.epochs,
-        effort=settings.effort,
-        pixels=pixels,
-        head=settings.head,
-        granularity=settings.granularity,
-        seed=settings.seed,
-        allow_float=settings.allow_float,
+        epochs=epochs,
         progress=told,
     )
 
 
-def _after_training(
-    graph: Graph, images: Samples, pixels: Pixels | None, settings: _Settings, told: Progress
-) -> Quantized:
-    from mnedge.quantization.ptq import quantize_ptq
-
-    return quantize_ptq(
-        graph,
-        images,
-        effort=settings.effort,
-        ranges=settings.ranges,
-        pixels=pixels,
-        head=settings.head,
-        granularity=settings.granularity,
-        seed=settings.seed,
-        allow_float=settings.allow_float,
-        progress=lambda _, share: told("quantize to int8", share),
-    )
+def _after_training(graph: Graph, images: Samples, settings: PostTraining, told: Progress) -> Quantized:
+    return quantize_ptq(graph, images, settings, progress=lambda _, share: told("quantize to int8", share))

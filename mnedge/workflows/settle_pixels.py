@@ -47,6 +47,11 @@ def settle_pixels(
         InputError: Nothing says it; the message lists what was measured, and the choices.
     """
     graph, stated = network.graph, told or network.pixels
+    if len(graph.inputs) != 1:
+        raise InputError(
+            f"{path} has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), and pictures feed one; give samples "
+            "of all as arrays, with --data FILE.npz"
+        )
     shape = graph.tensors[graph.inputs[0]].shape
     check_takes_pictures(path, shape)
     if stated is not None:

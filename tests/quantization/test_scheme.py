@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnedge.batch import Batch
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.batch import Batch
 from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.pixels import Pixels

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mnedge.graph.batch import Samples
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
@@ -206,9 +206,19 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
 
 
 def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progress: Progress) -> Quantized:
+    from mnedge.quantization.ptq import PostTraining, quantize_ptq
+
     recipe = job.recipe
     start_tensorflow()
     images = _calibration(job, graph, pixels)
+    chosen = PostTraining(
+        pixels,
+        _head(job),
+        recipe.effort,
+        lowering.granularity,
+        seed=recipe.seed,
+        allow_float=frozenset(recipe.allow_float),
+    )
     if recipe.method == "qat":
         from mnedge.quantization.qat import quantize_qat
 
@@ -218,28 +228,13 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
             graph,
             pixels.real(pixels.arranged(trained)),
             labels if job.is_labelled and job.task.learns_labels else None,
+            chosen,
             calibration=images,
-            pixels=pixels,
-            head=_head(job),
             checkpoint_dir=cache.checkpoints("qat"),
-            allow_float=frozenset(recipe.allow_float),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
-            effort=recipe.effort,
-            granularity=lowering.granularity,
-            seed=recipe.seed,
         )
-    from mnedge.quantization.ptq import quantize_ptq
-
     quantized = quantize_ptq(
-        graph,
-        images,
-        pixels=pixels,
-        head=_head(job),
-        effort=recipe.effort,
-        allow_float=frozenset(recipe.allow_float),
-        progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
-        granularity=lowering.granularity,
-        seed=recipe.seed,
+        graph, images, chosen, progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99))
     )
     progress("quantize to int8", 1.0)
     return quantized

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
-
-    from mnedge.graph.graph import Graph, Quantization
 
 
 class Input(Protocol):
@@ -35,7 +33,7 @@ class Input(Protocol):
         ...
 
     @property
-    def quantization(self) -> Quantization | None:
+    def quantization(self) -> object | None:
         """How its integers stand for real values; None for real values and for whole numbers."""
         ...
 
@@ -64,11 +62,11 @@ class Batch:
 Samples: TypeAlias = "NDArray[np.float32] | Batch"
 
 
-def batch_of(graph: Graph, samples: Samples) -> Batch:
-    """The samples by input name, in the graph's order.
+def batch_of(inputs: Sequence[str], samples: Samples) -> Batch:
+    """The samples by input name, in the order of a graph's inputs.
 
     Args:
-        graph: A graph, or a part of one with the same inputs.
+        inputs: Names of the graph's inputs.
         samples: A batch, or the array of the only input.
 
     Raises:
@@ -76,16 +74,16 @@ def batch_of(graph: Graph, samples: Samples) -> Batch:
     """
     if isinstance(samples, Batch):
         given = samples.arrays
-    elif len(graph.inputs) == 1:
-        given = {graph.inputs[0]: samples}
+    elif len(inputs) == 1:
+        given = {inputs[0]: samples}
     else:
         raise InputError(
-            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), and one array is given; "
+            f"the graph has {len(inputs)} inputs ({', '.join(inputs)}), and one array is given; "
             "give a Batch with an array for each"
         )
-    if set(given) != set(graph.inputs):
-        raise InputError(f"the batch has {', '.join(given)}, and the graph's inputs are {', '.join(graph.inputs)}")
-    return Batch({name: given[name] for name in graph.inputs})
+    if set(given) != set(inputs):
+        raise InputError(f"the batch has {', '.join(given)}, and the graph's inputs are {', '.join(inputs)}")
+    return Batch({name: given[name] for name in inputs})
 
 
 def is_real(entry: Input) -> bool:
