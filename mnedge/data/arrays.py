@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from dataclasses import dataclass, field
@@ -46,6 +47,23 @@ class Arrays:
     def count(self) -> int:
         """Number of samples."""
         return len(next(iter(self.inputs.values())))
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the names, dtypes, shapes and values of the inputs and truths."""
+        digest = hashlib.sha256()
+        named = {**self.inputs, **{f"{TRUTHS_OF}{name}": values for name, values in self.truths.items()}}
+        for name, values in named.items():
+            digest.update(f"{name} {values.dtype.str} {values.shape}\0".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+    def part(self, numbers: NDArray[np.int64]) -> Arrays:
+        """Some of the samples, by their numbers."""
+        inputs, truths = (
+            {name: values[numbers] for name, values in named.items()} for named in (self.inputs, self.truths)
+        )
+        return Arrays(self.name, inputs, truths)
 
     def batch(self, inputs: Sequence[Input], arguments: Mapping[str, str] | None = None) -> Batch:
         """The arrays as a batch for the inputs of a network: here, and nowhere else, names in a file become inputs.

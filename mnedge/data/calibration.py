@@ -159,7 +159,7 @@ def open_calibration(spec: str, *, skip_broken: bool = False) -> CalibrationSet:
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return _described(path, spec, skip_broken=skip_broken)
     if is_arrays(spec) and path.is_file():
-        return _of_arrays(path)
+        return calibration_of_arrays(open_arrays(path))
     if path.is_dir() or path.is_file():
         found = _opened(spec, skip_broken=skip_broken)
         # All of a set that somebody has put together; a part of a data set that is larger than any such set.
@@ -270,9 +270,6 @@ def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> Cal
     return CalibrationSet(name, dataset, numbers, None, digest.hexdigest())
 
 
-def _of_arrays(path: Path) -> CalibrationSet:
-    arrays = open_arrays(path)
-    digest = hashlib.sha256()
-    for name, values in arrays.inputs.items():
-        digest.update(f"{name} {values.dtype.str} {values.shape}\0".encode() + np.ascontiguousarray(values).tobytes())
-    return CalibrationSet(str(path), None, np.zeros(0, np.int64), arrays, digest.hexdigest())
+def calibration_of_arrays(arrays: Arrays) -> CalibrationSet:
+    """All samples of arrays, at most 256."""
+    return CalibrationSet(arrays.name, None, np.zeros(0, np.int64), arrays, arrays.sha256)

@@ -19,7 +19,7 @@ from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -133,13 +133,14 @@ def predict_arrays(
     *,
     device: Device,
     runtime: str = "",
+    arguments: Mapping[str, str] | None = None,
     head: Head | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact of one or several inputs over arrays, real numbers as the network takes them.
 
-    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. For the other arguments see
-    `predict`.
+    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. `arguments` are other names
+    for its inputs (see `Arrays.batch`). For the other arguments see `predict`.
 
     Raises:
         InputError: The runtime refuses the file, or the arrays do not fit its inputs.
@@ -148,7 +149,7 @@ def predict_arrays(
     """
     with device.load(path, runtime) as model:
         specs = model.info.inputs
-        batch = arrays.batch(specs, _arguments(path))
+        batch = arrays.batch(specs, arguments)
         fed = [(batch.arrays[spec.name], spec) for spec in specs]
         samples = (
             tuple(encode_values(values[place : place + 1], spec) for values, spec in fed)
@@ -169,8 +170,8 @@ def predict_arrays(
     return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
 
 
-def _arguments(path: Path) -> dict[str, str]:
-    """The input that each argument of a .tflite's signatures stands for."""
+def arguments_of_file(path: Path) -> dict[str, str]:
+    """The input that each argument of a .tflite's signatures stands for; none of other files."""
     if path.suffix != ".tflite":
         return {}
     from mnedge.formats.tflite_read import read_tflite

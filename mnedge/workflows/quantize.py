@@ -165,6 +165,12 @@ def lowered(graph: Graph, pixels: Pixels, passes: Sequence[str], io: IoDtype) ->
     return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
 
 
+def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Pixels | None]:
+    """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
+    graph = run_passes(graph, tuple(passes))
+    return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
+
+
 def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:
     if known is None:
         return None
@@ -179,9 +185,7 @@ def _with_arrays(
     """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
     graph = network.graph
     values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
-    graph = run_passes(graph, tuple(passes))
-    if asked is not None:
-        graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
+    graph, _ = lowered_for_arrays(graph, asked, passes)
     return _after_training(graph, values[:_IMAGES], replace(settings, pixels=asked), told), asked
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.data._dataset import Dataset
+    from mnedge.graph.graph import Graph
     from mnedge.pixels import Pixels
     from mnedge.sources import Float
 
@@ -47,11 +48,7 @@ def settle_pixels(
         InputError: Nothing says it; the message lists what was measured, and the choices.
     """
     graph, stated = network.graph, told or network.pixels
-    if len(graph.inputs) != 1:
-        raise InputError(
-            f"{path} has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), and pictures feed one; give samples "
-            "of all as arrays, with --data FILE.npz"
-        )
+    check_takes_one(path, graph)
     shape = graph.tensors[graph.inputs[0]].shape
     check_takes_pictures(path, shape)
     if stated is not None:
@@ -78,3 +75,16 @@ def settle_pixels(
     if warning is not None:
         notice(f"Warning: {warning}")
     return stated
+
+
+def check_takes_one(path: Path, graph: Graph) -> None:
+    """Refuses a network of several inputs, which pictures alone cannot feed.
+
+    Raises:
+        InputError: It has several.
+    """
+    if len(graph.inputs) != 1:
+        raise InputError(
+            f"{path} has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), and pictures feed one; give samples "
+            "of all as arrays, with --data FILE.npz"
+        )

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.artifact import sha256
+from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
-from mnedge.workflows.settle_pixels import settle_pixels
+from mnedge.workflows.build.own_arrays import open_samples
+from mnedge.workflows.settle_pixels import check_takes_one, settle_pixels
 
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
+    from mnedge.data.arrays import Arrays
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.sources import Float
     from mnedge.tasks import Task
 
 _SHOWN = 8
+_PICTURE_RANK = 4
 _ANSWERS = ("softmax", "logits", "sigmoid")
 
 
@@ -35,19 +39,21 @@ class OwnModel:
         path: Its file or folder.
         sha256: Checksum of the file or folder.
         network: What it computes.
-        pixels: What a picture is to it.
+        pixels: What a picture is to it; None where it takes arrays and nothing was told.
         labels: Class names, one an output; () where outputs are no classes.
         is_labelled: Whether the data says what its outputs should be.
         notes: What a user should know, a sentence each.
+        arrays: Samples of its inputs instead of pictures; None for pictures.
     """
 
     path: Path
     sha256: str
     network: Float
-    pixels: Pixels
+    pixels: Pixels | None
     labels: tuple[str, ...]
     is_labelled: bool
     notes: tuple[str, ...]
+    arrays: Arrays | None = None
 
     @property
     def slug(self) -> str:
@@ -56,9 +62,9 @@ class OwnModel:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the input, pixels."""
-        shape = self.network.graph.tensors[self.network.graph.inputs[0]].shape
-        return shape[1], shape[2]
+        """Height and width of the first input that is a picture, pixels; 0 and 0 where none is."""
+        shapes = [self.network.graph.tensors[name].shape for name in self.network.graph.inputs]
+        return next(((shape[1], shape[2]) for shape in shapes if len(shape) == _PICTURE_RANK), (0, 0))
 
     @property
     def values(self) -> int:
@@ -78,11 +84,15 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     progress("read the model", 0.0)
     network = open_source(path, recipe.input_size)
     progress("read the model", 1.0)
-    if len(network.graph.inputs) != 1:
-        raise InputError(
-            f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes "
-            "models of one picture; `mnedge quantize` takes arrays"
-        )
+    told = None if recipe.pixels is None else Pixels.parse(recipe.pixels)
+    if is_arrays(recipe.data):
+        if recipe.labels is not None:
+            network = with_labels(network, read_names(Path(recipe.labels)))
+        arrays, samples = open_samples(path, network, recipe)
+        is_labelled = bool(arrays.truths)
+        model = OwnModel(path, sha256(path), network, told, network.labels, is_labelled, network.notes, arrays)
+        return model, samples
+    check_takes_one(path, network.graph)
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
     if check_data:
         dataset = dataset.read_again()
@@ -96,7 +106,7 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
         path,
         network,
         dataset,
-        None if recipe.pixels is None else Pixels.parse(recipe.pixels),
+        told,
         notice=notes.append,
         progress=progress,
     )

@@ -12,7 +12,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
-from mnedge.workflows.quantize import lowered
+from mnedge.workflows.quantize import lowered, lowered_for_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,9 +139,11 @@ def _own_float(model: OwnModel) -> Path:
         from mnedge.formats.tflite_write import write_tflite
 
         graph = model.network.graph
+        if model.pixels is not None:
+            graph = replace(graph, metadata=with_pixels(graph.metadata, model.pixels))
         write_bytes(
             folder / "fp32.tflite",
-            write_tflite(replace(graph, metadata=with_pixels(graph.metadata, model.pixels))),
+            write_tflite(graph),
         )
 
     return cache.stage("float", key, make) / "fp32.tflite"
@@ -193,7 +195,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
 
-        graph, pixels = lowered(read_tflite(float_tflite), job.pixels, lowering.passes, recipe.io)
+        graph, pixels = _lowered(job, read_tflite(float_tflite), lowering)
         quantized = _quantize(job, graph, pixels, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
@@ -205,7 +207,13 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
     return cache.stage("int8", key, make)
 
 
-def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progress: Progress) -> Quantized:
+def _lowered(job: Job, graph: Graph, lowering: Lowering) -> tuple[Graph, Pixels | None]:
+    if job.arrays is not None or job.pixels is None:
+        return lowered_for_arrays(graph, job.pixels, lowering.passes)
+    return lowered(graph, job.pixels, lowering.passes, job.recipe.io)
+
+
+def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering, progress: Progress) -> Quantized:
     from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
     recipe = job.recipe
@@ -220,6 +228,7 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
         allow_float=frozenset(recipe.allow_float),
     )
     if recipe.method == "qat":
+        assert pixels is not None, "pictures have pixels, and arrays are not trained on"
         from mnedge.quantization.qat import quantize_qat
 
         numbers = job.dataset.split("train", _QAT_IMAGES)
@@ -240,10 +249,11 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
     return quantized
 
 
-def _calibration(job: Job, graph: Graph, pixels: Pixels) -> Samples:
+def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
     """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     if job.calibration.arrays is not None:
         return job.calibration.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    assert pixels is not None, "pictures have pixels"
     return pixels.real(pixels.arranged(job.calibration.pixels(job.size)))
 
 
