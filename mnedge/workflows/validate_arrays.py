@@ -52,7 +52,7 @@ def validate_arrays(
     arrays = open_arrays(source)
     device = devices.get(uri)
     # An .onnx has the tensors of the .tflite that it was made with, but no signature that names them.
-    arguments = {name: tensor for path in artifacts for name, tensor in arguments_of_file(path).items()}
+    arguments = {name: tensor for file in artifacts for name, tensor in arguments_of_file(file).items()}
     results: list[Predictions] = []
     for artifact in artifacts:
         told = partial(progress, f"{artifact.name} on {device.name}")
@@ -64,9 +64,9 @@ def validate_arrays(
     outputs = output_rows(named, arrays.name, arrays.truths)
     accuracy = []
     if "" in arrays.truths:
-        for artifact, said in named:
+        for name, said in named:
             figures = head_figures(said.head, said.outputs, arrays.truths[""])
-            accuracy.append(accuracy_row(said, figures, artifact=artifact, dataset=arrays.name))
+            accuracy.append(accuracy_row(said, figures, artifact=name, dataset=arrays.name))
     parity = [
         parity_row(results[0], said, names=(artifacts[0].name, artifact.name))
         for artifact, said in list(zip(artifacts, results, strict=True))[1:]

@@ -24,7 +24,7 @@ def test_one_array_needs_no_name(tmp_path: Path) -> None:
 
 
 def test_arrays_become_inputs_in_the_networks_order_and_truths_are_y(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", left=np.ones((5, 2)), right=np.zeros((5, 3)), y=np.arange(5), **{"y:age": np.ones(5)})
+    np.savez(tmp_path / "a.npz", left=np.ones((5, 2)), right=np.zeros((5, 3)), y=np.arange(5), **{"y:age": np.ones(5)})  # type: ignore[arg-type]
     found = open_arrays(tmp_path / "a.npz")
     batch = found.batch([real("right", 3), real("left", 2)])
     assert [(name, values.shape) for name, values in batch.arrays.items()] == [("right", (5, 3)), ("left", (5, 2))]
