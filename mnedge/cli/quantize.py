@@ -36,6 +36,10 @@ def command(
         str | None,
         typer.Option(metavar="HEIGHTxWIDTH", help="Size of the input, where the model leaves it open."),
     ] = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Signature of a SavedModel. [default: serving_default, or its only one]"),
+    ] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
         typer.Option(help="What the first output is. [default: what the model shows]"),
@@ -91,6 +95,7 @@ def command(
             calibration=calibration,
             pixels=pixels,
             size=parse_size(size),
+            signature=signature,
             head=head,
             positive=positive,
             method=method,

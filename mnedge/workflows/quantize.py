@@ -53,6 +53,7 @@ def quantize(
     calibration: str | None = None,
     pixels: Pixels | str | None = None,
     size: tuple[int, int] | None = None,
+    signature: str | None = None,
     head: Head | None = None,
     positive: str | None = None,
     method: Method = "ptq",
@@ -81,6 +82,7 @@ def quantize(
         calibration: Calibration set: a name, .yaml, folder or .npy; None for the calibration split of `data`.
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
         size: Height and width in pixels, where the model leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
         head: What the first output is; None for what the model shows.
         positive: With one output, yes or no: the class of the data that is the yes.
         method: Quantization after training (ptq), or with fake quantization in training (qat).
@@ -102,7 +104,7 @@ def quantize(
     place, source, told = Path(out), Path(model), telling(progress)
     check_file(place, force=force)
     chosen = targets.get(target)
-    network = open_source(source, size)
+    network = open_source(source, size, signature)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     settings = PostTraining(
         head=head,

@@ -82,7 +82,7 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     assert recipe.model is not None
     path = Path(recipe.model)
     progress("read the model", 0.0)
-    network = open_source(path, recipe.input_size)
+    network = open_source(path, recipe.input_size, recipe.signature)
     progress("read the model", 1.0)
     told = None if recipe.pixels is None else Pixels.parse(recipe.pixels)
     if is_arrays(recipe.data):

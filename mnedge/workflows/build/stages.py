@@ -132,7 +132,12 @@ def float_model(job: Job, progress: Progress) -> Path:
 
 def _own_float(model: OwnModel) -> Path:
     """The float .tflite of a model of the user's, which says what a picture is to it."""
-    key = {"model": model.sha256, "size": model.size, "pixels": str(model.pixels)}
+    key = {
+        "model": model.sha256,
+        "size": model.size,
+        "pixels": str(model.pixels),
+        "signatures": [signature.key for signature in model.network.graph.signatures],
+    }
 
     def make(folder: Path) -> None:
         from mnedge.formats.pixels import with_pixels
