@@ -117,6 +117,9 @@ def command(
         return
     rows = [(step.name, f"{step.seconds:.1f}", percent(step.agreement), decibels(step.snr_db)) for step in result.steps]
     print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    if result.outputs:
+        ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
+        print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)
     if result.pixels is not None:
         typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
     typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")

@@ -55,8 +55,14 @@ def execute(
     Raises:
         UnsupportedError: An op that has no real-valued form here, or that mixes pictures of a batch.
     """
+    import tensorflow as tf
+
+    # As an array, a feed would pass for a constant, which kernels repeat for each picture of a batch.
+    fed = {
+        name: value if graph.tensors[name].is_constant else tf.convert_to_tensor(value) for name, value in feeds.items()
+    }
     env: dict[str, TensorLike] = {
-        name: value if on_tensor is None else on_tensor(name, value) for name, value in feeds.items()
+        name: value if on_tensor is None else on_tensor(name, value) for name, value in fed.items()
     }
     constants = dict(values or {})
     for op in graph.ops if ops is None else ops:

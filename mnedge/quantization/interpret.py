@@ -60,6 +60,16 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[An
     return results
 
 
+def all_outputs(graph: Graph, images: Samples) -> dict[str, NDArray[np.float32]]:
+    """Real values (N, …) of every output of a float or int8 graph, by its name; see `first_output`."""
+    made = interpret(graph, images, lambda _, outputs: [output.copy() for output in outputs])
+    found = {}
+    for name, rows in zip(graph.outputs, zip(*made, strict=True), strict=True):
+        quantization, values = graph.tensors[name].quantization, np.concatenate(rows)
+        found[name] = values if quantization is None else quantization.dequantize(values)
+    return found
+
+
 def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
     """Real values (N, …) of the first output of a float or int8 graph for samples, such as images (N, H, W, C)."""
     made = np.concatenate(interpret(graph, images, lambda _, outputs: outputs[0].copy()))

@@ -17,15 +17,18 @@ from mnedge.formats.tflite_metadata import refitted
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import arguments_of
+from mnedge.graph.heads import head_of, snr_db
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
 from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
+from mnedge.quantization.interpret import all_outputs
 from mnedge.quantization.io import with_io
 from mnedge.quantization.ptq import PostTraining, quantize_ptq
-from mnedge.results.quantization import QuantizedModel
+from mnedge.quantization.quantized import agreement_of
+from mnedge.results.quantization import OutputFidelity, QuantizedModel
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.data._dataset import Dataset
-    from mnedge.graph.graph import Graph
+    from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.quantization.quantized import Quantized
@@ -122,7 +125,9 @@ def quantize(
         if calibration is not None or positive is not None:
             which = "--calibration" if calibration is not None else "--positive"
             raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
-        quantized, known = _with_arrays(network, Path(data), asked, chosen.passes, settings, told)
+        graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
+        known, settings = asked, replace(settings, pixels=asked)
+        quantized = _after_training(graph, images, settings, told)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
@@ -151,6 +156,7 @@ def quantize(
         steps=quantized.steps,
         settings=quantized.settings,
         notes=tuple(notes),
+        outputs=_fidelity(graph, quantized.graph, images, original.signatures),
     )
 
 
@@ -181,14 +187,28 @@ def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str |
     return "shown" if network.pixels is None else network.pixels_origin
 
 
-def _with_arrays(
-    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: PostTraining, told: Progress
-) -> tuple[Quantized, Pixels | None]:
-    """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
+def _fidelity(
+    graph: Graph, int8: Graph, images: Samples, signatures: tuple[Signature, ...]
+) -> tuple[OutputFidelity, ...]:
+    """Every output of an int8 graph against float, by the name that programs call it; () where there is one."""
+    if len(graph.outputs) < 2:
+        return ()
+    called = {tensor: result for signature in reversed(signatures) for result, tensor in signature.outputs}
+    said = [all_outputs(side, images) for side in (graph, int8)]
+    rows = []
+    for name in graph.outputs:
+        reference, made = (outputs[name] for outputs in said)
+        head = head_of(graph, name)
+        same, noise = agreement_of(head, reference, made), snr_db(reference, made)
+        rows.append(OutputFidelity(called.get(name, name), head, same, noise))
+    return tuple(rows)
+
+
+def _arrays_lowered(network: Float, path: Path, asked: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Samples]:
+    """The graph after a target's passes, and arrays as it takes them, at most 200 samples."""
     graph = network.graph
     values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
-    graph, _ = lowered_for_arrays(graph, asked, passes)
-    return _after_training(graph, values[:_IMAGES], replace(settings, pixels=asked), told), asked
+    return lowered_for_arrays(graph, asked, passes)[0], values[:_IMAGES]
 
 
 def _calibration_images(graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None) -> Samples:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,9 @@ from mnedge.quantization.io import with_io
 from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.quantization.qat import quantize_qat
 from mnedge.runtimes.onnxruntime import OnnxRuntimeSession
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SETTINGS = [PostTraining(effort="fast", ranges="min-max"), PostTraining(effort="fast"), PostTraining()]
 
