@@ -15,6 +15,7 @@ from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
 from mnedge.graph.graph import arguments_of
+from mnedge.graph.heads import answering_output
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
 
@@ -91,6 +92,7 @@ def predict(
     runtime: str = "",
     pixels: Pixels | None = None,
     head: Head | None = None,
+    classes: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -103,6 +105,8 @@ def predict(
         runtime: Name of the runtime; "" for the one that loads such files.
         pixels: What a picture is to the network; None for what the file says.
         head: What the first output is; None for what the file shows.
+        classes: Number of classes that the data tells apart: of several outputs the one with as many scores comes
+            first. None leaves the file's order.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
@@ -124,7 +128,7 @@ def predict(
         results = _collected(made, model.info.outputs, numbers.size, progress)
         info = model.info
     labels = np.array(kept, np.int64)
-    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head)
+    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head, classes)
 
 
 def predict_arrays(
@@ -207,8 +211,9 @@ def _predictions(
     samples: tuple[NDArray[np.int64], NDArray[Any]],
     device: Device,
     head: Head | None,
+    classes: int | None = None,
 ) -> Predictions:
-    if order := _order(path, len(results)):
+    if order := _order(path, len(results)) or _answer_first(path, info.outputs, classes):
         results = [results[place] for place in order]
         info = replace(info, outputs=tuple(info.outputs[place] for place in order))
     spec = info.outputs[0]
@@ -221,7 +226,7 @@ def _predictions(
         info=info,
         device=device.name,
         path=path,
-        head=head or head_of_file(path, spec.shape, spec.quantization),
+        head=head or head_of_file(path, spec.shape, spec.quantization, spec.name),
     )
 
 
@@ -233,6 +238,16 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
     from mnedge.formats.tflite_read import read_tflite
 
     return detection_order(read_tflite(path))
+
+
+def _answer_first(path: Path, specs: Sequence[TensorSpec], classes: int | None) -> tuple[int, ...]:
+    """The places of the outputs with the one that tells the classes first; () where they stay as they are."""
+    if classes is None or len(specs) < 2:
+        return ()
+    heads = [head_of_file(path, spec.shape, spec.quantization, spec.name) for spec in specs]
+    widths = [spec.shape[-1] if spec.shape else 1 for spec in specs]
+    first = answering_output(list(zip(heads, widths, strict=True)), classes)
+    return (first, *(place for place in range(len(specs)) if place != first)) if first else ()
 
 
 def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:

@@ -30,6 +30,7 @@ def settle_pixels(
     told: Pixels | None,
     *,
     positive: int | None = None,
+    output: int = 0,
     notice: Callable[[str], None],
     progress: Callable[[str, float], None],
 ) -> Pixels:
@@ -41,6 +42,7 @@ def settle_pixels(
         dataset: Labelled pictures, whose classes may be the model's.
         told: By the user; None where nothing was.
         positive: Class index that is the yes of a model with one output.
+        output: Place of the output that tells the classes of the pictures.
         notice: Told what labelled pictures showed, and where they disagree with what is told or with the file.
         progress: Told the name of the stage and the share of it that is done, 0..1.
 
@@ -55,7 +57,7 @@ def settle_pixels(
         stated = pixels_for(path, shape, stated)
     try:
         candidates = score_candidates(
-            graph,
+            graph.replaced(outputs=[graph.outputs[output]]),
             dataset,
             dataset.split("eval", _TO_SHOW if stated is None else _TO_CHECK),
             stated=stated,

@@ -177,6 +177,7 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
 
     numbers = _measured_on(job)
     local = devices.get("local")
+    classes = job.classes if job.task.learns_labels else None
     found = {}
     for place, artifact in enumerate(artifacts):
 
@@ -190,7 +191,9 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
                 artifact.path, job.arrays.part(numbers), device=local, arguments=named, progress=told
             )
         else:
-            found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
+            found[artifact.path.name] = predict(
+                artifact.path, job.dataset, numbers, device=local, classes=classes, progress=told
+            )
     progress("validate", 1.0)
     return found
 

@@ -13,6 +13,7 @@ from mnedge.artifact import sha256
 from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.graph.heads import answering_output
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
 from mnedge.workflows.build.own_arrays import open_samples
@@ -21,6 +22,7 @@ from mnedge.workflows.settle_pixels import check_takes_one, settle_pixels
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.sources import Float
@@ -44,6 +46,7 @@ class OwnModel:
         is_labelled: Whether the data says what its outputs should be.
         notes: What a user should know, a sentence each.
         arrays: Samples of its inputs instead of pictures; None for pictures.
+        place: Place of the output that the labels are of.
     """
 
     path: Path
@@ -54,6 +57,7 @@ class OwnModel:
     is_labelled: bool
     notes: tuple[str, ...]
     arrays: Arrays | None = None
+    place: int = 0
 
     @property
     def slug(self) -> str:
@@ -68,8 +72,8 @@ class OwnModel:
 
     @property
     def values(self) -> int:
-        """Values of the first output; of a map its channels."""
-        return self.network.outputs[0].shape[-1]
+        """Values of the output that the labels are of; of a map its channels."""
+        return self.network.outputs[self.place].shape[-1]
 
 
 def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data: bool) -> tuple[OwnModel, Dataset]:
@@ -87,7 +91,8 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     told = None if recipe.pixels is None else Pixels.parse(recipe.pixels)
     if is_arrays(recipe.data):
         if recipe.labels is not None:
-            network = with_labels(network, read_names(Path(recipe.labels)))
+            names = read_names(Path(recipe.labels))
+            network = with_labels(network, names, place=_place_of(network, len(names)))
         arrays, samples = open_samples(path, network, recipe)
         is_labelled = bool(arrays.truths)
         model = OwnModel(path, sha256(path), network, told, network.labels, is_labelled, network.notes, arrays)
@@ -97,9 +102,11 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     if check_data:
         dataset = dataset.read_again()
     if recipe.labels is not None:
-        network = with_labels(network, read_names(Path(recipe.labels)))
-    dataset, labels, is_labelled = _fitted(path, network, dataset, recipe)
-    if labels and network.outputs[0].head == "numbers":
+        names = read_names(Path(recipe.labels))
+        network = with_labels(network, names, place=_place_of(network, len(names)))
+    place = _answering(path, network, dataset, recipe)
+    dataset, labels, is_labelled = _fitted(path, network, place, dataset, recipe)
+    if labels and place == 0 and network.outputs[0].head == "numbers":
         network = with_labels(network, labels)
     notes = list(network.notes)
     pixels = settle_pixels(
@@ -107,16 +114,41 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
         network,
         dataset,
         told,
+        output=place,
         notice=notes.append,
         progress=progress,
     )
-    model = OwnModel(path, sha256(path), network, pixels, labels, is_labelled, tuple(notes))
+    model = OwnModel(path, sha256(path), network, pixels, labels, is_labelled, tuple(notes), place=place)
     return model, dataset
 
 
-def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tuple[Dataset, tuple[str, ...], bool]:
+def _place_of(network: Float, count: int) -> int:
+    """The place of the first output with a value for each of so many names; 0 where none has."""
+    places = [place for place, output in enumerate(network.outputs) if output.shape[-1:] == (count,)]
+    return places[0] if places else 0
+
+
+def _answering(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> int:
+    """The place of the output that tells the classes of the data apart; of several, the one with as many scores."""
+    heads: list[tuple[Head, int]] = []
+    for output in network.outputs:
+        count = output.shape[-1] if output.shape else 1
+        # A last linear layer gives logits or other numbers; as many as there are classes are logits.
+        heads.append(("logits" if output.head == "numbers" and count > 1 else output.head, count))
+    place = 0 if recipe.positive is not None else answering_output(heads, len(dataset.classes))
+    if place and recipe.bundles:
+        raise InputError(
+            f"{path} tells classes apart in its output {network.outputs[place].name}, and apps of the bundle "
+            f"{recipe.bundles[0]} read the first one, {network.outputs[0].name}; export the model with it first"
+        )
+    return place
+
+
+def _fitted(
+    path: Path, network: Float, place: int, dataset: Dataset, recipe: Recipe
+) -> tuple[Dataset, tuple[str, ...], bool]:
     """The data with labels as the model numbers them, the names of the outputs, and whether the data says the truth."""
-    output = network.outputs[0]
+    output = network.outputs[place]
     values = output.shape[-1] if output.shape else 1
     if recipe.positive is not None:
         dataset = _yes_or_no(dataset, recipe.positive)

@@ -241,7 +241,7 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering,
         return quantize_qat(
             graph,
             pixels.real(pixels.arranged(trained)),
-            labels if job.is_labelled and job.task.learns_labels else None,
+            labels if job.is_labelled and job.task.learns_labels and not (job.model and job.model.place) else None,
             chosen,
             calibration=images,
             checkpoint_dir=cache.checkpoints("qat"),
