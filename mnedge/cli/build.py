@@ -95,6 +95,12 @@ def command(
     size: Annotated[
         str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Size of MODEL's input, where it is left open.")
     ] = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Signature of MODEL, a SavedModel. [default: serving_default, or its only one]"
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="MODEL's class names, one a line. [default: its own or the data's]"),
@@ -174,6 +180,7 @@ def command(
             "model": None if model is None else str(model),
             "pixels": pixels,
             "size": size,
+            "signature": signature,
             "labels": labels,
             "positive": positive,
             "variant": variant,

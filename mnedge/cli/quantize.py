@@ -38,6 +38,10 @@ def command(
         str | None,
         typer.Option(metavar="HEIGHTxWIDTH", help="Size of the input, where the model leaves it open."),
     ] = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Signature of a SavedModel. [default: serving_default, or its only one]"),
+    ] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
         typer.Option(help="What the first output is. [default: what the model shows]"),
@@ -93,6 +97,7 @@ def command(
             calibration=calibration,
             pixels=pixels,
             size=parse_size(size),
+            signature=signature,
             head=head,
             positive=positive,
             method=method,
@@ -114,6 +119,9 @@ def command(
         return
     rows = [(step.name, f"{step.seconds:.1f}", percent(step.agreement), decibels(step.snr_db)) for step in result.steps]
     print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    if result.outputs:
+        ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
+        print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)
     if result.pixels is not None:
         typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
     typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")

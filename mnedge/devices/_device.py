@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mnedge import registry
 from mnedge.errors import InputError, ToolError
@@ -25,9 +25,10 @@ class ModelInfo:
     Attributes:
         version: Runtime, version and delegate, e.g. "ai-edge-litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions; None where the notion does not exist.
-        input: The input.
+        input: The first input.
         outputs: All outputs in file order.
         emulated: Whether the device's instructions are translated: its outputs count, its times do not.
+        others: The further inputs in file order; only this machine takes models that have some.
     """
 
     version: str
@@ -35,6 +36,12 @@ class ModelInfo:
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     emulated: bool = False
+    others: tuple[TensorSpec, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All inputs in file order."""
+        return (self.input, *self.others)
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,20 @@ class LoadedModel(Protocol):
 
         Args:
             images: Tensors of the input's shape and dtype each; see `runtimes._runtime.encoded` for pictures.
+            count: How many there are.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesSeveral(Protocol):
+    """A loaded model on a device that takes models of several inputs."""
+
+    def run_several(self, samples: Iterable[tuple[NDArray[Any], ...]], count: int) -> Iterator[list[NDArray[Any]]]:
+        """Runs samples one by one and gives all raw outputs of each, in order.
+
+        Args:
+            samples: A tensor an input, in file order, of its shape and dtype.
             count: How many there are.
         """
         ...

@@ -174,6 +174,15 @@ class Signature:
         return {name for _, name in self.inputs} <= {*inputs} and {name for _, name in self.outputs} <= {*outputs}
 
 
+def arguments_of(signatures: Iterable[Signature]) -> dict[str, str]:
+    """The tensor that each argument of signatures stands for; of equal arguments of several, the first one's."""
+    found: dict[str, str] = {}
+    for signature in signatures:
+        for argument, tensor in signature.inputs:
+            found.setdefault(argument, tensor)
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """A tensor that lives from one call to the next.

@@ -26,9 +26,7 @@ from mnedge.quantization.scheme import check_float, scheme_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
@@ -49,60 +47,66 @@ _COPIES = 4
 _ROWS = {"default": 8_000, "max": 48_000}
 
 
-def quantize_ptq(
-    graph: Graph,
-    images: NDArray[np.float32],
-    *,
-    pixels: Pixels | None = None,
-    head: Head | None = None,
-    effort: Effort = "default",
-    granularity: Granularity = "per-channel",
-    ranges: str | None = None,
-    seed: int = 0,
-    allow_float: frozenset[str] = frozenset(),
-    progress: Callable[[str, float], None] | None = None,
-) -> Quantized:
-    """Makes a float graph int8 from unlabelled images, without training.
+@dataclass(frozen=True)
+class PostTraining:
+    """How a float graph becomes int8 without training.
 
-    Args:
-        graph: Float graph with one input; lowered for its target already.
-        images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+    Attributes:
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
-            None for inputs that are no pictures, whose range is that of `images`.
+            The range of inputs that are no pictures is that of their samples; None where none is a picture.
         head: What the first output is, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
             weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
             can be equalized for the hard-swishes that gain from them (see `gates`): a V3 small that is a fifth
             slower and loses half as much.
-        granularity: Of the weight scales.
-        ranges: "min-max", "percentile", "mse" or "output", which is the default.
-        seed: Of everything random.
+        granularity: Granularity of the weight scales.
+        ranges: "min-max", "percentile", "mse" or "output"; None for "output".
+        scalable_gates: Whether gates may become slower ones that can be equalized; None for what `effort` says.
+        seed: Seed of everything random.
         allow_float: Op kinds that may stay float.
+    """
+
+    pixels: Pixels | None = None
+    head: Head | None = None
+    effort: Effort = "default"
+    granularity: Granularity = "per-channel"
+    ranges: str | None = None
+    scalable_gates: bool | None = None
+    seed: int = 0
+    allow_float: frozenset[str] = frozenset()
+
+
+DEFAULT = PostTraining()
+
+
+def quantize_ptq(
+    graph: Graph,
+    images: Samples,
+    chosen: PostTraining = DEFAULT,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> Quantized:
+    """Makes a float graph int8 from unlabelled images, without training.
+
+    Args:
+        graph: Float graph; lowered for its target already.
+        images: float32 (N, H, W, C) as the graph's input wants them, or a `Batch` for several inputs; the first 256
+            are used.
+        chosen: The choices of the quantization.
         progress: Called with what is being done and the fraction (0..1) of the whole that is behind.
 
     Raises:
         InputError: No images, or an unknown range method.
         UnsupportedError: An op has no int8 form and is not allowed to stay float.
     """
-    scheme, parameters, log = post_training_parameters(
-        graph,
-        images,
-        pixels=pixels,
-        head=head,
-        effort=effort,
-        granularity=granularity,
-        ranges=ranges,
-        seed=seed,
-        allow_float=allow_float,
-        progress=progress,
-    )
+    scheme, parameters, log = post_training_parameters(graph, images, chosen, progress=progress)
     settings = {
         "method": "ptq",
-        "effort": effort,
-        "granularity": granularity,
-        "ranges": ranges or _RANGES,
-        "seed": seed,
+        "effort": chosen.effort,
+        "granularity": chosen.granularity,
+        "ranges": chosen.ranges or _RANGES,
+        "seed": chosen.seed,
         "images": len(log.images),
     }
     return Quantized(to_int8(scheme, parameters), tuple(log.steps), settings)
@@ -110,101 +114,74 @@ def quantize_ptq(
 
 def post_training_parameters(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
+    chosen: PostTraining,
     *,
-    pixels: Pixels | None = None,
-    head: Head | None = None,
-    effort: Effort = "default",
-    granularity: Granularity = "per-channel",
-    ranges: str | None = None,
-    scalable_gates: bool | None = None,
-    seed: int = 0,
-    allow_float: frozenset[str] = frozenset(),
     progress: Callable[[str, float], None] | None = None,
 ) -> tuple[Scheme, Parameters, Log]:
-    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from.
-
-    Whether gates may become slower ones that can be equalized follows `effort`, unless `scalable_gates` says it.
-    """
+    """The steps of `quantize_ptq`, with its arguments; gives what training with fake quantization starts from."""
     if len(images) == 0:
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
-    check_float(graph, allow_float)
+    check_float(graph, chosen.allow_float)
     images = images[:MOST_IMAGES]
-    log = Log(graph, images, progress, head)
-    takes_gates = effort == "max" if scalable_gates is None else scalable_gates
-    asked = Asked(effort, granularity, ranges, takes_gates, seed, allow_float, pixels)
+    log = Log(graph, images, progress, chosen.head)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.
     with threadpool_limits(1, "blas"):
-        if effort == "fast" and ranges == "min-max":
-            scheme, parameters = _calibrated(graph, images, asked, log)
+        if chosen.effort == "fast" and chosen.ranges == "min-max":
+            scheme, parameters = _calibrated(graph, images, chosen, log)
             log.done("ranges: min-max", scheme, parameters)
         else:
-            scheme, parameters = _equalized(graph, images, asked, log)
-            parameters = (_corrected if effort == "fast" else _fitted)(scheme, parameters, images, asked, log)
+            scheme, parameters = _equalized(graph, images, chosen, log)
+            parameters = (_corrected if chosen.effort == "fast" else _fitted)(scheme, parameters, images, chosen, log)
     log.begin("done", 1.0)
     return scheme, parameters, log
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The choices of a call of `post_training_parameters`; see there."""
-
-    effort: Effort
-    granularity: Granularity
-    ranges: str | None
-    scalable_gates: bool
-    seed: int
-    allow_float: frozenset[str]
-    pixels: Pixels | None
-
-
 def _calibrated(
-    graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log, share: float = 0.0
+    graph: Graph, images: Samples, chosen: PostTraining, log: Log, share: float = 0.0
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", share)
-    scheme = scheme_of(graph, images, asked.granularity, asked.allow_float, asked.pixels)
-    ranges = choose_ranges(scheme, observe(scheme, images, asked.seed), asked.ranges or _RANGES)
+    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels)
+    ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES)
     return scheme, initial_parameters(scheme, ranges)
 
 
-def _equalized(graph: Graph, images: NDArray[np.float32], asked: Asked, log: Log) -> tuple[Scheme, Parameters]:
+def _equalized(graph: Graph, images: Samples, chosen: PostTraining, log: Log) -> tuple[Scheme, Parameters]:
     """Channels equalized, then ranges."""
     log.begin("equalize channels", 0.0)
     graph = shrink_saturated(graph, images)
-    if asked.scalable_gates:
+    if chosen.effort == "max" if chosen.scalable_gates is None else chosen.scalable_gates:
         graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
-    scheme, parameters = _calibrated(equalize(graph, images, asked.granularity), images, asked, log, 0.2)
-    log.done(f"equalized channels, ranges: {asked.ranges or _RANGES}", scheme, parameters)
+    scheme, parameters = _calibrated(equalize(graph, images, chosen.granularity), images, chosen, log, 0.2)
+    log.done(f"equalized channels, ranges: {chosen.ranges or _RANGES}", scheme, parameters)
     return scheme, parameters
 
 
-def _corrected(
-    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log
-) -> Parameters:
+def _corrected(scheme: Scheme, parameters: Parameters, images: Samples, chosen: PostTraining, log: Log) -> Parameters:
     """Rounded to nearest, biases corrected."""
     log.begin("correct biases", 0.5)
-    parameters = correct_biases(scheme, parameters, images, asked.seed)
+    parameters = correct_biases(scheme, parameters, images, chosen.seed)
     log.done("bias correction", scheme, parameters)
     return parameters
 
 
-def _fitted(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], asked: Asked, log: Log) -> Parameters:
+def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, chosen: PostTraining, log: Log) -> Parameters:
     """Layers fitted one after the other."""
     parameters = reconstruct(
         scheme,
         parameters,
         _enough(scheme.graph, images),
-        seed=asked.seed,
-        rows=_ROWS[asked.effort],
+        seed=chosen.seed,
+        rows=_ROWS[chosen.effort],
         told=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
     )
     log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
     return parameters
 
 
-def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _enough(graph: Graph, images: Samples) -> Samples:
     """As many pictures as fit the memory when a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
     return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
@@ -216,7 +193,7 @@ class Log:
     def __init__(
         self,
         graph: Graph,
-        images: NDArray[np.float32],
+        images: Samples,
         progress: Callable[[str, float], None] | None,
         head: Head | None = None,
     ) -> None:

@@ -8,19 +8,20 @@ import logging
 import time
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnedge import cache
+from mnedge.batch import batch_of
 from mnedge.errors import InputError
 from mnedge.graph.heads import head_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
 from mnedge.quantization.parameters import to_int8
-from mnedge.quantization.ptq import MOST_IMAGES, post_training_parameters
+from mnedge.quantization.ptq import DEFAULT, MOST_IMAGES, post_training_parameters
 from mnedge.quantization.quantized import Quantized, agreement_of, measured_step
 from mnedge.quantization.student import Student
 
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
-    from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
+    from mnedge.quantization.ptq import PostTraining
     from mnedge.quantization.scheme import Scheme
-    from mnedge.recipe import Effort, Granularity
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
@@ -67,16 +68,11 @@ def quantize_qat(
     graph: Graph,
     images: NDArray[np.float32],
     labels: NDArray[np.integer[Any]] | None = None,
+    start: PostTraining = DEFAULT,
     *,
-    calibration: NDArray[np.float32] | None = None,
-    pixels: Pixels | None = None,
-    head: Head | None = None,
+    calibration: Samples | None = None,
     checkpoint_dir: Path,
     epochs: int = 20,
-    effort: Effort = "default",
-    granularity: Granularity = "per-channel",
-    seed: int = 0,
-    allow_float: frozenset[str] = frozenset(),
     progress: Callable[[str, float], None] | None = None,
 ) -> Quantized:
     """Trains weights, biases and ranges of the quantized network, with the float network as teacher.
@@ -92,56 +88,49 @@ def quantize_qat(
         images: float32 (N, H, W, C) to train on.
         labels: Integers (N,), negative where unknown; None for unlabelled pictures. They are learned from where the
             first output is a softmax or logits, a value a class; the float network teaches every other one alone.
-        calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
-            calibrate.
-        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
-            None for inputs that are no pictures, whose range is that of `images`.
-        head: What the first output is, for the agreement of each step; None for what the graph shows.
+        start: The choices of the post-training result that training starts from. Unless they say whether gates may
+            become slower ones that can be equalized (see `gates`), all efforts but "fast" take them.
+        calibration: float32 (N, H, W, C), or a `Batch` of them, to calibrate with and train on; training pictures by
+            default. At most 256 calibrate.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
-        effort: Of the post-training result that training starts from; but for "fast" it takes the slower gates that
-            can be equalized where hard-swishes gain from them (see `gates`), as `quantize_ptq` does with "max".
-        granularity: Of the weight scales.
-        seed: Of everything random.
-        allow_float: Op kinds that may stay float.
         progress: Called with the stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: Fewer than two images, or labels of another number.
-        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+        UnsupportedError: The graph has several inputs, or an op has no int8 form and is not allowed to stay float.
     """
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); training with fake quantization "
+            "takes one, and quantization after training (--method ptq) takes them all"
+        )
     if len(images) < 2:
         raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
-    pictures, calibration = _split(
-        images, labels if _tells_classes(graph, head) else None, images if calibration is None else calibration, seed
-    )
+    calibrating = images if calibration is None else batch_of(graph.inputs, calibration).arrays[graph.inputs[0]]
+    taught = labels if _tells_classes(graph, start.head) else None
+    pictures, calibrating = _split(images, taught, calibrating, start.seed)
+    if start.scalable_gates is None:
+        start = replace(start, scalable_gates=start.effort != "fast")
     scheme, parameters, log = post_training_parameters(
-        graph,
-        calibration,
-        pixels=pixels,
-        head=head,
-        effort=effort,
-        granularity=granularity,
-        scalable_gates=effort != "fast",
-        seed=seed,
-        allow_float=allow_float,
-        progress=lambda _, share: told("start from post-training", share),
+        graph, calibrating, start, progress=lambda _, share: told("start from post-training", share)
     )
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
         "epochs": epochs,
-        "effort": effort,
-        "granularity": granularity,
-        "seed": seed,
+        "effort": start.effort,
+        "granularity": start.granularity,
+        **({} if start.ranges is None else {"ranges": start.ranges}),
+        "seed": start.seed,
         "batch": _BATCH,
         "rates": _RATES,
     }
-    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, (settings, pixels))}.npz"
-    best = _train(scheme, parameters, pictures, path, epochs, seed, told)
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibrating, (settings, start.pixels))}.npz"
+    best = _train(scheme, parameters, pictures, path, epochs, start.seed, told)
     seconds = time.monotonic() - started - sum(step.seconds for step in log.steps)
     int8 = to_int8(scheme, best)
     step = measured_step("trained with fake quantization", seconds, int8, log.head, log.reference, log.images)

@@ -109,7 +109,8 @@ def _lead(report: Report) -> Iterator[str]:
     if variant.family is not None:
         yield f"MobileNet {variant.family}"
         yield f"alpha {variant.alpha}"
-    yield f"{variant.resolution} px"
+    if variant.resolution:
+        yield f"{variant.resolution} px"
     yield f"{variant.classes:,} classes"
     if variant.parameters:
         yield f"{figures.magnitude(variant.parameters)} parameters"

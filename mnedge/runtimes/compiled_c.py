@@ -148,7 +148,7 @@ class CompiledCSession:
             reset = getattr(functions, f"{header.name}_reset") if header.has_state else None
         self.version = _version() or ""
         self.ops = 1
-        self.input, self.outputs = header.input, header.outputs
+        self.input, self.inputs, self.outputs = header.input, (header.input,), header.outputs
         self._header = header
         self._guarded = {
             "arena": _Guarded(header.arena_bytes, header.alignment),
@@ -159,12 +159,13 @@ class CompiledCSession:
             status = reset(self._guarded["arena"].data.ctypes.data_as(ctypes.c_void_p))
             assert status == 0, status
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
         """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
 
         Raises:
             ToolError: NAME_run wrote outside the arena, the input or the output.
         """
+        assert not others, "generated code has one input"
         arena, taken, made = self._guarded.values()
         taken.data[:] = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         status = self._run(*(place.data.ctypes.data_as(ctypes.c_void_p) for place in (taken, made, arena)))

@@ -38,9 +38,10 @@ class OnnxRuntimeSession:
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        given, made = self._session.get_inputs()[0], self._session.get_outputs()
-        self._is_nchw = _is_nchw(given)
-        self.input = _spec(given, as_nhwc=self._is_nchw)
+        given, made = self._session.get_inputs(), self._session.get_outputs()
+        self._is_nchw = _is_nchw(given[0])
+        self.inputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in given)
+        self.input = self.inputs[0]
         self.outputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in made)
 
     @cached_property
@@ -48,13 +49,14 @@ class OnnxRuntimeSession:
         """Number of nodes after ONNX Runtime's own optimization."""
         return 0 if self._path.suffix == ".ort" else len(optimized_nodes(self._path))
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns all outputs in file order."""
-        if not self._is_nchw:
-            outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
-            return outputs
-        made = self._session.run(None, {self.input.name: image.transpose(_NHWC_TO_NCHW)})
-        return [value.transpose(_NCHW_TO_NHWC) if value.ndim == len(_NCHW_TO_NHWC) else value for value in made]
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one sample, an array an input in file order; returns all outputs in file order."""
+        arrays = [self._turned(value, _NHWC_TO_NCHW) for value in (image, *others)]
+        feed = {spec.name: value for spec, value in zip(self.inputs, arrays, strict=True)}
+        return [self._turned(value, _NCHW_TO_NHWC) for value in self._session.run(None, feed)]
+
+    def _turned(self, value: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+        return value.transpose(order) if self._is_nchw and value.ndim == len(order) else value
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -96,8 +98,8 @@ def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
     import numpy as np
 
     session = _open(_module(), path, threads, profile_prefix=str(folder / "profile"))
-    spec = _spec(session.get_inputs()[0])
-    feed = {spec.name: np.zeros(spec.shape, spec.dtype)}
+    specs = [_spec(value) for value in session.get_inputs()]
+    feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
     for _ in range(runs):
         session.run(None, feed)
     return Path(session.end_profiling())

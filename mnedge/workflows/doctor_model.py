@@ -77,6 +77,7 @@ def diagnose(
     *,
     pixels: Pixels | str | None = None,
     size: tuple[int, int] | None = None,
+    signature: str | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Reads a model and says what it is, what mnedge does with it and what it has to be told. Nothing is quantized.
@@ -86,6 +87,7 @@ def diagnose(
         data: Labelled pictures, a folder or a labels.csv, that may show the range of the pixels; None for none.
         pixels: Range of the pixels as `Pixels.parse` reads it; None for what the model says.
         size: Height and width in pixels, where the model leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
         progress: Told the name of a stage and the share of it that is done, 0..1.
 
     Raises:
@@ -101,10 +103,10 @@ def diagnose(
         if is_quantized(graph):
             return _of_int8(path, graph)
     told("read the model", 0.0)
-    network, assumed = _opened(path, size)
+    network, assumed = _opened(path, size, signature)
     told("read the model", 1.0)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
-    options = _options(size or assumed, pixels)
+    options = _options(size or assumed, pixels, signature)
     origin = "told" if asked else network.pixels_origin
     looked = _Looked(path, network, asked or network.pixels, origin, assumed, options)
     notes = list(network.notes)
@@ -138,17 +140,18 @@ def diagnose(
     )
 
 
-def _opened(path: Path, size: tuple[int, int] | None) -> tuple[Float, tuple[int, int] | None]:
+def _opened(path: Path, size: tuple[int, int] | None, signature: str | None) -> tuple[Float, tuple[int, int] | None]:
     """The network; where its size is open and not told, with an assumed one."""
     try:
-        return open_source(path, size), None
+        return open_source(path, size, signature), None
     except OpenSizeError:
-        return open_source(path, _ASSUMED), _ASSUMED
+        return open_source(path, _ASSUMED, signature), _ASSUMED
 
 
-def _options(size: tuple[int, int] | None, pixels: Pixels | str | None) -> str:
+def _options(size: tuple[int, int] | None, pixels: Pixels | str | None, signature: str | None) -> str:
     """The options of a command that repeat what was told; a range may begin with a dash."""
     words = "" if size is None else f" --size {size[0]}x{size[1]}"
+    words += "" if signature is None else f" --signature {shlex.quote(signature)}"
     return words if pixels is None else f"{words} {shlex.quote(f'--pixels={pixels}')}"
 
 
@@ -167,8 +170,6 @@ def _input(graph: Graph, name: str, assumed: tuple[int, int] | None) -> End:
 def _plan(looked: _Looked) -> tuple[str, ...]:
     """What happens to a float model on its way to int8 for the first target, a sentence each."""
     graph = looked.network.graph
-    if len(graph.inputs) != 1:
-        return ()
     said = []
     folded = leading_affine(graph)
     if looked.is_picture and folded is not None:
@@ -216,9 +217,8 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
     found = []
     if len(network.graph.inputs) > 1:
         names = ", ".join(network.graph.inputs)
-        found.append(
-            Need("one input", f"It has {len(network.graph.inputs)} ({names}); int8 is made of one", required=True)
-        )
+        why = f"It has {len(network.graph.inputs)} inputs: samples of each as an array of its name ({names})"
+        found.append(Need("--data FILE.npz", why, required=True))
     elif not looked.is_picture:
         found.append(
             Need("--data FILE.npy", "Its input is no picture: inputs as the model takes them are needed", required=True)
@@ -247,12 +247,11 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
 
 def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) -> tuple[str, ...]:
     """Commands that build it, complete but for words in capitals."""
-    graph, name = looked.network.graph, shlex.quote(str(looked.path))
-    if len(graph.inputs) != 1:
-        return ()
+    name = shlex.quote(str(looked.path))
     stem = shlex.quote(f"{looked.path.name.removesuffix(looked.path.suffix)}.int8.tflite")
     if not looked.is_picture:
-        return (f"mnedge quantize {name} --data INPUTS.npy{looked.told} -o {stem}",)
+        given = f"{name} --data INPUTS.{'npy' if len(looked.network.graph.inputs) == 1 else 'npz'}{looked.told}"
+        return (f"mnedge build {given} --int8", f"mnedge quantize {given} -o {stem}")
     source = "PICTURES" if data is None else shlex.quote(data)
     pixels = " --pixels RANGE" if looked.pixels is None else ""
     yes = " --positive CLASS" if looked.network.outputs[0].head == "sigmoid" else ""
@@ -273,9 +272,6 @@ def _compilable(outlooks: tuple[Outlook, ...]) -> str | None:
 def _outlook(looked: _Looked, name: str) -> Outlook:
     """What becomes of a float model for a target: its passes are run, and its ops looked up."""
     target = targets.get(name)
-    inputs = looked.network.graph.inputs
-    if len(inputs) != 1:
-        return Outlook(name, "refused", len(looked.network.graph.ops), {}, {}, f"it has {len(inputs)} inputs, not one")
     try:
         graph = _start(looked, target.passes)
     except MnedgeError as exc:

@@ -29,7 +29,7 @@ from mnedge.results.optimization import AgreementRow, Gain, ModelFile, Optimizat
 from mnedge.runtimes._runtime import encoded
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
-from mnedge.validation.latency import compare, random_input, time_in_turns
+from mnedge.validation.latency import compare, random_inputs, time_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.progress import Progress
-    from mnedge.runtimes import TensorSpec
 
 _RANDOM_INPUTS = 64
 _FEWEST_INPUTS = 8
@@ -311,24 +310,26 @@ def _agreement(
 ) -> AgreementRow:
     """How far both files say the same, on random input or on pictures of a data set."""
     before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before.input, pictures)
-    outputs = [[session.run(image) for image in inputs] for session in (before, after)]
+    inputs = _inputs(before, pictures)
+    outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
     found = agreement(before.outputs, *outputs)
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
-def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[NDArray[Any]]:
-    """Random input, or pictures as the model takes them."""
+def _inputs(session: LiteRtSession, pictures: tuple[Dataset, Pixels] | None) -> list[tuple[NDArray[Any], ...]]:
+    """Random values for every input, or pictures as the model takes them."""
+    spec = session.input
     if pictures is None:
         # A mask of half a megapixel per input is kept for both models: fewer inputs say as much.
-        count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // math.prod(spec.shape)))
-        return [random_input(spec, seed) for seed in range(count)]
+        values = sum(math.prod(entry.shape) for entry in session.inputs)
+        count = max(_FEWEST_INPUTS, min(_RANDOM_INPUTS, _RANDOM_VALUES // values))
+        return [random_inputs(session, seed) for seed in range(count)]
     dataset, known = pictures
-    if len(spec.shape) != 4 or spec.shape[3] != CHANNELS[known.order]:
-        shape = "x".join(str(extent) for extent in spec.shape)
+    if len(session.inputs) > 1 or len(spec.shape) != 4 or spec.shape[3] != CHANNELS[known.order]:
+        shape = " and ".join("x".join(str(extent) for extent in entry.shape) for entry in session.inputs)
         raise InputError(
             f"the model takes {shape}, and --data gives pictures, {known.order}; leave --data out: agreement "
             "is then measured on random input"
         )
     found, _ = dataset.pixels(dataset.split("eval", _PICTURES), (spec.shape[1], spec.shape[2]))
-    return list(encoded(known.arranged(found), spec, known))
+    return [(values,) for values in encoded(known.arranged(found), spec, known)]

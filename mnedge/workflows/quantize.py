@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,19 @@ from mnedge.formats.pixels import with_pixels
 from mnedge.formats.tflite_metadata import refitted
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import arguments_of
+from mnedge.graph.heads import head_of, snr_db
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
 from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
+from mnedge.quantization.interpret import all_outputs
 from mnedge.quantization.io import with_io
-from mnedge.results.quantization import QuantizedModel
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
+from mnedge.quantization.quantized import agreement_of
+from mnedge.results.quantization import OutputFidelity, QuantizedModel
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
@@ -31,11 +36,9 @@ from mnedge.workflows.settle_pixels import settle_pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.data._dataset import Dataset
-    from mnedge.graph.graph import Graph
+    from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.quantization.quantized import Quantized
@@ -43,20 +46,6 @@ if TYPE_CHECKING:
     from mnedge.sources import Float
 
 _IMAGES = 200
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The choices of a quantization that do not depend on the model; see `quantize`."""
-
-    method: Method
-    effort: Effort
-    granularity: Granularity
-    ranges: str | None
-    epochs: int
-    allow_float: frozenset[str]
-    head: Head | None
-    seed: int
 
 
 def quantize(
@@ -67,6 +56,7 @@ def quantize(
     calibration: str | None = None,
     pixels: Pixels | str | None = None,
     size: tuple[int, int] | None = None,
+    signature: str | None = None,
     head: Head | None = None,
     positive: str | None = None,
     method: Method = "ptq",
@@ -90,10 +80,12 @@ def quantize(
     Args:
         model: A .keras, .h5, SavedModel folder, float .tflite or float .onnx.
         out: The int8 .tflite.
-        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them.
+        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them, which a model of
+            several inputs needs.
         calibration: Calibration set: a name, .yaml, folder or .npy; None for the calibration split of `data`.
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
         size: Height and width in pixels, where the model leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
         head: What the first output is; None for what the model shows.
         positive: With one output, yes or no: the class of the data that is the yes.
         method: Quantization after training (ptq), or with fake quantization in training (qat).
@@ -115,24 +107,38 @@ def quantize(
     place, source, told = Path(out), Path(model), telling(progress)
     check_file(place, force=force)
     chosen = targets.get(target)
-    network = open_source(source, size)
+    network = open_source(source, size, signature)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
-    settings = _Settings(
-        method, effort, granularity or chosen.granularity, ranges, epochs, frozenset(allow_float), head, seed
+    settings = PostTraining(
+        head=head,
+        effort=effort,
+        granularity=granularity or chosen.granularity,
+        ranges=ranges,
+        seed=seed,
+        allow_float=frozenset(allow_float),
     )
     notes = list(network.notes)
     start_tensorflow()
     if is_arrays(data):
+        if method != "ptq":
+            raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
         if calibration is not None or positive is not None:
             which = "--calibration" if calibration is not None else "--positive"
             raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
-        quantized, known = _with_arrays(network, Path(data), asked, chosen.passes, settings, told)
+        graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
+        known, settings = asked, replace(settings, pixels=asked)
+        quantized = _after_training(graph, images, settings, told)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
         settled = settle_pixels(source, network, dataset, asked, positive=yes, notice=notes.append, progress=told)
         graph, known = lowered(network.graph, settled, chosen.passes, io)
-        quantized = _with_pictures(graph, known, dataset, calibration, settings, told)
+        settings = replace(settings, pixels=known)
+        images = _calibration_images(graph, known, dataset, calibration)
+        if method == "ptq":
+            quantized = _after_training(graph, images, settings, told)
+        else:
+            quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
     allowed = check_int8(quantized.graph, allow_float)
     original = read_tflite(source) if source.suffix == ".tflite" else network.graph
     finished = refitted(original, with_io(quantized.graph, io))
@@ -150,6 +156,7 @@ def quantize(
         steps=quantized.steps,
         settings=quantized.settings,
         notes=tuple(notes),
+        outputs=_fidelity(graph, quantized.graph, images, original.signatures),
     )
 
 
@@ -166,6 +173,12 @@ def lowered(graph: Graph, pixels: Pixels, passes: Sequence[str], io: IoDtype) ->
     return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
 
 
+def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Pixels | None]:
+    """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
+    graph = run_passes(graph, tuple(passes))
+    return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
+
+
 def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:
     if known is None:
         return None
@@ -174,37 +187,52 @@ def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str |
     return "shown" if network.pixels is None else network.pixels_origin
 
 
-def _with_arrays(
-    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: _Settings, told: Progress
-) -> tuple[Quantized, Pixels | None]:
-    """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
-    if settings.method != "ptq":
-        raise InputError("training with fake quantization takes pictures; with arrays leave --method qat out")
+def _fidelity(
+    graph: Graph, int8: Graph, images: Samples, signatures: tuple[Signature, ...]
+) -> tuple[OutputFidelity, ...]:
+    """Every output of an int8 graph against float, by the name that programs call it; () where there is one."""
+    if len(graph.outputs) < 2:
+        return ()
+    called = {tensor: result for signature in reversed(signatures) for result, tensor in signature.outputs}
+    said = [all_outputs(side, images) for side in (graph, int8)]
+    rows = []
+    for name in graph.outputs:
+        reference, made = (outputs[name] for outputs in said)
+        head = head_of(graph, name)
+        same, noise = agreement_of(head, reference, made), snr_db(reference, made)
+        rows.append(OutputFidelity(called.get(name, name), head, same, noise))
+    return tuple(rows)
+
+
+def _arrays_lowered(network: Float, path: Path, asked: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Samples]:
+    """The graph after a target's passes, and arrays as it takes them, at most 200 samples."""
     graph = network.graph
-    if len(graph.inputs) != 1:
-        raise InputError(f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); quantize takes one")
-    tensor = graph.tensors[graph.inputs[0]]
-    values = open_arrays(path).of(tensor.name, tensor.shape)
-    graph = run_passes(graph, tuple(passes))
-    if asked is not None:
-        graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
-    return _after_training(graph, values[:_IMAGES], asked, settings, told), asked
+    values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    return lowered_for_arrays(graph, asked, passes)[0], values[:_IMAGES]
 
 
-def _with_pictures(
-    graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None, settings: _Settings, told: Progress
-) -> Quantized:
+def _calibration_images(graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None) -> Samples:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     shape = graph.tensors[graph.inputs[0]].shape
     chosen = calibration_of(dataset) if calibration is None else open_calibration(calibration)
     if chosen.arrays is not None:
-        images = chosen.inputs(graph.inputs[0], shape)
-    else:
-        images = pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
-    if settings.method == "ptq":
-        return _after_training(graph, images, pixels, settings, told)
+        return chosen.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    return pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
+
+
+def _in_training(
+    graph: Graph,
+    pixels: Pixels,
+    images: Samples,
+    dataset: Dataset,
+    settings: PostTraining,
+    epochs: int,
+    told: Progress,
+) -> Quantized:
     from mnedge import cache
     from mnedge.quantization.qat import quantize_qat
 
+    shape = graph.tensors[graph.inputs[0]].shape
     trained, labels = dataset.pixels(dataset.split("train"), (shape[1], shape[2]))
     classes = graph.tensors[graph.outputs[0]].shape[-1]
     fits = classes > 1 and len(labels) > 0 and int(labels.max()) < classes
@@ -212,33 +240,13 @@ def _with_pictures(
         graph,
         pixels.real(pixels.arranged(trained)),
         labels if fits else None,
+        settings,
         calibration=images,
         checkpoint_dir=cache.checkpoints("qat"),
-        epochs=settings.epochs,
-        effort=settings.effort,
-        pixels=pixels,
-        head=settings.head,
-        granularity=settings.granularity,
-        seed=settings.seed,
-        allow_float=settings.allow_float,
+        epochs=epochs,
         progress=told,
     )
 
 
-def _after_training(
-    graph: Graph, images: NDArray[np.float32], pixels: Pixels | None, settings: _Settings, told: Progress
-) -> Quantized:
-    from mnedge.quantization.ptq import quantize_ptq
-
-    return quantize_ptq(
-        graph,
-        images,
-        effort=settings.effort,
-        ranges=settings.ranges,
-        pixels=pixels,
-        head=settings.head,
-        granularity=settings.granularity,
-        seed=settings.seed,
-        allow_float=settings.allow_float,
-        progress=lambda _, share: told("quantize to int8", share),
-    )
+def _after_training(graph: Graph, images: Samples, settings: PostTraining, told: Progress) -> Quantized:
+    return quantize_ptq(graph, images, settings, progress=lambda _, share: told("quantize to int8", share))

@@ -195,7 +195,7 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
     from mnedge.formats.keras import keras_to_graph
     from mnedge.formats.tflite_write import write_tflite
     from mnedge.passes._pass import run_passes
-    from mnedge.quantization.ptq import quantize_ptq
+    from mnedge.quantization.ptq import PostTraining, quantize_ptq
     from mnedge.quantization.qat import quantize_qat
     from mnedge.targets.cpu import TARGET
 
@@ -210,14 +210,16 @@ def measure(name: str, case: Case, evaluation: Pictures, *, qat: bool) -> list[d
 
         def ptq(**options: Any) -> bytes:
             return write_tflite(
-                quantize_ptq(lowered, calibration, pixels=SYMMETRIC, granularity=case.granularity, **options).graph
+                quantize_ptq(
+                    lowered, calibration, PostTraining(pixels=SYMMETRIC, granularity=case.granularity, **options)
+                ).graph
             )
 
         def trained(effort: Any = "default") -> bytes:
             train = pictures("train")
             result = quantize_qat(
-                lowered, train.real(), train.labels, calibration=calibration, effort=effort,
-                granularity=case.granularity, checkpoint_dir=folder,
+                lowered, train.real(), train.labels, PostTraining(effort=effort, granularity=case.granularity),
+                calibration=calibration, checkpoint_dir=folder,
             )  # fmt: skip
             return write_tflite(result.graph)
 

@@ -34,7 +34,7 @@ from mnedge.models.build import build_model
 from mnedge.models.variant import Variant
 from mnedge.passes._pass import run_passes
 from mnedge.pixels import SYMMETRIC
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.targets.cpu import TARGET
 from mnedge.validation.latency import Timing, compare, conditions, time_in_turns
 from mnedge.validation.op_latency import by_kind, op_latency
@@ -65,7 +65,9 @@ def build(variant: Variant, folder: Path) -> dict[str, Path]:
     images = images_of(variant.resolution)
     model = build_model(variant, "random", 0)
     float_graph = keras_to_graph(model)
-    int8 = quantize_ptq(run_passes(float_graph, TARGET.passes), images, pixels=SYMMETRIC, effort="fast").graph
+    int8 = quantize_ptq(
+        run_passes(float_graph, TARGET.passes), images, PostTraining(pixels=SYMMETRIC, effort="fast")
+    ).graph
     made = {
         "tflite float": write_tflite(float_graph),
         "tflite int8": write_tflite(int8),
@@ -138,8 +140,8 @@ def quantization(variant: Variant, count: int = 200) -> None:
     seconds = {}
     for name, work in {
         "stock": lambda: stock_tflite(model, images),
-        "own, fast": lambda: quantize_ptq(graph, images, pixels=SYMMETRIC, effort="fast"),
-        "own, default": lambda: quantize_ptq(graph, images, pixels=SYMMETRIC),
+        "own, fast": lambda: quantize_ptq(graph, images, PostTraining(pixels=SYMMETRIC, effort="fast")),
+        "own, default": lambda: quantize_ptq(graph, images, PostTraining(pixels=SYMMETRIC)),
     }.items():
         begin = time.perf_counter()
         work()

@@ -18,7 +18,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.graph.precision import float_ops
 from mnedge.passes._pass import run_passes
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.runtimes.onnxruntime import PRECISE, optimized_nodes, saturates
 from mnedge.targets.cpu import TARGET
 
@@ -249,7 +249,7 @@ def test_each_op_quantized_computes_the_steps_that_litert_computes(name: str) ->
     """What `quantize_ptq` makes of one op, in both runtimes; SUM is beyond BUILTIN_REF, see tests/graph/conftest.py."""
     graph = _FLOAT_OPS[name]
     images = _RNG.normal(0, 3, (8, *graph.tensors["x"].shape[1:])).astype(np.float32)
-    int8 = quantize_ptq(graph, images, effort="fast", ranges="min-max").graph
+    int8 = quantize_ptq(graph, images, PostTraining(effort="fast", ranges="min-max")).graph
     assert float_ops(int8) == []
     source = int8.tensors["x"].quantization
     assert source is not None

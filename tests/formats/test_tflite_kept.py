@@ -18,7 +18,7 @@ from mnedge.graph.graph import Graph, Quantization, Signature
 from mnedge.graph.kept import check_kept
 from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.io import with_io
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.workflows.optimize import optimize, passes_for, rewrite
 
 _DIGITS = tuple(f"digit {number}" for number in range(10))
@@ -73,7 +73,7 @@ def test_metadata_say_pixels_values_and_labels(digits_fp32: Graph) -> None:
 def test_quantization_keeps_a_drop_in(digits_fp32: Graph, io_dtype: str) -> None:
     graph = _described(digits_fp32)
     pictures = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype(np.float32)
-    quantized = quantize_ptq(graph, pictures, effort="fast", ranges="min-max").graph
+    quantized = quantize_ptq(graph, pictures, PostTraining(effort="fast", ranges="min-max")).graph
     after = with_io(quantized, io_dtype)  # type: ignore[arg-type]
     check_kept(graph, after)
     interpreter = Interpreter(model_content=write_tflite(after))

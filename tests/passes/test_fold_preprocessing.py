@@ -12,7 +12,7 @@ from mnedge.graph.heads import snr_db
 from mnedge.passes.fold_preprocessing import apply, pixel_input, shared_steps
 from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.quantization.interpret import first_output
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
@@ -119,7 +119,7 @@ def test_int8_then_takes_the_pixel_and_loses_little(sketch: Any) -> None:
     graph = prepared(sketch, [], "SAME")
     left, pixels = shared_steps(graph, before)
     many = pictures(40)
-    int8 = quantize_ptq(left, pixels.real(many), pixels=pixels, effort="fast").graph
+    int8 = quantize_ptq(left, pixels.real(many), PostTraining(pixels=pixels, effort="fast")).graph
     steps = int8.tensors["image"].quantization
     assert steps is not None
     assert (steps.scale[0], steps.zero_point[0]) == (1.0, -128)

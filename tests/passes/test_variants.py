@@ -13,7 +13,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.models import Variant, families
 from mnedge.models.build import build_model
 from mnedge.passes._pass import run_passes
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.runtimes.onnxruntime import optimized_nodes
 from mnedge.targets.cpu import TARGET
@@ -40,7 +40,7 @@ def test_one_partition_and_integer_kernels(family: str, alpha: float, tmp_path: 
     lowered = run_passes(graph, TARGET.passes)
     same(graph, lowered, rtol=1e-4)
     images = np.random.default_rng(0).uniform(-1, 1, (4, _RESOLUTION, _RESOLUTION, 3)).astype(np.float32)
-    int8 = quantize_ptq(lowered, images, effort="fast").graph
+    int8 = quantize_ptq(lowered, images, PostTraining(effort="fast")).graph
     tflite, onnx = tmp_path / "model.tflite", tmp_path / "model.onnx"
     tflite.write_bytes(write_tflite(int8))
     assert LiteRtSession(tflite, 1).partitions == 1

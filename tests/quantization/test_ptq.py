@@ -12,7 +12,7 @@ from mnedge.graph.graph import Graph, Op, constant
 from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.honesty import check_int8
 from mnedge.quantization.interpret import first_output
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.quantization.quantized import agreement_of
 
 
@@ -37,8 +37,8 @@ def litert(graph: Graph, images: Any) -> Any:
 def test_planted_outliers_break_min_max_and_not_the_default(
     outliers: Graph, pictures: Any, others: Any, granularity: Any
 ) -> None:
-    plain = quantize_ptq(outliers, pictures, effort="fast", ranges="min-max", granularity=granularity)
-    best = quantize_ptq(outliers, pictures, granularity=granularity)
+    plain = quantize_ptq(outliers, pictures, PostTraining(effort="fast", ranges="min-max", granularity=granularity))
+    best = quantize_ptq(outliers, pictures, PostTraining(granularity=granularity))
     assert agreement(outliers, plain.graph, others) < 0.8
     assert agreement(outliers, best.graph, others) > 0.95
 
@@ -55,21 +55,23 @@ def test_the_delegate_runs_the_int8_graph_as_simulated(outliers: Graph, pictures
 
 
 def test_every_op_is_int8_and_names_are_kept(swish: Graph, pictures: Any) -> None:
-    int8 = quantize_ptq(swish, pictures, effort="fast").graph
+    int8 = quantize_ptq(swish, pictures, PostTraining(effort="fast")).graph
     assert check_int8(int8) == []
     assert {op.outputs for op in int8.ops} == {op.outputs for op in swish.ops}
     assert int8.tensors["image"].dtype == int8.tensors["scores"].dtype == "int8"
 
 
 def test_every_pixel_keeps_a_step_of_its_own(swish: Graph, pictures: Any) -> None:
-    quantization = quantize_ptq(swish, pictures, pixels=SYMMETRIC, effort="fast").graph.tensors["image"].quantization
+    quantization = (
+        quantize_ptq(swish, pictures, PostTraining(pixels=SYMMETRIC, effort="fast")).graph.tensors["image"].quantization
+    )
     assert quantization is not None
     assert quantization.scale[0] == np.float32(1 / 127.5)
     assert quantization.zero_point[0] == -1
 
 
 def test_the_same_seed_gives_the_same_bytes(swish: Graph, pictures: Any) -> None:
-    first, second = (write_tflite(quantize_ptq(swish, pictures, seed=3).graph) for _ in range(2))
+    first, second = (write_tflite(quantize_ptq(swish, pictures, PostTraining(seed=3)).graph) for _ in range(2))
     assert first == second
 
 
@@ -85,7 +87,7 @@ def test_steps_say_what_was_done(swish: Graph, pictures: Any) -> None:
 
 
 def test_max_agrees_on_pictures_it_never_saw(swish: Graph, pictures: Any, others: Any) -> None:
-    assert agreement(swish, quantize_ptq(swish, pictures, effort="max").graph, others) > 0.95
+    assert agreement(swish, quantize_ptq(swish, pictures, PostTraining(effort="max")).graph, others) > 0.95
 
 
 def test_a_dead_channel_and_a_dead_layer_still_load(outliers: Graph, pictures: Any) -> None:
@@ -112,7 +114,7 @@ def test_no_images_are_refused(swish: Graph) -> None:
 
 def test_an_unknown_range_method_names_the_known(swish: Graph, pictures: Any) -> None:
     with pytest.raises(InputError, match=r"percentile"):
-        quantize_ptq(swish, pictures, ranges="minmax")
+        quantize_ptq(swish, pictures, PostTraining(ranges="minmax"))
 
 
 def test_an_op_without_int8_form_is_refused_or_kept_float(swish: Graph, pictures: Any, others: Any) -> None:
@@ -121,11 +123,11 @@ def test_an_op_without_int8_form_is_refused_or_kept_float(swish: Graph, pictures
     graph = swish.replaced(ops=ops)
     with pytest.raises(UnsupportedError, match="COS"):
         quantize_ptq(graph, pictures)
-    result = quantize_ptq(graph, pictures, effort="fast", allow_float=frozenset({"COS"}))
+    result = quantize_ptq(graph, pictures, PostTraining(effort="fast", allow_float=frozenset({"COS"})))
     assert [op.kind for op in check_int8(result.graph, ("COS",)) if op.kind == "COS"] == ["COS"]
     assert litert(result.graph, others[:1]).shape == (1, 10)
 
 
 def test_a_quantized_graph_is_not_quantized_again(small_int8: Graph) -> None:
     with pytest.raises(UnsupportedError, match="quantized already"):
-        quantize_ptq(small_int8, np.zeros((1, 8, 8, 3), np.float32), effort="fast")
+        quantize_ptq(small_int8, np.zeros((1, 8, 8, 3), np.float32), PostTraining(effort="fast"))

@@ -10,7 +10,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
 from mnedge.graph.precision import float_ops
 from mnedge.pixels import SYMMETRIC
-from mnedge.quantization.ptq import MOST_IMAGES, quantize_ptq
+from mnedge.quantization.ptq import MOST_IMAGES, PostTraining, quantize_ptq
 from mnedge.quantization.quantized import agreement_of
 from mnedge.runtimes.litert import LiteRtSession
 
@@ -22,9 +22,9 @@ def test_planted_outliers_break_min_max_and_not_the_default(
     pictures = images(150, 2)
     reference = predict(planted, pictures)
     plain = quantize_ptq(
-        planted, images(24, 1), pixels=SYMMETRIC, effort="fast", ranges="min-max", granularity=granularity
+        planted, images(24, 1), PostTraining(pixels=SYMMETRIC, effort="fast", ranges="min-max", granularity=granularity)
     )
-    ours = quantize_ptq(planted, images(24, 1), pixels=SYMMETRIC, granularity=granularity)
+    ours = quantize_ptq(planted, images(24, 1), PostTraining(pixels=SYMMETRIC, granularity=granularity))
     assert agreement_of("logits", reference, litert(plain.graph, pictures, delegate=True)) < 0.65
     assert agreement_of("logits", reference, litert(ours.graph, pictures, delegate=True)) > 0.88
     # What the account says is what LiteRT does, on the pictures that it was said of.
@@ -36,7 +36,7 @@ def test_planted_outliers_break_min_max_and_not_the_default(
 def test_the_result_is_int8_throughout_and_one_partition(
     separable: Any, images: Any, tmp_path: Any, granularity: Any
 ) -> None:
-    result = quantize_ptq(separable().graph(), images(12), granularity=granularity)
+    result = quantize_ptq(separable().graph(), images(12), PostTraining(granularity=granularity))
     assert float_ops(result.graph) == []
     for op in result.graph.ops:
         for name in (*op.inputs, *op.outputs):
@@ -57,7 +57,9 @@ def test_the_result_is_int8_throughout_and_one_partition(
 def test_a_seed_gives_the_same_bytes(net: Any, images: Any, effort: Any) -> None:
     made = net(seed=7).conv("c", 6, activation="NONE").hard_swish("h").conv("d", 8, stride=2, activation="NONE")
     graph = made.hard_swish("g").mean().dense("logits", 4).softmax().graph()
-    first, second = (write_tflite(quantize_ptq(graph, images(10), effort=effort, seed=3).graph) for _ in range(2))
+    first, second = (
+        write_tflite(quantize_ptq(graph, images(10), PostTraining(effort=effort, seed=3)).graph) for _ in range(2)
+    )
     assert first == second
 
 
@@ -72,14 +74,14 @@ def test_the_account_names_every_step(separable: Any, images: Any) -> None:
         "method": "ptq", "effort": "default", "granularity": "per-channel", "ranges": "output", "seed": 0,
         "images": 10,
     }  # fmt: skip
-    plain = quantize_ptq(graph, images(10), effort="fast", ranges="min-max")
+    plain = quantize_ptq(graph, images(10), PostTraining(effort="fast", ranges="min-max"))
     assert [step.name for step in plain.steps] == ["ranges: min-max"]
     assert plain.settings["ranges"] == "min-max"
 
 
 def test_names_and_shapes_are_those_of_the_float_graph(separable: Any, images: Any) -> None:
     graph = separable().graph()
-    int8 = quantize_ptq(graph, images(4), effort="fast").graph
+    int8 = quantize_ptq(graph, images(4), PostTraining(effort="fast")).graph
     assert (int8.inputs, int8.outputs) == (graph.inputs, graph.outputs)
     assert {name: tensor.shape for name, tensor in int8.tensors.items()} == {
         name: tensor.shape for name, tensor in graph.tensors.items()
@@ -89,7 +91,7 @@ def test_names_and_shapes_are_those_of_the_float_graph(separable: Any, images: A
 def test_images_beyond_the_limit_are_left_out(net: Any, images: Any) -> None:
     graph = net(shape=(1, 2, 2, 3)).conv("c", 2).graph()
     many = images(MOST_IMAGES + 40, side=2)
-    first, second = (quantize_ptq(graph, part, effort="fast") for part in (many, many[:MOST_IMAGES]))
+    first, second = (quantize_ptq(graph, part, PostTraining(effort="fast")) for part in (many, many[:MOST_IMAGES]))
     assert first.settings["images"] == MOST_IMAGES
     assert write_tflite(first.graph) == write_tflite(second.graph)
 

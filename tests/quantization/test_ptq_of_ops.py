@@ -15,7 +15,7 @@ from mnedge.graph.graph import Graph, Op, Tensor
 from mnedge.graph.precision import float_ops
 from mnedge.passes._pass import run_passes
 from mnedge.pixels import SYMMETRIC
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.targets.cpu import TARGET
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_int8_is_as_near_to_float_as_the_stock_converters(net: Any, images: Any,
     graph = _graph(net, name)
     calibration, others = images(48, 1), images(64, 2)
     reference = predict(graph, others)
-    ours = quantize_ptq(run_passes(graph, TARGET.passes), calibration, pixels=SYMMETRIC).graph
+    ours = quantize_ptq(run_passes(graph, TARGET.passes), calibration, PostTraining(pixels=SYMMETRIC)).graph
     theirs = parse_tflite(_stock(graph, calibration), "stock.tflite")
     assert float_ops(ours) == []
     found, stock = (_decibels(reference, litert(int8, others, delegate=True)) for int8 in (ours, theirs))

@@ -11,6 +11,7 @@ from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
 from mnedge.quantization.interpret import first_output
+from mnedge.quantization.ptq import PostTraining
 from mnedge.quantization.qat import _split, augment, quantize_qat
 from mnedge.quantization.quantized import agreement_of
 
@@ -82,7 +83,9 @@ def test_training_takes_gates_that_can_be_equalized_but_for_fast(net: Any, image
     kinds = {}
     efforts: tuple[Effort, ...] = ("fast", "default")
     for effort in efforts:
-        int8 = quantize_qat(graph, images(20), None, checkpoint_dir=tmp_path, epochs=1, effort=effort).graph
+        int8 = quantize_qat(
+            graph, images(20), None, PostTraining(effort=effort), checkpoint_dir=tmp_path, epochs=1
+        ).graph
         kinds[effort] = int8.producers()["h/gate"].kind
     assert kinds == {"fast": "ADD", "default": "DEPTHWISE_CONV_2D"}
 
@@ -121,8 +124,10 @@ def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_p
         if stage.startswith("train") and share > 0.6:
             raise KilledError
 
-    asked: tuple[dict[str, Any], ...] = ({"seed": 0}, {"seed": 1}, {"effort": "fast"})
+    asked: tuple[dict[str, Any], ...] = ({"seed": 0}, {"seed": 1}, {"effort": "fast"}, {"ranges": "mse"})
     for settings in asked:
         with pytest.raises(KilledError):
-            quantize_qat(small, images(20), checkpoint_dir=tmp_path, epochs=2, progress=kill, **settings)
+            quantize_qat(
+                small, images(20), None, PostTraining(**settings), checkpoint_dir=tmp_path, epochs=2, progress=kill
+            )
     assert len(list(tmp_path.iterdir())) == len(asked)

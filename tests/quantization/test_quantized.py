@@ -8,7 +8,7 @@ import numpy as np
 
 from mnedge.graph.executor import predict
 from mnedge.quantization.interpret import first_output
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.quantization.quantized import agreement_of
 
 
@@ -28,7 +28,7 @@ def test_a_segmentation_is_counted_by_pixel() -> None:
 
 def test_the_executors_agreement_is_litert_s(separable: Any, images: Any, litert: Any) -> None:
     graph = separable().graph()
-    int8 = quantize_ptq(graph, images(12), effort="fast", ranges="min-max").graph
+    int8 = quantize_ptq(graph, images(12), PostTraining(effort="fast", ranges="min-max")).graph
     pictures = images(80, 7)
     reference = predict(graph, pictures)
     measured = agreement_of("logits", reference, litert(int8, pictures))

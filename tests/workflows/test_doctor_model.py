@@ -153,16 +153,18 @@ def test_pictures_show_the_pixels(tmp_path: Path) -> None:
     assert not any(need.required for need in found.needs)
 
 
-def test_two_inputs_are_said_and_not_built(digits_fp32: Graph, tmp_path: Path) -> None:
+def test_two_inputs_are_said_and_what_feeds_them(digits_fp32: Graph, tmp_path: Path) -> None:
     other = Tensor("other", (1, 10), "float32")
     summed = Tensor("summed", (1, 10), "float32")
     ops = [*digits_fp32.ops, Op("ADD", ("scores", "other"), ("summed",), {"activation": "NONE"})]
     graph = digits_fp32.replaced(tensors=[other, summed], ops=ops, outputs=["summed"])
     graph = replace(graph, inputs=("image", "other"))
-    found = diagnose(_written(graph, tmp_path))
+    path = _written(graph, tmp_path)
+    found = diagnose(path)
     assert [end.name for end in found.inputs] == ["image", "other"]
-    assert found.commands == ()
-    assert {row.verdict for row in found.targets} == {"refused"}
+    assert [need.option for need in found.needs if need.required] == ["--data FILE.npz"]
+    assert found.commands[0] == f"mnedge build {path} --data INPUTS.npz --int8"
+    assert _for(found, "cpu").verdict == "int8"
 
 
 def test_an_int8_model_is_said_to_be_one(small_int8: Graph, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Tensor, constant
-from mnedge.quantization.ptq import quantize_ptq
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.workflows.validate_arrays import validate_arrays
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _regression() -> Graph:
 def test_numbers_have_their_error_and_noise(tmp_path: Path) -> None:
     graph, values = _regression(), np.random.default_rng(0).normal(0, 1, (80, 6)).astype(np.float32)
     right = predict(graph, values)
-    int8 = quantize_ptq(graph, values, effort="fast", ranges="min-max").graph
+    int8 = quantize_ptq(graph, values, PostTraining(effort="fast", ranges="min-max")).graph
     for name, made in (("float", graph), ("int8", int8)):
         (tmp_path / f"{name}.tflite").write_bytes(write_tflite(made))
     np.savez(tmp_path / "data.npz", x=values, y=right + 1)
@@ -58,5 +58,5 @@ def test_without_truths_there_is_parity_only(tmp_path: Path) -> None:
     assert result.accuracy == ()
     assert result.parity[0].max_abs_error == 0
     np.save(tmp_path / "data.npy", np.ones((3, 7), np.float32))
-    with pytest.raises(InputError, match="samples of 7, the model's input x takes 6"):
+    with pytest.raises(InputError, match=r"one array \(7 float32\); the model takes x \(6 float\)"):
         validate_arrays([tmp_path / "m.tflite"], tmp_path / "data.npy", "local", lambda *_: None)

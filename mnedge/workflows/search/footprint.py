@@ -68,15 +68,14 @@ def int8_tflite(candidate: Candidate, target: str) -> Path:
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
         from mnedge.passes._pass import run_passes
-        from mnedge.quantization.ptq import quantize_ptq
+        from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
         start_tensorflow()
         graph = run_passes(keras_to_graph(build_model(candidate.variant, "random")), chosen.passes)
         side = candidate.variant.resolution
         pictures = np.random.default_rng(0).uniform(-1, 1, (_PICTURES, side, side, 3)).astype(np.float32)
-        quantized = quantize_ptq(
-            graph, pictures, pixels=SYMMETRIC, effort="fast", ranges="min-max", granularity=candidate.granularity
-        )
+        plain = PostTraining(SYMMETRIC, effort="fast", granularity=candidate.granularity, ranges="min-max")
+        quantized = quantize_ptq(graph, pictures, plain)
         write_bytes(folder / _MODEL, write_tflite(quantized.graph))
 
     return cache.stage("search-int8", key, make) / _MODEL
