@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.codegen.program import Kernel
     from mnedge.graph.graph import Graph, Op
 
-LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
+LOWERINGS: dict[str, Callable[[Source, Op], Kernel]] = {
     "ARG_MAX": lower_arg_max,
     "AVERAGE_POOL_2D": lower_pool,
     "CONCATENATION": lower_concatenation,
@@ -206,6 +207,7 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
         name = op.outputs[0]
         if op.kind in ALIASES or name in source.pads or name in functions.roots:
             continue
+        kernel: Kernel
         if op.kind in BINARY:
             inputs, kernel = lower_binary(source, op)
         else:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.codegen.emit import Unit
+    from mnedge.untyped import AnyArray
 
 _COUNT = 2
 # A process of its own: the reference SOFTMAX aborts on 512 or more equal logits.
@@ -41,8 +42,8 @@ np.save(target, np.stack(results))
 class Vectors:
     """Inputs (count, input bytes) and outputs (count, output bytes) as int8 bit patterns, or None; and a note."""
 
-    inputs: NDArray[Any] | None
-    outputs: NDArray[Any] | None
+    inputs: AnyArray | None
+    outputs: AnyArray | None
     note: str
 
 

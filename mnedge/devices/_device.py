@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnedge import registry
 from mnedge.errors import InputError, ToolError
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class LoadedModel(Protocol):
 
     info: ModelInfo
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Tensor
+    from mnedge.untyped import AnyArray
 
 T = TypeVar("T")
 # More interpreters than that only share the memory's bandwidth.
@@ -25,7 +26,7 @@ _MOST_WORKERS = 8
 
 
 def interpret(
-    graph: Graph, feeds: Sequence[NDArray[Any]], told: Callable[[int, list[NDArray[Any]]], T], *, least: int = 1
+    graph: Graph, feeds: Sequence[AnyArray], told: Callable[[int, list[AnyArray]], T], *, least: int = 1
 ) -> list[T]:
     """Runs a graph picture by picture, and keeps of each what `told` makes of it.
 
@@ -45,7 +46,7 @@ def interpret(
     model = write_tflite(graph)
     # One after the other: opening a session redirects the standard error of the whole process.
     sessions = [LiteRtSession(model, 1) for _ in range(workers)]
-    results: list[Any] = [None] * count
+    results: dict[int, T] = {}
 
     inputs = [graph.tensors[name] for name in graph.inputs]
 
@@ -56,7 +57,7 @@ def interpret(
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
-    return results
+    return [results[number] for number in range(count)]
 
 
 def first_output(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -66,7 +67,7 @@ def first_output(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float3
     return made if quantization is None else quantization.dequantize(made)
 
 
-def input_steps(graph: Graph, images: NDArray[np.float32]) -> NDArray[Any]:
+def input_steps(graph: Graph, images: NDArray[np.float32]) -> AnyArray:
     """Images (N, H, W, C) in the steps of a quantized graph's input."""
     tensor = graph.tensors[graph.inputs[0]]
     steps = np.empty(images.shape, tensor.dtype)
@@ -75,7 +76,7 @@ def input_steps(graph: Graph, images: NDArray[np.float32]) -> NDArray[Any]:
     return steps
 
 
-def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def _given(values: AnyArray, tensor: Tensor) -> AnyArray:
     if tensor.quantization is None or values.dtype != np.float32:
         return values
     limits = np.iinfo(tensor.dtype)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mnedge.results.accuracy import AccuracyRow, MixUp
 from mnedge.results.compilation import Block
 from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.parity import ParityRow
 from mnedge.results.report import Int8Row, Report
+
+if TYPE_CHECKING:
+    from mnedge.untyped import JsonObject
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Measured:
     gallery: Gallery | None
 
     @staticmethod
-    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(values: JsonObject) -> JsonObject:
         """Brings the rows into the shape of the fields."""
         return Report.of_stored(values)
 

@@ -11,6 +11,8 @@ from mnedge.sources._source import Float, Source, reason, sized
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import tensorflow as tf
+
     from mnedge.graph.graph import Graph
 
 _FILES = ("saved_model.pb", "saved_model.pbtxt")
@@ -37,7 +39,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
             "was made"
         ) from exc
     key, function = _signature(loaded, path)
-    specs: dict[str, Any] = function.structured_input_signature[1]
+    specs: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
     if not specs:
         raise InputError(f"the signature {key} of {path} takes no named tensors; export the model again with one")
     shapes = {name: sized(_shape(spec, name, path), name, str(path), size) for name, spec in specs.items()}
@@ -65,20 +67,22 @@ def _signature(loaded: Any, path: Path) -> tuple[str, Any]:  # noqa: ANN401 - Te
     )
 
 
-def _shape(spec: Any, name: str, path: Path) -> tuple[int | None, ...]:  # noqa: ANN401 - a TensorSpec
+def _shape(spec: tf.TensorSpec, name: str, path: Path) -> tuple[int | None, ...]:
     if spec.shape.rank is None:
         raise InputError(f"input {name} of {path} has no known rank; export the model with an input of a known shape")
     return tuple(spec.shape.as_list())
 
 
-def _converted(function: Any, shapes: dict[str, tuple[int, ...]], path: Path) -> tuple[Graph, Graph]:  # noqa: ANN401
+def _converted(
+    function: tf.types.experimental.ConcreteFunction, shapes: dict[str, tuple[int, ...]], path: Path
+) -> tuple[Graph, Graph]:
     """The graph of one signature with batch 1; inputs and outputs are called as the signature calls them."""
     from mnedge.formats.tensorflow import function_to_graph, renamed
 
     specs = function.structured_input_signature[1]
     results = sorted(function.structured_outputs)
 
-    def call(*values: Any) -> list[Any]:  # noqa: ANN401 - traced tensors
+    def call(*values: tf.Tensor) -> list[tf.Tensor]:
         made = function(**dict(zip(shapes, values, strict=True)))
         return [made[name] for name in results]
 

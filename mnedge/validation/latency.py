@@ -6,7 +6,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mnedge.results.latency import BoardState
     from mnedge.runtimes import Session, TensorSpec
+    from mnedge.untyped import AnyArray
 
 _WARMUP_S = 0.25
 _LONGEST_WARMUP_S = 4.0
@@ -100,7 +101,7 @@ def time_in_turns(
     """
     sessions = [runtimes.get(runtimes.for_file(path)).open(path, threads) for path in paths]
     feeds = [random_input(session.input) for session in sessions]
-    pairs: list[tuple[Session, NDArray[Any]]] = list(zip(sessions, feeds, strict=True))
+    pairs: list[tuple[Session, AnyArray]] = list(zip(sessions, feeds, strict=True))
     warmed = [warm_up(session, feed) for session, feed in pairs]
     turn_runs = [max(_FEWEST_TURN_RUNS, int(_TURN_S * 1e3 / run_ms)) + 1 for run_ms, _ in warmed]
     rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
@@ -118,7 +119,7 @@ def time_in_turns(
     ]
 
 
-def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
+def random_input(spec: TensorSpec, seed: int = 0) -> AnyArray:
     """Random values for an input: in [-1, 1] for float, the whole range of an integer dtype."""
     generator = np.random.default_rng(seed)
     if spec.dtype.startswith("float"):
@@ -127,7 +128,7 @@ def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
     return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
 
 
-def _turn(session: Session, feed: NDArray[Any], runs: int) -> NDArray[np.float64]:
+def _turn(session: Session, feed: AnyArray, runs: int) -> NDArray[np.float64]:
     elapsed_ms = np.empty(runs)
     for number in range(runs):
         begin = time.perf_counter_ns()
@@ -136,7 +137,7 @@ def _turn(session: Session, feed: NDArray[Any], runs: int) -> NDArray[np.float64
     return elapsed_ms
 
 
-def warm_up(session: Session, feed: NDArray[Any]) -> tuple[float, bool]:
+def warm_up(session: Session, feed: AnyArray) -> tuple[float, bool]:
     """Runs a session until two stretches in a row have medians within 5 %.
 
     Returns:

@@ -6,7 +6,7 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mnedge.devices import Device, LoadedModel, ModelInfo
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
+    from mnedge.untyped import AnyArray
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
@@ -152,7 +153,7 @@ def predict_arrays(
 
 
 def _collected(
-    model: LoadedModel, images: Iterator[NDArray[Any]], count: int, progress: Callable[[float], None] | None
+    model: LoadedModel, images: Iterator[AnyArray], count: int, progress: Callable[[float], None] | None
 ) -> list[NDArray[np.float32]]:
     """The real values of all outputs, (images that came, …)."""
     results: list[NDArray[np.float32]] = []
@@ -170,7 +171,7 @@ def _predictions(
     path: Path,
     results: list[NDArray[np.float32]],
     info: ModelInfo,
-    samples: tuple[NDArray[np.int64], NDArray[Any]],
+    samples: tuple[NDArray[np.int64], AnyArray],
     device: Device,
     head: Head | None,
 ) -> Predictions:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,12 +32,11 @@ from mnedge.validation.latency import compare, random_input, time_in_turns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph
     from mnedge.progress import Progress
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 _RANDOM_INPUTS = 64
 _FEWEST_INPUTS = 8
@@ -266,7 +265,7 @@ def _agreement(
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
-def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[NDArray[Any]]:
+def _inputs(spec: TensorSpec, pictures: tuple[Dataset, Pixels] | None) -> list[AnyArray]:
     """Random input, or pictures as the model takes them."""
     if pictures is None:
         # A mask of half a megapixel per input is kept for both models: fewer inputs say as much.
