@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.formats.tensorflow import function_to_graph, renamed
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
 
 
-def keras_to_graph(model: Any) -> Graph:  # noqa: ANN401 - Keras is not imported for a type
+def keras_to_graph(model: keras.Model) -> Graph:
     """Converts a Keras model whose input leaves only the batch open; see `keras_and_first_ops`."""
     return keras_and_first_ops(model, [(1, *entry.shape[1:]) for entry in model.inputs])[0]
 

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.formats.archive import read_member
@@ -152,7 +152,7 @@ def _loaded(file: Path) -> tuple[keras.Model, tuple[str, ...]]:
 
 def _json(text: bytes | str, path: Path) -> Config:
     try:
-        config: Any = json.loads(text)
+        config = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise InputError(f"the configuration in {path} is no JSON ({exc}); save the model again") from exc
     if not isinstance(config, dict) or "class_name" not in config:

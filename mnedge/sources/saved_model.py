@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.sources._float import float_of
 from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import tensorflow as tf
@@ -54,7 +55,13 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
     return float_of(graph, str(path), first=first)
 
 
-def _signature(loaded: Any, path: Path) -> tuple[str, Any]:  # noqa: ANN401 - TensorFlow is not imported for a type
+class _Loaded(Protocol):
+    """What TensorFlow makes of a SavedModel: it names no class for it."""
+
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
+
+
+def _signature(loaded: _Loaded, path: Path) -> tuple[str, tf.types.experimental.ConcreteFunction]:
     signatures = dict(loaded.signatures)
     if _DEFAULT in signatures:
         return _DEFAULT, signatures[_DEFAULT]
