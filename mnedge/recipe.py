@@ -203,7 +203,7 @@ def checked(name: str, value: object, kind: object) -> object:
         wanted = _wanted(msgspec.inspect.type_info(kind))
         if isinstance(wanted, msgspec.inspect.LiteralType):
             raise InputError.unknown(name, str(value), map(str, wanted.values)) from exc
-        raise InputError(f"{name} is {value!r}; it takes {_takes(wanted)}") from exc
+        raise InputError(f"{name} is {value!r}; it is {_in_words(wanted)}") from exc
 
 
 def _wanted(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
@@ -213,7 +213,7 @@ def _wanted(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
     return kind
 
 
-def _takes(kind: msgspec.inspect.Type) -> str:
+def _in_words(kind: msgspec.inspect.Type) -> str:
     """A type in words."""
     if isinstance(kind, msgspec.inspect.BoolType):
         return "true or false"

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.progress import ProgressColumn, TaskID
-
-# The option of every command that writes what a user may have changed.
-Force = Annotated[
-    bool,
-    typer.Option(
-        "--force", help="Replace files that mnedge did not write, or that were changed since; all others stay."
-    ),
-]
-# The option of every command that prints a result.
-Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
 
 
 def print_json(value: object) -> None:
