@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from functools import cache as memoized
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from mnedge.artifact import FORBIDDEN, FULL, is_scratch, sha256, size_bytes, temporary, write_bytes
 from mnedge.errors import InputError, MnedgeError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
 
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -37,6 +38,13 @@ _TOOLS = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "ai-edge-litert
 
 # By the cache that may only be read: the folder that takes what this run makes.
 _PASSING: dict[Path, Path] = {}
+
+
+class _Record(TypedDict):
+    """The record of an entry: its stage, and the checksum of each file by its path."""
+
+    stage: str
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ def _place(scratch: Path, entry: Path) -> None:
             raise
 
 
-def _record(entry: Path) -> dict[str, Any] | None:
+def _record(entry: Path) -> _Record | None:
     """What the cache wrote of an entry; None for what is no entry of the cache's: another name, or no such record."""
     named = _NAME.fullmatch(entry.name)
     try:
@@ -194,7 +202,7 @@ def _record(entry: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict) or found.get("stage") != named[1] or not isinstance(found.get("files"), dict):
         return None
-    return found
+    return cast("_Record", found)
 
 
 def _is_whole(entry: Path) -> bool:

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from mnedge.bundles._android_runtimes import AndroidRuntime
-from mnedge.cli._output import Force, Json, print_json
+from mnedge.cli import _options as options
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json
 
 PANEL = "Ship"
 
@@ -17,7 +19,7 @@ def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of bundle, see below.")],
     built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Write the bundle into this folder.")],
+    out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
     version: Annotated[str, typer.Option(metavar="V", help="Version of what is shipped.")] = "1.0.0",
     group: Annotated[
         str, typer.Option(metavar="G", help="Maven group and Java package of an Android bundle.")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import CheckData, Force, Json
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
@@ -39,16 +41,9 @@ def command(
         str | None, typer.Option(metavar="URI", help="Address of a Dask scheduler, e.g. tcp://10.0.0.1:8786.")
     ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Pictures that a worker evaluates at a time.")] = 500,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="URI", help="Device that measures latency. [default: local, or none with --scheduler]"),
-    ] = None,
-    check_data: Annotated[
-        bool, typer.Option("--check-data", help="Read every picture again; do not trust what the cache remembers.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", file_okay=False, help="Folder. [default: artifacts/sweep-RECIPE]")
-    ] = None,
+    device: Annotated[str | None, options.measuring("local, or none with --scheduler")] = None,
+    check_data: CheckData = False,
+    out: Annotated[Path | None, options.out_folder("Write into this folder. [default: artifacts/sweep-RECIPE]")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> int:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge import registry
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.models import families
 from mnedge.recipe import parse_size
 from mnedge.training.settings import ClassWeights, Precision, Strength

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mnedge.codegen.program import Kernel
     from mnedge.graph.graph import Graph, Op
 
-LOWERINGS: dict[str, Callable[[Source, Op], Any]] = {
+LOWERINGS: dict[str, Callable[[Source, Op], Kernel]] = {
     "ARG_MAX": lower_arg_max,
     "AVERAGE_POOL_2D": lower_pool,
     "CONCATENATION": lower_concatenation,
@@ -98,8 +98,8 @@ def lower(graph: Graph) -> Program:
     values.update({state.name: source.kept(state.name) for state in graph.states})
     outputs, early, late = _outputs(source, values)
     written = {state.name: source.resolve(state.written) for state in graph.states if state.written is not None}
-    layers = _alive((*early, *layers, *late), (*outputs, *written.values()))
-    layers, homes = _with_states(layers, written, values, outputs)
+    alive = _alive((*early, *layers, *late), (*outputs, *written.values()))
+    layers, homes = _with_states(alive, written, values, outputs)
     values.update({layer.output: layer.kernel.output for layer in layers})
     states = tuple(State(state.name, state.initial) for state in graph.states)
     return Program(values, tuple(layers), graph.inputs, outputs, states, homes)

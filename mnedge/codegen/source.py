@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
+    from mnedge.untyped import AnyArray
 
 _MAX_BYTES = 1 << 30
 
@@ -88,7 +89,7 @@ class Source:
             raise UnsupportedError(f"tensor {name} is {tensor.dtype} where indices, int32 or int64, are due")
         return Value(name, tensor.shape, tensor.dtype, 1.0, 0)
 
-    def constant(self, name: str, op: Op) -> NDArray[Any]:
+    def constant(self, name: str, op: Op) -> AnyArray:
         """The elements of a constant.
 
         Raises:

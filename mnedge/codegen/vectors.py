@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.codegen.emit import Unit
+    from mnedge.untyped import AnyArray
 
 # dtype, scale and zero point of each input, and of each output.
 Ends: TypeAlias = "tuple[tuple[tuple[str, float, int], ...], ...]"
@@ -80,8 +81,8 @@ LITERT, TFLM = "LiteRT's reference kernels", "tflite-micro"
 class Vectors:
     """Inputs (count, input bytes) and outputs (count, output bytes) as int8 bit patterns, or None; and a note."""
 
-    inputs: NDArray[Any] | None
-    outputs: NDArray[Any] | None
+    inputs: AnyArray | None
+    outputs: AnyArray | None
     note: str
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict
 
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._link import Link, LostError, SilentError
@@ -197,7 +197,17 @@ def board_facts(talk: Conversation) -> BoardFacts:
         ) from exc
 
 
-def _spec(told: dict[str, Any]) -> TensorSpec:
+class _Spec(TypedDict):
+    """An input or output as an agent tells it; scale and zero point are None where it is not quantized."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    scale: float | None
+    zero_point: int
+
+
+def _spec(told: _Spec) -> TensorSpec:
     quantization = None
     if told["scale"] is not None:
         quantization = Quantization.per_tensor(told["scale"], told["zero_point"])

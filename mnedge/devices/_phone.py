@@ -8,7 +8,7 @@ import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from mnedge import artifact, cache, command, runtimes
 from mnedge.devices import _benchmark_model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
+    from mnedge.untyped import AnyArray
 
 log = logging.getLogger(__name__)
 _RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -217,7 +217,7 @@ class PhoneModel:
         """Removes all that is on the phone."""
         self._bench.folder.close()
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order.
 
         Results are kept until the last one is there, so the same call after a failure goes on where it ended.

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnedge.devices._conversation import Carrier
     from mnedge.devices._device import ModelInfo
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 log = logging.getLogger(__name__)
 _CHUNK_BYTES = 2 << 20
@@ -84,7 +83,7 @@ class RemoteModel:
             self._talk.abort()
             self._talk = None
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order.
 
         Results are kept until the last one is there, so the same call after a failure goes on where it ended.
@@ -189,7 +188,7 @@ class RemoteModel:
         )
 
 
-def chunked(images: Iterable[NDArray[Any]]) -> Iterator[Chunk]:
+def chunked(images: Iterable[AnyArray]) -> Iterator[Chunk]:
     """Bundles tensors: at most 2 MiB or 32 of them a chunk."""
     waiting: list[bytes] = []
     number = 0
@@ -202,11 +201,11 @@ def chunked(images: Iterable[NDArray[Any]]) -> Iterator[Chunk]:
         yield Chunk(number, len(waiting), b"".join(waiting))
 
 
-def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[list[NDArray[Any]]]:
+def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[list[AnyArray]]:
     """Takes raw outputs of several pictures apart: one list of arrays a picture."""
     offset = 0
     for _ in range(images):
-        outputs: list[NDArray[Any]] = []
+        outputs: list[AnyArray] = []
         for spec in specs:
             dtype, count = np.dtype(spec.dtype), int(np.prod(spec.shape))
             outputs.append(np.frombuffer(result, dtype, count, offset).reshape(spec.shape))
@@ -232,7 +231,7 @@ def time_model(
         talk.link.stage = f"timing {path.name}"
         arguments = {"warmup_s": warmup_s, "runs": runs, "seconds": seconds, "seed": 0}
         talk.link.send(b"B", 0, json.dumps(arguments).encode())
-        told: dict[str, Any] = {"last": False}
+        told = _Samples(last=False, samples=[], throttled=None)
         while not told["last"]:
             told = json.loads(talk.expect(b"S").payload)
             samples += [Sample(*sample) for sample in told["samples"]]
@@ -252,6 +251,14 @@ def time_model(
     flags = told["throttled"]
     notes = {key: getattr(before, key) for key in ("board", "cpu", "cores", "os", "governor", "clock_max_mhz")}
     return DeviceTiming(info, tuple(samples), None if flags is None else tuple(flags), notes)
+
+
+class _Samples(TypedDict):
+    """Samples as an agent tells them, part by part; with the last part, why the clock was lowered."""
+
+    last: bool
+    samples: list[tuple[float, float, float | None, float | None]]
+    throttled: list[str] | None
 
 
 def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier) -> None:

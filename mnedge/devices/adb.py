@@ -27,7 +27,7 @@ from mnedge.devices._phone import CutError, PhoneModel, gone, info_of, is_emulat
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
 from mnedge.results.device import PhoneFacts
-from mnedge.results.stored import as_json
+from mnedge.results.stored import as_row
 
 if TYPE_CHECKING:
     import subprocess
@@ -120,7 +120,7 @@ class AdbDevice:
         program = self.program()
         if program is None:
             timing = time_model(self, path, runtime, threads=threads, warmup_s=warmup_s, runs=runs, seconds=seconds)
-            return DeviceTiming(timing.info, timing.samples, self._hot(), {**timing.notes, **as_json(self.facts())})
+            return DeviceTiming(timing.info, timing.samples, self._hot(), {**timing.notes, **as_row(self.facts())})
         if path.suffix != ".tflite":
             raise InputError(f"{path}: benchmark_model runs .tflite files only")
         bench = open_bench(self, program, path)
@@ -142,7 +142,7 @@ class AdbDevice:
         finally:
             bench.folder.close()
         each = {"each_sample": f"mean of {parse(text).runs} inferences", "accelerator": self.accelerator}
-        return DeviceTiming(info, tuple(samples), self._hot(), {**as_json(self.facts()), **each})
+        return DeviceTiming(info, tuple(samples), self._hot(), {**as_row(self.facts()), **each})
 
     def facts(self) -> PhoneFacts:
         """What the phone says of itself: model, SoC, Android, ABI, battery, thermal status, cores.

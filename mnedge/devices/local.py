@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge import runtimes
 from mnedge.devices._device import ModelInfo
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnedge.runtimes import Session
+    from mnedge.untyped import AnyArray
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,16 @@ class _LocalModel:
         self._spare = [first]
         self._lock = threading.Lock()
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order."""
         return self.run_several(((image,) for image in images), count)
 
-    def run_several(self, samples: Iterable[tuple[NDArray[Any], ...]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
         """Runs samples, a tensor an input in file order, and gives all raw outputs of each, in order."""
         del count
         own = threading.local()
 
-        def infer(sample: tuple[NDArray[Any], ...]) -> list[NDArray[Any]]:
+        def infer(sample: tuple[AnyArray, ...]) -> list[AnyArray]:
             if not hasattr(own, "session"):
                 with self._lock:
                     taken = self._spare.pop() if self._spare else None
@@ -80,7 +79,7 @@ class _LocalModel:
             session: Session = own.session
             return session.run(*sample)
 
-        pending: deque[Future[list[NDArray[Any]]]] = deque()
+        pending: deque[Future[list[AnyArray]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
                 for sample in samples:

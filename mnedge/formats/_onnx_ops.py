@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnedge.graph.graph import Op
+    from mnedge.untyped import AnyArray
 
 
 def _same_pads(size: int, result: int, reach: int, stride: int) -> tuple[int, int]:
@@ -249,7 +250,7 @@ def _strided_slice(writer: Writer, op: Op) -> str:
     return _cut(writer, op, begin, end, strides)
 
 
-def _cut(writer: Writer, op: Op, *bounds: np.ndarray[Any, Any]) -> str:
+def _cut(writer: Writer, op: Op, *bounds: AnyArray) -> str:
     order = list(NHWC_TO_NCHW) if len(bounds[0]) == 4 else slice(None)
     begin, end, strides = (bound.astype(np.int64)[order] for bound in bounds)
     names = [writer.values(values, "slice") for values in (begin, end, np.arange(len(begin)), strides)]

@@ -69,7 +69,8 @@ def _tflite_places(new: int, old: int, *, align: bool, half: bool, nearest: bool
     offset = np.float32(0.5) if half else np.float32(0)
     if nearest:
         places = (x + offset) * scale
-        return np.floor(places + np.float32(0.5) if align else places).astype(np.float64)
+        looked: NDArray[np.float64] = np.floor(places + np.float32(0.5) if align else places).astype(np.float64)
+        return looked
     return ((x + offset) * scale - offset).astype(np.float64)
 
 

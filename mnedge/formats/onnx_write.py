@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,7 +21,11 @@ from mnedge.pixels import SYMMETRIC, Pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onnx import NodeProto, TensorProto, ValueInfoProto
+
+    from mnedge.formats._onnx_layout import Attribute
     from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+    from mnedge.untyped import AnyArray
 
 # QuantizeLinear per channel is from opset 13, HardSwish from 14; 17 is what ONNX Runtime 1.12 and later read.
 _OPSET = 17
@@ -70,9 +74,9 @@ class _Writer:
     def __init__(self, graph: Graph, activations: str) -> None:
         self.graph = graph
         self.activations = activations
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
-        self.constants: dict[tuple[Any, ...], str] = {}
+        self.nodes: list[NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+        self.constants: dict[tuple[object, ...], str] = {}
         self.taken: set[str] = {*graph.inputs, *graph.outputs}
         self.held: dict[str, str] = {}
         self.pads: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
@@ -98,7 +102,7 @@ class _Writer:
         helper.set_model_props(model, texts)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _info(self, name: str) -> Any:  # noqa: ANN401 - a protobuf message
+    def _info(self, name: str) -> ValueInfoProto:
         from onnx import TensorProto, helper
 
         tensor = self.graph.tensors[name]
@@ -112,11 +116,11 @@ class _Writer:
         self.taken.add(name)
         return name
 
-    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:  # noqa: ANN401
+    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Attribute) -> str:
         """Adds a node of one output and returns the name of its value."""
         return self._node(kind, inputs, self._fresh(hint), **attributes)
 
-    def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:  # noqa: ANN401
+    def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
@@ -127,7 +131,7 @@ class _Writer:
         kind: str,
         inputs: Sequence[str],
         hints: Sequence[str],
-        **attributes: Any,  # noqa: ANN401
+        **attributes: Attribute,
     ) -> tuple[str, ...]:
         """Adds a node of several outputs and returns the names of their values."""
         from onnx import helper
@@ -136,7 +140,7 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0], **attributes))
         return outputs
 
-    def values(self, array: np.ndarray[Any, Any], hint: str, *, owner: str = "") -> str:
+    def values(self, array: AnyArray, hint: str, *, owner: str = "") -> str:
         """Adds an initializer, one for equal arrays (of an owner), and returns its name."""
         from onnx import numpy_helper
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
+    from ai_edge_litert import schema_py_generated as schema
 
     from mnedge.pixels import Order
 
@@ -180,7 +181,7 @@ def _of_tflite(path: Path) -> Pixels | None:
         raise InputError(f"{path}: its TFLite Metadata is damaged ({exc!r}); state the range with --pixels") from exc
 
 
-def _buffers(model: Any) -> dict[str, bytes]:  # noqa: ANN401 - a generated class
+def _buffers(model: schema.Model) -> dict[str, bytes]:
     found = {}
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)

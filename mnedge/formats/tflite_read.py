@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from mnedge.formats._tflite_variables import RESOURCE, VARIABLE_OPS, Variables
 from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor, fresh_name
+
+if TYPE_CHECKING:
+    from ai_edge_litert import schema_py_generated as schema
+    from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 # The custom op that Vela makes of all that an Ethos-U runs.
 _VELA = "ethos-u"
@@ -75,7 +81,7 @@ class _Reader:
 
     def __init__(
         self,
-        model: Any,  # noqa: ANN401 - a generated class
+        model: schema.Model,
         data: bytes,
         source: str,
         subgraph: int = 0,
@@ -123,7 +129,7 @@ class _Reader:
         return count
 
     @staticmethod
-    def _indices(vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
+    def _indices(vector: NDArray[np.int32] | int) -> list[int]:
         return [] if isinstance(vector, int) else [int(item) for item in vector]
 
     def _text(self, data: bytes | None, what: str) -> str:
@@ -169,7 +175,7 @@ class _Reader:
             name, shape, dtype, self._quantization(entry, name, shape), values, self._open_shape(entry, name, shape)
         )
 
-    def _open_shape(self, entry: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401
+    def _open_shape(self, entry: schema.Tensor, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         told = tuple(self._indices(entry.ShapeSignatureAsNumpy()))
         if all(extent >= 0 for extent in told):
             return ()
@@ -177,7 +183,7 @@ class _Reader:
             raise ValueError(f"tensor {name} of shape {shape} has the shape signature {told}")
         return told
 
-    def _values(self, entry: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:  # noqa: ANN401
+    def _values(self, entry: schema.Tensor, name: str, shape: tuple[int, ...], dtype: str) -> AnyArray | None:
         if entry.IsVariable() or entry.Buffer() == 0:
             return None
         if not 0 < entry.Buffer() < self.model.BuffersLength():
@@ -197,7 +203,7 @@ class _Reader:
             raise ValueError(f"tensor {name} has {raw.size} bytes of data where {expected} are due")
         return np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(shape)
 
-    def _quantization(self, entry: Any, name: str, shape: tuple[int, ...]) -> Quantization | None:  # noqa: ANN401
+    def _quantization(self, entry: schema.Tensor, name: str, shape: tuple[int, ...]) -> Quantization | None:
         table = entry.Quantization()
         if table is None or table.ScaleLength() == 0:
             return None
@@ -239,7 +245,7 @@ class _Reader:
                 f"{self.source}: op {index} is {kind}{self._made_by(entry)}, which mnedge does not read. Export the "
                 f"model without it; mnedge reads {', '.join(known)}"
             )
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if kind == "CUSTOM":
             kind = self._text(code.CustomCode(), f"the kind of op {index}")
             if kind == _VELA:
@@ -265,7 +271,7 @@ class _Reader:
             code.Version(),
         )
 
-    def _hidden(self, entry: Any) -> dict[str, Any]:  # noqa: ANN401 - a generated class
+    def _hidden(self, entry: schema.Operator) -> dict[str, object]:
         """The quantization of the hidden state that an LSTM has before its projection: its fifth intermediate."""
         places = self._indices(entry.IntermediatesAsNumpy())
         if len(places) != _LSTM_INTERMEDIATES:
@@ -276,7 +282,7 @@ class _Reader:
             return {}
         return {"hidden_scale": float(found.scale[0]), "hidden_zero_point": int(found.zero_point[0])}
 
-    def _made_by(self, entry: Any) -> str:  # noqa: ANN401 - a generated class
+    def _made_by(self, entry: schema.SignatureDef) -> str:
         outputs = self._indices(entry.OutputsAsNumpy())
         return f" (makes {self._name(outputs[0])[:80]})" if outputs else ""
 
@@ -290,7 +296,7 @@ class _Reader:
             found.append(Signature(key, self._tensor_maps(inputs), self._tensor_maps(outputs)))
         return tuple(found)
 
-    def _tensor_maps(self, entries: list[Any]) -> tuple[tuple[str, str], ...]:
+    def _tensor_maps(self, entries: list[schema.TensorMap]) -> tuple[tuple[str, str], ...]:
         return tuple(
             (self._text(entry.Name(), "a signature's tensor"), self._name(entry.TensorIndex())) for entry in entries
         )

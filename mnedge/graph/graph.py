@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray, AnyFloats
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +52,14 @@ class Quantization:
             shape = tuple(self.scale.size if dim == self.axis else 1 for dim in range(rank))
         return self.scale.reshape(shape), self.zero_point.reshape(shape)
 
-    def quantize(self, real: NDArray[np.floating[Any]], dtype: str) -> NDArray[Any]:
+    def quantize(self, real: AnyFloats, dtype: str) -> AnyArray:
         """Rounds real values to the nearest step, ties to even, and saturates to `dtype`'s range."""
         scale, zero_point = self.broadcast(real.ndim)
         limits = np.iinfo(dtype)
         steps = np.round(real.astype(np.float64) / scale) + zero_point
         return np.clip(steps, limits.min, limits.max).astype(dtype)
 
-    def dequantize(self, steps: NDArray[Any]) -> NDArray[np.float32]:
+    def dequantize(self, steps: AnyArray) -> NDArray[np.float32]:
         """Real values, float32, of integer steps."""
         scale, zero_point = self.broadcast(steps.ndim)
         return ((steps.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
@@ -80,7 +82,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     quantization: Quantization | None = None
-    data: NDArray[Any] | None = None
+    data: AnyArray | None = None
     open_shape: tuple[int, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class Tensor:
         return self.quantization.dequantize(self.data)
 
 
-def constant(name: str, data: NDArray[Any], quantization: Quantization | None = None) -> Tensor:
+def constant(name: str, data: AnyArray, quantization: Quantization | None = None) -> Tensor:
     """Builds a constant tensor from its values."""
     return Tensor(name, tuple(data.shape), str(data.dtype), quantization, data)
 
@@ -122,6 +124,10 @@ def fresh_name(wish: str, taken: Container[str], first: int = 1) -> str:
     while name in taken:
         name, number = f"{wish}_{number}", number + 1
     return name
+
+
+# The fields of an op's options table, whose types its kind decides; the passes and kernels of that kind read them.
+Options: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +146,7 @@ class Op:
     kind: str
     inputs: tuple[str | None, ...]
     outputs: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     version: int = 1
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import keras
+    from numpy.typing import NDArray
 
     from mnedge.models.build import Weights
     from mnedge.models.variant import Variant
+    from mnedge.untyped import Json, JsonObject
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 DESCRIPTION = "mnedge.json"
@@ -80,16 +82,17 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[k
     return model, frozenset(layer.name for layer in model.layers[pool + 1 :])
 
 
-def _classifier(model: keras.Model) -> Any:  # noqa: ANN401 - a Keras layer
+def _classifier(model: keras.Model) -> keras.Layer:
     return [layer for layer in model.layers if layer.weights][-1]
 
 
-def _drawn(weight: Any, generator: np.random.Generator) -> Any:  # noqa: ANN401 - a Keras variable
+def _drawn(weight: keras.Variable, generator: np.random.Generator) -> NDArray[np.float32]:
     """Kernels as https://proceedings.mlr.press/v9/glorot10a.html, eq. 16, has them; biases are 0."""
     if len(weight.shape) == 1:
         return np.zeros(weight.shape, np.float32)
     limit = np.sqrt(6 / (np.prod(weight.shape[:-1]) + weight.shape[-1]))
-    return generator.uniform(-limit, limit, weight.shape).astype(np.float32)
+    drawn: NDArray[np.float32] = generator.uniform(-limit, limit, weight.shape).astype(np.float32)
+    return drawn
 
 
 def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None:
@@ -102,7 +105,31 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
     return build_model(replace(variant, classes=classes), weights, seed)
 
 
-def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
+class Description(TypedDict, total=False):
+    """What a .keras of mnedge says of itself; empty for other weights.
+
+    Attributes:
+        task: What it was trained for.
+        head: Its head; "classifier", or that of another task.
+        output_stride: Output stride of the backbone; None for its own.
+        classes: Class names.
+        outputs: Number of outputs.
+        split_seed: Seed of the splits that it was trained with; None where the data came with its own.
+        detection: The anchors of a detector.
+        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
+    """
+
+    task: str
+    head: str
+    output_stride: int | None
+    classes: list[str]
+    outputs: int
+    split_seed: int | None
+    detection: JsonObject
+    pixels: str | None
+
+
+def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
     """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
 
     Args:
@@ -131,7 +158,7 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
     write_bytes(path, tidy.getvalue())
 
 
-def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
+def _numbered(node: Json, numbers: dict[Json, int]) -> Json:
     """Numbers the shared objects of a Keras configuration as they come: Keras writes their addresses in memory."""
     if isinstance(node, list):
         return [_numbered(value, numbers) for value in node]
@@ -143,7 +170,7 @@ def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
     }
 
 
-def description_of(weights: Weights) -> dict[str, Any]:
+def description_of(weights: Weights) -> Description:
     """What `save_trained` wrote into a .keras; empty for other weights.
 
     Raises:
@@ -165,10 +192,10 @@ def description_of(weights: Weights) -> dict[str, Any]:
         raise InputError(
             f"{weights}: its {DESCRIPTION} with the class names is broken ({exc}); train it again"
         ) from exc
-    return dict(told)
+    return cast("Description", told)
 
 
-def _check_description(told: dict[str, Any]) -> None:
+def _check_description(told: Mapping[str, object]) -> None:
     """Makes sure that a description has the kinds of values that building and naming rely on.
 
     Raises:
@@ -181,5 +208,6 @@ def _check_description(told: dict[str, Any]) -> None:
         value = told[name] if name == "classes" else told.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise TypeError(f"{name} is {value!r}")
-    if told["classes"] is None or not all(isinstance(name, str) for name in told["classes"]):
+    classes = told["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes is no list of names")

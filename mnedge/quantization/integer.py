@@ -9,17 +9,17 @@ more here tips the rounding of thousands of values behind it.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 
 if TYPE_CHECKING:
+    from tensorflow.types.experimental import TensorLike
+
     from mnedge.graph.graph import Quantization
 
-# TensorFlow is not imported for its types.
-TensorLike: TypeAlias = Any
 
 # XNNPACK's ADD multiplies by whole numbers of that many bits.
 _ADD_BITS = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Tensor
+    from mnedge.untyped import AnyArray
 
 T = TypeVar("T")
 # More interpreters than that only share the memory's bandwidth.
 _MOST_WORKERS = 8
 
 
-def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[Any]]], T], *, least: int = 1) -> list[T]:
+def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
     """Runs a graph picture by picture, and keeps of each what `told` makes of it.
 
     Args:
@@ -46,7 +47,7 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[An
     model = write_tflite(graph)
     # One after the other: opening a session redirects the standard error of the whole process.
     sessions = [LiteRtSession(model, 1) for _ in range(workers)]
-    results: list[Any] = [None] * count
+    results: dict[int, T] = {}
 
     inputs = [graph.tensors[name] for name in graph.inputs]
 
@@ -57,7 +58,7 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[An
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
-    return results
+    return [results[number] for number in range(count)]
 
 
 def all_outputs(graph: Graph, images: Samples) -> dict[str, NDArray[np.float32]]:
@@ -77,7 +78,7 @@ def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
     return made if quantization is None else quantization.dequantize(made)
 
 
-def input_steps(graph: Graph, images: Samples) -> dict[str, NDArray[Any]]:
+def input_steps(graph: Graph, images: Samples) -> dict[str, AnyArray]:
     """Samples, such as images (N, H, W, C), in the steps of a quantized graph's inputs, by name."""
     made = {}
     for name, values in batch_of(graph.inputs, images).arrays.items():
@@ -88,7 +89,7 @@ def input_steps(graph: Graph, images: Samples) -> dict[str, NDArray[Any]]:
     return made
 
 
-def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def _given(values: AnyArray, tensor: Tensor) -> AnyArray:
     if tensor.quantization is None or values.dtype != np.float32:
         return values
     limits = np.iinfo(tensor.dtype)

@@ -9,13 +9,13 @@ import time
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge import cache
 from mnedge.batch import batch_of
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.graph.heads import head_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.ptq import PostTraining
     from mnedge.quantization.scheme import Scheme
+    from mnedge.untyped import AnyArray, AnyInts
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
@@ -67,7 +69,7 @@ class Pictures:
 def quantize_qat(
     graph: Graph,
     images: NDArray[np.float32],
-    labels: NDArray[np.integer[Any]] | None = None,
+    labels: AnyInts | None = None,
     start: PostTraining = DEFAULT,
     *,
     calibration: Samples | None = None,
@@ -146,7 +148,7 @@ def _tells_classes(graph: Graph, head: Head | None) -> bool:
 
 
 def _split(
-    images: NDArray[np.float32], labels: NDArray[Any] | None, calibration: NDArray[np.float32], seed: int
+    images: NDArray[np.float32], labels: AnyArray | None, calibration: NDArray[np.float32], seed: int
 ) -> tuple[Pictures, NDArray[np.float32]]:
     """Pictures to train on and to choose by, and pictures to calibrate with.
 
@@ -240,7 +242,7 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
     return result
 
 
-def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: NDArray[np.float32]) -> float:
+def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArray[np.float32]) -> float:
     """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
 
     Args:
@@ -259,17 +261,17 @@ def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:
 
 
 def _save(
-    path: Path, variables: list[Any], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
+    path: Path, variables: list[tf.Variable], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
 ) -> None:
     stream = io.BytesIO()
-    arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    arrays: dict[str, AnyArray] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
     arrays |= {f"best_{kind}": value for kind, value in best.items()}
-    np.savez(stream, counts=np.array(counts, np.float64), **arrays)
+    np.savez(stream, counts=np.array(counts, np.float64), **arrays)  # type: ignore[arg-type] # no array is allow_pickle
     cache.keep_file(path, stream.getvalue())
 
 
 def _restore(
-    path: Path, variables: list[Any], kinds: list[str]
+    path: Path, variables: list[tf.Variable], kinds: list[str]
 ) -> tuple[int, int, float, dict[str, NDArray[np.float32]]] | None:
     """Sets the variables to a checkpoint's and gives its counts and best values; None where there is no whole one."""
     if not path.is_file():

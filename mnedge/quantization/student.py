@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from tensorflow.types.experimental import TensorLike
 
     from mnedge.graph.graph import Op
     from mnedge.quantization.integer import Grid
     from mnedge.quantization.scheme import Layer, Scheme
-
-# TensorFlow is not imported for its types.
-TensorLike: TypeAlias = Any
 
 
 class Student:

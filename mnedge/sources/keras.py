@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.formats.archive import read_member
@@ -94,8 +94,9 @@ def _described(network: Float, path: Path) -> Float:
     fits = len(told.get("classes", ())) in ((1, 2) if output.head == "sigmoid" else output.shape[-1:])
     if told.get("classes") and fits:
         network = with_labels(network, told["classes"])
-    if told.get("pixels") is not None:
-        network = replace(network, pixels=Pixels.from_bytes(told["pixels"].encode()), pixels_origin="metadata")
+    pixels = told.get("pixels")
+    if pixels is not None:
+        network = replace(network, pixels=Pixels.from_bytes(pixels.encode()), pixels_origin="metadata")
     return network
 
 
@@ -171,7 +172,7 @@ def _loaded(file: Path) -> tuple[keras.Model, tuple[str, ...]]:
 
 def _json(text: bytes | str, path: Path) -> Config:
     try:
-        config: Any = json.loads(text)
+        config = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise InputError(f"the configuration in {path} is no JSON ({exc}); save the model again") from exc
     if not isinstance(config, dict) or "class_name" not in config:

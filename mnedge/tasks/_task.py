@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.training.settings import Schedule
 from mnedge.validation.parity import same_class
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
+    from mnedge.models.transfer import Description
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric
     from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
+    from mnedge.untyped import AnyArray
     from mnedge.validation.predict import Predictions
 
     # What a trained network predicts for the validation split, by name.
-    Arrays = Mapping[str, NDArray[Any]]
+    Arrays = Mapping[str, AnyArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ class Task:
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     schedule: Schedule = field(default_factory=Schedule)
     describe: Callable[[Dataset, Variant], dict[str, object]] = lambda _dataset, _variant: {}
-    metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _described: {}
+    metadata: Callable[[Variant, Description], dict[str, bytes]] = lambda _variant, _described: {}
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     learns_labels: bool = False
     finds_boxes: bool = False

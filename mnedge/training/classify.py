@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.training.settings import Schedule
+    from mnedge.untyped import AnyArray
 
 METRIC = "top1"
 _BATCH = 64
@@ -127,7 +128,7 @@ def picture_feed(
     """
     import tensorflow as tf
 
-    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:
         warps = draw_warps(augmentation, places.size, (pictures.size, size), generator)
         tints = draw_tints(augmentation, places.size, generator)
         labels = pictures.labels[places]
@@ -153,7 +154,7 @@ def feature_feed(
     """
     import tensorflow as tf
 
-    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:
         chosen = zip(generator.integers(len(copies), size=places.size), places, strict=True)
         features = np.stack([copies[copy][place] for copy, place in chosen])
         return features, labels[places], weights[labels[places]]
@@ -200,13 +201,13 @@ def extract(
     return np.concatenate(parts)
 
 
-def predictor(model: keras.Model) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def predictor(model: keras.Model) -> Callable[[AnyArray], NDArray[np.float32]]:
     """Makes the function from pictures (uint8) or features (float32), batch first, to probabilities, float32."""
     import tensorflow as tf
 
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
 
-    def predict(inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(inputs: AnyArray) -> NDArray[np.float32]:
         parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
         return np.concatenate([
             np.asarray(forward(SYMMETRIC.real(part) if part.dtype == np.uint8 else part), np.float32) for part in parts

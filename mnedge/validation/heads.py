@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.heads import Head
+    from mnedge.untyped import AnyArray
 
 
-def head_figures(head: Head, outputs: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
+def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> Figures:
     """The figures of an accuracy row.
 
     Args:
@@ -56,7 +57,7 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: NDArray[Any])
     return Figures({"mae": error} if noise is None else {"mae": error, "snr_db": noise})
 
 
-def _sigmoid(scores: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
+def _sigmoid(scores: NDArray[np.float32], truths: AnyArray) -> Figures:
     if not np.isin(truths, (0, 1)).all():
         raise InputError(
             f"the model has one output, yes or no, but labels go up to {truths.max()}; give data with two classes, "

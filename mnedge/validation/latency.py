@@ -6,7 +6,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mnedge.results.latency import BoardState
     from mnedge.runtimes import Session, TensorSpec
+    from mnedge.untyped import AnyArray
 
 _WARMUP_S = 0.25
 _LONGEST_WARMUP_S = 4.0
@@ -117,12 +118,12 @@ def time_in_turns(
     ]
 
 
-def random_inputs(session: Session, seed: int = 0) -> tuple[NDArray[Any], ...]:
+def random_inputs(session: Session, seed: int = 0) -> tuple[AnyArray, ...]:
     """Random values for every input of a model, in file order; see `random_input`."""
     return tuple(random_input(spec, seed) for spec in session.inputs)
 
 
-def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
+def random_input(spec: TensorSpec, seed: int = 0) -> AnyArray:
     """Random values for an input: in [-1, 1] for float, the whole range of an 8- or 16-bit dtype.
 
     Whole numbers of more bits are indices or flags, of which only 0 is surely allowed: they are 0.
@@ -136,7 +137,7 @@ def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
     return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
 
 
-def _turn(session: Session, feed: tuple[NDArray[Any], ...], runs: int) -> NDArray[np.float64]:
+def _turn(session: Session, feed: tuple[AnyArray, ...], runs: int) -> NDArray[np.float64]:
     elapsed_ms = np.empty(runs)
     for number in range(runs):
         begin = time.perf_counter_ns()
@@ -145,7 +146,7 @@ def _turn(session: Session, feed: tuple[NDArray[Any], ...], runs: int) -> NDArra
     return elapsed_ms
 
 
-def warm_up(session: Session, feed: tuple[NDArray[Any], ...]) -> tuple[float, bool]:
+def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
     """Runs a session until two stretches in a row have medians within 5 %.
 
     Returns:

@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mnedge.results.latency import KindTime, OpTime
 from mnedge.validation.latency import random_input
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
 _PROFILED_RUNS = 50
 _SECONDS_EACH = 0.03
@@ -49,7 +49,7 @@ def _tflite_ops(path: Path, threads: int) -> list[OpTime]:
     from mnedge.formats.tflite_read import read_tflite
 
     graph = read_tflite(path)
-    timed: dict[tuple[Any, ...], float] = {}
+    timed: dict[Hashable, float] = {}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "op.tflite"

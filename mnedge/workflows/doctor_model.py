@@ -420,10 +420,11 @@ def _of_int8_onnx(path: Path) -> Diagnosis:
     floats = Counter(name.split(" ")[0] for name in found.float_ops or ())
     refusal = found.runtime.error if isinstance(found.runtime, Refusal) else ""
     graph, unread = _read_int8(path)
+    loaded: dict[bytes, str | None] = {}
     rows = []
     for name in registry.names(_PACKAGE):
         if "onnx" not in targets.get(name).formats and graph is not None:
-            rows.append(_outlook_of_int8(graph, name))
+            rows.append(_outlook_of_int8(graph, name, loaded))
             continue
         verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
         reason = refusal

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,10 +34,9 @@ from mnedge.validation.latency import compare, random_inputs, time_in_turns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from mnedge.data._dataset import Dataset
     from mnedge.progress import Progress
+    from mnedge.untyped import AnyArray
 
 _RANDOM_INPUTS = 64
 _FEWEST_INPUTS = 8
@@ -316,7 +315,7 @@ def _agreement(
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
-def _inputs(session: LiteRtSession, pictures: tuple[Dataset, Pixels] | None) -> list[tuple[NDArray[Any], ...]]:
+def _inputs(session: LiteRtSession, pictures: tuple[Dataset, Pixels] | None) -> list[tuple[AnyArray, ...]]:
     """Random values for every input, or pictures as the model takes them."""
     spec = session.input
     if pictures is None:

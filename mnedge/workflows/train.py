@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mnedge.results.training import Epoch, Outcome
     from mnedge.tasks import Task
     from mnedge.training.settings import ClassWeights, Precision, Schedule, Strength
+    from mnedge.untyped import AnyArray
 
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
@@ -292,7 +293,7 @@ class Trained:
     path: Path
     task: str
     score: float
-    predictions: dict[str, NDArray[Any]]
+    predictions: dict[str, AnyArray]
     numbers: NDArray[np.int64]
     outcome: Outcome
     account: Account

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -265,9 +265,9 @@ class Convolution:
             return f"{function}({', '.join(arguments)}, {self.output.columns});"
         return f"{function}({', '.join(arguments)});"
 
-    def _geometry(self, variant: str) -> dict[str, Any]:
+    def _geometry(self, variant: str) -> dict[str, object]:
         window = self.window
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "input_columns": self.input.columns if self.form == "window" else 0,
             "input_channels": self.input_channels,
             "kernel_rows": window.rows,
@@ -295,7 +295,7 @@ class Convolution:
             int_array("int16_t", f"{name}_places", places),
             int_array("int16_t", f"{name}_sources", places // times if self.depthwise else 0 * places),
         ]
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             **{field: f"{name}_{field}" for field in ("weights", "bias", "multiplier", "shift", "places", "sources")},
             "table": table_pointer(name, rescale.table, arrays),
             "count": places.size,
@@ -326,7 +326,7 @@ class Convolution:
             int_array("int32_t", f"{symbol}_multiplier", rescale.multiplier, 8),
             int_array("int8_t", f"{symbol}_shift", rescale.shift),
         ]
-        fields: dict[str, Any] = {
+        fields: dict[str, object] = {
             "weights": f"{symbol}_weights",
             "bias": f"{symbol}_bias",
             "multiplier": f"{symbol}_multiplier",
@@ -354,7 +354,7 @@ def table_pointer(symbol: str, table: NDArray[np.int64] | None, arrays: list[str
     return f"{symbol}_table"
 
 
-def braced(fields: dict[str, Any]) -> str:
+def braced(fields: dict[str, object]) -> str:
     """An initializer of a struct within a struct."""
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mnedge.errors import UnsupportedError
 from mnedge.graph import arithmetic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -145,7 +145,7 @@ class Binary(PixelByPixel):
     """
 
     kind: str
-    fields: dict[str, Any]
+    fields: Mapping[str, int]
     per_channel: bool
     constant: NDArray[np.int64] | None
     first: NDArray[np.int64] | None
@@ -271,7 +271,7 @@ def _binary(
 ) -> Binary:
     first, second = values
     low, high = arithmetic.activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    fields: dict[str, Any] = {
+    fields: dict[str, int] = {
         "zero_point_1": first.zero_point,
         "zero_point_2": second.zero_point,
         "zero_point": y.zero_point,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def right_shifts(rescale: Rescale) -> NDArray[np.int64]:
 
 def pointwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a dense kernel; weights OHWI."""
     if kernels == "mve":
         return _mve_pointwise(weights, rescale, symbol)
@@ -79,7 +79,7 @@ def pointwise(
 
 def depthwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a depthwise kernel; weights HWC."""
     if kernels == "mve":
         return _mve_depthwise(weights, rescale, symbol)
@@ -100,7 +100,7 @@ def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
     return firsts[:, None] + np.arange(lanes)
 
 
-def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
+def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
     depth, whole = matrix.shape[1], _up(channels, 4)
@@ -119,7 +119,7 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
     return _dense_arrays(records, rescale, symbol, shape)
 
 
-def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
+def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
     blocks = _blocks(weights.shape[2], 8)
     # Widening 16 to 32 bits takes even and odd lanes apart.
     order = (0, 2, 4, 6, 1, 3, 5, 7)
@@ -135,7 +135,7 @@ def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
 
 def _dense_arrays(
     records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, shape: Mapping[str, int]
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a dense kernel, `shape` among them; a row of the records a block of channels."""
     packed = np.concatenate(records, axis=1)
     table, pointer = table_of(rescale, symbol)
@@ -152,7 +152,7 @@ def _dense_arrays(
 
 def _depthwise_arrays(
     records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
     table, pointer = table_of(rescale, symbol)
     fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
@@ -13,6 +13,8 @@ from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
@@ -65,7 +67,7 @@ class Pool(Windowed):
 class Mean(Whole):
     """The mean over rows and columns, one value a channel."""
 
-    fields: dict[str, Any]
+    fields: Mapping[str, int]
     input: Value
     output: Value
 
@@ -82,7 +84,7 @@ class Mean(Whole):
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return descriptor("mean", symbol, self.fields)
+        return descriptor("mean", symbol, dict(self.fields))
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -117,7 +119,7 @@ def lower_mean(source: Source, op: Op) -> Mean | Reduce:
         return lower_reduction(source, op)
     count = x.rows * x.columns
     multiplier, shift = mean_multiplier(x.scale, y.scale, count)
-    fields: dict[str, Any] = {
+    fields = {
         "pixels": count,
         "channels": x.channels,
         "input_zero_point": x.zero_point,
