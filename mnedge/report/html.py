@@ -110,7 +110,7 @@ def _lead(report: Report) -> Iterator[str]:
         yield f"MobileNet {variant.family}"
         yield f"alpha {variant.alpha}"
     yield f"{variant.resolution} px"
-    yield f"{variant.classes:,} classes"
+    yield f"{variant.classes:,} {'class' if variant.classes == 1 else 'classes'}"
     if variant.parameters:
         yield f"{figures.magnitude(variant.parameters)} parameters"
     if variant.macs:

@@ -88,6 +88,7 @@ def measure(
 
 def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Measured:
     from mnedge.validation.accuracy import accuracy_row
+    from mnedge.validation.heads import warn_if_inverted
     from mnedge.validation.latency import time_in_turns
     from mnedge.validation.parity import parity_rows
 
@@ -99,6 +100,7 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
         for name in (artifact.path.name for artifact in runnable):
             said = predictions[name]
             figures = job.task.accuracy(said, job.dataset)
+            warn_if_inverted(name, figures, job.dataset.classes, 1)
             accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
             confusion[name] = tuple(job.task.mistakes(said, job.dataset))
     progress("measure latency", 0.0)
