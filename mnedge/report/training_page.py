@@ -241,7 +241,7 @@ def _lead(settings: Settings) -> list[str]:
         f"MobileNet {network.family}",
         f"alpha {network.alpha}",
         f"{network.resolution} px",
-        f"{network.classes} classes",
+        f"{network.classes} {'class' if network.classes == 1 else 'classes'}",
         f"from {settings.weights}",
     ]
 
