@@ -117,7 +117,7 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and values != len(dataset.classes)):
+    if output.head == "map" or (output.head == "numbers" and not _may_be_classes(values, dataset)):
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -131,6 +131,12 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
     return _ordered(path, network.labels, dataset), network.labels, True
+
+
+def _may_be_classes(values: int, dataset: Dataset) -> bool:
+    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    shown = len(dataset.classes)
+    return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
 
 
 def _yes_or_no(dataset: Dataset, positive: str) -> Dataset:
