@@ -54,7 +54,7 @@ def _onnx_places(node: Node, new: int, old: int, scale: float) -> NDArray[np.flo
 def _onnx_nearest(node: Node, places: NDArray[np.float64]) -> NDArray[np.float64]:
     rounding = "floor" if node.kind == "Upsample" else node.text("nearest_mode", "round_prefer_floor")
     # Places that should lie on the middle between two are a rounding error beside it.
-    places = np.round(places, 9)
+    places = np.asarray(np.round(places, 9), np.float64)
     if rounding == "floor":
         return np.floor(places)
     if rounding == "ceil":

@@ -165,7 +165,7 @@ def _fitted(
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and values != len(dataset.classes)):
+    if output.head == "map" or (output.head == "numbers" and not _may_be_classes(values, dataset)):
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -179,6 +179,12 @@ def _fitted(
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
     return in_order_of(path, network.labels, dataset), network.labels, True
+
+
+def _may_be_classes(values: int, dataset: Dataset) -> bool:
+    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    shown = len(dataset.classes)
+    return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
 
 
 def yes_or_no(dataset: Dataset, positive: str) -> Dataset:
