@@ -116,4 +116,5 @@ TASK = Task(
     accuracy=_accuracy,
     mistakes=_mistakes,
     learns_labels=True,
+    adds_up=True,
 )
