@@ -87,9 +87,10 @@ def _print(result: SweepResult, folder: Path, *, as_json: bool) -> None:
 
         print_json(json_values(result))
         return
+    from mnedge.recipe import HEADLINES
     from mnedge.report.tradeoff import table
 
-    printed = table([row.tradeoff for row in result.rows])
+    printed = table([row.tradeoff for row in result.rows], HEADLINES[result.metric])
     print_table(f"Sweep of {result.recipe}", printed.columns, [[cell.text for cell in row] for row in printed.rows])
     for note in result.notes:
         typer.echo(note)

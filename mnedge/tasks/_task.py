@@ -109,6 +109,7 @@ class Task:
         post_passes: Names of the passes that put post-processing into a file, by its format.
         learns_labels: Whether its outputs are probabilities of the data set's classes, so that training with fake
             quantization may learn from the labels of the pictures.
+        adds_up: Whether its figures count pictures one by one, so that a split may be evaluated in parts.
         finds_boxes: Whether its outputs are scores and boxes, of a foreign model maybe ones that anchors decode.
     """
 
@@ -131,6 +132,7 @@ class Task:
     metadata: Callable[[Variant, Description], dict[str, bytes]] = lambda _variant, _described: {}
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     learns_labels: bool = False
+    adds_up: bool = False
     finds_boxes: bool = False
 
     @property

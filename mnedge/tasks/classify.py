@@ -117,4 +117,5 @@ TASK = Task(
     accuracy=_accuracy,
     mistakes=_mistakes,
     learns_labels=True,
+    adds_up=True,
 )
