@@ -135,6 +135,7 @@ def start(
     stdin: bool = True,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a process group of its own, to talk to through pipes.
 
@@ -145,6 +146,7 @@ def start(
         stdin: Whether its standard input is a pipe; otherwise it is empty.
         cwd: Working directory.
         env: Variables on top of this process' own.
+        pass_fds: Descriptors that stay open in the program, under the same numbers.
 
     Raises:
         ToolError: The program is missing or cannot be started.
@@ -160,6 +162,7 @@ def start(
             cwd=cwd,
             env=None if env is None else {**os.environ, **env},
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except FileNotFoundError as exc:
         raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnedge import command, targets
+from mnedge import targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
@@ -24,8 +23,8 @@ from mnedge.passes._pass import run_passes
 from mnedge.pixels import CHANNELS, Pixels
 from mnedge.progress import telling
 from mnedge.results.optimization import AgreementRow, Gain, ModelFile, Optimization, Rewrite
+from mnedge.runtimes import open_session
 from mnedge.runtimes._runtime import encoded
-from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_input, time_in_turns
 
@@ -239,19 +238,11 @@ def _measured(
 
 
 def loads(path: Path) -> str | None:
-    """Why LiteRT cannot load a file; None where it can.
-
-    Asked in a process of its own: a runtime that refuses a scale may end its process.
-    """
-    code = (
-        "import sys; from pathlib import Path; from mnedge.runtimes.litert import LiteRtSession; "
-        "LiteRtSession(Path(sys.argv[1]), 1)"
-    )
+    """Why LiteRT cannot load a file; None where it can."""
     try:
-        command.run([sys.executable, "-c", code, str(path.resolve())], timeout_s=120)
-    except ToolError as exc:
-        lines = [line for line in str(exc).splitlines() if "ERROR" in line or "Error" in line]
-        return lines[-1].strip() if lines else "it ends the process"
+        open_session("litert", path, 1).close()
+    except (InputError, ToolError) as exc:
+        return str(exc)
     return None
 
 
@@ -259,7 +250,7 @@ def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
     """How far both files say the same, on random input or on pictures of a data set."""
-    before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
+    before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
     inputs = _inputs(before.input, pictures)
     outputs = [[session.run(image) for image in inputs] for session in (before, after)]
     found = agreement(before.outputs, *outputs)
