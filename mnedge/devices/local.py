@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.runtimes import Session
+    from mnedge.runtimes._child import ChildSession
+
+_MOST_IN_GROUP = 16
+_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,14 @@ class LocalDevice:
             ToolError: The runtime is not installed.
             InputError: The runtime refuses the file.
         """
-        engine = runtimes.get(runtime or runtimes.for_file(path))
-        yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1, self.interrupted)
+        name = runtime or runtimes.for_file(path)
+        model = _LocalModel(
+            lambda: runtimes.open_session(name, path, 1), self.workers or os.cpu_count() or 1, self.interrupted
+        )
+        try:
+            yield model
+        finally:
+            model.close()
 
     def interrupt(self) -> None:
         """Makes a run in another thread end at its next picture, with a ToolError there."""
@@ -54,42 +63,63 @@ class LocalDevice:
 
 
 class _LocalModel:
-    def __init__(self, open_session: Callable[[], Session], workers: int, interrupted: threading.Event) -> None:
+    def __init__(self, open_session: Callable[[], ChildSession], workers: int, interrupted: threading.Event) -> None:
         first = open_session()
         self.info = ModelInfo(first.version, first.partitions, first.input, first.outputs)
         self._open = open_session
         self._workers = workers
         self._interrupted = interrupted
+        self._sessions = [first]
         self._spare = [first]
         self._lock = threading.Lock()
 
     def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
         """Runs images one by one and gives all raw outputs of each, in order."""
-        del count
-        own = threading.local()
-
-        def infer(image: NDArray[Any]) -> list[NDArray[Any]]:
-            if not hasattr(own, "session"):
-                with self._lock:
-                    taken = self._spare.pop() if self._spare else None
-                own.session = taken if taken is not None else self._open()
-            session: Session = own.session
-            return session.run(image)
-
-        pending: deque[Future[list[NDArray[Any]]]] = deque()
+        # Enough groups that all workers have work until the end.
+        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers)))
+        pending: deque[Future[list[list[NDArray[Any]]]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for image in images:
+                for group in _grouped(images, most):
                     if self._interrupted.is_set():
                         raise ToolError("local: interrupted")
-                    pending.append(pool.submit(infer, image))
-                    if len(pending) > 4 * self._workers:
-                        yield pending.popleft().result()
+                    pending.append(pool.submit(self._infer, group))
+                    if len(pending) > 2 * self._workers:
+                        yield from pending.popleft().result()
                 while pending:
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
             finally:
                 for future in pending:
                     future.cancel()
+
+    def close(self) -> None:
+        """Ends the sessions' processes."""
+        for session in self._sessions:
+            session.close()
+
+    def _infer(self, group: list[NDArray[Any]]) -> list[list[NDArray[Any]]]:
+        with self._lock:
+            session = self._spare.pop() if self._spare else None
+        if session is None:
+            session = self._open()
+            with self._lock:
+                self._sessions.append(session)
+        outputs = session.run_all(group)
+        with self._lock:
+            self._spare.append(session)
+        return outputs
+
+
+def _grouped(images: Iterable[NDArray[Any]], most: int) -> Iterator[list[NDArray[Any]]]:
+    """Images in groups that go to a process at once: at most so many, and a few MiB."""
+    group: list[NDArray[Any]] = []
+    for image in images:
+        group.append(image)
+        if len(group) >= most or len(group) * image.nbytes >= _MOST_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def connect(uri: str) -> LocalDevice:

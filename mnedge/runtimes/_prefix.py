@@ -30,7 +30,7 @@ def write_prefix(path: str, count: int, out: str) -> str:
 def _tflite(path: str) -> Any:  # noqa: ANN401 - a generated class
     from ai_edge_litert import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(Path(path).read_bytes(), 0)  # type: ignore[no-untyped-call]
+    return schema.ModelT.InitFromPackedBuf(Path(path).read_bytes(), 0)
 
 
 @lru_cache(maxsize=1)

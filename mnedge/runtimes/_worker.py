@@ -24,6 +24,8 @@ from mnedge.errors import MnedgeError, ToolError, UnsupportedError, kind_of
 from mnedge.runtimes._exchange import LENGTH, SharedArrays, kinds_of, packed, told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from mnedge.runtimes._runtime import Session
@@ -42,14 +44,15 @@ class _Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, object]:
         """What a message asks for, or the error that it ended in."""
+        answers: dict[str, Callable[..., dict[str, object]]] = {
+            "open": self.open,
+            "run": self.run,
+            "time": self.time,
+            "ops": self.ops,
+            "call": _call,
+        }
         try:
-            return {
-                "open": self.open,
-                "run": self.run,
-                "time": self.time,
-                "ops": self.ops,
-                "call": _call,
-            }[request.pop("do")](**request)
+            return answers[request.pop("do")](**request)
         except MnedgeError as exc:
             return {"kind": kind_of(exc), "error": str(exc)}
         except MemoryError:
@@ -76,13 +79,19 @@ class _Worker:
             "outputs": [told(spec) for spec in session.outputs],
         }
 
-    def run(self, inputs: list[list[Any]]) -> dict[str, object]:
-        """Runs the inputs that stand in the shared memory; the outputs stand behind them."""
+    def run(self, inputs: list[list[Any]], times: int = 1) -> dict[str, object]:
+        """Runs the inputs that stand in the shared memory, those of so many runs; the outputs stand behind them."""
         assert self.session is not None
-        feed, end = self.shared.read(0, inputs)
-        outputs = [_plain(output) for output in self.session.look(*feed)]
-        self.shared.write(end, outputs)
-        return {"outputs": kinds_of(outputs)}
+        feeds, end = self.shared.read(0, inputs)
+        width = len(feeds) // times
+        kinds: list[list[object]] = []
+        for place in range(0, len(feeds), width):
+            outputs = [_plain(output) for output in self.session.look(*feeds[place : place + width])]
+            end = self.shared.write(end, outputs)
+            kinds += kinds_of(outputs)
+            # The runtime may run again only when no view of its memory is left.
+            del outputs
+        return {"outputs": kinds}
 
     def time(self, inputs: list[list[Any]], runs: int, seconds: float, copies: bool) -> dict[str, object]:
         """Times runs on the inputs; the milliseconds stand behind them."""
