@@ -1,0 +1,229 @@
+"""Seeded mutants of models go through the verbs: each ends in a result or an MnedgeError, soon, and in little memory.
+
+The verbs run in a process that this one watches: a signal, a hang and a memory limit are seen from outside.
+`python tests/workflows/test_mutants.py KIND SEED COUNT FOLDER [FILE…]` is that process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LONGEST_S = 10.0
+_MOST_BYTES = 2 << 30
+# Of the machine that runs the tests, which may be busy; a hang takes longer than that.
+_WATCH_S = 60.0
+_MEASURED = 12
+
+
+def _from_checks() -> Any:
+    """The mutations of tables, and the network that they start from, of the test of `check_graph`."""
+    path = Path(__file__).parent.parent / "graph" / "test_check_mutants.py"
+    spec = importlib.util.spec_from_file_location("test_check_mutants", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _flipped(data: bytes, rng: np.random.Generator) -> bytes:
+    """A file with one to eight bytes or words changed, or cut short."""
+    found = bytearray(data)
+    for _ in range(int(rng.integers(1, 9))):
+        place = int(rng.integers(len(found)))
+        way = int(rng.integers(4))
+        if way == 0:
+            found[place] ^= 1 << int(rng.integers(8))
+        elif way == 1:
+            found[place] = int(rng.choice([0, 1, 2, 127, 128, 255]))
+        elif way == 2:
+            word = int(rng.choice([0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF]))
+            found[place : place + 4] = word.to_bytes(4, "little")[: len(found) - place]
+        elif rng.random() < 0.1:
+            del found[place:]
+            found += b"\0"
+    return bytes(found)
+
+
+def _tflite_verbs(file: Path, folder: Path, number: int) -> dict[str, Callable[[], object]]:
+    from mnedge.workflows.compile import compile as compile_model
+    from mnedge.workflows.inspect import inspect
+    from mnedge.workflows.optimize import optimize
+    from mnedge.workflows.quantize import quantize
+
+    inputs = folder / "inputs.npy"
+    out = folder / f"out{number}"
+    measured = number % _MEASURED == 0
+    return {
+        "inspect": lambda: inspect(file),
+        "optimize": lambda: optimize(file, out.with_suffix(".tflite"), measure=measured),
+        "optimize for a microcontroller": lambda: optimize(
+            file, out.with_suffix(".m4.tflite"), target="cortex-m4", measure=False
+        ),
+        "compile": lambda: compile_model(file, out, "generic", name="mutant"),
+        "quantize": lambda: quantize(file, out.with_suffix(".int8.tflite"), str(inputs), effort="fast"),
+    }
+
+
+def _onnx_verbs(file: Path, folder: Path, number: int) -> dict[str, Callable[[], object]]:
+    from mnedge import devices
+    from mnedge.data import open_dataset
+    from mnedge.validation.predict import predict
+    from mnedge.workflows.inspect import inspect
+
+    del folder, number
+    dataset = open_dataset("demo")
+    numbers = dataset.split("eval", 2)
+    return {
+        "inspect": lambda: inspect(file),
+        "validate": lambda: predict(file, dataset, numbers, device=devices.get("local"), pixels=_symmetric()),
+    }
+
+
+def _symmetric() -> Any:
+    from mnedge.pixels import SYMMETRIC
+
+    return SYMMETRIC
+
+
+def _sources(kind: str, files: list[str]) -> list[bytes]:
+    if files:
+        return [Path(file).read_bytes() for file in files]
+    from mnedge.formats.onnx_write import write_onnx
+    from mnedge.formats.tflite_write import write_tflite
+
+    graphs = [_from_checks()._many_ops(dtype) for dtype in ("float32", "int8")]
+    return [write_onnx(graph) if kind == "onnx" else write_tflite(graph) for graph in graphs]
+
+
+def _work(kind: str, seed: int, first: int, count: int, folder: Path, files: list[str]) -> None:
+    from mnedge.errors import MnedgeError
+    from mnedge.silence import start_tensorflow
+
+    signal.signal(signal.SIGALRM, _late)
+    if kind == "tflite":
+        start_tensorflow()
+    sources, rng_of = _sources(kind, files), np.random.default_rng
+    np.save(folder / "inputs.npy", rng_of(0).uniform(-1, 1, (3, 6, 6, 4)).astype(np.float32))
+    mutate = _from_checks()._mutated
+    verbs = _onnx_verbs if kind == "onnx" else _tflite_verbs
+    warnings.simplefilter("ignore")
+    for number in range(first, first + count):
+        rng = rng_of([seed, number])
+        data = sources[number % len(sources)]
+        file = folder / f"mutant{number}.{kind}"
+        try:
+            data = _flipped(data, rng) if kind == "onnx" or rng.random() < 0.4 else mutate(data, rng)
+        except Exception:  # noqa: BLE001 - values that no table can hold
+            continue
+        file.write_bytes(data)
+        for verb, run in verbs(file, folder, number).items():
+            _tell(number=number, verb=verb)
+            begin = time.monotonic()
+            signal.alarm(int(_LONGEST_S) + 5)
+            try:
+                run()
+                end = "passed"
+            except MnedgeError as exc:
+                end = type(exc).__name__
+                if "\n" in str(exc).strip() and os.environ.get("MNEDGE_FUZZ_LINES"):
+                    end += " of several lines"
+            except BaseException:  # noqa: BLE001 - that is what is looked for
+                end = traceback.format_exc()
+            signal.alarm(0)
+            usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            _tell(number=number, verb=verb, end=end, seconds=time.monotonic() - begin, peak=usage * 1024)
+        file.unlink()
+    _tell(done=True)
+
+
+def _late(*_: object) -> None:
+    raise TimeoutError("more than the longest time")
+
+
+def _tell(**values: object) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def _ends(kind: str, seed: int, count: int, folder: Path, files: list[str]) -> Iterator[dict[str, Any]]:
+    """What each verb made of each mutant; a process that ends is started again at the next one."""
+    first = 0
+    while first < count:
+        folder.mkdir(exist_ok=True)
+        arguments = [kind, str(seed), str(first), str(count - first), str(folder), *files]
+        last: dict[str, Any] = {"number": first - 1, "verb": "start"}
+        with subprocess.Popen(
+            [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            lines = selectors.DefaultSelector()
+            lines.register(process.stdout, selectors.EVENT_READ)
+            while True:
+                if not lines.select(_WATCH_S * 2):
+                    process.kill()
+                    yield {**last, "end": "hang", "seconds": _WATCH_S}
+                    break
+                line = process.stdout.readline()
+                if not line:
+                    words = process.stderr.read().decode(errors="replace")[-2000:] if process.stderr else ""
+                    yield {**last, "end": f"status {process.wait()}: {words}", "seconds": 0.0}
+                    break
+                told = json.loads(line)
+                if "done" in told:
+                    return
+                last = told
+                if "end" in told:
+                    yield told
+        first = int(last["number"]) + 1
+
+
+_GOOD = ("passed", "InputError", "UnsupportedError", "BudgetError", "ToolError")
+
+
+def _faults(ends: Iterator[dict[str, Any]]) -> tuple[list[str], dict[str, int]]:
+    faults, counts = [], dict.fromkeys(_GOOD, 0)
+    for end in ends:
+        if end["end"] not in _GOOD:
+            faults.append(f"mutant {end['number']}, {end['verb']}: {end['end']}")
+        else:
+            counts[end["end"]] += 1
+        if end.get("peak", 0) > _MOST_BYTES:
+            faults.append(f"mutant {end['number']}, {end['verb']}: {end['peak']:,} bytes")
+    return faults, counts
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_mutants_of_models_end_in_a_result_or_one_error(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Ten seconds by default, all of it with --fuzz.
+    asked = request.config.getoption("--fuzz")
+    faults, counts = _faults(_ends(kind, 15, asked // 10 if asked <= 300 else asked, tmp_path / "work", []))
+    assert faults == []
+    assert counts["InputError"] > 0
+
+
+if __name__ == "__main__":
+    _kind, _seed, _first, _count, _folder, *_files = sys.argv[1:]
+    os.environ.setdefault("MNEDGE_CACHE", str(Path(_folder) / "cache"))
+    _work(_kind, int(_seed), int(_first), int(_count), Path(_folder), list(itertools.chain(_files)))
