@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from mnedge.errors import UnsupportedError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.quantization.interpret import interpret
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.graph.graph import Graph
     from mnedge.quantization.scheme import Interval, Scheme
 
 # Of one activation and one image: smallest and largest value, and rows (pixels, channels).
@@ -22,6 +23,8 @@ _Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
 _SAMPLES_PER_IMAGE = 2048
 # How many steps from 0 the divisors of calibration must stay, so that those of other pictures do not reach it.
 _LEAST_DIVISOR_STEPS = 4
+# Inputs that show whether a network computes numbers at all.
+_CHECKED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
         seed: Of the choice of samples.
 
     Raises:
+        InputError: An activation takes a value that is infinite or no number.
         UnsupportedError: A divisor comes too near 0 for int8.
     """
     graph = scheme.graph
@@ -77,6 +81,9 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
 
     images_of = list(zip(*interpret(graph.replaced(outputs=names), [images], seen), strict=True)) if names else []
     seen_of = dict(zip(names, images_of, strict=True))
+    bad = next((name for name in names if not np.isfinite([(low, high) for low, high, _ in seen_of[name]]).all()), None)
+    if bad is not None:
+        raise InputError(f"{bad} takes values that are infinite or no numbers; leave out the inputs that do it")
     result = {}
     for group in free:
         members = [name for name in names if scheme.group[name] == group]
@@ -85,6 +92,42 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
         result[group] = _bounded(scheme, group, ends, samples)
     _check_divisors(scheme, {name: [(low, high) for low, high, _ in seen] for name, seen in seen_of.items()})
     return result
+
+
+def check_finite(graph: Graph, images: NDArray[np.float32]) -> None:
+    """Makes sure that a float graph computes numbers, before anything is derived from them.
+
+    Args:
+        graph: Float graph with one input.
+        images: float32 (N, H, W, C); the first ones are run.
+
+    Raises:
+        InputError: A picture, or what an op makes of one, holds infinity or no number.
+    """
+    if not np.isfinite(images).all():
+        raise InputError(
+            "the calibration inputs hold values that are infinite or no numbers; leave those out, or mend what made them"
+        )
+    made = [
+        (number, op, name)
+        for number, op in enumerate(graph.ops)
+        for name in op.outputs
+        if graph.tensors[name].dtype.startswith("float")
+    ]
+    finite = interpret(
+        graph.replaced(outputs=[name for _, _, name in made]),
+        [images[:_CHECKED]],
+        lambda _, outputs: [bool(np.isfinite(output).all()) for output in outputs],
+        least=_CHECKED,
+    )
+    bad = next((row for row, well in zip(made, np.all(finite, axis=0), strict=True) if not well), None)
+    if bad is not None:
+        number, op, name = bad
+        raise InputError(
+            f"op {number} ({op.kind}) makes values in {name} that are infinite or no numbers, from the first "
+            f"{len(finite)} calibration inputs: its weights are damaged, or the inputs are far out of the range that "
+            "the model takes; convert it again, or state the range with --pixels"
+        )
 
 
 def _check_divisors(scheme: Scheme, ends_of: Mapping[str, list[Interval]]) -> None:
