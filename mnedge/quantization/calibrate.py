@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.ops import LAYERS
 from mnedge.quantization.interpret import interpret
 
 if TYPE_CHECKING:
@@ -102,12 +103,21 @@ def check_finite(graph: Graph, images: NDArray[np.float32]) -> None:
         images: float32 (N, H, W, C); the first ones are run.
 
     Raises:
-        InputError: A picture, or what an op makes of one, holds infinity or no number.
+        InputError: An input, a layer's weights, or what an op makes of inputs, holds infinity or no number.
     """
     if not np.isfinite(images).all():
         raise InputError(
-            "the calibration inputs hold values that are infinite or no numbers; leave those out, or mend what made them"
+            "the calibration inputs hold values that are infinite or no numbers; leave them out, or mend what made them"
         )
+    for number, op in enumerate(graph.ops):
+        for name in op.inputs if op.kind in LAYERS else ():
+            data = None if name is None else graph.tensors[name].data
+            # A ReLU6 would hide it from what is seen below.
+            if data is not None and not np.isfinite(data).all():
+                raise InputError(
+                    f"op {number} ({op.kind}): {name} holds values that are infinite or no numbers; the file is "
+                    "damaged, or the training failed: copy, convert or train it again"
+                )
     made = [
         (number, op, name)
         for number, op in enumerate(graph.ops)
