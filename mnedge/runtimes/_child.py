@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import selectors
 import signal
@@ -44,6 +45,10 @@ _LOAD_S_PER_MIB = 2.0
 # The longest that one picture may take.
 _RUN_S = 120.0
 _MOST_IDLE = 8
+# A GiB of float32: more is no input or output of an edge device.
+_MOST_VALUES = 1 << 28
+_DTYPES = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+           "uint64")  # fmt: skip
 _WORDS_BYTES = 4096
 # What runtimes say of themselves, and of no model.
 _NO_NEWS = ("INFO:", "WARNING: All log messages before")
@@ -223,9 +228,13 @@ class ChildSession:
         self.version: str = told["version"]
         self.partitions: int | None = told["partitions"]
         self.undelegated: tuple[str, ...] = tuple(told["undelegated"])
-        self.inputs = tuple(_spec(row) for row in told["inputs"])
+        self.inputs, self.outputs = (tuple(_spec(row) for row in told[end]) for end in ("inputs", "outputs"))
+        try:
+            _check_ends(self.inputs, self.outputs, self._name)
+        except InputError:
+            self._child.end()
+            raise
         self.input = self.inputs[0]
-        self.outputs = tuple(_spec(row) for row in told["outputs"])
 
     @property
     def ops(self) -> int:
@@ -263,6 +272,10 @@ class ChildSession:
                     return
         self._child.end()
 
+    @property
+    def _name(self) -> str:
+        return "the model" if isinstance(self._model, bytes) else str(self._model)
+
     def _load(self, child: Child, model: Path | bytes, limit_s: float) -> dict[str, Any]:
         size = None
         if isinstance(model, bytes):
@@ -287,11 +300,10 @@ class ChildSession:
         self, died: DiedError, stage: str, limit_s: float, images: tuple[NDArray[Any], ...] | None = None
     ) -> MnedgeError:
         """The error that names the file, how the child ended, and the op that did it."""
-        name = "the model" if isinstance(self._model, bytes) else str(self._model)
         op = None
         if died.returncode is not None and died.blames_model:
             op = _killing_op(self, images)
-        return blame(died, self._runtime, f"{stage} {name}", limit_s, op)
+        return blame(died, self._runtime, f"{stage} {self._name}", limit_s, op)
 
 
 def open_session(runtime: str, model: Path | bytes, threads: int, **options: object) -> ChildSession:
@@ -423,6 +435,22 @@ def _spec(row: dict[str, Any]) -> TensorSpec:
     if row["scale"] is not None:
         quantization = Quantization.per_tensor(row["scale"], row["zero_point"])
     return TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], quantization)
+
+
+def _check_ends(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], name: str) -> None:
+    """Makes sure that what goes in and comes out are arrays that this machine can make."""
+    if not inputs:
+        raise InputError(f"{name} has no input; a model with at least one is run")
+    for what, least, specs in (("input", 1, inputs), ("output", 0, outputs)):
+        for spec in specs:
+            shape = " x ".join(map(str, spec.shape))
+            if spec.dtype not in _DTYPES:
+                raise InputError(f"{what} {spec.name} of {name} is {spec.dtype}; {', '.join(_DTYPES)} are run")
+            if min(spec.shape, default=1) < least or math.prod(spec.shape) > _MOST_VALUES:
+                raise InputError(
+                    f"{what} {spec.name} of {name} is {shape}; extents of at least {least} and at most "
+                    f"{_MOST_VALUES:,} values are run"
+                )
 
 
 def _size(path: Path) -> int:

@@ -182,11 +182,11 @@ def _refusals(verb: str, path: Path) -> Iterator[None]:
     """What ONNX Runtime says of a model in the block, as an error of the file."""
     try:
         yield
-    except Exception as exc:
-        # Its exceptions share no base but Exception; a few of its checks raise a plain RuntimeError.
-        if type(exc).__module__.startswith("onnxruntime") or type(exc) is RuntimeError:
-            raise InputError(f"onnxruntime {version('onnxruntime')} {verb} {path}: {str(exc).strip()}") from exc
+    except MemoryError:
         raise
+    except Exception as exc:
+        # Its exceptions share no base but Exception, and some of its checks raise plain ones of Python.
+        raise InputError(f"onnxruntime {version('onnxruntime')} {verb} {path}: {str(exc).strip()}") from exc
 
 
 @cache
@@ -206,7 +206,7 @@ def saturates() -> bool:
 
 def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 - a pybind class
     element = value.type.removeprefix("tensor(").removesuffix(")")
-    shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape)
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape or ())
     return TensorSpec(value.name, shape, _DTYPES.get(element, element))
 
 

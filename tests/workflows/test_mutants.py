@@ -64,6 +64,98 @@ def _flipped(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(found)
 
 
+def _changed_onnx(data: bytes, rng: np.random.Generator) -> bytes:
+    """An .onnx file with one to three of its nodes, attributes, constants, types or ends changed."""
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    for _ in range(int(rng.integers(1, 4))):
+        _ONNX_CHANGES[int(rng.integers(len(_ONNX_CHANGES)))](model.graph, rng)
+    return bytes(model.SerializeToString())
+
+
+def _one(rng: np.random.Generator, values: Any) -> Any:
+    return values[int(rng.integers(len(values)))]
+
+
+def _rewire(graph: Any, rng: np.random.Generator) -> None:
+    node = _one(rng, graph.node)
+    names = _one(rng, (node.input, node.output))
+    made = [name for other in graph.node for name in other.output]
+    way = int(rng.integers(4))
+    if way == 0 and names:
+        names[int(rng.integers(len(names)))] = _one(rng, [*made, "", "nobody"])
+    elif way == 1 and names:
+        del names[-1]
+    elif way == 2:
+        names.append(_one(rng, made))
+    else:
+        kept = list(names)[::-1]
+        del names[:]
+        names.extend(kept)
+
+
+def _change_attribute(graph: Any, rng: np.random.Generator) -> None:
+    nodes = [node for node in graph.node if node.attribute]
+    if not nodes:
+        return
+    attribute = _one(rng, _one(rng, nodes).attribute)
+    numbers = (-1, 0, 1, 2, 7, 1000, 2**31, -(2**63))
+    way = int(rng.integers(4))
+    if attribute.ints and way < 2:
+        attribute.ints[int(rng.integers(len(attribute.ints)))] = int(_one(rng, numbers))
+    elif attribute.ints and way == 2:
+        del attribute.ints[-1]
+    elif way == 3:
+        attribute.type = int(rng.integers(0, 15))
+    else:
+        attribute.i, attribute.f = int(_one(rng, numbers)), float(_one(rng, (np.nan, np.inf, 0.0, -1e30)))
+
+
+def _change_constant(graph: Any, rng: np.random.Generator) -> None:
+    tensor = _one(rng, graph.initializer)
+    way = int(rng.integers(4))
+    if way == 0:
+        tensor.data_type = int(rng.integers(0, 24))
+    elif way == 1 and tensor.dims:
+        tensor.dims[int(rng.integers(len(tensor.dims)))] = int(_one(rng, (-1, 0, 1, 3, 4096, 2**40)))
+    elif way == 2:
+        tensor.raw_data = tensor.raw_data[: int(rng.integers(len(tensor.raw_data) + 1))]
+    elif tensor.raw_data:
+        values = bytearray(tensor.raw_data)
+        values[int(rng.integers(len(values)))] = int(_one(rng, (0, 127, 128, 255)))
+        tensor.raw_data = bytes(values)
+
+
+def _change_end(graph: Any, rng: np.random.Generator) -> None:
+    ends = _one(rng, (graph.input, graph.output))
+    if not ends:
+        return
+    kind = _one(rng, ends).type.tensor_type
+    way = int(rng.integers(5))
+    if way == 0:
+        kind.elem_type = int(rng.integers(0, 24))
+    elif way == 1 and kind.shape.dim:
+        _one(rng, kind.shape.dim).dim_value = int(_one(rng, (-1, 0, 1, 3, 5, 65536, 2**40)))
+    elif way == 2 and kind.shape.dim:
+        _one(rng, kind.shape.dim).dim_param = "free"
+    elif way == 3:
+        ends.append(_one(rng, ends))
+    else:
+        del ends[-1]
+
+
+def _change_node(graph: Any, rng: np.random.Generator) -> None:
+    node = _one(rng, graph.node)
+    kinds = [other.op_type for other in graph.node]
+    node.op_type = str(_one(rng, [*kinds, "Loop", "If", "NonZero", "Resize", "Nothing", ""]))
+    if rng.random() < 0.2:
+        graph.node.remove(_one(rng, graph.node))
+
+
+_ONNX_CHANGES = (_rewire, _change_attribute, _change_constant, _change_end, _change_node)
+
+
 def _tflite_verbs(file: Path, folder: Path, number: int) -> dict[str, Callable[[], object]]:
     from mnedge.workflows.compile import compile as compile_model
     from mnedge.workflows.inspect import inspect
@@ -124,7 +216,7 @@ def _work(kind: str, seed: int, first: int, count: int, folder: Path, files: lis
         start_tensorflow()
     sources, rng_of = _sources(kind, files), np.random.default_rng
     np.save(folder / "inputs.npy", rng_of(0).uniform(-1, 1, (3, 6, 6, 4)).astype(np.float32))
-    mutate = _from_checks()._mutated
+    mutate = _changed_onnx if kind == "onnx" else _from_checks()._mutated
     verbs = _onnx_verbs if kind == "onnx" else _tflite_verbs
     warnings.simplefilter("ignore")
     for number in range(first, first + count):
@@ -132,7 +224,7 @@ def _work(kind: str, seed: int, first: int, count: int, folder: Path, files: lis
         data = sources[number % len(sources)]
         file = folder / f"mutant{number}.{kind}"
         try:
-            data = _flipped(data, rng) if kind == "onnx" or rng.random() < 0.4 else mutate(data, rng)
+            data = _flipped(data, rng) if rng.random() < 0.3 else mutate(data, rng)
         except Exception:  # noqa: BLE001 - values that no table can hold
             continue
         file.write_bytes(data)
