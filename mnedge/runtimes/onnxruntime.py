@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnedge.errors import InputError, ToolError
+from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.runtimes._child import call
 from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
@@ -39,11 +39,12 @@ class OnnxRuntimeSession:
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+        with _refusals("refuses", path):
+            self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+            self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         if not self.inputs:
             raise InputError(f"{path} has no input; a model with at least one is run")
         self.input = self.inputs[0]
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
 
     @cached_property
     def ops(self) -> int:
@@ -106,7 +107,9 @@ def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
 
 def metadata_here(path: str) -> dict[str, str]:
     """`metadata_of` in this process."""
-    return dict(_open(_module(), Path(path), 1).get_modelmeta().custom_metadata_map)
+    session = _open(_module(), Path(path), 1)
+    with _refusals("refuses", Path(path)):
+        return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def nodes_here(path: str) -> list[tuple[str, str, bool]]:
@@ -117,9 +120,12 @@ def nodes_here(path: str) -> list[tuple[str, str, bool]]:
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         _open(ort, Path(path), 1, optimized)
-        graph = onnx.load(optimized).graph
-    floats = _float_values(graph)
-    return [(node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node]
+        with _refusals("wrote nodes that cannot be read of", Path(path)):
+            graph = onnx.load(optimized).graph
+            floats = _float_values(graph)
+            return [
+                (node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node
+            ]
 
 
 def profile_here(path: str, threads: int, runs: int, folder: str) -> str:
@@ -127,8 +133,8 @@ def profile_here(path: str, threads: int, runs: int, folder: str) -> str:
     import numpy as np
 
     session = _open(_module(), Path(path), threads, profile_prefix=str(Path(folder) / "profile"))
-    feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in map(_spec, session.get_inputs())}
     with _refusals("cannot run", Path(path)):
+        feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in map(_spec, session.get_inputs())}
         for _ in range(runs):
             session.run(None, feed)
     return str(session.end_profiling())
@@ -182,7 +188,7 @@ def _refusals(verb: str, path: Path) -> Iterator[None]:
     """What ONNX Runtime says of a model in the block, as an error of the file."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, MnedgeError):
         raise
     except Exception as exc:
         # Its exceptions share no base but Exception, and some of its checks raise plain ones of Python.
