@@ -75,7 +75,7 @@ class LiteRtSession:
                 interpreter = module.Interpreter(num_threads=threads, **options)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
-            raise InputError(f"{package.name} {installed} refuses {name}: {str(exc).strip()}") from exc
+            raise InputError(f"{package.name} {installed} refuses {name}: {_on_one_line(exc)}") from exc
         self._interpreter = interpreter
         self._name = name
         try:
@@ -121,7 +121,11 @@ class LiteRtSession:
         try:
             self._interpreter.invoke()
         except RuntimeError as exc:
-            raise InputError(f"{self.version} cannot run {self._name}: {str(exc).strip()}") from exc
+            raise InputError(f"{self.version} cannot run {self._name}: {_on_one_line(exc)}") from exc
+
+
+def _on_one_line(exc: Exception) -> str:
+    return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
 
 
 def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:

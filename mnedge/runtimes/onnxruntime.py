@@ -192,7 +192,8 @@ def _refusals(verb: str, path: Path) -> Iterator[None]:
         raise
     except Exception as exc:
         # Its exceptions share no base but Exception, and some of its checks raise plain ones of Python.
-        raise InputError(f"onnxruntime {version('onnxruntime')} {verb} {path}: {str(exc).strip()}") from exc
+        words = "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
+        raise InputError(f"onnxruntime {version('onnxruntime')} {verb} {path}: {words}") from exc
 
 
 @cache
