@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8": ("uint8",), "int16": ("int8",)}
 _BIASES = {"float32": ("float32",), "int8": ("int32",), "uint8": ("int32",), "int16": ("int32", "int64")}
 _INDICES = ("int32", "int64")
+# Fused activations that the kernels compute; the schema knows two more.
+_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+# Their activation is that of their cells.
+_RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 # Ops whose sums have the product of their operands' scales.
 _PRODUCTS = (*LAYERS, "BATCH_MATMUL", "MUL")
 _MOST_FACTOR = 2.0**30
@@ -153,6 +157,12 @@ class _Check:
         for name, value in op.options.items():
             if isinstance(value, float) and not math.isfinite(value):
                 self._refuse(where, f"{name} is {value}; a finite number is allowed")
+        activation = op.options.get("activation", "NONE")
+        if activation not in _ACTIVATIONS and op.kind not in _RECURRENT:
+            raise UnsupportedError(
+                f"{self.source}: {where} has a fused {activation}, which LiteRT's kernels pass over in silence; "
+                f"{', '.join(_ACTIVATIONS)} are read: convert the model with the {activation} as an op of its own"
+            )
         if not info(op).window:
             return
         for name in ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "filter_height", "filter_width"):

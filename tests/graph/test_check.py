@@ -226,3 +226,9 @@ def _packed(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+@pytest.mark.parametrize("activation", ["TANH", "SIGN_BIT"])
+def test_a_fused_activation_that_no_kernel_computes_is_unsupported(small_int8: Graph, activation: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"op 0 \(CONV_2D\) has a fused {activation}"):
+        check_graph(_option(small_int8, 0, activation=activation), "m")

@@ -31,6 +31,9 @@ _LONGEST_S = 10.0
 _MOST_BYTES = 2 << 30
 # Of the machine that runs the tests, which may be busy; a hang takes longer than that.
 _WATCH_S = 60.0
+# TensorFlow may have to come from a cold disk.
+_START_S = 300.0
+# Of so many mutants one is also timed.
 _MEASURED = 12
 
 
@@ -225,13 +228,14 @@ def _work(kind: str, seed: int, first: int, count: int, folder: Path, files: lis
         file = folder / f"mutant{number}.{kind}"
         try:
             data = _flipped(data, rng) if rng.random() < 0.3 else mutate(data, rng)
-        except Exception:  # noqa: BLE001 - values that no table can hold
+        except Exception:  # noqa: BLE001, S112 - values that no table can hold
             continue
         file.write_bytes(data)
         for verb, run in verbs(file, folder, number).items():
             _tell(number=number, verb=verb)
             begin = time.monotonic()
-            signal.alarm(int(_LONGEST_S) + 5)
+            # What is timed is warmed up first, for seconds where the machine is busy.
+            signal.alarm(int(_WATCH_S if number % _MEASURED == 0 else _LONGEST_S + 5) - 5)
             try:
                 run()
                 end = "passed"
@@ -271,11 +275,14 @@ def _ends(kind: str, seed: int, count: int, folder: Path, files: list[str]) -> I
             lines = selectors.DefaultSelector()
             lines.register(process.stdout, selectors.EVENT_READ)
             while True:
-                if not lines.select(_WATCH_S * 2):
+                if not lines.select(_START_S if last["number"] < first else _WATCH_S):
                     process.kill()
+                    assert last["number"] >= first, "the verbs do not start"
                     yield {**last, "end": "hang", "seconds": _WATCH_S}
                     break
                 line = process.stdout.readline()
+                if not line and last["number"] < first:
+                    raise AssertionError(f"the verbs do not start: status {process.wait()}")
                 if not line:
                     words = process.stderr.read().decode(errors="replace")[-2000:] if process.stderr else ""
                     yield {**last, "end": f"status {process.wait()}: {words}", "seconds": 0.0}
