@@ -142,7 +142,7 @@ def test_every_kind_of_output_is_trained(
     graph, pictures, others = ended(end), pictures[:40, ::2, ::2], others[:20, ::2, ::2]
     # Class indices, as a folder of pictures has them, whether or not the output has a column for each.
     labels = np.arange(len(pictures)) % 4
-    result = quantize_qat(graph, pictures, labels, checkpoint_dir=tmp_path, epochs=1, effort="fast")
+    result = quantize_qat(graph, pictures, labels, PostTraining(effort="fast"), checkpoint_dir=tmp_path, epochs=1)
     exact, made = predict(graph, others), first_output(result.graph, others)
     assert np.isfinite(made).all()
     assert snr_db(exact, made) > 10  # type: ignore[operator]
