@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.data._dataset import Dataset
+    from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
@@ -82,6 +83,11 @@ class Job:
     def pixels(self) -> Pixels:
         """What a picture is to the float network."""
         return SYMMETRIC if self.model is None else self.model.pixels
+
+    @property
+    def told_head(self) -> Head | None:
+        """What the user says the first output of a model is; None where nothing is said."""
+        return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
     def least_bytes(self) -> int:

@@ -162,7 +162,9 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
             progress("validate", (place + fraction) / len(artifacts) * 0.999)
 
         told(0.0)
-        found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
+        found[artifact.path.name] = predict(
+            artifact.path, job.dataset, numbers, device=local, head=job.told_head, progress=told
+        )
     progress("validate", 1.0)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.graph.heads import HEADS
 from mnedge.models.transfer import description_of
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
@@ -92,6 +94,8 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     )
     if check_data:
         dataset = dataset.read_again()
+    if recipe.head is not None:
+        network = with_head(path, network, recipe.head)
     if recipe.labels is not None:
         network = with_labels(network, read_names(Path(recipe.labels)))
     dataset, labels, is_labelled = _fitted(path, network, dataset, recipe)
@@ -123,7 +127,8 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and values != len(dataset.classes)):
+    are_numbers = output.head == "numbers" and (recipe.head == "numbers" or values != len(dataset.classes))
+    if output.head == "map" or are_numbers:
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -137,6 +142,27 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
     return in_order_of(path, network.labels, dataset), network.labels, True
+
+
+def with_head(path: Path, network: Float, head: str) -> Float:
+    """The network with what the user says its first output is.
+
+    Raises:
+        InputError: There is no such kind, or the output's shape is none of it.
+    """
+    known = next((kind for kind in HEADS if kind == head), None)
+    if known is None:
+        raise InputError.unknown(f"--head of the model {path}", head, HEADS)
+    output = network.outputs[0]
+    is_vector, values = math.prod(output.shape) == output.shape[-1], output.shape[-1]
+    takes = {"map": not is_vector, "sigmoid": is_vector and values == 1, "numbers": True}
+    if not takes.get(known, is_vector and values > 1):
+        shape = " x ".join(map(str, output.shape))
+        raise InputError(
+            f"--head {head}: output {output.name} of {path} is {shape}; sigmoid takes one value, softmax, logits and "
+            "multi-label several, map a height and width. Leave --head out for what the model shows"
+        )
+    return replace(network, outputs=(replace(output, head=known), *network.outputs[1:]))
 
 
 def yes_or_no(dataset: Dataset, positive: str) -> Dataset:
