@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import yaml
 
@@ -21,6 +23,27 @@ _LARGEST_BYTES = 1 << 20
 def is_file(path: Path) -> bool:
     """Whether there is such a file; `Path.is_file` raises for names that no file system takes."""
     return os.path.isfile(path)  # noqa: PTH113 - see above
+
+
+def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Opens a regular file for reading; a pipe, socket or device is refused, and never waited for.
+
+    Args:
+        path: The file.
+        follow: Whether it may be a symbolic link.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    try:
+        # Without O_NONBLOCK a named pipe waits for somebody who writes to it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    except ValueError as exc:
+        raise FileNotFoundError(errno.ENOENT, "no such name can be", str(path)) from exc
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(handle, "rb")
 
 
 def checked_number(name: str, value: float, *, most: float = math.inf) -> float:

@@ -19,7 +19,7 @@ from mnedge.data._dataset import SPLITS
 from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
-from mnedge.data.preprocess import read_pixels
+from mnedge.data.preprocess import SUFFIXES, read_pixels
 from mnedge.errors import InputError
 from mnedge.foreign import Setting, read_mapping
 
@@ -36,7 +36,6 @@ MOST_IMAGES = 256
 _TEXTS = ("data", "split", "sha256", "source", "licence")
 _NUMBERS = {"images": (1, MOST_IMAGES), "seed": (0, 2**32 - 1)}
 _SPLITS = ("all", *SPLITS)
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +227,9 @@ def _opened(spec: str, seed: int = 0, *, skip_broken: bool) -> Dataset:
     root = Path(spec)
     if not root.is_dir() or any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir()):
         return open_dataset(spec, skip_broken=skip_broken, split_seed=seed)
-    files = sorted(path for path in root.iterdir() if path.suffix.lower() in _PICTURES)
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise InputError(f"{spec} holds no pictures; it takes {', '.join(_PICTURES)}")
+        raise InputError(f"{spec} holds no pictures; it takes {', '.join(SUFFIXES)}")
     unlabelled = dataset_of_files(spec, root, [(file, 0, "calibration") for file in files], ("",), split_seed=seed)
     return replace(unlabelled, skip_broken=skip_broken)
 
