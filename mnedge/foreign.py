@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import stat
@@ -39,11 +40,62 @@ def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
         # Without O_NONBLOCK a named pipe waits for somebody who writes to it.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     except ValueError as exc:
-        raise FileNotFoundError(errno.ENOENT, "no such name can be", str(path)) from exc
+        raise FileNotFoundError(errno.ENOENT, "no file has such a name", str(path)) from exc
+    except OSError as exc:
+        if exc.errno == errno.ELOOP and not follow:
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from exc
+        if exc.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is no regular file", str(path)) from exc
+        raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return os.fdopen(handle, "rb")
+
+
+def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """Reads a regular file up to a limit.
+
+    Args:
+        path: The file.
+        most_bytes: The most bytes that such a file has.
+        follow: Whether it may be a symbolic link.
+
+    Raises:
+        InputError: It cannot be read, is no regular file, or is larger.
+    """
+    try:
+        with open_regular(path, follow=follow) as stream:
+            data = stream.read(most_bytes + 1)
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+    if len(data) > most_bytes:
+        raise InputError(f"{path} has more than {most_bytes:,} bytes, the limit for such a file")
+    return data
+
+
+def parse_json(text: bytes | str) -> object:
+    """JSON values of a text of others; NaN and infinity, which JSON does not have, are refused.
+
+    Raises:
+        ValueError: It is no JSON, no UTF-8, nested too deeply, or a number is too large.
+    """
+    try:
+        found: object = json.loads(text, parse_constant=_refused_constant, parse_float=_finite)
+    except RecursionError as exc:
+        raise ValueError("it nests too deeply") from exc
+    return found
+
+
+def _refused_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {digits[:20]} is too large")
+    return value
 
 
 def checked_number(name: str, value: float, *, most: float = math.inf) -> float:
@@ -91,10 +143,10 @@ def read_mapping(path: Path, example: str, *, may_be_empty: bool = False) -> dic
         InputError: The file cannot be read, is not YAML, is no mapping of names, or has a key twice.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(_LARGEST_BYTES + 1)
     except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+        raise InputError(f"{path} cannot be read: {exc.strerror or exc}") from exc
     if len(data) > _LARGEST_BYTES:
         raise InputError(f"{path} has more than {_LARGEST_BYTES:,} bytes; it is a list of lines such as `{example}`")
     try:

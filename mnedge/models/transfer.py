@@ -16,6 +16,8 @@ import numpy as np
 from mnedge.artifact import write_bytes
 from mnedge.data.names import checked_name
 from mnedge.errors import InputError
+from mnedge.foreign import parse_json
+from mnedge.formats.archive import read_member
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 _MEMBER = "mnedge.json"
+_MEMBER_BYTES = 64 << 20
 # What Keras calls an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -154,7 +157,7 @@ def description_of(weights: Weights) -> dict[str, Any]:
         with zipfile.ZipFile(weights) as archive:
             if _MEMBER not in archive.namelist():
                 return {}
-            told = json.loads(archive.read(_MEMBER))
+            told: Any = parse_json(read_member(archive, _MEMBER, _MEMBER_BYTES, str(weights)))
         _check_description(told)
         for name in told["classes"]:
             checked_name(name, f"{weights}, {_MEMBER}")
@@ -163,13 +166,15 @@ def description_of(weights: Weights) -> dict[str, Any]:
     return dict(told)
 
 
-def _check_description(told: dict[str, Any]) -> None:
+def _check_description(told: Any) -> None:  # noqa: ANN401 - any JSON
     """Makes sure that a description has the kinds of values that building and naming rely on.
 
     Raises:
         TypeError: It has not.
         KeyError: It names no classes.
     """
+    if not isinstance(told, dict):
+        raise TypeError("it is no object")
     kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from mnedge.errors import InputError
+from mnedge.foreign import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,16 +108,15 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
         raise InputError(f"{source} is not a {name} of mnedge: {exc}; make it again") from exc
 
 
-def read(path: Path, kind: type[Noun]) -> Noun:
+def read(path: Path, kind: type[Noun], *, follow: bool = True) -> Noun:
     """Reads a noun from a JSON file.
 
+    Args:
+        path: The file.
+        kind: The dataclass.
+        follow: Whether the file may be a symbolic link.
+
     Raises:
-        InputError: The file cannot be read, is larger than any result, or does not hold a `kind`.
+        InputError: The file cannot be read, is no regular file, is larger than any result, or does not hold a `kind`.
     """
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise InputError(f"{path} has more than {_LARGEST_BYTES >> 20} MiB; no result of mnedge is so large")
-        text = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror or exc}") from exc
-    return from_json(text, kind, str(path))
+    return from_json(read_file(path, _LARGEST_BYTES, follow=follow), kind, str(path))
