@@ -12,6 +12,7 @@ _PACKAGE = Path(mnedge.__file__).parent
 _RANKS = {
     "mnedge": 0,
     "errors": 0,
+    "text": 0,
     "registry": 1,
     "command": 1,
     "artifact": 1,

@@ -17,6 +17,7 @@ import msgspec
 
 from mnedge.errors import InputError
 from mnedge.foreign import read_file
+from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def as_json(noun: object) -> Any:  # noqa: ANN401 - JSON values
     if is_dataclass(noun):
         return _row(noun)
     if isinstance(noun, Mapping):
-        return {str(name): as_json(value) for name, value in noun.items()}
+        return {utf8(str(name)): as_json(value) for name, value in noun.items()}
     if isinstance(noun, (list, tuple)):
         return [as_json(value) for value in noun]
     return _plain(noun)
@@ -53,10 +54,12 @@ def as_json(noun: object) -> Any:  # noqa: ANN401 - JSON values
 def _plain(value: object) -> str | float | None:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (int, str)):
+    if isinstance(value, str):
+        return utf8(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, PurePath):
-        return str(value)
+        return utf8(str(value))
     raise TypeError(f"a {type(value).__name__} has no JSON")
 
 
