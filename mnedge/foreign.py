@@ -26,6 +26,16 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112 - see `is_file`
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; see `is_file`."""
+    return os.path.exists(path)  # noqa: PTH110 - see `is_file`
+
+
 def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
     """Opens a regular file for reading; a pipe, socket or device is refused, and never waited for.
 
@@ -160,8 +170,8 @@ def read_mapping(path: Path, example: str, *, may_be_empty: bool = False) -> dic
         raise InputError(f"{path} cannot be read: {exc}; it is UTF-8 text") from exc
     except yaml.YAMLError as exc:
         raise InputError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
-    except (ValueError, RecursionError, OverflowError, AttributeError, TypeError) as exc:
-        # A date such as 2024-13-45, lists within thousands of lists, a number of thousands of digits.
+    except (ValueError, LookupError, RecursionError, ArithmeticError, AttributeError, TypeError) as exc:
+        # A date such as 2024-13-45, lists within thousands of lists, a number of thousands of digits or of none.
         raise InputError(f"{path} is not YAML that can be read: {exc}") from exc
     assert isinstance(document, yaml.MappingNode)
     return {key.value: Setting(values[key.value], key.start_mark.line + 1) for key, _ in document.value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import platform
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__
 from mnedge.artifact import FULL
-from mnedge.errors import StorageError
+from mnedge.errors import InputError, StorageError
 from mnedge.text import plain
 
 if TYPE_CHECKING:
@@ -153,6 +154,11 @@ def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
     if isinstance(exc, OSError) and exc.errno in FULL:
         place = exc.filename or f"a file, maybe in {tempfile.gettempdir()},"
         return StorageError.exit_code, f"{place} cannot be written: {exc.strerror}; free some space"
+    if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
+        return (
+            InputError.exit_code,
+            f"{exc.filename or 'a file'} cannot be used: {exc.strerror}; give it a shorter name",
+        )
     if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(exc)):
         return _INTERRUPTED, "interrupted"
     return BUG, _reported(exc, args)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -57,7 +58,7 @@ def pixels_of(path: Path) -> Pixels | None:
     Raises:
         InputError: The file cannot be read, or the metadata is damaged.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _of_folder(path)
     if path.suffix == ".tflite":
         return _of_tflite(path)

@@ -24,6 +24,7 @@ import numpy as np
 
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError, last_line
+from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
 from mnedge.models import families
@@ -186,7 +187,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Opens the arrays of a weights file, whatever its format, once it has been found harmless."""
     import h5py
 
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"weights file {path} does not exist or is not a file; {_ALLOWED}")
     with path.open("rb") as stream:
         magic = stream.read(8)

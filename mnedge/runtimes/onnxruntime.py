@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import InputError, ToolError
+from mnedge.foreign import is_file
 from mnedge.runtimes._runtime import Runtime, TensorSpec
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _open(
     if profile_prefix:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path} is not a file")
     try:
         return ort.InferenceSession(str(path), options, providers=list(_PROVIDERS))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
 from mnedge.sources._float import float_of
@@ -50,7 +51,7 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
 
 
 def _accepts(path: Path) -> bool:
-    if not path.is_file():
+    if not is_file(path):
         return False
     with path.open("rb") as stream:
         magic = stream.read(8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.foreign import is_folder
 from mnedge.sources._float import float_of
 from mnedge.sources._source import Float, Source, reason, sized
 
@@ -18,7 +19,7 @@ _DEFAULT = "serving_default"
 
 
 def _accepts(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in _FILES)
+    return is_folder(path) and any((path / name).is_file() for name in _FILES)
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Float:

@@ -18,7 +18,7 @@ from mnedge.bundles import Parts
 from mnedge.bundles._archive import tar_gz_bytes, tar_members
 from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.foreign import open_regular, read_file
+from mnedge.foreign import is_folder, open_regular, read_file
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -185,7 +185,7 @@ def verify(path: Path | str) -> Verified:
             names each.
     """
     place = Path(path)
-    if os.path.lexists(place) and not place.is_dir():
+    if os.path.lexists(place) and not is_folder(place):
         inventory, sums = _read_archive(place)
         due = {row.path: row.sha256 for row in inventory.files or ()}
         wrong = _missing(due, sums) + [f"{name} was changed" for name in sorted(due.keys() & sums.keys())

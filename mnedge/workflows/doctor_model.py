@@ -14,6 +14,7 @@ from mnedge.artifact import size_bytes
 from mnedge.codegen.lower import SUPPORTED
 from mnedge.codegen.obstacles import check_kernels
 from mnedge.errors import MnedgeError
+from mnedge.foreign import is_file, is_folder
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.formats.tflite_read import read_tflite
@@ -95,7 +96,7 @@ def diagnose(
     if path.suffix == ".onnx":
         return _of_onnx(path)
     source = source_of(path)
-    if path.is_file() and path.suffix == ".tflite":
+    if is_file(path) and path.suffix == ".tflite":
         graph = read_tflite(path)
         if is_quantized(graph):
             return _of_int8(path, graph)
@@ -152,7 +153,7 @@ def _options(size: tuple[int, int] | None, pixels: Pixels | str | None) -> str:
 
 
 def _bytes(path: Path) -> int:
-    if path.is_dir():
+    if is_folder(path):
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return size_bytes(path)
 

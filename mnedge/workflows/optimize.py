@@ -16,6 +16,7 @@ from mnedge import command, targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.foreign import is_there
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -131,7 +132,7 @@ def optimize(
         UnsupportedError: The model holds an op outside the supported ones.
     """
     source, out, told = Path(source), Path(out), telling(progress)
-    if out.exists() and source.exists() and out.samefile(source):
+    if is_there(out) and is_there(source) and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
     if source.suffix == ".onnx":

@@ -404,10 +404,10 @@ def test_damaged_archives(small_build: Path, tmp_path: Path, request: pytest.Fix
             verify(tmp_path / "x.tar.gz")
 
 
-def test_damaged_manifests(small_build: Path) -> None:
+def test_damaged_manifests(small_build: Path, request: pytest.FixtureRequest) -> None:
     """Each is refused; nothing but InputError comes out, also of a manifest that its record vouches for."""
     text, record = ((small_build / name).read_bytes() for name in ("manifest.json", CHECKSUMS))
-    for seed in range(300):
+    for seed in range(request.config.getoption("--fuzz")):
         chance = random.Random(seed)  # noqa: S311 - damage, not secrets
         (small_build / "manifest.json").write_bytes(_damaged(text, chance))
         with pytest.raises(InputError):
