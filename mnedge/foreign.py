@@ -17,6 +17,8 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# A FlatBuffer has no more, and neither has a protocol buffer.
+MODEL_BYTES = (2 << 30) - 1
 # Recipes and settings have some dozens of lines; more is another file, given by mistake.
 _LARGEST_BYTES = 1 << 20
 
@@ -76,12 +78,13 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """
     try:
         with open_regular(path, follow=follow) as stream:
-            data = stream.read(most_bytes + 1)
+            # Asked first: a read of so many bytes would take the memory for them, however few there are.
+            size = os.fstat(stream.fileno()).st_size
+            if size <= most_bytes:
+                return stream.read()
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror or exc}") from exc
-    if len(data) > most_bytes:
-        raise InputError(f"{path} has more than {most_bytes:,} bytes, the limit for such a file")
-    return data
+    raise InputError(f"{path} has {size:,} bytes, and such a file has at most {most_bytes:,}")
 
 
 def parse_json(text: bytes | str) -> object:

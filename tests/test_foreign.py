@@ -13,6 +13,8 @@ from mnedge.data.calibration import open_calibration
 from mnedge.data.detections import of_metadata
 from mnedge.errors import InputError
 from mnedge.foreign import checked_number, open_regular, parse_json, read_file, read_mapping
+from mnedge.formats.pixels import pixels_of
+from mnedge.formats.tflite_read import read_tflite
 from mnedge.pixels import Pixels
 from mnedge.training.settings import Schedule
 from mnedge.validation.raw_boxes import read_anchors
@@ -68,13 +70,17 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     assert read_file(tmp_path / "link", 5) == b"12345"
     with pytest.raises(InputError, match="link cannot be read: it is a symbolic link"):
         read_file(tmp_path / "link", 5, follow=False)
-    with pytest.raises(InputError, match="file has more than 4 bytes"):
+    with pytest.raises(InputError, match="file has 5 bytes, and such a file has at most 4"):
         read_file(tmp_path / "file", 4)
     for name in ("x" * 300, "a\0b", "gone"):
         with pytest.raises(InputError, match="cannot be read"):
             read_file(tmp_path / name, 4)
     with pytest.raises(InputError, match="it is no regular file"):
         read_mapping(tmp_path / "pipe", "key: value")
+    os.mkfifo(tmp_path / "pipe.tflite")
+    for read in (read_tflite, pixels_of):
+        with pytest.raises(InputError, match=r"pipe\.tflite cannot be read: it is no regular file"):
+            read(tmp_path / "pipe.tflite")
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def _header(path: Path) -> Iterator[Image.Image]:
 
 
 def _parsed(stack: ExitStack, path: Path) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         stream = stack.enter_context(open_regular(path))
@@ -158,7 +158,7 @@ def _parsed(stack: ExitStack, path: Path) -> Image.Image:
                 image = stack.enter_context(Image.open(stream, formats=FORMATS))
             finally:
                 Image.MAX_IMAGE_PIXELS = kept
-    except Image.UnidentifiedImageError as exc:
+    except UnidentifiedImageError as exc:
         if foreign := _foreign_format(start):
             raise InputError(
                 f"{path} is of the format {foreign}, which mnedge does not open; convert it to PNG or JPEG (it opens "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.foreign import is_folder
+from mnedge.foreign import MODEL_BYTES, is_folder, read_file
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -142,10 +142,7 @@ def _of_onnx(path: Path) -> Pixels | None:
 def _of_tflite(path: Path) -> Pixels | None:
     from mnedge.formats._tflite_schema import DTYPES, schema
 
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    data = read_file(path, MODEL_BYTES)
     try:
         model = schema.Model.GetRootAs(data, 0)
         told = _buffers(model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import targets
 from mnedge.artifact import check_folder
-from mnedge.errors import InputError
+from mnedge.foreign import MODEL_BYTES, read_file
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.workflows.search.limits import bytes_of
@@ -65,7 +65,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
     budget = bytes_of(budget_bytes, "--budget")
     check_folder(folder, kind="compiled model", force=force)
     prefix = default_name(source) if name is None else name
-    data = _part(_read(source), str(source), feed, outputs)
+    data = _part(read_file(source, MODEL_BYTES), str(source), feed, outputs)
     digest = hashlib.sha256(data).hexdigest()
     if chosen.accelerator:
         from mnedge.codegen.vela import compile_vela
@@ -106,10 +106,3 @@ def _part(data: bytes, source: str, feed: str | None, outputs: Sequence[str]) ->
     from mnedge.graph.cut import cut
 
     return write_tflite(cut(parse_tflite(data, source), [feed] if feed else [], list(outputs)))
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc

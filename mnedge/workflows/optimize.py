@@ -16,7 +16,7 @@ from mnedge import command, targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
-from mnedge.foreign import is_there
+from mnedge.foreign import MODEL_BYTES, is_there, read_file
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -139,7 +139,7 @@ def optimize(
         return _to_ort(source, out, force=force)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     dataset = None if data is None else open_dataset(data)
-    content = _read(source)
+    content = read_file(source, MODEL_BYTES)
     known = None if dataset is None or not measure else known_pixels(source, asked)
     graph = parse_tflite(content, str(source))
     _check_shapes(graph, source)
@@ -192,13 +192,6 @@ def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
         after=ModelFile(len(model.data)),
         required_operators=str(config),
     )
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
 
 
 def _why(names: Sequence[str], target: str) -> str:
