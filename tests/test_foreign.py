@@ -194,8 +194,8 @@ _CALIBRATION = (
     b"data: photos\nsplit: all\nimages: 3\nseed: 4\nsource: mine\nlicence: CC0\ncrop_fraction: 0.5\nfit: stretch\n"
 )
 _ANCHORS = (
-    b'{"anchors": [[0.5, 0.5, 1, 1], [0.1, 0.2, 0.5, 0.25]], "centre_scale": 10, "extent_scale": 5, '
-    b'"activation": "none", "least_score": 0.02, "overlap": 0.5, "most": 100}'
+    b'{"anchors": [[0.5, 0.5, 1, 1], [0.1, 0.2, 0.5, 0.25]],\n"centre_scale": 10,\n"extent_scale": 5,\n'
+    b'"activation": "none",\n"least_score": 0.02,\n"overlap": 0.5,\n"most": 100}'
 )
 _JSON_WORDS = (
     b"NaN",
@@ -215,9 +215,13 @@ _JSON_WORDS = (
 
 
 def _mutant(text: bytes, words: tuple[bytes, ...], chance: random.Random) -> bytes:
-    """Some bytes lost, changed or put in, or a line doubled or moved."""
+    """Some bytes lost, changed or put in, a line lost or doubled."""
+    if chance.random() < 0.1 and text.count(b"\n") > 1:
+        kept = text.splitlines(keepends=True)
+        del kept[chance.randrange(len(kept))]
+        return b"".join(kept)
     data = bytearray(text)
-    for _ in range(chance.randint(1, 3)):
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
         start = chance.randrange(len(data) + 1)
         data[start : start + chance.choice((0, 0, 1, 1, 4, 30))] = chance.choice(words)
     if chance.random() < 0.2:

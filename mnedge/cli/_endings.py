@@ -99,7 +99,9 @@ class _Shown(io.TextIOWrapper):
         terminal: The same stream, for what rich draws: colours, bars, and where they stand.
     """
 
-    def __init__(self, raw: io.BufferedWriter, *, encoding: str, errors: str | None, line_buffering: bool) -> None:
+    def __init__(
+        self, raw: io.BufferedWriter[_Stream], *, encoding: str, errors: str | None, line_buffering: bool
+    ) -> None:
         # Written through, so that both write in the order in which they are written to.
         super().__init__(raw, encoding, errors, line_buffering=line_buffering, write_through=True)
         self.terminal = io.TextIOWrapper(raw, encoding, errors, line_buffering=line_buffering, write_through=True)
