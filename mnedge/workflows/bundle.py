@@ -190,14 +190,14 @@ def verify(path: Path | str) -> Verified:
         due = {row.path: row.sha256 for row in inventory.files or ()}
         wrong = _missing(due, sums) + [f"{name} was changed" for name in sorted(due.keys() & sums.keys())
                                        if due[name] != sums[name]]  # fmt: skip
-        names = sums.keys()
+        names = set(sums)
     else:
         inventory = _inventory_of(place)
         if inventory.files is None:
             return _verify_build(place, _read(place / MANIFEST, BuildManifest))
         due = {row.path: row.sha256 for row in inventory.files}
         files = {file.relative_to(place).as_posix(): file for file in _files_of(place)}
-        wrong, names = _differences(due, files, place), files.keys()
+        wrong, names = _differences(due, files, place), set(files)
     wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - {MANIFEST, artifact.RECORD})]
     if wrong:
         raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")

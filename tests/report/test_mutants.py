@@ -110,7 +110,7 @@ def test_reports(
             found = read_report(damaged)
             taken += 1
             for render in (render_markdown, render_junit, print_report):
-                render(found)  # type: ignore[operator] # one reads, one prints
+                render(found)
             render_html(found, details)
             compare([whole, damaged])
             compare([damaged, whole])
