@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
+from mnedge.foreign import is_file, is_folder
 
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
@@ -29,8 +30,8 @@ def open_dataset(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -
     from mnedge.data.files import open_csv, open_folder
 
     path = Path(spec)
-    if path.is_dir():
+    if is_folder(path):
         return open_folder(path, skip_broken=skip_broken, split_seed=split_seed)
-    if path.is_file():
+    if is_file(path):
         return open_csv(path, skip_broken=skip_broken, split_seed=split_seed)
     raise InputError(f"{spec} is neither `demo`, nor a folder, nor a labels.csv that exists")

@@ -19,7 +19,7 @@ from mnedge.data.listed import dataset_of_files
 from mnedge.data.names import checked_name, read_names
 from mnedge.data.preprocess import WHOLE, opened
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
+from mnedge.foreign import is_file, is_folder
 from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
 
 
 def _read(path: Path) -> Annotations:
-    if path.is_file():
+    if is_file(path):
         if path.suffix.lower() == ".json":
             return read_coco([path], path.parent)
         if path.suffix.lower() == ".csv":
             return _with_class_list(read_boxes_csv(path))
         raise InputError(f"{path} is neither a CSV nor a JSON; boxes come as {LAYOUT}")
-    if not path.is_dir():
+    if not is_folder(path):
         raise InputError(f"{path} does not exist; boxes come as {LAYOUT}")
     table, lists, files = path / "labels.csv", find_coco(path), find_voc(path)
     has_table = table.is_file() and is_boxes_csv(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.preprocess import picture_size
 from mnedge.data.twins import is_flat, thumbnails, twins
 from mnedge.errors import InputError
 from mnedge.results.findings import Findings, Shared, Tiny
@@ -108,15 +109,11 @@ def check_pictures(
 
 
 def _tiny(dataset: Dataset, numbers: NDArray[np.int64], resolution: int) -> tuple[Tiny, ...]:
-    from PIL import Image
-
     if dataset.root is None:
         return ()
     found = []
     for number in numbers.tolist():
-        # Only the header is read.
-        with Image.open(dataset.root / dataset.sources[number]) as image:
-            width, height = image.size
+        width, height = picture_size(dataset.root / dataset.sources[number])
         if 2 * min(width, height) < resolution:
             found.append(Tiny(dataset.sources[number], width, height))
     return tuple(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.foreign import MODEL_BYTES, is_folder, read_file
 from mnedge.formats._onnx_metadata import pixels_told
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
@@ -62,7 +63,7 @@ def pixels_of(path: Path) -> Pixels | None:
     Raises:
         InputError: The file cannot be read, or the metadata is damaged.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _of_folder(path)
     if path.suffix == ".tflite":
         return _of_tflite(path)
@@ -154,10 +155,7 @@ def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels |
 def _of_tflite(path: Path) -> Pixels | None:
     from mnedge.formats._tflite_schema import DTYPES, schema
 
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    data = read_file(path, MODEL_BYTES)
     try:
         model = schema.Model.GetRootAs(data, 0)
         told = _buffers(model)

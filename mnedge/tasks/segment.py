@@ -12,6 +12,7 @@ from mnedge.data.check import check_marked
 from mnedge.data.gather import gather_masks
 from mnedge.data.masks import IGNORE, LAYOUT, class_pixels, open_masks
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder
 from mnedge.report.overlay import side_by_side, with_mask
 from mnedge.results.metric import Metric
 from mnedge.results.training import ClassRow, MetPicture, Outcome
@@ -42,7 +43,7 @@ _GALLERY = 9
 
 def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
     path = Path(spec)
-    if not path.is_dir():
+    if not is_folder(path):
         raise InputError(f"--data {spec} is no folder of pictures with masks; {LAYOUT}")
     return open_masks(path, skip_broken=skip_broken, split_seed=split_seed)
 

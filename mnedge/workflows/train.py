@@ -15,6 +15,7 @@ from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_pictures
 from mnedge.data.gather import gather
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 from mnedge.models import Variant
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
@@ -253,7 +254,7 @@ def _given(value: Setting | None, own: Setting) -> Setting:
 def _source(weights: str | Path) -> Weights:
     if weights in ("imagenet", "random"):
         return cast("Weights", weights)
-    if not Path(weights).is_file():
+    if not is_file(Path(weights)):
         raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
     return Path(weights)
 

@@ -12,6 +12,7 @@ from mnedge import devices as boards
 from mnedge import tasks
 from mnedge.data.arrays import is_arrays
 from mnedge.errors import InputError, ToolError
+from mnedge.foreign import is_there
 from mnedge.formats.pixels import pixels_of
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
@@ -163,7 +164,7 @@ def measure(
         ToolError: No device could be had.
     """
     for path in artifacts:
-        if not path.exists():
+        if not is_there(path):
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.

@@ -11,6 +11,7 @@ from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, packaged_demo
@@ -156,7 +157,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     weights: Weights = Path(recipe.weights)
     if recipe.weights in ("demo", "imagenet", "random"):
         weights = cast("Weights", recipe.weights)
-    if isinstance(weights, Path) and not weights.is_file():
+    if isinstance(weights, Path) and not is_file(weights):
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
     told = description_of(weights)
     _check_task(recipe, told)
