@@ -170,7 +170,7 @@ def _check_description(told: dict[str, Any]) -> None:
         TypeError: It has not.
         KeyError: It names no classes.
     """
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "draw": dict}
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):

@@ -355,7 +355,7 @@ def _settings(settings: Settings) -> Table:
     given: dict[str, object] = {
         "variant": asdict(settings.variant),
         "data": settings.data,
-        "split_seed": settings.split_seed,
+        "split": settings.draw,
         "weights": settings.weights,
         "keep_shared": settings.keep_shared,
         **settings.schedule,

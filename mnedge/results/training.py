@@ -205,7 +205,8 @@ class Settings:
     Attributes:
         variant: The network.
         data: Name of the data set.
-        split_seed: Seed of its splits; None where it comes with its own.
+        draw: How splits were drawn: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
+            with its own.
         weights: What the backbone started from.
         keep_shared: Whether it learned from pictures that the validation split has too.
         schedule: Epochs, rates, augmentation and so on, by name.
@@ -213,7 +214,7 @@ class Settings:
 
     variant: Network
     data: str
-    split_seed: int | None
+    draw: Mapping[str, object] | None
     weights: str
     keep_shared: bool
     schedule: Mapping[str, object] = field(default_factory=dict, metadata=FLAT)

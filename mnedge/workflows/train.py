@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import msgspec
 import numpy as np
 
 from mnedge import cache, tasks
 from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_pictures
+from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
+from mnedge.data.summary import summary
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.results import stored
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
+    OnFound = Callable[[str], None]
 
 Setting = TypeVar("Setting")
 
@@ -74,11 +78,15 @@ def train(
     keep_shared: bool = False,
     tensorboard: Path | str | None = None,
     split_seed: int | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    group_by: str | None = None,
     skip_broken: bool = False,
     check_data: bool = False,
     force: bool = False,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
+    on_found: OnFound | None = None,
 ) -> TrainingReport:
     """Teaches a pretrained MobileNet the classes of a data set; writes a .keras, and its report beside it.
 
@@ -109,11 +117,16 @@ def train(
         keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
         tensorboard: Folder of TensorBoard logs to write.
         split_seed: Seed that draws the validation pictures, of data without splits of its own.
+        val_fraction: Share of the pictures that is drawn for validation; None for a fifth.
+        test_fraction: Share of the pictures that is drawn for the test; None for no test split.
+        group_by: What joins pictures that stay on one side of a drawn split: folder, prefix (of the file name), or a
+            regular expression.
         skip_broken: Leave out broken pictures, boxes and masks.
         check_data: Read every picture again, whatever the cache remembers of it.
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
+        on_found: Called with one line of what the data holds, before any work begins.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
@@ -143,11 +156,18 @@ def train(
     # Wrong sizes are refused before the pictures are looked at.
     standing = (head or chosen.heads[0], output_stride)
     Variant(variant, alpha, resolution or 224, 1000, *standing)
-    dataset = chosen.open_dataset(str(data), skip_broken=skip_broken, split_seed=split_seed or 0)
+    told = {"seed": split_seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by}
+    asked = {name: value for name, value in told.items() if value is not None}
+    # Who wants to learn from pictures that both sides have does not want them kept together.
+    draw = msgspec.convert({**asked, "keeps_twins": not keep_shared}, Draw)
+    dataset = chosen.open_dataset(str(data), skip_broken=skip_broken, draw=draw)
     if check_data:
         dataset = dataset.read_again()
-    if split_seed is not None and dataset.split_seed is None:
-        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
+    if asked and dataset.draw is None:
+        options = ", ".join(f"--{'split-seed' if name == 'seed' else name.replace('_', '-')}" for name in asked)
+        raise InputError(f"{data} comes with its own splits, so {options} changes nothing; leave it out")
+    if on_found is not None:
+        on_found(summary(dataset))
     network = Variant(
         variant, alpha, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
     )
@@ -354,7 +374,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
         settings=Settings(
             variant=Network(**asdict(run.variant)),
             data=dataset.name,
-            split_seed=dataset.split_seed,
+            draw=None if dataset.draw is None else asdict(dataset.draw),
             weights=str(run.weights),
             keep_shared=run.keep_shared,
             schedule=schedule.as_json(),
@@ -398,7 +418,7 @@ def _description(run: _Run) -> dict[str, object]:
         "output_stride": run.variant.output_stride,
         "classes": list(run.dataset.classes),
         "outputs": run.variant.classes,
-        "split_seed": run.dataset.split_seed,
+        "draw": None if run.dataset.draw is None else asdict(run.dataset.draw),
         **run.task.describe(run.dataset, run.variant),
     }
 

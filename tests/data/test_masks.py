@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnedge.data.draw import Draw
 from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
 
@@ -59,12 +60,12 @@ def test_a_mask_is_stretched_as_its_picture_is(tmp_path: Path) -> None:
 def test_splits_are_drawn_or_given(tmp_path: Path) -> None:
     root = _folder(tmp_path, count=10)
     drawn = open_masks(root)
-    assert drawn.split_seed == 0
+    assert drawn.draw == Draw()
     assert drawn.splits["eval"].size == 2
     rows = [f"{number}.png,{'val' if number < 3 else 'train'}" for number in range(10)]
     (root / "split.csv").write_text("\n".join(["filename,split", *rows]) + "\n")
     given = open_masks(root)
-    assert given.split_seed is None
+    assert given.draw is None
     assert given.splits["eval"].tolist() == [0, 1, 2]
     assert given.fingerprint != drawn.fingerprint
 
@@ -148,7 +149,7 @@ def test_a_wrong_split_table_is_named(tmp_path: Path, table: str, message: str) 
 
 
 def test_other_layouts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no pictures with masks; it takes a folder with images/ and masks/"):
+    with pytest.raises(InputError, match=r"holds no masks; they come as .*a folder with images/ and masks/"):
         open_masks(tmp_path)
     root = _folder(tmp_path / "lone")
     (root / "masks" / "3.png").unlink()

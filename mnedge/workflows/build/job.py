@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
+from mnedge.data.draw import draw_of
 from mnedge.errors import InputError
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
@@ -150,8 +151,8 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
     known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
     # Weights that were trained here are measured on the pictures that were held out then.
-    seed = told.get("split_seed") or 0
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
+    draw = draw_of(told["draw"], str(weights)) if told.get("draw") else None
+    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, draw=draw)
     if check_data:
         dataset = dataset.read_again()
     classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS

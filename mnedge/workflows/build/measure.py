@@ -236,9 +236,9 @@ def machine() -> Machine:
 
 
 def _describe(job: Job) -> str:
-    from mnedge.data.files import describe
+    from mnedge.data.summary import summary
 
-    return describe(job.dataset)
+    return summary(job.dataset)
 
 
 def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized: bool) -> BuildManifest:

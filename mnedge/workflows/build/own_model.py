@@ -83,7 +83,7 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
             f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes "
             "models of one picture; `mnedge quantize` takes arrays"
         )
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
+    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken)
     if check_data:
         dataset = dataset.read_again()
     if recipe.labels is not None:

@@ -1,4 +1,4 @@
-"""What every reader of boxes gives: pictures and their objects as the file has them, not yet judged."""
+"""What every reader of boxes and outlines gives: pictures and their objects as the file has them, not yet judged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mnedge.results.findings import Finding
+
 # Pixels; no picture is as wide, and products of such numbers are still exact enough.
 _LONGEST = float(1 << 31)
 
@@ -16,6 +18,36 @@ _LONGEST = float(1 << 31)
 def is_length(value: float) -> bool:
     """Whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
     return -_LONGEST < value < _LONGEST
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A region as run lengths.
+
+    Attributes:
+        counts: Lengths of the runs, outside first.
+        size: Width and height of the region, pixels.
+        start: Column and row of its upper left pixel in the picture.
+        is_by_column: Whether runs go down the columns (COCO), not along the rows (CVAT).
+    """
+
+    counts: tuple[int, ...]
+    size: tuple[int, int]
+    start: tuple[int, int] = (0, 0)
+    is_by_column: bool = True
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The region of an object.
+
+    Attributes:
+        rings: Polygons as x, y, x, y, …; the region is all that any of them encloses.
+        runs: Run lengths instead; None where there are rings.
+    """
+
+    rings: tuple[tuple[float, ...], ...] = ()
+    runs: Runs | None = None
 
 
 @dataclass(frozen=True)
@@ -28,12 +60,16 @@ class Marked:
         where: What messages call it, e.g. "labels.csv line 7".
         is_crowd: A region of many objects that are not marked one by one, or one too difficult to count: neither
             learned nor missed.
+        is_relative: Whether its numbers are fractions of the picture's width and height instead of pixels.
+        outline: Its region; None where only a box is marked.
     """
 
     name: str
     corners: tuple[float, float, float, float]
     where: str
     is_crowd: bool = False
+    is_relative: bool = False
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +78,8 @@ class Annotated:
 
     Attributes:
         file: The picture.
-        split: "train", "calibration", "eval", or "" where none is given.
-        objects: Possibly none.
+        split: "train", "calibration", "eval", "test", or "" where none is given.
+        objects: Possibly none; what stands later lies above what stands before.
         where: What messages call its entry.
         size: Width and height in pixels that the annotation claims; None where it does not say.
     """
@@ -64,9 +100,18 @@ class Annotations:
         pictures: All of them.
         classes: Class names in order, where the format or a classes.txt fixes it; () for the names in use, sorted.
         classes_from: The file that fixes them.
+        notes: What was left out or is unusual, and why.
+        is_stacked: Whether the order of a picture's objects is that of their depth; otherwise the larger lie below.
     """
 
     root: Path
     pictures: Sequence[Annotated]
     classes: tuple[str, ...] = ()
     classes_from: str = ""
+    notes: tuple[Finding, ...] = ()
+    is_stacked: bool = False
+
+
+def bounds(ring: Sequence[float]) -> tuple[float, float, float, float]:
+    """The box around points x, y, x, y, …: x1, y1, x2, y2."""
+    return min(ring[::2]), min(ring[1::2]), max(ring[::2]), max(ring[1::2])
