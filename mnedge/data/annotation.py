@@ -115,3 +115,26 @@ class Annotations:
 def bounds(ring: Sequence[float]) -> tuple[float, float, float, float]:
     """The box around points x, y, x, y, …: x1, y1, x2, y2."""
     return min(ring[::2]), min(ring[1::2]), max(ring[::2]), max(ring[1::2])
+
+
+def run_lengths(text: str) -> list[int]:
+    """Run lengths out of COCO's text (cocoapi, common/maskApi.c, rleFrString).
+
+    A letter has 5 bits, counted from "0"; a sixth says that more follow. From the fourth run on, it is the difference
+    to the run before the last.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return []
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    return counts

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.annotation import Runs, run_lengths
 from mnedge.data.formats._format import Mask, Masked
 from mnedge.data.names import checked_name
 from mnedge.errors import InputError
@@ -97,7 +98,8 @@ def region_of(marked: Marked, size: tuple[int, int]) -> NDArray[np.bool_]:
     for ring in marked.outline.rings:
         points = np.array(ring, np.float64).reshape(-1, 2) * scale
         points = np.clip(points, -_OUTSIDE * np.array(size), (1 + _OUTSIDE) * np.array(size))
-        region |= np.asarray(coco.decode(coco.frPyObjects([points.ravel().tolist()], height, width))[..., 0], bool)
+        made = coco.frPyObjects([points.ravel().tolist()], height, width)[0]
+        region |= _filled(Runs(tuple(run_lengths(made["counts"].decode())), size))
     return region
 
 
@@ -110,11 +112,16 @@ def _of_runs(marked: Marked, outline: Outline, size: tuple[int, int]) -> NDArray
             f"{marked.where}: its mask is {width} x {height} pixels at {left}, {top}, the picture {size[0]} x "
             f"{size[1]}; export it for the picture as it is"
         )
-    flat = np.repeat(np.arange(len(runs.counts)) % 2 == 1, np.array(runs.counts, np.int64))
-    own = flat.reshape(width, height).T if runs.is_by_column else flat.reshape(height, width)
     region = np.zeros(size[::-1], bool)
-    region[top : top + height, left : left + width] = own
+    region[top : top + height, left : left + width] = _filled(runs)
     return region
+
+
+def _filled(runs: Runs) -> NDArray[np.bool_]:
+    """The region of run lengths that add up to its size, bool, (H, W)."""
+    width, height = runs.size
+    flat = np.repeat(np.arange(len(runs.counts)) % 2 == 1, np.array(runs.counts, np.int64))
+    return flat.reshape(width, height).T if runs.is_by_column else flat.reshape(height, width)
 
 
 def ring_of_box(corners: Sequence[float]) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mnedge.data import heic
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def opened(path: Path, *, least_side: int = 0) -> Iterator[Image.Image]:
     """
     from PIL import Image, ImageOps
 
+    heic.prepare(path)
     try:
         with Image.open(path) as image:
             if least_side:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _MOST_ROUNDS = 8
 _NONE = np.zeros(0, np.int64)
 _SIDES = (("train", "calibration"), ("eval",), ("test",))
+# Fewer pictures are looked at faster than remembered.
+_LEAST_KEPT = 50
 # Version of what is kept in the cache.
 _KEPT = 1
 
@@ -61,8 +63,8 @@ def grouping(
     if not draw.keeps_twins or not assign_splits(given, labels, sources, draw, groups).names:
         return groups
     present = [place for place, file in enumerate(files) if is_file(file)]
-    if len(present) < 2:
-        return groups
+    if len(present) < _LEAST_KEPT:
+        return _joined(files, given, labels, sources, draw, groups) if len(present) > 1 else groups
     told = [_KEPT, repr(draw), list(given), labels.tolist(), list(sources)]
     told += digests([files[place] for place in present], root)
     work = cache.resumable("groups", {})

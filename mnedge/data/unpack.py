@@ -18,6 +18,7 @@ _MOST_BYTES = 200 << 30
 _MOST_RATIO = 1000
 _SMALL_BYTES = 64 << 20
 _CHUNK = 1 << 20
+_INNER = "data"
 
 
 def is_archive(path: Path) -> bool:
@@ -36,12 +37,12 @@ def unpacked(path: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             members = _checked(path, archive)
             total = sum(member.file_size for member in members)
-            return cache.stage(
-                "unpacked",
-                {"sha256": digest},
-                lambda folder: _unpack(path, archive, members, folder),
-                least_bytes=total,
+            key = {"sha256": digest}
+            # The cache keeps a file of its own in the folder.
+            made = cache.stage(
+                "unpacked", key, lambda folder: _unpack(path, archive, members, folder / _INNER), least_bytes=total
             )
+            return made / _INNER
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, ValueError) as exc:
         raise InputError(
             f"{path} is no .zip that can be unpacked: {exc}; unpack it yourself and give the folder"

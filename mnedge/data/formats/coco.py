@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mnedge.data.annotation import Annotated, Annotations, Marked, Outline, Runs, bounds, is_length
+from mnedge.data.annotation import Annotated, Annotations, Marked, Outline, Runs, bounds, is_length, run_lengths
 from mnedge.data.formats._format import Format
 from mnedge.data.formats._json import beginning, decoded
 from mnedge.data.names import checked_name
@@ -175,7 +175,7 @@ def _marked(path: Path, where: str, entry: _Object, name: str) -> Marked:
 def _outline(path: Path, where: str, told: list[list[float]] | _Runs) -> Outline | None:
     if isinstance(told, _Runs):
         height, width = told.size
-        counts = _uncompressed(told.counts) if isinstance(told.counts, str) else told.counts
+        counts = run_lengths(told.counts) if isinstance(told.counts, str) else told.counts
         if min(height, width) <= 0 or min(counts, default=0) < 0 or sum(counts) != height * width:
             raise InputError(
                 f"{path}, {where}: the run lengths add up to {sum(counts)} pixels, their size is {width} x {height}; "
@@ -189,29 +189,6 @@ def _outline(path: Path, where: str, told: list[list[float]] | _Runs) -> Outline
                 "points or more, in pixels"
             )
     return Outline(tuple(map(tuple, told))) if told else None
-
-
-def _uncompressed(text: str) -> list[int]:
-    """Run lengths out of COCO's text (cocoapi, common/maskApi.c, rleFrString).
-
-    A letter has 5 bits, counted from "0"; a sixth says that more follow. From the fourth run on, it is the difference
-    to the run before the last.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > 30:
-            return []
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    return counts
 
 
 def _split(path: Path, listing: Listing) -> str:
