@@ -221,6 +221,8 @@ def _print(report: TrainingReport, out: Path) -> None:
         f"{task.metrics[0].name} {_percent(report.score)} % on {account.images.eval:,} validation pictures after "
         f"{account.images.train:,} for training; {_chosen(account.best)}; {account.seconds:.0f} s"
     )
+    for line in report.notes():
+        typer.echo(line)
     typer.echo(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
 
 

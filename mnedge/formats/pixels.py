@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.formats.carried import metadata_buffers
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -147,7 +148,7 @@ def _of_tflite(path: Path) -> Pixels | None:
         raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
     try:
         model = schema.Model.GetRootAs(data, 0)
-        told = _buffers(model)
+        told = metadata_buffers(model)
         body = model.Subgraphs(0)
         entry = body.Tensors(body.Inputs(0))
         dtype, shape = DTYPES.get(entry.Type(), ""), [int(extent) for extent in entry.ShapeAsNumpy()]
@@ -166,15 +167,6 @@ def _of_tflite(path: Path) -> Pixels | None:
         return _of_normalization(told[_TFLITE_METADATA], shape[-1], dtype, quantization)
     except _DAMAGE as exc:
         raise InputError(f"{path}: its TFLite Metadata is damaged ({exc!r}); state the range with --pixels") from exc
-
-
-def _buffers(model: Any) -> dict[str, bytes]:  # noqa: ANN401 - a generated class
-    found = {}
-    for number in range(model.MetadataLength()):
-        entry = model.Metadata(number)
-        raw = model.Buffers(entry.Buffer()).DataAsNumpy()
-        found[(entry.Name() or b"").decode(errors="replace")] = b"" if isinstance(raw, int) else raw.tobytes()
-    return found
 
 
 def _of_normalization(content: bytes, channels: int, dtype: str, quantization: Quantization | None) -> Pixels | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mnedge import cache, tasks
 from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
-from mnedge.data.check import check_pictures
+from mnedge.data.check import check_left, check_pictures
 from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
 from mnedge.data.summary import summary
@@ -47,9 +47,9 @@ Setting = TypeVar("Setting")
 
 REPORTS = (".report.json", ".report.html")
 _SUSPECTS = b"suspects"
-_ACCOUNT = "account.json"
+_ACCOUNT, _TEST = "account.json", "test.npz"
 # Version of what a training keeps in the cache.
-_KEPT = 2
+_KEPT = 3
 
 
 def train(
@@ -226,6 +226,7 @@ class Trained:
         numbers: int64, picture numbers of the validation split in the data set.
         outcome: How the validation split was met.
         account: How the training went; it is not complete where the run paused at `until_epoch`.
+        test: How the test split was met; None where there is none.
     """
 
     path: Path
@@ -235,6 +236,7 @@ class Trained:
     numbers: NDArray[np.int64]
     outcome: Outcome
     account: Account
+    test: Outcome | None = None
 
 
 def train_network(
@@ -362,10 +364,19 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     save_trained(model, folder / "model.keras", _description(run))
     predictions = objective.predict_all(learner)
     np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
+    tested = None
+    if dataset.measured == "test":
+        tested = _decoded(run, "test", run.variant.resolution)
+        # Nothing was chosen by these pictures; the weights are those that are shipped.
+        said = run.task.objective(replace(data, held=tested)).predict_all(learner)
+        np.savez(folder / _TEST, numbers=tested.numbers, **said)  # type: ignore[arg-type]
     account = Account(
         is_complete=states[-1].has_stopped or schedule.until_epoch in (None, schedule.epochs),
         best=states[-1].best,
-        images=Images(int(data.rows.size), int(data.held.numbers.size)),
+        images=Images(
+            int(data.rows.size), int(data.held.numbers.size), None if tested is None else int(tested.numbers.size)
+        ),
+        chosen_by=objective.metric,
         seconds=round(time.monotonic() - started[0], 1),
         cpu_seconds=round(time.process_time() - started[1], 1),
         history=tuple(epoch for state in states for epoch in state.history),
@@ -388,6 +399,8 @@ def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[T
     # Crops need more detail than the input shows.
     train, held = _decoded(run, "train", math.ceil(MARGIN * resolution)), _decoded(run, "eval", resolution)
     findings, fresh = check_pictures(dataset, resolution, (train.pixels, train.numbers), (held.pixels, held.numbers))
+    rows = np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh)
+    check_left(dataset, train.numbers[rows])
 
     def keep_suspects(found: Sequence[Suspect]) -> None:
         cache.keep(work, _SUSPECTS, stored.to_json(Suspects(tuple(found))).encode())
@@ -397,7 +410,7 @@ def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[T
         variant=run.variant,
         schedule=run.schedule,
         train=train,
-        rows=np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh),
+        rows=rows,
         held=held,
         new_layers=new_layers,
         keep_suspects=keep_suspects,
@@ -427,7 +440,11 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
     with np.load(folder / "validation.npz") as arrays:
         predictions = dict(arrays)
     numbers = predictions.pop("numbers")
-    outcome = task.outcome(predictions, numbers, dataset)
+    outcome, test = task.outcome(predictions, numbers, dataset), None
+    if (folder / _TEST).is_file():
+        with np.load(folder / _TEST) as arrays:
+            said = dict(arrays)
+        test = task.outcome(said, said.pop("numbers"), dataset)
     return Trained(
         path=folder / "model.keras",
         task=task.name,
@@ -436,6 +453,7 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
         numbers=numbers,
         outcome=outcome,
         account=stored.read(folder / _ACCOUNT, Account),
+        test=test,
     )
 
 
@@ -461,6 +479,7 @@ def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = Fals
         model=ModelFile(out.name, size_bytes(out), sha256(out)),
         outcome=trained.outcome,
         account=trained.account,
+        test=trained.test,
         tools=cache.tool_versions(),
     )
     numbers = {dataset.sources[number]: number for split in ("train", "eval") for number in dataset.split(split)}

@@ -86,12 +86,12 @@ def _read(listing: Listing) -> Labelled:
     made: list[Row] = []
     twice = []
     for file, label, split, where in rows:
-        known, line = first.setdefault(file, (label, where))
+        known, earlier = first.setdefault(file, (label, where))
         if known != label:
             raise InputError(
-                f"{where}: {file.name} is {label!r} here, but {known!r} in {line}; classify takes one class a picture"
+                f"{where}: {file.name} is {label!r} here, but {known!r} in {earlier}; classify takes one class each"
             )
-        if line != where:
+        if earlier != where:
             twice.append(where)
             continue
         made.append((file, indices[label], split))

@@ -11,6 +11,7 @@ from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
 from mnedge.data.draw import draw_of
+from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.origin import Origin
     from mnedge.models.build import Weights
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
@@ -83,6 +85,12 @@ class Job:
     def pixels(self) -> Pixels:
         """What a picture is to the float network."""
         return SYMMETRIC if self.model is None else self.model.pixels
+
+    @property
+    def origin(self) -> Origin | None:
+        """How the splits of the data were drawn, for the files that are built; None where it has its own."""
+        # A .keras of `mnedge train` was measured on the pictures that its own draw kept apart.
+        return origin_of(self.dataset, "training" if isinstance(self.weights, Path) else "calibration")
 
     @property
     def least_bytes(self) -> int:

@@ -151,7 +151,7 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
     from mnedge.validation.predict import predict
 
     # Random weights have no accuracy; parity needs a few pictures only.
-    numbers = job.dataset.split("eval", None if job.is_labelled else _PARITY_IMAGES)
+    numbers = job.dataset.split(job.dataset.measured, None if job.is_labelled else _PARITY_IMAGES)
     local = devices.get("local")
     found = {}
     for place, artifact in enumerate(artifacts):
@@ -255,7 +255,11 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
         recipe={**job.recipe.as_json(), "resolution": job.size[0], "classes": job.classes},
         tools={"mnedge": __version__, **cache.tool_versions()},
         weights_sha256=job.weights_sha256 or None,
-        dataset=DatasetRow(job.dataset.name, asdict(job.dataset.preprocessing)),
+        dataset=DatasetRow(
+            job.dataset.name,
+            asdict(job.dataset.preprocessing),
+            None if job.dataset.draw is None else asdict(job.dataset.draw),
+        ),
         calibration=_calibration_row(job) if quantized else None,
         calibration_sha256=job.calibration.sha256 if quantized else None,
         artifacts=rows,

@@ -10,7 +10,7 @@ from PIL import Image
 from mnedge.data.boxes import open_boxes
 from mnedge.errors import InputError
 
-_ROWS = [
+_ROWS: list[dict[str, object]] = [
     {
         "image": "a.jpg",
         "annotations": [{"label": "dog", "coordinates": {"x": 20, "y": 10, "width": 20, "height": 10}}],

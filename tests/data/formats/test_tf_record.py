@@ -89,7 +89,7 @@ def test_detection(tmp_path: Path, private_cache: Path) -> None:
 def test_classification(tmp_path: Path) -> None:
     root = tmp_path / "d"
     root.mkdir()
-    rows = [{"image/encoded": [jpeg(20 * n)], "image/class/label": [n % 2]} for n in range(6)]
+    rows: list[dict[str, Values]] = [{"image/encoded": [jpeg(20 * n)], "image/class/label": [n % 2]} for n in range(6)]
     _write(root / "flowers-train.tfrecord", *rows)
     (root / "labels.txt").write_text("0:daisy\n1:rose\n")
     found = open_dataset(str(root))
