@@ -193,8 +193,8 @@ def _take(waiting: list[list[int]], count: int) -> list[list[int]]:
     for members in list(waiting):
         if so_far >= count or len(waiting) <= 1:
             break
-        # A group of many pictures would leave little to learn from.
-        if taken and so_far + len(members) > 2 * count:
+        # Of a large group too many, or none of it: whichever is nearer to what is wanted.
+        if taken and so_far + len(members) - count >= count - so_far:
             continue
         if not taken and len(members) > 2 * count and min(map(len, waiting)) < len(members):
             continue
