@@ -94,8 +94,8 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
-    dataset, findings = read_boxes(path, skip_broken=skip_broken, draw=draw)
-    for finding in findings.told():
+    dataset, _ = read_boxes(path, skip_broken=skip_broken, draw=draw)
+    for finding in dataset.findings:
         _LOG.warning("%s: %s", path, finding.sentence())
     return dataset
 
@@ -125,7 +125,8 @@ def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         truths=lambda number, _resolution: truths[number],
         boxes_sha256=_boxes_sha256(truths),
     )
-    if dataset.preprocessing != replace(WHOLE, interpolation=dataset.preprocessing.interpolation):
+    own = dataset.preprocessing
+    if own != replace(WHOLE, interpolation=own.interpolation, white=own.white):
         raise InputError(
             f"{annotations.root / 'dataset.yaml'} asks for a crop, but boxes are of whole pictures; "
             "detection takes fit: stretch and crop_fraction: 1.0"
@@ -136,7 +137,7 @@ def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         dataset,
         skip_broken=skip_broken,
         fixed_classes=bool(annotations.classes),
-        findings=(*annotations.notes, *findings.told()),
+        findings=(*annotations.notes, *dataset.findings, *findings.told()),
         found=Found(entry.title, evidence, tuple(counts), boxes=True, background=len(findings.empty)),
     ), findings
 

@@ -38,12 +38,13 @@ def open_classes(path: Path, *, skip_broken: bool = False, draw: Draw | None = N
     assert entry.classes is not None, entry.title
     found = entry.classes(listing)
     dataset = dataset_of_files(str(path), found.root, found.rows, found.classes, draw=draw)
-    for finding in found.notes:
+    findings = (*found.notes, *dataset.findings)
+    for finding in findings:
         _LOG.warning("%s: %s", path, finding.sentence())
     return replace(
         dataset,
         fixed_classes=found.is_fixed,
         skip_broken=skip_broken,
-        findings=found.notes,
+        findings=findings,
         found=Found(entry.title, evidence, tuple(np.bincount(dataset.labels, minlength=len(found.classes)).tolist())),
     )

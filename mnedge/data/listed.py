@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.depth import white_of
 from mnedge.data.listing import Listing, listing_of
-from mnedge.data.preprocess import FITS, INTERPOLATIONS, Fit, Interpolation, Preprocessing, read_pixels
+from mnedge.data.preprocess import FITS, INTERPOLATIONS, WHITE, Fit, Interpolation, Preprocessing, read_pixels
 from mnedge.data.shots import grouping
 from mnedge.data.splits import assign_splits, refuse_two_of_a_split
 from mnedge.data.unpack import is_archive, unpacked
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
     from mnedge.data.draw import Draw
     from mnedge.data.preprocess import Fit, Interpolation, Size
+    from mnedge.results.findings import Finding
 
     # A picture, its class index, and its split; "" where none is given.
     Row = tuple[Path, int, str]
 
 SETTINGS = "dataset.yaml"
-PREPROCESSING = ("crop_fraction", "interpolation", "fit")
+_MOST_WHITE = 1e9
+PREPROCESSING = ("crop_fraction", "interpolation", "fit", "white")
 
 
 def look(path: Path, draw: Draw) -> Listing:
@@ -99,6 +103,11 @@ def dataset_of_files(
         boxes_sha256: Checksum of boxes that the truths are.
     """
     preprocessing = read_preprocessing(root, preprocessing or Preprocessing())
+    notes: tuple[Finding, ...] = ()
+    # What a dataset.yaml says is not looked for.
+    if preprocessing.white == WHITE:
+        white, notes = white_of([file for file, _, _ in rows])
+        preprocessing = replace(preprocessing, white=white)
     # A table may name pictures elsewhere by their whole path.
     sources = tuple(
         (file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file, _, _ in rows
@@ -126,6 +135,7 @@ def dataset_of_files(
         draw=draw if found.names else None,
         drawn=found.names,
         root=root,
+        findings=notes,
     )
 
 
@@ -164,4 +174,9 @@ def preprocessing_of(path: Path, settings: Mapping[str, Setting], default: Prepr
     fit = given.get("fit", default.fit)
     if fit not in FITS:
         raise InputError(f"{path}: {InputError.unknown('fit', str(fit), FITS)}")
-    return Preprocessing(float(crop), cast("Interpolation", interpolation), cast("Fit", fit))
+    white = given.get("white", default.white)
+    if not isinstance(white, (int, float)) or isinstance(white, bool) or not 0 < white <= _MOST_WHITE:
+        raise InputError(
+            f"{path}: white is {white!r}; it is the value that becomes white, above 0 and to {_MOST_WHITE:g}"
+        )
+    return Preprocessing(float(crop), cast("Interpolation", interpolation), cast("Fit", fit), float(white))

@@ -85,7 +85,7 @@ def open_masks(root: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         masks=[file for mask in masks for file in mask.files],
         boxes_sha256=drawn if any(mask.told for mask in masks) else "",
     )
-    findings = (*found.notes, *findings)
+    findings = (*found.notes, *dataset.findings, *findings)
     for finding in findings:
         _LOG.warning("%s: %s", root, finding.sentence())
     return replace(

@@ -24,6 +24,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Fit = Literal["crop", "stretch"]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("crop", "stretch")
+# Of 16 bits.
+WHITE = 65535.0
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Preprocessing:
         interpolation: Filter of the resize, with Pillow's antialiasing.
         fit: "crop" takes a part with the input's proportions out of the picture; "stretch" gives it these
             proportions, as detection and segmentation want it: nothing that is marked is lost.
+        white: Value of pictures of more than 8 bits that becomes 255, the same for the whole data set.
     """
 
     crop_fraction: float = 0.875
     interpolation: Interpolation = "bilinear"
     fit: Fit = "crop"
+    white: float = WHITE
 
 
 # Of pictures with boxes or masks.
@@ -58,7 +62,7 @@ def read_pixels(path: Path, size: Size, preprocessing: Preprocessing) -> NDArray
         InputError: The file is missing, broken or no picture.
     """
     with opened(path) as upright:
-        return fit(rgb(upright), size, preprocessing)
+        return fit(rgb(upright, preprocessing.white), size, preprocessing)
 
 
 @contextmanager
@@ -88,14 +92,18 @@ def opened(path: Path, *, least_side: int = 0) -> Iterator[Image.Image]:
         ) from exc
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Flattens transparency onto white and brings any mode to RGB."""
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture has more than 8 bits a channel."""
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
+
+
+def rgb(image: Image.Image, white: float = WHITE) -> Image.Image:
+    """Flattens transparency onto white and brings any mode to RGB; see `Preprocessing.white`."""
     from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
-        scale = 255.0 / 65535.0 if values.max(initial=0.0) > 255.0 else 1.0
-        return Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8)).convert("RGB")
+    if is_deep(image):
+        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=white, neginf=0.0)
+        return Image.fromarray(np.clip(values * (255.0 / white), 0, 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image.convert("RGBA"))

@@ -16,14 +16,7 @@ from mnedge.training.settings import Augmentation, Schedule
 from mnedge.workflows.train import publish, train_network
 
 _VARIANT = Variant("v2", 0.35, 32)
-_SCHEDULE = Schedule(
-    head_epochs=2,
-    head_learning_rate=0.02,
-    epochs=0,
-    batch_size=8,
-    feature_copies=1,
-    augmentation=Augmentation.of("none"),
-)
+_SCHEDULE = Schedule(epochs=2, batch_size=8, feature_copies=1, augmentation=Augmentation.of("none"))
 
 
 def _picture(path: Path, colour: int, seed: int) -> None:
