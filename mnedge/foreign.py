@@ -23,6 +23,11 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112 - see above
+
+
 def checked_number(name: str, value: float, *, most: float = math.inf) -> float:
     """Returns a number that is above 0, finite, and at most `most`.
 

@@ -166,7 +166,7 @@ def _shown(path: Path, *, is_lenient: bool) -> tuple[set[int], dict[int, Colour]
     colours = palette or []
     return own, {
         value: (colours[3 * value], colours[3 * value + 1], colours[3 * value + 2])
-        for value in own
+        for value in sorted(own)
         if len(colours) >= 3 * value + 3
     }
 

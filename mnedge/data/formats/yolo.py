@@ -19,6 +19,7 @@ from mnedge.data.formats._format import Format
 from mnedge.data.names import MOST_CLASSES, checked_name, read_names
 from mnedge.data.splits import split_of
 from mnedge.errors import InputError
+from mnedge.foreign import is_file, is_folder
 from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _recognise(listing: Listing) -> str:
     found = [path for path in listing.with_suffix(".txt") if not _OTHERS.fullmatch(path.stem) and _is_label(path)]
     if found and (described or any(_picture_of(path, listing) is not None for path in found)):
         return f"{len(found):,} YOLO .txt"
-    return listing.relative(described[0]) if described and not listing.is_folder else ""
+    return listing.relative(described[0]) if described else ""
 
 
 def _yamls(listing: Listing) -> list[Path]:
@@ -167,7 +168,7 @@ def _read_yaml(path: Path) -> _Set:
         if (told := {"train": found.train, "val": found.val, "test": found.test}[key])
     }
     base = path.parent / found.path if found.path else path.parent
-    return _Set(names, path.name, places or None, base if base.is_dir() else path.parent)
+    return _Set(names, path.name, places or None, base if is_folder(base) else path.parent)
 
 
 def _pictures(listing: Listing, told: _Set, notes: list[Finding]) -> list[tuple[Path, str]]:
@@ -211,10 +212,10 @@ def _at(place: str, base: Path, listing: Listing) -> list[Path] | None:
     plain = place.replace("\\", "/")
     inner = re.sub(r"^(\.\./)+", "", plain)
     for top in (base / plain, base / inner, listing.root / inner):
-        if top.is_dir():
+        if is_folder(top):
             real = top.resolve()
             return [path for path in listing.pictures if path.resolve().is_relative_to(real)]
-        if top.suffix == ".txt" and top.is_file():
+        if top.suffix == ".txt" and is_file(top):
             try:
                 lines = top.read_text(encoding="utf-8-sig").split("\n")
             except (OSError, UnicodeDecodeError) as exc:
