@@ -18,6 +18,7 @@ from mnedge.data import open_dataset
 from mnedge.data._dataset import SPLITS
 from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
+from mnedge.data.draw import Draw
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
 from mnedge.data.preprocess import SUFFIXES, read_pixels
 from mnedge.errors import InputError
@@ -227,11 +228,11 @@ def _opened(spec: str, seed: int = 0, *, skip_broken: bool) -> Dataset:
     """The data set of a spec; a folder without class folders is one of pictures without labels."""
     root = Path(spec)
     if not is_folder(root) or any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir()):
-        return open_dataset(spec, skip_broken=skip_broken, split_seed=seed)
+        return open_dataset(spec, skip_broken=skip_broken, draw=Draw(seed))
     files = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise InputError(f"{spec} holds no pictures; it takes {', '.join(SUFFIXES)}")
-    unlabelled = dataset_of_files(spec, root, [(file, 0, "calibration") for file in files], ("",), split_seed=seed)
+    unlabelled = dataset_of_files(spec, root, [(file, 0, "calibration") for file in files], ("",), draw=Draw(seed))
     return replace(unlabelled, skip_broken=skip_broken)
 
 

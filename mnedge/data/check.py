@@ -57,6 +57,31 @@ def check_marked(dataset: Dataset) -> None:
     dataset.split("eval")
 
 
+def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
+    """Makes sure that every class still has pictures to learn from, after all that was left out.
+
+    Args:
+        dataset: Where they come from.
+        numbers: Picture numbers that training learns from, int64.
+
+    Raises:
+        InputError: A class has none, or there are no pictures at all.
+    """
+    if numbers.size == 0:
+        raise InputError(
+            f"{dataset.name}: every training picture is in the validation split too, so nothing is left to learn from; "
+            "give other validation pictures, or --keep-shared to learn from them, which makes the figure a lie"
+        )
+    if dataset.truths is not None:
+        return
+    left = np.bincount(dataset.labels[numbers], minlength=len(dataset.classes))
+    if lacking := [repr(dataset.classes[index]) for index in np.flatnonzero(left == 0)]:
+        raise InputError(
+            f"{dataset.name}: no training picture is left of {_listed(lacking)}: those that there were are broken, or "
+            "in the validation split too; add pictures, take the class out, or give --group-by or other splits"
+        )
+
+
 def check_pictures(
     dataset: Dataset,
     resolution: int,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mnedge.data import heic
 from mnedge.errors import InputError, last_line
 from mnedge.foreign import open_regular
 
@@ -28,7 +29,7 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 FITS = ("crop", "stretch")
 # Formats of photos, as Pillow names them. Its other readers are seldom tried, and that of EPS starts Ghostscript.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (*heic.SUFFIXES, ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _FOREIGN = {
     b"%!PS": "EPS", b"\xc5\xd0\xd3\xc6": "EPS", b"%PDF": "PDF", b"<svg": "SVG", b"<?xml": "SVG", b"8BPS": "PSD",
     b"\0\0\1\0": "ICO", b"\0\0\0\x0cjP": "JPEG 2000", b"\xff\x4f\xff\x51": "JPEG 2000", b"\0\0\0\x0cJXL": "JPEG XL",
@@ -44,6 +45,8 @@ _REDUCING_GAP = 2
 _MAGIC_BYTES = 256
 _OPENING = threading.Lock()
 _LARGE = threading.RLock()
+# Of 16 bits.
+WHITE = 65535.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,13 @@ class Preprocessing:
         interpolation: Filter of the resize, with Pillow's antialiasing.
         fit: "crop" takes a part with the input's proportions out of the picture; "stretch" gives it these
             proportions, as detection and segmentation want it: nothing that is marked is lost.
+        white: Value of pictures of more than 8 bits that becomes 255, the same for the whole data set.
     """
 
     crop_fraction: float = 0.875
     interpolation: Interpolation = "bilinear"
     fit: Fit = "crop"
+    white: float = WHITE
 
 
 # Of pictures with boxes or masks.
@@ -79,7 +84,7 @@ def read_pixels(path: Path, size: Size, preprocessing: Preprocessing) -> NDArray
     """
     sides = (size, size) if isinstance(size, int) else size
     with opened(path, least=max(sides) / preprocessing.crop_fraction) as upright:
-        return fit(rgb(upright), size, preprocessing)
+        return fit(rgb(upright, preprocessing.white), size, preprocessing)
 
 
 @contextmanager
@@ -92,6 +97,10 @@ def opened(path: Path, *, least: float | None = None) -> Iterator[Image.Image]:
         path: The file.
         least: The side, in pixels, that the picture is made smaller to afterwards, which lets a large JPEG be decoded
             at 1/2, 1/4 or 1/8 of its size; None for the picture's own size.
+
+    Args:
+        path: The file.
+        least_side: Of what is needed, pixels: a JPEG may then be decoded at a fraction of its size, and much faster.
 
     Raises:
         InputError: The file is missing, broken, too large, no picture, or of a format that is not opened.
@@ -142,6 +151,7 @@ def _header(path: Path) -> Iterator[Image.Image]:
 def _parsed(stack: ExitStack, path: Path) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
+    formats = (*FORMATS, *heic.formats(path))
     try:
         stream = stack.enter_context(open_regular(path))
         start = stream.read(_MAGIC_BYTES)
@@ -155,7 +165,7 @@ def _parsed(stack: ExitStack, path: Path) -> Image.Image:
             # Pillow's own limit tells neither the size nor how to raise it; the one below does.
             kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
-                image = stack.enter_context(Image.open(stream, formats=FORMATS))
+                image = stack.enter_context(Image.open(stream, formats=formats))
             finally:
                 Image.MAX_IMAGE_PIXELS = kept
     except UnidentifiedImageError as exc:
@@ -213,17 +223,31 @@ def _foreign_format(start: bytes) -> str:
     return next((name for magic, name in _FOREIGN.items() if start.lstrip().startswith(magic)), "")
 
 
-def rgb(image: Image.Image) -> Image.Image:
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture has more than 8 bits a channel."""
+    return image.mode.startswith("I;16") or image.mode in ("I", "F")
+
+
+def rgb(image: Image.Image, white: float = WHITE) -> Image.Image:
     """Flattens transparency onto white and brings any mode to RGB.
+
+    Args:
+        image: The picture.
+        white: Value of pictures of more than 8 bits that becomes 255 (see `Preprocessing`); the default leaves it to
+            the file's format.
 
     Raises:
         ValueError: The pixels are 32-bit numbers of no known range, or of a mode that has no way to RGB.
     """
     from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if is_deep(image):
         values = np.asarray(image, np.float32)
-        return Image.fromarray(np.rint(values * _step_of(image, values)).astype(np.uint8)).convert("RGB")
+        if white == WHITE:
+            values = values * _step_of(image, values)
+        else:
+            values = np.nan_to_num(values, nan=0.0, posinf=white, neginf=0.0) * (255.0 / white)
+        return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
         opaque.alpha_composite(image if image.mode == "RGBA" else image.convert("RGBA"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 import numpy as np
 
 from mnedge.artifact import write_bytes
+from mnedge.data.draw import draw_of
 from mnedge.data.names import checked_name
 from mnedge.errors import InputError
 from mnedge.foreign import parse_json
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
+    from mnedge.data.draw import Draw
     from mnedge.models.build import Weights
     from mnedge.models.variant import Variant
     from mnedge.untyped import Json, JsonObject
@@ -117,7 +119,7 @@ class Description(TypedDict, total=False):
         output_stride: Output stride of the backbone; None for its own.
         classes: Class names.
         outputs: Number of outputs.
-        split_seed: Seed of the splits that it was trained with; None where the data came with its own.
+        draw: How the splits that it was trained with were drawn (see `Draw`); None where the data came with its own.
         detection: The anchors of a detector.
         pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
@@ -127,7 +129,7 @@ class Description(TypedDict, total=False):
     output_stride: int | None
     classes: list[str]
     outputs: int
-    split_seed: int | None
+    draw: JsonObject | None
     detection: JsonObject
     pixels: str | None
 
@@ -198,6 +200,16 @@ def description_of(weights: Weights) -> Description:
     return told
 
 
+def trained_draw(weights: Weights) -> Draw | None:
+    """How the splits that a .keras of mnedge was trained with were drawn; None for other weights and the data's own.
+
+    Raises:
+        InputError: The description is damaged.
+    """
+    told = description_of(weights).get("draw")
+    return draw_of(told, str(weights)) if told else None
+
+
 def _checked(told: object) -> Description:
     """Makes sure that a description has the kinds of values that building and naming rely on.
 
@@ -207,7 +219,7 @@ def _checked(told: object) -> Description:
     """
     if not isinstance(told, dict):
         raise TypeError("it is no object")
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int,
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "draw": dict,
              "pixels": str}  # fmt: skip
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)

@@ -75,7 +75,7 @@ def read_anchors(path: Path) -> ListedAnchors:
     try:
         told = parse_json(read_file(path, _LARGEST_BYTES))
         if not isinstance(told, dict):
-            raise TypeError("it is no object")
+            raise TypeError("it is no object")  # noqa: TRY301 - told with the others
         anchors = np.array(told.pop("anchors"), np.float32)
         kinds = {"activation": str, "most": int}
         listed = ListedAnchors(anchors, **{name: kinds.get(name, float)(value) for name, value in told.items()})
