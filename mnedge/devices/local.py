@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -9,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mnedge import runtimes
 from mnedge.devices._device import ModelInfo
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from mnedge.runtimes._child import ChildSession
 
 _MOST_IN_GROUP = 16
-_MOST_BYTES = 4 << 20
+_MOST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,9 @@ class _LocalModel:
 
     def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
         """Runs images one by one and gives all raw outputs of each, in order."""
-        # Enough groups that all workers have work until the end.
-        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers)))
+        # Enough groups that all workers have work until the end, and none whose outputs take much memory.
+        made = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in self.info.outputs)
+        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers), _MOST_BYTES // max(made, 1)))
         pending: deque[Future[list[list[NDArray[Any]]]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
@@ -111,7 +115,7 @@ class _LocalModel:
 
 
 def _grouped(images: Iterable[NDArray[Any]], most: int) -> Iterator[list[NDArray[Any]]]:
-    """Images in groups that go to a process at once: at most so many, and a few MiB."""
+    """Images in groups that go to a process at once: at most so many, and some MiB."""
     group: list[NDArray[Any]] = []
     for image in images:
         group.append(image)

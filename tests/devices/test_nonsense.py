@@ -21,7 +21,7 @@ from mnedge.errors import MnedgeError, ToolError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from mnedge.devices._link import LostError
@@ -91,6 +91,11 @@ class Elsewhere:
 
 
 def _device(flood: str = "", instead: bytes = b"", **answers: object) -> Elsewhere:
+    return _telling(answers, flood, instead)
+
+
+def _telling(answers: Mapping[str, object], flood: str = "", instead: bytes = b"") -> Elsewhere:
+    """A device whose agent gives these answers, by the kind of what it was asked, and good ones to all else."""
     told: dict[str, list[str]] = {}
     for kind, value in {"H": _HELLO, "F": _facts(), "L": _LOADED, "B": _SAMPLES, **answers}.items():
         told[kind] = [(value if isinstance(value, bytes) else json.dumps(value).encode()).hex()]
@@ -133,7 +138,7 @@ _JSON = (
 @pytest.mark.parametrize("kind", ["H", "F", "L", "B"])
 def test_an_answer_that_is_no_such_json(kind: str, payload: bytes, int8_tflite: Path) -> None:
     with pytest.raises(ToolError, match=r"elsewhere://: .*does not fit"):
-        _time(_device(**{kind: payload}), int8_tflite)
+        _time(_telling({kind: payload}), int8_tflite)
 
 
 _TENSORS: tuple[dict[str, object], ...] = (
@@ -166,7 +171,7 @@ def test_a_model_that_no_runtime_loads(end: str, change: dict[str, object], int8
 )  # fmt: skip
 def test_values_that_cannot_be(kind: str, answer: dict[str, object], int8_tflite: Path) -> None:
     with pytest.raises(ToolError, match="no agent of mnedge"):
-        _time(_device(**{kind: answer}), int8_tflite)
+        _time(_telling({kind: answer}), int8_tflite)
 
 
 @pytest.mark.parametrize("size", [0, 3, 5, 4096])

@@ -245,3 +245,12 @@ def test_a_second_input_is_refused(images: Any) -> None:
     graph = Graph(tensors, (Op("ADD", ("x", "z"), ("y",), {"activation": "NONE"}),), ("x", "z"), ("y",))
     with pytest.raises(UnsupportedError, match=r"the graph has 2 inputs \(x, z\); int8 is calibrated for one"):
         scheme_of(graph, images(2))
+
+
+def test_a_bias_of_two_dimensions_is_a_bias(separable: Any, images: Any) -> None:
+    graph = separable().graph()
+    name = next(str(op.inputs[2]) for op in graph.ops if op.kind == "FULLY_CONNECTED")
+    bias = graph.tensors[name]
+    wide = graph.replaced(tensors=[replace(bias, shape=(1, *bias.shape), data=bias.data[None])])
+    for made in (graph, wide):
+        assert scheme_of(made, images(4)).graph.tensors[name].shape == bias.shape
