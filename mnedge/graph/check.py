@@ -237,8 +237,6 @@ class _Check:
             self._refuse(where, f"{op.outputs[0]} has {made[-1]} channels, the weights {weights.name} have {channels}")
 
     def _bias(self, where: str, bias: Tensor, channels: int, allowed: tuple[str, ...]) -> None:
-        if not bias.is_constant:
-            raise UnsupportedError(f"{self.source}: {where}: bias {bias.name} is computed; a constant bias is read")
         if bias.dtype not in allowed:
             self._refuse(where, f"bias {bias.name} is {bias.dtype}; {' or '.join(allowed)} is allowed")
         if math.prod(bias.shape) != channels or not bias.shape or bias.shape[-1] != channels:

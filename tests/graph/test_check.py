@@ -232,9 +232,3 @@ def _packed(model: Any) -> bytes:
 def test_a_fused_activation_that_no_kernel_computes_is_unsupported(small_int8: Graph, activation: str) -> None:
     with pytest.raises(UnsupportedError, match=rf"op 0 \(CONV_2D\) has a fused {activation}"):
         check_graph(_option(small_int8, 0, activation=activation), "m")
-
-
-def test_a_bias_that_is_computed_is_unsupported(digits_fp32: Graph) -> None:
-    computed = _with(digits_fp32, "head_bias", data=None)
-    with pytest.raises(UnsupportedError, match="bias head_bias is computed; a constant bias is read"):
-        check_graph(replace(computed, inputs=("image", "head_bias")), "m")
