@@ -242,9 +242,6 @@ def with_own_constants(graph: Graph) -> Graph:
         weights = graph.tensors[str(inputs[row.weights])]
         inputs[row.weights] = own(weights.name, weights.real())
         bias = inputs[row.bias]
-        if bias is not None and not graph.tensors[bias].is_constant:
-            raise UnsupportedError(f"the bias {bias} of the {op.kind} that makes {op.outputs[0]} is computed, and int8 "
-                                   "has biases that are constants; export the model with it as an ADD")  # fmt: skip
         values = np.zeros(weights.shape[row.channel_axis], np.float32) if bias is None else graph.tensors[bias].real()
         # Some files have a bias of shape (1, channels).
         inputs[row.bias] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values.reshape(-1))

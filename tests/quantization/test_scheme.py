@@ -254,13 +254,3 @@ def test_a_bias_of_two_dimensions_is_a_bias(separable: Any, images: Any) -> None
     wide = graph.replaced(tensors=[replace(bias, shape=(1, *bias.shape), data=bias.data[None])])
     for made in (graph, wide):
         assert scheme_of(made, images(4)).graph.tensors[name].shape == bias.shape
-
-
-def test_a_bias_that_is_computed_has_no_int8_form(separable: Any, images: Any) -> None:
-    graph = separable().graph()
-    name = next(str(op.inputs[2]) for op in graph.ops if op.kind == "FULLY_CONNECTED")
-    bias = graph.tensors[name]
-    ops = [Op("ABS", ("constant",), (name,)), *graph.ops]
-    computed = graph.replaced(tensors=[replace(bias, data=None), constant("constant", bias.data)], ops=ops)
-    with pytest.raises(UnsupportedError, match=f"the bias {name} of the FULLY_CONNECTED that makes logits is computed"):
-        scheme_of(computed, images(4))
