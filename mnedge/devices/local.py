@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -9,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mnedge import runtimes
 from mnedge.devices._device import ModelInfo
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from mnedge.untyped import AnyArray
 
 _MOST_IN_GROUP = 16
-_MOST_BYTES = 4 << 20
+_MOST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class _LocalModel:
 
     def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
         """Runs samples, a tensor an input in file order, and gives all raw outputs of each, in order."""
-        # Enough groups that all workers have work until the end.
-        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers)))
+        # Enough groups that all workers have work until the end, and none whose outputs take much memory.
+        made = sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in self.info.outputs)
+        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers), _MOST_BYTES // max(made, 1)))
         pending: deque[Future[list[list[AnyArray]]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:

@@ -257,7 +257,8 @@ def with_own_constants(graph: Graph) -> Graph:
         inputs[row.weights] = own(weights.name, weights.real())
         bias = inputs[row.bias]
         values = np.zeros(weights.shape[row.channel_axis], np.float32) if bias is None else graph.tensors[bias].real()
-        inputs[row.bias] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values)
+        # Some files have a bias of shape (1, channels).
+        inputs[row.bias] = own(f"{op.outputs[0]}/bias" if bias is None else bias, values.reshape(-1))
         ops.append(replace(op, inputs=tuple(inputs)))
     return graph.replaced(tensors=added.values(), ops=ops)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from mnedge import command
 from mnedge.errors import InputError, MnedgeError, ToolError, of_kind
@@ -32,16 +33,21 @@ from mnedge.runtimes._runtime import TensorSpec
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+_GLANCE_S = 0.5
+# How many times as long a child may wait for its turn on a busy machine.
+_BUSY = 4.0
 # Importing NumPy and a runtime takes a quarter of a second, and much longer from a cold disk.
 _START_S = 60.0
 # What a runtime takes to load a file of n MiB is far below this; above it, it hangs.
 _LOAD_S = 8.0
 _LOAD_S_PER_MIB = 2.0
+# A folder of C is compiled first.
+_COMPILE_S = 600.0
 # The longest that one picture may take.
 _RUN_S = 120.0
 _MOST_IDLE = 8
@@ -111,7 +117,24 @@ class Child:
             assert pipe is not None
             self._pipes.register(pipe, selectors.EVENT_READ)
         self.end = weakref.finalize(self, _end, self._process, self._pipes, self._file, self._lifeline)
-        self._is_new = True
+        self._ready_for = ""
+
+    def start(self, runtime: str) -> None:
+        """Makes sure that the child runs and has imported a runtime: what it takes is no model's doing.
+
+        Raises:
+            ToolError: It does not start.
+        """
+        if self._ready_for == runtime:
+            return
+        try:
+            self.ask(_START_S, do="start", runtime=runtime)
+        except DiedError as exc:
+            raise ToolError(
+                f"the process for {runtime} does not start: it {exc.told()}{f': {exc.words}' if exc.words else ''}; "
+                f"install {runtime} again for this Python and CPU"
+            ) from exc
+        self._ready_for = runtime
 
     def ask(self, limit_s: float, **request: object) -> dict[str, Any]:
         """Sends a message and waits for its answer.
@@ -120,10 +143,8 @@ class Child:
             DiedError: The child ended, or gave no answer within `limit_s` (and is ended).
             MnedgeError: What it answered is an error.
         """
-        if self._is_new:
-            limit_s, self._is_new = limit_s + _START_S, False
         try:
-            answer = self._answer(packed(request), time.monotonic() + limit_s)
+            answer = self._answer(packed(request), limit_s)
         except BaseException:
             # An answer to this would be taken for one to the next message.
             self.end()
@@ -134,7 +155,14 @@ class Child:
             raise of_kind(answer["kind"], answer["error"])
         return answer
 
-    def _answer(self, message: bytes, until_s: float) -> dict[str, Any]:
+    def _answer(self, message: bytes, limit_s: float) -> dict[str, Any]:
+        until_s, cpu_s = time.monotonic() + limit_s, self._cpu_s()
+
+        def is_late() -> bool:
+            # What others take of a busy machine does not count, but a child that waits for nothing has its end too.
+            late_s = time.monotonic() - until_s
+            return late_s >= 0 and (self._cpu_s() - cpu_s >= limit_s or late_s >= _BUSY * limit_s)
+
         stdin = self._process.stdin
         assert stdin is not None
         try:
@@ -142,23 +170,23 @@ class Child:
             stdin.flush()
         except OSError:
             raise self._died() from None
-        head = self._taken(LENGTH.size, until_s)
+        head = self._taken(LENGTH.size, is_late)
         length: int = LENGTH.unpack(head)[0]
         if length > LARGEST_MESSAGE:
             raise DiedError(None, "it wrote over its own answers")
-        answer: dict[str, Any] = json.loads(self._taken(length, until_s))
+        answer: dict[str, Any] = json.loads(self._taken(length, is_late))
         return answer
 
-    def _taken(self, count: int, until_s: float) -> bytes:
+    def _taken(self, count: int, is_late: Callable[[], bool]) -> bytes:
         """The next bytes of the answer; what is said on standard error meanwhile is kept, so that it blocks nothing."""
         while len(self._answers) < count:
-            left_s = until_s - time.monotonic()
-            ready = self._pipes.select(left_s) if left_s > 0 else []
-            if not ready and time.monotonic() >= until_s:
+            ready = self._pipes.select(_GLANCE_S)
+            if is_late():
                 raise DiedError(None, self._last_words())
             for key, _ in ready:
                 data = os.read(key.fd, 1 << 16)
                 if key.fileobj is self._process.stderr:
+                    log.debug("%s", data[-_WORDS_BYTES:].decode(errors="replace").rstrip())
                     self._words.append(data[-_WORDS_BYTES:])
                     if not data:
                         self._pipes.unregister(key.fileobj)
@@ -169,6 +197,14 @@ class Child:
         taken = bytes(self._answers[:count])
         del self._answers[:count]
         return taken
+
+    def _cpu_s(self) -> float:
+        """Seconds that the child has computed so far; 0 for one that is gone."""
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system)
 
     def _died(self) -> DiedError:
         returncode = self._process.wait()
@@ -218,6 +254,8 @@ class ChildSession:
         self._child = _idle() if isinstance(model, bytes) else Child()
         size = len(model) if isinstance(model, bytes) else _size(model)
         limit_s = _LOAD_S + _LOAD_S_PER_MIB * size / (1 << 20)
+        if isinstance(model, Path) and model.is_dir():
+            limit_s = _COMPILE_S
         try:
             told = self._load(self._child, model, limit_s)
         except DiedError as exc:
@@ -279,6 +317,7 @@ class ChildSession:
 
     def _load(self, child: Child, model: Path | bytes, limit_s: float) -> dict[str, Any]:
         size = None
+        child.start(self._runtime)
         if isinstance(model, bytes):
             size = len(model)
             child.shared.write(0, [np.frombuffer(model, np.uint8)])
@@ -341,6 +380,7 @@ def call(module: str, function: str, path: Path, *arguments: object) -> Any:  # 
     limit_s = _RUN_S + _LOAD_S_PER_MIB * _size(path) / (1 << 20)
     child = Child()
     try:
+        child.start(module)
         return child.ask(limit_s, do="call", module=module, function=function, arguments=[str(path), *arguments])[
             "value"
         ]

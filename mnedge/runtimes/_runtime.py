@@ -97,12 +97,14 @@ class Runtime:
             child.
         version: The engine's name and version, or None where it is not installed.
         is_default: Whether files of this suffix are loaded by it where no runtime is named.
+        module: What `open` imports; a child imports it before the time of loading counts. "" for nothing.
     """
 
     suffix: str
     open: Callable[..., Session]
     version: Callable[[], str | None]
     is_default: bool = True
+    module: str = ""
 
 
 def timed_ms(run: Callable[[], object], runs: int, seconds: float) -> NDArray[np.float64]:

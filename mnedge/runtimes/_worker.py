@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -45,6 +46,7 @@ class _Worker:
     def answer(self, request: dict[str, Any]) -> dict[str, object]:
         """What a message asks for, or the error that it ended in."""
         answers: dict[str, Callable[..., dict[str, object]]] = {
+            "start": _start,
             "open": self.open,
             "run": self.run,
             "time": self.time,
@@ -105,6 +107,15 @@ class _Worker:
         """Counts what runs after the runtime's own rewriting."""
         assert self.session is not None
         return {"ops": self.session.ops}
+
+
+def _start(runtime: str) -> dict[str, object]:
+    """Imports a runtime; where that fails, `open` says it."""
+    module = registry.load("mnedge.runtimes", runtime, "RUNTIME").module
+    with suppress(ImportError, AttributeError):
+        if module:
+            import_module(module)
+    return {}
 
 
 def _call(module: str, function: str, arguments: list[Any]) -> dict[str, object]:

@@ -158,4 +158,4 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
     return TensorSpec(detail["name"], tuple(detail["shape"].tolist()), np.dtype(detail["dtype"]).name, quantization)
 
 
-RUNTIME = Runtime(suffix=".tflite", open=LiteRtSession, version=LITERT.version)
+RUNTIME = Runtime(suffix=".tflite", open=LiteRtSession, version=LITERT.version, module=LITERT.module)

@@ -254,4 +254,4 @@ def _version() -> str | None:
         return None
 
 
-RUNTIME = Runtime(suffix=".onnx", open=OnnxRuntimeSession, version=_version)
+RUNTIME = Runtime(suffix=".onnx", open=OnnxRuntimeSession, version=_version, module="onnxruntime")

@@ -21,4 +21,6 @@ def _open(path: Path, threads: int) -> LiteRtSession:
     return LiteRtSession(path, threads, package=TFLITE_RUNTIME)
 
 
-RUNTIME = Runtime(suffix=".tflite", open=_open, version=TFLITE_RUNTIME.version, is_default=False)
+RUNTIME = Runtime(
+    suffix=".tflite", open=_open, version=TFLITE_RUNTIME.version, is_default=False, module=TFLITE_RUNTIME.module
+)

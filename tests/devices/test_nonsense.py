@@ -90,9 +90,14 @@ class Elsewhere:
         pass
 
 
-def _device(flood: str = "", instead: bytes = b"", answers: Mapping[str, object] | None = None) -> Elsewhere:
+def _device(flood: str = "", instead: bytes = b"", **answers: object) -> Elsewhere:
+    return _telling(answers, flood, instead)
+
+
+def _telling(answers: Mapping[str, object], flood: str = "", instead: bytes = b"") -> Elsewhere:
+    """A device whose agent gives these answers, by the kind of what it was asked, and good ones to all else."""
     told: dict[str, list[str]] = {}
-    for kind, value in {"H": _HELLO, "F": _facts(), "L": _LOADED, "B": _SAMPLES, **(answers or {})}.items():
+    for kind, value in {"H": _HELLO, "F": _facts(), "L": _LOADED, "B": _SAMPLES, **answers}.items():
         told[kind] = [(value if isinstance(value, bytes) else json.dumps(value).encode()).hex()]
     return Elsewhere(_AGENT, json.dumps(told), flood, instead.hex())
 
@@ -115,7 +120,7 @@ def _own_cache(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_good_answers_are_taken(int8_tflite: Path) -> None:
     """The agent of these tests is believed where what it says can be."""
-    model = RemoteModel(_device(answers={"C": bytes(4)}), int8_tflite, "")
+    model = RemoteModel(_device(C=bytes(4)), int8_tflite, "")
     assert [outputs[0].tolist() for outputs in model.run([np.zeros((1, 8, 8, 3), np.int8)], 1)] == [[[0, 0, 0, 0]]]
     model.close()
     talk = Conversation(_device())
@@ -133,7 +138,7 @@ _JSON = (
 @pytest.mark.parametrize("kind", ["H", "F", "L", "B"])
 def test_an_answer_that_is_no_such_json(kind: str, payload: bytes, int8_tflite: Path) -> None:
     with pytest.raises(ToolError, match=r"elsewhere://: .*does not fit"):
-        _time(_device(answers={kind: payload}), int8_tflite)
+        _time(_telling({kind: payload}), int8_tflite)
 
 
 _TENSORS: tuple[dict[str, object], ...] = (
@@ -150,7 +155,7 @@ def test_a_model_that_no_runtime_loads(end: str, change: dict[str, object], int8
         {**_LOADED, "input": {**_ENDS, **change}} if end == "input" else {**_LOADED, "outputs": [{**_MADE, **change}]}
     )
     with pytest.raises(ToolError, match="no agent of mnedge"):
-        RemoteModel(_device(answers={"L": told}), int8_tflite, "")
+        RemoteModel(_device(L=told), int8_tflite, "")
 
 
 @pytest.mark.parametrize(
@@ -166,12 +171,12 @@ def test_a_model_that_no_runtime_loads(end: str, change: dict[str, object], int8
 )  # fmt: skip
 def test_values_that_cannot_be(kind: str, answer: dict[str, object], int8_tflite: Path) -> None:
     with pytest.raises(ToolError, match="no agent of mnedge"):
-        _time(_device(answers={kind: answer}), int8_tflite)
+        _time(_telling({kind: answer}), int8_tflite)
 
 
 @pytest.mark.parametrize("size", [0, 3, 5, 4096])
 def test_results_of_another_size(size: int, int8_tflite: Path) -> None:
-    model = RemoteModel(_device(answers={"C": bytes(size)}), int8_tflite, "")
+    model = RemoteModel(_device(C=bytes(size)), int8_tflite, "")
     with pytest.raises(ToolError, match=rf"{size:,} bytes are its outputs of 1 pictures, where 4 are due"):
         list(model.run([np.zeros((1, 8, 8, 3), np.int8)], 1))
     model.abort()

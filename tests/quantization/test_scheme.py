@@ -251,3 +251,12 @@ def test_every_input_has_the_scale_of_its_own_samples(images: Any) -> None:
         scheme_of(graph, images(2))
     with pytest.raises(InputError, match=r"the batch has x, and the graph's inputs are x, z"):
         scheme_of(graph, Batch({"x": low}))
+
+
+def test_a_bias_of_two_dimensions_is_a_bias(separable: Any, images: Any) -> None:
+    graph = separable().graph()
+    name = next(str(op.inputs[2]) for op in graph.ops if op.kind == "FULLY_CONNECTED")
+    bias = graph.tensors[name]
+    wide = graph.replaced(tensors=[replace(bias, shape=(1, *bias.shape), data=bias.data[None])])
+    for made in (graph, wide):
+        assert scheme_of(made, images(4)).graph.tensors[name].shape == bias.shape

@@ -136,18 +136,22 @@ def test_a_child_that_hangs_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _slow(tmp_path: Path) -> Path:
-    """A convolution of a minute: 5 x 5 x 64 by 512 on a plane of 1,024 x 1,024, 0.9 T multiply-adds."""
+    """250 convolutions of 256 channels to 256 on planes of 256 x 256: a trillion multiply-adds."""
     rng = np.random.default_rng(0)
     tensors = [
-        Tensor("image", (1, 1024, 1024, 64), "float32"),
-        constant("weights", rng.normal(size=(512, 5, 5, 64)).astype(np.float32)),
-        constant("bias", np.zeros(512, np.float32)), Tensor("made", (1, 1024, 1024, 512), "float32"),
-    ]  # fmt: skip
+        Tensor("plane0", (1, 256, 256, 256), "float32"),
+        constant("weights", rng.normal(0, 0.06, (256, 1, 1, 256)).astype(np.float32)),
+        constant("bias", np.zeros(256, np.float32)),
+    ]
     window = {"stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1, "activation": "NONE"}
-    op = Op("CONV_2D", ("image", "weights", "bias"), ("made",), {"padding": "SAME", **window})
-    path = tmp_path / "slow.tflite"
-    path.write_bytes(write_tflite(Graph({tensor.name: tensor for tensor in tensors}, (op,), ("image",), ("made",))))
-    return path
+    ops = []
+    for number in range(250):
+        tensors.append(Tensor(f"plane{number + 1}", (1, 256, 256, 256), "float32"))
+        ends = (f"plane{number}", "weights", "bias"), (f"plane{number + 1}",)
+        ops.append(Op("CONV_2D", *ends, {"padding": "SAME", **window}))
+    graph = Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), ("plane0",), ("plane250",))
+    (tmp_path / "slow.tflite").write_bytes(write_tflite(graph))
+    return tmp_path / "slow.tflite"
 
 
 _BUSY = """
@@ -250,3 +254,19 @@ def test_a_missing_file_and_a_missing_engine_are_said_as_in_process(tmp_path: Pa
     if runtimes.get("tflite-runtime").version() is None:
         with pytest.raises(ToolError, match="tflite-runtime is not installed"):
             open_session("tflite-runtime", tmp_path / "absent.tflite", 1)
+
+
+def test_a_process_that_does_not_start_is_no_models_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ToolError, match="the process for litert does not start: it ended with status 1"):
+        open_session("litert", path, 1)
+
+
+def test_loading_has_a_limit_of_its_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_child, "_LOAD_S", 0.0)
+    monkeypatch.setattr(_child, "_LOAD_S_PER_MIB", 0.0)
+    monkeypatch.setattr(_child, "_GLANCE_S", 0.0)
+    with pytest.raises(
+        InputError, match=r"litert gave no answer within 0 s while it loaded .*m\.tflite, and was ended"
+    ):
+        open_session("litert", path, 1)

@@ -317,7 +317,7 @@ def test_mutants_of_models_end_in_a_result_or_one_error(
 ) -> None:
     # Ten seconds by default, all of it with --fuzz.
     asked = request.config.getoption("--fuzz")
-    faults, counts = _faults(_ends(kind, 15, asked // 10 if asked <= 300 else asked, tmp_path / "work", []))
+    faults, counts = _faults(_ends(kind, 15, asked // 15 if asked <= 300 else asked, tmp_path / "work", []))
     assert faults == []
     assert counts["InputError"] > 0
 
