@@ -79,7 +79,8 @@ def command(
         str | None,
         typer.Option(
             metavar="D",
-            help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]",
+            help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own; for a MODEL of "
+            "several inputs or without pictures a .npy or .npz. [default: demo]",
         ),
     ] = None,
     pixels: Annotated[

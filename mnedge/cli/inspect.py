@@ -26,7 +26,9 @@ def command(
         bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and what it costs.")
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
-    data: Annotated[str, typer.Option(metavar="D", help="With --layers: demo, a folder or a labels.csv.")] = "demo",
+    data: Annotated[
+        str, typer.Option(metavar="D", help="With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")
+    ] = "demo",
     pixels: Annotated[
         str | None,
         typer.Option(
