@@ -3,26 +3,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
+
+import msgspec
 
 from mnedge import registry
 from mnedge.models import families
-from mnedge.recipe import FLAGS, RANGES, SHARE, Recipe, known_gates, known_tolerances
+from mnedge.recipe import Recipe, kinds, known_gates, known_tolerances, limit_kind
 
 _FILE = Path(__file__).parent.parent / "recipes" / "schema.json"
-_PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
-_EXTRA: dict[str, dict[str, Any]] = {
+_NAMES: dict[str, dict[str, Any]] = {
     "variant": {"enum": list(families.names())},
     "task": {"enum": registry.names("mnedge.tasks")},
-    "targets": {"items": {"enum": registry.names("mnedge.targets")}, "minItems": 1},
+    "targets": {"items": {"enum": registry.names("mnedge.targets")}},
     "bundles": {"items": {"enum": registry.names("mnedge.bundles")}},
-    "alpha": {"exclusiveMinimum": 0},
-    **{name: {"minimum": least, "maximum": most} for name, (least, most) in RANGES.items()},
 }
 # Given with flags only.
 _FLAGS = {"skip_broken"}
@@ -30,19 +28,16 @@ _FLAGS = {"skip_broken"}
 
 def render() -> str:
     """The JSON Schema (draft 2020-12) of a recipe, for editors and for other programs."""
-    hints, said = get_type_hints(Recipe), _descriptions()
+    said, defaults = _descriptions(), Recipe().as_json()
     properties: dict[str, Any] = {}
-    for entry in dataclasses.fields(Recipe):
-        if entry.name in _FLAGS:
+    for name, kind in kinds().items():
+        if name in _FLAGS:
             continue
-        shape = {"description": said[entry.name], **_shape(hints[entry.name]), **_EXTRA.get(entry.name, {})}
-        if entry.name in ("gates", "tolerances"):
-            shape = {
-                "description": said[entry.name],
-                **_mapping(known_gates() if entry.name == "gates" else known_tolerances()),
-            }
-        default = Recipe().as_json()[entry.name]
-        properties[entry.name] = shape if default is None else {**shape, "default": default}
+        shape = {"description": said[name], **_shape(kind), **_NAMES.get(name, {})}
+        if name in ("gates", "tolerances"):
+            known = known_gates() if name == "gates" else known_tolerances()
+            shape = {"description": said[name], **_mapping(known)}
+        properties[name] = shape if defaults[name] is None else {**shape, "default": defaults[name]}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mnedge recipe",
@@ -54,22 +49,14 @@ def render() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _shape(hint: Any) -> dict[str, Any]:  # noqa: ANN401 - a type
-    if hint in _PLAIN:
-        return {"type": _PLAIN[hint]}
-    if get_origin(hint) is Literal:
-        return {"enum": list(get_args(hint))}
-    if get_origin(hint) is tuple:
-        return {"type": "array", "items": _shape(get_args(hint)[0])}
-    # X | None: a key that may be left out; YAML says so by leaving it out.
-    return _shape(next(part for part in get_args(hint) if part is not type(None)))
+def _shape(kind: object) -> dict[str, Any]:
+    """The schema of a type; a key that may be left out has no null: YAML says so by leaving it out."""
+    shape = msgspec.json.schema(kind)
+    return next((part for part in shape.get("anyOf", ()) if part != {"type": "null"}), shape)
 
 
 def _mapping(known: dict[str, str]) -> dict[str, Any]:
-    rows: dict[str, dict[str, Any]] = {}
-    for name, text in known.items():
-        shape = {"type": "boolean"} if name in FLAGS else {"type": "number", "minimum": 0}
-        rows[name] = {"description": text, **shape, **({"maximum": 1} if SHARE in text else {})}
+    rows = {name: {"description": text, **_shape(limit_kind(name, text))} for name, text in known.items()}
     return {"type": "object", "properties": rows, "additionalProperties": False}
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from mnedge import registry
 from mnedge.errors import InputError
-from mnedge.foreign import checked_number, is_file, read_mapping
+from mnedge.foreign import is_file, read_mapping
 from mnedge.results.metric import Declared
 
 if TYPE_CHECKING:
@@ -25,18 +29,21 @@ Granularity = Literal["per-channel", "per-tensor"]
 PostProcessing = Literal["inside", "outside"]
 OnnxActivations = Literal["uint8", "int8"]
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "method": get_args(Method),
-    "effort": get_args(Effort),
-    "io": get_args(IoDtype),
-    "granularity": get_args(Granularity),
-    "post_processing": get_args(PostProcessing),
-    "onnx_activations": get_args(OnnxActivations),
-}
+# Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
+Side = Annotated[int, Meta(ge=1, le=65_535)]
+Classes = Annotated[int, Meta(ge=1, le=1_000_000)]
+Stride = Annotated[int, Meta(ge=1, le=32)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
+Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Factor = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Names = tuple[str, ...]
+
 # The figure that each task is judged by, as accuracy rows have it.
 HEADLINES = Declared(lambda metric: metric.is_headline)
 # What descriptions of figures end with that are shares.
-SHARE = ", 0..1"
+_SHARE = ", 0..1"
 _GATES = {
     "max_p50_ms": "highest median latency of any int8 artifact, ms",
     "max_size_kib": "largest int8 .tflite, KiB",
@@ -52,16 +59,8 @@ _TOLERANCES = {
     "flash_bytes": "largest growth of flash, a share",
     "p50_ms": "largest growth of a median latency, a share; only fair where both builds ran on one machine",
 }
-# Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
-RANGES = {
-    "resolution": (1, 65_535),
-    "classes": (1, 1_000_000),
-    "output_stride": (1, 32),
-    "threads": (1, 1024),
-    "seed": (0, 2**32 - 1),
-}
 # The one gate that is no number.
-FLAGS = ("int8_only",)
+_FLAGS = ("int8_only",)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ class Recipe:
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
         task: What the network is for.
-        head: Which of the task's heads; None for the one that the weights have, or the task's first.
+        head: Which of the task's heads; None for the one that the weights have, or the task's first. Of a model: what
+            its first output is (softmax, logits, sigmoid, multi-label, numbers, map); None for what it shows.
         output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
         int8: Whether int8 artifacts are built beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
@@ -107,12 +107,12 @@ class Recipe:
 
     model: str | None = None
     variant: str = "v3-small"
-    alpha: float = 1.0
-    resolution: int | None = None
-    classes: int | None = None
+    alpha: Factor = 1.0
+    resolution: Side | None = None
+    classes: Classes | None = None
     task: Task = "classify"
     head: str | None = None
-    output_stride: int | None = None
+    output_stride: Stride | None = None
     int8: bool = False
     method: Method = "ptq"
     effort: Effort = "default"
@@ -120,7 +120,7 @@ class Recipe:
     io: IoDtype = "int8"
     post_processing: PostProcessing = "outside"
     onnx_activations: OnnxActivations | None = None
-    allow_float: tuple[str, ...] = ()
+    allow_float: Names = ()
     weights: str = "demo"
     data: str = "demo"
     pixels: str | None = None
@@ -130,9 +130,9 @@ class Recipe:
     positive: str | None = None
     skip_broken: bool = False
     calibration: str | None = None
-    targets: tuple[str, ...] = ("cpu",)
-    threads: int = 1
-    seed: int = 0
+    targets: Annotated[Names, Meta(min_length=1)] = ("cpu",)
+    threads: Threads = 1
+    seed: Seed = 0
     gates: dict[str, float | bool] = field(default_factory=dict)
     tolerances: dict[str, float] = field(
         default_factory=lambda: {
@@ -142,51 +142,94 @@ class Recipe:
             "flash_bytes": 0.02,
         }
     )
-    bundles: tuple[str, ...] = ()
+    bundles: Names = ()
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            got = getattr(self, name)
-            if got is not None and got not in allowed:
-                raise InputError.unknown(name, str(got), allowed)
-        self._check_numbers()
+        for name, kind in kinds().items():
+            checked(name, getattr(self, name), kind)
+            _check_limits(name, getattr(self, name))
         for what, given, known in (
             ("task", (self.task,), registry.names("mnedge.tasks")),
             ("bundle", self.bundles, registry.names("mnedge.bundles")),
         ):
             if unknown := [name for name in given if name not in known]:
                 raise InputError.unknown(what, unknown[0], known)
-        if not self.targets:
-            raise InputError("targets is empty; name at least one, e.g. cpu")
-
-    def _check_numbers(self) -> None:
-        checked_number("alpha", self.alpha)
-        for name, (least, most) in RANGES.items():
-            got = getattr(self, name)
-            if got is not None and not least <= got <= most:
-                raise InputError(f"{name} is {got}; it is a whole number from {least} to {most}")
-        for name, limit in self.gates.items():
-            _check_limit("gate", name, limit, known_gates())
-        for name, limit in self.tolerances.items():
-            _check_limit("tolerance", name, limit, known_tolerances())
 
     @property
     def input_size(self) -> tuple[int, int] | None:
         """Height and width of `size`, pixels; None where nothing is said."""
         return parse_size(self.size)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The recipe as JSON values, for keys and manifests."""
         return asdict(self)
 
-    def with_flags(self, flags: dict[str, Any]) -> Recipe:
+    def with_flags(self, flags: Mapping[str, object]) -> Recipe:
         """A copy in which every flag that was given (is not None or empty) wins.
 
         Raises:
             InputError: A value is not allowed.
         """
-        given = {name: value for name, value in flags.items() if value is not None and value != ()}
+        # `checked` gives each in the type of its key.
+        given: dict[str, Any] = {
+            name: checked(name, value, kinds()[name])
+            for name, value in flags.items()
+            if value is not None and value != ()
+        }
         return replace(self, **given)
+
+
+@cache
+def kinds() -> dict[str, object]:
+    """The type of each key, with its range."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    # Each limit has a type of its own: see `limit_kind`.
+    hints |= {"gates": dict, "tolerances": dict}
+    return {entry.name: hints[entry.name] for entry in fields(Recipe)}
+
+
+def checked(name: str, value: object, kind: object) -> object:
+    """A value of a recipe in its own type: whole numbers as float where a float is wanted, lists as tuples.
+
+    Args:
+        name: What messages call it.
+        value: The value as given.
+        kind: Its type, with its range.
+
+    Raises:
+        InputError: The value is not of that type.
+    """
+    try:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise msgspec.ValidationError("it is not finite")  # noqa: TRY301 - told like any other wrong number
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as exc:
+        wanted = _wanted(msgspec.inspect.type_info(kind))
+        if isinstance(wanted, msgspec.inspect.LiteralType):
+            raise InputError.unknown(name, str(value), map(str, wanted.values)) from exc
+        raise InputError(f"{name} is {value!r}; it is {_in_words(wanted)}") from exc
+
+
+def _wanted(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """What a value that is given is: nobody writes null, which is what leaving the key out means."""
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+    return kind
+
+
+def _in_words(kind: msgspec.inspect.Type) -> str:
+    """A type in words."""
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return "true or false"
+    if isinstance(kind, msgspec.inspect.IntType):
+        return f"a whole number from {kind.ge} to {kind.le}"
+    if isinstance(kind, msgspec.inspect.FloatType):
+        if kind.le is not None:
+            return f"a number from {kind.ge:g} to {kind.le:g}"
+        return "a number above 0" if kind.gt is not None else "a number of at least 0"
+    if isinstance(kind, msgspec.inspect.VarTupleType):
+        return "a list of names" + (", at least one, e.g. [cpu]" if kind.min_length else "")
+    return "a mapping of names to limits" if isinstance(kind, msgspec.inspect.DictType) else "text"
 
 
 def known_gates() -> dict[str, str]:
@@ -230,13 +273,17 @@ def load(name_or_path: str) -> Recipe:
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"no recipe file {name_or_path}{hint} Recipes that come with mnedge: {', '.join(names())}")
     settings = read_mapping(path, "variant: v3-small")
-    known = {entry.name for entry in fields(Recipe)} - {"skip_broken"}
+    known = kinds().keys() - {"skip_broken"}
+    # `checked` gives each in the type of its key.
+    values: dict[str, Any] = {}
     for key, setting in settings.items():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise InputError(f"{path} line {setting.line}: unknown key {key!r}{hint} Known: {', '.join(sorted(known))}")
-    values = {key: _typed(path, setting.line, key, setting.value) for key, setting in settings.items()}
+        try:
+            if key not in known:
+                raise InputError.unknown("key", key, known)
+            values[key] = checked(key, setting.value, kinds()[key])
+            _check_limits(key, values[key])
+        except InputError as exc:
+            raise InputError(f"{path} line {setting.line}: {exc}") from exc
     try:
         recipe = Recipe(**values)
     except InputError as exc:
@@ -244,54 +291,29 @@ def load(name_or_path: str) -> Recipe:
     return _with_paths(recipe, path.parent)
 
 
-def _typed(path: Path, line: int, key: str, value: Any) -> Any:  # noqa: ANN401 - YAML values
-    """Checks a value's type against its default and turns lists into tuples."""
-    kinds: dict[str, tuple[type, ...]] = {
-        "alpha": (int, float),
-        "resolution": (int,),
-        "classes": (int,),
-        "output_stride": (int,),
-        "threads": (int,),
-        "seed": (int,),
-        "int8": (bool,),
-        "gates": (dict,),
-        "tolerances": (dict,),
-        "targets": (list,),
-        "bundles": (list,),
-        "allow_float": (list,),
-    }
-    wanted = kinds.get(key, (str,))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        names_wanted = " or ".join(kind.__name__ for kind in wanted)
-        raise InputError(f"{path} line {line}: {key} is {value!r}; it takes a {names_wanted}")
+def _check_limits(key: str, value: object) -> None:
+    """Makes sure that the gates or tolerances exist and that each limit is one that a figure can be held against."""
     if isinstance(value, dict):
         what, known = ("gate", known_gates()) if key == "gates" else ("tolerance", known_tolerances())
         for name, limit in value.items():
+            if name not in known:
+                raise InputError.unknown(what, name, known)
             try:
-                _check_limit(what, name, limit, known)
+                checked(f"{what} {name}", limit, limit_kind(name, known[name]))
             except InputError as exc:
-                raise InputError(f"{path} line {line}: {exc}") from exc
-    for entry in value if isinstance(value, list) else ():
-        if not isinstance(entry, str):
-            raise InputError(f"{path} line {line}: {key} has {entry!r}; it is a list of names")
-    return tuple(value) if isinstance(value, list) else value
+                raise InputError(f"{exc}: {known[name]}") from exc
 
 
-def _check_limit(what: str, name: str, limit: object, known: Mapping[str, str]) -> None:
-    """Makes sure that a gate or tolerance exists and that its limit is one that a figure can be held against."""
-    if name not in known:
-        raise InputError.unknown(what, name, known)
-    if name in FLAGS:
-        if not isinstance(limit, bool):
-            raise InputError(f"{what} {name} is {limit!r}; it takes true or false")
-        return
-    if not isinstance(limit, (int, float)) or isinstance(limit, bool):
-        raise InputError(f"{what} {name} is {limit!r}; it takes a number: {known[name]}")
-    most = 1.0 if SHARE in known[name] else math.inf
-    # Not finite covers nan, with which every comparison is false.
-    if not (0 <= limit <= most and math.isfinite(limit)):
-        shown = "from 0 to 1" if SHARE in known[name] else "of at least 0"
-        raise InputError(f"{what} {name} is {limit!r}; it takes a number {shown}: {known[name]}")
+def limit_kind(name: str, said: str) -> object:
+    """The type of a gate or tolerance, with its range.
+
+    Args:
+        name: Its name.
+        said: What `known_gates` or `known_tolerances` says of it.
+    """
+    if name in _FLAGS:
+        return bool
+    return Share if said.endswith(_SHARE) else Amount
 
 
 def _with_paths(recipe: Recipe, base: Path) -> Recipe:

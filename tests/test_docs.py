@@ -18,6 +18,7 @@ from mnedge.cli._group import Panel, as_command
 
 _ROOT = Path(__file__).parent.parent
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
+_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))]
 _FOLDERS = ("target", "runtime", "device", "pass", "format", "op", "variant", "recipe")
 
 
@@ -43,15 +44,15 @@ def _option_names(command: Any) -> set[str]:
     }
 
 
-def test_every_command_stands_in_the_readme() -> None:
+def test_every_command_stands_on_the_first_page() -> None:
+    page = (_ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for name in registry.names("mnedge.cli"):
-        assert f"mnedge {name}" in _README, f"README.md does not mention `mnedge {name}`"
+        assert f"mnedge {name}" in page, f"docs/index.md does not mention `mnedge {name}`"
 
 
-def test_the_readme_only_names_commands_and_options_that_exist() -> None:
-    found = _commands(_README)
-    assert len(found) > 5
-    for words in found:
+@pytest.mark.parametrize("page", _PAGES, ids=lambda path: path.relative_to(_ROOT).as_posix())
+def test_pages_only_name_commands_and_options_that_exist(page: Path) -> None:
+    for words in _commands(page.read_text(encoding="utf-8")):
         rest = words[1:]
         command = _command(rest) if rest and not rest[0].startswith("-") else get_command(app)
         options = {word.partition("=")[0] for word in rest if word.startswith("-")}
@@ -86,6 +87,26 @@ def test_summaries_fit_a_line_of_80_columns() -> None:
     assert "..." not in shown.stdout.partition("Build:")[2]
     for panel in get_args(Panel):
         assert f"{panel}:" in shown.stdout
+
+
+def test_pages_link_to_what_is_there() -> None:
+    for page in (*_PAGES, _ROOT / "CONTRIBUTING.md", _ROOT / "SECURITY.md"):
+        for place in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / place).exists(), f"{page.name} links to {place}"
+
+
+def test_the_messages_that_troubleshooting_explains_are_mnedges() -> None:
+    page = (_ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (_ROOT / "mnedge").rglob("*.py"))
+    said = re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)
+    assert len(said) > 5
+    for message in said:
+        assert message in source, message
+
+
+def test_the_site_has_every_page() -> None:
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (_ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.relative_to(_ROOT / "docs").as_posix() for path in _PAGES[1:])
 
 
 def test_contributing_says_in_four_lines_how_to_add_each_kind() -> None:

@@ -8,11 +8,6 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# LiteRT 1.4 is the first whose native libraries are aligned to 16 KB pages, which Google Play asks for since
-# November 2025; CompiledModel is of LiteRT 2. MediaPipe brings its own runtime.
-LITERT = "2.1.0"
-MEDIAPIPE = "0.10.29"
-
 ANDROID_MANIFEST = """<?xml version="1.0" encoding="utf-8"?>
 <manifest xmlns:android="http://schemas.android.com/apk/res/android" package="@GROUP@.@IDENTIFIER@">
     <uses-sdk android:minSdkVersion="24" />
@@ -28,20 +23,13 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
   <version>@VERSION@</version>
   <packaging>aar</packaging>
   <name>@SLUG@</name>
-  <description>int8 MobileNet image @NOUN@: models as assets, no code</description>
+  <description>int8 MobileNet image @NOUN@: the model as an asset, no code</description>
   <licenses>
     <license>
       <name>@LICENSE_XML@</name>
     </license>
   </licenses>
 </project>
-"""
-
-# Where there is Kotlin for LiteRT without MediaPipe: in the README, and in the Gradle file.
-ON_LITERT_ALONE = """; `@LITERT_CLASS@.kt`
-   needs LiteRT alone and takes a bitmap of @SHOWN_SIZE@"""
-LITERT_DEPENDENCY = f"""    // Instead of MediaPipe, for @LITERT_CLASS@.kt.
-    implementation("com.google.ai.edge.litert:litert:{LITERT}")
 """
 
 # Of what has classes: in the README.
@@ -64,20 +52,24 @@ MAVEN_METADATA = """<?xml version="1.0" encoding="UTF-8"?>
 </metadata>
 """
 
-_README = """# @SLUG@ for Android
+_README = """# @SLUG@ for Android, on @RUNTIME@
 
-| file | what takes it |
+| file | what it is |
 |---|---|
-| `assets/@SLUG@.uint8.tflite` | @TAKERS@, LiteRT's Interpreter; 8-bit RGB in@LABELS_INSIDE@ |
-| `assets/@SLUG@.int8.tflite` | LiteRT's CompiledModel, which has no uint8 tensors: write pixel - 128 |
-@LABELS_ROW@| `maven/` | the same as `@GROUP@:@SLUG@:@VERSION@`, an .aar without code, minSdk 24 |
+| `assets/@SLUG@.@MODEL_FILE@` | the model; @TAKES@ |
+| `assets/@SLUG@.model.json` | size, crop, resize, pixels, class names and threshold, which the Kotlin reads |
+@LABELS_ROW@| `maven/` | the same as `@GROUP@:@SLUG@:@VERSION@`, an .aar without code, minSdk 24, with R8's rules |
+| `kotlin/` | what to copy: `@MODEL@.kt` asks the model, `CameraActivity.kt` shows its answers over the camera |
 
 1. Copy `maven/` into the project (or publish it), and take over what stands in `gradle/`. Without the library: copy
-   `assets/*` to `app/src/main/assets/` and leave the dependency on the .aar out.
-2. Copy from `kotlin/`: `@TASKS_CLASS@.kt` does all with MediaPipe Tasks@ON_LITERT_ALONE@.
+   `assets/*` to `app/src/main/assets/`, `gradle/proguard-rules.pro` to `app/`, and leave the .aar out.
+2. Copy `kotlin/*` to `app/src/main/java/@FOLDERS@/`. `@MODEL@(context)` takes any upright
+   bitmap: it crops and scales pictures as they were for calibration. The camera needs `gradle/build.gradle.kts`'s
+   androidx lines and, in the app's manifest, android.permission.CAMERA and the activity.
 3. A changed model is a new version: `mnedge bundle android … --version 1.0.1`. Gradle keeps what it has of the old.
 
-@RANGE@The runtimes named here come with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
+@RANGE@An app needs one runtime: `--runtime @OTHERS@` makes this bundle for another. The one named here comes
+with 16 KB pages. `mnedge verify` checks every file against `manifest.json`.
 """
 
 _SETTINGS = """// settings.gradle.kts
@@ -90,53 +82,31 @@ dependencyResolutionManagement {
 }
 """
 
-_BUILD = f"""// app/build.gradle.kts
-android {{
-    defaultConfig {{ minSdk = 24 }}
+_BUILD = """// app/build.gradle.kts
+android {
+    defaultConfig { minSdk = 24 }
     // The plugin stores .tflite as it is since 4.1; said here because a deflated model cannot be mapped into memory.
-    androidResources {{ noCompress += "tflite" }}
-}}
+    androidResources { noCompress += "tflite" }
+    // Release builds: the .aar brings these rules; without it they stand in proguard-rules.pro.
+    buildTypes { release { proguardFiles("proguard-rules.pro") } }
+}
 
-dependencies {{
+dependencies {
     implementation("@GROUP@:@SLUG@:@VERSION@@aar")
-
-    // All with 16 KB pages.
-    implementation("com.google.mediapipe:tasks-vision:{MEDIAPIPE}") // @TASKS_CLASS@.kt
-@LITERT_DEPENDENCY@}}
+    // With 16 KB pages.
+    @DEPENDENCY@
+    // For CameraActivity.kt alone.
+    implementation("androidx.activity:activity:1.9.3")
+    implementation("androidx.camera:camera-camera2:1.4.0")
+    implementation("androidx.camera:camera-lifecycle:1.4.0")
+    implementation("androidx.camera:camera-view:1.4.0")
+}
 """
 
 # Of a network that was trained on another range than MobileNets are: in the README.
-RANGE = """No app scales pixels: the steps of both models hold what the network was trained on, @FORMULA@.
+RANGE = """No app scales the values of pixels: the model's steps hold what the network was trained on, @FORMULA@.
 
 """
-
-# What all Kotlin for LiteRT alone has in common: its fields, the steps from a bitmap to the outputs, and its end.
-LITERT_MODEL = """    private val model =
-        CompiledModel.create(context.assets, "@SLUG@.int8.tflite", CompiledModel.Options(Accelerator.CPU))
-    private val inputs = model.createInputBuffers()
-    private val outputs = model.createOutputBuffers()
-    private val pixels = IntArray(@WIDE@ * @HIGH@)
-    private val bytes = ByteArray(@WIDE@ * @HIGH@ * 3)"""
-LITERT_RUN = """\
-        require(picture.width == @WIDE@ && picture.height == @HIGH@) { "give a bitmap of $@WIDE@ x $@HIGH@" }
-        picture.getPixels(pixels, 0, @WIDE@, 0, 0, @WIDE@, @HIGH@)
-        pixels.forEachIndexed { at, argb ->
-            // An int8 model takes pixel - 128.
-            bytes[3 * at] = ((argb shr 16 and 0xFF) - 128).toByte()
-            bytes[3 * at + 1] = ((argb shr 8 and 0xFF) - 128).toByte()
-            bytes[3 * at + 2] = ((argb and 0xFF) - 128).toByte()
-        }
-        inputs[0].writeInt8(bytes)
-        model.run(inputs, outputs)"""
-LITERT_CLOSE = """    override fun close() {
-        inputs.forEach { it.close() }
-        outputs.forEach { it.close() }
-        model.close()
-    }
-
-    private companion object {
-@SIDES@
-    }"""
 
 SNIPPETS = {
     "README.md": _README,

@@ -10,7 +10,7 @@ from mnedge import registry
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from mnedge.bundles._bundle import Parts
     from mnedge.bundles._metadata import Description
@@ -27,13 +27,15 @@ class AndroidApp:
     Attributes:
         noun: What the model is.
         takers: What reads the metadata.
-        kotlin: Classes by name: the first on MediaPipe Tasks, a second one, if there is, on LiteRT alone.
+        model: The Kotlin class that the app asks: _kotlin/MODEL.kt, and _kotlin/TasksMODEL.kt on MediaPipe Tasks.
+        show: What the camera's screen does with a picture: members of CameraActivity, in Kotlin.
         described: Adds metadata and labels to a .tflite with uint8 ends.
     """
 
     noun: str
     takers: str
-    kotlin: Mapping[str, str]
+    model: str
+    show: str
     described: Callable[[bytes, Description], bytes]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mnedge.bundles._android_runtimes import AndroidRuntime
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
     from mnedge.results.manifest import BundledModel
@@ -42,6 +43,7 @@ class Parts:
         group: Maven group; also the start of Android package names.
         version: Version under which the bundle is released.
         license: Licence of the weights, as text.
+        runtime: What runs the model of an Android app.
     """
 
     slug: str
@@ -59,6 +61,7 @@ class Parts:
     group: str
     version: str
     license: str
+    runtime: AndroidRuntime = "tasks"
 
     @property
     def identifier(self) -> str:

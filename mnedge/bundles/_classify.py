@@ -20,15 +20,60 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from PIL import Image, ImageOps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypedDict
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+
+    class Range(TypedDict):
+        """What a picture is to a model: real = scale * pixel + offset, one for all channels or one a channel."""
+
+        scale: float | list[float]
+        offset: float | list[float]
+        order: str
+
+    class Anchors(TypedDict):
+        """What the boxes of a detector are told from: "detection" of model.json."""
+
+        sides: list[tuple[int, int]]
+        shapes: list[list[list[float]]]
+        least_score: float
+        overlap: float
+        most: int
+
+    class About(TypedDict, total=False):
+        """model.json, and with `pixels` the range of the model that was opened."""
+
+        model: str
+        models: dict[str, Range]
+        pixels: Range
+        head: str
+        height: int
+        width: int
+        crop_fraction: float
+        interpolation: str
+        fit: str
+        detection: Anchors
+
+    class Answer(TypedDict, total=False):
+        """A class or label of a picture; "yes" of labels by themselves."""
+
+        label: str
+        index: int
+        score: float
+        yes: bool
+
+    class Detail(TypedDict):
+        """What LiteRT says of an output."""
+
+        index: int
+        quantization: tuple[float, int]
 
     Model = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
@@ -44,7 +89,7 @@ NUDGE = 1e-3
 THRESHOLD = 0.5
 
 
-def open_model(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
+def open_model(path: Path, threads: int, told: Range) -> Model:
     """Opens a model; the function that it gives takes pixels, uint8 (height, width, channels), and gives real outputs.
 
     Args:
@@ -55,7 +100,7 @@ def open_model(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     return _open_onnx(path, threads, told) if path.suffix == ".onnx" else _open_tflite(path, threads, told)
 
 
-def _open_tflite(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
+def _open_tflite(path: Path, threads: int, told: Range) -> Model:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -68,7 +113,7 @@ def _open_tflite(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     source, targets = interpreter.get_input_details()[0], interpreter.get_output_details()
     table = _table(told, source["dtype"], *source["quantization"])
 
-    def real(target: dict[str, Any]) -> NDArray[np.float32]:
+    def real(target: Detail) -> NDArray[np.float32]:
         steps: NDArray[np.float32] = interpreter.get_tensor(target["index"])[0].astype(np.float32)
         scale, zero_point = target["quantization"]
         return steps if scale == 0 else (steps - np.float32(zero_point)) * np.float32(scale)
@@ -81,7 +126,7 @@ def _open_tflite(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     return run
 
 
-def _open_onnx(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
+def _open_onnx(path: Path, threads: int, told: Range) -> Model:
     # ONNX Runtime reports models to its maker unless it is told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -105,7 +150,7 @@ def _open_onnx(path: Path, threads: int, told: Mapping[str, Any]) -> Model:
     return run
 
 
-def _table(told: Mapping[str, Any], dtype: Any, scale: float = 0.0, zero_point: int = 0) -> NDArray[Any]:  # noqa: ANN401
+def _table(told: Range, dtype: DTypeLike, scale: float = 0.0, zero_point: int = 0) -> NDArray[np.generic]:
     """What becomes of each 8-bit value in each channel, (256, channels): reals, or steps of `scale`.
 
     Args:
@@ -124,12 +169,12 @@ def _table(told: Mapping[str, Any], dtype: Any, scale: float = 0.0, zero_point: 
     return np.asarray(steps, dtype)
 
 
-def _encoded(pixels: NDArray[np.uint8], table: NDArray[Any]) -> NDArray[Any]:
+def _encoded(pixels: NDArray[np.uint8], table: NDArray[np.generic]) -> NDArray[np.generic]:
     """Pixels, (height, width, channels), as a model takes them."""
     return np.asarray(table[pixels, np.arange(table.shape[1])])
 
 
-def pixels_of(upright: Image.Image, about: Mapping[str, Any]) -> NDArray[np.uint8]:
+def pixels_of(upright: Image.Image, about: About) -> NDArray[np.uint8]:
     """A picture as the model was measured with it: cropped or stretched; uint8 (height, width, channels).
 
     Args:
@@ -214,9 +259,9 @@ def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argpa
     return chosen
 
 
-def open_chosen(chosen: argparse.Namespace) -> tuple[dict[str, Any], Model]:
+def open_chosen(chosen: argparse.Namespace) -> tuple[About, Model]:
     """model.json of this folder, and the model that it names or that was chosen instead."""
-    about = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+    about: About = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
     path = chosen.model or HERE / about["model"]
     if path.name not in about["models"]:
         raise SystemExit(
@@ -243,7 +288,7 @@ class Reading:
     """
 
     chosen: argparse.Namespace
-    about: Mapping[str, Any]
+    about: About
     status: int = 0
 
     def __iter__(self) -> Iterator[tuple[str, Image.Image, NDArray[np.uint8]]]:
@@ -269,7 +314,7 @@ def start(main: Callable[[], int]) -> NoReturn:
         sys.exit(130)
 
 
-def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int) -> list[dict[str, Any]]:
+def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int) -> list[Answer]:
     """What a model says of a picture: the most probable classes, or of labels by themselves a yes or no for each.
 
     Args:
@@ -290,7 +335,7 @@ def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: 
     return [{"label": labels[index], "index": int(index), "score": float(scores[index])} for index in best]
 
 
-def _said(entry: Mapping[str, Any]) -> str:
+def _said(entry: Answer) -> str:
     answer = "" if "yes" not in entry else " yes" if entry["yes"] else " no"
     return f"{entry['label']}{answer} {entry['score']:.3f}"
 

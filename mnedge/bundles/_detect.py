@@ -15,22 +15,33 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from typing import TypedDict
 
+    from classify import Anchors
     from numpy.typing import NDArray
+
+    class Object(TypedDict):
+        """An object in a picture; its box is y1, x1, y2, x2 in pixels of the upright picture."""
+
+        label: str
+        index: int
+        score: float
+        box: list[float]
+
 
 # Centre and extent codes are these times as large as what they say (Liu et al. 2016, SSD, eq. 2).
 CENTRE_SCALE, EXTENT_SCALE = 10.0, 5.0
 
 
-def place_anchors(told: Mapping[str, Any]) -> NDArray[np.float32]:
+def place_anchors(told: Anchors) -> NDArray[np.float32]:
     """Anchors, (n, 4): centre y, centre x, height, width in fractions; map by map, row by row."""
     parts = []
     for (rows, columns), shapes in zip(told["sides"], told["shapes"], strict=True):
@@ -40,7 +51,7 @@ def place_anchors(told: Mapping[str, Any]) -> NDArray[np.float32]:
     return np.concatenate(parts).astype(np.float32)
 
 
-def find(outputs: Sequence[NDArray[np.float32]], told: Mapping[str, Any]) -> list[tuple[int, float, list[float]]]:
+def find(outputs: Sequence[NDArray[np.float32]], told: Anchors) -> list[tuple[int, float, list[float]]]:
     """Class index, score and corners (y1, x1, y2, x2 in fractions) of every object, the surest first.
 
     Args:
@@ -88,7 +99,7 @@ def main(given: Sequence[str] | None = None) -> int:
         found = [one for one in find(run(pixels), about["detection"]) if one[1] >= chosen.least]
         spent_ms = (time.perf_counter() - started) * 1e3
         size = (picture.height, picture.width) * 2
-        objects = [
+        objects: list[Object] = [
             {"label": labels[index], "index": index, "score": score, "box": [at * side for at, side in zip(box, size)]}  # noqa: B905 - four of each
             for index, score, box in found
         ]
@@ -98,7 +109,7 @@ def main(given: Sequence[str] | None = None) -> int:
     return int(reading.status)
 
 
-def _tell(name: str, objects: Sequence[Mapping[str, Any]], spent_ms: float, *, as_json: bool) -> None:
+def _tell(name: str, objects: Sequence[Object], spent_ms: float, *, as_json: bool) -> None:
     if as_json:
         # A box is y1, x1, y2, x2 in pixels of the upright picture.
         print(json.dumps({"picture": name, "ms": round(spent_ms, 3), "objects": list(objects)}), flush=True)  # noqa: T201
@@ -109,7 +120,7 @@ def _tell(name: str, objects: Sequence[Mapping[str, Any]], spent_ms: float, *, a
         print(f"  {entry['label']} {entry['score']:.3f} at x {x1} to {x2}, y {y1} to {y2}", flush=True)  # noqa: T201
 
 
-def _draw(picture: Image.Image, objects: Sequence[Mapping[str, Any]], path: Path) -> None:
+def _draw(picture: Image.Image, objects: Sequence[Object], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draw = ImageDraw.Draw(picture)
     for entry in objects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
@@ -88,7 +88,7 @@ def _anchors(graph: Graph, description: Description) -> NDArray[np.float32]:
     return of_metadata(told).anchors
 
 
-def _postprocessed(builder: Any, inputs: int, order: tuple[int, ...]) -> int:  # noqa: ANN401
+def _postprocessed(builder: flatbuffers.Builder, inputs: int, order: tuple[int, ...]) -> int:
     """SubGraphMetadata of the four outputs, each at its place in the file; the first three belong together."""
     outputs = [
         _location(builder, pairs=True),
@@ -102,7 +102,7 @@ def _postprocessed(builder: Any, inputs: int, order: tuple[int, ...]) -> int:  #
     return table(builder, {2: inputs, 3: vector(builder, placed), 8: vector(builder, [group])})
 
 
-def _raw(builder: Any, inputs: int, anchors: NDArray[np.float32], classes: int) -> int:  # noqa: ANN401
+def _raw(builder: flatbuffers.Builder, inputs: int, anchors: NDArray[np.float32], classes: int) -> int:
     """SubGraphMetadata of scores and boxes, with the anchors in a FlatBuffer of their own."""
     outputs = [_tensor(builder, "score", labels=TENSOR_AXIS_LABELS, pairs=False), _location(builder, pairs=False)]
     data = builder.CreateByteVector(_options(anchors, classes))
@@ -110,7 +110,7 @@ def _raw(builder: Any, inputs: int, anchors: NDArray[np.float32], classes: int) 
     return table(builder, {2: inputs, 3: vector(builder, outputs), 9: vector(builder, [custom])})
 
 
-def _location(builder: Any, *, pairs: bool) -> int:  # noqa: ANN401 - flatbuffers has no types
+def _location(builder: flatbuffers.Builder, *, pairs: bool) -> int:
     order = builder.CreateNumpyVector(np.array(_ORDER, np.uint32))
     properties = table(builder, {0: order}, enums={1: _BOUNDARIES})
     content = _content(builder, properties, _BOX_PROPERTIES, pairs=pairs)
@@ -118,7 +118,7 @@ def _location(builder: Any, *, pairs: bool) -> int:  # noqa: ANN401 - flatbuffer
     return table(builder, fields)
 
 
-def _tensor(builder: Any, name: str, *, labels: int = 0, pairs: bool = True) -> int:  # noqa: ANN401
+def _tensor(builder: flatbuffers.Builder, name: str, *, labels: int = 0, pairs: bool = True) -> int:
     content = _content(builder, table(builder, {}), FEATURE_PROPERTIES, pairs=pairs)
     fields = {0: builder.CreateString(name), 1: builder.CreateString(f"The {name}"), 3: content}
     if labels:
@@ -126,7 +126,7 @@ def _tensor(builder: Any, name: str, *, labels: int = 0, pairs: bool = True) -> 
     return table(builder, fields)
 
 
-def _content(builder: Any, properties: int, kind: int, *, pairs: bool) -> int:  # noqa: ANN401
+def _content(builder: flatbuffers.Builder, properties: int, kind: int, *, pairs: bool) -> int:
     """Content, one element for each detection where `pairs`: the second dimension counts them."""
     fields = {1: properties}
     if pairs:

@@ -7,7 +7,7 @@ labels as a ZIP behind the model. The tables are written field by field: plain `
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
@@ -92,7 +92,7 @@ def metadata_bytes(description: Description) -> bytes:
     return root_table(builder, description, table(builder, {2: inputs, 3: outputs}))
 
 
-def root_table(builder: Any, description: Description, subgraph: int) -> bytes:  # noqa: ANN401 - flatbuffers has no types
+def root_table(builder: flatbuffers.Builder, description: Description, subgraph: int) -> bytes:
     """Closes the FlatBuffer with ModelMetadata of one subgraph."""
     root = table(
         builder,
@@ -110,7 +110,7 @@ def root_table(builder: Any, description: Description, subgraph: int) -> bytes: 
     return bytes(builder.Output())
 
 
-def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - flatbuffers has no types
+def picture(builder: flatbuffers.Builder, description: Description) -> int:
     """TensorMetadata of an RGB picture.
 
     The normalization is the float network's, (pixel - mean) / deviation. The steps of uint8 ends contain it, so that
@@ -133,7 +133,7 @@ def picture(builder: Any, description: Description) -> int:  # noqa: ANN401 - fl
     return table(builder, fields)
 
 
-def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+def _output(builder: flatbuffers.Builder) -> int:
     """TensorMetadata of the scores, with the labels of its last axis."""
     content = table(builder, {1: table(builder, {})}, enums={0: FEATURE_PROPERTIES})
     labels = label_file(builder)
@@ -147,18 +147,18 @@ def _output(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
     return table(builder, fields)
 
 
-def label_file(builder: Any, kind: int = TENSOR_AXIS_LABELS) -> int:  # noqa: ANN401 - flatbuffers has no types
+def label_file(builder: flatbuffers.Builder, kind: int = TENSOR_AXIS_LABELS) -> int:
     """AssociatedFile of the labels, of a tensor's last axis or of its values."""
     names = {0: builder.CreateString(LABELS), 1: builder.CreateString("Class names, one a class")}
     return table(builder, names, enums={2: kind})
 
 
-def stats(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+def stats(builder: flatbuffers.Builder) -> int:
     return table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
 
 
 def table(
-    builder: Any,  # noqa: ANN401 - flatbuffers has no types
+    builder: flatbuffers.Builder,
     offsets: dict[int, int],
     *,
     enums: dict[int, int] | None = None,
@@ -178,12 +178,12 @@ def table(
     return int(builder.EndObject())
 
 
-def vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401 - flatbuffers has no types
+def vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)
     return int(builder.EndVector())
 
 
-def _floats(builder: Any, values: Sequence[float]) -> int:  # noqa: ANN401 - flatbuffers has no types
+def _floats(builder: flatbuffers.Builder, values: Sequence[float]) -> int:
     return int(builder.CreateNumpyVector(np.asarray(values, np.float32)))

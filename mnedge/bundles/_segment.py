@@ -14,22 +14,23 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from classify import About
     from numpy.typing import NDArray
 
 # Of pixels that the model does not see, where it takes a part of the picture.
 UNSEEN = 255
 
 
-def mask_of(output: NDArray[np.float32], size: tuple[int, int], about: Mapping[str, Any]) -> NDArray[np.uint8]:
+def mask_of(output: NDArray[np.float32], size: tuple[int, int], about: About) -> NDArray[np.uint8]:
     """The class index of every pixel of a picture, uint8 (height, width); 255 outside the part that the model sees.
 
     Args:

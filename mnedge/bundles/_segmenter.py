@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flatbuffers
 
@@ -75,7 +75,7 @@ def _check(graph: Graph, description: Description) -> None:
         )
 
 
-def _masks(builder: Any) -> int:  # noqa: ANN401 - flatbuffers has no types
+def _masks(builder: flatbuffers.Builder) -> int:
     """TensorMetadata of the masks: a grey picture for each class, named by the labels."""
     grey = table(builder, {}, enums={0: _GRAYSCALE})
     first, last = _HEIGHT_AND_WIDTH

@@ -1,17 +1,21 @@
-"""Android: a model for MediaPipe Tasks and ML Kit, one for LiteRT's CompiledModel, as assets and as an .aar."""
+"""Android: the model of one runtime, as assets and as an .aar with R8's rules, and Kotlin for it and the camera."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from mnedge.bundles import _android_text as text
+from mnedge.bundles._android_runtimes import NAMES, flavour
 from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._metadata import Description
-from mnedge.errors import UnsupportedError
+from mnedge.data.detections import METADATA, of_metadata
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.archive import zip_bytes
-from mnedge.pixels import SYMMETRIC
+from mnedge.formats.tflite_read import parse_tflite
+from mnedge.pixels import CHANNELS, SYMMETRIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +23,12 @@ if TYPE_CHECKING:
     from mnedge.bundles._app import AndroidApp
     from mnedge.bundles._bundle import Parts
 
-# What the scores of a classifier are, in Kotlin's comment; other heads give no probabilities.
-_SCORES = {
-    "softmax": "int8 scores of a softmax",
-    "sigmoid": "The int8 score of a sigmoid, of which 0.5 and more is a yes",
-    "multi-label": "int8 scores of sigmoids, of which 0.5 and more is a yes",
-}
+# Heads of a classifier whose values are probabilities.
+_PROBABILITIES = ("softmax", "sigmoid", "multi-label")
+# Probability from which a label by itself is a yes; score from which MediaPipe's object counts.
+_YES, _OBJECT = 0.5, 0.3
+# Words of Kotlin that are none of Java, and stand in backticks as parts of a package.
+_KOTLIN_WORDS = frozenset(("as", "fun", "in", "is", "object", "typealias", "typeof", "val", "var", "when"))
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
 # What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
@@ -54,7 +58,7 @@ def _check(parts: Parts) -> None:
             f"{parts.slug} has an int8 input whose steps are not 8-bit pixels ({parts.pixels}), which an app would "
             "have to scale; build it with --io int8 or uint8, which folds the range into the first layer"
         )
-    if parts.task == "classify" and (parts.head not in _SCORES or not parts.labels):
+    if parts.task == "classify" and (parts.head not in _PROBABILITIES or not parts.labels):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head}, and the Android apps show probabilities of labels; {others}, or end the "
             "model with a softmax or a sigmoid"
@@ -72,15 +76,31 @@ def _write(parts: Parts, folder: Path) -> None:
     for name, data in assets.items():
         _put(folder / "assets" / name, data)
     _write_maven(parts, assets, folder / "maven")
+    for name, template in text.SNIPPETS.items():
+        _put(folder / name, text.fill(template, _words(parts)).encode())
+    for name, code in kotlin_of(parts).items():
+        _put(folder / "kotlin" / name, code.encode())
+    _put(folder / "gradle" / "proguard-rules.pro", flavour(parts.runtime).keep.encode())
+
+
+def kotlin_of(parts: Parts) -> dict[str, str]:
+    """Kotlin files of an app by name: what asks the model on the app's runtime, and the camera's screen."""
     words = _words(parts)
-    kind = _kind(parts)
-    kotlin = {f"kotlin/{name}.kt": code for name, code in kind.kotlin.items()}
-    for name, template in (text.SNIPPETS | kotlin).items():
-        _put(folder / name, text.fill(template, words).encode())
+    return {name: text.fill(code, words) for name, code in flavour(parts.runtime).kotlin(_kind(parts)).items()}
 
 
 def _assets(parts: Parts) -> dict[str, bytes]:
-    """The models and labels under the names that the app opens them by."""
+    """The model, its description and its labels under the names that the app opens them by."""
+    labels = {f"{parts.slug}.labels.txt": parts.labels_text.encode()} if parts.labels else {}
+    model = {"tasks": _described_model, "litert": lambda parts: parts.tflite("int8"), "onnx": _onnx}[parts.runtime]
+    return {
+        f"{parts.slug}.{flavour(parts.runtime).model}": model(parts),
+        f"{parts.slug}.model.json": (json.dumps(model_json(parts), indent=2) + "\n").encode(),
+        **labels,
+    }
+
+
+def _described_model(parts: Parts) -> bytes:
     kind = _kind(parts)
     classes = f"{len(parts.labels)} classes, " if parts.labels else ""
     described = Description(
@@ -93,12 +113,72 @@ def _assets(parts: Parts) -> dict[str, bytes]:
         pixels=parts.pixels,
         labels=parts.labels,
     )
-    labels = {f"{parts.slug}.labels.txt": parts.labels_text.encode()} if parts.labels else {}
-    return {
-        f"{parts.slug}.uint8.tflite": kind.described(parts.tflite("uint8"), described),
-        f"{parts.slug}.int8.tflite": parts.tflite("int8"),
-        **labels,
+    return kind.described(parts.tflite("uint8"), described)
+
+
+def _onnx(parts: Parts) -> bytes:
+    if parts.onnx is None:
+        raise InputError(f"the build of {parts.slug} has no int8 .onnx; build it with --target android")
+    return parts.onnx.read_bytes()
+
+
+def model_json(parts: Parts) -> dict[str, object]:
+    """What ModelFile.kt reads: how a picture is brought to the input, and what comes out.
+
+    Raises:
+        UnsupportedError: A detector's own Kotlin has no anchors to decode boxes with.
+    """
+    graph = parse_tflite(parts.tflite("int8"), parts.slug)
+    outputs = [graph.tensors[name] for name in graph.outputs]
+    pixels, layout = parts.pixels, "NHWC"
+    if parts.runtime == "onnx":
+        pixels, layout = parts.onnx_pixels(), _layout(_onnx(parts))
+    scales = [out.quantization for out in outputs]
+    detection = graph.metadata.get(METADATA)
+    if parts.task == "detect" and parts.runtime != "tasks" and (detection is None or len(outputs) != 2):
+        raise UnsupportedError(
+            f"{parts.slug} gives objects, not scores and codes of boxes, and Detector.kt decodes codes; take "
+            "--runtime tasks, or build it without post-processing"
+        )
+    channels = CHANNELS[pixels.order]
+    said: dict[str, object] = {
+        "slug": parts.slug,
+        "version": parts.version,
+        "task": parts.task,
+        "head": parts.head,
+        "labels": list(parts.labels),
+        "threshold": _OBJECT if parts.task == "detect" else _YES,
+        "height": parts.size[0],
+        "width": parts.size[1],
+        "layout": layout,
+        "pixels": {
+            "scale": _by_channel(pixels.scale, channels),
+            "offset": _by_channel(pixels.offset, channels),
+            "order": pixels.order,
+        },
+        "crop_fraction": 1.0,
+        "interpolation": "bilinear",
+        "fit": "crop",
+        **parts.preprocessing,
+        "output_scales": [1.0 if scale is None else float(scale.scale[0]) for scale in scales],
+        "output_zero_points": [0 if scale is None else int(scale.zero_point[0]) for scale in scales],
     }
+    if outputs and len(outputs[0].shape) == 4:
+        said["output_width"] = outputs[0].shape[2]
+    if detection is not None:
+        said["detection"] = of_metadata(detection).as_json()
+    return said
+
+
+def _by_channel(values: tuple[float, ...], channels: int) -> list[float]:
+    return [float(value) for value in (values * channels if len(values) == 1 else values)]
+
+
+def _layout(model: bytes) -> str:
+    import onnx
+
+    shape = onnx.load_model_from_string(model).graph.input[0].type.tensor_type.shape.dim
+    return "NCHW" if shape[1].dim_value == CHANNELS["RGB"] != shape[3].dim_value else "NHWC"
 
 
 def _write_maven(parts: Parts, assets: dict[str, bytes], repository: Path) -> None:
@@ -123,43 +203,36 @@ def _aar(parts: Parts, assets: dict[str, bytes]) -> bytes:
         "AndroidManifest.xml": text.fill(text.ANDROID_MANIFEST, _words(parts)).encode(),
         "R.txt": b"",
         "classes.jar": zip_bytes({"META-INF/MANIFEST.MF": b"Manifest-Version: 1.0\r\n\r\n"}),
+        "proguard.txt": flavour(parts.runtime).keep.encode(),
         _AAR_METADATA: b"aarFormatVersion=1.0\naarMetadataVersion=1.0\nminCompileSdk=24\n",
     }
     return zip_bytes(entries | {f"assets/{name}": data for name, data in assets.items()})
 
 
 def _words(parts: Parts) -> dict[str, str]:
-    kind = _kind(parts)
-    tasks, *litert = kind.kotlin
-    alone = "".join(text.ON_LITERT_ALONE.replace("@LITERT_CLASS@", name) for name in litert)
-    height, width = parts.size
-    is_square = height == width
-    sides = {"SIDE": height} if is_square else {"WIDTH": width, "HEIGHT": height}
-    range_ = "" if parts.pixels == SYMMETRIC else text.RANGE.replace("@FORMULA@", parts.pixels.formula)
+    kind, chosen = _kind(parts), flavour(parts.runtime)
+    package = f"{parts.group}.{parts.identifier}"
     return {
-        "RANGE": range_,
+        "RANGE": "" if parts.pixels == SYMMETRIC else text.RANGE.replace("@FORMULA@", parts.pixels.formula),
+        "TAKES": chosen.takes,
         "LABELS_INSIDE": text.LABELS_INSIDE if parts.labels else "",
         "LABELS_ROW": text.LABELS_ROW if parts.labels else "",
         "NOUN": kind.noun,
         "TAKERS": kind.takers,
-        "TASKS_CLASS": tasks,
-        "ON_LITERT_ALONE": alone,
-        "LITERT_DEPENDENCY": "".join(text.LITERT_DEPENDENCY.replace("@LITERT_CLASS@", name) for name in litert),
-        "LITERT_MODEL": text.LITERT_MODEL,
-        "LITERT_RUN": text.LITERT_RUN,
-        "LITERT_CLOSE": text.LITERT_CLOSE,
+        "RUNTIME": chosen.title,
+        "OTHERS": "|".join(name for name in NAMES if name != parts.runtime),
+        "MODEL_FILE": chosen.model,
+        "MODEL": chosen.asked(kind),
+        "ENGINE": chosen.engine,
+        "SHOW": kind.show.rstrip("\n"),
+        "DEPENDENCY": chosen.dependency,
+        "PACKAGE": ".".join(f"`{word}`" if word in _KOTLIN_WORDS else word for word in package.split(".")),
+        "FOLDERS": package.replace(".", "/"),
         "GROUP": parts.group,
         "SLUG": parts.slug,
         "IDENTIFIER": parts.identifier,
         "VERSION": parts.version,
         "LICENSE": parts.license,
-        "SHOWN_SIZE": parts.shown_size,
-        "WIDE": "SIDE" if is_square else "WIDTH",
-        "HIGH": "SIDE" if is_square else "HEIGHT",
-        "SIDES": "\n".join(f"        const val {name} = {value}" for name, value in sides.items()),
-        "CUT": "cropped to its centre square" if is_square else f"cropped to its centre of {parts.shown_size}",
-        "SQUARE": "a square" if is_square else parts.shown_size,
-        "SCORES": _SCORES.get(parts.head, ""),
         "CLASSES": str(len(parts.labels)),
     }
 
@@ -170,5 +243,7 @@ def _put(path: Path, data: bytes) -> None:
 
 
 BUNDLE = Bundle(
-    description="assets, an .aar in a Maven repository, Gradle and Kotlin to copy", write=_write, has_archive=False
+    description="assets, an .aar in a Maven repository, Gradle and Kotlin with the camera",
+    write=_write,
+    has_archive=False,
 )

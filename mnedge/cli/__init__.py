@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.main import get_command
@@ -92,7 +92,7 @@ def _run(args: list[str] | None) -> int:
     return code
 
 
-def _invoke(words: list[str]) -> Any:  # noqa: ANN401 - what a command returns
+def _invoke(words: list[str]) -> object:
     group = get_command(app)
     if _COMPLETING in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined] # it is there in all versions

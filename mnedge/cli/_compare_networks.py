@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from mnedge.cli._output import print_json, print_table
+from mnedge.results.networks import NetworkComparison, NetworkComparisons, NetworkRow, Printed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnedge.models.peers.compare import Network
@@ -41,19 +43,19 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, force: bool, 
     if plot is not None:
         check_file(plot, force=force)
     benchmarks = [
-        {
-            "task": benchmark.task,
-            "title": benchmark.title,
-            "dataset": benchmark.dataset,
-            "metric": benchmark.metric,
-            "networks": [_row(network) for network in networks],
-        }
+        NetworkComparison(
+            benchmark.task,
+            benchmark.title,
+            benchmark.dataset,
+            benchmark.metric,
+            tuple(_row(network) for network in networks),
+        )
         for benchmark, networks in comparisons(chosen)
     ]
     if plot is not None:
         _draw(benchmarks, plot, force=force)
     if as_json:
-        print_json({"benchmarks": benchmarks})
+        print_json(NetworkComparisons(tuple(benchmarks)))
         return
     for benchmark in benchmarks:
         _print(benchmark)
@@ -61,7 +63,7 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, force: bool, 
         typer.echo(f"plots: {plot}")
 
 
-def _draw(benchmarks: list[dict[str, Any]], plot: Path, *, force: bool) -> None:
+def _draw(benchmarks: Sequence[NetworkComparison], plot: Path, *, force: bool) -> None:
     from mnedge.artifact import deliver
     from mnedge.report.networks import render_networks, render_networks_svg
 
@@ -69,46 +71,46 @@ def _draw(benchmarks: list[dict[str, Any]], plot: Path, *, force: bool) -> None:
     deliver(plot, render(benchmarks, title=_TITLE), force=force)
 
 
-def _print(benchmark: dict[str, Any]) -> None:
+def _print(benchmark: NetworkComparison) -> None:
     from mnedge.report import figures
     from mnedge.report.summary import METRICS
 
-    networks = [row for row in benchmark["networks"] if row["named"]]
-    base = next((row["macs"] for row in networks if row["chosen"]), None)
+    networks = [row for row in benchmark.networks if row.named]
+    base = next((row.macs for row in networks if row.chosen), None)
     ratio = (">times the MACs",) if base else ()
-    metric = METRICS[benchmark["metric"]]
+    metric = METRICS[benchmark.metric]
     columns = ("network", ">input px", ">parameters", ">MACs", *ratio, f">{metric} %", "published in", "remark")
     print_table(
-        f"{benchmark['title']}: {benchmark['dataset']}",
+        f"{benchmark.title}: {benchmark.dataset}",
         columns,
         (
             (
-                f"{row['name']} ◀" if row["chosen"] else row["name"],
-                row["resolution"],
-                figures.magnitude(row["parameters"]),
-                figures.magnitude(row["macs"]),
-                *([figures.three(row["macs"] / base)] if base else []),
-                None if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}",
-                row["source"] or None,
-                row["remark"],
+                f"{row.name} ◀" if row.chosen else row.name,
+                row.resolution,
+                figures.magnitude(row.parameters),
+                figures.magnitude(row.macs),
+                *([figures.three(row.macs / base)] if base else []),
+                None if row.accuracy is None else f"{100 * row.accuracy:.1f}",
+                row.source or None,
+                row.remark,
             )
             for row in networks
         ),
     )
 
 
-def _row(network: Network) -> dict[str, Any]:
-    return {
-        "name": network.name,
-        "family": network.family or None,
-        "mobilenet": network.mobilenet,
-        "resolution": network.resolution,
-        "parameters": network.cost.parameters,
-        "macs": network.cost.macs,
-        "accuracy": network.accuracy,
-        "source": network.source,
-        "printed": {"parameters_millions": network.parameters_millions, "macs_billions": network.macs_billions},
-        "remark": network.remark,
-        "named": network.named,
-        "chosen": network.chosen,
-    }
+def _row(network: Network) -> NetworkRow:
+    return NetworkRow(
+        name=network.name,
+        family=network.family or None,
+        mobilenet=network.mobilenet,
+        resolution=network.resolution,
+        parameters=network.cost.parameters,
+        macs=network.cost.macs,
+        accuracy=network.accuracy,
+        source=network.source,
+        printed=Printed(network.parameters_millions, network.macs_billions),
+        remark=network.remark,
+        named=network.named,
+        chosen=network.chosen,
+    )

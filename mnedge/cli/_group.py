@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -12,12 +12,37 @@ from typer.main import get_command
 from mnedge import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
 # Headings of `mnedge --help`, in this order; every command's file names its own in `PANEL`.
 Panel = Literal["Build", "Measure", "Ship", "Look"]
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Command(Protocol):
+    """A parser as Typer makes it; its class is private, and another one in other versions of Typer."""
+
+    name: str | None
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first sentence of the help, cut to a number of characters."""
+        ...
+
+
+class Formatter(Protocol):
+    """What writes a help text."""
+
+    width: int
+
+    def section(self, name: str) -> AbstractContextManager[None]:
+        """Indents what is written in it, under a heading."""
+        ...
+
+    def write_dl(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Writes rows of two columns."""
+        ...
 
 
 class Commands(TyperGroup):
@@ -27,32 +52,35 @@ class Commands(TyperGroup):
         del ctx
         return registry.names("mnedge.cli")
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ANN401 - likewise
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Command | None:  # type: ignore[override] # likewise
         if cmd_name not in self.list_commands(ctx):
             return None
         return as_command(cmd_name, registry.load("mnedge.cli", cmd_name, "command"))
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override] # noqa: ANN401
+    def resolve_command(  # type: ignore[override] # likewise
+        self, ctx: typer.Context, args: list[str]
+    ) -> tuple[str | None, Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             ctx.fail(f"no command {args[0]!r}{hint} `mnedge --help` lists them.")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override] # noqa: ANN401
+    def format_commands(self, ctx: typer.Context, formatter: Formatter) -> None:  # type: ignore[override] # likewise
         names = self.list_commands(ctx)
         width = max(len(name) for name in names)
         for panel in get_args(Panel):
             rows = [
-                (f"{name:<{width}}", self.get_command(ctx, name).get_short_help_str(formatter.width - width - 6))
+                (f"{name:<{width}}", command.get_short_help_str(formatter.width - width - 6))
                 for name in names
                 if registry.load("mnedge.cli", name, "PANEL") == panel
+                and (command := self.get_command(ctx, name)) is not None
             ]
             with formatter.section(panel):
                 formatter.write_dl(rows)
 
 
-def as_command(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # noqa: ANN401 - typer names it privately
+def as_command(name: str, command: Callable[..., object] | typer.Typer) -> Command:
     """Makes the parser of one command from its function's signature, or of a group from its Typer app."""
     if isinstance(command, typer.Typer):
         app = command
@@ -64,6 +92,12 @@ def as_command(name: str, command: Callable[..., Any] | typer.Typer) -> Any:  # 
     return made
 
 
-def plain_app(**settings: Any) -> typer.Typer:  # noqa: ANN401 - passed on
+def plain_app(cls: type[TyperGroup] = TyperGroup, *, no_args_is_help: bool = False) -> typer.Typer:
     """A Typer app as all of mnedge's are: plain text, no completion options of its own."""
-    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT, **settings)
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=no_args_is_help,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings=CONTEXT,
+    )

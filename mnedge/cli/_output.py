@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,16 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console
-
-# The option of every command that writes what a user may have changed.
-Force = Annotated[
-    bool,
-    typer.Option(
-        "--force", help="Replace files that mnedge did not write, or that were changed since; all others stay."
-    ),
-]
-# The option of every command that prints a result.
-Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
+    from rich.progress import ProgressColumn, TaskID
 
 
 def print_json(value: object) -> None:
@@ -74,7 +65,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns: tuple[Any, ...] = (
+    columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description:<34}"),
         BarColumn(bar_width=28),
         TextColumn("{task.percentage:>3.0f} %"),
@@ -83,7 +74,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=False) as bars:
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskID] = {}
 
         def told(stage: str, fraction: float) -> None:
             if stage not in tasks:

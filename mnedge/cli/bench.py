@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table, progress
+from mnedge.cli._options import Devices, Json, Threads
+from mnedge.cli._output import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,11 +24,8 @@ PANEL = "Measure"
 def command(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files.")],
     *,
-    devices: Annotated[
-        list[str] | None,
-        typer.Option("--device", metavar="URI", help="Measure on this device; repeatable. [default: local]"),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of the runtime.")] = 1,
+    devices: Devices = None,
+    threads: Threads[int] = 1,
     seconds: Annotated[float, typer.Option(metavar="S", help="Measured time for each artifact, seconds.")] = 3.0,
     ops: Annotated[bool, typer.Option("--ops", help="Also measure the time of each op.")] = False,
     sustained: Annotated[

@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import (
+    AllowFloat,
+    Alpha,
+    Calibration,
+    CheckData,
+    Force,
+    Io,
+    Json,
+    OutputStride,
+    Positive,
+    Seed,
+    SkipBroken,
+    TaskName,
+    Threads,
+)
+from mnedge.cli._output import print_json, progress
 from mnedge.models import families
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
@@ -17,45 +33,37 @@ PANEL = "Build"
 def command(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder or float .tflite."),
+        typer.Argument(
+            metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder, float .tflite or .onnx."
+        ),
     ] = None,
     *,
     variant: Annotated[
         str | None,
         typer.Option(metavar="FAMILY", help=f"Network to build: {', '.join(families.names())}. [default: v3-small]"),
     ] = None,
-    alpha: Annotated[float | None, typer.Option(metavar="A", help="Width multiplier. [default: 1.0]")] = None,
+    alpha: Alpha[float | None] = None,
     resolution: Annotated[
         int | None, typer.Option(metavar="R", help="Side of the input, pixels. [default: 224, or 96 for demo]")
     ] = None,
     classes: Annotated[
         int | None, typer.Option(metavar="N", help="Number of classes. [default: those of the weights, or of the data]")
     ] = None,
-    task: Annotated[Task | None, typer.Option(help="What the network is for. [default: classify]")] = None,
+    task: TaskName[Task | None] = None,
     head: Annotated[
         str | None,
-        typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the weights', or the first]"),
-    ] = None,
-    output_stride: Annotated[
-        int | None,
-        typer.Option(metavar="S", help="Output stride of the backbone under a head: 8, 16, 32. [default: the head's]"),
-    ] = None,
-    int8: Annotated[bool | None, typer.Option("--int8", help="Build int8 artifacts beside the float ones.")] = None,
-    method: Annotated[
-        Method | None,
-        typer.Option(help="Quantize after training (ptq) or train with fake quantization (qat). [default: ptq]"),
-    ] = None,
-    effort: Annotated[
-        Effort | None,
         typer.Option(
-            help="Effort of quantization. `max`, and `qat` unless fast, may use slower hard-swishes that quantize "
-            "better. [default: default]"
+            metavar="HEAD",
+            help="Head of segment: lr-aspp or deeplab; of MODEL what its first output is: softmax, logits, sigmoid, "
+            "multi-label, numbers or map. [default: the weights', or the first; what MODEL shows]",
         ),
     ] = None,
-    granularity: Annotated[
-        Granularity | None, typer.Option(help="Granularity of the weight scales. [default: the target's]")
-    ] = None,
-    io: Annotated[IoDtype | None, typer.Option(help="dtype of the int8 model's ends. [default: int8]")] = None,
+    output_stride: OutputStride = None,
+    int8: Annotated[bool | None, typer.Option("--int8", help="Build int8 artifacts beside the float ones.")] = None,
+    method: options.Method[Method | None] = None,
+    effort: options.Effort[Effort | None] = None,
+    granularity: options.Granularity[Granularity | None] = None,
+    io: Io[IoDtype | None] = None,
     post_processing: Annotated[
         PostProcessing | None,
         typer.Option(
@@ -66,9 +74,7 @@ def command(
         OnnxActivations | None,
         typer.Option(help="dtype of int8 ONNX activations: uint8 for x86, int8 for Arm. [default: the target's]"),
     ] = None,
-    allow_float: Annotated[
-        list[str] | None, typer.Option(metavar="OP", help="Let this op stay float; repeatable.")
-    ] = None,
+    allow_float: AllowFloat = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -77,56 +83,28 @@ def command(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="D",
-            help="Data: demo, a folder with one folder per class, a labels.csv, or the task's own; for a MODEL of "
-            "several inputs or without pictures a .npy or .npz. [default: demo]",
+        options.data(
+            "Data: demo, a folder with one folder per class, a labels.csv, or the task's own; for a MODEL of several "
+            "inputs or without pictures a .npy or .npz. [default: demo]"
         ),
     ] = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="Range of MODEL's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
-            "pixels. [default: what the model says or the data shows]",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Size of MODEL's input, where it is left open.")
-    ] = None,
-    signature: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Signature of MODEL, a SavedModel. [default: serving_default, or its only one]"
-        ),
-    ] = None,
+    pixels: Annotated[str | None, options.pixels("With MODEL: ")] = None,
+    size: Annotated[str | None, options.size("With MODEL: ")] = None,
+    signature: Annotated[str | None, options.signature("With MODEL: ")] = None,
     labels: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="MODEL's class names, one a line. [default: its own or the data's]"),
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a MODEL with one output.")
-    ] = None,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            metavar="C", help="Calibration set: a name, .yaml, folder or .npy. [default: a split of the data]"
-        ),
-    ] = None,
-    skip_broken: Annotated[
-        bool | None, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
-    ] = None,
-    check_data: Annotated[
-        bool, typer.Option("--check-data", help="Read every picture again, whatever the cache remembers of them.")
-    ] = False,
+    positive: Positive = None,
+    calibration: Calibration = None,
+    skip_broken: SkipBroken[bool | None] = None,
+    check_data: CheckData = False,
     targets: Annotated[
         list[str] | None,
         typer.Option("--target", metavar="NAME", help="Target, see `mnedge targets`; repeatable. [default: cpu]"),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the latency measurement. [default: 1]")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random. [default: 0]")] = None,
+    threads: Threads[int | None] = None,
+    seed: Seed[int | None] = None,
     recipe_name: Annotated[
         str | None, typer.Option("--recipe", metavar="R", help="A recipe's name or file; flags win over it.")
     ] = None,
@@ -141,12 +119,7 @@ def command(
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the gates as JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", file_okay=False, metavar="DIR", help="Write into this folder. [default: artifacts/SLUG]"
-        ),
-    ] = None,
+    out: Annotated[Path | None, options.out_folder("Write into this folder. [default: artifacts/SLUG]")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -172,7 +145,7 @@ def command(
     from mnedge.workflows.build.pipeline import build
 
     if model is not None:
-        _check_alone(variant=variant, alpha=alpha, resolution=resolution, classes=classes, weights=weights, head=head)
+        _check_alone(variant=variant, alpha=alpha, resolution=resolution, classes=classes, weights=weights)
     wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
     wanted = wanted.with_flags(
         {

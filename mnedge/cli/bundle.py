@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json
+from mnedge.bundles._android_runtimes import AndroidRuntime
+from mnedge.cli import _options as options
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json
 
 PANEL = "Ship"
 
@@ -16,7 +19,7 @@ def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of bundle, see below.")],
     built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Write the bundle into this folder.")],
+    out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
     version: Annotated[str, typer.Option(metavar="V", help="Version of what is shipped.")] = "1.0.0",
     group: Annotated[
         str, typer.Option(metavar="G", help="Maven group and Java package of an Android bundle.")
@@ -28,13 +31,17 @@ def command(
     target: Annotated[
         str, typer.Option(metavar="NAME", help="Ship the C of this microcontroller alone. [default: all of the build]")
     ] = "",
+    runtime: Annotated[
+        AndroidRuntime,
+        typer.Option(help="What runs the model of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
+    ] = "tasks",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make what an app, board or firmware takes from a build.
 
     \b
-    android             .tflite with labels inside, assets, .aar, Gradle and Kotlin
+    android             the model of one runtime, .aar with R8's rules, Gradle, Kotlin, camera
     raspberry-pi        models, classify.py, requirements, systemd unit; folder and .tar.gz
     microcontroller     the compiled C as CMake project and as Arduino library
     onnxruntime-mobile  .ort, and the operators that it needs
@@ -48,9 +55,9 @@ def command(
     """
     from mnedge.workflows.bundle import Release, archive_path, bundle
 
-    release = Release(group=group, version=version, target=target)
+    release = Release(group=group, version=version, target=target, runtime=runtime)
     if terms:
-        release = Release(group=group, version=version, target=target, license=terms)
+        release = Release(group=group, version=version, target=target, runtime=runtime, license=terms)
     manifest = bundle(built, kind, out, release, force=force)
     if as_json:
         print_json(manifest)

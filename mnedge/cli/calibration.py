@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._options import Json
+from mnedge.cli._output import print_json, print_table
 
 PANEL = "Look"
 

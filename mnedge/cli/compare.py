@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._options import Json
+from mnedge.cli._output import print_json, print_table
 
 if TYPE_CHECKING:
     from mnedge.results.comparison import Comparison, Difference, Figure

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json
+from mnedge.cli import _options as options
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json
 from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite or QDQ .onnx.", show_default=False)],
     *,
     target: Annotated[
         str,
@@ -26,9 +28,7 @@ def command(
             metavar="NAME", help="Target: cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u.", show_default=False
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", file_okay=False, metavar="DIR", help="Folder to write.", show_default=False)
-    ],
+    out: Annotated[Path, options.out_folder("Write into this folder.")],
     name: Annotated[
         str | None, typer.Option(metavar="N", help="Prefix of the C names. [default: the file's name]")
     ] = None,

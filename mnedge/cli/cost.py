@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table
+from mnedge.cli._options import Alpha, Force, Json
+from mnedge.cli._output import print_json, print_table
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ PANEL = "Measure"
 def command(
     *,
     variant: Annotated[str | None, typer.Option(metavar="FAMILY", help="Family; `mnedge variants` lists them.")] = None,
-    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    alpha: Alpha[float] = 1.0,
     resolution: Annotated[int, typer.Option(help="Side of the input in pixels.")] = 224,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
     comparing: Annotated[

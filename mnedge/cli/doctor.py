@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import Json
+from mnedge.cli._output import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,19 +38,11 @@ def command(
     ] = None,
     *,
     data: Annotated[
-        str | None,
-        typer.Option(metavar="D", help="With MODEL: labelled pictures, which may show the range of its pixels."),
+        str | None, options.data("With MODEL: labelled pictures, which may show the range of its pixels.")
     ] = None,
-    pixels: Annotated[
-        str | None, typer.Option(metavar="RANGE", help="With MODEL: range of its pixels, as `mnedge build` takes it.")
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="With MODEL: size of its input, where it is left open."),
-    ] = None,
-    signature: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With MODEL: signature of a SavedModel to take.")
-    ] = None,
+    pixels: Annotated[str | None, options.pixels("With MODEL: ")] = None,
+    size: Annotated[str | None, options.size("With MODEL: ")] = None,
+    signature: Annotated[str | None, options.signature("With MODEL: ")] = None,
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also load TensorFlow and ask it for GPUs, which takes seconds.")
     ] = False,

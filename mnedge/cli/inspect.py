@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,18 +28,9 @@ def command(
         bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and what it costs.")
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
-    data: Annotated[
-        str, typer.Option(metavar="D", help="With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")
-    ] = "demo",
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="With --layers: range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, "
-            "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(metavar="NAME", help="With --layers: split of the data.")] = "eval",
+    data: Annotated[str, options.data("With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")] = "demo",
+    pixels: Annotated[str | None, options.pixels("With --layers: ", "what the files say")] = None,
+    split: Annotated[str, options.split("With --layers: ")] = "eval",
     images: Annotated[int, typer.Option(min=1, metavar="N", help="With --layers: number of pictures.")] = 32,
     page: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --layers: also write a page with plots here.")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import Force, Json, Target
+from mnedge.cli._output import print_json, print_table, progress
 
 if TYPE_CHECKING:
     from mnedge.results.optimization import AgreementRow, Gain, Optimization, OutputAgreement
@@ -18,24 +20,15 @@ PANEL = "Build"
 def command(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A .tflite, anybody's, or an .onnx.")],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The new file.", show_default=False)],
-    target: Annotated[
-        str, typer.Option(metavar="NAME", help="Target that the model is rewritten for; cpu is LiteRT with XNNPACK.")
-    ] = "cpu",
+    out: Annotated[Path, options.out_file("The new file.")],
+    target: Target[str] = "cpu",
     int8: Annotated[
         bool, typer.Option("--int8", help="Bring uint8 to int8 too: weights are rounded, the ends stay uint8.")
     ] = False,
     data: Annotated[
-        str | None, typer.Option(metavar="D", help="Measure agreement on these pictures too: demo, a folder, or a CSV.")
+        str | None, options.data("Measure agreement on these pictures too: demo, a folder, or a CSV.")
     ] = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="With --data: range of the model's pixels, where the file does not say: 0..255, 0..1, -1..1, "
-            "imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
-        ),
-    ] = None,
+    pixels: Annotated[str | None, options.pixels("With --data: ", "what the file says")] = None,
     no_measure: Annotated[
         bool, typer.Option("--no-measure", help="Rewrite only: measure neither agreement nor speed.")
     ] = False,

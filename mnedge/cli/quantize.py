@@ -7,69 +7,42 @@ from typing import Annotated, Literal
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import AllowFloat, Calibration, Force, Io, Json, Positive, Seed, Target
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
 PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder or float .tflite.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder, float .tflite or .onnx.")
+    ],
     *,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The int8 .tflite.", show_default=False)],
-    data: Annotated[
-        str, typer.Option(metavar="D", help="Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")
-    ] = "demo",
-    calibration: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Calibration set: a name, .yaml, folder or .npy. [default: a split of --data]"),
-    ] = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="Range of the model's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
-            "pixels; BGR, GREY or RGBA may follow. [default: what the model says or labelled pictures show]",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Size of the input, where the model leaves it open."),
-    ] = None,
-    signature: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Signature of a SavedModel. [default: serving_default, or its only one]"),
-    ] = None,
+    out: Annotated[Path, options.out_file("The int8 .tflite.")],
+    data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
+    calibration: Calibration = None,
+    pixels: Annotated[str | None, options.pixels()] = None,
+    size: Annotated[str | None, options.size()] = None,
+    signature: Annotated[str | None, options.signature()] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
         typer.Option(help="What the first output is. [default: what the model shows]"),
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a model with one output.")
-    ] = None,
-    method: Annotated[Method, typer.Option(help="Quantization after training, or with it.")] = "ptq",
-    effort: Annotated[
-        Effort,
-        typer.Option(
-            help="Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better."
-        ),
-    ] = "default",
-    granularity: Annotated[
-        Granularity | None, typer.Option(help="Granularity of weight scales. [default: the target's]")
-    ] = None,
+    positive: Positive = None,
+    method: options.Method[Method] = "ptq",
+    effort: options.Effort[Effort] = "default",
+    granularity: options.Granularity[Granularity | None] = None,
     ranges: Annotated[
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="How ranges of activations are chosen. [default: output]"),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
-    io: Annotated[IoDtype, typer.Option(help="dtype of the input and the outputs.")] = "int8",
-    target: Annotated[
-        str, typer.Option(metavar="NAME", help="Target whose passes lower the graph; `mnedge targets` lists them.")
-    ] = "cpu",
-    allow_float: Annotated[
-        list[str] | None, typer.Option(metavar="OP", help="An op that may stay float; repeatable.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seed of everything random.")] = 0,
+    io: Io[IoDtype] = "int8",
+    target: Target[str] = "cpu",
+    allow_float: AllowFloat = None,
+    seed: Seed[int] = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

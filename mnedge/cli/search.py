@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast, get_args
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import CheckData, Force, Json, Seed, Target, Threads
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.errors import InputError
 from mnedge.recipe import Granularity
 
@@ -27,14 +29,10 @@ PANEL = "Build"
 
 def command(
     *,
-    target: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the target; `mnedge targets` lists them.", show_default=False)
-    ],
+    target: Target[str],
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="D", help="Pictures: a folder, a labels.csv, or demo. [default: none, and nothing is trained]"
-        ),
+        options.data("Pictures: a folder, a labels.csv, or demo. [default: none, and nothing is trained]"),
     ] = None,
     max_arena: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Largest arena, e.g. 256K. [default: the target's RAM]")
@@ -74,13 +72,8 @@ def command(
     train: Annotated[int, typer.Option(min=0, help="Number of variants to train.")] = 4,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the longest training.")] = 12,
     measure: Annotated[int, typer.Option(min=3, help="Number of variants to measure for the latency model.")] = 8,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URI", help="Device that measures latency. [default: local, or the target's emulated core]"
-        ),
-    ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    device: Annotated[str | None, options.measuring("local, or the target's emulated core")] = None,
+    threads: Threads[int] = 1,
     clock_mhz: Annotated[
         float | None, typer.Option(help="Clock of the microcontroller. [default: that of the target's part]")
     ] = None,
@@ -88,12 +81,10 @@ def command(
     budget: Annotated[
         float | None, typer.Option(metavar="MINUTES", help="Minutes until the search ends with what it found.")
     ] = None,
-    check_data: Annotated[
-        bool, typer.Option("--check-data", help="Read every picture again; do not trust what the cache remembers.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the training.")] = 0,
+    check_data: CheckData = False,
+    seed: Seed[int] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", file_okay=False, help="Folder. [default: artifacts/search-TARGET]")
+        Path | None, options.out_folder("Write into this folder. [default: artifacts/search-TARGET]")
     ] = None,
     force: Force = False,
     as_json: Json = False,

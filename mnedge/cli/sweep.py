@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Force, Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import CheckData, Force, Json
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
@@ -39,16 +41,9 @@ def command(
         str | None, typer.Option(metavar="URI", help="Address of a Dask scheduler, e.g. tcp://10.0.0.1:8786.")
     ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Pictures that a worker evaluates at a time.")] = 500,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="URI", help="Device that measures latency. [default: local, or none with --scheduler]"),
-    ] = None,
-    check_data: Annotated[
-        bool, typer.Option("--check-data", help="Read every picture again; do not trust what the cache remembers.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", file_okay=False, help="Folder. [default: artifacts/sweep-RECIPE]")
-    ] = None,
+    device: Annotated[str | None, options.measuring("local, or none with --scheduler")] = None,
+    check_data: CheckData = False,
+    out: Annotated[Path | None, options.out_folder("Write into this folder. [default: artifacts/sweep-RECIPE]")] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> int:
@@ -92,9 +87,10 @@ def _print(result: SweepResult, folder: Path, *, as_json: bool) -> None:
 
         print_json(json_values(result))
         return
+    from mnedge.recipe import HEADLINES
     from mnedge.report.tradeoff import table
 
-    printed = table([row.tradeoff for row in result.rows])
+    printed = table([row.tradeoff for row in result.rows], HEADLINES[result.metric])
     print_table(f"Sweep of {result.recipe}", printed.columns, [[cell.text for cell in row] for row in printed.rows])
     for note in result.notes:
         typer.echo(note)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from mnedge import registry
-from mnedge.cli._output import Json, print_json, print_table
+from mnedge.cli._options import Json
+from mnedge.cli._output import print_json, print_table
 
 PANEL = "Look"
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.cli._output import Json, print_json, print_table, progress
+from mnedge.cli import _options as options
+from mnedge.cli._options import Devices, Json, Positive, SkipBroken, TaskName
+from mnedge.cli._output import print_json, print_table, progress
 from mnedge.recipe import Task
 
 if TYPE_CHECKING:
@@ -20,36 +22,22 @@ PANEL = "Measure"
 def command(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files.")],
     *,
-    task: Annotated[Task, typer.Option(help="What the artifacts are for.")] = "classify",
-    data: Annotated[
-        str, typer.Option(metavar="D", help="Pictures: demo, a folder or a labels.csv; or a .npy or .npz.")
-    ] = "demo",
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="Range of the models' pixels, where the files do not say: 0..255, 0..1, -1..1, imagenet, caffe, "
-            "LOW..HIGH, or MEAN,STD in 8-bit pixels; BGR, GREY or RGBA may follow.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the data.")] = "eval",
+    task: TaskName[Task] = "classify",
+    data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
+    pixels: Annotated[str | None, options.pixels(default="what the files say")] = None,
+    split: Annotated[str, options.split()] = "eval",
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use at most so many pictures. [default: all]")
     ] = None,
     class_map: Annotated[
         str | None, typer.Option(metavar="M=D,...", help="Class of the data that each of the model's is.")
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a model with one output.")
-    ] = None,
+    positive: Positive = None,
     anchors: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Anchors of a foreign detector with raw boxes, JSON."),
     ] = None,
-    devices: Annotated[
-        list[str] | None,
-        typer.Option("--device", metavar="URI", help="Run on this device; repeatable. [default: local]"),
-    ] = None,
+    devices: Devices = None,
     runtime: Annotated[
         str,
         typer.Option(
@@ -58,9 +46,7 @@ def command(
             show_default=False,
         ),
     ] = "",
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
-    ] = False,
+    skip_broken: SkipBroken[bool] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of artifacts, and how far they agree.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mnedge.cli._output import Json, print_json
+from mnedge.cli._options import Json
+from mnedge.cli._output import print_json
 from mnedge.cli.cost import comparison_row, print_published
 
 PANEL = "Look"

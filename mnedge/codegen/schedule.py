@@ -97,8 +97,8 @@ def segment(program: Program, first: int, last: int, kernels: KernelSet, *, stre
         return None
     readers = readers_of(program)
     made_here = {layer.output for layer in layers}
-    given = {program.input} if streamed else set()
-    if streamed and max(readers[program.input]) > last:
+    given = set(program.inputs) if streamed else set()
+    if streamed and any(max(readers[name], default=0) > last for name in program.inputs):
         return None
     for position, layer in enumerate(layers):
         rows = [name for index, name in enumerate(layer.inputs) if not layer.kernel.takes_whole(index)]
@@ -117,14 +117,14 @@ def _single(program: Program, index: int, kernels: KernelSet) -> Segment:
     for position, name in enumerate(layer.inputs):
         distance = size
         if kernel.takes_whole(position) or kernel.form == "whole":
-            distance = size
+            pass
         elif kernel.in_place:
             distance = 0
-        elif kernel.form == "pixels":
+        elif kernel.form == "pixels" and not kernel.reads_twice(kernels):
             pixels = kernel.output.rows * kernel.output.columns
             before, after = program.values[name].size_bytes // pixels, size // pixels
             distance = max(_TILE_PIXELS * after, size - (pixels - _TILE_PIXELS) * before)
-        else:
+        elif kernel.form == "window":
             rows, row_bytes = kernel.output.rows, kernel.output.row_bytes
             seen = getattr(kernel, "input", kernel.output)
             starts = (max(kernel.input_rows(row, position)[0], 0) * seen.row_bytes for row in range(rows))
@@ -162,7 +162,7 @@ class _Simulation:
 
     def run(self) -> Segment | None:
         if self.given:
-            (name,) = self.given
+            (name,) = self.given  # of several inputs none is streamed
             for _ in range(self.program.values[name].rows):
                 self._grow(name)
         else:

@@ -30,7 +30,61 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from typing import Protocol, TypedDict
+
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+    from numpy.typing import NDArray
+    from onnxruntime import NodeArg
+
+    class Steps(TypedDict):
+        """What LiteRT says of the steps of a tensor; both are empty where it holds real values."""
+
+        scales: NDArray[np.float32]
+        zero_points: NDArray[np.int32]
+
+    class Detail(TypedDict):
+        """What LiteRT says of an input or output."""
+
+        name: str
+        shape: NDArray[np.int32]
+        dtype: type[np.generic]
+        quantization_parameters: Steps
+
+    class Spec(TypedDict):
+        """An input or output as the host is told of it; scale and zero point are None for real values."""
+
+        name: str
+        shape: list[int]
+        dtype: str
+        scale: float | None
+        zero_point: int | None
+
+    class Info(TypedDict):
+        """A loaded model as the host is told of it."""
+
+        package: str
+        version: str
+        partitions: int | None
+        input: Spec
+        outputs: list[Spec]
+
+    class Session(Protocol):
+        """A model in a runtime."""
+
+        info: Info
+
+        def feed(self, tensor: NDArray[np.generic]) -> None: ...
+
+        def invoke(self) -> None: ...
+
+        def fetch(self) -> list[NDArray[np.generic]]: ...
+
 
 PREAMBLE = b"\nmnedge-agent 1\n"
 MAGIC = b"mne1"
@@ -175,7 +229,7 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def facts() -> dict[str, Any]:
+def facts() -> dict[str, object]:
     """What there is to know about the board; None where it does not say."""
     cpuinfo = read_text("/proc/cpuinfo") or ""
     fields = dict(re.findall(r"^([^\t:\n]+?)\s*: (.*)$", cpuinfo, re.MULTILINE))
@@ -230,7 +284,7 @@ class LiteRt:
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         check_one_input(inputs)
         partitions = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
-        self.info = {
+        self.info: Info = {
             "package": package,
             "version": f"{package} {package_version(package)} ({'XNNPACK' if partitions else 'no delegate'})",
             "partitions": partitions,
@@ -240,7 +294,7 @@ class LiteRt:
         self.input_index = inputs[0]["index"]
         self.output_indices = [detail["index"] for detail in outputs]
 
-    def feed(self, tensor: Any) -> None:  # noqa: ANN401 - numpy is imported late
+    def feed(self, tensor: NDArray[np.generic]) -> None:
         """Sets the input."""
         self.interpreter.set_tensor(self.input_index, tensor)
 
@@ -248,7 +302,7 @@ class LiteRt:
         """Computes."""
         self.interpreter.invoke()
 
-    def fetch(self) -> list[Any]:
+    def fetch(self) -> list[NDArray[np.generic]]:
         """Copies of the outputs."""
         return [self.interpreter.get_tensor(index) for index in self.output_indices]
 
@@ -259,7 +313,7 @@ class TfliteRuntime(LiteRt):
     packages = LITERT_PACKAGES[1:]
 
 
-def import_litert(wire: Wire, packages: tuple[tuple[str, str], ...]) -> tuple[str, Any]:
+def import_litert(wire: Wire, packages: tuple[tuple[str, str], ...]) -> tuple[str, type[Interpreter]]:
     """The package's name and its Interpreter; the first one that is installed."""
     reasons = []
     for package, module in packages:
@@ -274,13 +328,13 @@ def import_litert(wire: Wire, packages: tuple[tuple[str, str], ...]) -> tuple[st
     raise Missing("; ".join(reasons) or f"{' and '.join(name for name, _ in packages)}: not installed")
 
 
-def check_one_input(inputs: list[Any]) -> None:
+def check_one_input(inputs: Sequence[object]) -> None:
     """Refuses a model of several inputs."""
     if len(inputs) != 1:
         raise Refused(f"the model has {len(inputs)} inputs; a board takes models with one, this machine takes all")
 
 
-def litert_spec(detail: dict[str, Any]) -> dict[str, Any]:
+def litert_spec(detail: Detail) -> Spec:
     """Name, shape, dtype, scale and zero point of an input or output."""
     import numpy as np
 
@@ -321,16 +375,17 @@ class OnnxRuntime:
             # onnxruntime raises a dozen types of its own, all of them about the model.
             raise Refused(str(exc).strip()) from exc
         check_one_input(self.session.get_inputs())
-        self.info: dict[str, Any] = {
+        self.info: Info = {
             "package": "onnxruntime",
             "version": f"onnxruntime {installed}",
             "partitions": None,
             "input": onnx_spec(self.session.get_inputs()[0]),
             "outputs": [onnx_spec(value) for value in self.session.get_outputs()],
         }
-        self.tensor = self.results = None
+        self.tensor: NDArray[np.generic] | None = None
+        self.results: list[NDArray[np.generic]] = []
 
-    def feed(self, tensor: Any) -> None:  # noqa: ANN401 - numpy is imported late
+    def feed(self, tensor: NDArray[np.generic]) -> None:
         """Sets the input."""
         self.tensor = tensor
 
@@ -338,12 +393,12 @@ class OnnxRuntime:
         """Computes."""
         self.results = self.session.run(None, {self.info["input"]["name"]: self.tensor})
 
-    def fetch(self) -> Any:  # noqa: ANN401 - a list of arrays
+    def fetch(self) -> list[NDArray[np.generic]]:
         """The outputs."""
         return self.results
 
 
-def onnx_spec(value: Any) -> dict[str, Any]:  # noqa: ANN401 - onnxruntime.NodeArg
+def onnx_spec(value: NodeArg) -> Spec:
     """Name, shape and dtype; a free dimension is the batch, 1."""
     return {
         "name": value.name,
@@ -354,7 +409,11 @@ def onnx_spec(value: Any) -> dict[str, Any]:  # noqa: ANN401 - onnxruntime.NodeA
     }
 
 
-RUNTIMES: dict[str, Any] = {"litert": LiteRt, "tflite-runtime": TfliteRuntime, "onnxruntime": OnnxRuntime}
+RUNTIMES: dict[str, Callable[[str, int, Wire], Session]] = {
+    "litert": LiteRt,
+    "tflite-runtime": TfliteRuntime,
+    "onnxruntime": OnnxRuntime,
+}
 
 
 # -------------------------------------------------------------------------------------------------- the work
@@ -366,11 +425,11 @@ class Agent:
     def __init__(self, wire: Wire, folder: str) -> None:
         self.wire, self.folder = wire, folder
         self.model_path = ""
-        self.make: Any = None
-        self.first: Any = None
+        self.make: Callable[[int], Session]
+        self.first: Session
         self.pool: ThreadPoolExecutor | None = None
         self.own = threading.local()
-        self.done: queue.Queue[Any] = queue.Queue()
+        self.done: queue.Queue[tuple[int, list[Future[bytes]]]] = queue.Queue()
 
     def serve(self) -> None:
         """Answers frames until the input ends."""
@@ -421,7 +480,7 @@ class Agent:
         tensors = np.frombuffer(payload, spec["dtype"]).reshape([-1, *spec["shape"]])
         self.done.put((number, [self.pool.submit(self.infer, tensor) for tensor in tensors]))
 
-    def infer(self, tensor: Any) -> bytes:  # noqa: ANN401 - numpy is imported late
+    def infer(self, tensor: NDArray[np.generic]) -> bytes:
         """Raw outputs of one picture, one after the other."""
         if not hasattr(self.own, "session"):
             self.own.session = self.make(1)
@@ -440,10 +499,10 @@ class Agent:
             except Exception as exc:  # noqa: BLE001 - the host is told all of them
                 self.wire.send_json(b"E", described(exc))
 
-    def measure(self, **arguments: Any) -> None:  # noqa: ANN401 - those of `latency`
+    def measure(self, warmup_s: float, runs: int, seconds: float, seed: int) -> None:
         """Runs `latency` beside the thread that listens to the host."""
         try:
-            self.latency(**arguments)
+            self.latency(warmup_s, runs, seconds, seed)
         except Exception as exc:  # noqa: BLE001 - the host is told all of them
             self.wire.send_json(b"E", described(exc))
 
@@ -467,7 +526,7 @@ class Agent:
         self.first.invoke()
         while time.monotonic() < until:
             self.first.invoke()
-        samples: list[Any] = []
+        samples: list[list[float | None]] = []
         count, started, told = 0, time.monotonic(), time.monotonic()
         while count < runs or time.monotonic() - started < seconds:
             begin = time.perf_counter_ns()

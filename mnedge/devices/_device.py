@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from mnedge import registry
 from mnedge.errors import InputError, ToolError
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class LoadedModel(Protocol):
 
     info: ModelInfo
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order.
 
         Args:
@@ -118,7 +117,7 @@ class LoadedModel(Protocol):
 class TakesSeveral(Protocol):
     """A loaded model on a device that takes models of several inputs."""
 
-    def run_several(self, samples: Iterable[tuple[NDArray[Any], ...]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
         """Runs samples one by one and gives all raw outputs of each, in order.
 
         Args:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from mnedge.runtimes.compiled_c import Header, read_header
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numpy.typing import NDArray
+    from mnedge.untyped import AnyArray
 
 ADVICE = "on Debian: apt-get install qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi"
 _STACK_BYTES = 8 << 10
@@ -87,7 +87,7 @@ class Run:
         functions: Instructions a call by C function, largest first.
     """
 
-    outputs: NDArray[Any]
+    outputs: AnyArray
     instructions: int
     stack_bytes: int
     functions: dict[str, int]
@@ -144,7 +144,7 @@ def measure_size(source: Path, core: str) -> Size:
     return Size(code, constants)
 
 
-def run_inputs(directory: Path, inputs: NDArray[Any], *, core: str, ram_bytes: int = 0) -> Run:
+def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int = 0) -> Run:
     """Builds the C sources in a folder, runs them on every input and collects the outputs.
 
     Args:
@@ -220,8 +220,9 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(usable + guards),
         "STACK_BYTES": str(_STACK_BYTES), "GUARD_BYTES": str(_GUARD_BYTES),
         "NAME": header.name, "UPPER": header.name.upper(),
-        "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{output_type}_t",
+        "INPUT_TYPE": f"{header.input_dtype}_t", "OUTPUT_TYPE": f"{output_type}_t",
         "OUTPUT_LENGTH": str(sum(header.output_bytes) // np.dtype(output_type).itemsize),
+        "RESET": f"{header.name}_reset(arena.data)" if header.has_state else "0",
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
     for stem in ("startup.c", "harness.c", "board.ld"):
@@ -305,7 +306,7 @@ class _QemuModel:
         version = f"generated C on {board(core).machine} (qemu-system-arm)"
         self.info = ModelInfo(version, None, header.input, header.outputs, emulated=True)
 
-    def run(self, images: Iterable[NDArray[Any]], count: int) -> Iterator[list[NDArray[Any]]]:
+    def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs all images in one program and gives all raw outputs of each, in order.
 
         Afterwards the version in `info` also tells the instructions of a call and the deepest stack.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mnedge.formats._onnx_layout import Writer
     from mnedge.graph.graph import Op
+    from mnedge.untyped import AnyArray
 
 
 def detections(writer: Writer, op: Op) -> tuple[str, str, str, str]:
@@ -38,7 +39,7 @@ def detections(writer: Writer, op: Op) -> tuple[str, str, str, str]:
     # ONNX takes what is above the threshold, TFLite what is at it too.
     threshold = np.nextafter(np.float32(options["nms_score_threshold"]), np.float32(-1))
     limits = (
-        _int(writer, [options.get("detections_per_class", 100)], "most_per_class"),
+        _int(writer, [int(options.get("detections_per_class", 100))], "most_per_class"),
         writer.values(np.array([options["nms_iou_threshold"]], np.float32), "overlap"),
         writer.values(np.array([threshold], np.float32), "least_score"),
     )
@@ -46,7 +47,7 @@ def detections(writer: Writer, op: Op) -> tuple[str, str, str, str]:
     return _ranked(writer, chosen, corners, by_class, int(options["max_detections"]))
 
 
-def _corners(writer: Writer, codes: str, anchors: np.ndarray[Any, Any], options: dict[str, Any]) -> str:
+def _corners(writer: Writer, codes: str, anchors: AnyArray, options: dict[str, bool | float | str]) -> str:
     """Decodes boxes (https://arxiv.org/abs/1512.02325, eq. 2 backwards): y1, x1, y2, x2, (1, anchors, 4)."""
     scales = [np.array([options[f"{one}_scale"] for one in pair], np.float32) for pair in ("yx", "hw")]
     axis = _int(writer, [2], "axis")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-
     from mnedge.graph.graph import Graph, Op, Tensor
+    from mnedge.untyped import AnyArray
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
 NCHW_TO_NHWC = (0, 2, 3, 1)
 # Where the axes of an NHWC tensor stand in NCHW.
 _AXIS = {0: 0, 1: 2, 2: 3, 3: 1}
+
+
+Attribute: TypeAlias = "float | str | bytes | Sequence[int] | Sequence[float]"
 
 
 class Writer(Protocol):
@@ -29,7 +31,7 @@ class Writer(Protocol):
     graph: Graph
     pads: dict[str, tuple[tuple[int, int], tuple[int, int]]]
 
-    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:  # noqa: ANN401
+    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Attribute) -> str:
         """Adds a node of one output and returns the name of its value."""
         ...
 
@@ -38,12 +40,12 @@ class Writer(Protocol):
         kind: str,
         inputs: Sequence[str],
         hints: Sequence[str],
-        **attributes: Any,  # noqa: ANN401
+        **attributes: Attribute,
     ) -> tuple[str, ...]:
         """Adds a node of several outputs and returns the names of their values."""
         ...
 
-    def values(self, array: np.ndarray[Any, Any], hint: str) -> str:
+    def values(self, array: AnyArray, hint: str) -> str:
         """Adds an initializer and returns its name."""
         ...
 
@@ -68,7 +70,7 @@ def tensor_of(writer: Writer, name: str | None) -> Tensor:
     return writer.graph.tensors[str(name)]
 
 
-def static(writer: Writer, name: str | None, op: Op) -> np.ndarray[Any, Any]:
+def static(writer: Writer, name: str | None, op: Op) -> AnyArray:
     data = tensor_of(writer, name).data
     if data is None:
         raise UnsupportedError(f"{op.kind} that makes {op.outputs[0]} has a computed {name}; ONNX needs a constant")

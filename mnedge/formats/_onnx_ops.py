@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnedge.graph.graph import Op
+    from mnedge.untyped import AnyArray
 
 
 def _same_pads(size: int, result: int, reach: int, stride: int) -> tuple[int, int]:
@@ -192,7 +193,8 @@ def _mirror_pad(writer: Writer, op: Op) -> str:
     widths = static(writer, op.inputs[1], op)
     if op.options.get("mode", 0):
         raise UnsupportedError(
-            f"the symmetric MIRROR_PAD that makes {op.outputs[0]} does not go to ONNX; reflecting does"
+            f"the symmetric MIRROR_PAD that makes {op.outputs[0]} does not go to ONNX, whose Pad mirrors without the "
+            'border itself; pad with mode="REFLECT" or with zeros in the model, or give a --target without ONNX'
         )
     widths = widths[list(NHWC_TO_NCHW)] if len(widths) == 4 else widths
     pads = writer.values(widths.T.ravel().astype(np.int64), "pads")
@@ -249,7 +251,7 @@ def _strided_slice(writer: Writer, op: Op) -> str:
     return _cut(writer, op, begin, end, strides)
 
 
-def _cut(writer: Writer, op: Op, *bounds: np.ndarray[Any, Any]) -> str:
+def _cut(writer: Writer, op: Op, *bounds: AnyArray) -> str:
     order = list(NHWC_TO_NCHW) if len(bounds[0]) == 4 else slice(None)
     begin, end, strides = (bound.astype(np.int64)[order] for bound in bounds)
     names = [writer.values(values, "slice") for values in (begin, end, np.arange(len(begin)), strides)]

@@ -8,12 +8,15 @@ written back to front: the table lies at the start of the file, and what lies be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import flatbuffers
+    from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
 
     # Op, its types by name, and the arguments of each: whether input or output, and which.
     Resolver = Sequence[tuple[bytes, Sequence[tuple[bytes, Sequence[tuple[int, int]]]]]]
@@ -59,7 +62,7 @@ def in_order(data: bytes) -> bytes:
 _ADVICE = "install the version of onnxruntime that mnedge's requirements name"
 
 
-def _resolver(session: Any) -> Resolver:  # noqa: ANN401 - generated code without types
+def _resolver(session: InferenceSession) -> Resolver:
     """What the resolver says, sorted."""
     resolver = session.KernelTypeStrResolver()
     if resolver is None:
@@ -114,7 +117,7 @@ def _head(version: bytes, resolver: Resolver) -> tuple[bytes, int]:
     return head, begin + Table(head, begin).Offset(4 + 2 * _MODEL)
 
 
-def _pair(builder: Any, name: bytes, rows: Sequence[int]) -> int:  # noqa: ANN401
+def _pair(builder: flatbuffers.Builder, name: bytes, rows: Sequence[int]) -> int:
     """A table of a name and a vector of tables."""
     said, listed = builder.CreateString(name), _vector(builder, rows)
     builder.StartObject(2)
@@ -123,7 +126,7 @@ def _pair(builder: Any, name: bytes, rows: Sequence[int]) -> int:  # noqa: ANN40
     return int(builder.EndObject())
 
 
-def _vector(builder: Any, offsets: Sequence[int]) -> int:  # noqa: ANN401
+def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     builder.StartVector(4, len(offsets), 4)
     for offset in reversed(offsets):
         builder.PrependUOffsetTRelative(offset)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 from ai_edge_litert import schema_py_generated
 
-schema: Any = schema_py_generated
+if TYPE_CHECKING:
+    import flatbuffers
+
+    from mnedge.graph.graph import Options
+
+schema = schema_py_generated
 
 DTYPES = {
     schema.TensorType.FLOAT32: "float32",
@@ -135,6 +140,9 @@ OPTIONS = {
     "ZEROS_LIKE": "ZerosLikeOptions",
 }
 
+# Ops that keep state between calls, which only `compile` takes.
+STATE_OPTIONS = {"SVDF": "SVDFOptions", "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions"}
+
 # Ops whose first version takes int8, and that have no second one.
 _INT8_FROM_THE_FIRST = (
     "DEPTH_TO_SPACE", "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
@@ -149,13 +157,13 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[A-Za-z0-9])([A-Z])", lambda match: "_" + match[1].lower(), name)
 
 
-def options_from_table(table: object) -> dict[str, Any]:
+def options_from_table(table: object) -> dict[str, object]:
     """Turns an options object of the schema into Graph options.
 
     Raises:
         ValueError: An enum holds a code that the schema does not have.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for attribute, value in vars(table).items():
         name = _snake(attribute)
         name = _RENAMED.get(name, name)
@@ -172,12 +180,17 @@ def options_from_table(table: object) -> dict[str, Any]:
     return options
 
 
-def table_from_options(kind: str, options: dict[str, Any]) -> Any:  # noqa: ANN401 - one generated class per op
-    """Builds the schema's options object for an op; None where it has none."""
-    class_name = OPTIONS[kind]
-    if not class_name:
-        return None
-    table = getattr(schema, f"{class_name}T")()
+class Table(Protocol):
+    """An object of one of the generated classes."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - as the generator names it
+        """Writes it and gives its place."""
+        ...
+
+
+def table_from_options(kind: str, options: Options) -> Table:
+    """Builds the schema's options object for an op that has one."""
+    table: Table = getattr(schema, f"{OPTIONS[kind]}T")()
     for attribute in vars(table):
         name = _snake(attribute)
         name = _RENAMED.get(name, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ _LARGEST_BYTES = 1 << 16
 _SCALARS = (bool, int, float, str)
 
 
-def decode_custom_options(data: bytes) -> dict[str, Any]:
+def decode_custom_options(data: bytes) -> dict[str, bool | float | str]:
     """Reads a FlexBuffer that is a map of names to numbers, flags and texts (https://flatbuffers.dev/flexbuffers).
 
     Args:
@@ -40,7 +40,7 @@ def decode_custom_options(data: bytes) -> dict[str, Any]:
     }
 
 
-def encode_custom_options(options: Mapping[str, bool | float]) -> bytes:
+def encode_custom_options(options: Mapping[str, bool | float | str]) -> bytes:
     """Writes a FlexBuffer that is a map of names to numbers and flags, floats as float32 as the converter does."""
     from flatbuffers import flexbuffers
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.formats.tensorflow import function_to_graph, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import keras
+    import tensorflow as tf
+
     from mnedge.graph.graph import Graph
 
 
-def keras_to_graph(model: Any) -> Graph:  # noqa: ANN401 - Keras is not imported for a type
+def keras_to_graph(model: keras.Model) -> Graph:
     """Converts a Keras model whose input leaves only the batch open; see `keras_and_first_ops`."""
     return keras_and_first_ops(model, [(1, *entry.shape[1:]) for entry in model.inputs])[0]
 
 
-def keras_and_first_ops(model: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Graph, Graph]:  # noqa: ANN401
+def keras_and_first_ops(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> tuple[Graph, Graph]:
     """Converts a Keras model to a float Graph with batch 1.
 
     Args:
@@ -36,7 +39,7 @@ def keras_and_first_ops(model: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[
     # A Sequential model takes its tensor bare.
     structure = getattr(model, "_inputs_struct", None)
 
-    def call(*values: Any) -> list[Any]:  # noqa: ANN401 - traced tensors
+    def call(*values: tf.Tensor) -> list[tf.Tensor]:
         fed = values[0] if structure is None else keras.tree.pack_sequence_as(structure, list(values))
         return list(keras.tree.flatten(model(fed, training=False)))
 

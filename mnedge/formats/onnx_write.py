@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,7 +21,11 @@ from mnedge.pixels import SYMMETRIC, Pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onnx import NodeProto, TensorProto, ValueInfoProto
+
+    from mnedge.formats._onnx_layout import Attribute
     from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+    from mnedge.untyped import AnyArray
 
 # QuantizeLinear per channel is from opset 13, HardSwish from 14; 17 is what ONNX Runtime 1.12 and later read.
 _OPSET = 17
@@ -54,10 +58,22 @@ def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8",
         name: Name of the ONNX graph.
 
     Raises:
-        UnsupportedError: An op, or a form of it, that has no ONNX equivalent here.
+        UnsupportedError: An op, or a form of it, that has no ONNX equivalent here, or a shape that is left open.
     """
     graph.check()
+    _check_shapes(graph)
     return _Writer(graph, activations).model(name)
+
+
+def _check_shapes(graph: Graph) -> None:
+    for name in graph.inputs:
+        shape = graph.tensors[name].open_shape
+        if -1 in shape[1:]:
+            told = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
+            raise UnsupportedError(
+                f"input {name} leaves its shape open ({told}), and the layout of ONNX files is made for one shape; fix "
+                "it, e.g. with --size HEIGHTxWIDTH where the model is read"
+            )
 
 
 class _Writer:
@@ -70,9 +86,9 @@ class _Writer:
     def __init__(self, graph: Graph, activations: str) -> None:
         self.graph = graph
         self.activations = activations
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
-        self.constants: dict[tuple[Any, ...], str] = {}
+        self.nodes: list[NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+        self.constants: dict[tuple[object, ...], str] = {}
         self.taken: set[str] = {*graph.inputs, *graph.outputs}
         self.held: dict[str, str] = {}
         self.pads: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
@@ -98,7 +114,7 @@ class _Writer:
         helper.set_model_props(model, texts)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _info(self, name: str) -> Any:  # noqa: ANN401 - a protobuf message
+    def _info(self, name: str) -> ValueInfoProto:
         from onnx import TensorProto, helper
 
         tensor = self.graph.tensors[name]
@@ -112,11 +128,11 @@ class _Writer:
         self.taken.add(name)
         return name
 
-    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Any) -> str:  # noqa: ANN401
+    def node(self, kind: str, inputs: Sequence[str], hint: str, **attributes: Attribute) -> str:
         """Adds a node of one output and returns the name of its value."""
         return self._node(kind, inputs, self._fresh(hint), **attributes)
 
-    def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:  # noqa: ANN401
+    def _node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Attribute) -> str:
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
@@ -127,7 +143,7 @@ class _Writer:
         kind: str,
         inputs: Sequence[str],
         hints: Sequence[str],
-        **attributes: Any,  # noqa: ANN401
+        **attributes: Attribute,
     ) -> tuple[str, ...]:
         """Adds a node of several outputs and returns the names of their values."""
         from onnx import helper
@@ -136,7 +152,7 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=outputs[0], **attributes))
         return outputs
 
-    def values(self, array: np.ndarray[Any, Any], hint: str, *, owner: str = "") -> str:
+    def values(self, array: AnyArray, hint: str, *, owner: str = "") -> str:
         """Adds an initializer, one for equal arrays (of an owner), and returns its name."""
         from onnx import numpy_helper
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS
-from mnedge.silence import native_stderr
+from mnedge.silence import native_stderr, paused_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+
+    import tensorflow as tf
+
+    from mnedge.untyped import AnyArray
 
 # TensorFlow's arithmetic under TFLite's names, and the ops that change no value.
 _ARITHMETIC = {"AddV2": "ADD", "Add": "ADD", "BiasAdd": "ADD", "Sub": "SUB", "Mul": "MUL", "RealDiv": "DIV"}
@@ -20,8 +24,8 @@ _PASSING = ("Identity", "Cast")
 
 
 def function_to_graph(
-    function: Callable[..., Sequence[Any]],
-    inputs: Sequence[tuple[tuple[int, ...], Any]],
+    function: Callable[..., Sequence[tf.Tensor]],
+    inputs: Sequence[tuple[tuple[int, ...], str]],
     name: str,
 ) -> tuple[Graph, Graph]:
     """Converts a function of tensors to a float Graph.
@@ -44,10 +48,10 @@ def function_to_graph(
     names = ["image"] if len(inputs) == 1 else [f"input_{place:03d}" for place in range(len(inputs))]
     specs = [tf.TensorSpec(shape, dtype, name=end) for (shape, dtype), end in zip(inputs, names, strict=True)]
 
-    def call(*tensors: Any) -> Any:  # noqa: ANN401 - traced tensors
+    def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return {f"output_{place:03d}": output for place, output in enumerate(function(*tensors))}
 
-    with native_stderr():
+    with native_stderr(), paused_collection():
         frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*specs))
         # The converter saves and loads what owns the variables, a Keras model with every trace of its layers: most of
         # the time. What is frozen has no variables, so an empty module owns them.
@@ -60,19 +64,22 @@ def function_to_graph(
     )
 
 
-def _first_ops(definition: Any, names: Sequence[str], inputs: Sequence[tuple[tuple[int, ...], Any]]) -> Graph:  # noqa: ANN401
+def _first_ops(
+    definition: tf.compat.v1.GraphDef, names: Sequence[str], inputs: Sequence[tuple[tuple[int, ...], str]]
+) -> Graph:
     """The chains of additions, subtractions, multiplications and divisions by constants behind each input."""
     from tensorflow.python.framework.tensor_util import MakeNdarray
 
     nodes = {node.name: node for node in definition.node}
-    readers: dict[str, list[Any]] = {}
+    readers: dict[str, list[tf.compat.v1.NodeDef]] = {}
     for node in definition.node:
         for source in _tensors_of(node):
             readers.setdefault(_node_of(source), []).append(node)
 
-    def value(source: str) -> Any:  # noqa: ANN401 - an array, or None
+    def value(source: str) -> AnyArray | None:
         node = nodes.get(_node_of(source))
-        while node is not None and node.op == "Identity":
+        # An offset that is a whole number, as in Rescaling(1 / 127.5, -1), is cast.
+        while node is not None and node.op in _PASSING:
             node = nodes.get(_node_of(node.input[0]))
         return MakeNdarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
 
@@ -98,7 +105,7 @@ def _first_ops(definition: Any, names: Sequence[str], inputs: Sequence[tuple[tup
     return Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), tuple(names), ())
 
 
-def _tensors_of(node: Any) -> list[str]:  # noqa: ANN401 - a NodeDef
+def _tensors_of(node: tf.compat.v1.NodeDef) -> list[str]:
     """What a node reads, without the nodes that it only waits for."""
     return [source for source in node.input if not source.startswith("^")]
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
 
+from mnedge.errors import UnsupportedError
 from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from numpy.typing import ArrayLike
+
     from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor
 
 _SCHEMA_VERSION = 3
@@ -21,8 +26,13 @@ def write_tflite(graph: Graph) -> bytes:
 
     Custom ops are written under their own name, and associated files as a ZIP behind the model. No time, host or
     version enters the file.
+
+    Raises:
+        UnsupportedError: The graph keeps state between calls.
     """
     graph.check()
+    if graph.states:
+        raise UnsupportedError("a model that keeps state between calls is read and compiled, and cannot be written")
     model = _Writer(graph).model()
     return zip_bytes(graph.associated, behind=model) if graph.associated else model
 
@@ -32,7 +42,7 @@ class _Writer:
         self.graph = graph
         self.builder = flatbuffers.Builder(1 << 20)
         self.index = {name: number for number, name in enumerate(graph.tensors)}
-        self.shared: dict[tuple[Any, ...], int] = {}
+        self.shared: dict[Hashable, int] = {}
         self.buffers: list[bytes] = [b""]
         self.buffer_index: dict[bytes, int] = {}
         self.codes: list[tuple[str, int]] = []
@@ -63,12 +73,12 @@ class _Writer:
         builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
-    def _once(self, key: tuple[Any, ...], make: Any) -> int:  # noqa: ANN401 - a closure
+    def _once(self, key: Hashable, make: Callable[[], int]) -> int:
         if key not in self.shared:
             self.shared[key] = make()
         return self.shared[key]
 
-    def _vector(self, values: Any, dtype: str) -> int:  # noqa: ANN401 - any sequence of numbers
+    def _vector(self, values: ArrayLike, dtype: str) -> int:
         array = np.asarray(values, dtype)
         return self._once((dtype, array.tobytes()), lambda: self.builder.CreateNumpyVector(array))
 

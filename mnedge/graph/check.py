@@ -8,22 +8,30 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.ops import LAYERS, OPS, info, operands
+from mnedge.graph.ops import LAYERS, OPS, info, operands, weights_of
 from mnedge.graph.shapes import kept_count, made_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+    from mnedge.graph.graph import Graph, Op, Quantization, State, Tensor
 
 # dtypes of weights, and of biases, for each dtype of the data.
 _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8": ("uint8",), "int16": ("int8",)}
 _BIASES = {"float32": ("float32",), "int8": ("int32",), "uint8": ("int32",), "int16": ("int32", "int64")}
 _INDICES = ("int32", "int64")
+# Fused activations that the kernels compute; the schema knows two more.
+_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+# Their activation is that of their cells.
+_RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
+# Ops whose sums have the product of their operands' scales.
+_PRODUCTS = (*LAYERS, "BATCH_MATMUL", "MUL")
+_MOST_FACTOR = 2.0**30
 _STEPS = ("int8", "uint8", "int16")
 # What makes another dtype than it reads, or reads several.
 _MIXED = ("BATCH_MATMUL", "CAST", "DEQUANTIZE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "QUANTIZE",
-          "SELECT", "SELECT_V2", "SHAPE", "WHERE", "ARG_MAX", "ARG_MIN")  # fmt: skip
+          "SELECT", "SELECT_V2", "SHAPE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHERE", "ARG_MAX",
+          "ARG_MIN")  # fmt: skip
 
 
 def check_graph(graph: Graph, source: str, unknown: Collection[str] = ()) -> None:
@@ -65,6 +73,7 @@ class _Check:
         self.graph = graph
         self.source = source
         self.made = {*graph.inputs, *(name for name, tensor in graph.tensors.items() if tensor.is_constant)}
+        self.made.update(state.name for state in graph.states)
         self.shapes = {
             name: tensor.shape
             for name, tensor in graph.tensors.items()
@@ -89,6 +98,8 @@ class _Check:
         for name in self.graph.outputs:
             if name not in self.made:
                 self._refuse(f"output {name}", "no op makes it")
+        for state in self.graph.states:
+            self._state(state)
 
     def _refuse(self, where: str, what: str) -> NoReturn:
         raise InputError(f"{self.source} is damaged: {where}: {what}; copy or convert it again")
@@ -103,6 +114,20 @@ class _Check:
         fixed = next((name for name in self.graph.inputs if self.graph.tensors[name].is_constant), None)
         if fixed is not None:
             self._refuse(f"input {fixed}", "it is a constant; an input holds no values")
+
+    def _state(self, state: State) -> None:
+        tensor = self.graph.tensors[state.name]
+        if state.initial.shape != tensor.shape or str(state.initial.dtype) != tensor.dtype:
+            start = f"{state.initial.dtype} {state.initial.shape}"
+            self._refuse(f"state {state.name}", f"it starts as {start}; {tensor.dtype} {tensor.shape} is allowed")
+        if state.written is None:
+            return
+        after = self.graph.tensors[state.written]
+        if state.written not in self.made:
+            self._refuse(f"state {state.name}", f"no op makes {state.written}, which is written to it")
+        if (after.shape, after.dtype) != (tensor.shape, tensor.dtype):
+            self._refuse(f"state {state.name}", f"{after.dtype} {after.shape} is written to it; {tensor.dtype} "
+                         f"{tensor.shape} is allowed")  # fmt: skip
 
     def _tensor(self, tensor: Tensor) -> None:
         where = f"tensor {tensor.name}"
@@ -150,6 +175,12 @@ class _Check:
         for name, value in op.options.items():
             if isinstance(value, float) and not math.isfinite(value):
                 self._refuse(where, f"{name} is {value}; a finite number is allowed")
+        activation = op.options.get("activation", "NONE")
+        if activation not in _ACTIVATIONS and op.kind not in _RECURRENT:
+            raise UnsupportedError(
+                f"{self.source}: {where} has a fused {activation}, which LiteRT's kernels pass over in silence; "
+                f"{', '.join(_ACTIVATIONS)} are read: convert the model with the {activation} as an op of its own"
+            )
         if not info(op).window:
             return
         for name in ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "filter_height", "filter_width"):
@@ -180,10 +211,23 @@ class _Check:
             tensor = self.graph.tensors[name]
             if tensor.dtype in ("int8", "uint8") and tensor.quantization is None:
                 self._refuse(where, f"{name} is {tensor.dtype} without a scale; one is required")
+        self._multiplier(where, op)
         if op.kind == "QUANTIZE" and self.graph.tensors[op.outputs[0]].dtype not in (*_STEPS, "int32"):
             self._refuse(where, f"{op.outputs[0]} is {self.graph.tensors[op.outputs[0]].dtype}; an integer is allowed")
         if op.kind == "DEQUANTIZE" and not self.graph.tensors[op.outputs[0]].dtype.startswith("float"):
             self._refuse(where, f"{op.outputs[0]} is {self.graph.tensors[op.outputs[0]].dtype}; float32 is allowed")
+
+    def _multiplier(self, where: str, op: Op) -> None:
+        """Makes sure that the factor from the operands' steps to the output's has a multiplier and shift of 32 bits."""
+        names = [*operands(op), *filter(None, [weights_of(op)])]
+        found = [self.graph.tensors[name].quantization for name in names]
+        made = self.graph.tensors[op.outputs[0]].quantization
+        given = [1.0 if one is None else float(one.scale.max()) for one in found]
+        if made is None or not given:
+            return
+        factor = (math.prod(given) if op.kind in _PRODUCTS else max(given)) / float(made.scale.min())
+        if not factor < _MOST_FACTOR:
+            self._refuse(where, f"its scales ask for a multiplier of {factor:.3g}; less than 2^30 is allowed")
 
     def _layer(self, where: str, op: Op) -> None:
         row = LAYERS[op.kind]

@@ -6,7 +6,7 @@ through this executor is what is shipped: the same ops, on the same constants, i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from tensorflow.types.experimental import TensorLike
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op, Tensor
+    from mnedge.untyped import AnyArray
 
-# TensorFlow is not imported for its types.
-TensorLike: TypeAlias = Any
 OnTensor: TypeAlias = "Callable[[str, TensorLike], TensorLike]"
 
 
@@ -85,7 +85,7 @@ def execute(
 
 def compiled(
     graph: Graph, outputs: Sequence[str] | None = None, *, on_tensor: OnTensor | None = None
-) -> Callable[[Samples], list[NDArray[Any]]]:
+) -> Callable[[Samples], list[AnyArray]]:
     """Builds a function from samples (see `Batch`) to some activations of the graph.
 
     Args:
@@ -104,7 +104,7 @@ def compiled(
         env = execute(graph, dict(zip(graph.inputs, values, strict=True)), on_tensor=on_tensor)
         return [env[name] for name in names]
 
-    def made(samples: Samples) -> list[NDArray[Any]]:
+    def made(samples: Samples) -> list[AnyArray]:
         values = batch_of(graph.inputs, samples).arrays.values()
         return [value.numpy() for value in run(*(tf.constant(value) for value in values))]
 
@@ -157,7 +157,7 @@ def simulate(graph: Graph, *, without: frozenset[str] = frozenset()) -> OnTensor
     return on_tensor
 
 
-def _constant(tensor: Tensor) -> Any:  # noqa: ANN401 - an array of any dtype
+def _constant(tensor: Tensor) -> AnyArray:
     assert tensor.data is not None, f"{tensor.name} is neither fed, made nor constant"
     if tensor.quantization is None and not tensor.dtype.startswith("float"):
         return tensor.data

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray, AnyFloats
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +52,14 @@ class Quantization:
             shape = tuple(self.scale.size if dim == self.axis else 1 for dim in range(rank))
         return self.scale.reshape(shape), self.zero_point.reshape(shape)
 
-    def quantize(self, real: NDArray[np.floating[Any]], dtype: str) -> NDArray[Any]:
+    def quantize(self, real: AnyFloats, dtype: str) -> AnyArray:
         """Rounds real values to the nearest step, ties to even, and saturates to `dtype`'s range."""
         scale, zero_point = self.broadcast(real.ndim)
         limits = np.iinfo(dtype)
         steps = np.round(real.astype(np.float64) / scale) + zero_point
         return np.clip(steps, limits.min, limits.max).astype(dtype)
 
-    def dequantize(self, steps: NDArray[Any]) -> NDArray[np.float32]:
+    def dequantize(self, steps: AnyArray) -> NDArray[np.float32]:
         """Real values, float32, of integer steps."""
         scale, zero_point = self.broadcast(steps.ndim)
         return ((steps.astype(np.int64) - zero_point) * scale.astype(np.float64)).astype(np.float32)
@@ -80,7 +82,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     quantization: Quantization | None = None
-    data: NDArray[Any] | None = None
+    data: AnyArray | None = None
     open_shape: tuple[int, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class Tensor:
         return self.quantization.dequantize(self.data)
 
 
-def constant(name: str, data: NDArray[Any], quantization: Quantization | None = None) -> Tensor:
+def constant(name: str, data: AnyArray, quantization: Quantization | None = None) -> Tensor:
     """Builds a constant tensor from its values."""
     return Tensor(name, tuple(data.shape), str(data.dtype), quantization, data)
 
@@ -122,6 +124,10 @@ def fresh_name(wish: str, taken: Container[str], first: int = 1) -> str:
     while name in taken:
         name, number = f"{wish}_{number}", number + 1
     return name
+
+
+# The fields of an op's options table, whose types its kind decides; the passes and kernels of that kind read them.
+Options: TypeAlias = "Mapping[str, Any]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +146,7 @@ class Op:
     kind: str
     inputs: tuple[str | None, ...]
     outputs: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -184,6 +190,21 @@ def arguments_of(signatures: Iterable[Signature]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """A tensor that lives from one call to the next.
+
+    Attributes:
+        name: The tensor that ops read; no op makes it.
+        initial: Its values before the first call.
+        written: The tensor whose values it has in the next call; None where the op that reads it changes it in place.
+    """
+
+    name: str
+    initial: NDArray[Any]
+    written: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Ops in an order in which every input is made before it is used.
 
@@ -195,6 +216,7 @@ class Graph:
         metadata: The file's metadata buffers by name.
         signatures: How programs call it by name.
         associated: The files that travel behind the model (labels and the like), by name.
+        states: What lives from one call to the next; only `compile` takes graphs that have any.
     """
 
     tensors: Mapping[str, Tensor]
@@ -204,6 +226,7 @@ class Graph:
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     signatures: tuple[Signature, ...] = ()
     associated: Mapping[str, bytes] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -239,6 +262,7 @@ class Graph:
         new_outputs = self.outputs if outputs is None else tuple(outputs)
         used = {name for op in new_ops for name in (*op.inputs, *op.outputs) if name is not None}
         used.update(new_inputs, new_outputs)
+        used.update(name for state in self.states for name in (state.name, state.written) if name is not None)
         kept = {name: tensor for name, tensor in table.items() if name in used}
         signatures = tuple(item for item in self.signatures if item.fits(new_inputs, new_outputs))
         return replace(self, tensors=kept, ops=new_ops, inputs=new_inputs, outputs=new_outputs, signatures=signatures)
@@ -250,6 +274,7 @@ class Graph:
     def check(self) -> None:
         """Asserts the invariants between stages: names resolve, order holds, one producer a tensor."""
         made = {*self.inputs, *(name for name, tensor in self.tensors.items() if tensor.is_constant)}
+        made.update(state.name for state in self.states)
         for op in self.ops:
             for name in op.inputs:
                 assert name is None or name in made, f"{op.kind} reads {name} before it is made"
@@ -259,6 +284,8 @@ class Graph:
                 made.add(name)
         for name in self.outputs:
             assert name in made, f"output {name} is never made"
+        for state in self.states:
+            assert state.written is None or state.written in made, f"state {state.name} is never written"
         for signature in self.signatures:
             assert signature.fits(self.inputs, self.outputs), f"signature {signature.key} names no end of the graph"
         for tensor in self.tensors.values():

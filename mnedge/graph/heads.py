@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph
+    from mnedge.untyped import AnyArray
 
 # Probabilities of classes that exclude each other (softmax), their values before it (logits), the probability of one
 # class (sigmoid), a probability a label (multi-label), regression or key points (numbers), or a tensor with height and
@@ -65,7 +66,7 @@ def answering_output(heads: Sequence[tuple[Head, int]], classes: int) -> int:
     return 0
 
 
-def same_answers(head: Head, ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.float64] | None:
+def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.float64] | None:
     """The share of each picture's answers that two versions of an output have in common.
 
     Args:
@@ -86,7 +87,7 @@ def same_answers(head: Head, ours: NDArray[Any], theirs: NDArray[Any]) -> NDArra
     return np.asarray(same.reshape(len(ours), -1).mean(1), np.float64)
 
 
-def snr_db(reference: Iterable[NDArray[Any]], other: Iterable[NDArray[Any]]) -> float | None:
+def snr_db(reference: Iterable[AnyArray], other: Iterable[AnyArray]) -> float | None:
     """Signal-to-noise ratio of an output against its reference, in dB; None without a signal or without noise."""
     signal = noise = 0.0
     # Picture by picture: the outputs of a segmentation may be larger than the memory.

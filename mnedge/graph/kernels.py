@@ -6,7 +6,7 @@ output before its fused activation, or a list of the values of its outputs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from mnedge.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tensorflow.types.experimental import TensorLike
+
     from mnedge.graph.graph import Graph, Op
 
-# TensorFlow is not imported for its types.
-TensorLike: TypeAlias = Any
 Kernel: TypeAlias = "Callable[[Op, list[TensorLike], Graph], TensorLike]"
 
 

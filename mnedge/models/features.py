@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +24,10 @@ class Features:
             such convolution (V1).
     """
 
-    image: Any
-    by_stride: Mapping[int, Any]
-    last: Any
-    narrow: Any
+    image: keras.KerasTensor
+    by_stride: Mapping[int, keras.KerasTensor]
+    last: keras.KerasTensor
+    narrow: keras.KerasTensor
 
 
 def features(backbone: keras.Model) -> Features:
@@ -54,11 +54,11 @@ def with_output_stride(backbone: keras.Model, stride: int) -> keras.Model:
     """
     import keras
 
-    changes: dict[str, dict[str, Any]] = {}
+    changes: dict[str, dict[str, object]] = {}
     reached, spread = 1, 1
     for layer in backbone.layers:
         step = _step(layer)
-        change: dict[str, Any] = {}
+        change: dict[str, object] = {}
         if reached * step > stride:
             change |= {"strides": 1, "padding": "same"}
         else:
@@ -72,7 +72,7 @@ def with_output_stride(backbone: keras.Model, stride: int) -> keras.Model:
             if "strides" in change and _is_padding(source := layer.input._keras_history.operation):  # noqa: SLF001
                 changes[source.name] = {"padding": 0}
 
-    def changed(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer
+    def changed(layer: keras.Layer) -> keras.Layer:
         return layer.__class__.from_config({**layer.get_config(), **changes.get(layer.name, {})})
 
     image = keras.Input(batch_shape=backbone.inputs[0].shape, name=backbone.inputs[0].name)
@@ -81,23 +81,23 @@ def with_output_stride(backbone: keras.Model, stride: int) -> keras.Model:
     return copy
 
 
-def _step(layer: Any) -> int:  # noqa: ANN401 - a Keras layer
+def _step(layer: keras.Layer) -> int:
     strides = getattr(layer, "strides", 1)
     return int(strides if isinstance(strides, int) else strides[0])
 
 
-def _is_padding(layer: Any) -> bool:  # noqa: ANN401 - a Keras layer
+def _is_padding(layer: keras.Layer) -> bool:
     import keras
 
     return isinstance(layer, keras.layers.ZeroPadding2D)
 
 
-def _unpadded(tensor: Any) -> Any:  # noqa: ANN401 - Keras tensors
+def _unpadded(tensor: keras.KerasTensor) -> keras.KerasTensor:
     maker = tensor._keras_history.operation  # noqa: SLF001 - Keras' own record of what made a tensor
     return maker.input if _is_padding(maker) else tensor
 
 
-def _before_widening(backbone: keras.Model) -> Any:  # noqa: ANN401 - a Keras tensor
+def _before_widening(backbone: keras.Model) -> keras.KerasTensor:
     import keras
 
     convolution = [layer for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)][-1]

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -19,17 +19,20 @@ from mnedge.errors import InputError
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
+from mnedge.pixels import Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import keras
+    from numpy.typing import NDArray
 
     from mnedge.models.build import Weights
     from mnedge.models.variant import Variant
+    from mnedge.untyped import Json, JsonObject
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
-_MEMBER = "mnedge.json"
+DESCRIPTION = "mnedge.json"
 # What Keras calls an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -79,16 +82,17 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[k
     return model, frozenset(layer.name for layer in model.layers[pool + 1 :])
 
 
-def _classifier(model: keras.Model) -> Any:  # noqa: ANN401 - a Keras layer
+def _classifier(model: keras.Model) -> keras.Layer:
     return [layer for layer in model.layers if layer.weights][-1]
 
 
-def _drawn(weight: Any, generator: np.random.Generator) -> Any:  # noqa: ANN401 - a Keras variable
+def _drawn(weight: keras.Variable, generator: np.random.Generator) -> NDArray[np.float32]:
     """Kernels as https://proceedings.mlr.press/v9/glorot10a.html, eq. 16, has them; biases are 0."""
     if len(weight.shape) == 1:
         return np.zeros(weight.shape, np.float32)
     limit = np.sqrt(6 / (np.prod(weight.shape[:-1]) + weight.shape[-1]))
-    return generator.uniform(-limit, limit, weight.shape).astype(np.float32)
+    drawn: NDArray[np.float32] = generator.uniform(-limit, limit, weight.shape).astype(np.float32)
+    return drawn
 
 
 def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None:
@@ -101,7 +105,31 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
     return build_model(replace(variant, classes=classes), weights, seed)
 
 
-def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any]) -> None:
+class Description(TypedDict, total=False):
+    """What a .keras of mnedge says of itself; empty for other weights.
+
+    Attributes:
+        task: What it was trained for.
+        head: Its head; "classifier", or that of another task.
+        output_stride: Output stride of the backbone; None for its own.
+        classes: Class names.
+        outputs: Number of outputs.
+        split_seed: Seed of the splits that it was trained with; None where the data came with its own.
+        detection: The anchors of a detector.
+        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
+    """
+
+    task: str
+    head: str
+    output_stride: int | None
+    classes: list[str]
+    outputs: int
+    split_seed: int | None
+    detection: JsonObject
+    pixels: str | None
+
+
+def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
     """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
 
     Args:
@@ -126,11 +154,11 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, Any])
             if name == "config.json":
                 content = json.dumps(_numbered(json.loads(content), {})).encode()
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-        archive.writestr(zipfile.ZipInfo(_MEMBER, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
+        archive.writestr(zipfile.ZipInfo(DESCRIPTION, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
     write_bytes(path, tidy.getvalue())
 
 
-def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
+def _numbered(node: Json, numbers: dict[Json, int]) -> Json:
     """Numbers the shared objects of a Keras configuration as they come: Keras writes their addresses in memory."""
     if isinstance(node, list):
         return [_numbered(value, numbers) for value in node]
@@ -142,7 +170,7 @@ def _numbered(node: Any, numbers: dict[int, int]) -> Any:  # noqa: ANN401 - JSON
     }
 
 
-def description_of(weights: Weights) -> dict[str, Any]:
+def description_of(weights: Weights) -> Description:
     """What `save_trained` wrote into a .keras; empty for other weights.
 
     Raises:
@@ -152,28 +180,34 @@ def description_of(weights: Weights) -> dict[str, Any]:
         return {}
     try:
         with zipfile.ZipFile(weights) as archive:
-            if _MEMBER not in archive.namelist():
+            if DESCRIPTION not in archive.namelist():
                 return {}
-            told = json.loads(archive.read(_MEMBER))
+            told = json.loads(archive.read(DESCRIPTION))
         _check_description(told)
         for name in told["classes"]:
-            checked_name(name, f"{weights}, {_MEMBER}")
+            checked_name(name, f"{weights}, {DESCRIPTION}")
+        if told.get("pixels") is not None:
+            Pixels.from_bytes(told["pixels"].encode())
     except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
-        raise InputError(f"{weights}: its {_MEMBER} with the class names is broken ({exc}); train it again") from exc
-    return dict(told)
+        raise InputError(
+            f"{weights}: its {DESCRIPTION} with the class names is broken ({exc}); train it again"
+        ) from exc
+    return cast("Description", told)
 
 
-def _check_description(told: dict[str, Any]) -> None:
+def _check_description(told: Mapping[str, object]) -> None:
     """Makes sure that a description has the kinds of values that building and naming rely on.
 
     Raises:
         TypeError: It has not.
         KeyError: It names no classes.
     """
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int,
+             "pixels": str}  # fmt: skip
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise TypeError(f"{name} is {value!r}")
-    if told["classes"] is None or not all(isinstance(name, str) for name in told["classes"]):
+    classes = told["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes is no list of names")

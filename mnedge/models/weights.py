@@ -18,7 +18,7 @@ import zlib
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import keras
 
     from mnedge.models.network import Layer
+    from mnedge.untyped import Json
 
     Kernels = Counter[tuple[int, ...]]
 
@@ -210,7 +211,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from exc
 
 
-def _refuse_code(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
+def _refuse_code(config: Json, path: Path) -> None:
     """Walks a configuration and refuses what would bring code of its own."""
     if isinstance(config, dict):
         name, module = config.get("class_name"), config.get("module")
@@ -226,11 +227,13 @@ def _refuse_code(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
             _refuse_code(value, path)
 
 
-def _refuse_nested(config: Any, path: Path) -> None:  # noqa: ANN401 - any JSON
+def _refuse_nested(config: Json, path: Path) -> None:
     """Refuses a model with another model as a layer, whose arrays lie where those of a MobileNet do not."""
     inside = config.get("config") if isinstance(config, dict) else None
     layers = inside.get("layers") if isinstance(inside, dict) else None
-    if any(isinstance(layer, dict) and layer.get("class_name") in _MODELS for layer in layers or ()):
+    if isinstance(layers, list) and any(
+        isinstance(layer, dict) and layer.get("class_name") in _MODELS for layer in layers
+    ):
         raise _whole_model(path)
 
 

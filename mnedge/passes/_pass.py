@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from mnedge.graph.graph import Graph, Quantization, Tensor, constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from mnedge.untyped import AnyArray
 
 
 def run_passes(graph: Graph, names: Iterable[str]) -> Graph:
@@ -49,7 +51,7 @@ def scalar(name: str, value: float, like: Tensor) -> Tensor:
     return constant(name, np.array(largest, like.dtype), Quantization.per_tensor(value / largest, 0))
 
 
-def scaled(quantization: Quantization, factor: float | np.ndarray[Any, Any]) -> Quantization:
+def scaled(quantization: Quantization, factor: float | AnyArray) -> Quantization:
     """The quantization under which the same steps stand for `factor` times the real values."""
     scale = (quantization.scale.astype(np.float64) * factor).astype(np.float32)
     return Quantization(scale, quantization.zero_point, quantization.axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mnedge.quantization.scheme import channel_floor
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
@@ -149,10 +150,10 @@ def sensitivities(
     signature = [tf.TensorSpec((2,), tf.int32), *specs]
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def run(draw: Any, *values: Any) -> Any:  # noqa: ANN401 - tensors
-        noise: dict[str, Any] = {}
+    def run(draw: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
+        noise: dict[str, tf.Tensor] = {}
 
-        def on_tensor(name: str, value: Any) -> Any:  # noqa: ANN401
+        def on_tensor(name: str, value: tf.Tensor) -> tf.Tensor:
             if name not in names:
                 return value
             noise[name] = tf.zeros_like(value)
@@ -184,7 +185,7 @@ def sensitivities(
     return {name: value / (2 * draws * len(images)) for name, value in total.items()}
 
 
-def _drawn_likelihood(head: Any, *, classes: bool, draw: Any) -> Any:  # noqa: ANN401 - tensors
+def _drawn_likelihood(head: tf.Tensor, *, classes: bool, draw: tf.Tensor) -> tf.Tensor:
     """Sum over the images of log p(y), up to a constant, for y drawn from p; a mean over the pixels of a map."""
     import tensorflow as tf
 

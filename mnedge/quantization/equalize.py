@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -257,11 +257,14 @@ def _noise(
     return total
 
 
-def _power_in(layer: Layer, weights: NDArray[np.float64], statistics: dict[str, ChannelStatistics]) -> Any:  # noqa: ANN401
+def _power_in(
+    layer: Layer, weights: NDArray[np.float64], statistics: dict[str, ChannelStatistics]
+) -> NDArray[np.float64]:
     power = statistics[layer.data].power
     if layer.op.kind == "DEPTHWISE_CONV_2D":
-        return np.repeat(power, weights.shape[3] // power.size) * weights.shape[1] * weights.shape[2]
-    return power.sum() * weights.size / (weights.shape[layer.axis] * power.size)
+        spread: NDArray[np.float64] = np.repeat(power, weights.shape[3] // power.size)
+        return np.asarray(spread * weights.shape[1] * weights.shape[2])
+    return np.asarray(power.sum() * weights.size / (weights.shape[layer.axis] * power.size))
 
 
 def _per_output(layer: Layer, weights: NDArray[np.float64]) -> NDArray[np.float64]:

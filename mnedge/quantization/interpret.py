@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from mnedge.batch import batch_of
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.runtimes.litert import LiteRtSession
+from mnedge.runtimes import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Tensor
+    from mnedge.untyped import AnyArray
 
 T = TypeVar("T")
 # More interpreters than that only share the memory's bandwidth.
 _MOST_WORKERS = 8
 
 
-def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[Any]]], T], *, least: int = 1) -> list[T]:
+def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
     """Runs a graph picture by picture, and keeps of each what `told` makes of it.
 
     Args:
@@ -44,20 +46,19 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[NDArray[An
     count = len(arrays[0])
     workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, count // least))
     model = write_tflite(graph)
-    # One after the other: opening a session redirects the standard error of the whole process.
-    sessions = [LiteRtSession(model, 1) for _ in range(workers)]
-    results: list[Any] = [None] * count
+    results: dict[int, T] = {}
 
     inputs = [graph.tensors[name] for name in graph.inputs]
 
     def work(first: int) -> None:
-        for number in range(first, count, workers):
-            given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
-            results[number] = told(number, sessions[first].look(*given))
+        with closing(open_session("litert", model, 1)) as session:
+            for number in range(first, count, workers):
+                given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
+                results[number] = told(number, session.look(*given))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
-    return results
+    return [results[number] for number in range(count)]
 
 
 def all_outputs(graph: Graph, images: Samples) -> dict[str, NDArray[np.float32]]:
@@ -77,7 +78,7 @@ def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
     return made if quantization is None else quantization.dequantize(made)
 
 
-def input_steps(graph: Graph, images: Samples) -> dict[str, NDArray[Any]]:
+def input_steps(graph: Graph, images: Samples) -> dict[str, AnyArray]:
     """Samples, such as images (N, H, W, C), in the steps of a quantized graph's inputs, by name."""
     made = {}
     for name, values in batch_of(graph.inputs, images).arrays.items():
@@ -88,7 +89,7 @@ def input_steps(graph: Graph, images: Samples) -> dict[str, NDArray[Any]]:
     return made
 
 
-def _given(values: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def _given(values: AnyArray, tensor: Tensor) -> AnyArray:
     if tensor.quantization is None or values.dtype != np.float32:
         return values
     limits = np.iinfo(tensor.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from mnedge.quantization.student import cut_points
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import tensorflow as tf
+    from tensorflow.types.experimental import TensorLike
+
     from mnedge.quantization.scheme import Scheme
     from mnedge.quantization.student import Student
-
-# TensorFlow is not imported for its types.
-TensorLike: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_step(
         tf.TensorSpec((), tf.float32),
     ]
 
-    def loss_of(images: TensorLike, labels: TensorLike) -> Any:  # noqa: ANN401
+    def loss_of(images: TensorLike, labels: TensorLike) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         teacher = execute(scheme.graph, {scheme.graph.inputs[0]: images})
         made = student.forward(images)
         blocks = tf.add_n([_block_loss(scheme, name, teacher[name], made[name]) for name in cuts]) / max(len(cuts), 1)
@@ -81,7 +81,7 @@ def make_step(
         return loss, blocks, outputs
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def step(images: Any, labels: Any, rate: Any) -> Any:  # noqa: ANN401
+    def step(images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             loss, blocks, outputs = loss_of(images, labels)
         gradients = tape.gradient(loss, [student.variables[kind] for kind in kinds])
@@ -94,7 +94,9 @@ def make_step(
     return step, [count, *(moment for kind in kinds for moment in moments[kind])]
 
 
-def _adam(variable: Any, gradient: Any, moments: Sequence[Any], count: Any, rate: Any) -> None:  # noqa: ANN401
+def _adam(
+    variable: tf.Variable, gradient: tf.Tensor, moments: Sequence[tf.Variable], count: tf.Variable, rate: tf.Tensor
+) -> None:
     import tensorflow as tf
 
     first, second = moments

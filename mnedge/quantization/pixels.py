@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Quantization
     from mnedge.quantization.scheme import Interval, Layer, Scheme
+    from mnedge.untyped import AnyArray, AnyFloats
 
 # A channel of a depthwise layer has nine unknowns, any other output up to a thousand.
 _DEPTHWISE_SHARE = 4
@@ -101,7 +102,7 @@ def float_targets(
 def problem_of(
     scheme: Scheme,
     layer: Layer,
-    data: NDArray[Any],
+    data: AnyArray,
     quantization: Quantization,
     drawn: NDArray[np.intp],
     targets: NDArray[np.float32],
@@ -131,14 +132,14 @@ def problem_of(
     return Problem(inputs, np.ascontiguousarray(targets.T)[:, :, None], blocks, bias[:, None], interval)
 
 
-def in_blocks(layer: Layer, weights: NDArray[np.floating[Any]]) -> NDArray[Any]:
+def in_blocks(layer: Layer, weights: AnyFloats) -> AnyArray:
     """(blocks, outputs, taps): weights in an op's layout as a `Problem` has them."""
     if layer.op.kind == "DEPTHWISE_CONV_2D":
         return weights.reshape(-1, weights.shape[3]).T[:, None, :]
     return np.moveaxis(weights, layer.axis, 0).reshape(1, weights.shape[layer.axis], -1)
 
 
-def in_layout(layer: Layer, blocks: NDArray[np.floating[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def in_layout(layer: Layer, blocks: AnyFloats, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Weights (blocks, outputs, taps) in an op's layout, whose shape is given."""
     if layer.op.kind == "DEPTHWISE_CONV_2D":
         return np.ascontiguousarray(blocks[:, 0, :].T.reshape(shape), np.float32)
@@ -146,7 +147,7 @@ def in_layout(layer: Layer, blocks: NDArray[np.floating[Any]], shape: tuple[int,
     return np.ascontiguousarray(np.moveaxis(blocks[0].reshape(first), 0, layer.axis), np.float32)
 
 
-def outputs_of(problem: Problem, weights: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def outputs_of(problem: Problem, weights: AnyFloats) -> NDArray[np.float32]:
     """(blocks, rows, outputs) what weights (blocks, outputs, taps) make, without bias and not yet clipped."""
     return _multiplied("brt,bot->bro", problem.inputs, weights.astype(np.float32))
 
@@ -170,7 +171,7 @@ def has_taps(layer: Layer) -> bool:
 
 
 def _taps(
-    graph: Graph, layer: Layer, data: NDArray[Any], quantization: Quantization, drawn: NDArray[np.intp]
+    graph: Graph, layer: Layer, data: AnyArray, quantization: Quantization, drawn: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """(rows, taps, channels) real values of what the drawn output pixels read; 0 beyond the edges."""
     depth = graph.tensors[layer.weights].shape[-1] if layer.op.kind == "FULLY_CONNECTED" else data.shape[-1]

@@ -9,13 +9,14 @@ import time
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge import cache
 from mnedge.batch import batch_of
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.heads import head_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.ptq import PostTraining
     from mnedge.quantization.scheme import Scheme
+    from mnedge.untyped import AnyArray, AnyInts
 
 _LOG = logging.getLogger(__name__)
 _BATCH = 16
@@ -66,7 +69,7 @@ class Pictures:
 def quantize_qat(
     graph: Graph,
     images: NDArray[np.float32],
-    labels: NDArray[np.integer[Any]] | None = None,
+    labels: AnyInts | None = None,
     start: PostTraining = DEFAULT,
     *,
     calibration: Samples | None = None,
@@ -85,7 +88,8 @@ def quantize_qat(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) to train on.
-        labels: Integers (N,), negative where unknown; None for unlabelled pictures.
+        labels: Integers (N,), negative where unknown; None for unlabelled pictures. They are learned from where the
+            first output is a softmax or logits, a value a class; the float network teaches every other one alone.
         start: The choices of the post-training result that training starts from. Unless they say whether gates may
             become slower ones that can be equalized (see `gates`), all efforts but "fast" take them.
         calibration: float32 (N, H, W, C), or a `Batch` of them, to calibrate with and train on; training pictures by
@@ -110,7 +114,8 @@ def quantize_qat(
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
     calibrating = images if calibration is None else batch_of(graph.inputs, calibration).arrays[graph.inputs[0]]
-    pictures, calibrating = _split(images, labels, calibrating, start.seed)
+    taught = labels if _tells_classes(graph, start.head) else None
+    pictures, calibrating = _split(images, taught, calibrating, start.seed)
     if start.scalable_gates is None:
         start = replace(start, scalable_gates=start.effort != "fast")
     scheme, parameters, log = post_training_parameters(
@@ -136,8 +141,14 @@ def quantize_qat(
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
 
 
+def _tells_classes(graph: Graph, head: Head | None) -> bool:
+    """Whether the first output has a value for each of several classes that exclude each other."""
+    output = graph.outputs[0]
+    return (head or head_of(graph, output)) in ("softmax", "logits") and graph.tensors[output].shape[-1] > 1
+
+
 def _split(
-    images: NDArray[np.float32], labels: NDArray[Any] | None, calibration: NDArray[np.float32], seed: int
+    images: NDArray[np.float32], labels: AnyArray | None, calibration: NDArray[np.float32], seed: int
 ) -> tuple[Pictures, NDArray[np.float32]]:
     """Pictures to train on and to choose by, and pictures to calibrate with.
 
@@ -231,7 +242,7 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
     return result
 
 
-def _score(scheme: Scheme, student: Student, reference: NDArray[Any], images: NDArray[np.float32]) -> float:
+def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArray[np.float32]) -> float:
     """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
 
     Args:
@@ -250,17 +261,17 @@ def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:
 
 
 def _save(
-    path: Path, variables: list[Any], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
+    path: Path, variables: list[tf.Variable], best: dict[str, NDArray[np.float32]], counts: tuple[int, int, float]
 ) -> None:
     stream = io.BytesIO()
-    arrays: dict[str, Any] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    arrays: dict[str, AnyArray] = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
     arrays |= {f"best_{kind}": value for kind, value in best.items()}
-    np.savez(stream, counts=np.array(counts, np.float64), **arrays)
+    np.savez(stream, counts=np.array(counts, np.float64), **arrays)  # type: ignore[arg-type] # no array is allow_pickle
     cache.keep_file(path, stream.getvalue())
 
 
 def _restore(
-    path: Path, variables: list[Any], kinds: list[str]
+    path: Path, variables: list[tf.Variable], kinds: list[str]
 ) -> tuple[int, int, float, dict[str, NDArray[np.float32]]] | None:
     """Sets the variables to a checkpoint's and gives its counts and best values; None where there is no whole one."""
     if not path.is_file():
@@ -273,12 +284,16 @@ def _restore(
             epoch, stale, score = found["counts"]
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             raise ValueError("its arrays have other shapes")  # noqa: TRY301 - told like any other damage
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+        counts = int(epoch), int(stale), float(score)
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as exc:  # fmt: skip
         _LOG.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
         return None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return int(epoch), int(stale), float(score), best
+    return *counts, best
 
 
 def _export_agreement(

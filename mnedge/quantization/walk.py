@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme
+    from mnedge.untyped import AnyArray
 
 # Bytes of an activation, of one image, from which a second interpreter pays.
 _LEAST_BYTES = 1 << 21
@@ -64,7 +65,7 @@ def settle_layers(
     weights, scales, biases = (dict(part) for part in (parameters.weights, parameters.weight_scales, parameters.biases))
     int8 = to_int8(scheme, parameters)
     layer_of = {layer.output: layer for layer in scheme.layers}
-    steps = input_steps(int8, images)
+    steps: dict[str, AnyArray] = input_steps(int8, images)
     pieces = _pieces(int8, layer_of)
     for number, ops in enumerate(pieces):
         layer = layer_of.get(ops[0].outputs[0])
@@ -102,9 +103,7 @@ def _pieces(graph: Graph, layers: Iterable[str]) -> list[tuple[Op, ...]]:
     return [tuple(piece) for piece in pieces]
 
 
-def _run(
-    graph: Graph, ops: tuple[Op, ...], wanted: tuple[str, ...], steps: dict[str, NDArray[Any]]
-) -> dict[str, NDArray[Any]]:
+def _run(graph: Graph, ops: tuple[Op, ...], wanted: tuple[str, ...], steps: dict[str, AnyArray]) -> dict[str, AnyArray]:
     feeds = tuple(dict.fromkeys(name for op in ops for name in op.inputs if name in steps))
     piece = graph.replaced(ops=ops, inputs=feeds, outputs=wanted)
     values = Batch({name: steps[name] for name in feeds})
@@ -112,7 +111,7 @@ def _run(
     shapes = {name: graph.tensors[name].shape[1:] for name in wanted}
     made = {name: np.empty((count, *shapes[name]), graph.tensors[name].dtype) for name in wanted}
 
-    def keep(number: int, outputs: list[NDArray[Any]]) -> None:
+    def keep(number: int, outputs: list[AnyArray]) -> None:
         for name, output in zip(wanted, outputs, strict=True):
             made[name][number] = output[0]
 
@@ -122,7 +121,7 @@ def _run(
 
 
 def _shift(
-    int8: Graph, layer: Layer, steps: NDArray[Any], pixels: NDArray[np.intp], targets: dict[str, NDArray[np.float32]]
+    int8: Graph, layer: Layer, steps: AnyArray, pixels: NDArray[np.intp], targets: dict[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """(channels,) mean of the float output minus the quantized one."""
     quantization = int8.tensors[layer.output].quantization

@@ -111,7 +111,7 @@ def _lead(report: Report) -> Iterator[str]:
         yield f"alpha {variant.alpha}"
     if variant.resolution:
         yield f"{variant.resolution} px"
-    yield f"{variant.classes:,} classes"
+    yield f"{variant.classes:,} {'class' if variant.classes == 1 else 'classes'}"
     if variant.parameters:
         yield f"{figures.magnitude(variant.parameters)} parameters"
     if variant.macs:

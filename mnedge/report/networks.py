@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.axes import LEFT, Tick, along, ticks
@@ -13,9 +13,9 @@ from mnedge.report.summary import METRICS
 from mnedge.report.tables import Cell, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from mnedge.report.summary import Row
+    from mnedge.results.networks import NetworkComparison, NetworkRow
 
 # Labels are placed as if the plot were this wide; a page makes it no narrower than most of that.
 _NOMINAL_WIDTH = 980.0
@@ -86,12 +86,11 @@ class NetworkPlot:
     legend: tuple[tuple[float, str], ...]
 
 
-def render_networks(benchmarks: Sequence[Mapping[str, Any]], *, title: str) -> str:
+def render_networks(benchmarks: Sequence[NetworkComparison], *, title: str) -> str:
     """Renders a page of plots and tables.
 
     Args:
-        benchmarks: Each {title, dataset, metric, networks}, its networks rows of {name, mobilenet, named, chosen,
-            resolution, parameters, macs, accuracy, source, remark}.
+        benchmarks: The benchmarks, a plot and a table each.
         title: Heading.
 
     Returns:
@@ -102,73 +101,74 @@ def render_networks(benchmarks: Sequence[Mapping[str, Any]], *, title: str) -> s
     return page.render(title=title, shown=shown)
 
 
-def render_networks_svg(benchmarks: Sequence[Mapping[str, Any]], *, title: str) -> str:
+def render_networks_svg(benchmarks: Sequence[NetworkComparison], *, title: str) -> str:
     """Renders the plots alone, one below the other; arguments as for `render_networks`."""
     plots = [found for benchmark in benchmarks if (found := plot(benchmark)) is not None]
     return environment().get_template("networks_svg.html").render(title=title, plots=plots, width=_NOMINAL_WIDTH + 40)
 
 
-def plot(benchmark: Mapping[str, Any]) -> NetworkPlot | None:
+def plot(benchmark: NetworkComparison) -> NetworkPlot | None:
     """Places the networks of one benchmark; None where fewer than two have an accuracy."""
-    rows = [row for row in benchmark["networks"] if row["accuracy"] is not None]
-    if len(rows) < 2:
+    measured = [(row, 100 * row.accuracy) for row in benchmark.networks if row.accuracy is not None]
+    if len(measured) < 2:
         return None
-    x_values, low, high = _log_axis([row["macs"] for row in rows])
-    y_values, worst, best = _accuracy_axis([100 * row["accuracy"] for row in rows])
+    rows = [row for row, _ in measured]
+    x_values, low, high = _log_axis([row.macs for row in rows])
+    y_values, worst, best = _accuracy_axis([percent for _, percent in measured])
     across, y_of = along(low, high), along(worst, best, _BOTTOM, _TOP)
 
     def x_of(macs: float) -> float:
         return across(math.log10(macs))
 
-    places = [(x_of(row["macs"]), y_of(100 * row["accuracy"]), _radius(row["parameters"])) for row in rows]
+    places = [(x_of(row.macs), y_of(percent), _radius(row.parameters)) for row, percent in measured]
     labels = _labels(rows, places)
     discs = [
-        Disc(*place, tone(row), label, words(row, benchmark["metric"]))
+        Disc(*place, tone(row), label, words(row, benchmark.metric))
         for row, place, label in zip(rows, places, labels, strict=True)
     ]
-    own = [place for place, row in zip(places, rows, strict=True) if row["mobilenet"]]
+    own = [place for place, row in zip(places, rows, strict=True) if row.mobilenet]
     return NetworkPlot(
-        title=f"{benchmark['title']}: {benchmark['dataset']}",
+        title=f"{benchmark.title}: {benchmark.dataset}",
         discs=tuple(sorted(discs, key=lambda disc: (disc.tone == "chosen", -disc.radius))),
         trail=_front(own),
         x_ticks=tuple(Tick(x_of(value), _round_magnitude(value)) for value in x_values),
         y_ticks=tuple(Tick(y_of(value), figures.axis(value)) for value in y_values),
-        y_title=f"{METRICS[benchmark['metric']]}, %",
+        y_title=f"{METRICS[benchmark.metric]}, %",
         height=_HEIGHT,
         legend=tuple((_radius(1e6 * millions), f"{millions} M") for millions in _LEGEND_MILLIONS),
     )
 
 
-def tone(row: Row) -> str:
+def tone(row: NetworkRow) -> str:
     """What its disc is drawn as."""
-    return "chosen" if row["chosen"] else "mobilenet" if row["mobilenet"] else "other"
+    return "chosen" if row.chosen else "mobilenet" if row.mobilenet else "other"
 
 
-def words(row: Row, metric: str) -> str:
+def words(row: NetworkRow, metric: str) -> str:
     """A network's figures in a sentence."""
     return (
-        f"{row['name']}: {METRICS[metric]} {figures.percent(row['accuracy'])}, "
-        f"{figures.magnitude(row['macs'])} multiply-adds, {figures.magnitude(row['parameters'])} parameters"
+        f"{row.name}: {METRICS[metric]} {figures.percent(row.accuracy)}, "
+        f"{figures.magnitude(row.macs)} multiply-adds, {figures.magnitude(row.parameters)} parameters"
     )
 
 
-def table(benchmark: Mapping[str, Any]) -> Table:
+def table(benchmark: NetworkComparison) -> Table:
     """The networks that people compare, most multiply-adds first."""
-    columns = ("network", ">input", ">parameters", ">multiply-adds", f">{METRICS[benchmark['metric']]} %", "source", "")
+    columns = ("network", ">input", ">parameters", ">multiply-adds", f">{METRICS[benchmark.metric]} %", "source", "")
     rows = tuple(
         (
-            Cell(row["name"], "good" if row["chosen"] else ""),
-            Cell(f"{row['resolution']} px"),
-            Cell(figures.magnitude(row["parameters"])),
-            Cell(figures.magnitude(row["macs"])),
-            Cell(figures.MISSING if row["accuracy"] is None else f"{100 * row['accuracy']:.1f}"),
-            Cell(row["source"] or figures.MISSING),
-            Cell(row["remark"]),
+            Cell(row.name, "good" if row.chosen else ""),
+            Cell(f"{row.resolution} px"),
+            Cell(figures.magnitude(row.parameters)),
+            Cell(figures.magnitude(row.macs)),
+            Cell(figures.MISSING if row.accuracy is None else f"{100 * row.accuracy:.1f}"),
+            Cell(row.source or figures.MISSING),
+            Cell(row.remark),
         )
-        for row in benchmark["networks"]
-        if row["named"]
+        for row in benchmark.networks
+        if row.named
     )
-    return Table(f"{benchmark['title']}: {benchmark['dataset']}", columns, rows)
+    return Table(f"{benchmark.title}: {benchmark.dataset}", columns, rows)
 
 
 def _round_magnitude(value: float) -> str:
@@ -203,17 +203,17 @@ def _front(places: Sequence[tuple[float, float, float]]) -> tuple[tuple[float, f
     return tuple(front)
 
 
-def _labels(rows: Sequence[Row], places: Sequence[tuple[float, float, float]]) -> list[Label | None]:
+def _labels(rows: Sequence[NetworkRow], places: Sequence[tuple[float, float, float]]) -> list[Label | None]:
     """A name for each network that people compare, where it covers no disc and no other name if that can be."""
     discs = [(x * _NOMINAL_WIDTH / 100, y, radius) for x, y, radius in places]
     taken: list[Box] = []
     labels: list[Label | None] = [None] * len(rows)
     # Large discs leave their names the least choice.
     for number in sorted(range(len(rows)), key=lambda number: -discs[number][2]):
-        if not rows[number]["named"]:
+        if not rows[number].named:
             continue
         others = [disc for other, disc in enumerate(discs) if other != number]
-        text = rows[number]["name"].removeprefix("MobileNet ")
+        text = rows[number].name.removeprefix("MobileNet ")
         choices = [(label, _box(label, discs[number])) for label in _around(text, discs[number][2])]
         label, box = min(choices, key=lambda choice: _cover(choice[1], taken, others))
         taken.append(box)

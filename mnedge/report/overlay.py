@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyInts
 
 _OPACITY = 0.55
 _BACKGROUND = 0
@@ -26,7 +28,7 @@ def colour_of(index: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def with_mask(pixels: NDArray[np.uint8], mask: NDArray[np.integer[Any]], ignored: int) -> NDArray[np.uint8]:
+def with_mask(pixels: NDArray[np.uint8], mask: AnyInts, ignored: int) -> NDArray[np.uint8]:
     """Lays a mask over a picture; class 0, the background, stays as it is, and what is ignored turns grey.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.report import difference
 from mnedge.results.metric import Declared
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from mnedge.results.comparison import Difference
     from mnedge.results.latency import LatencyRow
     from mnedge.results.report import ArtifactRow, Report
-
-# A row of the pages that have no noun yet: training, search and networks.
-Row = dict[str, Any]
 
 # What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
 METRICS = Declared(lambda metric: not metric.by_class)

@@ -95,6 +95,7 @@ def render_tradeoff(
     limits: Mapping[str, float] | None = None,
     nearest: str | None = None,
     data: str | None = None,
+    metric: str = "top-1",
 ) -> str:
     """Renders the page.
 
@@ -105,7 +106,8 @@ def render_tradeoff(
         command: "search" or "sweep".
         limits: Largest values allowed, by name; None without limits.
         nearest: Name of the variant that misses the limits least, if none fits.
-        data: Name of the data that top-1 was measured on.
+        data: Name of the data that the accuracy was measured on.
+        metric: Name of that accuracy.
     """
     return (
         environment()
@@ -116,9 +118,9 @@ def render_tradeoff(
             verdict=_verdict(rows, nearest),
             cards=cards(rows, data),
             notes=notes,
-            accuracy=_accuracy_title(rows),
+            accuracy=_accuracy_title(rows, metric),
             plots=plots(rows, limits or {}),
-            table=table(rows),
+            table=table(rows, metric),
         )
     )
 
@@ -165,16 +167,16 @@ def cards(rows: Sequence[TradeoffRow], data: str | None) -> list[Card]:
 
 
 def accuracy(row: TradeoffRow, *, own: bool) -> float | None:
-    """Top-1 on the user's data if any row has it (`own`), else on ImageNet."""
-    return row.top1 if own else row.imagenet_top1
+    """The accuracy on the user's data if any row has it (`own`), else top-1 on ImageNet."""
+    return row.headline if own else row.imagenet_top1
 
 
 def _is_own(rows: Sequence[TradeoffRow]) -> bool:
-    return any(row.top1 is not None for row in rows)
+    return any(row.headline is not None for row in rows)
 
 
-def _accuracy_title(rows: Sequence[TradeoffRow]) -> str:
-    return "top-1, %" if _is_own(rows) else "top-1 on ImageNet, %"
+def _accuracy_title(rows: Sequence[TradeoffRow], metric: str) -> str:
+    return f"{metric}, %" if _is_own(rows) else "top-1 on ImageNet, %"
 
 
 def plots(rows: Sequence[TradeoffRow], limits: Mapping[str, float]) -> list[Plot]:
@@ -242,8 +244,8 @@ def _stairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float, 
     return tuple(lines)
 
 
-def table(rows: Sequence[TradeoffRow]) -> Table:
-    """All rows; the last column says which limits an excluded variant breaks."""
+def table(rows: Sequence[TradeoffRow], metric: str = "top-1") -> Table:
+    """All rows, with the accuracy under its name; the last column says which limits an excluded variant breaks."""
     own = _is_own(rows)
     columns: list[tuple[str, Callable[[int, TradeoffRow], str]]] = [
         (">", lambda number, _: str(number)),
@@ -251,7 +253,7 @@ def table(rows: Sequence[TradeoffRow]) -> Table:
         ("", lambda _, row: row.status),
     ]
     if own:
-        columns.append((">top-1 %", lambda _, row: _percent(row.top1)))
+        columns.append((f">{metric} %", lambda _, row: _percent(row.headline)))
     if any(row.imagenet_top1 is not None for row in rows):
         columns.append((">ImageNet %", lambda _, row: _imagenet(row)))
     columns += [

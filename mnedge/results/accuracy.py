@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mnedge.results.stored import ABSENT, FLAT
+
+if TYPE_CHECKING:
+    from mnedge.untyped import Json, JsonObject
 
 # Lower and upper end of a 95 % interval.
 Interval = tuple[float, float]
@@ -86,10 +89,12 @@ class AccuracyRow:
         return self.figures.intervals.get(name)
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the figures of a stored row, which are those of any task, into a value of their own."""
         own = {"artifact", "runtime", "device", "dataset", "images", "partitions"}
-        metrics, intervals, classes = {}, {}, {}
+        metrics: JsonObject = {}
+        intervals: JsonObject = {}
+        classes: JsonObject = {}
         for name, value in row.items():
             if name in own or name == "worst" or value is None:
                 continue
@@ -102,11 +107,11 @@ class AccuracyRow:
         worst = row.get("worst")
         if isinstance(worst, list):
             worst = [_picture_of_stored(picture) for picture in worst]
-        figures = {"metrics": metrics, "intervals": intervals, "classes": classes, "worst": worst}
+        figures: JsonObject = {"metrics": metrics, "intervals": intervals, "classes": classes, "worst": worst}
         return {**{name: value for name, value in row.items() if name in own}, "figures": figures}
 
 
-def _picture_of_stored(picture: object) -> object:
+def _picture_of_stored(picture: Json) -> Json:
     """Puts the counts of a stored picture into a value of their own; what is no picture is left to the reader."""
     if not isinstance(picture, dict):
         return picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mnedge.results.accuracy import AccuracyRow, MixUp
 from mnedge.results.compilation import Block
@@ -12,6 +12,9 @@ from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
 from mnedge.results.report import Int8Row, Report
+
+if TYPE_CHECKING:
+    from mnedge.untyped import JsonObject
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Measured:
     outputs: tuple[OutputRow, ...] = ()
 
     @staticmethod
-    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(values: JsonObject) -> JsonObject:
         """Brings the rows into the shape of the fields."""
         return Report.of_stored(values)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mnedge.results.accuracy import Interval
 from mnedge.results.stored import ABSENT, FLAT
+
+if TYPE_CHECKING:
+    from mnedge.untyped import JsonObject
 
 Verdict = Literal["faster", "slower", "no difference shown"]
 
@@ -100,7 +103,7 @@ class LatencyRow:
         return self.state is not None and self.state.emulated
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts what a device said, which a stored row has beside its own fields, into a value of its own."""
         told = ("board", "emulated", "unstable", "temperature_c", "clock_mhz")
         if "board" not in row:

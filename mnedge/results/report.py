@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mnedge import artifact as files
 from mnedge.artifact import Artifact, Format, Io, Precision
@@ -14,6 +14,9 @@ from mnedge.results.accuracy import AccuracyRow
 from mnedge.results.latency import LatencyRow
 from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
+
+if TYPE_CHECKING:
+    from mnedge.untyped import JsonObject
 
 SCHEMA = 1
 _HELP = "give the folder of a build, or its report.json"
@@ -155,7 +158,7 @@ class Report:
     outputs: tuple[OutputRow, ...] = ()
 
     @staticmethod
-    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(values: JsonObject) -> JsonObject:
         """Brings the tables of report.json into the shape of the fields."""
         found = dict(values)
         for name, kind in (("accuracy", AccuracyRow), ("latency", LatencyRow)):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -20,10 +20,12 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnedge.untyped import Json, JsonObject
+
 Noun = TypeVar("Noun")
 
-FLAT: Mapping[str, Any] = {"flat": True}
-ABSENT: Mapping[str, Any] = {"absent": True}
+FLAT: Mapping[str, bool] = {"flat": True}
+ABSENT: Mapping[str, bool] = {"absent": True}
 
 # report.json of a large sweep has some megabytes; more is no result of mnedge.
 _LARGEST_BYTES = 256 << 20
@@ -36,17 +38,25 @@ class _OwnJson(Protocol):
     def as_stored(self) -> Mapping[str, object]: ...
 
 
-def as_json(noun: object) -> Any:  # noqa: ANN401 - JSON values
+def as_json(noun: object) -> Json:
     """The noun as JSON values: dicts in the order of the fields, lists, numbers, text; NaN and infinity are None."""
     if isinstance(noun, _OwnJson):
         return as_json(noun.as_stored())
     if is_dataclass(noun):
-        return _row(noun)
+        return _fields_of(noun)
     if isinstance(noun, Mapping):
         return {str(name): as_json(value) for name, value in noun.items()}
     if isinstance(noun, (list, tuple)):
         return [as_json(value) for value in noun]
     return _plain(noun)
+
+
+def as_row(noun: object) -> JsonObject:
+    """The noun, a dataclass or a mapping, as one JSON object; see `as_json`."""
+    row = as_json(noun)
+    if not isinstance(row, dict):
+        raise TypeError(f"a {type(noun).__name__} is no JSON object")
+    return row
 
 
 def _plain(value: object) -> str | float | None:
@@ -59,14 +69,14 @@ def _plain(value: object) -> str | float | None:
     raise TypeError(f"a {type(value).__name__} has no JSON")
 
 
-def _row(noun: object) -> dict[str, Any]:
-    row: dict[str, Any] = {}
+def _fields_of(noun: object) -> JsonObject:
+    row: JsonObject = {}
     for field in fields(noun):  # type: ignore[arg-type] # of a dataclass
         value = getattr(noun, field.name)
         if value is None and ("absent" in field.metadata or "flat" in field.metadata):
             continue
         if "flat" in field.metadata:
-            row |= as_json(value)
+            row |= as_row(value)
         else:
             row[field.name] = as_json(value)
     return row

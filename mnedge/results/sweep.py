@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 from mnedge.artifact import Format, Io, Precision
 from mnedge.results import shown, tradeoff
+from mnedge.results.metric import Declared
 from mnedge.results.report import VariantRow
 from mnedge.results.stored import ABSENT, FLAT
 from mnedge.results.tradeoff import TradeoffRow
 
 SCHEMA = 2
+_HEADLINES = Declared(lambda metric: metric.is_headline)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,15 @@ class Hits:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A worker's answer to an evaluation on a whole split: pictures, the task's figures by key, and the runtime."""
+
+    images: int
+    metrics: Mapping[str, float]
+    runtime: str
+
+
+@dataclass(frozen=True)
 class Failed:
     """A worker's answer to a unit that failed: the message, or the traceback of a bug, and the error's class."""
 
@@ -87,24 +98,37 @@ class Failed:
 
 @dataclass(frozen=True)
 class Answer:
-    """A worker's answer to any request: one of the three."""
+    """A worker's answer to any request: one of the four."""
 
     built: Built | None = field(default=None, metadata=ABSENT)
     hits: Hits | None = field(default=None, metadata=ABSENT)
+    scored: Scored | None = field(default=None, metadata=ABSENT)
     failed: Failed | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
 class SweptAccuracy:
-    """Accuracy of one artifact over the shards that are done; top1 and top5 are shares, 0..1."""
+    """Accuracy of one artifact over the pictures that are done; all figures are 0..1.
+
+    Attributes:
+        artifact: File name.
+        runtime: Runtime that executed it.
+        dataset: Name of the data set.
+        images: Number of pictures.
+        top1: Share of pictures whose class is the most probable one; None for other tasks than classifying.
+        top5: Share of pictures whose class is among the five most probable; None likewise.
+        top1_interval: 95 % interval of top-1; None likewise.
+        metrics: Figures of other tasks, by key; None of a classifier.
+    """
 
     artifact: str
     runtime: str
     dataset: str
     images: int
-    top1: float
-    top5: float
-    top1_interval: tuple[float, float]
+    top1: float | None = field(default=None, metadata=ABSENT)
+    top5: float | None = field(default=None, metadata=ABSENT)
+    top1_interval: tuple[float, float] | None = field(default=None, metadata=ABSENT)
+    metrics: Mapping[str, float] | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +143,7 @@ class SweepRow:
         error: Why it failed; None if it did not.
         top1_interval: 95 % interval of top-1, 0..1.
         fp32_top1: Top-1 of the float artifact, 0..1.
+        fp32_score: Headline of the float artifact where the task is not scored by top-1, 0..1.
         images: Number of pictures evaluated.
         artifacts: Its model files.
         accuracy: Accuracy of each.
@@ -132,6 +157,7 @@ class SweepRow:
     error: str | None
     top1_interval: tuple[float, float] | None = None
     fp32_top1: float | None = None
+    fp32_score: float | None = field(default=None, metadata=ABSENT)
     images: int = 0
     artifacts: tuple[SweptFile, ...] = ()
     accuracy: tuple[SweptAccuracy, ...] = ()
@@ -154,6 +180,7 @@ class SweepResult:
         schema: Version of sweep.json.
         recipe: Name of the recipe.
         data: Name of the data set.
+        metric: Key of the headline that the points are ranked by.
         stopped: "interrupted" if Ctrl-C ended it.
         units: Units of work: builds, and evaluations of one artifact on one shard of the pictures.
         sent_bytes: Bytes that were sent to the machines of a cluster.
@@ -164,6 +191,7 @@ class SweepResult:
     schema: int = SCHEMA
     recipe: str
     data: str
+    metric: str = "top1"
     stopped: str | None
     units: WorkCount
     sent_bytes: int
@@ -176,12 +204,12 @@ class SweepResult:
         return tradeoff.of_stored(stored)
 
     def _repr_html_(self) -> str:
-        columns = ("point", "status", "top-1", "latency ms", "bytes")
+        columns = ("point", "status", _HEADLINES[self.metric], "latency ms", "bytes")
         rows = (
             (
                 row.tradeoff.name,
                 row.tradeoff.status,
-                row.tradeoff.top1,
+                row.tradeoff.headline,
                 row.tradeoff.latency_ms,
                 row.tradeoff.size_bytes,
             )

@@ -39,6 +39,7 @@ class TradeoffRow:
         macs: Multiply-adds of a picture.
         parameters: Trained numbers.
         top1: Top-1 on the user's data, 0..1.
+        score: Headline of a task that is not scored by top-1, on the user's data, 0..1.
         epochs: Epochs of fine-tuning that reached it.
         imagenet_top1: Top-1 on ImageNet, 0..1.
         imagenet_top1_source: published or estimated.
@@ -56,6 +57,7 @@ class TradeoffRow:
     macs: int | None = None
     parameters: int | None = None
     top1: float | None = None
+    score: float | None = field(default=None, metadata=ABSENT)
     epochs: int | None = field(default=None, metadata=ABSENT)
     imagenet_top1: float | None = field(default=None, metadata=ABSENT)
     imagenet_top1_source: str | None = field(default=None, metadata=ABSENT)
@@ -65,6 +67,11 @@ class TradeoffRow:
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     size_bytes: int | None = None
+
+    @property
+    def headline(self) -> float | None:
+        """What the variant is ranked by on the user's data, 0..1."""
+        return self.score if self.top1 is None else self.top1
 
 
 def of_stored(stored: Mapping[str, object]) -> dict[str, object]:

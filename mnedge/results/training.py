@@ -6,13 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 from mnedge.results import shown, stored
 from mnedge.results.accuracy import MixUp
 from mnedge.results.findings import Findings, Suspect
 from mnedge.results.stored import ABSENT, FLAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.untyped import Json, JsonObject
 
 SCHEMA = 1
 
@@ -82,7 +87,7 @@ class ClassRow:
         return {"class": self.name, "images": self.images, **boxes, **self.figures}
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the figures of a stored row into a value of their own."""
         own = ("class", "images", "boxes")
         figures = {name: value for name, value in row.items() if name not in own}
@@ -114,7 +119,7 @@ class MetPicture:
     counts: Mapping[str, int | float] = field(default_factory=dict, metadata=FLAT)
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the counts of a stored row into a value of their own."""
         own = {entry.name for entry in fields(MetPicture)} - {"counts"}
         counts = {name: value for name, value in row.items() if name not in own}
@@ -162,14 +167,14 @@ class Outcome:
         return {**row, "worst": self.worst}
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the tables into the shape of the fields; every other number is a figure."""
         found = _of(row, "classes", "confusion", "mixups", "worst")
         found["classes"] = _each(found.get("classes"), ClassRow.of_stored)
         found["worst"] = _each(found.get("worst", []), MetPicture.of_stored)
         if found.get("mixups") is not None:
             found["mixups"] = _each(found["mixups"], _with_truth)
-        figures = {
+        figures: JsonObject = {
             name: value
             for name, value in row.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _NO_FIGURES
@@ -199,27 +204,54 @@ class Network:
 
 
 @dataclass(frozen=True)
+class OwnNetwork:
+    """A model of the user's that was fine-tuned.
+
+    Attributes:
+        path: Its file, as given.
+        sha256: Its checksum.
+        size: Height and width of its input, pixels.
+        pixels: What a picture is to it, as `Pixels.parse` reads it.
+        head: Name of the layer that tells its classes apart.
+        is_new_head: Whether that layer was replaced.
+        classes: Number of classes.
+        notes: What its user should know, a sentence each.
+    """
+
+    path: str
+    sha256: str
+    size: tuple[int, int]
+    pixels: str
+    head: str
+    is_new_head: bool
+    classes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a training was given.
 
     Attributes:
-        variant: The network.
+        variant: The network; None for a model of the user's.
         data: Name of the data set.
         split_seed: Seed of its splits; None where it comes with its own.
         weights: What the backbone started from.
         keep_shared: Whether it learned from pictures that the validation split has too.
+        model: A model of the user's; None for a variant.
         schedule: Epochs, rates, augmentation and so on, by name.
     """
 
-    variant: Network
+    variant: Network | None
     data: str
     split_seed: int | None
     weights: str
     keep_shared: bool
+    model: OwnNetwork | None = field(default=None, metadata=ABSENT)
     schedule: Mapping[str, object] = field(default_factory=dict, metadata=FLAT)
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the schedule of a stored row into a value of its own."""
         own = {entry.name for entry in fields(Settings)} - {"schedule"}
         schedule = {name: value for name, value in row.items() if name not in own}
@@ -261,11 +293,11 @@ class Account:
     settings: Settings
 
     @staticmethod
-    def of_stored(row: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(row: JsonObject) -> JsonObject:
         """Puts the settings into the shape of their fields."""
         found = _of(row, *(entry.name for entry in fields(Account)))
-        if isinstance(found.get("settings"), dict):
-            found["settings"] = Settings.of_stored(found["settings"])
+        if isinstance(settings := found.get("settings"), dict):
+            found["settings"] = Settings.of_stored(settings)
         return found
 
 
@@ -297,7 +329,7 @@ class TrainingReport:
         return self.outcome.figures[self.metric]
 
     @staticmethod
-    def of_stored(values: dict[str, Any]) -> dict[str, Any]:
+    def of_stored(values: JsonObject) -> JsonObject:
         """Puts what stands in one row of JSON into the nouns that hold it."""
         own = _of(values, "schema", "task", "metric", "model", "tools")
         return {**own, "outcome": Outcome.of_stored(values), "account": Account.of_stored(values)}
@@ -337,20 +369,20 @@ def read_training(path: Path) -> TrainingReport:
     return report
 
 
-def _of(row: dict[str, Any], *names: str) -> dict[str, Any]:
+def _of(row: JsonObject, *names: str) -> JsonObject:
     return {name: row[name] for name in names if name in row}
 
 
-def _each(rows: Any, of_stored: Any) -> Any:  # noqa: ANN401 - JSON values, which msgspec checks
+def _each(rows: Json, of_stored: Callable[[JsonObject], JsonObject]) -> Json:
     if not isinstance(rows, list):
         return rows
     return [of_stored(row) if isinstance(row, dict) else row for row in rows]
 
 
-def _with_label(mixup: MixUp) -> dict[str, object]:
-    row: dict[str, object] = stored.as_json(mixup)
+def _with_label(mixup: MixUp) -> JsonObject:
+    row = stored.as_row(mixup)
     return {"label": row.pop("truth"), **row}
 
 
-def _with_truth(row: dict[str, Any]) -> dict[str, Any]:
+def _with_truth(row: JsonObject) -> JsonObject:
     return {"truth": row.get("label"), **{name: value for name, value in row.items() if name != "label"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +11,7 @@ import numpy as np
 
 from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
-from mnedge.runtimes._runtime import Runtime, TensorSpec
+from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
@@ -63,27 +62,26 @@ LITERT = Package("ai-edge-litert", "ai_edge_litert.interpreter", "pip install ai
 
 
 class LiteRtSession:
-    """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK).
-
-    Attributes:
-        inputs: All inputs, in file order.
-        undelegated: Kinds of the ops that no delegate took, in order of execution.
-    """
+    """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK)."""
 
     def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True, package: Package = LITERT) -> None:
         installed, module = package.load()
         options: dict[str, Any] = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        name = "the model" if isinstance(model, bytes) else str(model)
         try:
             with native_stderr():
                 interpreter = module.Interpreter(num_threads=threads, **options)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
-            name = "the model" if isinstance(model, bytes) else model
-            raise InputError(f"{package.name} {installed} refuses {name}: {str(exc).strip()}") from exc
+            raise InputError(f"{package.name} {installed} refuses {name}: {_on_one_line(exc)}") from exc
         self._interpreter = interpreter
-        details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
+        self._name = name
+        try:
+            details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
+        except UnicodeDecodeError as exc:
+            raise InputError(f"{package.name} {installed} refuses {name}: a tensor's name is not UTF-8 text") from exc
         partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
         self.partitions: int | None = partitions
         self.undelegated = _undelegated(details)
@@ -95,26 +93,39 @@ class LiteRtSession:
         self._input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
-    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one sample, an array an input in file order; returns copies of all outputs in file order."""
-        self._invoke(image, *others)
+    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
+        self._invoke(*images)
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
-    def look(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+    def look(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
         """Like `run`, but the outputs are views: the session runs again only after they are gone."""
-        self._invoke(image, *others)
+        self._invoke(*images)
         return [self._interpreter.tensor(index)() for index in self._output_indices]
+
+    def time_ms(
+        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
+    ) -> NDArray[np.float64]:
+        """Times runs, milliseconds each; see `Session`."""
+        if copies:
+            return timed_ms(lambda: self.run(*images), runs, seconds)
+        self._invoke(*images)
+        return timed_ms(self._compute, runs, seconds)
 
     def _invoke(self, *images: NDArray[Any]) -> None:
         for index, value in zip(self._input_indices, images, strict=True):
             self._interpreter.set_tensor(index, value)
-        self._interpreter.invoke()
+        self._compute()
 
-    def invoke_ms(self) -> float:
-        """Computes once more on the last input and returns the milliseconds that it took, copies left out."""
-        begin = time.perf_counter_ns()
-        self._interpreter.invoke()
-        return (time.perf_counter_ns() - begin) / 1e6
+    def _compute(self) -> None:
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as exc:
+            raise InputError(f"{self.version} cannot run {self._name}: {_on_one_line(exc)}") from exc
+
+
+def _on_one_line(exc: Exception) -> str:
+    return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
 
 
 def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:

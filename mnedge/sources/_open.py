@@ -18,7 +18,7 @@ def open_source(path: Path, size: tuple[int, int] | None = None, signature: str 
     """Reads a float network from a file or folder of any kind that mnedge takes.
 
     Args:
-        path: A Keras model, a SavedModel folder or a float .tflite.
+        path: A Keras model, a SavedModel folder, a float .tflite or a float .onnx.
         size: Height and width in pixels, where the file leaves them open.
         signature: Signature of a SavedModel to take; None for its default or only one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.graph.graph import Signature
@@ -14,6 +14,10 @@ from mnedge.sources._saved_model_ops import read_checked
 from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import tensorflow as tf
+
     from mnedge.graph.graph import Graph
 
 _FILES = ("saved_model.pb", "saved_model.pbtxt")
@@ -52,7 +56,7 @@ def _read_signature(path: Path, size: tuple[int, int] | None, wanted: str | None
             "was made"
         ) from exc
     key, function = _signature(loaded, path, wanted)
-    specs: dict[str, Any] = function.structured_input_signature[1]
+    specs: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
     if not specs:
         raise InputError(f"the signature {key} of {path} takes no named tensors; export the model again with one")
     shapes = {name: sized(_shape(spec, name, path), name, str(path), size) for name, spec in specs.items()}
@@ -67,7 +71,13 @@ def _read_signature(path: Path, size: tuple[int, int] | None, wanted: str | None
     return float_of(graph, str(path), first=first)
 
 
-def _signature(loaded: Any, path: Path, wanted: str | None) -> tuple[str, Any]:  # noqa: ANN401 - TensorFlow is not imported for a type
+class _Loaded(Protocol):
+    """What TensorFlow makes of a SavedModel: it names no class for it."""
+
+    signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
+
+
+def _signature(loaded: _Loaded, path: Path, wanted: str | None) -> tuple[str, tf.types.experimental.ConcreteFunction]:
     signatures = dict(loaded.signatures)
     if wanted is not None:
         if wanted not in signatures:
@@ -88,7 +98,7 @@ def _signature(loaded: Any, path: Path, wanted: str | None) -> tuple[str, Any]: 
     )
 
 
-def _shape(spec: Any, name: str, path: Path) -> tuple[int | None, ...]:  # noqa: ANN401 - a TensorSpec
+def _shape(spec: tf.TensorSpec, name: str, path: Path) -> tuple[int | None, ...]:
     if spec.shape.rank is None:
         raise InputError(f"input {name} of {path} has no known rank; export the model with an input of a known shape")
     return tuple(spec.shape.as_list())
@@ -96,7 +106,7 @@ def _shape(spec: Any, name: str, path: Path) -> tuple[int | None, ...]:  # noqa:
 
 def _converted(
     key: str,
-    function: Any,  # noqa: ANN401
+    function: tf.types.experimental.ConcreteFunction,
     shapes: dict[str, tuple[int, ...]],
     path: Path,
 ) -> tuple[Graph, Graph]:
@@ -106,7 +116,7 @@ def _converted(
     specs = function.structured_input_signature[1]
     results = sorted(function.structured_outputs)
 
-    def call(*values: Any) -> list[Any]:  # noqa: ANN401 - traced tensors
+    def call(*values: tf.Tensor) -> list[tf.Tensor]:
         made = function(**dict(zip(shapes, values, strict=True)))
         return [made[name] for name in results]
 

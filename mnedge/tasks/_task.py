@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.training.settings import Schedule
 from mnedge.validation.parity import same_class
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
+    from mnedge.models.transfer import Description
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric
     from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
+    from mnedge.untyped import AnyArray
     from mnedge.validation.predict import Predictions
 
     # What a trained network predicts for the validation split, by name.
-    Arrays = Mapping[str, NDArray[Any]]
+    Arrays = Mapping[str, AnyArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class DecodedSplit:
     """The pictures of a split, decoded.
 
     Attributes:
-        pixels: uint8, (n, S, S, 3), mapped from a file.
+        pixels: uint8, (n, H, W, 3), mapped from a file.
         numbers: Their picture numbers in the data set, int64, (n,).
     """
 
@@ -41,7 +43,7 @@ class DecodedSplit:
 
     @property
     def side(self) -> int:
-        """Side of the pictures, pixels."""
+        """Height of the pictures, pixels; of squares their side."""
         return int(self.pixels.shape[1])
 
 
@@ -51,7 +53,7 @@ class TrainingData:
 
     Attributes:
         dataset: Where the pictures come from, and what is marked in them.
-        variant: The network.
+        variant: The network; None for a model of the user's.
         schedule: Settings of the training.
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         rows: Which of those count, int64: without pictures that the validation split has too.
@@ -62,7 +64,7 @@ class TrainingData:
     """
 
     dataset: Dataset
-    variant: Variant
+    variant: Variant | None
     schedule: Schedule
     train: DecodedSplit
     rows: NDArray[np.int64]
@@ -70,6 +72,12 @@ class TrainingData:
     new_layers: frozenset[str]
     keep_suspects: Callable[[Sequence[Suspect]], None]
     progress: Callable[[str, float], None]
+
+    @property
+    def network(self) -> Variant:
+        """The variant of a task that trains nothing else."""
+        assert self.variant is not None, "a model of the user's is no variant"
+        return self.variant
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ class Task:
         post_passes: Names of the passes that put post-processing into a file, by its format.
         learns_labels: Whether its outputs are probabilities of the data set's classes, so that training with fake
             quantization may learn from the labels of the pictures.
+        adds_up: Whether its figures count pictures one by one, so that a split may be evaluated in parts.
         finds_boxes: Whether its outputs are scores and boxes, of a foreign model maybe ones that anchors decode.
     """
 
@@ -120,9 +129,10 @@ class Task:
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     schedule: Schedule = field(default_factory=Schedule)
     describe: Callable[[Dataset, Variant], dict[str, object]] = lambda _dataset, _variant: {}
-    metadata: Callable[[Variant, Mapping[str, Any]], dict[str, bytes]] = lambda _variant, _described: {}
+    metadata: Callable[[Variant, Description], dict[str, bytes]] = lambda _variant, _described: {}
     post_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     learns_labels: bool = False
+    adds_up: bool = False
     finds_boxes: bool = False
 
     @property

@@ -44,9 +44,10 @@ def _objective(data: TrainingData) -> Objective:
     return classify(
         Labelled(data.train.pixels, rows, dataset.labels[numbers[rows]]),
         Labelled(data.held.pixels, np.arange(held.size), dataset.labels[held]),
-        data.variant.classes,
+        len(dataset.classes),
         data.schedule,
         notice,
+        data.new_layers,
     )
 
 
@@ -116,4 +117,5 @@ TASK = Task(
     accuracy=_accuracy,
     mistakes=_mistakes,
     learns_labels=True,
+    adds_up=True,
 )

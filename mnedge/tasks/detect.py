@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
     from mnedge.models import Variant
+    from mnedge.models.transfer import Description
     from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
@@ -45,7 +46,6 @@ _SHOWN_SIDE = 240
 _MOST_WORST = 24
 _GALLERY = 9
 # The key of a .keras under which the anchors travel with the weights.
-_KEY = "detection"
 
 
 def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
@@ -85,7 +85,7 @@ def _objective(data: TrainingData) -> Objective:
         pictured(data.train, data.rows),
         pictured(data.held, np.arange(data.held.numbers.size)),
         len(classes),
-        _fitted(dataset, data.variant),
+        _fitted(dataset, data.network),
         data.schedule,
         data.new_layers,
         DetectScores(precision_of, best_score),
@@ -98,9 +98,9 @@ def _fitted(dataset: Dataset, variant: Variant) -> Decoding:
     return Decoding(map_sides(variant), fitted_shapes(corners[:, 2:] - corners[:, :2]))
 
 
-def _metadata(variant: Variant, described: Mapping[str, Any]) -> dict[str, bytes]:
+def _metadata(variant: Variant, described: Description) -> dict[str, bytes]:
     sides = map_sides(variant)
-    shapes = Decoding.of_json(described[_KEY]).shapes if _KEY in described else paper_shapes()
+    shapes = Decoding.of_json(described["detection"]).shapes if "detection" in described else paper_shapes()
     return {METADATA: metadata_of(Decoding(sides, shapes))}
 
 
@@ -187,7 +187,7 @@ TASK = Task(
     gallery=_gallery,
     mistakes=_mistakes,
     schedule=Schedule(head_epochs=3, epochs=90, learning_rate=3e-3, weight_decay=0.01, batch_size=16, patience=40),
-    describe=lambda dataset, variant: {_KEY: _fitted(dataset, variant).as_json()},
+    describe=lambda dataset, variant: {"detection": _fitted(dataset, variant).as_json()},
     metadata=_metadata,
     agreement=same_objects,
     post_passes=dict.fromkeys(("tflite", "onnx"), ("detection-postprocess",)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Progress = Callable[[str, float], None]
-    Step = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], Any]
+    Step = Callable[[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]], object]
 
 _BATCH = 16
 _PEAK_LEARNING_RATE = 3e-3
@@ -91,7 +91,7 @@ def train_demo(
     model.set_weights(learner.get_weights())
 
 
-def _any_size(model: keras.Model) -> Any:  # noqa: ANN401 - an input in the structure that the model has it in
+def _any_size(model: keras.Model) -> keras.KerasTensor | list[keras.KerasTensor]:
     import keras
 
     image = keras.Input((None, None, 3), name="image")

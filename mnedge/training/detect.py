@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mnedge.data.boxes import Boxes
     from mnedge.data.detections import Decoding, Detections
     from mnedge.training.settings import Augmentation, Schedule
+    from mnedge.untyped import AnyArray
 
 METRIC = "map50"
 _BATCH = 16
@@ -124,7 +125,7 @@ def detect(
         freeze_backbone(learner, new_layers)
         return Frozen(with_joined_outputs(learner), feed, score)
 
-    def predict_all(learner: keras.Model) -> dict[str, NDArray[Any]]:
+    def predict_all(learner: keras.Model) -> dict[str, AnyArray]:
         found, _ = evaluated(with_joined_outputs(learner))
         return {
             "ends": np.cumsum([len(one.scores) for one in found]),
@@ -171,7 +172,7 @@ def box_feed(
     """
     source = int(pictures.pixels.shape[1])
 
-    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:
         rows = pictures.rows[places]
         warps = draw_warps(augmentation, places.size, (source, side), generator)
         moved = [

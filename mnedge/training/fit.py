@@ -12,7 +12,7 @@ import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
     # Loss of each picture, float32 (n,), from targets and predictions.
     Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -53,7 +55,7 @@ class Feed:
     """
 
     count: int
-    draw: Callable[[NDArray[np.int64], np.random.Generator], tuple[NDArray[Any], ...]]
+    draw: Callable[[NDArray[np.int64], np.random.Generator], tuple[AnyArray, ...]]
     prepare: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
@@ -228,7 +230,7 @@ def _batches(feed: Feed, phase: Phase, first_epoch: int) -> tf.data.Dataset:
     """Epoch after epoch without end; what an epoch holds depends on its number only, not on the epochs before."""
     import tensorflow as tf
 
-    def draw() -> Iterator[tuple[NDArray[Any], ...]]:
+    def draw() -> Iterator[tuple[AnyArray, ...]]:
         epoch = first_epoch
         while True:
             generator = np.random.default_rng((phase.seed, epoch, *phase.name.encode()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.training.fit import Feed, Phase, finished, fit
 from mnedge.training.learner import set_norm_momentum, unfreeze
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
-    from numpy.typing import NDArray
 
     from mnedge.results.training import Epoch
     from mnedge.training.fit import Loss, PhaseState
     from mnedge.training.settings import Schedule
+    from mnedge.untyped import AnyArray
 
     Progress = Callable[[str, float], None]
     Score = Callable[[keras.Model], Mapping[str, float]]
@@ -58,7 +58,7 @@ class Objective:
     score: Score
     head: Callable[[keras.Model], keras.Model]
     freeze: Callable[[keras.Model, Callable[[float], None]], Frozen]
-    predict_all: Callable[[keras.Model], dict[str, NDArray[Any]]]
+    predict_all: Callable[[keras.Model], dict[str, AnyArray]]
     extend: Callable[[keras.Model], keras.Model] = lambda learner: learner
     as_trained: Callable[[keras.Model], keras.Model] = lambda learner: learner
     norm_momentum: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.training.settings import Augmentation, Schedule
+    from mnedge.untyped import AnyArray
 
 METRIC = "mean_iou"
 _BATCH = 16
@@ -84,7 +85,7 @@ def segment(
         counted, loss = confusions(model)
         return {METRIC: scores.iou(counted.sum(0)), "loss": loss}
 
-    def predict_all(model: keras.Model) -> dict[str, NDArray[Any]]:
+    def predict_all(model: keras.Model) -> dict[str, AnyArray]:
         counted, _ = confusions(model)
         places = np.array([place for place, _ in scores.worst(counted)], np.int64)
         maps = [predictor(model)(held.pixels[place : place + 1])[0].argmax(-1).astype(np.uint8) for place in places]
@@ -117,7 +118,7 @@ def mask_feed(pictures: Masked, augmentation: Augmentation, side: int) -> Feed:
         side: Of the network's input.
     """
 
-    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:
         rows = pictures.rows[places]
         warps = draw_warps(augmentation, places.size, (pictures.pixels.shape[1], side), generator)
         return pictures.pixels[rows], pictures.masks[rows], warps, draw_tints(augmentation, places.size, generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from mnedge.results.optimization import Unit
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 
 def agreement(
     specs: Sequence[TensorSpec],
-    before: Sequence[Sequence[NDArray[Any]]],
-    after: Sequence[Sequence[NDArray[Any]]],
+    before: Sequence[Sequence[AnyArray]],
+    after: Sequence[Sequence[AnyArray]],
 ) -> Agreement:
     """Compares all outputs of two models.
 
@@ -48,9 +49,7 @@ def agreement(
     )
 
 
-def _output(
-    spec: TensorSpec, before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]]
-) -> tuple[OutputAgreement, bool]:
+def _output(spec: TensorSpec, before: Sequence[AnyArray], after: Sequence[AnyArray]) -> tuple[OutputAgreement, bool]:
     """One output compared, and whether all of its values are equal."""
     unit = _unit(spec)
     shape = tuple(before[0].shape)
@@ -82,7 +81,7 @@ def _unit(spec: TensorSpec) -> Unit:
     return "real" if spec.dtype.startswith("float") else "indices"
 
 
-def _both_nan(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+def _both_nan(ours: AnyArray, theirs: AnyArray) -> NDArray[np.bool_]:
     if not np.issubdtype(ours.dtype, np.floating):
         return np.zeros(ours.shape, np.bool_)
     both: NDArray[np.bool_] = np.isnan(ours) & np.isnan(theirs)
@@ -91,8 +90,8 @@ def _both_nan(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _top1(
     specs: Sequence[TensorSpec],
-    before: Sequence[Sequence[NDArray[Any]]],
-    after: Sequence[Sequence[NDArray[Any]]],
+    before: Sequence[Sequence[AnyArray]],
+    after: Sequence[Sequence[AnyArray]],
 ) -> float | None:
     shape = before[0][0].shape
     if len(specs) != 1 or math.prod(shape) != shape[-1] or specs[0].dtype.startswith(("int32", "int64")):

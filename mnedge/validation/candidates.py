@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import THRESHOLD, head_of
 from mnedge.pixels import CHANNELS, RANGES, Pixels
+from mnedge.runtimes import open_session
 from mnedge.runtimes._runtime import decode, encode
-from mnedge.runtimes.litert import LiteRtSession
-from mnedge.validation.accuracy import topk_hits, wilson_interval
+from mnedge.validation.accuracy import topk_hits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Order
+    from mnedge.untyped import AnyArray
 
 # How often equally good ranges may differ so much by chance; stricter than the usual 0.05, as the best of several is
 # held against each of the others.
@@ -50,12 +51,6 @@ class Candidate:
     def share(self) -> float:
         """Share of the pictures of which it is right, 0..1."""
         return float(self.right.mean())
-
-    def row(self) -> dict[str, Any]:
-        """{pixels, pictures, top1, top1_interval}; the interval is Wilson's at 95 %."""
-        hits, count = int(self.right.sum()), int(self.right.size)
-        interval = list(wilson_interval(hits, count))
-        return {"pixels": str(self.pixels), "pictures": count, "top1": self.share, "top1_interval": interval}
 
 
 def candidates_for(channels: int) -> tuple[Pixels, ...]:
@@ -104,13 +99,13 @@ def score_candidates(
     judge = _judge(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
     listed = [*usual, *([stated] if stated is not None and stated not in usual else [])]
     model = write_tflite(graph)
-    sessions = [LiteRtSession(model, 1) for _ in range(_WORKERS)]
+    sessions = [open_session("litert", model, 1) for _ in range(_WORKERS)]
     found = []
     with ThreadPoolExecutor(_WORKERS) as pool:
         for place, pixels in enumerate(listed):
             arranged = pixels.arranged(pictures)
 
-            def work(first: int, pixels: Pixels = pixels, arranged: NDArray[np.uint8] = arranged) -> list[Any]:
+            def work(first: int, pixels: Pixels = pixels, arranged: NDArray[np.uint8] = arranged) -> list[AnyArray]:
                 session = sessions[first]
                 own = arranged[first::_WORKERS]
                 return [
@@ -118,12 +113,14 @@ def score_candidates(
                     for image in own
                 ]
 
-            outputs: list[Any] = [None] * len(arranged)
+            outputs = [np.empty(0)] * len(arranged)
             for first, made in enumerate(pool.map(work, range(_WORKERS))):
                 outputs[first::_WORKERS] = made
             found.append(Candidate(pixels, judge(np.stack(outputs))))
             if progress is not None:
                 progress((place + 1) / len(listed))
+    for session in sessions:
+        session.close()
     # The sort keeps the usual order of equals.
     return sorted(found, key=lambda candidate: -candidate.share)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pycocotools.cocoeval import COCOeval
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.detections import Decoding, Detections
@@ -185,6 +186,14 @@ def average_precisions(
     return AveragePrecisions(*means, tuple(rows))
 
 
+class _CocoRow(TypedDict):
+    """One box as pycocotools takes it; left, top, width and height in pixels."""
+
+    image_id: int
+    category_id: int
+    bbox: list[float]
+
+
 def _counted(truth: Boxes) -> NDArray[np.int64]:
     return truth.classes[~truth.crowd]
 
@@ -197,13 +206,13 @@ def _precision(detections: Sequence[Detections], truths: Sequence[Boxes], classe
 
 def _evaluated(
     detections: Sequence[Detections], truths: Sequence[Boxes], classes: int, *, overlaps: Sequence[float] = ()
-) -> Any:  # noqa: ANN401 - a COCOeval
+) -> COCOeval | None:
     """Matches detections with truths at the IoUs of COCO or those given; None where nothing was found."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    results: list[dict[str, Any]] = []
-    marked: list[dict[str, Any]] = []
+    results: list[dict[str, object]] = []
+    marked: list[dict[str, object]] = []
     for number, (found, truth) in enumerate(zip(detections, truths, strict=True), start=1):
         rows = _coco_rows(number, found.corners, found.classes, truth)
         results += [{**row, "score": float(score)} for row, score in zip(rows, found.scores, strict=True)]
@@ -231,16 +240,14 @@ def _evaluated(
     return evaluation
 
 
-def _accumulated(evaluation: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a COCOeval
+def _accumulated(evaluation: COCOeval) -> NDArray[np.float64]:
     with redirect_stdout(StringIO()):
         evaluation.accumulate()
     precision: NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0]
     return precision
 
 
-def _coco_rows(
-    number: int, corners: NDArray[np.float32], classes: NDArray[np.int64], truth: Boxes
-) -> list[dict[str, Any]]:
+def _coco_rows(number: int, corners: NDArray[np.float32], classes: NDArray[np.int64], truth: Boxes) -> list[_CocoRow]:
     """Boxes in pixels of the picture as it came: sizes in COCO's measure are of that."""
     width, height = truth.size
     y1, x1, y2, x2 = (corners.astype(np.float64) * [height, width, height, width]).T

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+import shlex
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +14,18 @@ from mnedge.results.accuracy import Figures
 from mnedge.validation.accuracy import topk_hits, wilson_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mnedge.graph.heads import Head
+    from mnedge.untyped import AnyArray
+
+_CHANCE = 0.5
+_LOG = logging.getLogger(__name__)
 
 
-def head_figures(head: Head, outputs: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
+def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> Figures:
     """The figures of an accuracy row.
 
     Args:
@@ -56,7 +64,7 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: NDArray[Any])
     return Figures({"mae": error} if noise is None else {"mae": error, "snr_db": noise})
 
 
-def _sigmoid(scores: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
+def _sigmoid(scores: NDArray[np.float32], truths: AnyArray) -> Figures:
     if not np.isin(truths, (0, 1)).all():
         raise InputError(
             f"the model has one output, yes or no, but labels go up to {truths.max()}; give data with two classes, "
@@ -69,6 +77,29 @@ def _sigmoid(scores: NDArray[np.float32], truths: NDArray[Any]) -> Figures:
     return Figures(
         metrics if area is None else {**metrics, "roc_auc": area},
         {"top1": wilson_interval(int(right.sum()), right.size)},
+    )
+
+
+def warn_if_inverted(artifact: str, figures: Figures, classes: Sequence[str], positive: int) -> None:
+    """Warns of a yes that is the other class: a ROC AUC under 50 % is that of an answer turned around.
+
+    Args:
+        artifact: Its name.
+        figures: Of a model with one output.
+        classes: Class names of the data.
+        positive: Index of the class that was taken for the yes.
+    """
+    area = figures.metrics.get("roc_auc")
+    if area is None or area >= _CHANCE or "best_threshold" not in figures.metrics:
+        return
+    others = [name for place, name in enumerate(classes) if place != positive]
+    told = f"give --positive {shlex.quote(others[0])}" if len(others) == 1 else "name another class with --positive"
+    _LOG.warning(
+        "%s has a ROC AUC of %.1f %% with %s as the yes, less than guessing: its yes is another class; %s",
+        artifact,
+        100 * area,
+        classes[positive],
+        told,
     )
 
 

@@ -6,7 +6,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mnedge.results.latency import BoardState
     from mnedge.runtimes import Session, TensorSpec
+    from mnedge.untyped import AnyArray
 
 _WARMUP_S = 0.25
 _LONGEST_WARMUP_S = 4.0
@@ -108,7 +109,7 @@ def time_in_turns(
         first = len(rounds[0]) % len(pairs)
         for place in (*range(first, len(pairs)), *range(first)):
             session, feed = pairs[place]
-            rounds[place].append(_turn(session, feed, turn_runs[place])[1:])
+            rounds[place].append(session.time_ms(*feed, runs=turn_runs[place])[1:])
         if progress is not None:
             progress(min((time.perf_counter() - begin) / budget, 0.99))
     return [
@@ -117,12 +118,12 @@ def time_in_turns(
     ]
 
 
-def random_inputs(session: Session, seed: int = 0) -> tuple[NDArray[Any], ...]:
+def random_inputs(session: Session, seed: int = 0) -> tuple[AnyArray, ...]:
     """Random values for every input of a model, in file order; see `random_input`."""
     return tuple(random_input(spec, seed) for spec in session.inputs)
 
 
-def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
+def random_input(spec: TensorSpec, seed: int = 0) -> AnyArray:
     """Random values for an input: in [-1, 1] for float, the whole range of an 8- or 16-bit dtype.
 
     Whole numbers of more bits are indices or flags, of which only 0 is surely allowed: they are 0.
@@ -136,16 +137,7 @@ def random_input(spec: TensorSpec, seed: int = 0) -> NDArray[Any]:
     return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
 
 
-def _turn(session: Session, feed: tuple[NDArray[Any], ...], runs: int) -> NDArray[np.float64]:
-    elapsed_ms = np.empty(runs)
-    for number in range(runs):
-        begin = time.perf_counter_ns()
-        session.run(*feed)
-        elapsed_ms[number] = (time.perf_counter_ns() - begin) / 1e6
-    return elapsed_ms
-
-
-def warm_up(session: Session, feed: tuple[NDArray[Any], ...]) -> tuple[float, bool]:
+def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
     """Runs a session until two stretches in a row have medians within 5 %.
 
     Returns:
@@ -153,11 +145,7 @@ def warm_up(session: Session, feed: tuple[NDArray[Any], ...]) -> tuple[float, bo
     """
     before, deadline = np.inf, time.perf_counter() + _LONGEST_WARMUP_S
     while True:
-        stretch: list[float] = []
-        until = time.perf_counter() + _WARMUP_S
-        while len(stretch) < _FEWEST_TURN_RUNS or time.perf_counter() < until:
-            stretch += _turn(session, feed, 1).tolist()
-        median = float(np.median(stretch))
+        median = float(np.median(session.time_ms(*feed, runs=_FEWEST_TURN_RUNS, seconds=_WARMUP_S)))
         if abs(median / before - 1) < _STABLE_FRACTION:
             return median, True
         if time.perf_counter() > deadline:
@@ -222,12 +210,10 @@ def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.
     found: list[Stretch] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        until = min(time.perf_counter() + bin_s, begin + seconds)
-        samples: list[float] = []
-        while not samples or time.perf_counter() < until:
-            samples += _turn(session, feed, 1).tolist()
+        left_s = begin + seconds - time.perf_counter()
+        samples = session.time_ms(*feed, runs=1, seconds=min(bin_s, left_s))
         p50, p90 = np.percentile(samples, (50, 90))
-        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), len(samples)))
+        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), samples.size))
     return found
 
 

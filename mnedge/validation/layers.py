@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
+    from tensorflow.types.experimental import TensorLike
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op, Tensor
+    from mnedge.untyped import AnyArray
 
 _BATCH = 8
 _BINS = 48
@@ -187,10 +189,10 @@ def _batch(
 def _with_one_real(
     graph: Graph,
     name: str,
-    inputs: Mapping[str, NDArray[Any]],
-    rounded: Mapping[str, Any],
+    inputs: Mapping[str, AnyArray],
+    rounded: Mapping[str, TensorLike],
     real_weights: NDArray[np.float32] | None,
-) -> NDArray[Any]:
+) -> AnyArray:
     """The output when one tensor stays real; what comes before it is taken from the rounded run."""
     values = {} if real_weights is None else {name: real_weights}
     if name in graph.inputs:
@@ -258,11 +260,11 @@ def _scale(tensor: Tensor) -> float:
     return float(tensor.quantization.scale[0])
 
 
-def _same(head: Head, made: NDArray[Any], wanted: NDArray[Any]) -> float:
+def _same(head: Head, made: AnyArray, wanted: AnyArray) -> float:
     """Over pictures, the sum of the shares of answers that are those of the reference; 0 where there are none."""
     same = same_answers(head, wanted, made)
     return 0.0 if same is None else float(same.sum())
 
 
-def _power(values: NDArray[Any]) -> float:
+def _power(values: AnyArray) -> float:
     return float(np.square(values, dtype=np.float64).sum())

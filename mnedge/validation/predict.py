@@ -6,7 +6,7 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
@@ -187,7 +188,7 @@ def arguments_of_file(path: Path) -> dict[str, str]:
 
 
 def _collected(
-    made: Iterator[list[NDArray[Any]]],
+    made: Iterator[list[AnyArray]],
     specs: Sequence[TensorSpec],
     count: int,
     progress: Callable[[float], None] | None,
@@ -208,7 +209,7 @@ def _predictions(
     path: Path,
     results: list[NDArray[np.float32]],
     info: ModelInfo,
-    samples: tuple[NDArray[np.int64], NDArray[Any]],
+    samples: tuple[NDArray[np.int64], AnyArray],
     device: Device,
     head: Head | None,
     classes: int | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.untyped import AnyArray
     from mnedge.validation.predict import Predictions
 
 _COORDINATES = 4
@@ -142,7 +143,7 @@ def decoded(said: Predictions, listed: ListedAnchors) -> Predictions:
         valid = slice(0, len(objects.scores))
         boxes[place, valid], classes[place, valid] = objects.corners, objects.classes
         scores[place, valid], found[place] = objects.scores, len(objects.scores)
-    arrays: dict[str, NDArray[Any]] = {"boxes": boxes, "classes": classes, "scores": scores, "count": found}
+    arrays: dict[str, AnyArray] = {"boxes": boxes, "classes": classes, "scores": scores, "count": found}
     specs = tuple(TensorSpec(name, (1, *array.shape[1:]), "float32") for name, array in arrays.items())
     return replace(
         said, outputs=boxes, others=(classes, scores, found), step_size=0.0, info=replace(said.info, outputs=specs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.untyped import AnyInts
     from mnedge.validation.predict import Predictions
 
 _RESAMPLED = 400
@@ -38,7 +39,7 @@ def pixel_confusion(predicted: NDArray[np.int64], mask: NDArray[np.uint8], class
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def class_ious(confusion: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+def class_ious(confusion: AnyInts) -> NDArray[np.float64]:
     """Intersection over union of each class, 0..1; NaN where neither truth nor prediction has it.
 
     Everingham et al. 2010, "The Pascal Visual Object Classes Challenge", section 4.4: right pixels over those that are
@@ -52,7 +53,7 @@ def class_ious(confusion: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     return np.where(union > 0, right / np.maximum(union, 1), np.nan)
 
 
-def mean_iou(confusion: NDArray[np.integer[Any]]) -> float:
+def mean_iou(confusion: AnyInts) -> float:
     """Mean over the classes that truth or prediction has."""
     return float(np.nanmean(class_ious(confusion)))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
+from mnedge.bundles._android_runtimes import flavour
 from mnedge.bundles._archive import tar_gz_bytes
 from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError, UnsupportedError
@@ -31,11 +32,19 @@ from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnedge.bundles._android_runtimes import AndroidRuntime
     from mnedge.graph.graph import Graph
     from mnedge.results.manifest import BundleManifest
 
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
+# Words that no part of a Java package can be (JLS 3.9).
+_JAVA_WORDS = frozenset(
+    "abstract assert boolean break byte case catch char class const continue default do double else enum extends false "  # noqa: SIM905 - read as a line
+    "final finally float for goto if implements import instanceof int interface long native new null package private "
+    "protected public return short static strictfp super switch synchronized this throw throws transient true try void "
+    "volatile while".split()
+)
 _LARGEST_BYTES = 1 << 30
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
@@ -49,12 +58,14 @@ class Release:
         version: Version of the bundle.
         license: Licence of the weights, as text.
         target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
+        runtime: What runs the model of an Android app: MediaPipe Tasks, LiteRT's CompiledModel or ONNX Runtime.
     """
 
     group: str = "models.mnedge"
     version: str = "1.0.0"
     license: str = _UNSTATED
     target: str = ""
+    runtime: AndroidRuntime = "tasks"
 
 
 def bundle(
@@ -162,6 +173,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
         group=release.group,
         version=release.version,
         license=release.license,
+        runtime=release.runtime,
     )
     origin = BundledModel(manifest.slug, manifest.weights_sha256, manifest.calibration_sha256, manifest.artifacts)
     return parts, origin
@@ -297,6 +309,12 @@ def _check(release: Release) -> None:
         raise InputError(
             f"--group {release.group!r} is no Maven group; give lower-case words with dots: com.example.ml"
         )
+    if words := sorted(_JAVA_WORDS & set(release.group.split("."))):
+        raise InputError(
+            f"--group {release.group!r} holds {', '.join(words)}, which Java keeps for itself, so no Android package "
+            f"can have it; write e.g. {words[0]}_"
+        )
+    flavour(release.runtime)
     if not _VERSION.fullmatch(release.version):
         raise InputError(f"--version {release.version!r} is no version; give e.g. 1.0.0")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
 from mnedge.artifact import size_bytes
-from mnedge.codegen.lower import SUPPORTED
-from mnedge.codegen.obstacles import check_kernels
+from mnedge.codegen.lower import SUPPORTED, lower
 from mnedge.errors import MnedgeError
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import head_of
 from mnedge.graph.kernels import KERNELS
 from mnedge.graph.macs import graph_macs, graph_parameters
@@ -94,8 +95,8 @@ def diagnose(
         UnsupportedError: It holds what cannot be brought in, e.g. a Lambda layer; the message names the way out.
     """
     path, told = Path(model), telling(progress)
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
+    if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
+        return _of_int8_onnx(path)
     source = source_of(path)
     if path.is_file() and path.suffix == ".tflite":
         graph = read_tflite(path)
@@ -322,15 +323,17 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
     if left:
         kinds = _counted(Counter(op.kind for op in left))
         notes.append(f"{len(left)} of {len(graph.ops)} ops compute in float: {kinds}")
+    loaded: dict[bytes, str | None] = {}
+    outlooks = tuple(_outlook_of_int8(graph, name, loaded) for name in registry.names(_PACKAGE))
     refusal = loads(path)
     if refusal is not None:
-        notes.append(f"LiteRT does not load it as it is: {refusal}. `mnedge optimize` may mend that")
-    outlooks = tuple(_outlook_of_int8(graph, name) for name in registry.names(_PACKAGE))
+        mended = "; `mnedge optimize` mends that" if None in loaded.values() else ""
+        notes.append(f"LiteRT does not load it as it is: {refusal}{mended}")
     name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"
     commands = [
         f"mnedge inspect {name}",
-        f"mnedge optimize {name} --for cpu -o {stem}.cpu.tflite",
+        f"mnedge optimize {name} --target cpu -o {stem}.cpu.tflite",
         f"mnedge validate {name} --data PICTURES{asked}",
     ]
     compiled = _compilable(outlooks)
@@ -365,8 +368,8 @@ def _end(graph: Graph, name: str, head: str | None = None) -> End:
     return End(name, tensor.open_shape or tensor.shape, tensor.dtype, head)
 
 
-def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
-    """What a target makes of an int8 graph after its passes."""
+def _outlook_of_int8(graph: Graph, name: str, loaded: dict[bytes, str | None]) -> Outlook:
+    """What a target makes of an int8 graph after its passes; `loaded` keeps what LiteRT said of each file so far."""
     target = targets.get(name)
     try:
         graph = run_passes(graph, passes_for(graph, name))
@@ -382,10 +385,23 @@ def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
         verdict, reason = "refused", f"{_counted(floats)} compute in float, and its C has no float"
     elif target.kernels:
         try:
-            check_kernels(graph, SUPPORTED)
+            lower(graph)
         except MnedgeError as exc:
             verdict, reason = "refused", str(exc)
+    elif not target.accelerator and (said := _refusal(graph, loaded)):
+        verdict, reason = "refused", f"LiteRT does not load what its passes make of it: {said}"
     return Outlook(name, verdict, len(graph.ops), floats, without, reason, _fits_int8(target, graph, floats))
+
+
+def _refusal(graph: Graph, loaded: dict[bytes, str | None]) -> str | None:
+    """Why LiteRT cannot load a graph; None where it can."""
+    content = write_tflite(graph)
+    if content not in loaded:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "model.tflite"
+            path.write_bytes(content)
+            loaded[content] = loads(path)
+    return loaded[content]
 
 
 def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:
@@ -394,8 +410,8 @@ def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str,
     return _fits(target, graph, floats)
 
 
-def _of_onnx(path: Path) -> Diagnosis:
-    """An .onnx: what ONNX Runtime makes of it."""
+def _of_int8_onnx(path: Path) -> Diagnosis:
+    """An int8 .onnx, anybody's: what ONNX Runtime makes of it, and other targets of the .tflite that it becomes."""
     from mnedge.results.inspection import Refusal
 
     found = inspect(path)
@@ -403,21 +419,31 @@ def _of_onnx(path: Path) -> Diagnosis:
     known = pixels_of(path)
     floats = Counter(name.split(" ")[0] for name in found.float_ops or ())
     refusal = found.runtime.error if isinstance(found.runtime, Refusal) else ""
+    graph, unread = _read_int8(path)
+    loaded: dict[bytes, str | None] = {}
     rows = []
     for name in registry.names(_PACKAGE):
-        verdict: Literal["int8", "float ops", "refused"] = "int8" if found.quantized and not floats else "float ops"
+        if "onnx" not in targets.get(name).formats and graph is not None:
+            rows.append(_outlook_of_int8(graph, name, loaded))
+            continue
+        verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
         reason = refusal
         if "onnx" not in targets.get(name).formats:
-            reason = "it takes a .tflite, and mnedge makes none of an .onnx"
+            reason = f"it takes a .tflite, and mnedge makes none of this .onnx: {unread}"
         rows.append(Outlook(name, "refused" if reason else verdict, held.op_count, floats, {}, reason))
-    name = shlex.quote(str(path))
-    what = "an int8 .onnx" if found.quantized else "a float .onnx"
+    name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None else " --pixels RANGE"
+    commands = [f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"]
+    if graph is not None:
+        commands.append(f"mnedge optimize {name} -o {stem}.tflite")
+    compiled = _compilable(tuple(rows))
+    if compiled is not None:
+        commands.append(f"mnedge compile {name} --target {compiled} --out {stem}-c")
     return Diagnosis(
         path=str(path),
-        what=what,
+        what="an int8 .onnx",
         bytes=found.bytes,
-        precision="int8" if found.quantized else "float",
+        precision="int8",
         family=None,
         alpha=None,
         parameters=held.parameters,
@@ -429,13 +455,23 @@ def _of_onnx(path: Path) -> Diagnosis:
         pixels_origin="unknown" if known is None else "metadata",
         labels=(),
         notes=(f"ONNX Runtime does not load it: {refusal}",) if refusal else (),
-        plan=("mnedge measures an .onnx and rewrites it for ONNX Runtime; build and quantize take other files",),
+        plan=("It is quantized already: build and quantize take the float model that it was made from",),
         needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", required=True),)
         if asked
         else (),
-        commands=(f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"),
+        commands=tuple(commands),
         targets=tuple(rows),
     )
+
+
+def _read_int8(path: Path) -> tuple[Graph | None, str]:
+    """The int8 graph of a QDQ .onnx, or why it is none."""
+    from mnedge.sources.onnx import read_int8
+
+    try:
+        return read_int8(path), ""
+    except MnedgeError as exc:
+        return None, str(exc)
 
 
 def _of_row(row: EndRow) -> End:

@@ -78,7 +78,7 @@ def quantize(
     float model wants them.
 
     Args:
-        model: A .keras, .h5, SavedModel folder or float .tflite.
+        model: A .keras, .h5, SavedModel folder, float .tflite or float .onnx.
         out: The int8 .tflite.
         data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them, which a model of
             several inputs needs.

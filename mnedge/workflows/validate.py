@@ -17,6 +17,7 @@ from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.validation import Validation
 from mnedge.validation.accuracy import accuracy_row
+from mnedge.validation.heads import warn_if_inverted
 from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
@@ -107,7 +108,9 @@ def validate(
 
     def figures(said: Predictions, pictures: Dataset) -> Figures:
         said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
-        return what.accuracy(read(said), pictures)
+        found = what.accuracy(read(said), pictures)
+        warn_if_inverted(said.path.name, found, pictures.classes, 1 if yes is None else yes)
+        return found
 
     return measure(
         paths,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mnedge.bundles._bundle import Parts
+from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.report.write import CHECKSUMS
 from mnedge.results.manifest import FileRow
@@ -79,3 +81,19 @@ def ask_mediapipe() -> Callable[..., Any]:
         return json.loads(done.stdout.partition("RESULT")[2])
 
     return ask
+
+
+@pytest.fixture
+def parts_of() -> Callable[..., Parts]:
+    """Parts of a bundle, of a build that there is not; what differs is given by name."""
+
+    def made(**more: Any) -> Parts:
+        values: dict[str, Any] = {
+            "slug": "net-v1.0", "task": "classify", "size": (96, 128), "pixels": SYMMETRIC, "takes_pixels": True,
+            "head": "softmax", "labels": ("cat", "dog"), "preprocessing": {"crop_fraction": 0.875},
+            "tools": {"mnedge": "0.1.0"}, "tflite": lambda _: b"model", "onnx": None, "sources": {},
+            "group": "models.mnedge", "version": "1.0.0", "license": "Apache-2.0",
+        }  # fmt: skip
+        return Parts(**{**values, **more})
+
+    return made

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -19,14 +20,16 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.bundles._metadata import Description, metadata_bytes
 from mnedge.data import open_dataset
+from mnedge.errors import InputError
 from mnedge.formats.tflite_metadata import BUFFER
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import Release, bundle, verify
 
 _SLUG = "mobilenet_v1_0.25_48"
 _RELEASE = Release(group="com.example.ml", version="2.3.4", license="CC-BY-4.0 & more")
@@ -43,6 +46,14 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
         found.append([(row.index, row.category_name, row.score) for row in result.classifications[0].categories])
 print("RESULT" + json.dumps(found))
 """
+
+
+@pytest.fixture(scope="module")
+def on_litert(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for LiteRT's CompiledModel."""
+    out = tmp_path_factory.mktemp("litert") / "bundle"
+    bundle(built, "android", out, replace(_RELEASE, runtime="litert"))
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +76,11 @@ def _pixels(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((48, 48), Image.Resampling.NEAREST))
 
 
-def test_the_uint8_model_says_what_the_int8_one_says(android: Path) -> None:
+def test_the_uint8_model_says_what_the_int8_one_says(android: Path, on_litert: Path) -> None:
     for seed in range(5):
         pixels = _pixels(seed)
         eight = _run(android / "assets" / f"{_SLUG}.uint8.tflite", pixels)
-        int8 = _run(android / "assets" / f"{_SLUG}.int8.tflite", (pixels.astype(np.int16) - 128).astype(np.int8))
+        int8 = _run(on_litert / "assets" / f"{_SLUG}.int8.tflite", (pixels.astype(np.int16) - 128).astype(np.int8))
         assert eight.dtype == np.uint8
         np.testing.assert_array_equal(eight.astype(np.int16) - 128, int8)
 
@@ -151,7 +162,7 @@ def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Pat
     answers = _ask_mediapipe(assets / f"{report.slug}.uint8.tflite", pictures)
     right = 0
     for rows, image, label in zip(answers, pixels, labels, strict=True):
-        scores = _run(assets / f"{report.slug}.int8.tflite", (image.astype(np.int16) - 128).astype(np.int8))
+        scores = _run(tmp_path / "out" / f"{report.slug}.int8.tflite", (image.astype(np.int16) - 128).astype(np.int8))
         best = scores.max()
         assert scores[rows[0][0]] == best
         assert rows[0][2] == pytest.approx((int(best) + 128) / 256, abs=1e-3)
@@ -229,20 +240,70 @@ def test_the_repository_is_mavens(android: Path) -> None:
         assert path.read_text() == hashlib.new(path.suffix[1:], path.with_suffix("").read_bytes()).hexdigest()
 
 
-def test_the_snippets_name_runtimes_with_16_kb_pages(android: Path) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "dependency", "least", "kept"),
+    [
+        ("tasks", "com.google.mediapipe:tasks-vision", (0, 10, 26), "com.google.mediapipe.**"),
+        ("litert", "com.google.ai.edge.litert:litert", (1, 4, 0), "com.google.ai.edge.litert.**"),
+        ("onnx", "com.microsoft.onnxruntime:onnxruntime-android", (1, 22, 0), "ai.onnxruntime.**"),
+    ],
+)
+def test_each_runtime_has_its_model_library_and_rules(
+    built: Path, tmp_path: Path, runtime: AndroidRuntime, dependency: str, least: tuple[int, ...], kept: str
+) -> None:
+    android = tmp_path / "bundle"
+    bundle(built, "android", android, replace(_RELEASE, runtime=runtime))
     text = (android / "gradle" / "build.gradle.kts").read_text()
-    litert = re.search(r"com\.google\.ai\.edge\.litert:litert:(\d+)\.(\d+)", text)
-    tasks = re.search(r"com\.google\.mediapipe:tasks-vision:(\d+)\.(\d+)\.(\d+)", text)
-    assert litert
-    assert tuple(map(int, litert.groups())) >= (1, 4)
-    assert tasks
-    assert tuple(map(int, tasks.groups())) >= (0, 10, 26)
+    # Releases from these on have libraries aligned to 16 KB pages.
+    found = re.search(rf'"{re.escape(dependency)}:(\d+)\.(\d+)\.(\d+)"', text)
+    assert found
+    assert tuple(map(int, found.groups())) >= least
     assert f'"com.example.ml:{_SLUG}:2.3.4@aar"' in text
-    for path in android.rglob("*.kt"):
+    models = [path for path in (android / "assets").iterdir() if path.suffix in {".tflite", ".onnx"}]
+    assert len(models) == 1
+    rules = (android / "gradle" / "proguard-rules.pro").read_text()
+    assert f"-keep class {kept} {{ *; }}" in rules
+    with zipfile.ZipFile(_aar(android)) as archive:
+        assert archive.read("proguard.txt").decode() == rules
+    for path in (android / "kotlin").iterdir():
         code = path.read_text()
         assert not re.search(r"@[A-Z_]+@", code)
         for asset in re.findall(rf'"({re.escape(_SLUG)}[^"]+)"', code):
             assert (android / "assets" / asset).is_file()
+    assert verify(android).bundle == "android"
+
+
+def test_model_json_says_how_a_picture_is_read(on_litert: Path) -> None:
+    about = json.loads((on_litert / "assets" / f"{_SLUG}.model.json").read_text())
+    assert about["labels"] == [str(digit) for digit in range(10)]
+    assert (about["height"], about["width"], about["layout"], about["fit"]) == (48, 48, "NHWC", "crop")
+    assert (about["crop_fraction"], about["interpolation"]) == (1.0, "bicubic")
+    assert about["pixels"]["scale"] == pytest.approx([1 / 127.5] * 3)
+    assert about["output_scales"] == [1 / 256]
+    assert about["output_zero_points"] == [-128]
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ("com.example.new", "new, which Java keeps for itself.*new_"),
+        ("int.default", "default, int, which Java"),
+    ],
+)
+def test_a_java_word_is_no_part_of_a_group(built: Path, tmp_path: Path, group: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        bundle(built, "android", tmp_path / "out", Release(group=group))
+
+
+def test_a_kotlin_word_stands_in_backticks(built: Path, tmp_path: Path) -> None:
+    bundle(built, "android", tmp_path / "out", Release(group="in.example.object"))
+    for path in (tmp_path / "out" / "kotlin").iterdir():
+        assert path.read_text().startswith("package `in`.example.`object`.mobilenet_v1_0_25_48\n")
+
+
+def test_an_unknown_runtime_is_named(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'litert'"):
+        bundle(built, "android", tmp_path / "out", Release(runtime="lite"))  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(shutil.which("aapt") is None or shutil.which("zipalign") is None, reason="no aapt and zipalign")
@@ -265,5 +326,5 @@ def test_androids_own_tools_package_it(android: Path, tmp_path: Path) -> None:
     assert "sdkVersion:'24'" in said
     with zipfile.ZipFile(apk) as archive:
         models = [entry for entry in archive.infolist() if entry.filename.endswith(".tflite")]
-        assert len(models) == 2
+        assert len(models) == 1
         assert {entry.compress_type for entry in models} == {zipfile.ZIP_STORED}

@@ -195,7 +195,8 @@ def test_an_app_gets_what_a_segmenter_takes(tmp_path: Path) -> None:
         version="1.0.0", license="terms",
     )  # fmt: skip
     BUNDLE.write(parts, tmp_path)
-    assert {path.name for path in (tmp_path / "kotlin").iterdir()} == {"TasksSegmenter.kt", "LiteRtSegmenter.kt"}
+    camera = {"AnswerView.kt", "CameraActivity.kt", "CameraPictures.kt", "ModelFile.kt"}
+    assert {path.name for path in (tmp_path / "kotlin").iterdir()} == {"TasksSegmenter.kt", *camera}
     for path in (tmp_path / "README.md", tmp_path / "gradle" / "build.gradle.kts", *(tmp_path / "kotlin").iterdir()):
         text = path.read_text()
         assert not re.search(r"@[A-Z_]+@", text)

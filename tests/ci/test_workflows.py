@@ -149,10 +149,8 @@ def test_an_input_is_never_code(installed: Path) -> None:
 
 
 def test_the_workflow_packs_what_was_built(installed: Path) -> None:
-    packs = [
-        step for path in _WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()
-        for step in job.get("steps", []) if "run" in step
-    ]  # fmt: skip
+    shared = yaml.safe_load((_ROOT / ".github" / "workflows" / "mnedge.yml").read_text())
+    packs = [step for job in shared["jobs"].values() for step in job.get("steps", []) if "run" in step]
     assert len(packs) == 1, "a new block needs a test that runs it"
     (installed / "packed").mkdir()
     (installed / "packed" / "file").write_text("1")
@@ -198,3 +196,18 @@ def test_the_gitlab_job_runs(installed: Path, recipe: str, status: int) -> None:
     assert done.returncode == status, done.stderr
     assert (installed / f"gitlab-{status}" / "gates.xml").is_file()
     assert job["artifacts"]["reports"]["junit"] == "$OUT/gates.xml"
+
+
+def test_actions_of_others_are_pinned_by_digest() -> None:
+    texts = [path.read_text() for path in (*_WORKFLOWS, _ROOT / "action.yml")]
+    used = [line.split("uses:")[1] for text in texts for line in text.splitlines() if "uses:" in line]
+    others = [name.strip() for name in used if not name.strip().startswith("./") and "OWNER/" not in name]
+    assert len(others) > 5
+    for name in others:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", name)
+
+
+def test_the_pythons_of_the_project_are_tested() -> None:
+    jobs = yaml.safe_load((_ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    listed = re.findall(r'Python :: (3\.\d+)"', (_ROOT / "pyproject.toml").read_text())
+    assert jobs["test"]["strategy"]["matrix"]["python"] == listed

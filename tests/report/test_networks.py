@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,22 +12,26 @@ import pytest
 
 from mnedge.report.axes import LEFT, RIGHT
 from mnedge.report.networks import _NOMINAL_WIDTH, _box, plot, render_networks, render_networks_svg, table
+from mnedge.results.networks import NetworkComparison, NetworkRow
+
+_PLAIN = NetworkRow(
+    name="", mobilenet=False, resolution=224, parameters=4_000_000, macs=1, accuracy=None, source="a <paper>", remark=""
+)
 
 
-def _row(name: str, macs: float, accuracy: float | None, parameters: float = 4e6, **more: Any) -> dict[str, Any]:
-    row = {"name": name, "macs": macs, "accuracy": accuracy, "parameters": parameters, "resolution": 224}
-    return {**row, "mobilenet": False, "named": True, "chosen": False, "source": "a <paper>", "remark": "", **more}
+def _row(name: str, macs: float, accuracy: float | None, parameters: float = 4e6, **more: Any) -> NetworkRow:
+    return replace(_PLAIN, name=name, macs=int(macs), accuracy=accuracy, parameters=int(parameters), **more)
 
 
-def _benchmark() -> dict[str, Any]:
-    rows = [
+def _benchmark(rows: list[NetworkRow] | None = None) -> NetworkComparison:
+    rows = rows or [
         _row("big", 1e10, 0.7, 100e6),
         _row("middle", 1e9, 0.75, 25e6),
         _row("MobileNet small", 1e8, 0.7, 1e6, mobilenet=True),
         _row("MobileNet worse", 2e8, 0.6, 1e6, mobilenet=True, named=False),
         _row("MobileNet mine", 3e8, None, 1e6, mobilenet=True, chosen=True),
     ]
-    return {"title": "Tests <1>", "dataset": "none", "metric": "top1", "networks": rows}
+    return NetworkComparison("classify", "Tests <1>", "none", "top1", tuple(rows))
 
 
 def test_places_are_logarithmic_in_cost_and_areas_proportional_to_parameters() -> None:
@@ -46,7 +51,7 @@ def test_places_are_logarithmic_in_cost_and_areas_proportional_to_parameters() -
 
 def test_names_cover_neither_each_other_nor_leave_the_plot() -> None:
     rows = [_row(f"network {number}", 1e8 * 1.15**number, 0.7 + 0.004 * (number % 3)) for number in range(9)]
-    made = plot({**_benchmark(), "networks": rows})
+    made = plot(_benchmark(rows))
     assert made is not None
     boxes = [
         _box(disc.label, (disc.x * _NOMINAL_WIDTH / 100, disc.y, disc.radius))
@@ -70,7 +75,7 @@ def test_only_what_is_named_has_a_name_and_stands_in_the_table() -> None:
 
 
 def test_one_network_is_no_plot() -> None:
-    assert plot({**_benchmark(), "networks": [_row("alone", 1e9, 0.7)]}) is None
+    assert plot(_benchmark([_row("alone", 1e9, 0.7)])) is None
 
 
 class _Page(HTMLParser):

@@ -86,7 +86,7 @@ def test_the_range_that_the_network_was_made_for_is_shown(words: str) -> None:
     assert shown_pixels(found) == Pixels.parse(words)
     assert found[0].share == 1.0
     assert shares[-1] == 1.0
-    assert found[0].row()["pixels"] == words
+    assert str(found[0].pixels) == words
 
 
 def test_the_order_of_channels_is_shown_too() -> None:

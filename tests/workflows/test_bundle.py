@@ -6,7 +6,7 @@ import random
 import tarfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +21,9 @@ from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import Checksums, FileRow, Verified
 from mnedge.results.stored import as_json, to_json
 from mnedge.workflows.bundle import Release, archive_path, bundle, read_build, verify
+
+if TYPE_CHECKING:
+    from mnedge.bundles._android_runtimes import AndroidRuntime
 
 _KINDS = names("mnedge.bundles")
 
@@ -87,15 +90,18 @@ def test_the_same_build_gives_the_same_bytes(
 def test_a_build_with_other_ends_ships_the_same_models(
     small_build: Path, tmp_path: Path, small_int8: Graph, io: Any
 ) -> None:
-    bundle(small_build, "android", tmp_path / "int8", Release())
+    runtimes: dict[AndroidRuntime, str] = {"litert": "net.int8.tflite", "tasks": "net.uint8.tflite"}
+    for runtime in runtimes:
+        bundle(small_build, "android", tmp_path / "int8" / runtime, Release(runtime=runtime))
     path = small_build / "net.int8.tflite"
     path.write_bytes(write_tflite(with_io(small_int8, io)))
     manifest = json.loads((small_build / "manifest.json").read_text())
     manifest["artifacts"][0]["io"] = io
     _sealed(small_build, manifest)
-    bundle(small_build, "android", tmp_path / "other", Release())
-    for name in ("net.int8.tflite", "net.uint8.tflite"):
-        graphs = [parse_tflite((tmp_path / way / "assets" / name).read_bytes(), name) for way in ("int8", "other")]
+    for runtime, name in runtimes.items():
+        bundle(small_build, "android", tmp_path / "other" / runtime, Release(runtime=runtime))
+        places = [tmp_path / way / runtime / "assets" / name for way in ("int8", "other")]
+        graphs = [parse_tflite(place.read_bytes(), name) for place in places]
         assert [op.kind for op in graphs[0].ops] == [op.kind for op in graphs[1].ops]
         ends = [[graph.tensors[end].dtype for end in (*graph.inputs, *graph.outputs)] for graph in graphs]
         assert ends[0] == ends[1] == [name.split(".")[1]] * 2

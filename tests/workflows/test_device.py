@@ -11,7 +11,7 @@ import mnedge
 from mnedge import runtimes
 from mnedge.errors import InputError
 from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
-from mnedge.results.stored import as_json, from_json
+from mnedge.results.stored import from_json, to_json
 from mnedge.workflows.device import _probes
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_both_runtimes_load_their_probe(tmp_path: Path) -> None:
 def test_facts_stand_in_the_row_of_their_check() -> None:
     tried = {"litert": RuntimeTrial(works=True, says="ai-edge-litert 2.3.0 (XNNPACK)", partitions=1)}
     check = BoardCheck(device="ssh://pi", facts=_FACTS, runtimes=tried, advice=("add a fan",))
-    row = as_json(check)
+    row = json.loads(to_json(check))
     assert row["board"] == "Raspberry Pi 4 Model B"
     assert row["runtimes"]["litert"]["partitions"] == 1
     assert "installed" not in row
@@ -57,4 +57,4 @@ def test_a_phone_says_its_battery() -> None:
     facts = PhoneFacts(model="Pixel", battery_percent=17)
     check = PhoneCheck(device="adb://x", facts=facts, measures_with="Python there", runtimes={}, advice=())
     assert dict(check.rows())["battery"] == "17 %, not charging"
-    assert as_json(check)["model"] == "Pixel"
+    assert json.loads(to_json(check))["model"] == "Pixel"

@@ -5,38 +5,12 @@ from __future__ import annotations
 from mnedge.bundles._app import SHIPPED, AndroidApp, App
 from mnedge.bundles._detector import with_detector_metadata
 
-# Kotlin on MediaPipe Tasks.
-_TASKS = """package @GROUP@.@IDENTIFIER@
-
-import android.content.Context
-import android.graphics.Bitmap
-import android.graphics.RectF
-import com.google.mediapipe.framework.image.BitmapImageBuilder
-import com.google.mediapipe.tasks.core.BaseOptions
-import com.google.mediapipe.tasks.vision.objectdetector.ObjectDetector
-
-/** What is in a picture and where. MediaPipe scales the picture, decodes the boxes and reads the labels. */
-class TasksDetector(context: Context, results: Int = 20, score: Float = 0.3f) : AutoCloseable {
-    /** An object: class name, probability, and the box in pixels of the picture. */
-    data class Found(val label: String, val score: Float, val box: RectF)
-
-    private val detector = ObjectDetector.createFromOptions(
-        context,
-        ObjectDetector.ObjectDetectorOptions.builder()
-            .setBaseOptions(BaseOptions.builder().setModelAssetPath("@SLUG@.uint8.tflite").build())
-            .setMaxResults(results)
-            .setScoreThreshold(score)
-            .build(),
-    )
-
-    fun detect(picture: Bitmap): List<Found> =
-        detector.detect(BitmapImageBuilder(picture).build()).detections().map {
-            val category = it.categories().first()
-            Found(category.categoryName(), category.score(), it.boundingBox())
-        }
-
-    override fun close() = detector.close()
-}
+# What the camera's screen shows, in Kotlin.
+_SHOW = """\
+    private fun show(picture: Bitmap) {
+        val found = model.detect(picture)
+        answers.show(picture, boxes = found.map { "%s %.2f".format(it.label, it.score) to it.box })
+    }
 """
 
 _SKETCH = """// Finds objects in `picture` once a second, and says where; put your camera's pixels there.
@@ -82,7 +56,8 @@ APP = App(
     android=AndroidApp(
         noun="detector",
         takers="MediaPipe Tasks",
-        kotlin={"TasksDetector": _TASKS},
+        model="Detector",
+        show=_SHOW,
         described=with_detector_metadata,
     ),
     program=SHIPPED / "_detect.py",

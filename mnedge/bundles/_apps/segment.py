@@ -5,65 +5,19 @@ from __future__ import annotations
 from mnedge.bundles._app import SHIPPED, AndroidApp, App
 from mnedge.bundles._segmenter import with_segmenter_metadata
 
-# Kotlin on MediaPipe Tasks, and on LiteRT alone.
-_TASKS = """package @GROUP@.@IDENTIFIER@
-
-import android.content.Context
-import android.graphics.Bitmap
-import com.google.mediapipe.framework.image.BitmapImageBuilder
-import com.google.mediapipe.framework.image.ByteBufferExtractor
-import com.google.mediapipe.tasks.core.BaseOptions
-import com.google.mediapipe.tasks.vision.imagesegmenter.ImageSegmenter
-
-/** The class of every pixel. MediaPipe scales the picture, and the mask to the picture's size, and reads the labels. */
-class TasksSegmenter(context: Context) : AutoCloseable {
-    private val segmenter = ImageSegmenter.createFromOptions(
-        context,
-        ImageSegmenter.ImageSegmenterOptions.builder()
-            .setBaseOptions(BaseOptions.builder().setModelAssetPath("@SLUG@.uint8.tflite").build())
-            .setOutputCategoryMask(true)
-            .setOutputConfidenceMasks(false)
-            .build(),
-    )
-
-    /** Class names, by the numbers that masks are made of. */
-    val labels: List<String> = segmenter.labels
-
-    /** A class number a pixel, row by row, as wide and high as the picture. */
-    fun segment(picture: Bitmap): ByteArray {
-        val mask = segmenter.segment(BitmapImageBuilder(picture).build()).categoryMask().get()
-        val bytes = ByteBufferExtractor.extract(mask)
-        return ByteArray(bytes.remaining()).also { bytes.get(it) }
-    }
-
-    override fun close() = segmenter.close()
-}
-"""
-
-_LITERT = """package @GROUP@.@IDENTIFIER@
-
-import android.content.Context
-import android.graphics.Bitmap
-import com.google.ai.edge.litert.Accelerator
-import com.google.ai.edge.litert.CompiledModel
-
-/** The class of every pixel. */
-class LiteRtSegmenter(context: Context) : AutoCloseable {
-    /** Class names, by the numbers that masks are made of. */
-    val labels = context.assets.open("@SLUG@.labels.txt").bufferedReader().readLines()
-@LITERT_MODEL@
-
-    /** The whole picture, stretched to @SQUARE@ by the caller; a class number a pixel of the mask, row by row. */
-    fun segment(picture: Bitmap): IntArray {
-@LITERT_RUN@
-        val scores = outputs[0].readInt8()
-        return IntArray(scores.size / labels.size) { pixel ->
-            labels.indices.maxByOrNull { scores[pixel * labels.size + it] } ?: 0
+# What the camera's screen shows, in Kotlin.
+_SHOW = """\
+    // The first class is the background, which stays clear.
+    private fun show(picture: Bitmap) {
+        val found = model.segment(picture)
+        val colours = IntArray(found.classes.size) {
+            val index = found.classes[it].toInt() and 0xFF
+            val hue = index * 137.5f % 360f
+            if (index == 0) 0 else android.graphics.Color.HSVToColor(0x90, floatArrayOf(hue, 1f, 1f))
         }
+        val mask = Bitmap.createBitmap(colours, found.width, found.height, Bitmap.Config.ARGB_8888)
+        answers.show(picture, lines = found.classes.toSet().map { model.labels[it.toInt() and 0xFF] }, mask = mask)
     }
-
-@LITERT_CLOSE@
-}
 """
 
 _SKETCH = """// Says once a second which share of `picture` each class has; put your camera's pixels there.
@@ -111,7 +65,8 @@ APP = App(
     android=AndroidApp(
         noun="segmenter",
         takers="MediaPipe Tasks",
-        kotlin={"TasksSegmenter": _TASKS, "LiteRtSegmenter": _LITERT},
+        model="Segmenter",
+        show=_SHOW,
         described=with_segmenter_metadata,
     ),
     program=SHIPPED / "_segment.py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def right_shifts(rescale: Rescale) -> NDArray[np.int64]:
 
 def pointwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a dense kernel; weights OHWI."""
     if kernels == "mve":
         return _mve_pointwise(weights, rescale, symbol)
@@ -79,22 +79,28 @@ def pointwise(
 
 def depthwise(
     weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a depthwise kernel; weights HWC."""
     if kernels == "mve":
         return _mve_depthwise(weights, rescale, symbol)
-    quads = weights.shape[2] // 4
-    taps = 2 * weights.reshape(-1, quads, 4)[:, :, _DSP_ORDER].transpose(1, 0, 2)
+    blocks = _blocks(weights.shape[2], 4)
+    taps = 2 * weights.reshape(-1, weights.shape[2])[:, blocks][:, :, _DSP_ORDER].transpose(1, 0, 2)
     records = [
-        2 * rescale.bias.reshape(-1, 4),
-        words(taps.reshape(quads, -1), 16),
-        rescale.multiplier.reshape(-1, 4),
-        words(right_shifts(rescale).reshape(-1, 4), 8),
+        2 * rescale.bias[blocks],
+        words(taps.reshape(len(blocks), -1), 16),
+        rescale.multiplier[blocks],
+        words(right_shifts(rescale)[blocks], 8),
     ]
     return _depthwise_arrays(records, rescale, symbol)
 
 
-def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
+def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
+    """The channels of each block, shape (blocks, lanes); the last block ends at the last channel, and may overlap."""
+    firsts = np.minimum(np.arange(0, channels, lanes), channels - lanes)
+    return firsts[:, None] + np.arange(lanes)
+
+
+def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
     depth, whole = matrix.shape[1], _up(channels, 4)
@@ -113,23 +119,23 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
     return _dense_arrays(records, rescale, symbol, shape)
 
 
-def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, Any]]:
-    eights = weights.shape[2] // 8
+def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
+    blocks = _blocks(weights.shape[2], 8)
     # Widening 16 to 32 bits takes even and odd lanes apart.
     order = (0, 2, 4, 6, 1, 3, 5, 7)
-    taps = weights.reshape(-1, eights, 8).transpose(1, 0, 2)
+    taps = weights.reshape(-1, weights.shape[2])[:, blocks].transpose(1, 0, 2)
     records = [
-        rescale.bias.reshape(-1, 8)[:, order],
-        words(taps.reshape(eights, -1), 8),
-        rescale.multiplier.reshape(-1, 8)[:, order],
-        words(-right_shifts(rescale).reshape(-1, 8)[:, order], 8),
+        rescale.bias[blocks][:, order],
+        words(taps.reshape(len(blocks), -1), 8),
+        rescale.multiplier[blocks][:, order],
+        words(-right_shifts(rescale)[blocks][:, order], 8),
     ]
     return _depthwise_arrays(records, rescale, symbol)
 
 
 def _dense_arrays(
     records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, shape: Mapping[str, int]
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a dense kernel, `shape` among them; a row of the records a block of channels."""
     packed = np.concatenate(records, axis=1)
     table, pointer = table_of(rescale, symbol)
@@ -146,7 +152,7 @@ def _dense_arrays(
 
 def _depthwise_arrays(
     records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
     table, pointer = table_of(rescale, symbol)
     fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}

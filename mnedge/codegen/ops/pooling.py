@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.ops.convolution import Window
+from mnedge.codegen.ops.reduce import Reduce, axes_of, lower_reduction
+from mnedge.codegen.prepare import HALVES_UP
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
-from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
 
 @dataclass(frozen=True, eq=False)
 class Pool(Windowed):
-    """The average or maximum under a window; positions outside the input do not count."""
+    """The average or maximum under a window; positions outside the input do not count.
+
+    Attributes:
+        kind: Which.
+        window: Where it looks.
+        low: Smallest output step.
+        high: Largest output step.
+        input: The value it reads.
+        output: The value it makes.
+        offset: Added to steps before they are averaged: 128 makes uint8 of them, whose halves go up.
+    """
 
     kind: Literal["average", "maximum"]
     window: Window
@@ -29,6 +40,7 @@ class Pool(Windowed):
     high: int
     input: Value
     output: Value
+    offset: int = 0
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
@@ -54,6 +66,7 @@ class Pool(Windowed):
             "pad_left": window.pad_left,
             "low": self.low,
             "high": self.high,
+            "offset": self.offset,
         }
         return descriptor("pool", symbol, dict(fields))
 
@@ -67,7 +80,7 @@ class Pool(Windowed):
 class Mean(Whole):
     """The mean over rows and columns, one value a channel."""
 
-    fields: dict[str, Any]
+    fields: Mapping[str, int]
     input: Value
     output: Value
 
@@ -84,7 +97,7 @@ class Mean(Whole):
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return descriptor("mean", symbol, self.fields)
+        return descriptor("mean", symbol, dict(self.fields))
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -107,24 +120,20 @@ def lower_pool(source: Source, op: Op) -> Pool:
     (rows, stride_h, top), (columns, stride_w, left) = geometry
     window = Window(rows, columns, stride_h, stride_w, 1, 1, top, left)
     low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y)
+    offset = 128 if op.options.get(HALVES_UP) else 0
+    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset)
 
 
-def lower_mean(source: Source, op: Op) -> Mean:
-    """MEAN over all rows and columns.
-
-    Raises:
-        UnsupportedError: Other axes.
-    """
+def lower_mean(source: Source, op: Op) -> Mean | Reduce:
+    """MEAN over all rows and columns by sums a channel, over other axes by the general kernel."""
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    axes = {int(axis) % len(x.shape) for axis in np.atleast_1d(source.constant(str(op.inputs[1]), op)).ravel()}
-    if len(x.shape) != 4 or axes != {1, 2}:
-        raise UnsupportedError(
-            f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled"
-        )
+    axes = axes_of(source, op, x)
+    # All that lies in front of the innermost dimension, beside dimensions of one.
+    if any(extent > 1 and (axis in axes) == (axis == len(x.shape) - 1) for axis, extent in enumerate(x.shape)):
+        return lower_reduction(source, op)
     count = x.rows * x.columns
     multiplier, shift = mean_multiplier(x.scale, y.scale, count)
-    fields: dict[str, Any] = {
+    fields = {
         "pixels": count,
         "channels": x.channels,
         "input_zero_point": x.zero_point,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import keras
     import numpy as np
     from numpy.typing import NDArray
 
@@ -38,7 +39,7 @@ class Published:
 class Build(Protocol):
     """Builds the layers of a family in Keras."""
 
-    def __call__(self, image: Any, alpha: float, classes: int | None) -> Any:  # noqa: ANN401 - Keras tensors
+    def __call__(self, image: keras.KerasTensor, alpha: float, classes: int | None) -> keras.KerasTensor:
         """Puts a network on an image.
 
         Args:

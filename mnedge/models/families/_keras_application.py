@@ -8,16 +8,19 @@ import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, last_line
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
     from numpy.typing import NDArray
 
 
-def build(builder: str, image: Any, alpha: float, classes: int | None, **arguments: bool) -> Any:  # noqa: ANN401
+def build(
+    builder: str, image: keras.KerasTensor, alpha: float, classes: int | None, **arguments: bool
+) -> keras.KerasTensor:
     """Puts the network of a builder of keras.applications on an image.
 
     Args:

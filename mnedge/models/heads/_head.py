@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import keras
 
     from mnedge.models.features import Features
 
@@ -26,5 +28,5 @@ class Head:
 
     slug: str
     output_strides: tuple[int, ...]
-    build: Callable[[Features, int, float], dict[str, Any]]
+    build: Callable[[Features, int, float], dict[str, keras.KerasTensor]]
     least_classes: int = 2

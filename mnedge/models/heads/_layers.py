@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import keras
 
-def conv_norm(source: Any, channels: int, name: str) -> Any:  # noqa: ANN401 - Keras tensors
+
+def conv_norm(source: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     """A 1 x 1 convolution with batch norm and ReLU."""
     import keras
 
@@ -17,7 +19,9 @@ def conv_norm(source: Any, channels: int, name: str) -> Any:  # noqa: ANN401 - K
     return keras.layers.ReLU(name=f"{name}_relu")(made)
 
 
-def separable(source: Any, channels: int, name: str, *, stride: int = 1, dilation: int = 1) -> Any:  # noqa: ANN401
+def separable(
+    source: keras.KerasTensor, channels: int, name: str, *, stride: int = 1, dilation: int = 1
+) -> keras.KerasTensor:
     """A depthwise 3 x 3 and a 1 x 1 convolution, each with batch norm and ReLU6."""
     import keras
 
@@ -31,7 +35,7 @@ def separable(source: Any, channels: int, name: str, *, stride: int = 1, dilatio
     return keras.layers.ReLU(6.0, name=f"{name}_pointwise_relu")(made)
 
 
-def upsample(source: Any, size: Sequence[int], name: str) -> Any:  # noqa: ANN401 - Keras tensors
+def upsample(source: keras.KerasTensor, size: Sequence[int], name: str) -> keras.KerasTensor:
     """Bilinear, with half-pixel centres, to any size."""
     import keras
 

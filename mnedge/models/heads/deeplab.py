@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.models.heads._head import Head
 from mnedge.models.heads._layers import conv_norm, separable, upsample
 
 if TYPE_CHECKING:
+    import keras
+
     from mnedge.models.features import Features
 
 _FILTERS, _FINE_FILTERS = 128, 48
@@ -15,7 +17,7 @@ _FILTERS, _FINE_FILTERS = 128, 48
 _RATES = (6, 12, 18)
 
 
-def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, keras.KerasTensor]:
     """Atrous spatial pyramid pooling on the last bottleneck, then a decoder on the map of stride 4.
 
     Gives "logits", float32 (1, H, W, classes).

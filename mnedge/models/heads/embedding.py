@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.models.heads._head import Head
 
 if TYPE_CHECKING:
+    import keras
+
     from mnedge.models.features import Features
 
 
-def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, keras.KerasTensor]:
     """Pools the last map and projects it to `classes` dimensions.
 
     Gives "embedding", float32 (1, dimensions), of length 1 (https://arxiv.org/abs/1503.03832, section 3.1).

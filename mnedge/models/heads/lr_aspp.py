@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.models.heads._head import Head
 from mnedge.models.heads._layers import conv_norm, upsample
 
 if TYPE_CHECKING:
+    import keras
+
     from mnedge.models.features import Features
 
 _FILTERS = 128
 
 
-def _build(maps: Features, classes: int, _alpha: float) -> dict[str, Any]:
+def _build(maps: Features, classes: int, _alpha: float) -> dict[str, keras.KerasTensor]:
     """Weighs a narrow map by the whole picture's means and adds the scores of a finer map.
 
     Gives "logits", float32 (1, H, W, classes).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.data.anchors import PER_CELL
 from mnedge.models.heads._head import Head
@@ -11,6 +11,8 @@ from mnedge.models.variant import sides_by_stride
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import keras
 
     from mnedge.models.features import Features
     from mnedge.models.variant import Variant
@@ -24,7 +26,7 @@ _PRIOR = 0.01
 _MOMENTUM = 0.97
 
 
-def _build(maps: Features, classes: int, alpha: float) -> dict[str, Any]:
+def _build(maps: Features, classes: int, alpha: float) -> dict[str, keras.KerasTensor]:
     """Predicts boxes and scores on two maps of the backbone and four of its own.
 
     The first map is the expansion of the last block before stride 32, the second the backbone's last one.
@@ -60,7 +62,7 @@ def _thinned(channels: int, alpha: float) -> int:
     return max(_LEAST_CHANNELS, int(channels * alpha) // 8 * 8)
 
 
-def _extra(source: Any, channels: int, name: str) -> Any:  # noqa: ANN401 - Keras tensors
+def _extra(source: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
     """Half the resolution: 1 x 1 to half the channels, depthwise 3 x 3 with stride 2, 1 x 1 to the channels."""
     import keras
 
@@ -70,7 +72,7 @@ def _extra(source: Any, channels: int, name: str) -> Any:  # noqa: ANN401 - Kera
     return _norm(made, f"{name}_expand")
 
 
-def _predictor(source: Any, values: int, name: str, *, bias: float) -> Any:  # noqa: ANN401 - Keras tensors
+def _predictor(source: keras.KerasTensor, values: int, name: str, *, bias: float) -> keras.KerasTensor:
     """Depthwise 3 x 3 and 1 x 1: (1, H, W, C) to (1, H * W * anchors, values)."""
     import keras
 
@@ -85,7 +87,7 @@ def _predictor(source: Any, values: int, name: str, *, bias: float) -> Any:  # n
     return keras.layers.Reshape((height * width * PER_CELL, values), name=f"{name}_rows")(made)
 
 
-def _joined(rows: Sequence[Any], name: str) -> Any:  # noqa: ANN401 - Keras tensors
+def _joined(rows: Sequence[keras.KerasTensor], name: str) -> keras.KerasTensor:
     """Rows of all maps under each other, in two steps: LiteRT's delegate takes no CONCATENATION of six."""
     import keras
 
@@ -93,14 +95,14 @@ def _joined(rows: Sequence[Any], name: str) -> Any:  # noqa: ANN401 - Keras tens
     return keras.layers.Concatenate(1, name=name)([*rows[:2], small])
 
 
-def _depthwise(source: Any, name: str, stride: int = 1) -> Any:  # noqa: ANN401 - Keras tensors
+def _depthwise(source: keras.KerasTensor, name: str, stride: int = 1) -> keras.KerasTensor:
     import keras
 
     made = keras.layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(source)
     return _norm(made, f"{name}_depthwise")
 
 
-def _norm(source: Any, name: str) -> Any:  # noqa: ANN401 - Keras tensors
+def _norm(source: keras.KerasTensor, name: str) -> keras.KerasTensor:
     import keras
 
     made = keras.layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
@@ -22,11 +22,13 @@ from mnedge.progress import telling
 from mnedge.workflows.build.own_model import OwnModel, resolve_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
+    from mnedge.models.transfer import Description
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
@@ -88,6 +90,11 @@ class Job:
     def arrays(self) -> Arrays | None:
         """Samples of the network's inputs instead of pictures; None for pictures."""
         return None if self.model is None else self.model.arrays
+
+    @property
+    def told_head(self) -> Head | None:
+        """What the user says the first output of a model is; None where nothing is said."""
+        return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
     def least_bytes(self) -> int:
@@ -183,7 +190,7 @@ def _checked(job: Job) -> Job:
     return job
 
 
-def _check_task(recipe: Recipe, told: Mapping[str, Any]) -> None:
+def _check_task(recipe: Recipe, told: Description) -> None:
     trained = told.get("task", "classify")
     if told and trained != recipe.task:
         raise InputError(
@@ -192,7 +199,7 @@ def _check_task(recipe: Recipe, told: Mapping[str, Any]) -> None:
         )
 
 
-def _head(recipe: Recipe, task: Task, told: Mapping[str, Any]) -> tuple[str, int | None]:
+def _head(recipe: Recipe, task: Task, told: Description) -> tuple[str, int | None]:
     """The head and its output stride: as asked for, as the weights have them, or the task's own."""
     head = recipe.head or told.get("head") or task.heads[0]
     if head not in task.heads:
@@ -205,7 +212,7 @@ def _head(recipe: Recipe, task: Task, told: Mapping[str, Any]) -> tuple[str, int
     return head, recipe.output_stride or told.get("output_stride")
 
 
-def _told_classes(weights: Weights, told: Mapping[str, Any], task: Task) -> int | None:
+def _told_classes(weights: Weights, told: Description, task: Task) -> int | None:
     if weights == "random":
         return None
     if not isinstance(weights, Path):

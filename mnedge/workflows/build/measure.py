@@ -94,7 +94,7 @@ def measure(
 
 def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Measured:
     from mnedge.validation.accuracy import accuracy_row
-    from mnedge.validation.heads import head_figures
+    from mnedge.validation.heads import head_figures, warn_if_inverted
     from mnedge.validation.latency import time_in_turns
     from mnedge.validation.parity import parity_rows
 
@@ -111,6 +111,7 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
                 accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
                 continue
             figures = job.task.accuracy(said, job.dataset)
+            warn_if_inverted(name, figures, job.dataset.classes, 1)
             accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
             confusion[name] = tuple(job.task.mistakes(said, job.dataset))
     progress("measure latency", 0.0)
@@ -192,7 +193,13 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
             )
         else:
             found[artifact.path.name] = predict(
-                artifact.path, job.dataset, numbers, device=local, classes=classes, progress=told
+                artifact.path,
+                job.dataset,
+                numbers,
+                device=local,
+                classes=classes,
+                head=job.told_head,
+                progress=told,
             )
     progress("validate", 1.0)
     return found

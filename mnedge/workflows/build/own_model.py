@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from mnedge.artifact import sha256
 from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
-from mnedge.graph.heads import answering_output
+from mnedge.graph.heads import HEADS, answering_output
+from mnedge.models.transfer import description_of
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
 from mnedge.workflows.build.own_arrays import open_samples
@@ -98,9 +100,16 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
         model = OwnModel(path, sha256(path), network, told, network.labels, is_labelled, network.notes, arrays)
         return model, samples
     check_takes_one(path, network.graph)
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
+    dataset = task.open_dataset(
+        recipe.data,
+        skip_broken=recipe.skip_broken,
+        # A model that was trained here is measured on the pictures that were held out then.
+        split_seed=description_of(path).get("split_seed") or 0,
+    )
     if check_data:
         dataset = dataset.read_again()
+    if recipe.head is not None:
+        network = with_head(path, network, recipe.head)
     if recipe.labels is not None:
         names = read_names(Path(recipe.labels))
         network = with_labels(network, names, place=_place_of(network, len(names)))
@@ -151,7 +160,7 @@ def _fitted(
     output = network.outputs[place]
     values = output.shape[-1] if output.shape else 1
     if recipe.positive is not None:
-        dataset = _yes_or_no(dataset, recipe.positive)
+        dataset = yes_or_no(dataset, recipe.positive)
     if output.head == "sigmoid":
         if len(dataset.classes) != 2:
             raise InputError(
@@ -159,7 +168,8 @@ def _fitted(
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and values != len(dataset.classes)):
+    are_numbers = output.head == "numbers" and (recipe.head == "numbers" or not _may_be_classes(values, dataset))
+    if output.head == "map" or are_numbers:
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -172,16 +182,43 @@ def _fitted(
     if not network.labels:
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
-    return _ordered(path, network.labels, dataset), network.labels, True
+    return in_order_of(path, network.labels, dataset), network.labels, True
 
 
-def _yes_or_no(dataset: Dataset, positive: str) -> Dataset:
+def _may_be_classes(values: int, dataset: Dataset) -> bool:
+    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    shown = len(dataset.classes)
+    return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
+
+
+def with_head(path: Path, network: Float, head: str) -> Float:
+    """The network with what the user says its first output is.
+
+    Raises:
+        InputError: There is no such kind, or the output's shape is none of it.
+    """
+    known = next((kind for kind in HEADS if kind == head), None)
+    if known is None:
+        raise InputError.unknown(f"--head of the model {path}", head, HEADS)
+    output = network.outputs[0]
+    is_vector, values = math.prod(output.shape) == output.shape[-1], output.shape[-1]
+    takes = {"map": not is_vector, "sigmoid": is_vector and values == 1, "numbers": True}
+    if not takes.get(known, is_vector and values > 1):
+        shape = " x ".join(map(str, output.shape))
+        raise InputError(
+            f"--head {head}: output {output.name} of {path} is {shape}; sigmoid takes one value, softmax, logits and "
+            "multi-label several, map a height and width. Leave --head out for what the model shows"
+        )
+    return replace(network, outputs=(replace(output, head=known), *network.outputs[1:]))
+
+
+def yes_or_no(dataset: Dataset, positive: str) -> Dataset:
     """The data with two classes: another one, and the one that is the yes."""
     labels = (dataset.labels == dataset.class_index(positive)).astype(np.int64)
     return replace(dataset, labels=labels, classes=(f"not {positive}", positive), fixed_classes=True)
 
 
-def _ordered(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
+def in_order_of(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
     """The data with its classes numbered as the model's labels; a CSV without names has the model's numbers already."""
     if all(name.isdecimal() for name in dataset.classes) or dataset.classes == labels:
         return replace(dataset, classes=labels)

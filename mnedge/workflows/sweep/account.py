@@ -58,6 +58,7 @@ def shipped_file(result: PointResult) -> SweptFile | None:
 def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, recipe: str) -> SweepResult:
     """Writes sweep.json and sweep.html into the sweep's folder, and returns the former."""
     rows = [_row(result, latency_ms) for result in swept.results]
+    task = swept.results[0].work.task
     complete = [row.tradeoff for row in rows if row.tradeoff.status == "fits"]
     leading = {
         row.name
@@ -71,6 +72,7 @@ def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, 
     result = SweepResult(
         recipe=recipe,
         data=swept.results[0].work.dataset.name,
+        metric=task.metric,
         stopped="interrupted" if swept.is_interrupted else None,
         units=WorkCount(swept.done, swept.recalled),
         sent_bytes=sum(count for _, _, count in swept.sent),
@@ -78,7 +80,11 @@ def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, 
         rows=tuple(sorted(rows, key=_place)),
     )
     page = render_tradeoff(
-        [row.tradeoff for row in result.rows], result.notes, title=f"Sweep of {recipe}", command="sweep"
+        [row.tradeoff for row in result.rows],
+        result.notes,
+        title=f"Sweep of {recipe}",
+        command="sweep",
+        metric=task.metrics[0].name,
     )
     deliver(settings.out / JSON, to_json(result), force=settings.force)
     deliver(settings.out / PAGE, page, force=settings.force)
@@ -86,7 +92,9 @@ def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, 
 
 
 def _notes(swept: Swept, settings: Settings) -> list[str]:
-    notes = ["Top-1 and sizes are those of the int8 .tflite, or of the float one where a recipe builds no int8."]
+    name = swept.results[0].work.task.metrics[0].name
+    headline = f"{name[0].upper()}{name[1:]}"
+    notes = [f"{headline} and sizes are those of the int8 .tflite, or of the float one where a recipe builds no int8."]
     first = targets.get(swept.results[0].work.recipe.targets[0])
     if first.kernels and first.clock_mhz:
         notes.append(f"Latency: executed instructions (emulated), taken as one cycle each at {first.clock_mhz} MHz.")
@@ -117,7 +125,14 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
     if built is None or shipped is None:
         return row
     memory = built.memory[0] if built.memory else None
-    accuracy = tuple(_accuracy(name, hits, result.work.dataset.name) for name, hits in result.hits.items())
+    dataset, metric = result.work.dataset.name, result.work.task.metric
+    accuracy = (
+        *(_accuracy(name, hits, dataset) for name, hits in result.hits.items()),
+        *(
+            SweptAccuracy(name, scored.runtime, dataset, scored.images, metrics=scored.metrics)
+            for name, scored in result.scores.items()
+        ),
+    )
     own = next((entry for entry in accuracy if entry.artifact == shipped.name), None)
     plain = next((entry for entry in accuracy if entry.artifact.endswith(".fp32.tflite")), None)
     return replace(
@@ -128,6 +143,7 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
             macs=built.variant.macs,
             parameters=built.variant.parameters,
             top1=own.top1 if own else None,
+            score=_score(own, metric),
             latency_ms=latency_ms.get(result.point.folder, _compiled_ms(memory, result)),
             arena_bytes=memory.arena_bytes if memory else None,
             ram_bytes=memory.ram_bytes if memory else None,
@@ -136,6 +152,7 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
         ),
         top1_interval=own.top1_interval if own else None,
         fp32_top1=plain.top1 if plain else None,
+        fp32_score=_score(plain, metric),
         images=own.images if own else 0,
         artifacts=built.artifacts,
         accuracy=accuracy,
@@ -143,12 +160,18 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
     )
 
 
+def _score(accuracy: SweptAccuracy | None, metric: str) -> float | None:
+    """The headline of a task whose figures do not add up."""
+    return None if accuracy is None or accuracy.metrics is None else accuracy.metrics[metric]
+
+
 def _is_evaluated(result: PointResult) -> bool:
     """Whether every .tflite of a point was evaluated on all pictures."""
     assert result.build is not None
     wanted = len(result.work.dataset.split("eval")) if result.work.is_labelled else 0
     count = sum(file.format == "tflite" for file in result.build.artifacts)
-    return sum(hits.images for hits in result.hits.values()) == wanted * count
+    counted = sum(hits.images for hits in result.hits.values())
+    return counted + sum(scored.images for scored in result.scores.values()) == wanted * count
 
 
 def _accuracy(artifact: str, hits: Hits, dataset: str) -> SweptAccuracy:
@@ -174,8 +197,8 @@ def _compiled_ms(memory: SweptMemory | None, result: PointResult) -> float | Non
 
 def _costs(row: TradeoffRow) -> tuple[float, ...]:
     latency = row.latency_ms if row.latency_ms is not None else float(row.macs or 0)
-    return -(row.top1 or 0.0), latency, float(row.ram_bytes or 0), float(row.flash_bytes or row.size_bytes or 0)
+    return -(row.headline or 0.0), latency, float(row.ram_bytes or 0), float(row.flash_bytes or row.size_bytes or 0)
 
 
 def _place(row: SweepRow) -> tuple[float, ...]:
-    return _ORDER.index(row.tradeoff.status), -(row.tradeoff.top1 or 0.0)
+    return _ORDER.index(row.tradeoff.status), -(row.tradeoff.headline or 0.0)

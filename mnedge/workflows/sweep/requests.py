@@ -42,10 +42,11 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """Asks for the hits of an artifact on some pictures.
+    """Asks for the accuracy of an artifact on some pictures.
 
     Attributes:
         artifact: The artifact.
+        task: Name of the task; what does not add up is scored on all pictures at once.
         data: The data set, as --data takes it; unused if the pictures come as a parcel.
         skip_broken: Leave broken pictures of `data` out.
         pictures: Parcel of the pictures; None for `data`.
@@ -54,6 +55,7 @@ class EvaluateRequest:
     """
 
     artifact: Place
+    task: str = "classify"
     data: str = ""
     skip_broken: bool = False
     pictures: Place | None = None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mnedge.artifact import RECORD, check_file, check_reachable, deliver, sha256
 from mnedge.errors import InputError
 from mnedge.foreign import checked_number
-from mnedge.results.sweep import Built, Hits
+from mnedge.results.sweep import Built, Hits, Scored
 from mnedge.workflows.build import job
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Unit, dispatch
@@ -83,6 +83,7 @@ class PointResult:
         work: Its recipe with everything resolved.
         build: The answer to its build; None before.
         hits: Hits of each artifact by name, summed over the shards that are done.
+        scores: Scores of each artifact by name, of a task whose figures do not add up.
         error: Why it failed; "" if it did not.
     """
 
@@ -90,6 +91,7 @@ class PointResult:
     work: Job
     build: Built | None = None
     hits: dict[str, Hits] = field(default_factory=dict)
+    scores: dict[str, Scored] = field(default_factory=dict)
     error: str = ""
 
 
@@ -129,6 +131,7 @@ def run_steps(settings: Settings, progress: Progress) -> Swept:
         if path.suffix in _WRITTEN and path.name != RECORD:
             check_file(path, force=settings.force)
     results = list(_resolved(settings))
+    _check_tasks(settings, results)
     swept = Swept(results)
     progress("sweep", 0.0)
     work = _Sweep(settings, swept, progress)
@@ -155,6 +158,16 @@ def _resolved(settings: Settings) -> Iterator[PointResult]:
             # Reads the files now: the cache remembers what it finds, for the other points and the workers.
             len(work.dataset.fingerprint)
         yield PointResult(point, work)
+
+
+def _check_tasks(settings: Settings, results: Sequence[PointResult]) -> None:
+    """Refuses to send what no parcel holds: the boxes and masks of pictures."""
+    for work in (result.work for result in results):
+        if settings.scheduler is not None and not work.task.adds_up:
+            raise InputError(
+                f"--scheduler takes recipes to classify, and this one is to {work.task.name}; leave --scheduler out to "
+                "sweep on this machine"
+            )
 
 
 @contextmanager
@@ -228,6 +241,9 @@ class _Sweep:
         elif answer.hits is not None:
             parcels.remember(about.key, answer.hits)
             self._counted(about.result, about.artifact, answer.hits)
+        elif answer.scored is not None:
+            parcels.remember(about.key, answer.scored)
+            about.result.scores[about.artifact] = answer.scored
         self._report()
 
     def _report(self) -> None:
@@ -304,11 +320,16 @@ class _Sweep:
         work, path = result.work, self._folder(result) / file.name
         numbers = tuple(shard.tolist())
         key = {"evaluate": file.sha256, "data": work.dataset.fingerprint, "numbers": numbers}
-        known = parcels.recall(key, Hits)
-        if known is not None:
+        if work.task.adds_up and (hits := parcels.recall(key, Hits)) is not None:
             self.swept.recalled += 1
-            self._counted(result, file.name, known)
+            self._counted(result, file.name, hits)
             return None
+        if not work.task.adds_up:
+            key["task"] = work.task.name
+            if (scored := parcels.recall(key, Scored)) is not None:
+                self.swept.recalled += 1
+                result.scores[file.name] = scored
+                return None
         artifact = parcels.of_file(path) if self.is_remote else None
         pictures = self._shard_parcel(work, shard) if self.is_remote and work.recipe.data != "demo" else None
 
@@ -318,6 +339,7 @@ class _Sweep:
                     Place(path=str(path.resolve()))
                     if artifact is None
                     else Place(parcel=artifact.address, name=path.name),
+                    task=work.task.name,
                     data=work.recipe.data,
                     skip_broken=work.recipe.skip_broken,
                     pictures=None if pictures is None else Place(parcel=pictures.address),
@@ -337,10 +359,12 @@ class _Sweep:
         result.hits[artifact] = hits if before is None else before.plus(hits)
 
     def _shards(self, result: PointResult) -> list[NDArray[np.int64]]:
-        """Picture numbers of each shard: strided, so that each has pictures of all classes."""
+        """Picture numbers of each shard: strided, so that each has pictures of all classes; one, if none add up."""
         if not result.work.is_labelled:
             return []
         numbers = result.work.dataset.split("eval")
+        if not result.work.task.adds_up:
+            return [numbers]
         count = math.ceil(len(numbers) / self.settings.shard_images)
         return [numbers[place::count] for place in range(count)]
 

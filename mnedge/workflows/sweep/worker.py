@@ -22,7 +22,7 @@ from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.results.compilation import Compiled, read_compiled
 from mnedge.results.report import VariantRow
 from mnedge.results.stored import from_json, to_line
-from mnedge.results.sweep import Answer, Built, Failed, Hits, SweptFile, SweptMemory
+from mnedge.results.sweep import Answer, Built, Failed, Hits, Scored, SweptFile, SweptMemory
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.requests import Request
 
@@ -56,7 +56,7 @@ def _answer(request: Request) -> Answer:
     if request.build is not None:
         return Answer(built=build(request.build))
     if request.evaluate is not None:
-        return Answer(hits=evaluate(request.evaluate))
+        return evaluate(request.evaluate)
     raise InputError("the request asks neither for a build nor for an evaluation")
 
 
@@ -106,32 +106,38 @@ def _recipe(request: BuildRequest) -> Recipe:
     return recipe
 
 
-def evaluate(request: EvaluateRequest) -> Hits:
-    """Counts the hits of an artifact on some pictures."""
+def evaluate(request: EvaluateRequest) -> Answer:
+    """Counts the hits of an artifact on some pictures, or scores it where its task's figures do not add up."""
+    from mnedge import tasks
     from mnedge.devices.local import LocalDevice
     from mnedge.validation.accuracy import topk_hits
     from mnedge.validation.predict import predict
 
     if request.pictures is None:
-        dataset = _opened(request.data, request.skip_broken)
+        dataset = _opened(request.task, request.data, request.skip_broken)
     else:
         dataset = parcels.open_pictures(_path(request.pictures))
     numbers = dataset.split("eval") if request.numbers is None else np.array(request.numbers, np.int64)
     said = predict(_path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads))
-    return Hits(
+    task = tasks.get(request.task)
+    if not task.adds_up:
+        metrics = task.accuracy(said, dataset).metrics
+        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=said.info.version))
+    hits = Hits(
         images=len(said.labels),
         top1=int(topk_hits(said.outputs, said.labels, 1).sum()),
         top5=int(topk_hits(said.outputs, said.labels, 5).sum()),
         runtime=said.info.version,
     )
+    return Answer(hits=hits)
 
 
 @cache
-def _opened(spec: str, skip_broken: bool) -> Dataset:
+def _opened(task: str, spec: str, skip_broken: bool) -> Dataset:
     # Another shard of the same data set does not look at all its files again.
-    from mnedge import data
+    from mnedge import tasks
 
-    return data.open_dataset(spec, skip_broken=skip_broken)
+    return tasks.get(task).open_dataset(spec, skip_broken=skip_broken)
 
 
 def _path(place: Place) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.recipe import Recipe
 from mnedge.results.latency import LatencyRow
 from mnedge.results.report import ArtifactRow, Report
-from mnedge.results.stored import as_json, from_json, to_json
+from mnedge.results.stored import from_json, to_json
 from mnedge.validation.gates import gate_rows
 from mnedge.workflows.build import measure as stage
 from mnedge.workflows.build.job import Job, resolve
@@ -93,7 +94,7 @@ def test_gates_follow_the_recipe_though_figures_are_kept(job: Job, artifacts: li
 @pytest.mark.usefixtures("private_cache")
 def test_the_manifest_holds_no_time_and_no_host(job: Job, artifacts: list[Artifact]) -> None:
     rows = tuple(ArtifactRow.of(artifact) for artifact in artifacts)
-    manifest = as_json(stage.manifest(job, rows, artifacts[0].path.with_name("labels.txt"), quantized=True))
+    manifest = json.loads(to_json(stage.manifest(job, rows, artifacts[0].path.with_name("labels.txt"), quantized=True)))
     assert manifest["recipe"]["resolution"] == 96
     assert manifest["weights_sha256"] is None
     assert set(manifest) == {

@@ -143,7 +143,5 @@ def test_pictures_for_two_inputs_are_refused(files: tuple[Path, Path], tmp_path:
 
 def test_arrays_that_do_not_fit_are_found_out_first(files: tuple[Path, Path], tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", photo=np.zeros((3, 8, 8, 3), np.float32))
-    with pytest.raises(
-        InputError, match=r"holds photo \(8x8x3 float32\); .*no array for serve_features"
-    ):
+    with pytest.raises(InputError, match=r"holds photo \(8x8x3 float32\); .*no array for serve_features"):
         build(Recipe(model=str(files[0]), data=str(tmp_path / "few.npz"), int8=True), tmp_path / "out")

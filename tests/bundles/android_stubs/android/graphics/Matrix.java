@@ -1,0 +1,3 @@
+package android.graphics;
+
+public class Matrix { public boolean postRotate(float degrees) { return true; } }

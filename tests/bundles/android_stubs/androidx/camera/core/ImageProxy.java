@@ -1,0 +1,3 @@
+package androidx.camera.core;
+
+public interface ImageProxy extends AutoCloseable { void close(); ImageInfo getImageInfo(); default android.graphics.Bitmap toBitmap() { return null; } }

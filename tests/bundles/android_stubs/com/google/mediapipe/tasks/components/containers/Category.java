@@ -1,0 +1,3 @@
+package com.google.mediapipe.tasks.components.containers;
+
+public abstract class Category { public abstract float score(); public abstract int index(); public abstract String categoryName(); }

@@ -1,0 +1,3 @@
+package com.google.mediapipe.tasks.components.containers;
+
+public abstract class Detection { public abstract java.util.List<Category> categories(); public abstract android.graphics.RectF boundingBox(); }

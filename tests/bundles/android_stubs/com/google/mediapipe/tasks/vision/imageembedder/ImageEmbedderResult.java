@@ -1,0 +1,3 @@
+package com.google.mediapipe.tasks.vision.imageembedder;
+
+public abstract class ImageEmbedderResult { public abstract com.google.mediapipe.tasks.components.containers.EmbeddingResult embeddingResult(); }
