@@ -87,7 +87,8 @@ class Recipe:
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
-        data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
+        data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like. A
+            .npy or .npz of samples for a model of several inputs, or of inputs that are no pictures.
         pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
         size: Height and width of the model's input, e.g. 96x128, where the model leaves them open.
         signature: Signature of the model, a SavedModel, to take; None for its default or only one.

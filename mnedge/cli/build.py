@@ -84,7 +84,8 @@ def command(
     data: Annotated[
         str | None,
         options.data(
-            "Data: demo, a folder with one folder per class, a labels.csv, or the task's own. [default: demo]"
+            "Data: demo, a folder with one folder per class, a labels.csv, or the task's own; for a MODEL of several "
+            "inputs or without pictures a .npy or .npz. [default: demo]"
         ),
     ] = None,
     pixels: Annotated[str | None, options.pixels("With MODEL: ")] = None,

@@ -28,7 +28,7 @@ def command(
         bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and what it costs.")
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
-    data: Annotated[str, options.data("With --layers: demo, a folder or a labels.csv.")] = "demo",
+    data: Annotated[str, options.data("With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")] = "demo",
     pixels: Annotated[str | None, options.pixels("With --layers: ", "what the files say")] = None,
     split: Annotated[str, options.split("With --layers: ")] = "eval",
     images: Annotated[int, typer.Option(min=1, metavar="N", help="With --layers: number of pictures.")] = 32,
