@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LAST_WORDS = 1200
+_GRACE_S = 2.0
 _GLANCE_S = 0.2
 
 
@@ -99,7 +100,11 @@ def run(
         kill(process)
         raise OutOfTimeError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
     except BaseException:
-        kill(process)
+        try:
+            # Compilers remove their temporary files when they are asked to end, and not when they are killed.
+            end_gently([process], _GRACE_S)
+        finally:
+            kill(process)
         raise
     if stop is not None and stop.is_set():
         raise ToolError(f"{argv[0]} was interrupted")
