@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LAST_WORDS = 1200
+_GRACE_S = 2.0
 _GLANCE_S = 0.2
 # No program that is run here to its end says more; what says more does not end.
 _MOST_BYTES = 512 << 20
@@ -110,7 +111,11 @@ def run(
             f"{argv[0]} was stopped: it printed more than {most_bytes >> 20:,} MiB, without an end"
         ) from exc
     except BaseException:
-        kill(process)
+        try:
+            # Compilers remove their temporary files when they are asked to end, and not when they are killed.
+            end_gently([process], _GRACE_S)
+        finally:
+            kill(process)
         raise
     if stop is not None and stop.is_set():
         raise ToolError(f"{argv[0]} was interrupted")

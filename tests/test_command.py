@@ -1,3 +1,5 @@
+import os
+import signal
 import sys
 import threading
 import time
@@ -108,3 +110,27 @@ def test_a_gentle_end_lets_a_process_clean_up_and_kills_one_that_does_not_listen
     assert [mark.exists() for mark in marks] == [False, True]
     for process in processes:
         command.kill(process)
+
+
+def test_an_interrupted_program_may_remove_its_files(tmp_path: Path) -> None:
+    # As gcc does, whose assembler files a SIGTERM of `mnedge compile` left in the temporary folder.
+    left = tmp_path / "cc1.s"
+    script = f"trap 'rm {left}; exit 1' TERM; touch {left}; while true; do sleep 0.05; done"
+
+    def interrupt(number: int, frame: object) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    def tell() -> None:
+        while not left.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        threading.Thread(target=tell, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            command.run(["sh", "-c", script])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not left.exists()
