@@ -68,7 +68,8 @@ class Recipe:
     """One thing to build.
 
     Attributes:
-        model: A model of one's own to build instead of a variant: a .keras, .h5, SavedModel folder or float .tflite.
+        model: A model of one's own to build instead of a variant: a .keras, .h5, SavedModel folder, float
+            .tflite or float .onnx.
         variant: Family token; `mnedge variants` lists them.
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.

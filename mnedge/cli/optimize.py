@@ -40,12 +40,13 @@ def command(
     The rewrites are exact in real arithmetic; where a quantized one can round differently, the agreement that is
     measured says how much. --int8, and a microcontroller as the target, round the weights of a uint8 model as well.
     A model with nothing to gain comes back unchanged, byte for byte. An .onnx becomes an .ort for mobile, with the
-    list of operators that a minimal build of ONNX Runtime needs.
+    list of operators that a minimal build of ONNX Runtime needs; or, float or int8 with QuantizeLinear, a .tflite.
 
     \b
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite
     mnedge optimize theirs.int8.tflite -o ours.int8.tflite --data photos/labels.csv
     mnedge optimize model.int8.onnx -o model.int8.ort
+    mnedge optimize theirs.qdq.onnx -o theirs.int8.tflite
     """
     from mnedge.workflows.optimize import optimize
 

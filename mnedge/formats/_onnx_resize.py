@@ -54,7 +54,7 @@ def _onnx_places(node: Node, new: int, old: int, scale: float) -> NDArray[np.flo
 def _onnx_nearest(node: Node, places: NDArray[np.float64]) -> NDArray[np.float64]:
     rounding = "floor" if node.kind == "Upsample" else node.text("nearest_mode", "round_prefer_floor")
     # Places that should lie on the middle between two are a rounding error beside it.
-    places = np.asarray(np.round(places, 9), np.float64)
+    places = np.round(places, 9)
     if rounding == "floor":
         return np.floor(places)
     if rounding == "ceil":
@@ -69,9 +69,8 @@ def _tflite_places(new: int, old: int, *, align: bool, half: bool, nearest: bool
     offset = np.float32(0.5) if half else np.float32(0)
     if nearest:
         places = (x + offset) * scale
-        looked: NDArray[np.float64] = np.floor(places + np.float32(0.5) if align else places).astype(np.float64)
-        return looked
-    return ((x + offset) * scale - offset).astype(np.float64)
+        return np.asarray(np.floor(places + np.float32(0.5) if align else places), np.float64)
+    return np.asarray((x + offset) * scale - offset, np.float64)
 
 
 def _resize(reading: Reading, node: Node) -> Sequence[Value]:

@@ -9,6 +9,7 @@ import pytest
 
 import mnedge
 from mnedge.errors import BudgetError, InputError
+from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.results.compilation import CSources, TflmProject, VelaModel
@@ -86,3 +87,13 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_name_from_the_file(tmp_path: Path) -> None:
     assert default_name(tmp_path / "mobilenet_v1_0.25.int8.tflite") == "mobilenet_v1_0_25_int8"
     assert default_name(tmp_path / "3.tflite") == "model_3"
+
+
+def test_an_int8_onnx_is_compiled_as_the_tflite_that_it_becomes(tmp_path: Path, model: Path, small_int8: Graph) -> None:
+    theirs = tmp_path / "small.int8.onnx"
+    theirs.write_bytes(write_onnx(small_int8))
+    one, other = (mnedge.compile(path, tmp_path / path.suffix[1:], "generic") for path in (model, theirs))
+    assert isinstance(one, CSources)
+    assert isinstance(other, CSources)
+    assert (one.name, one.arena_bytes) == (other.name, other.arena_bytes)
+    assert [layer.op for layer in one.layers] == [layer.op for layer in other.layers]

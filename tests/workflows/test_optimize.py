@@ -9,6 +9,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
@@ -160,3 +161,29 @@ def test_every_file_of_others_is_rewritten_and_quantized_or_refused_by_name(shar
     assert done["quantize"] >= 10
     # What and where, and what to do: never a bare word.
     assert min(len(reason) for reason in reasons) > 60
+
+
+def test_an_int8_onnx_becomes_a_tflite_with_its_scales(tmp_path: Path, small_int8: Graph) -> None:
+    source, out = tmp_path / "m.int8.onnx", tmp_path / "m.int8.tflite"
+    source.write_bytes(write_onnx(small_int8))
+    result = optimize(source, out)
+    assert result.after.ops == 3
+    made = read_tflite(out)
+    assert [op.kind for op in made.ops] == ["CONV_2D", "MEAN", "SOFTMAX"]
+    for ours, theirs in ((made.inputs, small_int8.inputs), (made.outputs, small_int8.outputs)):
+        one, other = made.tensors[ours[0]].quantization, small_int8.tensors[theirs[0]].quantization
+        assert one is not None
+        assert other is not None
+        assert (one.scale, one.zero_point) == (other.scale, other.zero_point)
+    weights = made.tensors[str(made.ops[0].inputs[1])].data
+    assert weights is not None
+    assert np.array_equal(weights, np.asarray(small_int8.tensors["weights"].data))
+
+
+def test_a_float_onnx_becomes_a_float_tflite(tmp_path: Path, digits_fp32: Graph) -> None:
+    source, out = tmp_path / "m.onnx", tmp_path / "m.tflite"
+    source.write_bytes(write_onnx(digits_fp32))
+    optimize(source, out)
+    assert [op.kind for op in read_tflite(out).ops] == ["CONV_2D", "MEAN", "FULLY_CONNECTED", "SOFTMAX"]
+    with pytest.raises(InputError, match=r"becomes an \.ort for mobile, or a \.tflite"):
+        optimize(source, tmp_path / "m.bin")
