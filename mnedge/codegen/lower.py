@@ -99,8 +99,8 @@ def lower(graph: Graph) -> Program:
     values.update({state.name: source.kept(state.name) for state in graph.states})
     outputs, early, late = _outputs(source, values)
     written = {state.name: source.resolve(state.written) for state in graph.states if state.written is not None}
-    layers = _alive((*early, *layers, *late), (*outputs, *written.values()))
-    layers, homes = _with_states(layers, written, values, outputs)
+    alive = _alive((*early, *layers, *late), (*outputs, *written.values()))
+    layers, homes = _with_states(alive, written, values, outputs)
     values.update({layer.output: layer.kernel.output for layer in layers})
     states = tuple(State(state.name, state.initial) for state in graph.states)
     return Program(values, tuple(layers), graph.inputs, outputs, states, homes)

@@ -53,7 +53,7 @@ class Svdf(Whole):
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        arrays = {
+        arrays: dict[str, tuple[str, NDArray[np.integer]]] = {
             "feature_weights": ("int8_t", self.feature_weights),
             "time_weights": ("int16_t", self.time_weights),
             "feature_bias": ("int32_t", self.feature_bias),
