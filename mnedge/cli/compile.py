@@ -25,7 +25,9 @@ def command(
     target: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Target: cortex-m4, cortex-m7, cortex-m55, generic, or an ethos-u.", show_default=False
+            metavar="NAME",
+            help="Target: a Cortex-M, rv32imc, generic, or an ethos-u; see `mnedge targets`.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, options.out_folder("Write into this folder.")],

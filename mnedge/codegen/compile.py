@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mnedge import artifact, targets
+from mnedge import artifact, registry, targets
 from mnedge.codegen import project, vectors
 from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.header import header_text
@@ -87,9 +87,7 @@ def compile_c(
     check_name(name)
     chosen = targets.get(target)
     if not chosen.kernels:
-        raise UnsupportedError(
-            f"target {target} takes no C sources; choose cortex-m4, cortex-m7, cortex-m55 or generic"
-        )
+        raise UnsupportedError(f"target {target} takes no C sources; choose one of {', '.join(_with_kernels())}")
     if stream_input and input_may_be_overwritten:
         raise InputError(
             "--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole"
@@ -131,6 +129,10 @@ def compile_c(
             manifest = _measured(folder, manifest, chosen.device, found)
         (folder / "manifest.json").write_text(to_json(manifest), encoding="utf-8")
     return manifest
+
+
+def _with_kernels() -> list[str]:
+    return [name for name in registry.names("mnedge.targets") if targets.get(name).kernels]
 
 
 def _pixels_of(graph: Graph) -> Pixels | None:
@@ -209,8 +211,8 @@ def _layers(unit: Unit) -> tuple[Layer, ...]:
 def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
     core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
-    missing = qemu.missing_tools()
-    if "arm-none-eabi-gcc" in missing:
+    missing = qemu.missing_tools(core)
+    if qemu.board(core).tools.compiler in missing:
         return manifest
     size = qemu.measure_size(folder / f"{manifest.name}.c", core)
     manifest = replace(manifest, flash_bytes=size.flash_bytes, code_bytes=size.code_bytes)

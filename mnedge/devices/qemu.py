@@ -37,6 +37,40 @@ _TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What builds and runs the programs of some cores.
+
+    Attributes:
+        compiler: Program name of the compiler.
+        emulator: Program name of the emulator.
+        startup: File of the start-up code.
+        options: Options of the emulator besides its machine and program.
+        specs: Options that link the C library.
+        advice: How to get them.
+    """
+
+    compiler: str
+    emulator: str
+    startup: str
+    options: tuple[str, ...]
+    specs: tuple[str, ...]
+    advice: str
+
+
+ARM = Tools(
+    "arm-none-eabi-gcc", "qemu-system-arm", "startup.c", (), ("--specs=nano.specs", "--specs=nosys.specs"), ADVICE
+)
+RISCV = Tools(
+    "riscv64-unknown-elf-gcc",
+    "qemu-system-riscv32",
+    "startup_riscv.c",
+    ("-bios", "none"),
+    ("--specs=picolibc.specs",),
+    "on Debian: apt-get install qemu-system-misc gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+)
+
+
+@dataclass(frozen=True)
 class Board:
     """An emulated board.
 
@@ -45,7 +79,9 @@ class Board:
         flags: Compiler flags of its core.
         const: Origin and bytes of the region for constants.
         ram: Origin and bytes of the region for data.
-        code_bytes: Bytes of the region for code, which starts at 0.
+        code_bytes: Bytes of the region for code.
+        code_origin: First byte of that region.
+        tools: Which compiler and emulator it takes.
     """
 
     machine: str
@@ -53,6 +89,8 @@ class Board:
     const: tuple[int, int]
     ram: tuple[int, int]
     code_bytes: int
+    code_origin: int = 0
+    tools: Tools = ARM
 
 
 def _flags(core: str, fpu: str) -> tuple[str, ...]:
@@ -60,6 +98,10 @@ def _flags(core: str, fpu: str) -> tuple[str, ...]:
 
 
 BOARDS = {
+    # No board has an M0+ with memory to speak of; an M3 executes the same instructions.
+    "cortex-m0plus": Board(
+        "mps2-an385", ("-mcpu=cortex-m0plus", "-mthumb"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
+    ),
     "cortex-m3": Board(
         "mps2-an385", ("-mcpu=cortex-m3", "-mthumb"), (0x21000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
     ),
@@ -69,11 +111,36 @@ BOARDS = {
     "cortex-m7": Board(
         "mps2-an500", _flags("cortex-m7", "fpv5-d16"), (0x60000000, 16 << 20), (0x20000000, 4 << 20), 4 << 20
     ),
+    "cortex-m33": Board(
+        "mps2-an505",
+        _flags("cortex-m33", "fpv5-sp-d16"),
+        (0x80000000, 16 << 20),
+        (0x38000000, 4 << 20),
+        4 << 20,
+        code_origin=0x10000000,
+    ),
+    "rv32imc": Board(
+        "virt",
+        ("-march=rv32imc", "-mabi=ilp32"),
+        (0x80400000, 59 << 20),
+        (0x84000000, 60 << 20),
+        4 << 20,
+        code_origin=0x80000000,
+        tools=RISCV,
+    ),
     "cortex-m55": Board(
         "mps3-an547", _flags("cortex-m55", "auto"), (0x28000000, 8 << 20), (0x21000000, 4 << 20), 512 << 10
     ),
 }
-ALIASES = {"m3": "cortex-m3", "m4": "cortex-m4", "m7": "cortex-m7", "m55": "cortex-m55"}
+ALIASES = {
+    "m0plus": "cortex-m0plus",
+    "m3": "cortex-m3",
+    "m33": "cortex-m33",
+    "m4": "cortex-m4",
+    "m55": "cortex-m55",
+    "m7": "cortex-m7",
+    "rv32": "rv32imc",
+}
 
 
 @dataclass(frozen=True)
@@ -118,9 +185,10 @@ def board(core: str) -> Board:
     return BOARDS[name]
 
 
-def missing_tools() -> list[str]:
-    """The programs this device needs that are not on PATH."""
-    return [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm") if shutil.which(tool) is None]
+def missing_tools(core: str = "cortex-m4") -> list[str]:
+    """The programs that a core needs and that are not on PATH."""
+    tools = board(core).tools
+    return [tool for tool in (tools.compiler, tools.emulator) if shutil.which(tool) is None]
 
 
 def measure_size(source: Path, core: str) -> Size:
@@ -129,17 +197,18 @@ def measure_size(source: Path, core: str) -> Size:
     Raises:
         ToolError: The compiler is missing or refuses the file.
     """
-    compiler = command.find("arm-none-eabi-gcc", ADVICE)
+    tools = board(core).tools
+    compiler = command.find(tools.compiler, tools.advice)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model.o"
-        command.run([compiler, *board(core).flags, "-std=c99", "-O2", "-c", source, "-o", target])
+        command.run([compiler, *board(core).flags, *tools.specs, "-std=c99", "-O2", "-c", source, "-o", target])
         listing = command.run([compiler.replace("gcc", "size"), "-A", target]).text
     code = constants = 0
     for line in listing.splitlines():
         match = re.match(r"(\.\S+)\s+(\d+)", line)
         if match and match[1].startswith(".text"):
             code += int(match[2])
-        elif match and match[1].startswith((".rodata", ".data")):
+        elif match and match[1].startswith((".rodata", ".srodata", ".data", ".sdata")):
             constants += int(match[2])
     return Size(code, constants)
 
@@ -150,7 +219,7 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
     Args:
         directory: Folder that `mnedge compile` wrote.
         inputs: int8 or uint8 steps, shape (images, …), as many bytes an image as the model takes.
-        core: "cortex-m4", "cortex-m7" or "cortex-m55".
+        core: One of `BOARDS`.
         ram_bytes: RAM of the part that is stood in for; 0 for what the board has.
 
     Raises:
@@ -158,7 +227,8 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
             input, the output or the stack, or came to the end of the stack.
         BudgetError: Arena, input, output and stack do not fit the RAM.
     """
-    program = command.find("qemu-system-arm", ADVICE)
+    tools = board(core).tools
+    program = command.find(tools.emulator, tools.advice)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         header = _build(directory, folder, core, ram_bytes)
@@ -173,7 +243,7 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
             "-monitor",
             "none",
         ]
-        argv += ["-semihosting-config", "enable=on,target=native", "-kernel", folder / "model.elf"]
+        argv += [*tools.options, "-semihosting-config", "enable=on,target=native", "-kernel", folder / "model.elf"]
         plugin = _plugin(folder)
         if plugin is not None:
             argv += ["-plugin", plugin, "-d", "plugin"]
@@ -204,8 +274,8 @@ def _why(finished: command.Finished, core: str) -> str:
 
 
 def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
-    compiler = command.find("arm-none-eabi-gcc", ADVICE)
     chosen = board(core)
+    compiler = command.find(chosen.tools.compiler, chosen.tools.advice)
     header = read_header(directory)
     output_type = header.output_dtype
     source = directory / f"{header.name}.c"
@@ -215,7 +285,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
     guards = 2 * len(_GUARDED) * _GUARD_BYTES
     usable = min(ram_bytes or most, most - guards)
     texts = {
-        "CODE_ORIGIN": "0", "CODE_LENGTH": str(chosen.code_bytes),
+        "CODE_ORIGIN": hex(chosen.code_origin), "CODE_LENGTH": str(chosen.code_bytes),
         "CONST_ORIGIN": hex(const_origin), "CONST_LENGTH": str(const_bytes),
         "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(usable + guards),
         "STACK_BYTES": str(_STACK_BYTES), "GUARD_BYTES": str(_GUARD_BYTES),
@@ -225,7 +295,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "RESET": f"{header.name}_reset(arena.data)" if header.has_state else "0",
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
-    for stem in ("startup.c", "harness.c", "board.ld"):
+    for stem in (chosen.tools.startup, "harness.c", "board.ld"):
         text = sources.joinpath(stem).read_text()
         (folder / stem).write_text(re.sub(r"@(\w+)@", lambda match: texts[match[1]], text))
     argv: list[str | Path] = [
@@ -236,7 +306,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "-fdata-sections",
         "-Wl,--gc-sections",
     ]
-    argv += ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-I", directory, folder / "startup.c"]
+    argv += ["-nostartfiles", *chosen.tools.specs, "-I", directory, folder / chosen.tools.startup]
     argv += [folder / "harness.c", source, "-T", folder / "board.ld", "-o", folder / "model.elf"]
     finished = command.run(argv, check=False)
     if finished.returncode != 0:
@@ -246,7 +316,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
             limit = limits[overflow[1]]
             advice = "choose a smaller variant, or another plan with --prefer ram or --budget"
             raise BudgetError.exceeded(f"{core}: region {overflow[1]}", limit + int(overflow[2]), limit, advice)
-        raise ToolError(f"arm-none-eabi-gcc failed on {source}: {finished.last_words}")
+        raise ToolError(f"{chosen.tools.compiler} failed on {source}: {finished.last_words}")
     return header
 
 
@@ -291,8 +361,9 @@ class QemuDevice:
             raise InputError(
                 f"{path} is no folder of C sources, which is what runs on {self.name}; `mnedge compile` it"
             )
-        for program in ("qemu-system-arm", "arm-none-eabi-gcc"):
-            command.find(program, ADVICE)
+        tools = board(self.core).tools
+        for program in (tools.emulator, tools.compiler):
+            command.find(program, tools.advice)
         yield _QemuModel(path, self.core)
 
     def interrupt(self) -> None:
@@ -303,7 +374,7 @@ class _QemuModel:
     def __init__(self, directory: Path, core: str) -> None:
         self._header = header = read_header(directory)
         self._directory, self._core = directory, core
-        version = f"generated C on {board(core).machine} (qemu-system-arm)"
+        version = f"generated C on {board(core).machine} ({board(core).tools.emulator})"
         self.info = ModelInfo(version, None, header.input, header.outputs, emulated=True)
 
     def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
@@ -328,7 +399,7 @@ def _typical_ram_bytes(core: str) -> int:
 
 
 def connect(uri: str) -> QemuDevice:
-    """Opens an emulated board; the URI is qemu://cortex-m4, qemu://cortex-m7 or qemu://cortex-m55, or m4, m7, m55.
+    """Opens an emulated board; the URI is qemu:// and one of `BOARDS` or `ALIASES`, e.g. qemu://cortex-m4.
 
     Raises:
         InputError: No such core.

@@ -124,6 +124,8 @@ def shapes() -> Iterator[Shape]:
     for kind, padding in itertools.product(("CONV_2D", "DEPTHWISE_CONV_2D"), ("SAME", "VALID")):
         yield Shape(kind, 7, 9, 8, 1, (3, 3), 1, 2, padding)
         yield Shape(kind, 7, 9, 8, 1, (3, 3), 1, 1, padding, shift=True)
+    # Too many channels with a multiplier for any other than the portable kernel.
+    yield Shape("DEPTHWISE_CONV_2D", 3, 4, 40, 2, (3, 3))
     for channels in (1, 3, 4, 8, 13):
         yield Shape("MEAN", 5, 4, channels, channels)
 

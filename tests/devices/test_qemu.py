@@ -24,7 +24,16 @@ pytestmark = [
     pytest.mark.toolchain,
     pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}"),
 ]
-TARGETS = {"cortex-m3": "generic", "cortex-m4": "cortex-m4", "cortex-m7": "cortex-m7", "cortex-m55": "cortex-m55"}
+TARGETS = {"cortex-m3": "generic", **{core: core for core in qemu.BOARDS if core != "cortex-m3"}}
+# x, then y of `inverted_residual`.
+ENDS = ((("int8", 0.05, -7),), (("int8", 0.06, -7),))
+
+
+def skip_without_tools(core: str) -> None:
+    """Skips the test where a core's tools are missing."""
+    missing = qemu.missing_tools(core)
+    if missing:
+        pytest.skip(f"missing {missing}; {qemu.board(core).tools.advice}")
 
 
 def compiled(graph: Graph, folder: Path, core: str, **options: Any) -> Path:
@@ -77,6 +86,7 @@ def inverted_residual(rows: int, columns: int, channels: int, expanded: int) -> 
 def test_outputs_are_those_of_the_reference_kernels(
     tmp_path: Path, ends_of: Callable[[Graph], Ends], core: str, shape: tuple[int, ...]
 ) -> None:
+    skip_without_tools(core)
     graph = inverted_residual(*shape)
     images = np.random.default_rng(1).integers(-128, 128, (3, int(np.prod(shape[:3])))).astype(np.int8)
     run = qemu.run_inputs(compiled(graph, tmp_path / "c", core), images, core=core)

@@ -47,7 +47,11 @@ __attribute__((noinline)) void roi_end(void)
 static uint32_t *stack_pointer(void)
 {
     uint32_t *pointer;
+#if defined(__riscv)
+    __asm__ volatile("mv %0, sp" : "=r"(pointer));
+#else
     __asm__ volatile("mov %0, sp" : "=r"(pointer));
+#endif
     return pointer;
 }
 

@@ -51,10 +51,13 @@ __attribute__((naked)) static void fault_handler(void)
             "ldr r2, =stack_top\n\t"
             "mov sp, r2\n\t"
             "cmp r0, r1\n\t"
-            "ite lo\n\t"
-            "movlo r0, #93\n\t"
-            "movhs r0, #99\n\t"
-            "b board_exit");
+            "blo 1f\n\t"
+            "movs r0, #99\n\t"
+            "b 2f\n"
+            "1:\n\t"
+            "movs r0, #93\n"
+            "2:\n\t"
+            "bl board_exit");
 }
 
 __attribute__((noreturn)) static void reset_handler(void)
