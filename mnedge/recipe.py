@@ -89,6 +89,7 @@ class Recipe:
         data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like.
         pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
         size: Height and width of the model's input, e.g. 96x128, where the model leaves them open.
+        signature: Signature of the model, a SavedModel, to take; None for its default or only one.
         labels: A file of the model's class names, one a line; None for those of the model, or of the data.
         positive: Class of the data that is the yes of a model with one output.
         skip_broken: Leave broken pictures out.
@@ -122,6 +123,7 @@ class Recipe:
     data: str = "demo"
     pixels: str | None = None
     size: str | None = None
+    signature: str | None = None
     labels: str | None = None
     positive: str | None = None
     skip_broken: bool = False

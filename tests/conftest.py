@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.pixels import METADATA, SYMMETRIC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.codegen import vectors
 
 _ROOT = Path(__file__).parent.parent
 
@@ -92,3 +98,22 @@ def digits_fp32() -> Graph:
     return Graph(
         {tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",), {METADATA: SYMMETRIC.to_bytes()}
     )
+
+
+@pytest.fixture
+def ends_of() -> Callable[[Graph], vectors.Ends]:
+    """Gives dtype, scale and zero point of each input and of each output of a quantized graph."""
+
+    def ends(graph: Graph) -> vectors.Ends:
+        sides = []
+        for names in (graph.inputs, graph.outputs):
+            side = []
+            for name in names:
+                tensor = graph.tensors[name]
+                assert tensor.quantization is not None
+                scale, zero_point = tensor.quantization.scale[0], tensor.quantization.zero_point[0]
+                side.append((tensor.dtype, float(scale), int(zero_point)))
+            sides.append(tuple(side))
+        return tuple(sides)
+
+    return ends

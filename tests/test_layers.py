@@ -17,6 +17,7 @@ _RANKS = {
     "registry": 1,
     "command": 1,
     "artifact": 1,
+    "batch": 1,
     "foreign": 1,
     "silence": 1,
     "pixels": 1,

@@ -55,6 +55,13 @@ def size(when: str = "") -> OptionInfo:
     )
 
 
+def signature(when: str = "") -> OptionInfo:
+    """The option of a SavedModel's signature; `when` as in `pixels`."""
+    start = "signature" if when else "Signature"
+    text = f"{when}{start} of a SavedModel to take. [default: serving_default, or its only one]"
+    return _option("--signature", metavar="NAME", text=text)
+
+
 def split(when: str = "") -> OptionInfo:
     """The option of the split; `when` as in `pixels`."""
     return _option("--split", metavar="NAME", text=f"{when}{'split' if when else 'Split'} of the data.")

@@ -33,7 +33,9 @@ PANEL = "Build"
 def command(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder or float .tflite."),
+        typer.Argument(
+            metavar="[MODEL]", help="Your own model: a .keras, .h5, SavedModel folder, float .tflite or .onnx."
+        ),
     ] = None,
     *,
     variant: Annotated[
@@ -83,6 +85,7 @@ def command(
     ] = None,
     pixels: Annotated[str | None, options.pixels("With MODEL: ")] = None,
     size: Annotated[str | None, options.size("With MODEL: ")] = None,
+    signature: Annotated[str | None, options.signature("With MODEL: ")] = None,
     labels: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="MODEL's class names, one a line. [default: its own or the data's]"),
@@ -144,6 +147,7 @@ def command(
             "model": None if model is None else str(model),
             "pixels": pixels,
             "size": size,
+            "signature": signature,
             "labels": labels,
             "positive": positive,
             "variant": variant,

@@ -20,7 +20,7 @@ PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite.", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite or QDQ .onnx.", show_default=False)],
     *,
     target: Annotated[
         str,

@@ -42,6 +42,7 @@ def command(
     ] = None,
     pixels: Annotated[str | None, options.pixels("With MODEL: ")] = None,
     size: Annotated[str | None, options.size("With MODEL: ")] = None,
+    signature: Annotated[str | None, options.signature("With MODEL: ")] = None,
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also load TensorFlow and ask it for GPUs, which takes seconds.")
     ] = False,
@@ -63,7 +64,8 @@ def command(
     from mnedge.errors import InputError
 
     if model is None:
-        if named := [name for name, value in (("--data", data), ("--pixels", pixels), ("--size", size)) if value]:
+        told = (("--data", data), ("--pixels", pixels), ("--size", size), ("--signature", signature))
+        if named := [name for name, value in told if value]:
             raise InputError(f"{named[0]} is of a model; name it: mnedge doctor MODEL {named[0]} …")
         _installation(gpu=gpu, as_json=as_json)
         return
@@ -72,8 +74,8 @@ def command(
     from mnedge.recipe import parse_size
     from mnedge.workflows.doctor_model import diagnose
 
-    with progress() as told:
-        found = diagnose(model, data, pixels=pixels, size=parse_size(size), progress=told)
+    with progress() as said:
+        found = diagnose(model, data, pixels=pixels, size=parse_size(size), signature=signature, progress=said)
     if as_json:
         print_json(found)
     else:

@@ -16,13 +16,16 @@ PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder or float .tflite.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A .keras, .h5, SavedModel folder, float .tflite or .onnx.")
+    ],
     *,
     out: Annotated[Path, options.out_file("The int8 .tflite.")],
     data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
     calibration: Calibration = None,
     pixels: Annotated[str | None, options.pixels()] = None,
     size: Annotated[str | None, options.size()] = None,
+    signature: Annotated[str | None, options.signature()] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
         typer.Option(help="What the first output is. [default: what the model shows]"),
@@ -65,6 +68,7 @@ def command(
             calibration=calibration,
             pixels=pixels,
             size=parse_size(size),
+            signature=signature,
             head=head,
             positive=positive,
             method=method,
@@ -86,6 +90,9 @@ def command(
         return
     rows = [(step.name, f"{step.seconds:.1f}", percent(step.agreement), decibels(step.snr_db)) for step in result.steps]
     print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    if result.outputs:
+        ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
+        print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)
     if result.pixels is not None:
         typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
     typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")

@@ -11,6 +11,7 @@ from mnedge import registry
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, print_table, progress
 from mnedge.models import families
+from mnedge.recipe import parse_size
 from mnedge.training.settings import ClassWeights, Precision, Strength
 
 if TYPE_CHECKING:
@@ -30,19 +31,45 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, metavar="FILE", help="Write this .keras.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL", dir_okay=False, help="Fine-tune your own classifier: a .keras or .h5 with a whole model."
+        ),
+    ] = None,
+    pixels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Range of MODEL's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
+            "pixels. [default: what the model says or the data shows]",
+        ),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Size of MODEL's input, where it is left open.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="MODEL's class names, one a line.")
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a MODEL with one output.")
+    ] = None,
     variant: Annotated[
-        str, typer.Option(metavar="FAMILY", help=f"Network to train: {', '.join(families.names())}.")
-    ] = "v3-small",
-    alpha: Annotated[float, typer.Option(metavar="A", help="Width multiplier.")] = 1.0,
+        str | None,
+        typer.Option(metavar="FAMILY", help=f"Network to train: {', '.join(families.names())}. [default: v3-small]"),
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(metavar="A", help="Width multiplier. [default: 1.0]")] = None,
     resolution: Annotated[
         int | None, typer.Option(min=1, metavar="R", help="Side of the input, pixels. [default: 224, or 96 for demo]")
     ] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="W", help="Start the backbone from these: imagenet, random, or a .h5, .weights.h5 or .keras file."
+            metavar="W",
+            help="Start the backbone from these: imagenet, random, or a .h5, .weights.h5 or .keras file. [default: "
+            "imagenet]",
         ),
-    ] = "imagenet",
+    ] = None,
     task: Annotated[
         str, typer.Option(metavar="TASK", help=f"What the network is for: {', '.join(registry.names('mnedge.tasks'))}.")
     ] = "classify",
@@ -111,15 +138,16 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train a MobileNet on own pictures; write a .keras.
+    """Train a MobileNet, or your own model, on own pictures; write a .keras.
 
     A new head learns on the frozen backbone, then both learn together at a low rate. `build --weights` takes the
-    .keras. Every epoch is kept: after Ctrl-C, a kill or a power cut, the same command goes on after the last whole
-    epoch.
+    .keras, and `build MODEL` that of --model, whose head is replaced where the data has other classes. Every epoch is
+    kept: after Ctrl-C, a kill or a power cut, the same command goes on after the last whole epoch.
 
     \b
     mnedge train --data photos/ --variant v2 --alpha 0.35 --resolution 96 --out my.keras
     mnedge build --variant v2 --alpha 0.35 --resolution 96 --weights my.keras --data photos/ --int8
+    mnedge train --model my.keras --data photos/ --out mine.keras
     mnedge train --task detect --data cells/labels.csv --variant v2 --alpha 0.35 --out cells.keras
     """
     from mnedge.results import stored
@@ -130,6 +158,11 @@ def command(
             report = train(
                 data,
                 out,
+                model=model,
+                pixels=pixels,
+                size=parse_size(size),
+                labels=labels,
+                positive=positive,
                 variant=variant,
                 alpha=alpha,
                 resolution=resolution,
@@ -157,6 +190,7 @@ def command(
                 force=force,
                 progress=notify,
                 on_epoch=_print_epoch,
+                notice=lambda words: typer.echo(words, err=True),
             )
     except KeyboardInterrupt:
         typer.echo("every whole epoch is kept; run the same command again to go on from there", err=True)

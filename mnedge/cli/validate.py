@@ -90,7 +90,11 @@ def _print(result: Validation, metric: str) -> None:
     """Accuracy with one column a device, then what agrees with what."""
     from mnedge.report.summary import METRICS
 
-    rows = result.accuracy
+    if result.outputs:
+        _print_outputs(result)
+    rows = [row for row in result.accuracy if row.metric(metric) is not None or not result.outputs]
+    if not rows:
+        return
     devices = list(dict.fromkeys([*(row.device for row in rows), *(failure.device for failure in result.failed)]))
     found = {(row.artifact, row.device): row for row in rows}
     columns = (
@@ -121,6 +125,15 @@ def _print(result: Validation, metric: str) -> None:
             for row in result.parity
         ),
     )
+
+
+def _print_outputs(result: Validation) -> None:
+    from mnedge.report.tables import outputs
+
+    table = outputs(result.outputs)
+    print_table(table.title, table.columns, [tuple(cell.text for cell in row) for row in table.rows])
+    for note in table.notes:
+        typer.echo(note)
 
 
 def _share(row: AccuracyRow | None, metric: str) -> str:

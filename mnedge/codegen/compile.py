@@ -14,6 +14,7 @@ from mnedge.codegen.lower import lower
 from mnedge.codegen.objects import objects_sources
 from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
+from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
 from mnedge.devices import qemu
@@ -94,6 +95,12 @@ def compile_c(
             "--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole"
         )
     kernels: KernelSet = chosen.kernels
+    graph = prepare(graph)
+    if len(graph.inputs) > 1 and (stream_input or input_may_be_overwritten):
+        raise UnsupportedError(
+            f"the model has {len(graph.inputs)} inputs; --stream-input and --input-may-be-overwritten are for models "
+            "with one: leave them out"
+        )
     program, pruned_channels = prune(lower(graph))
     if not program.layers:
         raise UnsupportedError("the model computes nothing: its output is its input")
@@ -150,7 +157,7 @@ def check_name(name: str) -> None:
 
 def _manifest(unit: Unit, target: str, prefer: Prefer, model_sha256: str, note: str) -> CSources:
     program, memory = unit.program, unit.plan
-    input_bytes = program.values[program.input].size_bytes
+    input_bytes = unit.input_bytes
     output_bytes = sum(program.values[name].size_bytes for name in program.outputs)
     outside = 0 if memory.input_in_arena else input_bytes
     return CSources(
@@ -218,6 +225,6 @@ def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vect
         # No part is meant: the board that stands in for any core just has too little memory for this model.
         return manifest
     if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
-        raise AssertionError(f"{manifest.name} on the emulated {core} differs from LiteRT's reference kernels")
+        raise AssertionError(f"{manifest.name} on the emulated {core} differs from its vectors ({found.note})")
     verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""
     return replace(manifest, stack_bytes=run.stack_bytes, instructions=run.instructions or None, verified=verified)

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.picture import draw
-from mnedge.codegen.program import CallSite, Layer
+from mnedge.codegen.program import CallSite, Layer, int_array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnedge.codegen.plan import Plan
     from mnedge.codegen.program import KernelSet, Program, Value
     from mnedge.codegen.schedule import Segment
@@ -30,9 +35,19 @@ class Unit:
         return f"layer{index:02}"
 
     @property
-    def input(self) -> Value:
-        """What the caller feeds."""
-        return self.program.values[self.program.input]
+    def inputs(self) -> tuple[Value, ...]:
+        """What the caller feeds, in the order in which it lies behind each other."""
+        return tuple(self.program.values[name] for name in self.program.inputs)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of all inputs."""
+        return sum(value.size_bytes for value in self.inputs)
+
+    def input_offset(self, name: str) -> int:
+        """First byte of a program input in the caller's input."""
+        before = self.program.inputs[: self.program.inputs.index(name)]
+        return sum(self.program.values[entry].size_bytes for entry in before)
 
     def output_offset(self, name: str) -> int:
         """First byte of a program output in the caller's output."""
@@ -92,7 +107,14 @@ def _limits(unit: Unit) -> str:
         for layer in unit.program.layers
         if hasattr(kernel := layer.kernel, "window")
     ]
-    return f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
+    patches = max((stack_bytes(unit, layer) for layer in unit.program.layers), default=0)
+    lines = f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
+    return lines + (f"#define STACK_PATCHES {-(-patches // 8)} /* of 8 bytes */\n" if patches else "")
+
+
+def stack_bytes(unit: Unit, layer: Layer) -> int:
+    """Bytes that a layer's kernel takes on the stack for its patches."""
+    return layer.kernel.stack_bytes(unit.kernels) if isinstance(layer.kernel, Convolution) else 0
 
 
 def _title(unit: Unit, layer: Layer) -> str:
@@ -116,8 +138,9 @@ def _base(unit: Unit, name: str) -> str:
     """The C expression of a value's first byte."""
     if name in unit.plan.offsets:
         return f"run->arena + {unit.plan.offsets[name]}"
-    if name == unit.program.input:
-        return "run->input"
+    if name in unit.program.inputs:
+        offset = unit.input_offset(name)
+        return f"run->input + {offset}" if offset else "run->input"
     return f"run->output + {unit.output_offset(name)}"
 
 
@@ -193,7 +216,7 @@ def _stage(unit: Unit, part: Segment, index: int) -> str:
     rows, place = layer.kernel.output.rows, index - part.first + 1
     slots = {unit.program.layers[i].output: i - part.first + 1 for i in range(part.first, part.last + 1)}
     if unit.plan.streamed and part.first == 0:
-        slots[unit.program.input] = 0
+        slots[unit.program.inputs[0]] = 0
     conditions = [f"run->made[{place}] < {rows}"]
     for name in dict.fromkeys(layer.inputs):
         if name not in slots:
@@ -246,7 +269,7 @@ def _segments(unit: Unit, start: int) -> str:
 
 def _entry_points(unit: Unit) -> str:
     c_in, c_out = io_types(unit)
-    name, size = unit.name, unit.input.size_bytes
+    name = unit.name
     alignment = _misaligned(unit)
     checks = (
         f"    if (input == NULL || output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
@@ -256,28 +279,29 @@ def _entry_points(unit: Unit) -> str:
         if unit.plan.input_in_arena:
             copy = (
                 f"    int8_t *const place = local.arena + {name.upper()}_INPUT_OFFSET;\n"
-                f"    for (int32_t i = 0; i < {size} && local.input != place; i++) {{\n"
+                f"    for (int32_t i = 0; i < {unit.input_bytes} && local.input != place; i++) {{\n"
                 f"        place[i] = local.input[i];\n    }}\n"
             )
-        return (
+        return _reset(unit) + (
             f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
             f"    struct run local = {{(const int8_t *)input, (int8_t *)output, (int8_t *)arena, {{0}}}};\n"
             f"    struct run *const run = &local;\n{copy}{_segments(unit, 0)}    return 0;\n}}\n"
         )
     first = unit.plan.segments[0]
-    rows, row_bytes, ring = unit.input.rows, unit.input.row_bytes, first.rings[unit.program.input]
+    (source,) = unit.inputs
+    rows, row_bytes, ring = source.rows, source.row_bytes, first.rings[source.name]
     keep = "    run->input = (const int8_t *)input;\n"
     if ring > 1:
         keep = (
-            f"    int8_t *const place = {_row(unit, first, unit.program.input, 'run->made[0]')};\n"
+            f"    int8_t *const place = {_row(unit, first, source.name, 'run->made[0]')};\n"
             f"    for (int32_t i = 0; i < {row_bytes}; i++) {{\n        place[i] = (int8_t)input[i];\n    }}\n"
         )
     readers = "".join(
         f"    make{i:02}(run);\n"
         for i in range(first.first, first.last + 1)
-        if unit.program.input in unit.program.layers[i].inputs
+        if source.name in unit.program.layers[i].inputs
     )
-    return (
+    return _reset(unit) + (
         f"{_is_begun(unit)}\n"
         f"int {name}_begin({c_out} *output, void *arena)\n{{\n"
         f"    if (output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
@@ -303,6 +327,30 @@ def _entry_points(unit: Unit) -> str:
     )
 
 
+def _reset(unit: Unit) -> str:
+    """The C function that puts every state to what the model starts from; "" without states."""
+    if not unit.program.states:
+        return ""
+    constants, lines = [], []
+    for number, state in enumerate(unit.program.states):
+        value = unit.program.values[state.name]
+        pattern = state.initial.reshape(-1).view(np.int8)
+        place = f"state + {unit.plan.offsets[state.name]}"
+        source = str(int(pattern[0]))
+        if (pattern != pattern[0]).any():
+            constants.append(int_array("int8_t", f"state{number:02}_initial", pattern))
+            source = f"state{number:02}_initial[i]"
+        lines.append(
+            f"    for (int32_t i = 0; i < {value.size_bytes}; i++) {{\n        ({place})[i] = {source};\n    }}\n"
+        )
+    return (
+        f"{''.join(constants)}"
+        f"int {unit.name}_reset(void *arena)\n{{\n    int8_t *const state = (int8_t *)arena;\n"
+        f"    if (arena == NULL || {_misaligned(unit)}) {{\n        return -1;\n    }}\n"
+        f"{''.join(lines)}    return 0;\n}}\n\n"
+    )
+
+
 def _misaligned(unit: Unit) -> str:
     """The C expression that tells whether an arena is not aligned."""
     return f"((uintptr_t)arena & ({unit.name.upper()}_ARENA_ALIGNMENT - 1u)) != 0"
@@ -320,6 +368,10 @@ def _is_begun(unit: Unit) -> str:
 
 
 def io_types(unit: Unit) -> tuple[str, str]:
-    """The C element types of the input and the output."""
-    outputs = {unit.program.values[name].dtype for name in unit.program.outputs}
-    return f"{unit.input.dtype}_t", f"{outputs.pop()}_t" if len(outputs) == 1 else "int8_t"
+    """The C element types of the inputs and the outputs; int8_t where they differ."""
+    return _c_type(unit.inputs), _c_type([unit.program.values[name] for name in unit.program.outputs])
+
+
+def _c_type(values: Sequence[Value]) -> str:
+    dtypes = {value.dtype for value in values}
+    return f"{dtypes.pop()}_t" if len(dtypes) == 1 else "int8_t"

@@ -11,18 +11,31 @@ from mnedge.codegen.obstacles import check_kernels
 from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
-from mnedge.codegen.ops.layout import lower_concatenation, lower_pad
-from mnedge.codegen.ops.move import lower_slice, lower_strided_slice, lower_tile, lower_transpose
+from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad
+from mnedge.codegen.ops.lstm import lower_lstm
+from mnedge.codegen.ops.move import (
+    lower_gather,
+    lower_slice,
+    lower_split,
+    lower_strided_slice,
+    lower_tile,
+    lower_transpose,
+    lower_unpack,
+)
 from mnedge.codegen.ops.normalize import lower_l2_normalization
 from mnedge.codegen.ops.pooling import lower_mean, lower_pool
+from mnedge.codegen.ops.prelu import lower_prelu
+from mnedge.codegen.ops.reduce import lower_reduction
 from mnedge.codegen.ops.resize import lower_resize
-from mnedge.codegen.ops.softmax import lower_softmax
-from mnedge.codegen.program import Layer, Program, Value
+from mnedge.codegen.ops.softmax import lower_log_softmax, lower_softmax
+from mnedge.codegen.ops.svdf import lower_svdf
+from mnedge.codegen.prepare import prepare
+from mnedge.codegen.program import Layer, Program, State, Value
 from mnedge.codegen.source import Source
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,20 +49,35 @@ LOWERINGS: dict[str, Callable[[Source, Op], Kernel]] = {
     "CONV_2D": lower_convolution,
     "DEPTHWISE_CONV_2D": lower_convolution,
     "FULLY_CONNECTED": lower_fully_connected,
+    "GATHER": lower_gather,
     "L2_NORMALIZATION": lower_l2_normalization,
     "MAX_POOL_2D": lower_pool,
+    "LOG_SOFTMAX": lower_log_softmax,
     "MEAN": lower_mean,
+    "PACK": lower_pack,
     "PAD": lower_pad,
+    "PADV2": lower_pad,
+    "PRELU": lower_prelu,
+    "REDUCE_MAX": lower_reduction,
+    "REDUCE_MIN": lower_reduction,
     "RESIZE_BILINEAR": lower_resize,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize,
     "SLICE": lower_slice,
     "SOFTMAX": lower_softmax,
     "STRIDED_SLICE": lower_strided_slice,
+    "SUM": lower_reduction,
+    "SVDF": lower_svdf,
     "TILE": lower_tile,
     "TRANSPOSE": lower_transpose,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
 }
-ALIASES = ("RESHAPE", "SQUEEZE")
-SUPPORTED = tuple(sorted({*LOWERINGS, *ALIASES, *UNARY, *BINARY}))
+SPLITTING: dict[str, Callable[[Source, Op], Sequence[Kernel]]] = {
+    "SPLIT": lower_split,
+    "SPLIT_V": lower_split,
+    "UNPACK": lower_unpack,
+}
+ALIASES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+SUPPORTED = tuple(sorted({*LOWERINGS, *SPLITTING, *ALIASES, *UNARY, *BINARY}))
 
 
 def lower(graph: Graph) -> Program:
@@ -58,51 +86,102 @@ def lower(graph: Graph) -> Program:
     Raises:
         UnsupportedError: An op, dtype or shape that C is not made for; the message names the op.
     """
+    graph = prepare(graph)
+    check_kernels(graph, SUPPORTED, _lowers)
     source = Source(graph)
-    check_kernels(graph, SUPPORTED)
     _check_ends(source)
     _fold(source)
     functions = _find_functions(source)
     layers = _layers(source, functions)
-    outputs = tuple(source.resolve(name) for name in graph.outputs)
     values = {layer.output: layer.kernel.output for layer in layers}
-    first = graph.inputs[0]
-    values[first] = source.value(first)
-    return Program(values, tuple(layers), first, outputs)
+    values.update({name: source.value(name) for name in graph.inputs})
+    values.update({state.name: source.kept(state.name) for state in graph.states})
+    outputs, early, late = _outputs(source, values)
+    written = {state.name: source.resolve(state.written) for state in graph.states if state.written is not None}
+    alive = _alive((*early, *layers, *late), (*outputs, *written.values()))
+    layers, homes = _with_states(alive, written, values, outputs)
+    values.update({layer.output: layer.kernel.output for layer in layers})
+    states = tuple(State(state.name, state.initial) for state in graph.states)
+    return Program(values, tuple(layers), graph.inputs, outputs, states, homes)
+
+
+def _with_states(
+    layers: Sequence[Layer], written: dict[str, str], values: dict[str, Value], outputs: Sequence[str]
+) -> tuple[list[Layer], dict[str, str]]:
+    """The layers, and copies of what the next call finds in a state; and which values lie in the place of a state.
+
+    A value lies there from the start where its layer makes it in one call, after all that read the state. Anything else
+    is copied there behind the last layer that reads the state.
+
+    Raises:
+        UnsupportedError: Two states take each other's value.
+    """
+    done, homes = list(layers), dict[str, str]()
+    for state, value in written.items():
+        if value == state:
+            continue
+        made = next((index for index, layer in enumerate(done) if layer.output == value), -1)
+        last = max((index for index, layer in enumerate(done) if state in layer.inputs), default=-1)
+        is_free = value not in outputs and value not in homes and made >= 0
+        if is_free and made > last and done[made].kernel.form == "whole":
+            homes[value] = state
+            continue
+        name = f"{state} (next)"
+        copy = Layer("ASSIGN_VARIABLE", (value,), name, Copy(replace(values[state], name=name)))
+        done.insert(max(made, last) + 1, copy)
+        homes[name] = state
+    for value, state in homes.items():
+        writes = next(index for index, layer in enumerate(done) if layer.output == value)
+        if any(state in layer.inputs for layer in done[writes + 1 :]):
+            raise UnsupportedError(f"the state {state} is read after it was written; export the model without that")
+    return done, homes
+
+
+def _lowers(graph: Graph) -> bool:
+    """Whether a graph can be lowered."""
+    try:
+        return bool(lower(graph).layers)
+    except UnsupportedError:
+        return False
+
+
+def _outputs(source: Source, values: dict[str, Value]) -> tuple[tuple[str, ...], list[Layer], list[Layer]]:
+    """The values that the caller gets, and layers that copy what is there at first, or handed out a second time."""
+    names: list[str] = []
+    early: list[Layer] = []
+    late: list[Layer] = []
+    there = {*source.graph.inputs, *(state.name for state in source.graph.states)}
+    for name in source.graph.outputs:
+        place = source.resolve(name)
+        if place in there or place in names:
+            made = f"{name} (copy {len(names)})"
+            copies = early if place in there else late
+            copies.append(Layer("copy", (place,), made, Copy(replace(values[place], name=made))))
+            place = made
+        names.append(place)
+    return tuple(names), early, late
+
+
+def _alive(layers: Sequence[Layer], outputs: Sequence[str]) -> tuple[Layer, ...]:
+    """The layers that an output needs."""
+    needed, kept = set(outputs), []
+    for layer in reversed(layers):
+        if layer.output in needed:
+            needed.update(layer.inputs)
+            kept.append(layer)
+    return tuple(reversed(kept))
 
 
 def _check_ends(source: Source) -> None:
     graph = source.graph
-    if len(graph.inputs) != 1:
-        raise UnsupportedError(f"the model has {len(graph.inputs)} inputs; C is made for models with one")
     for name in (*graph.inputs, *graph.outputs):
         tensor = graph.tensors[name]
         if tensor.shape and tensor.shape[0] != 1:
             raise UnsupportedError(f"tensor {name} has the batch size {tensor.shape[0]}; export the model with batch 1")
         if tensor.is_constant:
             raise UnsupportedError(f"output {name} is a constant; there is nothing to compute")
-        if tensor.dtype == "float32" and any(op.kind == "CONV_2D" for op in graph.ops if _is_integer(source, op)):
-            raise UnsupportedError(
-                f"{name} is float32 at the end of an int8 model; {_within(graph, name)}export or quantize it with int8 "
-                "input and output"
-            )
         if tensor.dtype not in ("int32", "int64") or name in graph.inputs:
             source.value(name)
-
-
-def _within(graph: Graph, end: str) -> str:
-    """How to compile what lies between the QUANTIZE and the DEQUANTIZEs of float ends."""
-    behind = [op.outputs[0] for op in graph.consumers()[end] if op.kind == "QUANTIZE"]
-    feed = f"--input {behind[0]}" if behind else ""
-    producers = graph.producers()
-    ends = [producers[name] for name in graph.outputs if name in producers]
-    outputs = ",".join(str(op.inputs[0]) if op.kind == "DEQUANTIZE" else op.outputs[0] for op in ends)
-    asked = f"{feed} --outputs {outputs}".strip() if any(op.kind == "DEQUANTIZE" for op in ends) else feed
-    return f"compile what lies between with {asked}, or " if asked else ""
-
-
-def _is_integer(source: Source, op: Op) -> bool:
-    return source.graph.tensors[op.outputs[0]].dtype == "int8"
 
 
 def _fold(source: Source) -> None:
@@ -179,9 +258,8 @@ def _function(source: Source, op: Op, functions: _Functions) -> tuple[str, NDArr
 def _layers(source: Source, functions: _Functions) -> list[Layer]:
     graph = source.graph
     needed = _needed(source, functions)
-    outputs = {source.resolve(name) for name in graph.outputs}
+    outputs = {source.resolve(name) for name in _taken(graph)}
     layers: list[Layer] = []
-    ready: set[str] = {graph.inputs[0]}
 
     def emit_functions(root: str) -> None:
         """The tensors that are functions of a value just made: fused into its layer, or tables of their own."""
@@ -195,28 +273,36 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
             if isinstance(kernel, (Convolution, Binary)) and y.dtype == "int8" and same_rows and _takes_table(kernel):
                 fused = kernel.with_table(functions.tables[derived[0]], replace(y, shape=kernel.output.shape))
                 layers[-1] = Layer(f"{producer.op} + table", producer.inputs, derived[0], fused)
-                ready.add(derived[0])
                 return
         for name in derived:
             kernel = Table(functions.tables[name], source.value(root), source.value(name))
             layers.append(Layer("table", (root,), name, kernel))
-            ready.add(name)
 
-    emit_functions(graph.inputs[0])
-    for op in graph.ops:
-        name = op.outputs[0]
-        if op.kind in ALIASES or name in source.pads or name in functions.roots:
-            continue
-        kernel: Kernel
-        if op.kind in BINARY:
-            inputs, kernel = lower_binary(source, op)
-        else:
-            kernel = LOWERINGS[op.kind](source, op)
-            inputs = _activations(source, op)
-        layers.append(Layer(op.kind, tuple(source.resolve(entry) for entry in inputs), name, kernel))
-        ready.add(name)
+    for name in (*graph.inputs, *(state.name for state in graph.states)):
         emit_functions(name)
+    for op in graph.ops:
+        if op.kind in ALIASES or op.outputs[0] in source.pads or op.outputs[0] in functions.roots:
+            continue
+        for step in _steps(source, op):
+            layers.append(replace(step, inputs=tuple(source.resolve(entry) for entry in step.inputs)))
+            emit_functions(step.output)
     return layers
+
+
+def _steps(source: Source, op: Op) -> list[Layer]:
+    """The layers of an op: one, or one an output, or what brings an operand to its shape and what uses it."""
+    if op.kind in BINARY:
+        return lower_binary(source, op)
+    if op.kind in SPLITTING:
+        data = str(op.inputs[1 if op.kind == "SPLIT" else 0])
+        kernels = SPLITTING[op.kind](source, op)
+        return [Layer(op.kind, (data,), name, kernel) for name, kernel in zip(op.outputs, kernels, strict=True)]
+    return [Layer(op.kind, _activations(source, op), op.outputs[0], LOWERINGS[op.kind](source, op))]
+
+
+def _taken(graph: Graph) -> tuple[str, ...]:
+    """The tensors that the caller or the next call gets."""
+    return (*graph.outputs, *(state.written for state in graph.states if state.written is not None))
 
 
 def _takes_table(kernel: Convolution | Binary) -> bool:
@@ -232,7 +318,7 @@ def _activations(source: Source, op: Op) -> tuple[str, ...]:
 def _needed(source: Source, functions: _Functions) -> set[str]:
     """The tensors that must exist: outputs, and what ops read that are no functions of one value."""
     graph = source.graph
-    needed = {source.resolve(name) for name in graph.outputs}
+    needed = {source.resolve(name) for name in _taken(graph)}
     for op in graph.ops:
         if op.kind in ALIASES or op.outputs[0] in source.pads or op.outputs[0] in functions.roots:
             continue

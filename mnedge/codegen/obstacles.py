@@ -4,39 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnedge.errors import UnsupportedError
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.cut import cut
 from mnedge.graph.ops import LAYERS, weights_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mnedge.graph.graph import Graph, Op
 
 _AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
+_BESIDE = (*_AT_THE_ENDS, "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
-def check_kernels(graph: Graph, supported: Sequence[str]) -> None:
+def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Graph], bool]) -> None:
     """Checks that there is a kernel for every op, and for its weights.
 
     Args:
-        graph: The model.
-        supported: Kinds of the ops that have one.
+        graph: The model, its float ends cut off.
+        supported: Kinds of the ops that have a kernel.
+        lowers: Whether a part of the model becomes C; only then is it advised.
 
     Raises:
         UnsupportedError: The message names every kind that has none with its first op, and what to do.
     """
-    unknown: dict[str, list[Op]] = {}
-    for op in graph.ops:
-        if op.kind not in supported and op.kind not in _AT_THE_ENDS:
-            unknown.setdefault(op.kind, []).append(op)
-    if unknown:
+    outside = [op for op in graph.ops if op.kind not in supported or _is_float(graph, op)]
+    if outside and len(outside) < len(graph.ops):
+        unknown: dict[str, list[Op]] = {}
+        for op in outside:
+            if op.kind not in _AT_THE_ENDS:
+                unknown.setdefault(f"{op.kind}{' in float' if op.kind in supported else ''}", []).append(op)
         named = ", ".join(f"{kind} ({_where(graph, ops)})" for kind, ops in sorted(unknown.items()))
-        conversions = [op for op in graph.ops if op.kind == "DEQUANTIZE"]
-        advice = _advice(graph, [*conversions, *(op for ops in unknown.values() for op in ops)])
-        raise UnsupportedError(
-            f"the model has ops that no C kernel exists for: {named}. {advice}Compiled are {', '.join(supported)}"
-        )
+        if unknown and _has_integers(graph):
+            raise UnsupportedError(
+                f"the model has ops that no C kernel exists for: {named}. {_advice(graph, outside, lowers)}"
+                f"Compiled are {', '.join(supported)}"
+            )
     check_weights(graph)
+
+
+def _is_float(graph: Graph, op: Op) -> bool:
+    return any(graph.tensors[name].dtype.startswith("float") for name in (*op.inputs, *op.outputs) if name is not None)
+
+
+def _has_integers(graph: Graph) -> bool:
+    """Whether any activation is quantized; a float model has no op of its own to blame."""
+    return any(
+        tensor.quantization is not None and not tensor.is_constant and not tensor.dtype.startswith("float")
+        for tensor in graph.tensors.values()
+    )
 
 
 def check_weights(graph: Graph) -> None:
@@ -61,20 +77,50 @@ def _where(graph: Graph, ops: Sequence[Op]) -> str:
     return first if len(ops) == 1 else f"{len(ops)} ops, the first {first}"
 
 
-def _advice(graph: Graph, without: Sequence[Op]) -> str:
-    """How to compile the model up to its last ops, where only they have no kernel."""
-    outside = {name for op in without for name in op.outputs}
-    readers = graph.consumers()
-    last = [op for op in graph.ops if not outside.isdisjoint(op.outputs)]
-    if any(outside.isdisjoint(reader.outputs) for op in last for name in op.outputs for reader in readers[name]):
+def _advice(graph: Graph, outside: Sequence[Op], lowers: Callable[[Graph], bool]) -> str:
+    """How to compile the rest of a model, where only its first or last ops have no kernel; "" where that fails."""
+    beside = {id(op) for op in outside} | {id(op) for op in graph.ops if op.kind in _BESIDE}
+    readers, producers = graph.consumers(), graph.producers()
+    after: set[str] = set()  # made by ops behind which no op has a kernel
+    for op in reversed(graph.ops):
+        behind = [reader for name in op.outputs for reader in readers[name]]
+        if id(op) in beside and all(not after.isdisjoint(reader.outputs) for reader in behind):
+            after.update(op.outputs)
+    before: set[str] = {*graph.inputs}  # made by ops in front of which none has a kernel
+    for op in graph.ops:
+        reads = [name for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
+        if id(op) in beside and all(name in before for name in reads):
+            before.update(op.outputs)
+    inner = [op for op in graph.ops if op.outputs[0] not in after and op.outputs[0] not in before]
+    if not inner or any(id(op) in beside and op.kind not in _BESIDE for op in inner):
         return ""
-    needed = [
-        str(name)
-        for op in last
-        for name in op.inputs
-        if name is not None and name not in outside and not graph.tensors[name].is_constant
+    made = {name for op in inner for name in op.outputs}
+    read = [name for op in inner for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
+    starts = [_first_steps(graph, producers, name) for name in dict.fromkeys(read) if name not in made]
+    ends = [
+        name
+        for op in inner
+        for name in op.outputs
+        if name in graph.outputs or any(reader.outputs[0] in after for reader in readers[name])
     ]
-    names = dict.fromkeys([*(name for name in graph.outputs if name not in outside), *needed])
-    if not names or not names.keys().isdisjoint(graph.inputs):
+    feed = [] if {*starts} <= {*graph.inputs} else [*dict.fromkeys(starts)]
+    outputs = [] if tuple(ends) == graph.outputs else ends
+    if len(feed) > 1 or not (feed or outputs):
         return ""
-    return f"The model without them compiles with --outputs {','.join(names)}. "
+    try:
+        if not lowers(cut(graph, feed, outputs)):
+            return ""
+    except InputError:
+        return ""
+    asked = [*(f"--input {name}" for name in feed), *([f"--outputs {','.join(outputs)}"] if outputs else [])]
+    return f"The model without them compiles with {' '.join(asked)}. "
+
+
+def _first_steps(graph: Graph, producers: Mapping[str, Op], name: str) -> str:
+    """The first tensor on the way to `name` that holds the same steps."""
+    while name in producers and producers[name].kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
+        before = str(producers[name].inputs[0])
+        if graph.tensors[before].dtype != graph.tensors[name].dtype:
+            break
+        name = before
+    return name

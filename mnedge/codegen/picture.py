@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mnedge.codegen.plan import Block, Plan
     from mnedge.codegen.program import Program
 
-_MARKS = {"value": "#", "ring": "=", "scratch": ".", "state": "s"}
+_MARKS = {"value": "#", "ring": "=", "scratch": ".", "state": "s", "kept": "k"}
 
 
 def draw(program: Program, plan: Plan, *, width: int = 64, comment: bool = False) -> str:
@@ -22,7 +22,7 @@ def draw(program: Program, plan: Plan, *, width: int = 64, comment: bool = False
 
     Returns:
         Lines of text. "#" is a value, "+" memory that an output takes over from an input in the same segment,
-        "=" a ring of rows, "." scratch.
+        "=" a ring of rows, "." scratch, "k" what is kept from one call to the next.
     """
     lines = [f"arena {plan.arena_bytes:,} bytes; # value, + output over input, = ring of rows, . scratch"]
     for number, part in enumerate(plan.segments):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mnedge.results.compilation import Prefer
 
 _ALIGNMENT = 8
+# The block that holds all states.
+KEPT = "kept between calls"
+_FIXED = ("kept", "state")
 _LONGEST_SEGMENT = 24
 # Orders of placing that are tried; the smallest arena is worth more of them.
 _ATTEMPTS = {"balanced": 160, "ram": 600, "speed": 160}
@@ -30,14 +33,14 @@ class Block:
         size_bytes: How much.
         first: Index of the segment that fills it.
         last: Index of the last segment that reads it.
-        kind: "value", "ring", "scratch" or "state".
+        kind: "value", "ring", "scratch", "kept" from one call to the next, or "state" of a picture under way.
     """
 
     name: str
     size_bytes: int
     first: int
     last: int
-    kind: Literal["value", "ring", "scratch", "state"]
+    kind: Literal["value", "ring", "scratch", "kept", "state"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _weigher(program: Program, *, input_in_arena: bool) -> Callable[[Segment], i
     """A function that estimates the bytes that are live while a segment runs, before anything is placed."""
     readers = readers_of(program)
     made_by = {layer.output: index for index, layer in enumerate(program.layers)}
-    outside = set(program.outputs) if input_in_arena else {program.input, *program.outputs}
+    outside = _outside(program) | (set() if input_in_arena else {*program.inputs})
     sizes = {name: value.size_bytes for name, value in program.values.items() if name not in outside}
 
     known: dict[tuple[int, int], int] = {}
@@ -217,24 +220,54 @@ def _fastest(candidates: Candidates, weigh: Callable[[Segment], int], count: int
 def _blocks(program: Program, segments: list[Segment], *, streamed: bool, input_in_arena: bool) -> list[Block]:
     readers = readers_of(program)
     by_layer = {index: number for number, part in enumerate(segments) for index in range(part.first, part.last + 1)}
-    blocks = []
-    if streamed:
-        blocks.append(Block("state", state_bytes(segments[0]), 0, 0, "state"))
-    if input_in_arena:
-        last = by_layer[max(readers[program.input])]
-        blocks.append(Block(program.input, program.values[program.input].size_bytes, 0, last, "value"))
+    blocks = _lasting(program, segments, by_layer, streamed=streamed, input_in_arena=input_in_arena)
+    outside = _outside(program)
     for number, part in enumerate(segments):
         for name, rows in part.rings.items():
             # A single row of the caller's input is read where it is.
-            if name != program.input or rows > 1:
+            if name not in program.inputs or rows > 1:
                 blocks.append(Block(name, rows * program.values[name].row_bytes, number, number, "ring"))
         for name in part.whole:
-            if name not in program.outputs:
+            if name not in outside:
                 last = max((by_layer[reader] for reader in readers[name]), default=number)
                 blocks.append(Block(name, program.values[name].size_bytes, number, last, "value"))
         if part.scratch_bytes:
             blocks.append(Block(f"scratch {number}", part.scratch_bytes, number, number, "scratch"))
     return blocks
+
+
+def _lasting(
+    program: Program, segments: list[Segment], by_layer: dict[int, int], *, streamed: bool, input_in_arena: bool
+) -> list[Block]:
+    """What no layer makes: the state of a picture under way, what is kept between calls, and inputs in the arena."""
+    blocks = []
+    if streamed:
+        blocks.append(Block("state", state_bytes(segments[0]), 0, 0, "state"))
+    if program.states:
+        blocks.append(Block(KEPT, kept_bytes(program), 0, len(segments) - 1, "kept"))
+    for name in program.inputs if input_in_arena else ():
+        last = max((by_layer[reader] for reader in readers_of(program)[name]), default=0)
+        blocks.append(Block(name, program.values[name].size_bytes, 0, last, "value"))
+    return blocks
+
+
+def _outside(program: Program) -> set[str]:
+    """The values that have no block of their own: outputs, states, and what is written to the place of a state."""
+    return {*program.outputs, *(state.name for state in program.states), *program.homes}
+
+
+def kept_offsets(program: Program) -> dict[str, int]:
+    """First byte of each state in the part of the arena that is kept from one call to the next."""
+    offsets, place = {}, 0
+    for state in program.states:
+        offsets[state.name] = place
+        place += -(-program.values[state.name].size_bytes // _ALIGNMENT) * _ALIGNMENT
+    return offsets
+
+
+def kept_bytes(program: Program) -> int:
+    """Bytes of all states, each aligned."""
+    return sum(-(-program.values[state.name].size_bytes // _ALIGNMENT) * _ALIGNMENT for state in program.states)
 
 
 def state_bytes(part: Segment) -> int:
@@ -260,13 +293,17 @@ def _place(
             best, best_top = offsets, top
         if best_top <= bound:
             break
-    return Plan(tuple(segments), tuple(blocks), best, max(best_top, 0), streamed, input_in_arena)
+    places = {name: best[KEPT] + offset for name, offset in kept_offsets(program).items()}
+    homes = {name: places[state] for name, state in program.homes.items()}
+    offsets = {**best, **places, **homes}
+    return Plan(tuple(segments), tuple(blocks), offsets, max(best_top, 0), streamed, input_in_arena)
 
 
 def _orders(blocks: list[Block], attempts: int) -> Iterator[list[Block]]:
     """Orders to place blocks in: backwards in time, as outputs lie below inputs; by size; and shuffled ones."""
-    state = [block for block in blocks if block.kind == "state"]
-    rest = [block for block in blocks if block.kind != "state"]
+    # Both have the same place under every plan: what is kept comes first, or right behind the state of a picture.
+    state = sorted((block for block in blocks if block.kind in _FIXED), key=lambda block: -_FIXED.index(block.kind))
+    rest = [block for block in blocks if block.kind not in _FIXED]
     backwards = sorted(rest, key=lambda block: (-block.last, -block.first, -block.size_bytes))
     yield state + backwards
     yield state + sorted(rest, key=lambda block: -block.size_bytes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -24,7 +24,7 @@ class Value:
     Attributes:
         name: The tensor's name in the graph.
         shape: As in the graph; batch 1.
-        dtype: "int8" or "uint8"; "int32" or "int64" for the indices that a model may end in.
+        dtype: "int8" or "uint8"; "int16" for what an op keeps; "int32" or "int64" for indices at the end of a model.
         scale: Real size of one step.
         zero_point: The step that stands for 0.
     """
@@ -143,20 +143,37 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
+class State:
+    """A value that lives from one call to the next.
+
+    Attributes:
+        name: Its name among the values.
+        initial: What NAME_reset puts there, int8 or int16.
+    """
+
+    name: str
+    initial: NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
 class Program:
     """Layers in order of execution.
 
     Attributes:
         values: Every activation by name.
         layers: The steps.
-        input: Name of what the caller feeds.
+        inputs: Names of what the caller feeds.
         outputs: Names of what the caller gets.
+        states: What lives from one call to the next.
+        homes: Values that are written to the place of a state, by name: they are what the next call finds there.
     """
 
     values: dict[str, Value]
     layers: tuple[Layer, ...]
-    input: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    states: tuple[State, ...] = ()
+    homes: dict[str, str] = field(default_factory=dict)
 
 
 def int_array(c_type: str, symbol: str, numbers: NDArray[np.integer] | Sequence[int], per_line: int = 24) -> str:

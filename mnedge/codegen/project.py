@@ -55,7 +55,6 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
         return
     c_in, c_out = io_types(unit)
     words = {
-        "NAME": unit.name,
         "UPPER": unit.name.upper(),
         "COUNT": str(len(vectors.inputs)),
         "OUTPUT_BYTES": str(vectors.outputs.shape[1]),
@@ -63,8 +62,9 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
         "OUTPUTS": int_array("int8_t", "outputs", vectors.outputs),
         "IN": c_in,
         "OUT": c_out,
+        "RESET": f"{unit.name}_reset((unsigned char *)arena_room + GUARD_BYTES)" if unit.program.states else "0",
     }
     text = files("mnedge.codegen").joinpath("test_program.c").read_text()
-    for key, value in words.items():
+    for key, value in {**words, "NAME": unit.name}.items():
         text = text.replace(f"@{key}@", value)
     (folder / f"test_{unit.name}.c").write_text(text)

@@ -97,8 +97,8 @@ def segment(program: Program, first: int, last: int, kernels: KernelSet, *, stre
         return None
     readers = readers_of(program)
     made_here = {layer.output for layer in layers}
-    given = {program.input} if streamed else set()
-    if streamed and max(readers[program.input]) > last:
+    given = set(program.inputs) if streamed else set()
+    if streamed and any(max(readers[name], default=0) > last for name in program.inputs):
         return None
     for position, layer in enumerate(layers):
         rows = [name for index, name in enumerate(layer.inputs) if not layer.kernel.takes_whole(index)]
@@ -162,7 +162,7 @@ class _Simulation:
 
     def run(self) -> Segment | None:
         if self.given:
-            (name,) = self.given
+            (name,) = self.given  # of several inputs none is streamed
             for _ in range(self.program.values[name].rows):
                 self._grow(name)
         else:

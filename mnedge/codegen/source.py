@@ -71,6 +71,13 @@ class Source:
             raise UnsupportedError(f"tensor {name} has the scale {scale:g}; it must be above 0")
         return Value(name, tensor.shape, tensor.dtype, scale, int(quantization.zero_point[0]))
 
+    def kept(self, name: str) -> Value:
+        """A value that lives from one call to the next: int8, or int16 as an op keeps it for itself."""
+        tensor = self.graph.tensors[name]
+        if tensor.dtype != "int16" or tensor.quantization is None:
+            return self.value(name)
+        return Value(name, tensor.shape, tensor.dtype, float(tensor.quantization.scale[0]), 0)
+
     def indices(self, name: str) -> Value:
         """An output that holds indices, which have no scale.
 
@@ -95,18 +102,22 @@ class Source:
             )
         return data
 
-    def weights(self, op: Op) -> NDArray[np.int64]:
-        """The int8 weights of a convolution as int64.
+    def weights(self, op: Op, place: int = 1) -> NDArray[np.int64]:
+        """The int8 weights of an op as int64.
+
+        Args:
+            op: The op.
+            place: Index of the weights among its inputs.
 
         Raises:
             UnsupportedError: Not constant, not int8, or not symmetric.
         """
-        name = str(op.inputs[1])
+        name = str(op.inputs[place])
         tensor = self.graph.tensors[name]
         data = self.constant(name, op)
         if tensor.dtype != "int8" or tensor.quantization is None or tensor.quantization.zero_point.any():
             raise UnsupportedError(
                 f"{self.where(op)} has {tensor.dtype} weights{'' if tensor.dtype != 'int8' else ' with a zero point'}; "
-                "symmetric int8 weights are due, as the TFLite converter and `mnedge quantize` write them"
+                "symmetric int8 weights are required, as the TFLite converter and `mnedge quantize` write them"
             )
         return data.astype(np.int64)

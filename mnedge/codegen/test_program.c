@@ -97,7 +97,7 @@ static int run(int vector)
 
 int main(void)
 {
-    int failures = 0;
+    int failures = @RESET@;
     for (int vector = 0; vector < VECTORS; vector++) {
         failures += run(vector);
     }

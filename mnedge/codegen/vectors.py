@@ -1,12 +1,14 @@
-"""Test vectors: inputs, and the outputs that LiteRT's reference kernels give."""
+"""Test vectors: inputs, and the outputs that reference kernels give: LiteRT's, or tflite-micro's where it refuses."""
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,24 +20,61 @@ if TYPE_CHECKING:
     from mnedge.codegen.emit import Unit
     from mnedge.untyped import AnyArray
 
+# dtype, scale and zero point of each input, and of each output.
+Ends: TypeAlias = "tuple[tuple[tuple[str, float, int], ...], ...]"
 _COUNT = 2
-# A process of its own: the reference SOFTMAX aborts on 512 or more equal logits.
-_SCRIPT = """
-import sys
+# A process of its own: the reference SOFTMAX aborts on 512 or more equal logits. An end that the file has in float32
+# stands for the steps of `ends`, which the QUANTIZE or DEQUANTIZE there makes of it, and of which it is made.
+_ENDS = """
+import json, sys
 import numpy as np
+model, source, target = sys.argv[1:4]
+ends = json.loads(sys.argv[4])
+def fed(flat, places, details):
+    start, arrays = 0, []
+    for place, (dtype, scale, zero_point) in zip(details, places, strict=True):
+        shape = tuple(int(extent) for extent in place["shape"])
+        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        steps = flat[start : start + count].view(dtype).reshape(shape)
+        start += count
+        if np.dtype(place["dtype"]) == np.float32:
+            steps = ((steps.astype(np.float64) - zero_point) * scale).astype(np.float32)
+        arrays.append(steps)
+    return arrays
+def kept(arrays, places):
+    rows = []
+    for made, (dtype, scale, zero_point) in zip(arrays, places, strict=True):
+        if made.dtype == np.float32:
+            made = (np.round(made.astype(np.float64) / scale) + zero_point).astype(dtype)
+        rows.append(np.ascontiguousarray(made).view(np.int8).ravel())
+    return np.concatenate(rows)
+results = []
+"""
+_LITERT = """
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-model, source, target = sys.argv[1:]
 interpreter = Interpreter(model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
 interpreter.allocate_tensors()
-entry = interpreter.get_input_details()[0]
-results = []
-for image in np.load(source):
-    interpreter.set_tensor(entry["index"], image.view(entry["dtype"]).reshape(entry["shape"]))
+details = interpreter.get_input_details()
+for flat in np.load(source):
+    for place, array in zip(details, fed(flat, ends[0], details), strict=True):
+        interpreter.set_tensor(place["index"], array)
     interpreter.invoke()
-    outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
-    results.append(np.concatenate([output.view(np.int8).ravel() for output in outputs]))
+    made = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+    results.append(kept(made, ends[1]))
 np.save(target, np.stack(results))
 """
+_TFLM = """
+from tflite_micro.python.tflite_micro import runtime
+interpreter = runtime.Interpreter.from_file(model)
+details = [interpreter.get_input_details(place) for place in range(len(ends[0]))]
+for flat in np.load(source):
+    for place, array in enumerate(fed(flat, ends[0], details)):
+        interpreter.set_input(array, place)
+    interpreter.invoke()
+    results.append(kept([interpreter.get_output(place) for place in range(len(ends[1]))], ends[1]))
+np.save(target, np.stack(results))
+"""
+LITERT, TFLM = "LiteRT's reference kernels", "tflite-micro"
 
 
 @dataclass(frozen=True)
@@ -60,24 +99,48 @@ def noise(size_bytes: int, count: int = _COUNT) -> NDArray[np.int8]:
     return images
 
 
-def reference_outputs(model: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8] | None:
-    """What LiteRT's reference kernels make of inputs, shape (count, output bytes); None where they abort."""
+def reference_outputs(
+    model: bytes, inputs: NDArray[np.int8], ends: Ends, *, kernels: Literal["litert", "tflm"] = "litert"
+) -> NDArray[np.int8] | None:
+    """What reference kernels make of inputs one after another, shape (count, output bytes); None where they refuse.
+
+    Args:
+        model: The .tflite.
+        inputs: Steps, shape (count, input bytes).
+        ends: dtype, scale and zero point of each input and of each output.
+        kernels: LiteRT's, or those of tflite-micro.
+    """
+    script = _ENDS + (_LITERT if kernels == "litert" else _TFLM)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(model)
         np.save(folder / "inputs.npy", inputs)
         paths = (folder / "model.tflite", folder / "inputs.npy", folder / "outputs.npy")
-        finished = command.run([sys.executable, "-c", _SCRIPT, *paths], check=False, timeout_s=1800.0)
+        finished = command.run([sys.executable, "-c", script, *paths, json.dumps(ends)], check=False, timeout_s=1800.0)
         if finished.returncode != 0:
             return None
         outputs: NDArray[np.int8] = np.load(paths[2])
         return outputs
 
 
+def ends_of(unit: Unit) -> Ends:
+    """dtype, scale and zero point of each input and of each output of a compiled model."""
+    outputs = [unit.program.values[name] for name in unit.program.outputs]
+    return tuple(
+        tuple((value.dtype, value.scale, value.zero_point) for value in values) for values in (unit.inputs, outputs)
+    )
+
+
 def from_reference(model: bytes, unit: Unit) -> Vectors:
-    """Vectors for a model; none where the reference kernels abort on it."""
-    inputs = noise(unit.input.size_bytes)
-    outputs = reference_outputs(model, inputs)
-    if outputs is None:
-        return none("LiteRT's reference kernels abort on this model (their SOFTMAX does on 512 or more equal logits)")
-    return Vectors(inputs, outputs, f"{_COUNT} from LiteRT's reference kernels")
+    """Vectors for a model: from LiteRT, from tflite-micro where that refuses it, none where both do."""
+    inputs, ends = noise(unit.input_bytes), ends_of(unit)
+    outputs = reference_outputs(model, inputs, ends)
+    if outputs is not None:
+        return Vectors(inputs, outputs, f"{_COUNT} from {LITERT}")
+    if find_spec("tflite_micro") is not None:
+        outputs = reference_outputs(model, inputs, ends, kernels="tflm")
+        if outputs is not None:
+            return Vectors(inputs, outputs, f"{_COUNT} from {TFLM}, since LiteRT refuses the model")
+    return none(
+        "LiteRT's reference kernels refuse this model or abort on it (their SOFTMAX does on 512 or more equal logits)"
+    )

@@ -24,10 +24,11 @@ from mnedge.errors import InputError
 from mnedge.foreign import Setting, read_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Batch, Input
     from mnedge.data._dataset import Dataset
     from mnedge.data.preprocess import Size
 
@@ -74,14 +75,14 @@ class CalibrationSet:
             "licence": self.licence,
         }
 
-    def inputs(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The arrays of one input of a network, float32, (n, …); see `Arrays.of`.
+    def batch(self, inputs: Sequence[Input], arguments: Mapping[str, str] | None = None) -> Batch:
+        """The arrays for the inputs of a network; see `Arrays.batch`.
 
         Raises:
-            InputError: The arrays have no such input, or another shape.
+            InputError: The arrays do not fit the inputs.
         """
         assert self.arrays is not None, self.name
-        return self.arrays.of(name, shape)[:MOST_IMAGES]
+        return self.arrays.batch(inputs, arguments)[:MOST_IMAGES]
 
     def pixels(self, resolution: Size) -> NDArray[np.uint8]:
         """The pictures: uint8, (n, height, width, 3), RGB; `resolution` is a side, or height and width.
@@ -158,7 +159,7 @@ def open_calibration(spec: str, *, skip_broken: bool = False) -> CalibrationSet:
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return _described(path, spec, skip_broken=skip_broken)
     if is_arrays(spec) and path.is_file():
-        return _of_arrays(path)
+        return calibration_of_arrays(open_arrays(path))
     if path.is_dir() or path.is_file():
         found = _opened(spec, skip_broken=skip_broken)
         # All of a set that somebody has put together; a part of a data set that is larger than any such set.
@@ -269,9 +270,6 @@ def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> Cal
     return CalibrationSet(name, dataset, numbers, None, digest.hexdigest())
 
 
-def _of_arrays(path: Path) -> CalibrationSet:
-    arrays = open_arrays(path)
-    digest = hashlib.sha256()
-    for name, values in arrays.inputs.items():
-        digest.update(f"{name} {values.dtype.str} {values.shape}\0".encode() + np.ascontiguousarray(values).tobytes())
-    return CalibrationSet(str(path), None, np.zeros(0, np.int64), arrays, digest.hexdigest())
+def calibration_of_arrays(arrays: Arrays) -> CalibrationSet:
+    """All samples of arrays, at most 256."""
+    return CalibrationSet(arrays.name, None, np.zeros(0, np.int64), arrays, arrays.sha256)

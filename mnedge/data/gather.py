@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.preprocess import Size
 
 _SHOWN = 5
 
 
 def gather(
-    dataset: Dataset, numbers: NDArray[np.int64], side: int, path: Path, told: Callable[[float], None]
+    dataset: Dataset, numbers: NDArray[np.int64], size: Size, path: Path, told: Callable[[float], None]
 ) -> NDArray[np.int64]:
-    """Decodes pictures into an .npy file: uint8, (n, side, side, 3).
+    """Decodes pictures into an .npy file: uint8, (n, height, width, 3).
 
     Args:
         dataset: Where they come from.
         numbers: Which ones.
-        side: Of the pictures as they are kept, pixels.
+        size: Size of the pictures as they are kept: side of a square, or height and width, pixels.
         path: The file to write.
         told: Told the done fraction.
 
@@ -44,9 +45,9 @@ def gather(
         for start in range(0, numbers.size, 256):
             part = numbers[start : start + 256]
             try:
-                read = list(dataset.stream(part, side))
+                read = list(dataset.stream(part, size))
             except InputError:
-                read, reasons = _one_by_one(dataset, part, side)
+                read, reasons = _one_by_one(dataset, part, size)
                 broken += reasons
             for number, pixels in read:
                 kept.append(number)
@@ -55,7 +56,7 @@ def gather(
     if broken and not dataset.skip_broken:
         raise InputError(_broken(dataset.name, numbers.size, broken))
     with path.open("wb") as stream, path.with_suffix(".raw").open("rb") as raw:
-        _begin(stream, (len(kept), side, side, 3))
+        _begin(stream, (len(kept), *((size, size) if isinstance(size, int) else size), 3))
         while chunk := raw.read(1 << 22):
             stream.write(chunk)
     path.with_suffix(".raw").unlink()
@@ -92,12 +93,12 @@ def _begin(stream: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _one_by_one(
-    dataset: Dataset, numbers: NDArray[np.int64], side: int
+    dataset: Dataset, numbers: NDArray[np.int64], size: Size
 ) -> tuple[list[tuple[int, NDArray[np.uint8]]], list[str]]:
     read, reasons = [], []
     for number in numbers.tolist():
         try:
-            read.append((number, dataset.read(number, side)))
+            read.append((number, dataset.read(number, size)))
         except InputError:
             reasons.append(dataset.sources[number])
     return read, reasons

@@ -1,6 +1,25 @@
 """Where artifacts execute; one way to get there = one file."""
 
-from mnedge.devices._device import CutTimingError, Device, DeviceTiming, LoadedModel, ModelInfo, Sample, get
+from mnedge.devices._device import (
+    CutTimingError,
+    Device,
+    DeviceTiming,
+    LoadedModel,
+    ModelInfo,
+    Sample,
+    TakesSeveral,
+    get,
+)
 from mnedge.devices._several import side_by_side
 
-__all__ = ["CutTimingError", "Device", "DeviceTiming", "LoadedModel", "ModelInfo", "Sample", "get", "side_by_side"]
+__all__ = [
+    "CutTimingError",
+    "Device",
+    "DeviceTiming",
+    "LoadedModel",
+    "ModelInfo",
+    "Sample",
+    "TakesSeveral",
+    "get",
+    "side_by_side",
+]

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from typing import Protocol, TypedDict
 
@@ -282,6 +282,7 @@ class LiteRt:
             raise Refused(str(exc).strip()) from exc
         names = [detail["op_name"] for detail in self.interpreter._get_ops_details()]  # noqa: SLF001
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        check_one_input(inputs)
         partitions = sum(name in ("DELEGATE", "TfLiteXNNPackDelegate") for name in names)
         self.info: Info = {
             "package": package,
@@ -327,6 +328,12 @@ def import_litert(wire: Wire, packages: tuple[tuple[str, str], ...]) -> tuple[st
     raise Missing("; ".join(reasons) or f"{' and '.join(name for name, _ in packages)}: not installed")
 
 
+def check_one_input(inputs: Sequence[object]) -> None:
+    """Refuses a model of several inputs."""
+    if len(inputs) != 1:
+        raise Refused(f"the model has {len(inputs)} inputs; a board takes models with one, this machine takes all")
+
+
 def litert_spec(detail: Detail) -> Spec:
     """Name, shape, dtype, scale and zero point of an input or output."""
     import numpy as np
@@ -367,6 +374,7 @@ class OnnxRuntime:
         except Exception as exc:
             # onnxruntime raises a dozen types of its own, all of them about the model.
             raise Refused(str(exc).strip()) from exc
+        check_one_input(self.session.get_inputs())
         self.info: Info = {
             "package": "onnxruntime",
             "version": f"onnxruntime {installed}",

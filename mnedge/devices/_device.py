@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from mnedge import registry
 from mnedge.errors import InputError, ToolError
@@ -24,9 +24,10 @@ class ModelInfo:
     Attributes:
         version: Runtime, version and delegate, e.g. "ai-edge-litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions; None where the notion does not exist.
-        input: The input.
+        input: The first input.
         outputs: All outputs in file order.
         emulated: Whether the device's instructions are translated: its outputs count, its times do not.
+        others: The further inputs in file order; only this machine takes models that have some.
     """
 
     version: str
@@ -34,6 +35,12 @@ class ModelInfo:
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
     emulated: bool = False
+    others: tuple[TensorSpec, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All inputs in file order."""
+        return (self.input, *self.others)
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,20 @@ class LoadedModel(Protocol):
 
         Args:
             images: Tensors of the input's shape and dtype each; see `runtimes._runtime.encoded` for pictures.
+            count: How many there are.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesSeveral(Protocol):
+    """A loaded model on a device that takes models of several inputs."""
+
+    def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
+        """Runs samples one by one and gives all raw outputs of each, in order.
+
+        Args:
+            samples: A tensor an input, in file order, of its shape and dtype.
             count: How many there are.
         """
         ...

@@ -15,7 +15,7 @@ from mnedge.devices import _benchmark_model
 from mnedge.devices._benchmark_model import Program
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._remote import chunked, split
-from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
 
 if TYPE_CHECKING:
     import subprocess
@@ -315,9 +315,14 @@ def info_of(here: runtimes.Session, text: str, phone: Phone) -> ModelInfo:
     """The model as benchmark_model's log shows it; inputs and outputs are those of the file.
 
     Raises:
+        UnsupportedError: The model has several inputs.
         ToolError: The accelerator that was asked for was not used.
         CutError: The phone is out of reach.
     """
+    if len(here.inputs) != 1:
+        raise UnsupportedError(
+            f"the model has {len(here.inputs)} inputs; a phone takes models with one, and this machine takes all"
+        )
     found = _benchmark_model.delegation(text, phone.accelerator)
     missing = found.delegate == "no delegate"
     if missing and phone.needs_delegate and (phone.accelerator != "cpu" or here.partitions):

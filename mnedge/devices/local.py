@@ -55,7 +55,7 @@ class LocalDevice:
 class _LocalModel:
     def __init__(self, open_session: Callable[[], Session], workers: int, interrupted: threading.Event) -> None:
         first = open_session()
-        self.info = ModelInfo(first.version, first.partitions, first.input, first.outputs)
+        self.info = ModelInfo(first.version, first.partitions, first.input, first.outputs, others=first.inputs[1:])
         self._open = open_session
         self._workers = workers
         self._interrupted = interrupted
@@ -64,24 +64,28 @@ class _LocalModel:
 
     def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs images one by one and gives all raw outputs of each, in order."""
+        return self.run_several(((image,) for image in images), count)
+
+    def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
+        """Runs samples, a tensor an input in file order, and gives all raw outputs of each, in order."""
         del count
         own = threading.local()
 
-        def infer(image: AnyArray) -> list[AnyArray]:
+        def infer(sample: tuple[AnyArray, ...]) -> list[AnyArray]:
             if not hasattr(own, "session"):
                 with self._lock:
                     taken = self._spare.pop() if self._spare else None
                 own.session = taken if taken is not None else self._open()
             session: Session = own.session
-            return session.run(image)
+            return session.run(*sample)
 
         pending: deque[Future[list[AnyArray]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for image in images:
+                for sample in samples:
                     if self._interrupted.is_set():
                         raise ToolError("local: interrupted")
-                    pending.append(pool.submit(infer, image))
+                    pending.append(pool.submit(infer, sample))
                     if len(pending) > 4 * self._workers:
                         yield pending.popleft().result()
                 while pending:

@@ -220,8 +220,9 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "RAM_ORIGIN": hex(ram_origin), "RAM_LENGTH": str(usable + guards),
         "STACK_BYTES": str(_STACK_BYTES), "GUARD_BYTES": str(_GUARD_BYTES),
         "NAME": header.name, "UPPER": header.name.upper(),
-        "INPUT_TYPE": f"{header.input.dtype}_t", "OUTPUT_TYPE": f"{output_type}_t",
+        "INPUT_TYPE": f"{header.input_dtype}_t", "OUTPUT_TYPE": f"{output_type}_t",
         "OUTPUT_LENGTH": str(sum(header.output_bytes) // np.dtype(output_type).itemsize),
+        "RESET": f"{header.name}_reset(arena.data)" if header.has_state else "0",
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
     for stem in ("startup.c", "harness.c", "board.ld"):

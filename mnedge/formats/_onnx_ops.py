@@ -193,7 +193,8 @@ def _mirror_pad(writer: Writer, op: Op) -> str:
     widths = static(writer, op.inputs[1], op)
     if op.options.get("mode", 0):
         raise UnsupportedError(
-            f"the symmetric MIRROR_PAD that makes {op.outputs[0]} does not go to ONNX; reflecting does"
+            f"the symmetric MIRROR_PAD that makes {op.outputs[0]} does not go to ONNX, whose Pad mirrors without the "
+            'border itself; pad with mode="REFLECT" or with zeros in the model, or give a --target without ONNX'
         )
     widths = widths[list(NHWC_TO_NCHW)] if len(widths) == 4 else widths
     pads = writer.values(widths.T.ravel().astype(np.int64), "pads")

@@ -140,6 +140,9 @@ OPTIONS = {
     "ZEROS_LIKE": "ZerosLikeOptions",
 }
 
+# Ops that keep state between calls, which only `compile` takes.
+STATE_OPTIONS = {"SVDF": "SVDFOptions", "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions"}
+
 # Ops whose first version takes int8, and that have no second one.
 _INT8_FROM_THE_FIRST = (
     "DEPTH_TO_SPACE", "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",

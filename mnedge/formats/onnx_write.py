@@ -58,10 +58,22 @@ def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8",
         name: Name of the ONNX graph.
 
     Raises:
-        UnsupportedError: An op, or a form of it, that has no ONNX equivalent here.
+        UnsupportedError: An op, or a form of it, that has no ONNX equivalent here, or a shape that is left open.
     """
     graph.check()
+    _check_shapes(graph)
     return _Writer(graph, activations).model(name)
+
+
+def _check_shapes(graph: Graph) -> None:
+    for name in graph.inputs:
+        shape = graph.tensors[name].open_shape
+        if -1 in shape[1:]:
+            told = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
+            raise UnsupportedError(
+                f"input {name} leaves its shape open ({told}), and the layout of ONNX files is made for one shape; fix "
+                "it, e.g. with --size HEIGHTxWIDTH where the model is read"
+            )
 
 
 class _Writer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.formats._onnx_metadata import pixels_told
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import onnx
     from ai_edge_litert import schema_py_generated as schema
 
     from mnedge.pixels import Order
@@ -26,6 +28,7 @@ _ENDS = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
 # Of a step. At -1..1 each end lies half a step beside what 8 bits with a whole zero point can hold.
 _NEAR = 0.6
 _NORMALIZATION_OPTIONS = 1
+_PICTURE = ("batch", "height", "width", "channels")
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, UnicodeDecodeError, AttributeError, KeyError)
 
 
@@ -119,14 +122,24 @@ def _of_onnx(path: Path) -> Pixels | None:
     if path.suffix != ".onnx":
         return None
     import onnx
-    from onnx import numpy_helper
 
     body = onnx.load(path, load_external_data=False).graph
-    values = {item.name: item for item in body.initializer}
-    first = next((item for item in body.input if item.name not in values), None)
-    if first is None:
+    constants = {item.name for item in body.initializer}
+    first = next((item for item in body.input if item.name not in constants), None)
+    dims = [] if first is None else [dim.dim_value for dim in first.type.tensor_type.shape.dim]
+    if first is None or len(dims) != len(_PICTURE):
         return None
-    readers = [node for node in body.node if first.name in node.input]
+    is_nchw = order_of(dims[1]) is not None and order_of(dims[3]) is None
+    order = order_of(dims[1 if is_nchw else 3])
+    return None if order is None else pixels_told(told, order) or _of_first_steps(body, first.name, CHANNELS[order])
+
+
+def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels | None:
+    """What the QuantizeLinear behind an input proves."""
+    from onnx import numpy_helper
+
+    values = {item.name: item for item in body.initializer}
+    readers = [node for node in body.node if name in node.input]
     if len(readers) == 1 and readers[0].op_type == "Sub" and readers[0].input[1] in values:
         # A quarter of a step, by which `write_onnx` moves pixels off the middle between two.
         readers = [node for node in body.node if readers[0].output[0] in node.input]
@@ -135,8 +148,6 @@ def _of_onnx(path: Path) -> Pixels | None:
     if not all(name in values for name in readers[0].input[1:]):
         return None
     scale, zero_point = (numpy_helper.to_array(values[name]).reshape(-1) for name in readers[0].input[1:])
-    shape = [dim.dim_value for dim in first.type.tensor_type.shape.dim]
-    channels = shape[-1] if len(shape) == 4 else 0
     return pixels_of_steps(Quantization(scale, zero_point.astype(np.int64)), str(zero_point.dtype), channels)
 
 

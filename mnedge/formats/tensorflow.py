@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS
-from mnedge.silence import native_stderr
+from mnedge.silence import native_stderr, paused_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -51,7 +51,7 @@ def function_to_graph(
     def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return {f"output_{place:03d}": output for place, output in enumerate(function(*tensors))}
 
-    with native_stderr():
+    with native_stderr(), paused_collection():
         frozen = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(*specs))
         # The converter saves and loads what owns the variables, a Keras model with every trace of its layers: most of
         # the time. What is frozen has no variables, so an empty module owns them.
@@ -78,7 +78,8 @@ def _first_ops(
 
     def value(source: str) -> AnyArray | None:
         node = nodes.get(_node_of(source))
-        while node is not None and node.op == "Identity":
+        # An offset that is a whole number, as in Rescaling(1 / 127.5, -1), is cast.
+        while node is not None and node.op in _PASSING:
             node = nodes.get(_node_of(node.input[0]))
         return MakeNdarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
 

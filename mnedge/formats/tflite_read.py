@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.formats._tflite_variables import RESOURCE, VARIABLE_OPS, Variables
 from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Op, Quantization, Signature, Tensor, fresh_name
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # The custom op that Vela makes of all that an Ethos-U runs.
 _VELA = "ethos-u"
 _MAX_ELEMENTS = 1 << 31
+_LSTM_INTERMEDIATES = 5
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
@@ -39,8 +41,13 @@ def read_tflite(path: Path) -> Graph:
     return parse_tflite(data, str(path))
 
 
-def parse_tflite(data: bytes, source: str) -> Graph:
-    """Reads the bytes of a .tflite file; `source` names it in errors.
+def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:
+    """Reads the bytes of a .tflite file.
+
+    Args:
+        data: The bytes.
+        source: Name of the file in errors.
+        stateful: Take models that keep state between calls; their graph has `states`.
 
     Raises:
         InputError: Not a .tflite, or cut short or damaged.
@@ -55,13 +62,13 @@ def parse_tflite(data: bytes, source: str) -> Graph:
         )
     try:
         model = schema.Model.GetRootAs(data, 0)
-        if model.SubgraphsLength() != 1:
+        if model.SubgraphsLength() != 1 and not stateful:
             raise UnsupportedError(
                 f"{source} holds {model.SubgraphsLength()} subgraphs, as models with state (VAR_HANDLE, CALL_ONCE) or "
-                "control flow (IF, WHILE) have; only models with one are read. Export the model without state, its "
-                "state as inputs and outputs"
+                "control flow (IF, WHILE) have; only models with one are read. `mnedge compile` takes state; for "
+                "anything else export the model without it, its state as inputs and outputs"
             )
-        reader = _Reader(model, data, source)
+        reader = _Reader(model, data, source, stateful=stateful)
         graph = reader.graph()
     except _BROKEN as exc:
         raise InputError(f"{source} is cut short or damaged ({exc}); copy or convert it again") from exc
@@ -72,22 +79,28 @@ def parse_tflite(data: bytes, source: str) -> Graph:
 class _Reader:
     """Reads the parts of one model; damage surfaces as one of `_BROKEN`."""
 
-    def __init__(self, model: schema.Model, data: bytes, source: str) -> None:
+    def __init__(
+        self,
+        model: schema.Model,
+        data: bytes,
+        source: str,
+        subgraph: int = 0,
+        *,
+        stateful: bool = False,
+    ) -> None:
         self.model = model
         self.data = data
         self.source = source
-        self.subgraph = model.Subgraphs(0)
+        self.subgraph = model.Subgraphs(subgraph)
+        self.is_first = subgraph == 0
         self.names: list[str] = []
+        self.variables = Variables(self) if stateful else None
         # Tensors with another open dimension than the batch, which stands as 1 in their shapes.
         self.open: set[str] = set()
 
     def graph(self) -> Graph:
-        tensors: dict[str, Tensor] = {}
-        for index in range(self._count(self.subgraph.TensorsLength())):
-            tensor = self._tensor(index, tensors)
-            tensors[tensor.name] = tensor
-            self.names.append(tensor.name)
-        ops = tuple(self._op(index) for index in range(self._count(self.subgraph.OperatorsLength())))
+        tensors = self.tensors()
+        ops = tuple(op for index in range(self._count(self.subgraph.OperatorsLength())) if (op := self._op(index)))
         inputs = self._indices(self.subgraph.InputsAsNumpy())
         outputs = self._indices(self.subgraph.OutputsAsNumpy())
         return Graph(
@@ -98,7 +111,17 @@ class _Reader:
             self._metadata(),
             self._signatures(),
             read_associated(self.data, self.source),
+            () if self.variables is None else self.variables.states(tensors),
         ).replaced()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the subgraph by name."""
+        tensors: dict[str, Tensor] = {}
+        for index in range(self._count(self.subgraph.TensorsLength())):
+            tensor = self._tensor(index, tensors)
+            tensors[tensor.name] = tensor
+            self.names.append(tensor.name)
+        return tensors
 
     def _count(self, count: int) -> int:
         if count > len(self.data):
@@ -130,6 +153,10 @@ class _Reader:
         entry = self.subgraph.Tensors(index)
         wish = self._text(entry.Name(), f"tensor {index}") or f"tensor_{index}"
         name = fresh_name(wish, taken)
+        if self.variables is not None and entry.Type() == RESOURCE:
+            return Tensor(name, (), "resource")
+        if self.variables is not None and entry.IsVariable():
+            self.variables.owned.append(name)
         if entry.Type() not in DTYPES:
             raise UnsupportedError(
                 f"{self.source}: tensor {name} has a dtype (code {entry.Type()}) outside "
@@ -199,8 +226,9 @@ class _Reader:
             raise ValueError(f"tensor {name} of shape {shape} has {scale.size} scales along axis {axis}")
         return Quantization(scale, zero_point, axis)
 
-    def _op(self, index: int) -> Op:
-        from mnedge.formats._tflite_schema import OP_NAMES, OPTIONS, options_from_table, schema
+    def _op(self, index: int) -> Op | None:
+        """The op at a place; None for what reads and writes variables, which become states."""
+        from mnedge.formats._tflite_schema import OP_NAMES, OPTIONS, STATE_OPTIONS, options_from_table, schema
 
         entry = self.subgraph.Operators(index)
         if not 0 <= entry.OpcodeIndex() < self.model.OperatorCodesLength():
@@ -208,10 +236,14 @@ class _Reader:
         code = self.model.OperatorCodes(entry.OpcodeIndex())
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         kind = OP_NAMES.get(builtin, f"code {builtin}")
-        if kind not in OPTIONS:
+        if self.variables is not None and kind in VARIABLE_OPS:
+            self.variables.take(kind, entry)
+            return None
+        known = OPTIONS if self.variables is None else {**OPTIONS, **STATE_OPTIONS}
+        if kind not in known:
             raise UnsupportedError(
                 f"{self.source}: op {index} is {kind}{self._made_by(entry)}, which mnedge does not read. Export the "
-                f"model without it; mnedge reads {', '.join(OPTIONS)}"
+                f"model without it; mnedge reads {', '.join(known)}"
             )
         options: dict[str, object] = {}
         if kind == "CUSTOM":
@@ -223,17 +255,32 @@ class _Reader:
                 )
             raw = entry.CustomOptionsAsNumpy()
             options["custom_options"] = b"" if isinstance(raw, int) else raw.tobytes()
-        elif OPTIONS[kind]:
+        elif known[kind]:
             table = entry.BuiltinOptions()
-            options_type = getattr(schema, f"{OPTIONS[kind]}T")
+            options_type = getattr(schema, f"{known[kind]}T")
             options = options_from_table(options_type.InitFromBuf(table.Bytes, table.Pos) if table else options_type())
+        if kind == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+            options |= self._hidden(entry)
+        inputs = tuple(None if item == -1 else self._name(item) for item in self._indices(entry.InputsAsNumpy()))
+        renamed = {} if self.variables is None else self.variables.renamed
         return Op(
             kind,
-            tuple(None if item == -1 else self._name(item) for item in self._indices(entry.InputsAsNumpy())),
+            tuple(name and renamed.get(name, name) for name in inputs),
             tuple(self._name(item) for item in self._indices(entry.OutputsAsNumpy())),
             options,
             code.Version(),
         )
+
+    def _hidden(self, entry: schema.Operator) -> dict[str, object]:
+        """The quantization of the hidden state that an LSTM has before its projection: its fifth intermediate."""
+        places = self._indices(entry.IntermediatesAsNumpy())
+        if len(places) != _LSTM_INTERMEDIATES:
+            return {}
+        tensor = self.subgraph.Tensors(places[-1])
+        found = self._quantization(tensor, self._name(places[-1]), tuple(self._indices(tensor.ShapeAsNumpy())))
+        if found is None or found.scale.size != 1:
+            return {}
+        return {"hidden_scale": float(found.scale[0]), "hidden_zero_point": int(found.zero_point[0])}
 
     def _made_by(self, entry: schema.SignatureDef) -> str:
         outputs = self._indices(entry.OutputsAsNumpy())

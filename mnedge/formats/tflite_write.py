@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import flatbuffers
 import numpy as np
 
+from mnedge.errors import UnsupportedError
 from mnedge.formats.archive import zip_bytes
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ def write_tflite(graph: Graph) -> bytes:
 
     Custom ops are written under their own name, and associated files as a ZIP behind the model. No time, host or
     version enters the file.
+
+    Raises:
+        UnsupportedError: The graph keeps state between calls.
     """
     graph.check()
+    if graph.states:
+        raise UnsupportedError("a model that keeps state between calls is read and compiled, and cannot be written")
     model = _Writer(graph).model()
     return zip_bytes(graph.associated, behind=model) if graph.associated else model
 

@@ -43,6 +43,12 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
+def quantize_signed_multiplier(real: float) -> tuple[int, int]:
+    """`quantize_multiplier` of a factor of either sign: the multiplier has the factor's."""
+    multiplier, shift = quantize_multiplier(abs(real))
+    return (-multiplier if real < 0 else multiplier), shift
+
+
 def quantize_multipliers(reals: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """`quantize_multiplier` for each channel: multipliers and shifts of shape (channels,)."""
     pairs = [quantize_multiplier(float(real)) for real in reals]
@@ -139,6 +145,37 @@ def multiply_multiplier(scale_1: float, scale_2: float, output_scale: float) -> 
     return quantize_multiplier(float(product / np.float32(output_scale)))
 
 
+def divide_multiplier(scale_1: float, scale_2: float, output_scale: float) -> tuple[int, int]:
+    """The (multiplier, shift) of an int8 DIV; the runtime computes it in float32."""
+    product = np.float32(scale_2) * np.float32(output_scale)
+    return quantize_multiplier(float(np.float32(scale_1) / product))
+
+
+def reciprocal_of_one_plus(a: ArrayLike) -> NDArray[np.int64]:
+    """1 / (1 + a) in Q0.31 for a in [0, 1): three steps of Newton and Raphson, as in gemmlowp."""
+    half = (np.asarray(a, np.int64) + _INT32_MAX + 1) >> 1
+    x = 1515870810 + doubling_high_multiply(half, -1010580540)
+    for _ in range(3):
+        step = doubling_high_multiply(x, (1 << 29) - doubling_high_multiply(half, x))
+        x = x + np.clip(step * 4, _INT32_MIN, _INT32_MAX)
+    return np.clip(x * 2, _INT32_MIN, _INT32_MAX)
+
+
+def divide(a: ArrayLike, b: ArrayLike, multiplier: int, shift: int) -> NDArray[np.int64]:
+    """Quotients of centred steps by the reciprocal of b, as in TFLite Micro; what 0 divides is cut to the limits."""
+    a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+    a, b = np.where(b < 0, -a, a), np.abs(b)
+    # Leading zeros of 1 … 255 and of |a| in 31 bits: exact in float64.
+    over_unit = np.floor(np.log2(np.maximum(b, 1))).astype(np.int64)
+    inverse = reciprocal_of_one_plus((np.maximum(b, 1) << (31 - over_unit)) - (1 << 31))
+    magnitude = np.where(a < 0, -a - 1, a)
+    headroom = 30 - np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int64) + (magnitude == 0)
+    quotient = doubling_high_multiply(a << headroom, inverse)
+    total = np.clip(over_unit + headroom - shift, 0, 31)
+    result = rounding_shift_right(doubling_high_multiply(quotient, multiplier), total)
+    return np.where(b == 0, np.sign(a) * 512, result)
+
+
 def mean_multiplier(input_scale: float, output_scale: float, count: int) -> tuple[int, int]:
     """The (multiplier, shift) from a sum of `count` steps to their mean on the output's scale."""
     multiplier, shift = quantize_multiplier(float(np.float64(input_scale) / np.float64(output_scale)))
@@ -213,6 +250,17 @@ def logistic(
     return clamp(np.floor(steps.astype(np.float64) + 0.5).astype(np.int64) + output_zero_point)
 
 
+def hyperbolic_tangent(
+    x: ArrayLike, input_scale: float, input_zero_point: int, output_scale: float = 1 / 128, output_zero_point: int = 0
+) -> NDArray[np.int64]:
+    """TANH on int8 as LiteRT tabulates it, in float32 and rounded half away from zero."""
+    real = np.float32(input_scale) * (np.asarray(x, np.int64) - input_zero_point).astype(np.float32)
+    # The C library's tanhf is exact to the last bit almost everywhere; NumPy's float32 tanh is not.
+    steps = np.tanh(real.astype(np.float64)).astype(np.float32) * (np.float32(1) / np.float32(output_scale))
+    rounded = np.sign(steps) * np.floor(np.abs(steps).astype(np.float64) + 0.5)
+    return clamp(rounded.astype(np.int64) + output_zero_point)
+
+
 def exponential(
     x: ArrayLike, input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
 ) -> NDArray[np.int64]:
@@ -254,10 +302,14 @@ def _exp_between_minus_quarter_and_0(a: NDArray[np.int64]) -> NDArray[np.int64]:
     return result
 
 
+def softmax_multiplier(beta: float, input_scale: float) -> tuple[int, int]:
+    """The (multiplier, shift) from steps of a SOFTMAX's input to Q5.26."""
+    return quantize_multiplier(min(float(beta) * float(np.float32(input_scale)) * (1 << 26), _INT32_MAX))
+
+
 def softmax_exponentials(beta: float, input_scale: float) -> NDArray[np.int64]:
     """exp(beta * scale * -d) in Q0.31 for d = 0 … 255 steps below the row's maximum; 0 where SOFTMAX skips."""
-    real = min(float(beta) * float(np.float32(input_scale)) * (1 << 26), _INT32_MAX)
-    multiplier, left_shift = quantize_multiplier(real)
+    multiplier, left_shift = softmax_multiplier(beta, input_scale)
     differences = -np.arange(256, dtype=np.int64)
     # Steps beyond the radius would overflow the shift; they are cut to 0 below.
     skipped = differences < -input_radius(5, left_shift)

@@ -14,7 +14,7 @@ from mnedge.graph.shapes import kept_count, made_shapes
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+    from mnedge.graph.graph import Graph, Op, Quantization, State, Tensor
 
 # dtypes of weights, and of biases, for each dtype of the data.
 _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8": ("uint8",), "int16": ("int8",)}
@@ -23,7 +23,8 @@ _INDICES = ("int32", "int64")
 _STEPS = ("int8", "uint8", "int16")
 # What makes another dtype than it reads, or reads several.
 _MIXED = ("BATCH_MATMUL", "CAST", "DEQUANTIZE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "QUANTIZE",
-          "SELECT", "SELECT_V2", "SHAPE", "WHERE", "ARG_MAX", "ARG_MIN")  # fmt: skip
+          "SELECT", "SELECT_V2", "SHAPE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHERE", "ARG_MAX",
+          "ARG_MIN")  # fmt: skip
 
 
 def check_graph(graph: Graph, source: str, unknown: Collection[str] = ()) -> None:
@@ -65,6 +66,7 @@ class _Check:
         self.graph = graph
         self.source = source
         self.made = {*graph.inputs, *(name for name, tensor in graph.tensors.items() if tensor.is_constant)}
+        self.made.update(state.name for state in graph.states)
         self.shapes = {
             name: tensor.shape
             for name, tensor in graph.tensors.items()
@@ -89,6 +91,8 @@ class _Check:
         for name in self.graph.outputs:
             if name not in self.made:
                 self._refuse(f"output {name}", "no op makes it")
+        for state in self.graph.states:
+            self._state(state)
 
     def _refuse(self, where: str, what: str) -> NoReturn:
         raise InputError(f"{self.source} is damaged: {where}: {what}; copy or convert it again")
@@ -103,6 +107,20 @@ class _Check:
         fixed = next((name for name in self.graph.inputs if self.graph.tensors[name].is_constant), None)
         if fixed is not None:
             self._refuse(f"input {fixed}", "it is a constant; an input holds no values")
+
+    def _state(self, state: State) -> None:
+        tensor = self.graph.tensors[state.name]
+        if state.initial.shape != tensor.shape or str(state.initial.dtype) != tensor.dtype:
+            start = f"{state.initial.dtype} {state.initial.shape}"
+            self._refuse(f"state {state.name}", f"it starts as {start}; {tensor.dtype} {tensor.shape} is allowed")
+        if state.written is None:
+            return
+        after = self.graph.tensors[state.written]
+        if state.written not in self.made:
+            self._refuse(f"state {state.name}", f"no op makes {state.written}, which is written to it")
+        if (after.shape, after.dtype) != (tensor.shape, tensor.dtype):
+            self._refuse(f"state {state.name}", f"{after.dtype} {after.shape} is written to it; {tensor.dtype} "
+                         f"{tensor.shape} is allowed")  # fmt: skip
 
     def _tensor(self, tensor: Tensor) -> None:
         where = f"tensor {tensor.name}"

@@ -26,6 +26,8 @@ def cut(graph: Graph, inputs: Sequence[str] = (), outputs: Sequence[str] = ()) -
     Raises:
         InputError: A name is no activation of the graph, or the outputs need another input.
     """
+    if graph.states and (inputs or outputs):
+        raise InputError("a model that keeps state between calls has no parts; compile it whole")
     for name in (*inputs, *outputs):
         if name not in graph.tensors or graph.tensors[name].is_constant:
             raise InputError.unknown("tensor", name, [op.outputs[0] for op in graph.ops])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mnedge.batch import batch_of, fed_dtype
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.graph.kernels import KERNELS, activated
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow.types.experimental import TensorLike
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op, Tensor
     from mnedge.untyped import AnyArray
 
@@ -53,8 +55,14 @@ def execute(
     Raises:
         UnsupportedError: An op that has no real-valued form here, or that mixes pictures of a batch.
     """
+    import tensorflow as tf
+
+    # As an array, a feed would pass for a constant, which kernels repeat for each picture of a batch.
+    fed = {
+        name: value if graph.tensors[name].is_constant else tf.convert_to_tensor(value) for name, value in feeds.items()
+    }
     env: dict[str, TensorLike] = {
-        name: value if on_tensor is None else on_tensor(name, value) for name, value in feeds.items()
+        name: value if on_tensor is None else on_tensor(name, value) for name, value in fed.items()
     }
     constants = dict(values or {})
     for op in graph.ops if ops is None else ops:
@@ -77,37 +85,42 @@ def execute(
 
 def compiled(
     graph: Graph, outputs: Sequence[str] | None = None, *, on_tensor: OnTensor | None = None
-) -> Callable[[NDArray[np.float32]], list[AnyArray]]:
-    """Builds a function from images (batch, height, width, channels) to some activations of the graph.
+) -> Callable[[Samples], list[AnyArray]]:
+    """Builds a function from samples (see `Batch`) to some activations of the graph.
 
     Args:
-        graph: A graph with one input.
+        graph: The graph, float or quantized.
         outputs: Names of what the function returns; the graph's outputs by default.
         on_tensor: See `execute`.
     """
     import tensorflow as tf
 
     names = tuple(graph.outputs if outputs is None else outputs)
-    shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
+    inputs = [graph.tensors[name] for name in graph.inputs]
+    signature = [tf.TensorSpec((None, *tensor.shape[1:]), fed_dtype(tensor)) for tensor in inputs]
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
-    def run(images: TensorLike) -> list[TensorLike]:
-        env = execute(graph, {graph.inputs[0]: images}, on_tensor=on_tensor)
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+    def run(*values: TensorLike) -> list[TensorLike]:
+        env = execute(graph, dict(zip(graph.inputs, values, strict=True)), on_tensor=on_tensor)
         return [env[name] for name in names]
 
-    return lambda images: [value.numpy() for value in run(tf.constant(images))]
+    def made(samples: Samples) -> list[AnyArray]:
+        values = batch_of(graph.inputs, samples).arrays.values()
+        return [value.numpy() for value in run(*(tf.constant(value) for value in values))]
+
+    return made
 
 
 def predict(
-    graph: Graph, images: NDArray[np.float32], *, on_tensor: OnTensor | None = None, batch: int = 32
+    graph: Graph, images: Samples, *, on_tensor: OnTensor | None = None, batch: int = 32
 ) -> NDArray[np.float32]:
-    """The first output of a graph for many images, computed in batches.
+    """The first output of a graph for many samples, computed in batches.
 
     Args:
-        graph: A graph with one input.
-        images: float32 (N, height, width, channels).
+        graph: The graph, float or quantized.
+        images: float32 (N, height, width, channels), or a `Batch` of N samples.
         on_tensor: See `execute`.
-        batch: Images at a time.
+        batch: Samples at a time.
 
     Returns:
         (N, …) as the graph's first output.

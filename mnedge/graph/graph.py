@@ -180,6 +180,30 @@ class Signature:
         return {name for _, name in self.inputs} <= {*inputs} and {name for _, name in self.outputs} <= {*outputs}
 
 
+def arguments_of(signatures: Iterable[Signature]) -> dict[str, str]:
+    """The tensor that each argument of signatures stands for; of equal arguments of several, the first one's."""
+    found: dict[str, str] = {}
+    for signature in signatures:
+        for argument, tensor in signature.inputs:
+            found.setdefault(argument, tensor)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A tensor that lives from one call to the next.
+
+    Attributes:
+        name: The tensor that ops read; no op makes it.
+        initial: Its values before the first call.
+        written: The tensor whose values it has in the next call; None where the op that reads it changes it in place.
+    """
+
+    name: str
+    initial: AnyArray
+    written: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Ops in an order in which every input is made before it is used.
@@ -192,6 +216,7 @@ class Graph:
         metadata: The file's metadata buffers by name.
         signatures: How programs call it by name.
         associated: The files that travel behind the model (labels and the like), by name.
+        states: What lives from one call to the next; only `compile` takes graphs that have any.
     """
 
     tensors: Mapping[str, Tensor]
@@ -201,6 +226,7 @@ class Graph:
     metadata: Mapping[str, bytes] = field(default_factory=dict)
     signatures: tuple[Signature, ...] = ()
     associated: Mapping[str, bytes] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -236,6 +262,7 @@ class Graph:
         new_outputs = self.outputs if outputs is None else tuple(outputs)
         used = {name for op in new_ops for name in (*op.inputs, *op.outputs) if name is not None}
         used.update(new_inputs, new_outputs)
+        used.update(name for state in self.states for name in (state.name, state.written) if name is not None)
         kept = {name: tensor for name, tensor in table.items() if name in used}
         signatures = tuple(item for item in self.signatures if item.fits(new_inputs, new_outputs))
         return replace(self, tensors=kept, ops=new_ops, inputs=new_inputs, outputs=new_outputs, signatures=signatures)
@@ -247,6 +274,7 @@ class Graph:
     def check(self) -> None:
         """Asserts the invariants between stages: names resolve, order holds, one producer a tensor."""
         made = {*self.inputs, *(name for name, tensor in self.tensors.items() if tensor.is_constant)}
+        made.update(state.name for state in self.states)
         for op in self.ops:
             for name in op.inputs:
                 assert name is None or name in made, f"{op.kind} reads {name} before it is made"
@@ -256,6 +284,8 @@ class Graph:
                 made.add(name)
         for name in self.outputs:
             assert name in made, f"output {name} is never made"
+        for state in self.states:
+            assert state.written is None or state.written in made, f"state {state.name} is never written"
         for signature in self.signatures:
             assert signature.fits(self.inputs, self.outputs), f"signature {signature.key} names no end of the graph"
         for tensor in self.tensors.values():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,6 +51,19 @@ def head_of_shape(shape: tuple[int, ...], kinds: set[str]) -> Head:
     if "LOGISTIC" in kinds:
         return "sigmoid" if columns == 1 else "multi-label"
     return "numbers" if columns == 1 or kinds.intersection(_NUMBERS) else "logits"
+
+
+def answering_output(heads: Sequence[tuple[Head, int]], classes: int) -> int:
+    """The place of the output that tells classes apart: a softmax of as many, else as many logits, else the first.
+
+    Args:
+        heads: What each output is, and its last extent.
+        classes: Number of classes of the data.
+    """
+    for kind in ("softmax", "logits"):
+        if (kind, classes) in heads:
+            return heads.index((kind, classes))
+    return 0
 
 
 def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.float64] | None:

@@ -262,8 +262,16 @@ def _split_v(op: Op, inputs: list[TensorLike], _: Graph) -> TensorLike:
 def _gather(op: Op, inputs: list[TensorLike], _: Graph) -> TensorLike:
     import tensorflow as tf
 
-    if not isinstance(inputs[1], np.ndarray) or op.options.get("batch_dims", 0):
-        raise UnsupportedError(f"GATHER of {op.outputs[0]} by computed places cannot be executed; constant ones can")
+    table, places = inputs
+    # Rows of a constant table are looked up sample by sample, as an embedding's are.
+    looks_up = isinstance(table, np.ndarray) and op.options.get("axis", 0) == 0 and not isinstance(places, np.ndarray)
+    if looks_up and not op.options.get("batch_dims", 0):
+        return tf.gather(table, places)
+    if not isinstance(places, np.ndarray) or op.options.get("batch_dims", 0):
+        raise UnsupportedError(
+            f"GATHER of {op.outputs[0]} by computed places cannot be executed; constant places, or rows of a constant "
+            "table, can"
+        )
     return tf.gather(inputs[0], inputs[1], axis=_beside_batch(op, op.options.get("axis", 0), len(inputs[0].shape)))
 
 

@@ -19,6 +19,7 @@ from mnedge.errors import InputError
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
+from mnedge.pixels import Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mnedge.untyped import Json, JsonObject
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
-_MEMBER = "mnedge.json"
+DESCRIPTION = "mnedge.json"
 # What Keras calls an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -115,6 +116,7 @@ class Description(TypedDict, total=False):
         outputs: Number of outputs.
         split_seed: Seed of the splits that it was trained with; None where the data came with its own.
         detection: The anchors of a detector.
+        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
 
     task: str
@@ -124,6 +126,7 @@ class Description(TypedDict, total=False):
     outputs: int
     split_seed: int | None
     detection: JsonObject
+    pixels: str | None
 
 
 def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
@@ -151,7 +154,7 @@ def save_trained(model: keras.Model, path: Path, description: Mapping[str, objec
             if name == "config.json":
                 content = json.dumps(_numbered(json.loads(content), {})).encode()
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-        archive.writestr(zipfile.ZipInfo(_MEMBER, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
+        archive.writestr(zipfile.ZipInfo(DESCRIPTION, _EPOCH), json.dumps(description, ensure_ascii=False, indent=1))
     write_bytes(path, tidy.getvalue())
 
 
@@ -177,14 +180,18 @@ def description_of(weights: Weights) -> Description:
         return {}
     try:
         with zipfile.ZipFile(weights) as archive:
-            if _MEMBER not in archive.namelist():
+            if DESCRIPTION not in archive.namelist():
                 return {}
-            told = json.loads(archive.read(_MEMBER))
+            told = json.loads(archive.read(DESCRIPTION))
         _check_description(told)
         for name in told["classes"]:
-            checked_name(name, f"{weights}, {_MEMBER}")
+            checked_name(name, f"{weights}, {DESCRIPTION}")
+        if told.get("pixels") is not None:
+            Pixels.from_bytes(told["pixels"].encode())
     except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
-        raise InputError(f"{weights}: its {_MEMBER} with the class names is broken ({exc}); train it again") from exc
+        raise InputError(
+            f"{weights}: its {DESCRIPTION} with the class names is broken ({exc}); train it again"
+        ) from exc
     return cast("Description", told)
 
 
@@ -195,7 +202,8 @@ def _check_description(told: Mapping[str, object]) -> None:
         TypeError: It has not.
         KeyError: It names no classes.
     """
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int}
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int,
+             "pixels": str}  # fmt: skip
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):

@@ -14,6 +14,7 @@ from mnedge.quantization.walk import Settled, settle_layers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme
@@ -23,7 +24,7 @@ _ROWS = 8_000
 _LEAST_ACTIVE_FRACTION = 0.1
 
 
-def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], seed: int = 0) -> Parameters:
+def correct_biases(scheme: Scheme, parameters: Parameters, images: Samples, seed: int = 0) -> Parameters:
     """Adds to every bias the float channel mean minus the int8 one, after the fused activation, in order.
 
     The mean is taken before the layer's own output is rounded: a channel that has few steps swings around its mean
@@ -36,7 +37,7 @@ def correct_biases(scheme: Scheme, parameters: Parameters, images: NDArray[np.fl
     Args:
         scheme: What is quantized.
         parameters: Ranges, weights and biases so far.
-        images: float32 (N, H, W, C); the first 128 are used.
+        images: float32 (N, H, W, C), or a `Batch`; the first 128 are used.
         seed: Of the choice of pixels.
     """
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.quantization.scheme import Interval, Scheme
 
 # Of one activation and one image: smallest and largest value, and rows (pixels, channels).
@@ -45,12 +46,12 @@ class Statistics:
         return np.concatenate([part.ravel() for part in self.samples.values()])
 
 
-def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[str, Statistics]:
+def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statistics]:
     """Runs the float graph and collects the statistics of every free group, within the scheme's bounds.
 
     Args:
         scheme: What is to be quantized.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
         seed: Of the choice of samples.
 
     Raises:
@@ -75,7 +76,7 @@ def observe(scheme: Scheme, images: NDArray[np.float32], seed: int = 0) -> dict[
             found.append((float(value.min()), float(value.max()), rows[pick]))
         return found
 
-    images_of = list(zip(*interpret(graph.replaced(outputs=names), [images], seen), strict=True)) if names else []
+    images_of = list(zip(*interpret(graph.replaced(outputs=names), images, seen), strict=True)) if names else []
     seen_of = dict(zip(names, images_of, strict=True))
     result = {}
     for group in free:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.batch import batch_of, fed_dtype
 from mnedge.graph.executor import execute
 from mnedge.quantization.interpret import interpret
 from mnedge.quantization.outputs import output_heads
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
 
 
@@ -79,20 +81,18 @@ class ChannelMeasurements:
             self.sensitivity[name] = self.sensitivity[name] / factors**2
 
 
-def channel_statistics(
-    graph: Graph, names: Collection[str], images: NDArray[np.float32]
-) -> dict[str, ChannelStatistics]:
+def channel_statistics(graph: Graph, names: Collection[str], images: Samples) -> dict[str, ChannelStatistics]:
     """Statistics of some activations of a float graph, channel by channel.
 
     Args:
-        graph: Float graph with one input.
+        graph: Float graph.
         names: Activations.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
     """
     names = list(dict.fromkeys(names))
     if not names:
         return {}
-    seen = interpret(graph.replaced(outputs=names), [images], lambda _, outputs: [_of_image(made) for made in outputs])
+    seen = interpret(graph.replaced(outputs=names), images, lambda _, outputs: [_of_image(made) for made in outputs])
     result = {}
     for name, found in zip(names, zip(*seen, strict=True), strict=True):
         low, high, typical_low, typical_high, power = (np.stack(parts) for parts in zip(*found, strict=True))
@@ -122,7 +122,7 @@ def _of_image(made: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
 
 
 def sensitivities(
-    graph: Graph, names: Collection[str], images: NDArray[np.float32], *, seed: int = 0, draws: int = 1
+    graph: Graph, names: Collection[str], images: Samples, *, seed: int = 0, draws: int = 1
 ) -> dict[str, NDArray[np.float64]]:
     """What noise of power 1 in each channel of an activation costs the network's outputs, in nats.
 
@@ -133,9 +133,9 @@ def sensitivities(
     variance is that of the output over the images. It needs no labels.
 
     Args:
-        graph: Float graph with one input.
+        graph: Float graph.
         names: Activations.
-        images: float32 (N, H, W, C); the first 32 are used.
+        images: float32 (N, H, W, C), or a `Batch`; the first 32 are used.
         seed: Of the draws of y.
         draws: Of y for each image; other images say more than other draws.
 
@@ -144,12 +144,13 @@ def sensitivities(
     """
     import tensorflow as tf
 
-    shape = (None, *graph.tensors[graph.inputs[0]].shape[1:])
+    inputs = [graph.tensors[name] for name in graph.inputs]
     heads = output_heads(graph)
-    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((2,), tf.int32)]
+    specs = [tf.TensorSpec((None, *tensor.shape[1:]), fed_dtype(tensor)) for tensor in inputs]
+    signature = [tf.TensorSpec((2,), tf.int32), *specs]
 
     @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def run(pictures: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+    def run(draw: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
         noise: dict[str, tf.Tensor] = {}
 
         def on_tensor(name: str, value: tf.Tensor) -> tf.Tensor:
@@ -160,7 +161,7 @@ def sensitivities(
             return value + noise[name]
 
         with tf.GradientTape() as tape:
-            env = execute(graph, {graph.inputs[0]: pictures}, on_tensor=on_tensor)
+            env = execute(graph, dict(zip(graph.inputs, values, strict=True)), on_tensor=on_tensor)
             likelihood = tf.add_n(
                 [
                     _drawn_likelihood(env[name], classes=classes, draw=tf.add(draw, (0, place)))
@@ -178,7 +179,8 @@ def sensitivities(
     images = images[:_SENSITIVITY_IMAGES]
     total = {name: np.zeros(1) for name in names}
     for number, start in product(range(draws), range(0, len(images), _SENSITIVITY_BATCH)):
-        found = run(tf.constant(images[start : start + _SENSITIVITY_BATCH]), tf.constant([seed + number, start]))
+        part = batch_of(graph.inputs, images[start : start + _SENSITIVITY_BATCH]).arrays.values()
+        found = run(tf.constant([seed + number, start]), *(tf.constant(values) for values in part))
         total = {name: total[name] + found[name].numpy().astype(np.float64) for name in names}
     return {name: value / (2 * draws * len(images)) for name, value in total.items()}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.quantization.channels import ChannelStatistics
     from mnedge.quantization.scheme import Layer
@@ -27,7 +28,7 @@ _SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 _LARGEST_FACTOR = 64.0
 
 
-def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity) -> Graph:
+def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
     """Scales the channels between layers so that the noise of int8 becomes least; the function stays the same.
 
     A positive factor on a channel passes through ReLU, pooling, sums and gates, and can be taken back in the
@@ -41,7 +42,7 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
 
     Args:
         graph: Float graph.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
         granularity: Of the weight scales that will follow.
 
     Returns:
@@ -64,7 +65,7 @@ def equalize(graph: Graph, images: NDArray[np.float32], granularity: Granularity
     )
 
 
-def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -> dict[str, float]:
+def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, float]:
     """By how much equalizing the stream of an activation would lower what its noise costs the outputs.
 
     Args:
@@ -91,9 +92,7 @@ def noise_gains(graph: Graph, members: list[str], images: NDArray[np.float32]) -
     return gains
 
 
-def _measured(
-    graph: Graph, streams: list[Stream], images: NDArray[np.float32], granularity: Granularity
-) -> ChannelMeasurements:
+def _measured(graph: Graph, streams: list[Stream], images: Samples, granularity: Granularity) -> ChannelMeasurements:
     """What the noise around these streams depends on, and no more."""
     seen = {name for stream in streams for name in stream.members}
     costly = seen | {layer.output for stream in streams for layer in stream.readers}

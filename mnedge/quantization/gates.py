@@ -13,7 +13,7 @@ from mnedge.quantization.equalize import noise_gains
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from numpy.typing import NDArray
+    from mnedge.batch import Samples
 
 
 def gated_outputs(graph: Graph) -> list[str]:
@@ -29,14 +29,14 @@ def gated_outputs(graph: Graph) -> list[str]:
     return found
 
 
-def worthwhile_gates(graph: Graph, images: NDArray[np.float32], least_gain: float) -> list[str]:
+def worthwhile_gates(graph: Graph, images: Samples, least_gain: float) -> list[str]:
     """The products whose gates are worth a slower op: those whose noise costs most for each element computed.
 
     A 1 x 1 depthwise convolution costs XNNPACK more than the ADD it stands for, in proportion to the elements.
 
     Args:
         graph: Float graph, hard-swish lowered.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
         least_gain: What a gate has to bring the network's outputs, in nats per element; 0 takes every gate.
     """
     outputs = gated_outputs(graph)

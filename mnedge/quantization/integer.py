@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # XNNPACK's ADD multiplies by whole numbers of that many bits.
 _ADD_BITS = 20
+# XNNPACK's LEAKY_RELU multiplies by whole numbers of this part.
+_LEAKY_UNIT = 256.0
 
 
 class Grid(NamedTuple):
@@ -169,6 +171,25 @@ def add(one: TensorLike, other: TensorLike, grids: tuple[Grid, Grid], made: Grid
 def subtract(one: TensorLike, other: TensorLike, grids: tuple[Grid, Grid], made: Grid) -> TensorLike:
     """Steps of a difference; see `add`."""
     return add(one, -other, grids, made)
+
+
+def leaky_relu(value: TensorLike, alpha: float, read: Grid, made: Grid) -> TensorLike:
+    """Steps of a leaky ReLU, in the fixed point of XNNPACK: both slopes have eight bits behind the point, ties upward.
+
+    Args:
+        value: Steps.
+        alpha: Slope below zero.
+        read: Grid of the values.
+        made: Grid of the output.
+    """
+    import tensorflow as tf
+
+    ratio = read.scale / made.scale
+    is_above = value >= 0
+    real = tf.where(is_above, value * ratio, value * (ratio * np.float32(alpha)))
+    above, below = (tf.round(slope * _LEAKY_UNIT) / _LEAKY_UNIT for slope in (ratio, ratio * np.float32(alpha)))
+    exact = tf.floor(tf.where(is_above, value * above, value * below) + 0.5)
+    return tf.clip_by_value(real + tf.stop_gradient(exact - real), made.low, made.high)
 
 
 # Ops of two activations.

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from mnedge.batch import batch_of
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.runtimes.litert import LiteRtSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Tensor
     from mnedge.untyped import AnyArray
 
@@ -25,15 +27,13 @@ T = TypeVar("T")
 _MOST_WORKERS = 8
 
 
-def interpret(
-    graph: Graph, feeds: Sequence[AnyArray], told: Callable[[int, list[AnyArray]], T], *, least: int = 1
-) -> list[T]:
+def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
     """Runs a graph picture by picture, and keeps of each what `told` makes of it.
 
     Args:
         graph: A float or an int8 graph, or a part of one; batch 1.
-        feeds: (N, …) for every input of the graph, in its order; in its dtype, or float32, which becomes steps (with
-            ties upward) where the input is quantized.
+        feeds: (N, …) for every input of the graph; in its dtype, or float32, which becomes steps (with ties upward)
+            where the input is quantized.
         told: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
             what it keeps must be a copy, and small, or N times that must fit the memory.
         least: Pictures for which another interpreter is worth its start.
@@ -41,7 +41,8 @@ def interpret(
     Returns:
         What `told` returned, by picture; it does not depend on the number of cores.
     """
-    count = len(feeds[0])
+    arrays = list(batch_of(graph.inputs, feeds).arrays.values())
+    count = len(arrays[0])
     workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, count // least))
     model = write_tflite(graph)
     # One after the other: opening a session redirects the standard error of the whole process.
@@ -52,7 +53,7 @@ def interpret(
 
     def work(first: int) -> None:
         for number in range(first, count, workers):
-            given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(feeds, inputs, strict=True)]
+            given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
             results[number] = told(number, sessions[first].look(*given))
 
     with ThreadPoolExecutor(workers) as pool:
@@ -60,20 +61,32 @@ def interpret(
     return [results[number] for number in range(count)]
 
 
-def first_output(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Real values (N, …) of the first output of a float or int8 graph for float32 images (N, H, W, C)."""
-    made = np.concatenate(interpret(graph, [images], lambda _, outputs: outputs[0].copy()))
+def all_outputs(graph: Graph, images: Samples) -> dict[str, NDArray[np.float32]]:
+    """Real values (N, …) of every output of a float or int8 graph, by its name; see `first_output`."""
+    made = interpret(graph, images, lambda _, outputs: [output.copy() for output in outputs])
+    found = {}
+    for name, rows in zip(graph.outputs, zip(*made, strict=True), strict=True):
+        quantization, values = graph.tensors[name].quantization, np.concatenate(rows)
+        found[name] = values if quantization is None else quantization.dequantize(values)
+    return found
+
+
+def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
+    """Real values (N, …) of the first output of a float or int8 graph for samples, such as images (N, H, W, C)."""
+    made = np.concatenate(interpret(graph, images, lambda _, outputs: outputs[0].copy()))
     quantization = graph.tensors[graph.outputs[0]].quantization
     return made if quantization is None else quantization.dequantize(made)
 
 
-def input_steps(graph: Graph, images: NDArray[np.float32]) -> AnyArray:
-    """Images (N, H, W, C) in the steps of a quantized graph's input."""
-    tensor = graph.tensors[graph.inputs[0]]
-    steps = np.empty(images.shape, tensor.dtype)
-    for number, image in enumerate(images):
-        steps[number] = _given(image, tensor)
-    return steps
+def input_steps(graph: Graph, images: Samples) -> dict[str, AnyArray]:
+    """Samples, such as images (N, H, W, C), in the steps of a quantized graph's inputs, by name."""
+    made = {}
+    for name, values in batch_of(graph.inputs, images).arrays.items():
+        tensor = graph.tensors[name]
+        made[name] = np.empty(values.shape, tensor.dtype)
+        for number, value in enumerate(values):
+            made[name][number] = _given(value, tensor)
+    return made
 
 
 def _given(values: AnyArray, tensor: Tensor) -> AnyArray:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Quantization
     from mnedge.quantization.scheme import Interval, Layer, Scheme
     from mnedge.untyped import AnyArray, AnyFloats
@@ -83,7 +84,7 @@ def draw_pixels(scheme: Scheme, images: int, rows: int, seed: int) -> dict[str, 
 
 
 def float_targets(
-    scheme: Scheme, images: NDArray[np.float32], drawn: Mapping[str, NDArray[np.intp]]
+    scheme: Scheme, images: Samples, drawn: Mapping[str, NDArray[np.intp]]
 ) -> dict[str, NDArray[np.float32]]:
     """(rows, outputs) of every layer of the float network at the drawn pixels, by the output's name."""
     names = list(drawn)
@@ -94,7 +95,7 @@ def float_targets(
         for name, made in zip(names, outputs, strict=True):
             np.take(made.reshape(-1, made.shape[-1]), drawn[name][number], axis=0, out=picked[name][number])
 
-    interpret(scheme.graph.replaced(outputs=names), [images], pick)
+    interpret(scheme.graph.replaced(outputs=names), images, pick)
     return {name: rows.reshape(-1, rows.shape[-1]) for name, rows in picked.items()}
 
 

@@ -26,9 +26,7 @@ from mnedge.quantization.scheme import check_float, scheme_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
@@ -55,7 +53,7 @@ class PostTraining:
 
     Attributes:
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
-            None for inputs that are no pictures, whose range is that of the images.
+            The range of inputs that are no pictures is that of their samples; None where none is a picture.
         head: What the first output is, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
@@ -84,7 +82,7 @@ DEFAULT = PostTraining()
 
 def quantize_ptq(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     chosen: PostTraining = DEFAULT,
     *,
     progress: Callable[[str, float], None] | None = None,
@@ -92,8 +90,9 @@ def quantize_ptq(
     """Makes a float graph int8 from unlabelled images, without training.
 
     Args:
-        graph: Float graph with one input; lowered for its target already.
-        images: float32 (N, H, W, C) as the graph's input wants them; the first 256 are used.
+        graph: Float graph; lowered for its target already.
+        images: float32 (N, H, W, C) as the graph's input wants them, or a `Batch` for several inputs; the first 256
+            are used.
         chosen: The choices of the quantization.
         progress: Called with what is being done and the fraction (0..1) of the whole that is behind.
 
@@ -115,7 +114,7 @@ def quantize_ptq(
 
 def post_training_parameters(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     chosen: PostTraining,
     *,
     progress: Callable[[str, float], None] | None = None,
@@ -140,7 +139,7 @@ def post_training_parameters(
 
 
 def _calibrated(
-    graph: Graph, images: NDArray[np.float32], chosen: PostTraining, log: Log, share: float = 0.0
+    graph: Graph, images: Samples, chosen: PostTraining, log: Log, share: float = 0.0
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", share)
@@ -149,7 +148,7 @@ def _calibrated(
     return scheme, initial_parameters(scheme, ranges)
 
 
-def _equalized(graph: Graph, images: NDArray[np.float32], chosen: PostTraining, log: Log) -> tuple[Scheme, Parameters]:
+def _equalized(graph: Graph, images: Samples, chosen: PostTraining, log: Log) -> tuple[Scheme, Parameters]:
     """Channels equalized, then ranges."""
     log.begin("equalize channels", 0.0)
     graph = shrink_saturated(graph, images)
@@ -160,9 +159,7 @@ def _equalized(graph: Graph, images: NDArray[np.float32], chosen: PostTraining, 
     return scheme, parameters
 
 
-def _corrected(
-    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], chosen: PostTraining, log: Log
-) -> Parameters:
+def _corrected(scheme: Scheme, parameters: Parameters, images: Samples, chosen: PostTraining, log: Log) -> Parameters:
     """Rounded to nearest, biases corrected."""
     log.begin("correct biases", 0.5)
     parameters = correct_biases(scheme, parameters, images, chosen.seed)
@@ -170,9 +167,7 @@ def _corrected(
     return parameters
 
 
-def _fitted(
-    scheme: Scheme, parameters: Parameters, images: NDArray[np.float32], chosen: PostTraining, log: Log
-) -> Parameters:
+def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, chosen: PostTraining, log: Log) -> Parameters:
     """Layers fitted one after the other."""
     parameters = reconstruct(
         scheme,
@@ -186,7 +181,7 @@ def _fitted(
     return parameters
 
 
-def _enough(graph: Graph, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _enough(graph: Graph, images: Samples) -> Samples:
     """As many pictures as fit the memory when a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
     return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
@@ -198,7 +193,7 @@ class Log:
     def __init__(
         self,
         graph: Graph,
-        images: NDArray[np.float32],
+        images: Samples,
         progress: Callable[[str, float], None] | None,
         head: Head | None = None,
     ) -> None:

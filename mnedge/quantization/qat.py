@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache
-from mnedge.errors import InputError
+from mnedge.batch import batch_of
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.heads import head_of
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.learn import Losses, cosine_rate, head_loss, make_step
 from mnedge.quantization.outputs import output_heads
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.quantization.parameters import Parameters
@@ -69,7 +72,7 @@ def quantize_qat(
     labels: AnyInts | None = None,
     start: PostTraining = DEFAULT,
     *,
-    calibration: NDArray[np.float32] | None = None,
+    calibration: Samples | None = None,
     checkpoint_dir: Path,
     epochs: int = 20,
     progress: Callable[[str, float], None] | None = None,
@@ -85,30 +88,38 @@ def quantize_qat(
     Args:
         graph: Float graph with one input; lowered for its target already.
         images: float32 (N, H, W, C) to train on.
-        labels: Integers (N,), negative where unknown; None for unlabelled pictures.
+        labels: Integers (N,), negative where unknown; None for unlabelled pictures. They are learned from where the
+            first output is a softmax or logits, a value a class; the float network teaches every other one alone.
         start: The choices of the post-training result that training starts from. Unless they say whether gates may
             become slower ones that can be equalized (see `gates`), all efforts but "fast" take them.
-        calibration: float32 (N, H, W, C) to calibrate with and train on; training pictures by default. At most 256
-            calibrate.
+        calibration: float32 (N, H, W, C), or a `Batch` of them, to calibrate with and train on; training pictures by
+            default. At most 256 calibrate.
         checkpoint_dir: Folder of checkpoints; one file per graph, data and settings.
         epochs: Passes over the pictures at most.
         progress: Called with the stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: Fewer than two images, or labels of another number.
-        UnsupportedError: An op has no int8 form and is not allowed to stay float.
+        UnsupportedError: The graph has several inputs, or an op has no int8 form and is not allowed to stay float.
     """
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(
+            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); training with fake quantization "
+            "takes one, and quantization after training (--method ptq) takes them all"
+        )
     if len(images) < 2:
         raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
     told = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
-    pictures, calibration = _split(images, labels, images if calibration is None else calibration, start.seed)
+    calibrating = images if calibration is None else batch_of(graph.inputs, calibration).arrays[graph.inputs[0]]
+    taught = labels if _tells_classes(graph, start.head) else None
+    pictures, calibrating = _split(images, taught, calibrating, start.seed)
     if start.scalable_gates is None:
         start = replace(start, scalable_gates=start.effort != "fast")
     scheme, parameters, log = post_training_parameters(
-        graph, calibration, start, progress=lambda _, share: told("start from post-training", share)
+        graph, calibrating, start, progress=lambda _, share: told("start from post-training", share)
     )
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
@@ -120,7 +131,7 @@ def quantize_qat(
         "batch": _BATCH,
         "rates": _RATES,
     }
-    path = checkpoint_dir / f"{_key(scheme, pictures, calibration, (settings, start.pixels))}.npz"
+    path = checkpoint_dir / f"{_key(scheme, pictures, calibrating, (settings, start.pixels))}.npz"
     best = _train(scheme, parameters, pictures, path, epochs, start.seed, told)
     seconds = time.monotonic() - started - sum(step.seconds for step in log.steps)
     int8 = to_int8(scheme, best)
@@ -128,6 +139,12 @@ def quantize_qat(
     export = _export_agreement(scheme, best, int8, pictures.held_out, log.head)
     path.unlink(missing_ok=True)
     return Quantized(int8, (*log.steps, step), {"method": "qat", **settings, "images": len(images), "export": export})
+
+
+def _tells_classes(graph: Graph, head: Head | None) -> bool:
+    """Whether the first output has a value for each of several classes that exclude each other."""
+    output = graph.outputs[0]
+    return (head or head_of(graph, output)) in ("softmax", "logits") and graph.tensors[output].shape[-1] > 1
 
 
 def _split(

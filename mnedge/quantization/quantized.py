@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
 
@@ -52,7 +53,7 @@ def agreement_of(head: Head, reference: NDArray[np.floating], other: NDArray[np.
 
 
 def measured_step(
-    name: str, seconds: float, int8: Graph, head: Head, reference: NDArray[np.floating], images: NDArray[np.float32]
+    name: str, seconds: float, int8: Graph, head: Head, reference: NDArray[np.floating], images: Samples
 ) -> Step:
     """The row of a finished step.
 
@@ -62,7 +63,7 @@ def measured_step(
         int8: The quantized graph after it; it runs in LiteRT.
         head: What the first output is.
         reference: First output of the float graph for `images`.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
     """
     made = first_output(int8, images)
     agreement, noise = agreement_of(head, reference, made), snr_db(reference, made)

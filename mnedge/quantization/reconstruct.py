@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme
@@ -30,7 +31,7 @@ _TAPS_AT_ONCE = 64
 def reconstruct(
     scheme: Scheme,
     parameters: Parameters,
-    images: NDArray[np.float32],
+    images: Samples,
     *,
     seed: int = 0,
     refit: float = 0.3,
@@ -48,7 +49,7 @@ def reconstruct(
     Args:
         scheme: What is quantized.
         parameters: Ranges, weights and biases so far.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
         seed: Of the choice of pixels.
         refit: Ridge that holds weights at their float values, as a share of the inputs' mean power; inf leaves the
             weights and only rounds.

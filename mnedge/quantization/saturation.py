@@ -13,8 +13,7 @@ from mnedge.quantization.scheme import layers_of, with_own_constants
 from mnedge.quantization.streams import Stream, scale_stream
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
 
 # Above 3 a hard-swish is the identity; the margin is for pictures that calibration has not seen.
@@ -22,7 +21,7 @@ _IDENTITY_FROM = 3.0
 _MARGIN = 1.05
 
 
-def shrink_saturated(graph: Graph, images: NDArray[np.float32]) -> Graph:
+def shrink_saturated(graph: Graph, images: Samples) -> Graph:
     """Scales channels that always lie above 3 down to where they just do.
 
     x * relu6(x + 3) / 6 = x for x >= 3 (Howard et al. 2019, section 5.2, arXiv:1905.02244), so that such a channel
@@ -32,7 +31,7 @@ def shrink_saturated(graph: Graph, images: NDArray[np.float32]) -> Graph:
 
     Args:
         graph: Float graph, hard-swish lowered.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
 
     Returns:
         A graph that makes the same of these images.

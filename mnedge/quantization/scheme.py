@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.batch import batch_of, is_real
 from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.pixels import Pixels
     from mnedge.recipe import Granularity
 
@@ -40,6 +42,7 @@ INT8_KINDS = frozenset((
     "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
 ))  # fmt: skip
 _GATES = ("ADD", "DEPTHWISE_CONV_2D")
+_PICTURE_RANK = 4
 
 ACTIVATION_INTERVALS: dict[str, Interval] = {
     "NONE": INFINITE,
@@ -124,7 +127,7 @@ class Scheme:
 
 def scheme_of(
     graph: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     granularity: Granularity = "per-channel",
     allow_float: frozenset[str] = frozenset(),
     pixels: Pixels | None = None,
@@ -132,19 +135,19 @@ def scheme_of(
     """Works out what int8 asks of a float graph.
 
     Args:
-        graph: Float graph with one input.
-        images: float32 (N, H, W, C) as the graph wants them.
+        graph: Float graph.
+        images: float32 (N, H, W, C) as the graph wants them, or a `Batch`.
         granularity: Of the weight scales.
         allow_float: Op kinds that may stay float.
-        pixels: What a picture is to the graph, which fixes the input's scale; None for inputs that are no pictures:
-            then the interval of `images` does.
+        pixels: What a picture is to the graph, which fixes the scale of the inputs that are pictures; None where none
+            is. The interval of their samples fixes that of the others.
 
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
     check_float(graph, allow_float)
     graph = _with_requantization(with_own_constants(graph), allow_float)
-    group, fixed = _groups(graph, input_quantization(images, pixels), allow_float)
+    group, fixed = _groups(graph, _input_quantizations(graph, images, pixels), allow_float)
     return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
 
 
@@ -154,11 +157,6 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
-    if len(graph.inputs) != 1:
-        raise UnsupportedError(
-            f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); int8 is calibrated for one. Export "
-            "the part that sees the picture as a model of its own"
-        )
     loose = next((tensor for tensor in graph.tensors.values() if tensor.is_open), None)
     if loose is not None:
         shape = " x ".join("?" if extent < 0 else str(extent) for extent in loose.open_shape)
@@ -186,6 +184,22 @@ def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None
 def _computes_bias(graph: Graph, op: Op) -> bool:
     weights, bias = weights_of(op), bias_of(op)
     return bias is not None and graph.tensors[str(weights)].is_constant and not graph.tensors[bias].is_constant
+
+
+def _input_quantizations(graph: Graph, images: Samples, pixels: Pixels | None) -> dict[str, Quantization]:
+    """Quantization of every input of real numbers; of several, those with the shape of a picture are pictures."""
+    found = {}
+    for name, values in batch_of(graph.inputs, images).arrays.items():
+        tensor = graph.tensors[name]
+        is_picture = len(graph.inputs) == 1 or (pixels is not None and is_picture_of(pixels, tensor.shape))
+        if is_real(tensor):
+            found[name] = input_quantization(values, pixels if is_picture else None)
+    return found
+
+
+def is_picture_of(pixels: Pixels, shape: tuple[int, ...]) -> bool:
+    """Whether an input of a shape, batch first, takes pictures of such channels."""
+    return len(shape) == _PICTURE_RANK and shape[3] == CHANNELS[pixels.order]
 
 
 def input_quantization(images: NDArray[np.float32], pixels: Pixels | None) -> Quantization:
@@ -281,10 +295,10 @@ def _settled_scale(
 
 
 def _groups(
-    graph: Graph, first: Quantization, allow_float: frozenset[str]
+    graph: Graph, inputs: Mapping[str, Quantization], allow_float: frozenset[str]
 ) -> tuple[dict[str, str], dict[str, Quantization]]:
-    parent = {name: name for name in graph.inputs}
-    fixed = {graph.inputs[0]: first}
+    parent = {name: name for name in inputs}
+    fixed = dict(inputs)
     int8_ops = [op for op in graph.ops if op.kind not in allow_float]
     for op in int8_ops:
         parent.update({name: name for name in _activations(graph, op)})

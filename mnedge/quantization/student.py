@@ -158,6 +158,8 @@ class Student:
             sums = execute(graph, {read[0]: env[read[0]]}, ops=(replace(op, kind="SUM"),))[output]
             count = math.prod(graph.tensors[read[0]].shape) // math.prod(graph.tensors[output].shape)
             return {output: integer.mean(sums, count, given[0], made)}
+        if op.kind == "LEAKY_RELU":
+            return {output: integer.leaky_relu(env[read[0]], float(op.options.get("alpha", 0.0)), given[0], made)}
         if op.kind in integer.PAIRS and len(read) == len(op.inputs):
             return {output: integer.PAIRS[op.kind](env[read[0]], env[read[1]], (given[0], given[1]), made)}
         return self._made_in_float(op, env, grids)

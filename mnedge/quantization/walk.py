@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnedge.batch import Batch
 from mnedge.quantization.interpret import input_steps, interpret
 from mnedge.quantization.parameters import Parameters, layer_tensors, to_int8
 from mnedge.quantization.pixels import draw_pixels, float_targets, has_taps, problem_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.pixels import Problem
     from mnedge.quantization.scheme import Layer, Scheme
@@ -36,7 +38,7 @@ class Settled(NamedTuple):
 def settle_layers(
     scheme: Scheme,
     parameters: Parameters,
-    images: NDArray[np.float32],
+    images: Samples,
     settle: Callable[[Layer, Problem, Settled], Settled],
     *,
     rows: int,
@@ -52,7 +54,7 @@ def settle_layers(
     Args:
         scheme: What is quantized.
         parameters: Ranges, weights and biases so far.
-        images: float32 (N, H, W, C).
+        images: float32 (N, H, W, C), or a `Batch`.
         settle: From a layer, its least squares and its parameters so far to those that it gets.
         rows: Pixels of a layer's least squares, over all images.
         seed: Of the choice of pixels.
@@ -63,7 +65,7 @@ def settle_layers(
     weights, scales, biases = (dict(part) for part in (parameters.weights, parameters.weight_scales, parameters.biases))
     int8 = to_int8(scheme, parameters)
     layer_of = {layer.output: layer for layer in scheme.layers}
-    steps: dict[str, AnyArray] = {int8.inputs[0]: input_steps(int8, images)}
+    steps: dict[str, AnyArray] = input_steps(int8, images)
     pieces = _pieces(int8, layer_of)
     for number, ops in enumerate(pieces):
         layer = layer_of.get(ops[0].outputs[0])
@@ -104,15 +106,16 @@ def _pieces(graph: Graph, layers: Iterable[str]) -> list[tuple[Op, ...]]:
 def _run(graph: Graph, ops: tuple[Op, ...], wanted: tuple[str, ...], steps: dict[str, AnyArray]) -> dict[str, AnyArray]:
     feeds = tuple(dict.fromkeys(name for op in ops for name in op.inputs if name in steps))
     piece = graph.replaced(ops=ops, inputs=feeds, outputs=wanted)
-    values = [steps[name] for name in feeds]
+    values = Batch({name: steps[name] for name in feeds})
+    count = len(values)
     shapes = {name: graph.tensors[name].shape[1:] for name in wanted}
-    made = {name: np.empty((len(values[0]), *shapes[name]), graph.tensors[name].dtype) for name in wanted}
+    made = {name: np.empty((count, *shapes[name]), graph.tensors[name].dtype) for name in wanted}
 
     def keep(number: int, outputs: list[AnyArray]) -> None:
         for name, output in zip(wanted, outputs, strict=True):
             made[name][number] = output[0]
 
-    size = max(value[0].nbytes for value in (*values, *made.values()))
+    size = max(value[0].nbytes for value in (*values.arrays.values(), *made.values()))
     interpret(piece, values, keep, least=_LEAST_BYTES // size)
     return made
 

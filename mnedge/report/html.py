@@ -109,8 +109,9 @@ def _lead(report: Report) -> Iterator[str]:
     if variant.family is not None:
         yield f"MobileNet {variant.family}"
         yield f"alpha {variant.alpha}"
-    yield f"{variant.resolution} px"
-    yield f"{variant.classes:,} classes"
+    if variant.resolution:
+        yield f"{variant.resolution} px"
+    yield f"{variant.classes:,} {'class' if variant.classes == 1 else 'classes'}"
     if variant.parameters:
         yield f"{figures.magnitude(variant.parameters)} parameters"
     if variant.macs:

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mnedge.report.summary import AgainstFloat, Line
+    from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import ParityRow
     from mnedge.results.report import GateRow, Int8Row, MemoryRow, Report
 
 _CLASSES = 30
+_FIGURES = {"mae": "mean error", "best_threshold": "best threshold", "best_top1": "top-1 there", "map": "mAP"}
 
 Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
 
@@ -82,6 +84,7 @@ def tables(report: Report) -> list[Table]:
             ("artifact", "target", ">arena", ">flash", ">stack"),
             (_memory_row(row, slug) for row in report.memory),
         ),
+        outputs(report.outputs, report.slug),
         gates(report),
     ]
     return [table for table in built if table.rows]
@@ -126,6 +129,36 @@ def artifacts(report: Report) -> Table:
     starred = any(cell.text.endswith("*") for row in table_rows for cell in row)
     notes = tuple(_provenance(found, starred=starred))
     return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
+
+
+def outputs(rows: Sequence[OutputRow], slug: str = "") -> Table:
+    """One row an output of each artifact: its kind, its figures, and how far it agrees with the reference."""
+    columns = ("artifact", "output", "kind", ">samples", "figures", ">same answers %", ">SNR, dB", ">largest error")
+    cells = (
+        (
+            Cell(short_name(base_name(row.artifact), slug)),
+            Cell(row.output),
+            Cell(row.kind),
+            Cell(figures.plain(row.images)),
+            Cell(", ".join(_figure(key, value) for key, value in row.figures.items()) or figures.MISSING),
+            Cell(_share(row.agreement)),
+            Cell(figures.decibels(row.agreement_snr_db)),
+            Cell(_number(row.max_abs_error)),
+        )
+        for row in rows
+    )
+    reference = next((row.reference for row in rows if row.reference), None)
+    notes = (f"Answers, SNR and errors are against {short_name(base_name(reference), slug)}.",) if reference else ()
+    return Table("Outputs", columns, tuple(cells), notes)
+
+
+def _figure(key: str, value: float) -> str:
+    """A figure of an output in words: shares in percent, the rest in its own unit."""
+    if key in ("mae", "best_threshold"):
+        return f"{_FIGURES[key]} {figures.three(value)}"
+    if key == "snr_db":
+        return f"{figures.decibels(value)} dB"
+    return f"{_FIGURES.get(key, METRICS.get(key, key))} {figures.percent(value)}"
 
 
 def classes(report: Report) -> Table:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mnedge.results.findings import Findings
     from mnedge.results.metric import Metric
-    from mnedge.results.training import Confusion, Epoch, Settings, TrainingReport
+    from mnedge.results.training import Confusion, Epoch, OwnNetwork, Settings, TrainingReport
 
     Show = Callable[[str], NDArray[np.uint8] | None]
 
@@ -233,15 +233,25 @@ def curve_plot(
 
 def _lead(settings: Settings) -> list[str]:
     network = settings.variant
+    if network is None:
+        return _lead_of_own(settings)
     head = [] if network.head == "classifier" else [network.head]
     return [
         *head,
         f"MobileNet {network.family}",
         f"alpha {network.alpha}",
         f"{network.resolution} px",
-        f"{network.classes} classes",
+        f"{network.classes} {'class' if network.classes == 1 else 'classes'}",
         f"from {settings.weights}",
     ]
+
+
+def _lead_of_own(settings: Settings) -> list[str]:
+    own = settings.model
+    assert own is not None, "a training has a variant or a model"
+    head = f"the head {own.head} {'is new' if own.is_new_head else 'was kept'}"
+    size = "x".join(map(str, own.size))
+    return [f"fine-tuned {own.path}", f"{size} px", f"pixels {own.pixels}", f"{own.classes} classes", head]
 
 
 def _cards(report: TrainingReport, metrics: Sequence[Metric]) -> list[Card]:
@@ -353,7 +363,8 @@ def _rest(rows: Sequence[object]) -> tuple[str, ...]:
 
 def _settings(settings: Settings) -> Table:
     given: dict[str, object] = {
-        "variant": asdict(settings.variant),
+        **({} if settings.variant is None else {"variant": asdict(settings.variant)}),
+        **({} if settings.model is None else {"model": _row(settings.model)}),
         "data": settings.data,
         "split_seed": settings.split_seed,
         "weights": settings.weights,
@@ -365,6 +376,10 @@ def _settings(settings: Settings) -> Table:
         nested = value.items() if isinstance(value, dict) else [("", value)]
         cells += [(Cell(f"{name} {key}".strip()), Cell("–" if item is None else str(item))) for key, item in nested]
     return Table("Settings", ("", ""), tuple(cells))
+
+
+def _row(own: OwnNetwork) -> dict[str, object]:
+    return {**asdict(own), "size": "x".join(map(str, own.size)), "notes": ". ".join(own.notes) or None}
 
 
 def _image(pixels: NDArray[np.uint8] | None) -> str | None:

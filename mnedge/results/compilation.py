@@ -27,7 +27,7 @@ class Block:
         bytes: Size.
         first: First step that it lives in.
         last: Last step that it lives in.
-        kind: "value", "ring" of rows, "scratch" or "state".
+        kind: "value", "ring" of rows, "scratch", "kept" from one call to the next, or "state" of a picture under way.
     """
 
     name: str

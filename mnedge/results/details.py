@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge.results.accuracy import AccuracyRow, MixUp
 from mnedge.results.compilation import Block
 from mnedge.results.latency import LatencyRow, Machine
+from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
 from mnedge.results.report import Int8Row, Report
 
@@ -88,6 +89,7 @@ class Measured:
         latency_samples: Milliseconds of each run, by artifact.
         warnings: Sentences about the measurements.
         gallery: The pictures that were met worst; None where the task shows none.
+        outputs: Rows of report.json.
     """
 
     accuracy: tuple[AccuracyRow, ...]
@@ -99,6 +101,7 @@ class Measured:
     latency_samples: Mapping[str, tuple[float, ...]]
     warnings: tuple[str, ...]
     gallery: Gallery | None
+    outputs: tuple[OutputRow, ...] = ()
 
     @staticmethod
     def of_stored(values: JsonObject) -> JsonObject:

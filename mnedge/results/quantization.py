@@ -9,6 +9,23 @@ from mnedge.results import shown
 from mnedge.results.details import Step
 
 
+@dataclass(frozen=True)
+class OutputFidelity:
+    """One output of an int8 model against the float one, on the samples that calibrated.
+
+    Attributes:
+        name: Its name.
+        kind: What its values are: softmax, logits, sigmoid, multi-label, numbers or map.
+        agreement: Share of the answers that are float's, 0..1; None for numbers and maps.
+        snr_db: Signal-to-noise ratio; None where there is no noise.
+    """
+
+    name: str
+    kind: str
+    agreement: float | None
+    snr_db: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuantizedModel:
     """An int8 .tflite and how it came to be.
@@ -24,6 +41,7 @@ class QuantizedModel:
         steps: Steps of the quantization, with agreement and noise against float.
         settings: Choices that make the result again.
         notes: What a user should know, a sentence each.
+        outputs: Every output against float, where there are several.
     """
 
     source: str
@@ -36,6 +54,7 @@ class QuantizedModel:
     steps: tuple[Step, ...]
     settings: Mapping[str, object]
     notes: tuple[str, ...] = ()
+    outputs: tuple[OutputFidelity, ...] = ()
 
     def _repr_html_(self) -> str:
         columns = ("step", "seconds", "agreement with float", "SNR, dB")

@@ -12,6 +12,7 @@ from mnedge.errors import InputError
 from mnedge.results import shown, stored
 from mnedge.results.accuracy import AccuracyRow
 from mnedge.results.latency import LatencyRow
+from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class VariantRow:
     Attributes:
         family: v1, v2, v3-small, v3-large, or -minimalistic of the last two; None for a model of another architecture.
         alpha: Width multiplier; None likewise.
-        resolution: Side of the input, or its height, pixels.
+        resolution: Side of the input, or its height, pixels; 0 for a model that takes no picture.
         classes: Number of outputs.
         head: "classifier", or the head of another task.
         output_stride: Output stride of the backbone.
@@ -137,6 +138,7 @@ class Report:
         parity: Agreement between the artifacts.
         int8: Integer and float ops of each int8 model file.
         memory: Memory of each folder of C.
+        outputs: Each output of each model, where they have several or the data is of arrays.
         gates: Limits, and whether they are kept.
     """
 
@@ -153,6 +155,7 @@ class Report:
     int8: tuple[Int8Row, ...] = ()
     memory: tuple[MemoryRow, ...] = ()
     gates: tuple[GateRow, ...] = ()
+    outputs: tuple[OutputRow, ...] = ()
 
     @staticmethod
     def of_stored(values: JsonObject) -> JsonObject:

@@ -204,23 +204,50 @@ class Network:
 
 
 @dataclass(frozen=True)
+class OwnNetwork:
+    """A model of the user's that was fine-tuned.
+
+    Attributes:
+        path: Its file, as given.
+        sha256: Its checksum.
+        size: Height and width of its input, pixels.
+        pixels: What a picture is to it, as `Pixels.parse` reads it.
+        head: Name of the layer that tells its classes apart.
+        is_new_head: Whether that layer was replaced.
+        classes: Number of classes.
+        notes: What its user should know, a sentence each.
+    """
+
+    path: str
+    sha256: str
+    size: tuple[int, int]
+    pixels: str
+    head: str
+    is_new_head: bool
+    classes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a training was given.
 
     Attributes:
-        variant: The network.
+        variant: The network; None for a model of the user's.
         data: Name of the data set.
         split_seed: Seed of its splits; None where it comes with its own.
         weights: What the backbone started from.
         keep_shared: Whether it learned from pictures that the validation split has too.
+        model: A model of the user's; None for a variant.
         schedule: Epochs, rates, augmentation and so on, by name.
     """
 
-    variant: Network
+    variant: Network | None
     data: str
     split_seed: int | None
     weights: str
     keep_shared: bool
+    model: OwnNetwork | None = field(default=None, metadata=ABSENT)
     schedule: Mapping[str, object] = field(default_factory=dict, metadata=FLAT)
 
     @staticmethod

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mnedge.results import shown
 from mnedge.results.accuracy import AccuracyRow
+from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import DeviceFailure, ParityRow
 
 
@@ -16,12 +17,14 @@ class Validation:
     Attributes:
         accuracy: Accuracy of each artifact on each device.
         parity: Each artifact against the first one, and each further device against this machine or the first one.
+        outputs: Each output of each artifact, where they have several or the data is of arrays.
         failed: Devices that could not be had or failed; the artifacts that they had finished have their rows.
     """
 
     accuracy: tuple[AccuracyRow, ...]
     parity: tuple[ParityRow, ...]
     failed: tuple[DeviceFailure, ...] = ()
+    outputs: tuple[OutputRow, ...] = ()
 
     def _repr_html_(self) -> str:
         metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))

@@ -43,11 +43,15 @@ class Session(Protocol):
     Attributes:
         version: Runtime and version, e.g. "litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions (LiteRT) or None where the notion does not exist.
+        input: The first input.
+        inputs: All inputs, in file order.
+        outputs: All outputs, in file order.
     """
 
     version: str
     partitions: int | None
     input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     @property
@@ -55,8 +59,13 @@ class Session(Protocol):
         """Number of ops or nodes that run after the runtime's own rewriting."""
         ...
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of `input.shape` and dtype; returns copies of all outputs in file order."""
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one sample; returns copies of all outputs in file order.
+
+        Args:
+            image: Of the first input's shape and dtype.
+            others: Those of the further inputs, in file order.
+        """
         ...
 
 

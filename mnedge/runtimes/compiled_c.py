@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnedge import command
-from mnedge.errors import InputError, ToolError
+from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.graph.graph import Quantization
 from mnedge.runtimes._runtime import Runtime, TensorSpec
 
@@ -35,15 +35,37 @@ class Header:
         name: Prefix of all C names.
         arena_bytes: Working memory of a call.
         alignment: Of the arena's first byte.
-        input: The input, (1, rows, columns, channels).
-        outputs: All outputs, in the order in which they lie behind each other.
+        inputs: All inputs, in the order in which they lie behind each other.
+        outputs: All outputs, likewise.
+        has_state: Whether NAME_reset must be called before the first run.
     """
 
     name: str
     arena_bytes: int
     alignment: int
-    input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    has_state: bool = False
+
+    @property
+    def input(self) -> TensorSpec:
+        """The only input.
+
+        Raises:
+            UnsupportedError: There are several.
+        """
+        if len(self.inputs) > 1:
+            raise UnsupportedError(
+                f"{self.name} takes {len(self.inputs)} inputs, and pictures are handed to models with one; call "
+                f"{self.name}_run from C, or validate the .tflite"
+            )
+        return self.inputs[0]
+
+    @property
+    def input_dtype(self) -> str:
+        """The element type of NAME_run's input: that of all inputs, int8 where they differ."""
+        dtypes = {spec.dtype for spec in self.inputs}
+        return dtypes.pop() if len(dtypes) == 1 else "int8"
 
     @property
     def output_dtype(self) -> str:
@@ -81,13 +103,17 @@ def read_header(directory: Path) -> Header:
         values = dict(re.findall(rf"#define {name.upper()}_(\w+) \(?(-?[\d.e+-]+)[fu]?\)?", text))
         shapes = dict(re.findall(rf"#define {name.upper()}_(\w+)_BYTES \d+ /\* ([\dx]+) \*/", text))
         dtypes = dict(re.findall(rf"#define {name.upper()}_(\w+)_ZERO_POINT \(-?\d+\) /\* (\w+) \*/", text))
-        outputs = sorted((stem for stem in shapes if stem.startswith("OUTPUT")), key=lambda stem: (len(stem), stem))
+        inputs, outputs = (
+            sorted((stem for stem in shapes if stem.startswith(word)), key=lambda stem: (len(stem), stem))
+            for word in ("INPUT", "OUTPUT")
+        )
         return Header(
             name,
             int(values["ARENA_BYTES"]),
             int(values["ARENA_ALIGNMENT"]),
-            _spec("INPUT", shapes, values, dtypes["INPUT"]),
+            tuple(_spec(stem, shapes, values, dtypes[stem]) for stem in inputs),
             tuple(_spec(stem, shapes, values, dtypes[stem]) for stem in outputs),
+            "STATE_BYTES" in values,
         )
     raise InputError(
         f"{directory} holds no generated model: none of its {len(headers)} headers declares NAME_run; "
@@ -117,23 +143,29 @@ class CompiledCSession:
             library = Path(folder) / "model.so"
             source = path / f"{header.name}.c"
             command.run([compiler, "-O2", "-std=c99", "-shared", "-fPIC", source, "-o", library])
-            self._run = getattr(ctypes.CDLL(str(library)), f"{header.name}_run")
+            functions = ctypes.CDLL(str(library))
+            self._run = getattr(functions, f"{header.name}_run")
+            reset = getattr(functions, f"{header.name}_reset") if header.has_state else None
         self.version = _version() or ""
         self.ops = 1
-        self.input, self.outputs = header.input, header.outputs
+        self.input, self.inputs, self.outputs = header.input, (header.input,), header.outputs
         self._header = header
         self._guarded = {
             "arena": _Guarded(header.arena_bytes, header.alignment),
             "input": _Guarded(int(np.prod(header.input.shape)) * np.dtype(header.input.dtype).itemsize, 8),
             "output": _Guarded(sum(header.output_bytes), 8),
         }
+        if reset is not None:
+            status = reset(self._guarded["arena"].data.ctypes.data_as(ctypes.c_void_p))
+            assert status == 0, status
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
         """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
 
         Raises:
             ToolError: NAME_run wrote outside the arena, the input or the output.
         """
+        assert not others, "generated code has one input"
         arena, taken, made = self._guarded.values()
         taken.data[:] = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         status = self._run(*(place.data.ctypes.data_as(ctypes.c_void_p) for place in (taken, made, arena)))

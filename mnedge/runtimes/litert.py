@@ -66,7 +66,7 @@ class LiteRtSession:
     """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK).
 
     Attributes:
-        inputs: All inputs, in file order; a whole network has one.
+        inputs: All inputs, in file order.
         undelegated: Kinds of the ops that no delegate took, in order of execution.
     """
 
@@ -96,10 +96,7 @@ class LiteRtSession:
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
     def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
-
-        A part of a network may have several inputs: they follow in file order.
-        """
+        """Runs one sample, an array an input in file order; returns copies of all outputs in file order."""
         self._invoke(image, *others)
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 

@@ -21,10 +21,15 @@ _ERRORS_ONLY = 3
 # The session entry that has int8 products summed in 32 bits.
 PRECISE = "session.x64quantprecision"
 _DTYPES = {"float": "float32", "double": "float64"}
+_NHWC_TO_NCHW, _NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_CHANNELS = (1, 3, 4)
 
 
 class OnnxRuntimeSession:
-    """A model in ONNX Runtime with all of its graph optimizations."""
+    """A model in ONNX Runtime with all of its graph optimizations.
+
+    Pictures and maps are NHWC, also those of a model of PyTorch's that has them as NCHW.
+    """
 
     partitions: int | None = None
 
@@ -33,18 +38,25 @@ class OnnxRuntimeSession:
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        self.input = _spec(self._session.get_inputs()[0])
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        given, made = self._session.get_inputs(), self._session.get_outputs()
+        self._is_nchw = _is_nchw(given[0])
+        self.inputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in given)
+        self.input = self.inputs[0]
+        self.outputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in made)
 
     @cached_property
     def ops(self) -> int:
         """Number of nodes after ONNX Runtime's own optimization."""
         return 0 if self._path.suffix == ".ort" else len(optimized_nodes(self._path))
 
-    def run(self, image: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one image of the input's shape and dtype; returns all outputs in file order."""
-        outputs: list[NDArray[Any]] = self._session.run(None, {self.input.name: image})
-        return outputs
+    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+        """Runs one sample, an array an input in file order; returns all outputs in file order."""
+        arrays = [self._turned(value, _NHWC_TO_NCHW) for value in (image, *others)]
+        feed = {spec.name: value for spec, value in zip(self.inputs, arrays, strict=True)}
+        return [self._turned(value, _NCHW_TO_NHWC) for value in self._session.run(None, feed)]
+
+    def _turned(self, value: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+        return value.transpose(order) if self._is_nchw and value.ndim == len(order) else value
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -86,8 +98,8 @@ def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
     import numpy as np
 
     session = _open(_module(), path, threads, profile_prefix=str(folder / "profile"))
-    spec = _spec(session.get_inputs()[0])
-    feed = {spec.name: np.zeros(spec.shape, spec.dtype)}
+    specs = [_spec(value) for value in session.get_inputs()]
+    feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
     for _ in range(runs):
         session.run(None, feed)
     return Path(session.end_profiling())
@@ -156,9 +168,17 @@ def saturates() -> bool:
         return True
 
 
-def _spec(value: Any) -> TensorSpec:  # noqa: ANN401 - a pybind class
+def _is_nchw(value: Any) -> bool:  # noqa: ANN401 - a pybind class
+    """Whether an input is a picture whose channels come before its rows."""
+    shape = value.shape
+    return len(shape) == len(_NCHW_TO_NHWC) and shape[1] in _CHANNELS and shape[3] not in _CHANNELS
+
+
+def _spec(value: Any, *, as_nhwc: bool = False) -> TensorSpec:  # noqa: ANN401 - a pybind class
     element = value.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape)
+    if as_nhwc and len(shape) == len(_NCHW_TO_NHWC):
+        shape = tuple(shape[axis] for axis in _NCHW_TO_NHWC)
     return TensorSpec(value.name, shape, _DTYPES.get(element, element))
 
 

@@ -14,18 +14,24 @@ if TYPE_CHECKING:
 _PACKAGE = "mnedge.sources"
 
 
-def open_source(path: Path, size: tuple[int, int] | None = None) -> Float:
+def open_source(path: Path, size: tuple[int, int] | None = None, signature: str | None = None) -> Float:
     """Reads a float network from a file or folder of any kind that mnedge takes.
 
     Args:
-        path: A Keras model, a SavedModel folder or a float .tflite.
+        path: A Keras model, a SavedModel folder, a float .tflite or a float .onnx.
         size: Height and width in pixels, where the file leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
 
     Raises:
         InputError: There is nothing at the path, it is none of these, damaged, or does not say enough.
         UnsupportedError: It holds what cannot be brought in, with the way around it.
     """
-    return source_of(path).read(Path(path), size)
+    source = source_of(path)
+    if signature is None:
+        return source.read(Path(path), size)
+    if source.read_signature is None:
+        raise InputError(f"{path} is {source.what}, which has no signatures to choose from; leave --signature out")
+    return source.read_signature(Path(path), size, signature)
 
 
 def source_of(path: Path) -> Source:

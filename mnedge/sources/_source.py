@@ -124,9 +124,12 @@ class Source:
         accepts: Whether a path, which exists, is of this kind.
         read: Reads it: (path, height and width where the file leaves them open) -> Float. Raises InputError on damage
             and UnsupportedError on what cannot be brought in, with the way out.
+        read_signature: Reads one of several signatures: (path, the same, its name); None where a file has but one way
+            to be called.
     """
 
     what: str
     suffixes: tuple[str, ...]
     accepts: Callable[[Path], bool]
     read: Callable[[Path, tuple[int, int] | None], Float]
+    read_signature: Callable[[Path, tuple[int, int] | None, str | None], Float] | None = None

@@ -7,12 +7,16 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.formats.archive import read_member
+from mnedge.models.transfer import DESCRIPTION, description_of
+from mnedge.pixels import Pixels
 from mnedge.sources._float import float_of
+from mnedge.sources._heads import with_labels
 from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, training_only
 from mnedge.sources._source import Float, Source, reason, sized
 
@@ -38,13 +42,14 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         InputError: It is damaged, or holds weights without the network.
         UnsupportedError: It holds Lambda or custom layers, or what Keras 3 does not have.
     """
-    from mnedge.silence import start_tensorflow
+    from mnedge.silence import paused_collection, start_tensorflow
 
     start_tensorflow()
     try:
         with path.open("rb") as stream:
             magic = stream.read(8)
-        return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
+        with paused_collection():
+            return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
     except MnedgeError:
         raise
     except _DAMAGE as exc:
@@ -77,7 +82,22 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
             f"{path} cannot be converted with inputs of {', '.join(str(shape) for shape in shapes)}: {reason(exc)}. "
             f"{TO_TFLITE}"
         ) from exc
-    return float_of(graph, str(path), notes, first)
+    return _described(float_of(graph, str(path), notes, first), path)
+
+
+def _described(network: Float, path: Path) -> Float:
+    """The network with the class names and the pixels that `mnedge train` wrote into a .keras."""
+    told = description_of(path)
+    if told.get("task", "classify") != "classify":
+        return network
+    output = network.outputs[0]
+    fits = len(told.get("classes", ())) in ((1, 2) if output.head == "sigmoid" else output.shape[-1:])
+    if told.get("classes") and fits:
+        network = with_labels(network, told["classes"])
+    pixels = told.get("pixels")
+    if pixels is not None:
+        network = replace(network, pixels=Pixels.from_bytes(pixels.encode()), pixels_origin="metadata")
+    return network
 
 
 def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -85,7 +105,7 @@ def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         config = _json(read_member(archive, _CONFIG, _CONFIG_BYTES, str(path)), path)
         about = read_member(archive, _ABOUT, _ABOUT_BYTES, str(path))
         weights = read_member(archive, _WEIGHTS, _WEIGHTS_BYTES, str(path))
-        others = [name for name in archive.namelist() if name not in (_CONFIG, _ABOUT, _WEIGHTS)]
+        others = [name for name in archive.namelist() if name not in (_CONFIG, _ABOUT, _WEIGHTS, DESCRIPTION)]
     if [name for name in others if not name.endswith("/")]:
         raise UnsupportedError(
             f"{path} carries files of its layers ({others[0]}), which no picture network has. {TO_TFLITE}"

@@ -34,7 +34,7 @@ class DecodedSplit:
     """The pictures of a split, decoded.
 
     Attributes:
-        pixels: uint8, (n, S, S, 3), mapped from a file.
+        pixels: uint8, (n, H, W, 3), mapped from a file.
         numbers: Their picture numbers in the data set, int64, (n,).
     """
 
@@ -43,7 +43,7 @@ class DecodedSplit:
 
     @property
     def side(self) -> int:
-        """Side of the pictures, pixels."""
+        """Height of the pictures, pixels; of squares their side."""
         return int(self.pixels.shape[1])
 
 
@@ -53,7 +53,7 @@ class TrainingData:
 
     Attributes:
         dataset: Where the pictures come from, and what is marked in them.
-        variant: The network.
+        variant: The network; None for a model of the user's.
         schedule: Settings of the training.
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         rows: Which of those count, int64: without pictures that the validation split has too.
@@ -64,7 +64,7 @@ class TrainingData:
     """
 
     dataset: Dataset
-    variant: Variant
+    variant: Variant | None
     schedule: Schedule
     train: DecodedSplit
     rows: NDArray[np.int64]
@@ -72,6 +72,12 @@ class TrainingData:
     new_layers: frozenset[str]
     keep_suspects: Callable[[Sequence[Suspect]], None]
     progress: Callable[[str, float], None]
+
+    @property
+    def network(self) -> Variant:
+        """The variant of a task that trains nothing else."""
+        assert self.variant is not None, "a model of the user's is no variant"
+        return self.variant
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ def _objective(data: TrainingData) -> Objective:
     return classify(
         Labelled(data.train.pixels, rows, dataset.labels[numbers[rows]]),
         Labelled(data.held.pixels, np.arange(held.size), dataset.labels[held]),
-        data.variant.classes,
+        len(dataset.classes),
         data.schedule,
         notice,
+        data.new_layers,
     )
 
 

@@ -85,7 +85,7 @@ def _objective(data: TrainingData) -> Objective:
         pictured(data.train, data.rows),
         pictured(data.held, np.arange(data.held.numbers.size)),
         len(classes),
-        _fitted(dataset, data.variant),
+        _fitted(dataset, data.network),
         data.schedule,
         data.new_layers,
         DetectScores(precision_of, best_score),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from numpy.typing import NDArray
 
+    from mnedge.data.preprocess import Size
     from mnedge.training.settings import Augmentation
 
 # Pictures are kept this much larger than the network's input, so that a crop has detail to show.
@@ -21,35 +22,38 @@ MARGIN = 1.25
 
 
 def draw_warps(
-    augmentation: Augmentation, count: int, sides: tuple[int, int], generator: np.random.Generator
+    augmentation: Augmentation, count: int, sizes: tuple[Size, Size], generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """Draws affine maps from pixels of the output to pixels of the input.
 
     Args:
         augmentation: The ranges.
         count: How many.
-        sides: Side of the square input and of the square output, pixels.
+        sizes: Sizes of the input and of the output: sides of squares, or height and width, pixels.
         generator: Source of randomness.
 
     Returns:
         float32, (count, 8), as TensorFlow's projective transform takes them: x_in = a0 x + a1 y + a2 and
         y_in = a3 x + a4 y + a5; the last two are 0.
     """
-    source, side = sides
+    (height_in, width_in), (height, width) = (_height_and_width(size) for size in sizes)
     zoom = generator.uniform(*augmentation.zoom, count)
     stretch = np.exp(generator.uniform(-1, 1, count) * np.log(augmentation.stretch) / 2)
     angle = np.deg2rad(generator.uniform(-1, 1, count) * augmentation.degrees)
     mirror = np.where(generator.random(count) < 0.5 * augmentation.flip, -1.0, 1.0)
     across, down = np.minimum(zoom * stretch, 1.0), np.minimum(zoom / stretch, 1.0)
     # The centre may wander as far as the crop leaves room.
-    wander = generator.uniform(-0.5, 0.5, (2, count)) * source
+    wander = generator.uniform(-0.5, 0.5, (2, count))
     warps = np.zeros((count, 8), np.float32)
-    scale = source / side
-    warps[:, 0], warps[:, 1] = scale * across * mirror * np.cos(angle), scale * across * np.sin(angle)
-    warps[:, 3], warps[:, 4] = -scale * down * mirror * np.sin(angle), scale * down * np.cos(angle)
-    centre_in, centre_out = (source - 1) / 2, (side - 1) / 2
-    for row, room in ((0, wander[0] * (1 - across)), (3, wander[1] * (1 - down))):
-        warps[:, row + 2] = centre_in + room - centre_out * (warps[:, row] + warps[:, row + 1])
+    scale_x, scale_y = width_in / width, height_in / height
+    warps[:, 0], warps[:, 1] = scale_x * across * mirror * np.cos(angle), scale_x * across * np.sin(angle)
+    warps[:, 3], warps[:, 4] = -scale_y * down * mirror * np.sin(angle), scale_y * down * np.cos(angle)
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    for row, extent, room in (
+        (0, width_in, wander[0] * width_in * (1 - across)),
+        (3, height_in, wander[1] * height_in * (1 - down)),
+    ):
+        warps[:, row + 2] = (extent - 1) / 2 + room - centre_x * warps[:, row] - centre_y * warps[:, row + 1]
     return warps
 
 
@@ -61,30 +65,35 @@ def draw_tints(augmentation: Augmentation, count: int, generator: np.random.Gene
     return np.stack([brightness, contrast, saturation], axis=1).astype(np.float32)
 
 
-def warp(pixels: tf.Tensor, warps: tf.Tensor, side: int, *, reflect: bool = True) -> tf.Tensor:
+def _height_and_width(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def warp(pixels: tf.Tensor, warps: tf.Tensor, size: Size, *, reflect: bool = True) -> tf.Tensor:
     """Resamples pictures along affine maps, bilinearly.
 
     Args:
-        pixels: uint8, (n, S, S, 3).
+        pixels: uint8, (n, H, W, 3).
         warps: float32, (n, 8), see `draw_warps`.
-        side: Of the output.
+        size: Side of the square output, or its height and width, pixels.
         reflect: What lies outside is mirrored at the edge; otherwise it is grey, so that no objects appear there
             that nobody has marked.
 
     Returns:
-        float32, (n, side, side, 3), in [-1, 1].
+        float32, (n, height, width, 3), in [-1, 1].
     """
     import tensorflow as tf
 
+    extents = _height_and_width(size)
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(pixels, tf.float32),
         transforms=warps,
-        output_shape=(side, side),
+        output_shape=extents,
         fill_value=127.5,
         interpolation="BILINEAR",
         fill_mode="REFLECT" if reflect else "CONSTANT",
     )
-    return tf.ensure_shape(moved, (None, side, side, 3)) / 127.5 - 1.0
+    return tf.ensure_shape(moved, (None, *extents, 3)) / 127.5 - 1.0
 
 
 def warp_masks(masks: tf.Tensor, warps: tf.Tensor, side: int) -> tf.Tensor:

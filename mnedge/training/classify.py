@@ -10,12 +10,12 @@ import numpy as np
 from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
-from mnedge.training.learner import split_at_pool
+from mnedge.training.learner import split_at_head
 from mnedge.training.phases import Frozen, Objective
 from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import keras
     import tensorflow as tf
@@ -33,7 +33,7 @@ class Labelled:
     """Labelled pictures that may lie in a mapped file, which is read row by row.
 
     Attributes:
-        pixels: uint8, (m, S, S, 3).
+        pixels: uint8, (m, H, W, 3).
         rows: Which of them count: int64, (n,), n <= m.
         labels: Class indices of those, int64, (n,).
     """
@@ -43,9 +43,9 @@ class Labelled:
     labels: NDArray[np.int64]
 
     @property
-    def side(self) -> int:
-        """Side of the pictures, pixels."""
-        return int(self.pixels.shape[1])
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures, pixels."""
+        return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
     def take(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Pixels of the pictures at places 0 to n - 1."""
@@ -58,6 +58,7 @@ def classify(
     classes: int,
     schedule: Schedule,
     notice: Callable[[NDArray[np.float32], NDArray[np.float32]], None],
+    new_layers: Collection[str],
 ) -> Objective:
     """Objective of a classifier.
 
@@ -67,10 +68,11 @@ def classify(
         classes: How many.
         schedule: Settings of the run.
         notice: Called with the plain features of the training and validation pictures where they are computed.
+        new_layers: Names of the head's layers.
     """
     import keras
 
-    side = held.side
+    size = held.size
     counts = np.ones(classes, np.float32)
     if schedule.class_weights == "balanced":
         counts = class_weights(train.labels, classes)
@@ -79,13 +81,13 @@ def classify(
         return scores(predictor(model)(held.pixels), held.labels)
 
     def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
-        backbone, head = split_at_pool(learner)
+        backbone, head = split_at_head(learner, new_layers)
         generator = np.random.default_rng((schedule.seed, *b"features"))
         passes = schedule.feature_copies + 1
 
         def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
             return extract(
-                backbone, pictures, augmentation, side, generator, lambda done: progress((before + done) / passes)
+                backbone, pictures, augmentation, size, generator, lambda done: progress((before + done) / passes)
             )
 
         # The first copy is the picture as it is.
@@ -99,9 +101,9 @@ def classify(
     return Objective(
         metric=METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
-        feed=picture_feed(train, counts, schedule.augmentation, side),
+        feed=picture_feed(train, counts, schedule.augmentation, size),
         score=score,
-        head=lambda learner: split_at_pool(learner)[1],
+        head=lambda learner: split_at_head(learner, new_layers)[1],
         freeze=freeze,
         predict_all=lambda learner: {"probabilities": predictor(learner)(held.pixels)},
     )
@@ -113,19 +115,21 @@ def class_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32
     return np.asarray(labels.size / (np.count_nonzero(counts) * np.maximum(counts, 1)), np.float32)
 
 
-def picture_feed(pictures: Labelled, weights: NDArray[np.float32], augmentation: Augmentation, side: int) -> Feed:
+def picture_feed(
+    pictures: Labelled, weights: NDArray[np.float32], augmentation: Augmentation, size: tuple[int, int]
+) -> Feed:
     """Batches of augmented pictures.
 
     Args:
         pictures: Larger than the network's input by `augment.MARGIN`.
         weights: float32, (classes,): how much a picture of each class counts.
         augmentation: How they are moved and tinted.
-        side: Of the network's input.
+        size: Height and width of the network's input, pixels.
     """
     import tensorflow as tf
 
     def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:
-        warps = draw_warps(augmentation, places.size, (pictures.side, side), generator)
+        warps = draw_warps(augmentation, places.size, (pictures.size, size), generator)
         tints = draw_tints(augmentation, places.size, generator)
         labels = pictures.labels[places]
         return pictures.take(places), warps, tints, labels, weights[labels]
@@ -133,7 +137,7 @@ def picture_feed(pictures: Labelled, weights: NDArray[np.float32], augmentation:
     def prepare(
         pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor, labels: tf.Tensor, counts: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return tint(warp(pixels, warps, side), tints), tf.one_hot(labels, weights.size), counts
+        return tint(warp(pixels, warps, size), tints), tf.one_hot(labels, weights.size), counts
 
     return Feed(pictures.labels.size, draw, prepare)
 
@@ -165,17 +169,17 @@ def extract(
     backbone: keras.Model,
     pictures: Labelled,
     augmentation: Augmentation | None,
-    side: int,
+    size: tuple[int, int],
     generator: np.random.Generator,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     """Features of pictures by a frozen backbone.
 
     Args:
-        backbone: Takes float32 (n, side, side, 3).
+        backbone: Takes float32 (n, height, width, 3).
         pictures: Larger than the input or as large.
         augmentation: None for pictures as they are.
-        side: Of the network's input.
+        size: Height and width of the network's input, pixels.
         generator: Of the augmentation.
         progress: Called with the done fraction.
 
@@ -186,12 +190,12 @@ def extract(
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
     def features(pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor) -> tf.Tensor:
-        return tf.cast(backbone(tint(warp(pixels, warps, side), tints), training=False), tf.float32)
+        return tf.cast(backbone(tint(warp(pixels, warps, size), tints), training=False), tf.float32)
 
     parts, count, drawn = [], pictures.labels.size, augmentation or Augmentation.of("none")
     for start in range(0, count, _BATCH):
         places = np.arange(start, min(start + _BATCH, count))
-        warps = draw_warps(drawn, places.size, (pictures.side, side), generator)
+        warps = draw_warps(drawn, places.size, (pictures.size, size), generator)
         parts.append(features(pictures.take(places), warps, draw_tints(drawn, places.size, generator)).numpy())
         progress((start + places.size) / count)
     return np.concatenate(parts)

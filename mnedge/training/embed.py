@@ -57,7 +57,7 @@ def embed(
         # There is no loss on pictures whose classes the centres may not know.
         return {**found, "loss": 1.0 - found[METRIC]}
 
-    feed = picture_feed(train, counts, schedule.augmentation, held.side)
+    feed = picture_feed(train, counts, schedule.augmentation, held.size)
 
     def with_centres(learner: keras.Model) -> keras.Model:
         layer = keras.layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm", name=_CENTRES)

@@ -51,12 +51,17 @@ def make_learner(model: keras.Model, precision: str, new_layers: Collection[str]
     return learner
 
 
-def split_at_pool(learner: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Splits a classifier behind its last pooling into backbone and head; all three share their weights."""
+def split_at_head(learner: keras.Model, new_layers: Collection[str]) -> tuple[keras.Model, keras.Model]:
+    """Splits a classifier before its head into backbone and head; all three share their weights.
+
+    Args:
+        learner: A classifier.
+        new_layers: Names of the head's layers, which stand one behind the other.
+    """
     import keras
 
-    pool = learner.layers[_pool_place(learner)].output
-    return keras.Model(learner.input, pool), keras.Model(pool, learner.output)
+    features = next(layer for layer in learner.layers if layer.name in new_layers).input
+    return keras.Model(learner.input, features), keras.Model(features, learner.output)
 
 
 def check_layer(model: keras.Model, name: str | None) -> None:
@@ -109,12 +114,3 @@ def _place(model: keras.Model, name: str | None) -> int:
     if name is not None and name not in names:
         raise InputError.unknown("layer", name, names)
     return 0 if name is None else names.index(name)
-
-
-def _pool_place(model: keras.Model) -> int:
-    import keras
-
-    # Squeeze-and-excite pools too, so it is the last one that ends the backbone.
-    return max(
-        place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D)
-    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +14,15 @@ from mnedge.results.accuracy import Figures
 from mnedge.validation.accuracy import topk_hits, wilson_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mnedge.graph.heads import Head
     from mnedge.untyped import AnyArray
+
+_CHANCE = 0.5
+_LOG = logging.getLogger(__name__)
 
 
 def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> Figures:
@@ -70,6 +77,29 @@ def _sigmoid(scores: NDArray[np.float32], truths: AnyArray) -> Figures:
     return Figures(
         metrics if area is None else {**metrics, "roc_auc": area},
         {"top1": wilson_interval(int(right.sum()), right.size)},
+    )
+
+
+def warn_if_inverted(artifact: str, figures: Figures, classes: Sequence[str], positive: int) -> None:
+    """Warns of a yes that is the other class: a ROC AUC under 50 % is that of an answer turned around.
+
+    Args:
+        artifact: Its name.
+        figures: Of a model with one output.
+        classes: Class names of the data.
+        positive: Index of the class that was taken for the yes.
+    """
+    area = figures.metrics.get("roc_auc")
+    if area is None or area >= _CHANCE or "best_threshold" not in figures.metrics:
+        return
+    others = [name for place, name in enumerate(classes) if place != positive]
+    told = f"give --positive {shlex.quote(others[0])}" if len(others) == 1 else "name another class with --positive"
+    _LOG.warning(
+        "%s has a ROC AUC of %.1f %% with %s as the yes, less than guessing: its yes is another class; %s",
+        artifact,
+        100 * area,
+        classes[positive],
+        told,
     )
 
 

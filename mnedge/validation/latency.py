@@ -100,8 +100,7 @@ def time_in_turns(
         ToolError: A runtime is not installed.
     """
     sessions = [runtimes.get(runtimes.for_file(path)).open(path, threads) for path in paths]
-    feeds = [random_input(session.input) for session in sessions]
-    pairs: list[tuple[Session, AnyArray]] = list(zip(sessions, feeds, strict=True))
+    pairs = [(session, random_inputs(session)) for session in sessions]
     warmed = [warm_up(session, feed) for session, feed in pairs]
     turn_runs = [max(_FEWEST_TURN_RUNS, int(_TURN_S * 1e3 / run_ms)) + 1 for run_ms, _ in warmed]
     rounds: list[list[NDArray[np.float64]]] = [[] for _ in paths]
@@ -119,25 +118,35 @@ def time_in_turns(
     ]
 
 
+def random_inputs(session: Session, seed: int = 0) -> tuple[AnyArray, ...]:
+    """Random values for every input of a model, in file order; see `random_input`."""
+    return tuple(random_input(spec, seed) for spec in session.inputs)
+
+
 def random_input(spec: TensorSpec, seed: int = 0) -> AnyArray:
-    """Random values for an input: in [-1, 1] for float, the whole range of an integer dtype."""
+    """Random values for an input: in [-1, 1] for float, the whole range of an 8- or 16-bit dtype.
+
+    Whole numbers of more bits are indices or flags, of which only 0 is surely allowed: they are 0.
+    """
     generator = np.random.default_rng(seed)
     if spec.dtype.startswith("float"):
         return generator.uniform(-1.0, 1.0, spec.shape).astype(spec.dtype)
+    if spec.dtype not in ("int8", "uint8", "int16"):
+        return np.zeros(spec.shape, spec.dtype)
     limits = np.iinfo(spec.dtype)
     return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
 
 
-def _turn(session: Session, feed: AnyArray, runs: int) -> NDArray[np.float64]:
+def _turn(session: Session, feed: tuple[AnyArray, ...], runs: int) -> NDArray[np.float64]:
     elapsed_ms = np.empty(runs)
     for number in range(runs):
         begin = time.perf_counter_ns()
-        session.run(feed)
+        session.run(*feed)
         elapsed_ms[number] = (time.perf_counter_ns() - begin) / 1e6
     return elapsed_ms
 
 
-def warm_up(session: Session, feed: AnyArray) -> tuple[float, bool]:
+def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
     """Runs a session until two stretches in a row have medians within 5 %.
 
     Returns:
@@ -210,7 +219,7 @@ def compare(timings: Sequence[Timing], *, seed: int = 0) -> list[Ratio]:
 def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.0) -> list[Stretch]:
     """Runs one artifact without a pause and returns its latency over time, one entry a bin of `bin_s` seconds."""
     session = runtimes.get(runtimes.for_file(path)).open(path, threads)
-    feed = random_input(session.input)
+    feed = random_inputs(session)
     found: list[Stretch] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:

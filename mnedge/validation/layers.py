@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.batch import batch_of
 from mnedge.errors import InputError
 from mnedge.graph.executor import execute, simulate
 from mnedge.graph.heads import Head, decibels, head_of, same_answers
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tensorflow.types.experimental import TensorLike
 
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Op, Tensor
     from mnedge.untyped import AnyArray
 
@@ -62,7 +64,7 @@ class _Totals:
 def noise_by_tensor(
     graph: Graph,
     reference: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     progress: Callable[[str, float], None],
 ) -> LayerNoise:
     """Measures the quantization noise of every activation and what it does to the output.
@@ -76,7 +78,7 @@ def noise_by_tensor(
     Args:
         graph: The quantized model, anybody's.
         reference: The float model that it should agree with.
-        images: float32 (N, height, width, 3), in the range that both models take.
+        images: float32 (N, height, width, 3), in the range that both models take, or a `Batch`.
         progress: Told the share that is done, 0..1.
 
     Raises:
@@ -137,11 +139,15 @@ def _weight_tallies(graph: Graph, reference: Graph) -> dict[str, _Tally]:
 def _check(graph: Graph, reference: Graph, tallies: dict[str, _Tally]) -> None:
     if not tallies:
         raise InputError("the model has no quantized activation; give an int8 model, and the float one as reference")
-    for what, names, others in (
-        ("input", graph.inputs, reference.inputs),
-        ("output", graph.outputs, reference.outputs),
-    ):
-        own, other = graph.tensors[names[0]].shape, reference.tensors[others[0]].shape
+    if len(graph.inputs) != len(reference.inputs):
+        raise InputError(
+            f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), the reference "
+            f"{len(reference.inputs)} ({', '.join(reference.inputs)}); give the float model that the "
+            "int8 one was made from"
+        )
+    ends = [("input", *pair) for pair in zip(graph.inputs, reference.inputs, strict=True)]
+    for what, name, counterpart in (*ends, ("output", graph.outputs[0], reference.outputs[0])):
+        own, other = graph.tensors[name].shape, reference.tensors[counterpart].shape
         if own[1:] != other[1:]:
             raise InputError(
                 f"the {what} of the model is {own}, that of the reference {other}; "
@@ -152,15 +158,18 @@ def _check(graph: Graph, reference: Graph, tallies: dict[str, _Tally]) -> None:
 def _batch(
     graph: Graph,
     reference: Graph,
-    images: NDArray[np.float32],
+    images: Samples,
     tallies: dict[str, _Tally],
     totals: _Totals,
 ) -> Iterator[float]:
     """Adds one batch to the tallies; yields the share of it that is done."""
     output = graph.outputs[0]
-    wanted = np.asarray(execute(reference, {reference.inputs[0]: images})[reference.outputs[0]])
-    real = execute(graph, {graph.inputs[0]: images})
-    rounded = execute(graph, {graph.inputs[0]: images}, on_tensor=simulate(graph))
+    feeds = batch_of(graph.inputs, images).arrays
+    wanted = np.asarray(
+        execute(reference, dict(zip(reference.inputs, feeds.values(), strict=True)))[reference.outputs[0]]
+    )
+    real = execute(graph, feeds)
+    rounded = execute(graph, feeds, on_tensor=simulate(graph))
     head = head_of(reference, reference.outputs[0])
     with_all, with_weights = np.asarray(rounded[output]), np.asarray(real[output])
     totals.same += _same(head, with_all, wanted)
@@ -171,7 +180,7 @@ def _batch(
     for number, (name, tally) in enumerate(tallies.items()):
         if tally.real_weights is None:
             _measure(tally, np.asarray(real[name]), np.asarray(rounded[name]))
-        made = _with_one_real(graph, name, images, rounded, tally.real_weights)
+        made = _with_one_real(graph, name, feeds, rounded, tally.real_weights)
         tally.same_class += _same(head, made, wanted)
         tally.output_noise += _power(made - wanted)
         yield (number + 1) / len(tallies)
@@ -180,14 +189,14 @@ def _batch(
 def _with_one_real(
     graph: Graph,
     name: str,
-    images: NDArray[np.float32],
+    inputs: Mapping[str, AnyArray],
     rounded: Mapping[str, TensorLike],
     real_weights: NDArray[np.float32] | None,
 ) -> AnyArray:
     """The output when one tensor stays real; what comes before it is taken from the rounded run."""
     values = {} if real_weights is None else {name: real_weights}
     if name in graph.inputs:
-        feeds, rest = {name: images}, graph.ops
+        feeds, rest = dict(inputs), graph.ops
     else:
         place = next(place for place, op in enumerate(graph.ops) if name in op.outputs or name in op.inputs)
         rest = graph.ops[place:]

@@ -10,22 +10,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.errors import InputError
+from mnedge.devices import TakesSeveral
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
+from mnedge.graph.graph import arguments_of
+from mnedge.graph.heads import answering_output
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
-    from mnedge.devices import Device, LoadedModel, ModelInfo
+    from mnedge.devices import Device, ModelInfo
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
+    from mnedge.runtimes import TensorSpec
     from mnedge.untyped import AnyArray
 
 _MOST_IN_MEMORY_BYTES = 256 << 20
@@ -89,6 +93,7 @@ def predict(
     runtime: str = "",
     pixels: Pixels | None = None,
     head: Head | None = None,
+    classes: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -101,6 +106,8 @@ def predict(
         runtime: Name of the runtime; "" for the one that loads such files.
         pixels: What a picture is to the network; None for what the file says.
         head: What the first output is; None for what the file shows.
+        classes: Number of classes that the data tells apart: of several outputs the one with as many scores comes
+            first. None leaves the file's order.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
@@ -118,10 +125,11 @@ def predict(
         spec = model.info.input
         known = pixels_for(path, spec.shape, pixels)
         images = encoded(pictures((spec.shape[1], spec.shape[2]), known), spec, known)
-        results = _collected(model, images, numbers.size, progress)
+        made = model.run(images, numbers.size)
+        results = _collected(made, model.info.outputs, numbers.size, progress)
         info = model.info
     labels = np.array(kept, np.int64)
-    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head)
+    return _predictions(path, results, info, (labels, dataset.labels[labels]), device, head, classes)
 
 
 def predict_arrays(
@@ -130,37 +138,67 @@ def predict_arrays(
     *,
     device: Device,
     runtime: str = "",
+    arguments: Mapping[str, str] | None = None,
     head: Head | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
-    """Runs an artifact with one input over arrays, real numbers as the network takes them.
+    """Runs an artifact of one or several inputs over arrays, real numbers as the network takes them.
 
-    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. For the other arguments see
-    `predict`.
+    Its `labels` are the truths, of whatever shape they have, or -1 where there are none. `arguments` are other names
+    for its inputs (see `Arrays.batch`). For the other arguments see `predict`.
 
     Raises:
-        InputError: The runtime refuses the file, or the arrays do not fit its input.
+        InputError: The runtime refuses the file, or the arrays do not fit its inputs.
+        UnsupportedError: It has several inputs, and the device takes models with one.
         ToolError: The device or the runtime cannot be had.
     """
     with device.load(path, runtime) as model:
-        spec = model.info.input
-        values = arrays.of(spec.name, spec.shape)
-        images = (encode_values(values[place : place + 1], spec) for place in range(arrays.count))
-        results = _collected(model, images, arrays.count, progress)
+        specs = model.info.inputs
+        batch = arrays.batch(specs, arguments)
+        fed = [(batch.arrays[spec.name], spec) for spec in specs]
+        samples = (
+            tuple(encode_values(values[place : place + 1], spec) for values, spec in fed)
+            for place in range(arrays.count)
+        )
+        if len(specs) == 1:
+            made = model.run((values for (values,) in samples), arrays.count)
+        elif isinstance(model, TakesSeveral):
+            made = model.run_several(samples, arrays.count)
+        else:
+            raise UnsupportedError(
+                f"{path} has {len(specs)} inputs ({', '.join(spec.name for spec in specs)}), and {device.name} takes "
+                "models with one; run it on this machine (--device local)"
+            )
+        results = _collected(made, model.info.outputs, arrays.count, progress)
         info = model.info
-    truths = np.full(arrays.count, -1, np.int64) if arrays.truths is None else arrays.truths
+    truths = arrays.truths.get("", np.full(arrays.count, -1, np.int64))
     return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
 
 
+def arguments_of_file(path: Path) -> dict[str, str]:
+    """The input that each argument of a .tflite's signatures stands for; none of other files."""
+    if path.suffix != ".tflite":
+        return {}
+    from mnedge.formats.tflite_read import read_tflite
+
+    try:
+        return arguments_of(read_tflite(path).signatures)
+    except UnsupportedError:
+        return {}  # Of an op that no Graph holds: the names of its tensors remain.
+
+
 def _collected(
-    model: LoadedModel, images: Iterator[AnyArray], count: int, progress: Callable[[float], None] | None
+    made: Iterator[list[AnyArray]],
+    specs: Sequence[TensorSpec],
+    count: int,
+    progress: Callable[[float], None] | None,
 ) -> list[NDArray[np.float32]]:
     """The real values of all outputs, (images that came, …)."""
     results: list[NDArray[np.float32]] = []
     done = 0
-    for done, outputs in enumerate(model.run(images, count), start=1):
+    for done, outputs in enumerate(made, start=1):
         results = results or [_room((count, *output.shape[1:])) for output in outputs]
-        for room, output, spec in zip(results, outputs, model.info.outputs, strict=True):
+        for room, output, spec in zip(results, outputs, specs, strict=True):
             room[done - 1] = decode(output[0], spec)
         if progress is not None:
             progress(done / count)
@@ -174,8 +212,9 @@ def _predictions(
     samples: tuple[NDArray[np.int64], AnyArray],
     device: Device,
     head: Head | None,
+    classes: int | None = None,
 ) -> Predictions:
-    if order := _order(path, len(results)):
+    if order := _order(path, len(results)) or _answer_first(path, info.outputs, classes):
         results = [results[place] for place in order]
         info = replace(info, outputs=tuple(info.outputs[place] for place in order))
     spec = info.outputs[0]
@@ -188,7 +227,7 @@ def _predictions(
         info=info,
         device=device.name,
         path=path,
-        head=head or head_of_file(path, spec.shape, spec.quantization),
+        head=head or head_of_file(path, spec.shape, spec.quantization, spec.name),
     )
 
 
@@ -200,6 +239,16 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
     from mnedge.formats.tflite_read import read_tflite
 
     return detection_order(read_tflite(path))
+
+
+def _answer_first(path: Path, specs: Sequence[TensorSpec], classes: int | None) -> tuple[int, ...]:
+    """The places of the outputs with the one that tells the classes first; () where they stay as they are."""
+    if classes is None or len(specs) < 2:
+        return ()
+    heads = [head_of_file(path, spec.shape, spec.quantization, spec.name) for spec in specs]
+    widths = [spec.shape[-1] if spec.shape else 1 for spec in specs]
+    first = answering_output(list(zip(heads, widths, strict=True)), classes)
+    return (first, *(place for place in range(len(specs)) if place != first)) if first else ()
 
 
 def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""`compile`: an int8 .tflite to C sources, to a TFLM project, or through Vela for an Ethos-U."""
+"""`compile`: an int8 .tflite or QDQ .onnx to C sources, to a TFLM project, or through Vela for an Ethos-U."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mnedge.artifact import check_folder
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.sources.onnx import read_int8
 from mnedge.workflows.search.limits import bytes_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
     """Compiles an int8 model for a microcontroller; the folder appears whole or not at all.
 
     Args:
-        model: An int8 .tflite, with int8 or uint8 ends.
+        model: An int8 .tflite, with int8 or uint8 ends; or a QDQ int8 .onnx, whose ends become int8.
         out: Folder to write.
         target: Name of a target with C kernels or an Ethos-U, which is compiled for through Vela.
         name: Prefix of the C names; None for the file's name.
@@ -71,7 +72,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         from mnedge.codegen.vela import compile_vela
 
         return compile_vela(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
-    graph = parse_tflite(data, str(source))
+    graph = parse_tflite(data, str(source), stateful=form == "c")
     if form == "tflm":
         from mnedge.codegen.tflm import compile_tflm
 
@@ -95,7 +96,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
 
 def default_name(source: Path) -> str:
     """A C identifier from the file's name, e.g. mobilenet_v3_small_1_0_224_int8."""
-    stem = re.sub(r"\W+", "_", source.name.removesuffix(".tflite"), flags=re.ASCII).strip("_")
+    stem = re.sub(r"\W+", "_", source.name.removesuffix(".tflite").removesuffix(".onnx"), flags=re.ASCII).strip("_")
     return stem if stem and stem[0].isalpha() else f"model_{stem}".rstrip("_")
 
 
@@ -109,6 +110,8 @@ def _part(data: bytes, source: str, feed: str | None, outputs: Sequence[str]) ->
 
 
 def _read(source: Path) -> bytes:
+    if source.suffix == ".onnx":
+        return write_tflite(read_int8(source))
     try:
         return source.read_bytes()
     except OSError as exc:

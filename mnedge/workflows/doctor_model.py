@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
 from mnedge.artifact import size_bytes
-from mnedge.codegen.lower import SUPPORTED
-from mnedge.codegen.obstacles import check_kernels
+from mnedge.codegen.lower import SUPPORTED, lower
 from mnedge.errors import MnedgeError
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.formats.tflite_read import read_tflite
+from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import head_of
 from mnedge.graph.kernels import KERNELS
 from mnedge.graph.macs import graph_macs, graph_parameters
@@ -76,6 +77,7 @@ def diagnose(
     *,
     pixels: Pixels | str | None = None,
     size: tuple[int, int] | None = None,
+    signature: str | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Reads a model and says what it is, what mnedge does with it and what it has to be told. Nothing is quantized.
@@ -85,6 +87,7 @@ def diagnose(
         data: Labelled pictures, a folder or a labels.csv, that may show the range of the pixels; None for none.
         pixels: Range of the pixels as `Pixels.parse` reads it; None for what the model says.
         size: Height and width in pixels, where the model leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
         progress: Told the name of a stage and the share of it that is done, 0..1.
 
     Raises:
@@ -92,18 +95,18 @@ def diagnose(
         UnsupportedError: It holds what cannot be brought in, e.g. a Lambda layer; the message names the way out.
     """
     path, told = Path(model), telling(progress)
-    if path.suffix == ".onnx":
-        return _of_onnx(path)
+    if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
+        return _of_int8_onnx(path)
     source = source_of(path)
     if path.is_file() and path.suffix == ".tflite":
         graph = read_tflite(path)
         if is_quantized(graph):
             return _of_int8(path, graph)
     told("read the model", 0.0)
-    network, assumed = _opened(path, size)
+    network, assumed = _opened(path, size, signature)
     told("read the model", 1.0)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
-    options = _options(size or assumed, pixels)
+    options = _options(size or assumed, pixels, signature)
     origin = "told" if asked else network.pixels_origin
     looked = _Looked(path, network, asked or network.pixels, origin, assumed, options)
     notes = list(network.notes)
@@ -137,17 +140,18 @@ def diagnose(
     )
 
 
-def _opened(path: Path, size: tuple[int, int] | None) -> tuple[Float, tuple[int, int] | None]:
+def _opened(path: Path, size: tuple[int, int] | None, signature: str | None) -> tuple[Float, tuple[int, int] | None]:
     """The network; where its size is open and not told, with an assumed one."""
     try:
-        return open_source(path, size), None
+        return open_source(path, size, signature), None
     except OpenSizeError:
-        return open_source(path, _ASSUMED), _ASSUMED
+        return open_source(path, _ASSUMED, signature), _ASSUMED
 
 
-def _options(size: tuple[int, int] | None, pixels: Pixels | str | None) -> str:
+def _options(size: tuple[int, int] | None, pixels: Pixels | str | None, signature: str | None) -> str:
     """The options of a command that repeat what was told; a range may begin with a dash."""
     words = "" if size is None else f" --size {size[0]}x{size[1]}"
+    words += "" if signature is None else f" --signature {shlex.quote(signature)}"
     return words if pixels is None else f"{words} {shlex.quote(f'--pixels={pixels}')}"
 
 
@@ -166,8 +170,6 @@ def _input(graph: Graph, name: str, assumed: tuple[int, int] | None) -> End:
 def _plan(looked: _Looked) -> tuple[str, ...]:
     """What happens to a float model on its way to int8 for the first target, a sentence each."""
     graph = looked.network.graph
-    if len(graph.inputs) != 1:
-        return ()
     said = []
     folded = leading_affine(graph)
     if looked.is_picture and folded is not None:
@@ -215,9 +217,8 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
     found = []
     if len(network.graph.inputs) > 1:
         names = ", ".join(network.graph.inputs)
-        found.append(
-            Need("one input", f"It has {len(network.graph.inputs)} ({names}); int8 is made of one", required=True)
-        )
+        why = f"It has {len(network.graph.inputs)} inputs: samples of each as an array of its name ({names})"
+        found.append(Need("--data FILE.npz", why, required=True))
     elif not looked.is_picture:
         found.append(
             Need("--data FILE.npy", "Its input is no picture: inputs as the model takes them are needed", required=True)
@@ -246,12 +247,11 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
 
 def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) -> tuple[str, ...]:
     """Commands that build it, complete but for words in capitals."""
-    graph, name = looked.network.graph, shlex.quote(str(looked.path))
-    if len(graph.inputs) != 1:
-        return ()
+    name = shlex.quote(str(looked.path))
     stem = shlex.quote(f"{looked.path.name.removesuffix(looked.path.suffix)}.int8.tflite")
     if not looked.is_picture:
-        return (f"mnedge quantize {name} --data INPUTS.npy{looked.told} -o {stem}",)
+        given = f"{name} --data INPUTS.{'npy' if len(looked.network.graph.inputs) == 1 else 'npz'}{looked.told}"
+        return (f"mnedge build {given} --int8", f"mnedge quantize {given} -o {stem}")
     source = "PICTURES" if data is None else shlex.quote(data)
     pixels = " --pixels RANGE" if looked.pixels is None else ""
     yes = " --positive CLASS" if looked.network.outputs[0].head == "sigmoid" else ""
@@ -272,9 +272,6 @@ def _compilable(outlooks: tuple[Outlook, ...]) -> str | None:
 def _outlook(looked: _Looked, name: str) -> Outlook:
     """What becomes of a float model for a target: its passes are run, and its ops looked up."""
     target = targets.get(name)
-    inputs = looked.network.graph.inputs
-    if len(inputs) != 1:
-        return Outlook(name, "refused", len(looked.network.graph.ops), {}, {}, f"it has {len(inputs)} inputs, not one")
     try:
         graph = _start(looked, target.passes)
     except MnedgeError as exc:
@@ -326,15 +323,17 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
     if left:
         kinds = _counted(Counter(op.kind for op in left))
         notes.append(f"{len(left)} of {len(graph.ops)} ops compute in float: {kinds}")
+    loaded: dict[bytes, str | None] = {}
+    outlooks = tuple(_outlook_of_int8(graph, name, loaded) for name in registry.names(_PACKAGE))
     refusal = loads(path)
     if refusal is not None:
-        notes.append(f"LiteRT does not load it as it is: {refusal}. `mnedge optimize` may mend that")
-    outlooks = tuple(_outlook_of_int8(graph, name) for name in registry.names(_PACKAGE))
+        mended = "; `mnedge optimize` mends that" if None in loaded.values() else ""
+        notes.append(f"LiteRT does not load it as it is: {refusal}{mended}")
     name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"
     commands = [
         f"mnedge inspect {name}",
-        f"mnedge optimize {name} --for cpu -o {stem}.cpu.tflite",
+        f"mnedge optimize {name} --target cpu -o {stem}.cpu.tflite",
         f"mnedge validate {name} --data PICTURES{asked}",
     ]
     compiled = _compilable(outlooks)
@@ -369,8 +368,8 @@ def _end(graph: Graph, name: str, head: str | None = None) -> End:
     return End(name, tensor.open_shape or tensor.shape, tensor.dtype, head)
 
 
-def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
-    """What a target makes of an int8 graph after its passes."""
+def _outlook_of_int8(graph: Graph, name: str, loaded: dict[bytes, str | None]) -> Outlook:
+    """What a target makes of an int8 graph after its passes; `loaded` keeps what LiteRT said of each file so far."""
     target = targets.get(name)
     try:
         graph = run_passes(graph, passes_for(graph, name))
@@ -386,10 +385,23 @@ def _outlook_of_int8(graph: Graph, name: str) -> Outlook:
         verdict, reason = "refused", f"{_counted(floats)} compute in float, and its C has no float"
     elif target.kernels:
         try:
-            check_kernels(graph, SUPPORTED)
+            lower(graph)
         except MnedgeError as exc:
             verdict, reason = "refused", str(exc)
+    elif not target.accelerator and (said := _refusal(graph, loaded)):
+        verdict, reason = "refused", f"LiteRT does not load what its passes make of it: {said}"
     return Outlook(name, verdict, len(graph.ops), floats, without, reason, _fits_int8(target, graph, floats))
+
+
+def _refusal(graph: Graph, loaded: dict[bytes, str | None]) -> str | None:
+    """Why LiteRT cannot load a graph; None where it can."""
+    content = write_tflite(graph)
+    if content not in loaded:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "model.tflite"
+            path.write_bytes(content)
+            loaded[content] = loads(path)
+    return loaded[content]
 
 
 def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:
@@ -398,8 +410,8 @@ def _fits_int8(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str,
     return _fits(target, graph, floats)
 
 
-def _of_onnx(path: Path) -> Diagnosis:
-    """An .onnx: what ONNX Runtime makes of it."""
+def _of_int8_onnx(path: Path) -> Diagnosis:
+    """An int8 .onnx, anybody's: what ONNX Runtime makes of it, and other targets of the .tflite that it becomes."""
     from mnedge.results.inspection import Refusal
 
     found = inspect(path)
@@ -407,21 +419,31 @@ def _of_onnx(path: Path) -> Diagnosis:
     known = pixels_of(path)
     floats = Counter(name.split(" ")[0] for name in found.float_ops or ())
     refusal = found.runtime.error if isinstance(found.runtime, Refusal) else ""
+    graph, unread = _read_int8(path)
+    loaded: dict[bytes, str | None] = {}
     rows = []
     for name in registry.names(_PACKAGE):
-        verdict: Literal["int8", "float ops", "refused"] = "int8" if found.quantized and not floats else "float ops"
+        if "onnx" not in targets.get(name).formats and graph is not None:
+            rows.append(_outlook_of_int8(graph, name, loaded))
+            continue
+        verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
         reason = refusal
         if "onnx" not in targets.get(name).formats:
-            reason = "it takes a .tflite, and mnedge makes none of an .onnx"
+            reason = f"it takes a .tflite, and mnedge makes none of this .onnx: {unread}"
         rows.append(Outlook(name, "refused" if reason else verdict, held.op_count, floats, {}, reason))
-    name = shlex.quote(str(path))
-    what = "an int8 .onnx" if found.quantized else "a float .onnx"
+    name, stem = shlex.quote(str(path)), shlex.quote(path.stem)
     asked = "" if known is not None else " --pixels RANGE"
+    commands = [f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"]
+    if graph is not None:
+        commands.append(f"mnedge optimize {name} -o {stem}.tflite")
+    compiled = _compilable(tuple(rows))
+    if compiled is not None:
+        commands.append(f"mnedge compile {name} --target {compiled} --out {stem}-c")
     return Diagnosis(
         path=str(path),
-        what=what,
+        what="an int8 .onnx",
         bytes=found.bytes,
-        precision="int8" if found.quantized else "float",
+        precision="int8",
         family=None,
         alpha=None,
         parameters=held.parameters,
@@ -433,13 +455,23 @@ def _of_onnx(path: Path) -> Diagnosis:
         pixels_origin="unknown" if known is None else "metadata",
         labels=(),
         notes=(f"ONNX Runtime does not load it: {refusal}",) if refusal else (),
-        plan=("mnedge measures an .onnx and rewrites it for ONNX Runtime; build and quantize take other files",),
+        plan=("It is quantized already: build and quantize take the float model that it was made from",),
         needs=(Need("--pixels RANGE", "Its metadata do not say the range of its pixels", required=True),)
         if asked
         else (),
-        commands=(f"mnedge inspect {name}", f"mnedge validate {name} --data PICTURES{asked}", f"mnedge bench {name}"),
+        commands=tuple(commands),
         targets=tuple(rows),
     )
+
+
+def _read_int8(path: Path) -> tuple[Graph | None, str]:
+    """The int8 graph of a QDQ .onnx, or why it is none."""
+    from mnedge.sources.onnx import read_int8
+
+    try:
+        return read_int8(path), ""
+    except MnedgeError as exc:
+        return None, str(exc)
 
 
 def _of_row(row: EndRow) -> End:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.arrays import is_arrays, open_arrays
 from mnedge.errors import InputError, ToolError
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
@@ -54,7 +55,7 @@ def inspect_layers(
     Args:
         file: The int8 .tflite.
         reference: The float .tflite that it should agree with.
-        data: demo, a folder or a labels.csv.
+        data: demo, a folder or a labels.csv; or a .npy or .npz, which a model of several inputs needs.
         pixels: What a picture is to the models, where the files do not say: a range as `Pixels.parse` reads it.
         split: Which split of the data.
         images: How many pictures.
@@ -64,10 +65,17 @@ def inspect_layers(
         InputError: A file cannot be read, the model has no quantized activation, or the two do not fit each other.
     """
     from mnedge.formats.tflite_read import read_tflite
+    from mnedge.graph.graph import arguments_of
     from mnedge.validation.layers import noise_by_tensor
     from mnedge.validation.predict import pixels_for
+    from mnedge.workflows.settle_pixels import check_takes_one
 
     graph, other = read_tflite(Path(file)), read_tflite(Path(reference))
+    if is_arrays(data):
+        inputs = [graph.tensors[name] for name in graph.inputs]
+        samples = open_arrays(Path(data)).batch(inputs, arguments_of(graph.signatures))
+        return noise_by_tensor(graph, other, samples[:images], telling(progress))
+    check_takes_one(Path(file), graph)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     shape = graph.tensors[graph.inputs[0]].shape
     known = pixels_for(Path(file), shape, asked)

@@ -16,15 +16,19 @@ from mnedge.formats.pixels import with_pixels
 from mnedge.formats.tflite_metadata import refitted
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.graph import arguments_of
+from mnedge.graph.heads import head_of, snr_db
 from mnedge.graph.kept import check_kept
 from mnedge.passes._pass import run_passes
 from mnedge.passes.fold_preprocessing import pixel_input, shared_steps
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
+from mnedge.quantization.interpret import all_outputs
 from mnedge.quantization.io import with_io
 from mnedge.quantization.ptq import PostTraining, quantize_ptq
-from mnedge.results.quantization import QuantizedModel
+from mnedge.quantization.quantized import agreement_of
+from mnedge.results.quantization import OutputFidelity, QuantizedModel
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
@@ -32,11 +36,9 @@ from mnedge.workflows.settle_pixels import settle_pixels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.data._dataset import Dataset
-    from mnedge.graph.graph import Graph
+    from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.quantization.quantized import Quantized
@@ -54,6 +56,7 @@ def quantize(
     calibration: str | None = None,
     pixels: Pixels | str | None = None,
     size: tuple[int, int] | None = None,
+    signature: str | None = None,
     head: Head | None = None,
     positive: str | None = None,
     method: Method = "ptq",
@@ -75,12 +78,14 @@ def quantize(
     float model wants them.
 
     Args:
-        model: A .keras, .h5, SavedModel folder or float .tflite.
+        model: A .keras, .h5, SavedModel folder, float .tflite or float .onnx.
         out: The int8 .tflite.
-        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them.
+        data: demo, a folder or a labels.csv; or a .npy or .npz of inputs as the model takes them, which a model of
+            several inputs needs.
         calibration: Calibration set: a name, .yaml, folder or .npy; None for the calibration split of `data`.
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
         size: Height and width in pixels, where the model leaves them open.
+        signature: Signature of a SavedModel to take; None for its default or only one.
         head: What the first output is; None for what the model shows.
         positive: With one output, yes or no: the class of the data that is the yes.
         method: Quantization after training (ptq), or with fake quantization in training (qat).
@@ -102,7 +107,7 @@ def quantize(
     place, source, told = Path(out), Path(model), telling(progress)
     check_file(place, force=force)
     chosen = targets.get(target)
-    network = open_source(source, size)
+    network = open_source(source, size, signature)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     settings = PostTraining(
         head=head,
@@ -120,7 +125,9 @@ def quantize(
         if calibration is not None or positive is not None:
             which = "--calibration" if calibration is not None else "--positive"
             raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
-        quantized, known = _with_arrays(network, Path(data), asked, chosen.passes, settings, told)
+        graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
+        known, settings = asked, replace(settings, pixels=asked)
+        quantized = _after_training(graph, images, settings, told)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
@@ -149,6 +156,7 @@ def quantize(
         steps=quantized.steps,
         settings=quantized.settings,
         notes=tuple(notes),
+        outputs=_fidelity(graph, quantized.graph, images, original.signatures),
     )
 
 
@@ -165,6 +173,12 @@ def lowered(graph: Graph, pixels: Pixels, passes: Sequence[str], io: IoDtype) ->
     return replace(graph, metadata=with_pixels(graph.metadata, pixels)), pixels
 
 
+def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Pixels | None]:
+    """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
+    graph = run_passes(graph, tuple(passes))
+    return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
+
+
 def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:
     if known is None:
         return None
@@ -173,34 +187,43 @@ def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str |
     return "shown" if network.pixels is None else network.pixels_origin
 
 
-def _with_arrays(
-    network: Float, path: Path, asked: Pixels | None, passes: Sequence[str], settings: PostTraining, told: Progress
-) -> tuple[Quantized, Pixels | None]:
-    """Quantizes with arrays as the model takes them; the input has their range, or that of pixels where it is told."""
+def _fidelity(
+    graph: Graph, int8: Graph, images: Samples, signatures: tuple[Signature, ...]
+) -> tuple[OutputFidelity, ...]:
+    """Every output of an int8 graph against float, by the name that programs call it; () where there is one."""
+    if len(graph.outputs) < 2:
+        return ()
+    called = {tensor: result for signature in reversed(signatures) for result, tensor in signature.outputs}
+    said = [all_outputs(side, images) for side in (graph, int8)]
+    rows = []
+    for name in graph.outputs:
+        reference, made = (outputs[name] for outputs in said)
+        head = head_of(graph, name)
+        same, noise = agreement_of(head, reference, made), snr_db(reference, made)
+        rows.append(OutputFidelity(called.get(name, name), head, same, noise))
+    return tuple(rows)
+
+
+def _arrays_lowered(network: Float, path: Path, asked: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Samples]:
+    """The graph after a target's passes, and arrays as it takes them, at most 200 samples."""
     graph = network.graph
-    if len(graph.inputs) != 1:
-        raise InputError(f"the model has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}); quantize takes one")
-    tensor = graph.tensors[graph.inputs[0]]
-    values = open_arrays(path).of(tensor.name, tensor.shape)
-    graph = run_passes(graph, tuple(passes))
-    if asked is not None:
-        graph = replace(graph, metadata=with_pixels(graph.metadata, asked))
-    return _after_training(graph, values[:_IMAGES], replace(settings, pixels=asked), told), asked
+    values = open_arrays(path).batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    return lowered_for_arrays(graph, asked, passes)[0], values[:_IMAGES]
 
 
-def _calibration_images(graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None) -> NDArray[np.float32]:
-    """The calibration set as the graph takes it: float32, (n, height, width, channels)."""
+def _calibration_images(graph: Graph, pixels: Pixels, dataset: Dataset, calibration: str | None) -> Samples:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     shape = graph.tensors[graph.inputs[0]].shape
     chosen = calibration_of(dataset) if calibration is None else open_calibration(calibration)
     if chosen.arrays is not None:
-        return chosen.inputs(graph.inputs[0], shape)
+        return chosen.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
     return pixels.real(pixels.arranged(chosen.pixels((shape[1], shape[2]))))
 
 
 def _in_training(
     graph: Graph,
     pixels: Pixels,
-    images: NDArray[np.float32],
+    images: Samples,
     dataset: Dataset,
     settings: PostTraining,
     epochs: int,
@@ -225,5 +248,5 @@ def _in_training(
     )
 
 
-def _after_training(graph: Graph, images: NDArray[np.float32], settings: PostTraining, told: Progress) -> Quantized:
+def _after_training(graph: Graph, images: Samples, settings: PostTraining, told: Progress) -> Quantized:
     return quantize_ptq(graph, images, settings, progress=lambda _, share: told("quantize to int8", share))

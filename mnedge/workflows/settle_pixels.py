@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.data._dataset import Dataset
+    from mnedge.graph.graph import Graph
     from mnedge.pixels import Pixels
     from mnedge.sources import Float
 
@@ -29,6 +30,7 @@ def settle_pixels(
     told: Pixels | None,
     *,
     positive: int | None = None,
+    output: int = 0,
     notice: Callable[[str], None],
     progress: Callable[[str, float], None],
 ) -> Pixels:
@@ -40,6 +42,7 @@ def settle_pixels(
         dataset: Labelled pictures, whose classes may be the model's.
         told: By the user; None where nothing was.
         positive: Class index that is the yes of a model with one output.
+        output: Place of the output that tells the classes of the pictures.
         notice: Told what labelled pictures showed, and where they disagree with what is told or with the file.
         progress: Told the name of the stage and the share of it that is done, 0..1.
 
@@ -47,13 +50,14 @@ def settle_pixels(
         InputError: Nothing says it; the message lists what was measured, and the choices.
     """
     graph, stated = network.graph, told or network.pixels
+    check_takes_one(path, graph)
     shape = graph.tensors[graph.inputs[0]].shape
     check_takes_pictures(path, shape)
     if stated is not None:
         stated = pixels_for(path, shape, stated)
     try:
         candidates = score_candidates(
-            graph,
+            graph.replaced(outputs=[graph.outputs[output]]),
             dataset,
             dataset.split("eval", _TO_SHOW if stated is None else _TO_CHECK),
             stated=stated,
@@ -73,3 +77,16 @@ def settle_pixels(
     if warning is not None:
         notice(f"Warning: {warning}")
     return stated
+
+
+def check_takes_one(path: Path, graph: Graph) -> None:
+    """Refuses a network of several inputs, which pictures alone cannot feed.
+
+    Raises:
+        InputError: It has several.
+    """
+    if len(graph.inputs) != 1:
+        raise InputError(
+            f"{path} has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), and pictures feed one; give samples "
+            "of all as arrays, with --data FILE.npz"
+        )

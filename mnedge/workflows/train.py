@@ -1,4 +1,4 @@
-"""`train`: transfer learning from pictures and a pretrained backbone to a .keras that `build --weights` takes."""
+"""`train`: transfer learning from pictures and a pretrained backbone, or a model of the user's, to a .keras."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mnedge.data.check import check_pictures
 from mnedge.data.gather import gather
 from mnedge.errors import InputError
 from mnedge.models import Variant
+from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
 from mnedge.results.findings import Suspects
 from mnedge.results.training import Account, Images, ModelFile, Network, Settings, TrainingReport
@@ -23,6 +24,8 @@ from mnedge.silence import start_tensorflow
 from mnedge.tasks._task import DecodedSplit, TrainingData
 from mnedge.training.augment import MARGIN
 from mnedge.training.settings import Augmentation
+from mnedge.workflows.pupil import own_pupil, variants_pupil
+from mnedge.workflows.train_model import OwnClassifier, Told, resolve_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models.build import Weights
+    from mnedge.pixels import Pixels
     from mnedge.results.findings import Findings, Suspect
     from mnedge.results.training import Epoch, Outcome
     from mnedge.tasks import Task
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
+    Notice = Callable[[str], None]
 
 Setting = TypeVar("Setting")
 
@@ -53,10 +58,15 @@ def train(
     data: str | Path,
     out: Path | str,
     *,
-    variant: str = "v3-small",
-    alpha: float = 1.0,
+    model: Path | str | None = None,
+    pixels: Pixels | str | None = None,
+    size: tuple[int, int] | None = None,
+    labels: Path | str | None = None,
+    positive: str | None = None,
+    variant: str | None = None,
+    alpha: float | None = None,
     resolution: int | None = None,
-    weights: str | Path = "imagenet",
+    weights: str | Path | None = None,
     task: str = "classify",
     head: str | None = None,
     dimensions: int = 128,
@@ -80,18 +90,28 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
+    notice: Notice | None = None,
 ) -> TrainingReport:
-    """Teaches a pretrained MobileNet the classes of a data set; writes a .keras, and its report beside it.
+    """Teaches a pretrained MobileNet, or a model of the user's, the classes of a data set.
+
+    Writes a .keras, and its report beside it. `build --weights` takes that of a MobileNet, `build MODEL` that of a
+    model.
 
     The same arguments are never trained twice. A run that was cut off goes on after its last whole epoch.
 
     Args:
         data: A folder with one folder per class, a labels.csv, demo, or what the task reads.
         out: The .keras to write.
-        variant: Family; `mnedge variants` lists them.
-        alpha: Width multiplier.
+        model: A .keras or .h5 with a whole classifier, to be fine-tuned; None for a variant. Its head is replaced
+            where the data has other classes.
+        pixels: Range of the model's pixels as `Pixels.parse` reads it; None for what it says or labelled pictures show.
+        size: Height and width of the model's input in pixels, where it leaves them open.
+        labels: A file of the model's class names, one a line; None for its own.
+        positive: Class of the data that is the yes of a model with one output.
+        variant: Family; `mnedge variants` lists them; None for v3-small.
+        alpha: Width multiplier; None for 1.0.
         resolution: Side of the input, pixels; None for the data set's own.
-        weights: What the backbone starts from: imagenet, random, or a file.
+        weights: What the backbone starts from: imagenet, random, or a file; None for imagenet.
         task: What the network is for.
         head: Which of the task's heads; None for its first.
         dimensions: Length of an embedding.
@@ -115,9 +135,11 @@ def train(
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
+        notice: Told what a user should know of `model` before its training begins, a sentence at a time.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
+        UnsupportedError: The model is no classifier, or cannot be brought in; the message names the way out.
     """
     chosen, out = tasks.get(task), Path(out)
     if head is not None and head not in chosen.heads:
@@ -140,18 +162,34 @@ def train(
         seed=_given(seed, own.seed),
         augmentation=Augmentation.of(augment, flip=flip),
     )
-    source = _source(weights)
-    # Wrong sizes are refused before the pictures are looked at.
-    standing = (head or chosen.heads[0], output_stride)
-    Variant(variant, alpha, resolution or 224, 1000, *standing)
-    dataset = chosen.open_dataset(str(data), skip_broken=skip_broken, split_seed=split_seed or 0)
-    if check_data:
-        dataset = dataset.read_again()
-    if split_seed is not None and dataset.split_seed is None:
-        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
-    network = Variant(
-        variant, alpha, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
-    )
+    source = _source("imagenet" if weights is None else weights)
+    network: Variant | OwnClassifier
+    if model is not None:
+        _check_alone(variant, alpha, resolution, weights, head, output_stride, task)
+
+        def opened(trained_with: int | None) -> Dataset:
+            return _opened(chosen, data, split_seed, trained_with, skip_broken=skip_broken, check_data=check_data)
+
+        told = Told(pixels, size, labels, positive)
+        heard = notice or (lambda _words: None)
+        network, dataset = resolve_classifier(
+            Path(model), opened, told, heard, progress or (lambda _stage, _share: None)
+        )
+    elif described := [
+        f"--{name}"
+        for name, value in (("pixels", pixels), ("size", size), ("labels", labels), ("positive", positive))
+        if value is not None
+    ]:
+        raise InputError(f"{described[0]} is of a model; leave {', '.join(described)} out, or give --model FILE")
+    else:
+        # Wrong sizes are refused before the pictures are looked at.
+        standing = (head or chosen.heads[0], output_stride)
+        family, width = variant or "v3-small", 1.0 if alpha is None else alpha
+        Variant(family, width, resolution or 224, 1000, *standing)
+        dataset = _opened(chosen, data, split_seed, None, skip_broken=skip_broken, check_data=check_data)
+        network = Variant(
+            family, width, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
+        )
     trained = train_network(
         network,
         dataset,
@@ -163,6 +201,49 @@ def train(
         keep_shared=keep_shared,
     )
     return publish(trained, dataset, out, force=force)
+
+
+def _check_alone(
+    variant: str | None,
+    alpha: float | None,
+    resolution: int | None,
+    weights: str | Path | None,
+    head: str | None,
+    output_stride: int | None,
+    task: str,
+) -> None:
+    """Refuses what describes a variant beside a model, which is one network already."""
+    given = {
+        "variant": variant,
+        "alpha": alpha,
+        "resolution": resolution,
+        "weights": weights,
+        "head": head,
+        "output-stride": output_stride,
+    }
+    if named := [f"--{name}" for name, value in given.items() if value is not None]:
+        raise InputError(f"{named[0]} is of a variant, and --model is a network already; leave {', '.join(named)} out")
+    if task != "classify":
+        raise InputError(f"--model takes classifiers, and --task is {task}; leave --task out, or give --variant")
+
+
+def _opened(
+    task: Task,
+    data: str | Path,
+    split_seed: int | None,
+    trained_with: int | None,
+    *,
+    skip_broken: bool,
+    check_data: bool,
+) -> Dataset:
+    """The data, with validation pictures as asked for, or as those that a model was trained with."""
+    seed = split_seed if split_seed is not None else trained_with or 0
+    dataset = task.open_dataset(str(data), skip_broken=skip_broken, split_seed=seed)
+    if check_data:
+        dataset = dataset.read_again()
+    if split_seed is not None and dataset.split_seed is None:
+        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
+    return dataset
 
 
 def _given(value: Setting | None, own: Setting) -> Setting:
@@ -219,7 +300,7 @@ class Trained:
 
 
 def train_network(
-    variant: Variant,
+    variant: Variant | OwnClassifier,
     dataset: Dataset,
     schedule: Schedule,
     *,
@@ -235,7 +316,8 @@ def train_network(
     whole epoch.
 
     Args:
-        variant: The network, with one of the task's heads; its classes are those of the data set.
+        variant: The network, with one of the task's heads; its classes are those of the data set. Or a model of the
+            user's, which starts from its own weights.
         dataset: Labelled pictures with a train and an eval split, as the task opens them.
         schedule: How.
         task: What the network is for.
@@ -249,12 +331,14 @@ def train_network(
     """
     chosen = tasks.get(task)
     chosen.check(dataset)
+    own = variant if isinstance(variant, OwnClassifier) else None
     run = _Run(
         chosen,
-        replace(variant, classes=chosen.classes(dataset) or variant.classes),
+        None if isinstance(variant, OwnClassifier) else _fitted(variant, chosen, dataset),
+        own,
         dataset,
         schedule,
-        weights,
+        weights if own is None else own.path,
         keep_shared,
         progress or (lambda _stage, _fraction: None),
         on_epoch or (lambda _epoch: None),
@@ -269,12 +353,17 @@ def train_network(
     return trained
 
 
+def _fitted(variant: Variant, task: Task, dataset: Dataset) -> Variant:
+    return replace(variant, classes=task.classes(dataset) or variant.classes)
+
+
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """The arguments of `train_network`."""
+    """The arguments of `train_network`; a variant or a model of the user's."""
 
     task: Task
-    variant: Variant
+    variant: Variant | None
+    own: OwnClassifier | None
     dataset: Dataset
     schedule: Schedule
     weights: Weights
@@ -282,29 +371,41 @@ class _Run:
     progress: Progress
     on_epoch: OnEpoch
 
+    @property
+    def network(self) -> Variant:
+        """The variant of a training that has one."""
+        assert self.variant is not None, "a model of the user's is no variant"
+        return self.variant
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input, pixels."""
+        return (self.network.resolution,) * 2 if self.own is None else self.own.size
+
     def key(self) -> dict[str, object]:
         """All that a result depends on besides the schedule, as JSON values."""
         return {
             "kept": _KEPT,
             "task": self.task.name,
-            "variant": asdict(self.variant),
+            **({"variant": asdict(self.network)} if self.own is None else {"model": self.own.key()}),
             "data": self.dataset.fingerprint,
             "classes": self.dataset.classes,
+            "labels": None if self.own is None else self.dataset.labels.tolist(),
             "skip_broken": self.dataset.skip_broken,
             "weights": sha256(self.weights) if isinstance(self.weights, Path) else self.weights,
             "keep_shared": self.keep_shared,
         }
 
 
-def _decoded(run: _Run, split: str, side: int) -> DecodedSplit:
+def _decoded(run: _Run, split: str, size: tuple[int, int]) -> DecodedSplit:
     dataset = run.dataset
-    key = {"data": dataset.fingerprint, "split": split, "side": side, "skip_broken": dataset.skip_broken}
+    key = {"data": dataset.fingerprint, "split": split, "size": size, "skip_broken": dataset.skip_broken}
 
     def make(folder: Path) -> None:
         def notify(done: float) -> None:
             run.progress(f"read {split} pictures", done)
 
-        np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), side, folder / "pixels.npy", notify))
+        np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), size, folder / "pixels.npy", notify))
 
     folder = cache.stage("pixels", key, make)
     return DecodedSplit(np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy"))
@@ -316,31 +417,31 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     start_tensorflow()
     import keras
 
-    from mnedge.models.transfer import save_trained, transfer_model
-    from mnedge.training.learner import check_layer, make_learner, strategy
+    from mnedge.models.transfer import save_trained
+    from mnedge.training.learner import check_layer, strategy
     from mnedge.training.phases import train_in_phases
 
     schedule, dataset = run.schedule, run.dataset
     keras.utils.set_random_seed(schedule.seed)
     # Wrong weights and layers are refused before the pictures are read.
-    model, new_layers = transfer_model(run.variant, run.weights, schedule.seed)
-    check_layer(model, schedule.from_layer)
-    data, findings = _training_data(run, new_layers, work)
+    pupil = variants_pupil(run.network, run.weights, schedule) if run.own is None else own_pupil(run.own, schedule)
+    check_layer(pupil.layers, schedule.from_layer)
+    data, findings = _training_data(run, pupil.new_layers, work)
     objective = run.task.objective(data)
     with strategy().scope():
-        learner = make_learner(model, schedule.precision, new_layers)
+        learner, give_back = pupil.learner()
         states = train_in_phases(
             learner,
             objective,
             schedule,
-            from_scratch=run.weights == "random",
-            new_layers=new_layers,
+            from_scratch=pupil.from_scratch,
+            new_layers=pupil.new_layers,
             work=work,
             progress=run.progress,
             on_epoch=run.on_epoch,
         )
-    model.set_weights(learner.get_weights())
-    save_trained(model, folder / "model.keras", _description(run))
+    give_back()
+    save_trained(pupil.model, folder / "model.keras", _description(run))
     predictions = objective.predict_all(learner)
     np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
     account = Account(
@@ -353,7 +454,8 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
         findings=findings,
         suspects=_suspects(work),
         settings=Settings(
-            variant=Network(**asdict(run.variant)),
+            variant=None if run.variant is None else Network(**asdict(run.variant)),
+            model=None if run.own is None else run.own.noun(),
             data=dataset.name,
             split_seed=dataset.split_seed,
             weights=str(run.weights),
@@ -365,10 +467,11 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
 
 
 def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[TrainingData, Findings]:
-    dataset, resolution = run.dataset, run.variant.resolution
+    dataset, (height, width) = run.dataset, run.size
     # Crops need more detail than the input shows.
-    train, held = _decoded(run, "train", math.ceil(MARGIN * resolution)), _decoded(run, "eval", resolution)
-    findings, fresh = check_pictures(dataset, resolution, (train.pixels, train.numbers), (held.pixels, held.numbers))
+    train = _decoded(run, "train", (math.ceil(MARGIN * height), math.ceil(MARGIN * width)))
+    held = _decoded(run, "eval", run.size)
+    findings, fresh = check_pictures(dataset, min(run.size), (train.pixels, train.numbers), (held.pixels, held.numbers))
 
     def keep_suspects(found: Sequence[Suspect]) -> None:
         cache.keep(work, _SUSPECTS, stored.to_json(Suspects(tuple(found))).encode())
@@ -393,14 +496,20 @@ def _suspects(work: Path) -> tuple[Suspect, ...] | None:
 
 def _description(run: _Run) -> dict[str, object]:
     """What `build --weights` has to know of a .keras to build the same network and find the same validation split."""
-    return {
+    common = {
         "task": run.task.name,
-        "head": run.variant.head,
-        "output_stride": run.variant.output_stride,
         "classes": list(run.dataset.classes),
-        "outputs": run.variant.classes,
         "split_seed": run.dataset.split_seed,
-        **run.task.describe(run.dataset, run.variant),
+    }
+    if run.own is not None:
+        return {**common, "pixels": run.own.pixels.to_bytes().decode()}
+    return {
+        **common,
+        "head": run.network.head,
+        "output_stride": run.network.output_stride,
+        "outputs": run.network.classes,
+        "pixels": SYMMETRIC.to_bytes().decode(),
+        **run.task.describe(run.dataset, run.network),
     }
 
 

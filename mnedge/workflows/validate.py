@@ -17,6 +17,8 @@ from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.validation import Validation
 from mnedge.validation.accuracy import accuracy_row
+from mnedge.validation.heads import warn_if_inverted
+from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
 from mnedge.workflows.validate_arrays import validate_arrays
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mnedge.progress import Progress
     from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
+    from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import DeviceFailure, ParityRow
 
 _MOST_NAMED = 10
@@ -105,7 +108,9 @@ def validate(
 
     def figures(said: Predictions, pictures: Dataset) -> Figures:
         said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
-        return what.accuracy(read(said), pictures)
+        found = what.accuracy(read(said), pictures)
+        warn_if_inverted(said.path.name, found, pictures.classes, 1 if yes is None else yes)
+        return found
 
     return measure(
         paths,
@@ -116,6 +121,7 @@ def validate(
         figures=figures,
         pixels=Pixels.parse(pixels) if isinstance(pixels, str) else pixels,
         agreement=agreement,
+        classes=len(dataset.classes) if what.learns_labels and classes is None else None,
         runtime=runtime,
     )
 
@@ -130,6 +136,7 @@ def measure(
     figures: Callable[[Predictions, Dataset], Figures],
     pixels: Pixels | None = None,
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
+    classes: int | None = None,
     runtime: str = "",
 ) -> Validation:
     """Runs artifacts over pictures on devices, several devices in parallel.
@@ -147,6 +154,8 @@ def measure(
         pixels: What a picture is to a single network, or, of several, to those whose files do not say it; None for
             what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
+        classes: Number of classes that the data tells apart, where outputs are scores of classes; each output of files
+            with several then has a row of its own.
         runtime: Name of the runtime on the devices; "" for the one that loads such files.
 
     Raises:
@@ -159,7 +168,7 @@ def measure(
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
     host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, uris, progress, pixels, runtime, with_host=host)
+    results, failed = _run(artifacts, dataset, numbers, uris, progress, (pixels, classes, runtime), with_host=host)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(failure.error for failure in failed))
@@ -168,7 +177,14 @@ def measure(
         for found in asked.values()
         for path, said in zip(artifacts, found, strict=False)
     )
-    return Validation(accuracy, tuple(_parity(artifacts, dataset, results, agreement)), tuple(failed))
+    parity = tuple(_parity(artifacts, dataset, results, agreement))
+    outputs: list[OutputRow] = []
+    if classes is not None:
+        for found in asked.values():
+            if found and found[0].others:
+                named = [path.name for path in artifacts[: len(found)]]
+                outputs += output_rows(list(zip(named, found, strict=True)), dataset.name)
+    return Validation(accuracy, parity, tuple(failed), tuple(outputs))
 
 
 def _run(
@@ -177,12 +193,12 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Progress,
-    pixels: Pixels | None,
-    runtime: str,
+    asked: tuple[Pixels | None, int | None, str],
     *,
     with_host: bool,
 ) -> tuple[dict[str, list[Predictions]], list[DeviceFailure]]:
     """Runs artifacts on devices, and on this host in its own runtime; what `devices.side_by_side` returns."""
+    pixels, classes, runtime = asked
 
     def on_device(device: Device) -> Iterator[Predictions]:
         first: tuple[int, ...] = ()
@@ -196,7 +212,9 @@ def _run(
             # What is told of several is for those that do not say it themselves: an int8 file may take other pixels
             # than the float one that it comes from.
             known = pixels if len(artifacts) == 1 else pixels_of(path) or pixels
-            said = predict(path, dataset, numbers, device=device, runtime=engine, pixels=known, progress=told)
+            said = predict(
+                path, dataset, numbers, device=device, runtime=engine, pixels=known, classes=classes, progress=told
+            )
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]
             if said.outputs.shape[1:] != first:

@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,11 @@ from mnedge.graph.cut import cut
 from mnedge.passes import sink_transposes
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.latency import random_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnedge.graph.graph import Graph
 
 pytestmark = pytest.mark.shared
 
@@ -134,13 +139,16 @@ def test_what_cannot_be_compiled_is_named(
         assert expected in err
 
 
-def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str], inputs: tuple[str, ...] = ()) -> None:
+def _compiled_equals_reference(
+    path: Path, folder: Path, outputs: list[str], ends: Callable[[Graph], vectors.Ends], inputs: tuple[str, ...] = ()
+) -> None:
     """Runs the C on this machine, without the emulator, whose memory is too small."""
     data = write_tflite(cut(read_tflite(path), inputs, outputs))
-    compile_c(parse_tflite(data, "cut"), name="m", target="generic", out=folder, model=data, measure=False)
+    graph = parse_tflite(data, "cut")
+    compile_c(graph, name="m", target="generic", out=folder, model=data, measure=False)
     session = runtimes.get("compiled-c").open(folder, 1)
     images = vectors.noise(int(np.prod(session.input.shape)))
-    expected = vectors.reference_outputs(data, images)
+    expected = vectors.reference_outputs(data, images, ends(graph))
     assert expected is not None
     for image, reference in zip(images, expected, strict=True):
         made = session.run(image.view(session.input.dtype).reshape(session.input.shape))
@@ -158,27 +166,32 @@ def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str], inp
     ],
 )
 def test_a_uint8_model_compiles_once_it_is_int8(
-    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path, start: str, outputs: list[str]
+    capsys: pytest.CaptureFixture[str],
+    shared_data: Path,
+    tmp_path: Path,
+    ends_of: Callable[[Graph], vectors.Ends],
+    start: str,
+    outputs: list[str],
 ) -> None:
     int8 = tmp_path / "int8.tflite"
-    arguments = ("optimize", _file(shared_data, start), "--for", "generic", "--no-measure", "-o", str(int8))
+    arguments = ("optimize", _file(shared_data, start), "--target", "generic", "--no-measure", "-o", str(int8))
     assert _run(capsys, *arguments)[0] == 0
-    _compiled_equals_reference(int8, tmp_path / "c", outputs)
+    _compiled_equals_reference(int8, tmp_path / "c", outputs, ends_of)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
 def test_a_detector_that_decodes_its_boxes_compiles_between_its_float_ends(
-    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path, ends_of: Callable[[Graph], vectors.Ends]
 ) -> None:
     int8 = tmp_path / "int8.tflite"
-    arguments = ("optimize", _file(shared_data, "lightface"), "--for", "generic", "--no-measure", "-o", str(int8))
+    arguments = ("optimize", _file(shared_data, "lightface"), "--target", "generic", "--no-measure", "-o", str(int8))
     assert _run(capsys, *arguments)[0] == 0
     code, _, err = _run(capsys, "compile", str(int8), "--target", "generic", "--out", str(tmp_path / "no"))
     assert code == 3
     assert "with --input tfl.quantize --outputs PartitionedCall:01,PartitionedCall:11, or" in err
     ends = ["PartitionedCall:01", "PartitionedCall:11"]
-    _compiled_equals_reference(int8, tmp_path / "c", ends, ("tfl.quantize",))
+    _compiled_equals_reference(int8, tmp_path / "c", ends, ends_of, ("tfl.quantize",))
 
 
 def test_transposes_and_batch_norms_of_an_nchw_export_go(

@@ -27,7 +27,7 @@ _MAIN = """
 typedef int (*model)(const int8_t *, int8_t *, void *);
 typedef int (*stream)(const int8_t *, const int8_t *);
 
-static int run(const char *name, model model, stream stream, size_t in, size_t out, size_t bytes)
+static int run(const char *name, model model, stream stream, int (*reset)(void *), size_t in, size_t out, size_t bytes)
 {
     char path[64];
     int failed = 0, paint = 0x5A;
@@ -38,8 +38,13 @@ static int run(const char *name, model model, stream stream, size_t in, size_t o
     FILE *const results = fopen(path, "wb");
     int8_t *const input = malloc(in), *const output = malloc(out), *const before = malloc(in);
     unsigned char *const arena = malloc(bytes ? bytes : 1);
-    for (; fread(input, 1, in, images) == in; paint ^= 0xFF) {
-        memset(arena, paint, bytes);
+    for (int first = 1; fread(input, 1, in, images) == in; paint ^= 0xFF) {
+        if (reset == NULL) {
+            memset(arena, paint, bytes);
+        } else if (first) {
+            failed |= reset(arena) != 0;
+        }
+        first = 0;
         memcpy(before, input, in);
         failed |= model(input, output, arena) != 0 || memcmp(before, input, in) != 0;
         failed |= stream != NULL && stream(input, output) != 0;
@@ -117,12 +122,12 @@ def _run_sanitized(folder: Path, units: Sequence[tuple[Unit, np.ndarray]]) -> li
         (folder / f"{unit.name}.bin").write_bytes(images.tobytes())
         lines.append(f'#include "{unit.name}.h"')
         upper = unit.name.upper()
-        stream = "NULL"
+        stream, reset = "NULL", f"{unit.name}_reset" if unit.program.states else "NULL"
         if unit.plan.streamed:
             stream = f"stream_{unit.name}"
             streams.append(_STREAM.replace("@NAME@", unit.name).replace("@UPPER@", upper))
         calls.append(
-            f'failed |= run("{unit.name}", (model){unit.name}_run, {stream}, {upper}_INPUT_BYTES, '
+            f'failed |= run("{unit.name}", (model){unit.name}_run, {stream}, {reset}, {upper}_INPUT_BYTES, '
             f"{upper}_OUTPUT_BYTES, {upper}_ARENA_BYTES);"
         )
         assert io_types(unit)[0] == "int8_t"
@@ -156,10 +161,13 @@ def _reference(graph: Graph, images: np.ndarray) -> np.ndarray:
         model_content=write_tflite(graph), experimental_op_resolver_type=OpResolverType.BUILTIN_REF
     )
     interpreter.allocate_tensors()
-    entry, (output,) = interpreter.get_input_details()[0], interpreter.get_output_details()
+    entries, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    places = np.cumsum([int(np.prod(entry["shape"])) for entry in entries])[:-1]
     results = []
     for image in images:
-        interpreter.set_tensor(entry["index"], image.reshape(entry["shape"]))
+        for entry, part in zip(entries, np.split(image.ravel(), places), strict=True):
+            interpreter.set_tensor(entry["index"], part.reshape(entry["shape"]))
         interpreter.invoke()
-        results.append(interpreter.get_tensor(output["index"]).ravel().view(np.int8).copy())
+        made = [interpreter.get_tensor(output["index"]).ravel().view(np.int8) for output in outputs]
+        results.append(np.concatenate(made))
     return np.stack(results)

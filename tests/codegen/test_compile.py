@@ -23,6 +23,8 @@ from mnedge.errors import BudgetError, InputError, MnedgeError, UnsupportedError
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from mnedge.results.compilation import CSources
+from mnedge.workflows.compile import compile as compile_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,11 +188,14 @@ def test_unsupported_models_say_why_and_leave_nothing(tmp_path: Path, small_int8
     real = Tensor("real", (1, 4), "float32")
     scores = Quantization.per_tensor(1 / 256, -128)
     cases = {
-        "float32 at the end of an int8 model": _with(
-            small_int8, Op("DEQUANTIZE", ("scores",), ("real",)), tensors=(real,)
+        "SOFTMAX in float": _with(
+            small_int8,
+            Op("DEQUANTIZE", ("scores",), ("real",)),
+            Op("SOFTMAX", ("real",), ("again",), {"beta": 1.0}),
+            tensors=(real, replace(real, name="again")),
         ),
         "batch size 2": small_int8.replaced(tensors=[Tensor("image", (2, 8, 8, 3), "int8", scores)]),
-        "float32": small_int8.replaced(tensors=[Tensor("image", (1, 8, 8, 3), "float32")]),
+        "CONV_2D in float": small_int8.replaced(tensors=[Tensor("image", (1, 8, 8, 3), "float32")]),
         "larger than": small_int8.replaced(tensors=[Tensor("image", (1, 1 << 15, 1 << 14, 3), "int8", scores)]),
         "scale": small_int8.replaced(tensors=[Tensor("conv", (1, 4, 4, 4), "int8", Quantization.per_tensor(0.0, 0))]),
     }
@@ -220,7 +225,8 @@ def test_models_whose_reference_aborts_have_no_vectors_and_say_so(tmp_path: Path
     scores = Tensor("y", (1, 600), "int8", Quantization.per_tensor(1 / 256, -128))
     graph = Graph({"x": flat, "y": scores}, (Op("SOFTMAX", ("x",), ("y",), {"beta": 1.0}),), ("x",), ("y",))
     equal = np.zeros((1, 600), np.int8)
-    assert vectors.reference_outputs(write_tflite(graph), equal) is None
+    ends = ((("int8", 0.1, 0),), (("int8", 1 / 256, -128),))
+    assert vectors.reference_outputs(write_tflite(graph), equal, ends) is None
     manifest = build(graph, tmp_path / "out", measure=False)
     assert manifest.vectors == "2 from LiteRT's reference kernels"  # type: ignore[attr-defined]
 
@@ -341,3 +347,125 @@ def test_uint8_inside_is_refused(shared_data: Path, tmp_path: Path) -> None:
     with pytest.raises(MnedgeError, match="uint8"):
         compile_c(read_tflite(path), name="m", target="generic", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def _with_float_ends(graph: Graph, *more: Op, tensors: tuple[Tensor, ...] = ()) -> Graph:
+    """The graph between a QUANTIZE and a DEQUANTIZE, and further ops behind that."""
+    real = Tensor("real_image", (1, 8, 8, 3), "float32")
+    scores = Tensor("real_scores", (1, 4), "float32")
+    ops = (Op("QUANTIZE", ("real_image",), ("image",)), *graph.ops, Op("DEQUANTIZE", ("scores",), ("real_scores",)))
+    last = more[-1].outputs[0] if more else "real_scores"
+    return graph.replaced(tensors=(real, scores, *tensors), ops=(*ops, *more), inputs=["real_image"], outputs=[last])
+
+
+@needs_gcc
+def test_float_ends_are_cut_and_the_header_converts_as_tflite_does(tmp_path: Path, small_int8: Graph) -> None:
+    graph = _with_float_ends(small_int8)
+    manifest = build(graph, tmp_path / "out", measure=False)
+    assert manifest.vectors == "2 from LiteRT's reference kernels"  # type: ignore[attr-defined]
+    assert manifest.input_bytes == 8 * 8 * 3  # type: ignore[attr-defined]
+    finished = run_test_program(tmp_path / "out", "tiny")
+    assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
+    reals = np.concatenate([np.linspace(-2, 2, 1001), (np.arange(-300, 300) + 0.5) / 127.5, [1e30, -1e30]])
+    reals = reals.astype(np.float32)
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "out/tiny.h"\nint main(void)\n{\n    float real;\n'
+        "    while (fread(&real, sizeof real, 1, stdin) == 1) {\n        const int8_t step = tiny_quantize(real);\n"
+        "        real = tiny_dequantize(step);\n        fwrite(&step, 1, 1, stdout);\n"
+        "        fwrite(&real, sizeof real, 1, stdout);\n    }\n}\n"
+    )
+    strict = [*STRICT.split(), *SANITIZERS.split()]
+    subprocess.run(["gcc", *strict, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    made = subprocess.run(["./main"], cwd=tmp_path, input=reals.tobytes(), capture_output=True, check=True).stdout
+    rows = np.frombuffer(made, np.dtype([("step", "i1"), ("real", "<f4")]))
+    steps, back = _conversions_of_litert(reals, graph.tensors["image"], graph.tensors["scores"])
+    assert np.array_equal(rows["step"], steps)
+    assert np.array_equal(rows["real"], back)
+
+
+def _conversions_of_litert(reals: np.ndarray, image: Tensor, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What QUANTIZE makes of real values, and what DEQUANTIZE makes of the same steps as scores."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    results: list[np.ndarray] = []
+    ends = (("float32", "int8", image.quantization), ("int8", "float32", scores.quantization))
+    for kind, (before, after, quantization) in zip(("QUANTIZE", "DEQUANTIZE"), ends, strict=True):
+        x = Tensor("x", (1, len(reals)), before, quantization if before == "int8" else None)
+        y = Tensor("y", (1, len(reals)), after, quantization if after == "int8" else None)
+        model = write_tflite(Graph({"x": x, "y": y}, (Op(kind, ("x",), ("y",)),), ("x",), ("y",)))
+        interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        fed = reals if kind == "QUANTIZE" else results[0]
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], fed.reshape(1, -1))
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).ravel())
+    return results[0], results[1]
+
+
+@needs_gcc
+def test_the_advice_for_float_ops_at_the_ends_leads_to_c(tmp_path: Path, small_int8: Graph) -> None:
+    """A scaling in front of the QUANTIZE, and a LOG_SOFTMAX behind the DEQUANTIZE: what is advised compiles."""
+    between = _with_float_ends(
+        small_int8,
+        Op("LOG_SOFTMAX", ("real_scores",), ("logs",)),
+        tensors=(Tensor("logs", (1, 4), "float32"), Tensor("pixels", (1, 8, 8, 3), "float32"),
+                 Tensor("factor", (), "float32", data=np.array(1 / 255, np.float32))),
+    )  # fmt: skip
+    graph = between.replaced(
+        ops=(Op("MUL", ("pixels", "factor"), ("real_image",), {"activation": "NONE"}), *between.ops), inputs=["pixels"]
+    )
+    with pytest.raises(UnsupportedError, match=r"LOG_SOFTMAX in float \(op 6, output logs\), MUL in float") as refused:
+        build(graph, tmp_path / "out")
+    found = re.search(r"compiles with --input (\S+) --outputs (\S+)\. ", str(refused.value))
+    assert found is not None, str(refused.value)
+    (tmp_path / "m.tflite").write_bytes(write_tflite(graph))
+    made = compile_model(
+        tmp_path / "m.tflite", tmp_path / "out", "generic", name="tiny", feed=found[1], outputs=found[2].split(",")
+    )
+    assert isinstance(made, CSources)
+    assert made.vectors == "2 from LiteRT's reference kernels"
+    finished = run_test_program(tmp_path / "out", "tiny")
+    assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
+
+
+def test_several_inputs_lie_one_after_another_and_are_not_streamed(tmp_path: Path, small_int8: Graph) -> None:
+    other = Tensor("bias", (1, 4), "int8", Quantization.per_tensor(0.02, 3))
+    total = Tensor("total", (1, 4), "int8", Quantization.per_tensor(0.03, 1))
+    sum_of = Op("ADD", ("mean", "bias"), ("total",), {"activation": "NONE", "pot_scale_int16": True})
+    graph = small_int8.replaced(
+        tensors=(other, total), ops=(*small_int8.ops[:2], sum_of), inputs=("image", "bias"), outputs=("total",)
+    )
+    build(graph, tmp_path / "out", measure=False)
+    header = (tmp_path / "out" / "tiny.h").read_text()
+    assert "#define TINY_INPUT_BYTES 196 " in header
+    assert "#define TINY_INPUT1_OFFSET 192 " in header
+    if shutil.which("gcc"):
+        finished = run_test_program(tmp_path / "out", "tiny")
+        assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
+    for option in ({"stream_input": True}, {"input_may_be_overwritten": True}):
+        with pytest.raises(UnsupportedError, match="2 inputs; --stream-input"):
+            build(graph, tmp_path / "streamed", "generic", **option)
+
+
+def test_shapes_that_a_model_computes_are_constants_in_c(tmp_path: Path, small_int8: Graph) -> None:
+    """SHAPE, STRIDED_SLICE and PACK in front of a RESHAPE, as Keras exports them for a free batch."""
+    numbers = [("begin", np.array([0])), ("end", np.array([1])), ("step", np.array([1])), ("four", np.array(4))]
+    constants = [Tensor(name, data.shape, "int32", data=data.astype(np.int32)) for name, data in numbers]
+    tensors = (
+        *constants,
+        Tensor("shape", (2,), "int32"),
+        Tensor("batch", (), "int32"),
+        Tensor("sizes", (2,), "int32"),
+        Tensor("flat", (1, 4), "int8", Quantization.per_tensor(1 / 256, -128)),
+    )
+    masks = {"begin_mask": 0, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 1}
+    graph = _with(
+        small_int8,
+        Op("SHAPE", ("scores",), ("shape",), {"out_type": 2}),
+        Op("STRIDED_SLICE", ("shape", "begin", "end", "step"), ("batch",), {**masks, "offset": False}),
+        Op("PACK", ("batch", "four"), ("sizes",), {"axis": 0, "values_count": 2}),
+        Op("RESHAPE", ("scores", "sizes"), ("flat",), {}),
+        tensors=tensors,
+    )
+    manifest = build(graph, tmp_path / "out", measure=False)
+    assert [layer.op for layer in manifest.layers] == ["CONV_2D", "MEAN", "SOFTMAX"]  # type: ignore[attr-defined]

@@ -152,7 +152,7 @@ def test_kernels_write_the_scratch_that_they_state(
     drawn = list(shapes())
     units = [unit_of(number, shape, kernels) for number, shape in enumerate(drawn)]
     images = [
-        np.random.default_rng(number).integers(-128, 128, (2, unit.input.size_bytes)).astype(np.int8)
+        np.random.default_rng(number).integers(-128, 128, (2, unit.input_bytes)).astype(np.int8)
         for number, unit in enumerate(units)
     ]
     variants = set()

@@ -7,6 +7,7 @@ from PIL import Image
 from mnedge.data import calibration, open_dataset
 from mnedge.data.calibration import calibration_of, open_calibration
 from mnedge.errors import InputError
+from mnedge.graph.graph import Tensor
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_arrays_are_taken_as_they_are(tmp_path: Path) -> None:
     np.save(tmp_path / "inputs.npy", values)
     found = open_calibration(str(tmp_path / "inputs.npy"))
     assert found.arrays is not None
-    assert np.array_equal(found.inputs("image", (1, 8, 8, 1)), values)
+    batch = found.batch([Tensor("image", (1, 8, 8, 1), "float32")])
+    assert np.array_equal(batch.arrays["image"], values)
     with pytest.raises(InputError, match="holds arrays"):
         found.pixels(8)
 

@@ -15,7 +15,10 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from mnedge.codegen.vectors import Ends
 
 pytestmark = [
     pytest.mark.toolchain,
@@ -71,11 +74,13 @@ def inverted_residual(rows: int, columns: int, channels: int, expanded: int) -> 
 
 @pytest.mark.parametrize("core", TARGETS)
 @pytest.mark.parametrize("shape", [(7, 5, 16, 24), (6, 6, 8, 40), (3, 4, 5, 7)])
-def test_outputs_are_those_of_the_reference_kernels(tmp_path: Path, core: str, shape: tuple[int, ...]) -> None:
+def test_outputs_are_those_of_the_reference_kernels(
+    tmp_path: Path, ends_of: Callable[[Graph], Ends], core: str, shape: tuple[int, ...]
+) -> None:
     graph = inverted_residual(*shape)
     images = np.random.default_rng(1).integers(-128, 128, (3, int(np.prod(shape[:3])))).astype(np.int8)
     run = qemu.run_inputs(compiled(graph, tmp_path / "c", core), images, core=core)
-    expected = reference_outputs(write_tflite(graph), images)
+    expected = reference_outputs(write_tflite(graph), images, ends_of(graph))
     assert expected is not None
     assert np.array_equal(run.outputs, expected)
     assert 0 < run.stack_bytes < 1500

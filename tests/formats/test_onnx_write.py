@@ -1,6 +1,7 @@
 """Against ONNX's own checker, ONNX Runtime and LiteRT."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -526,3 +527,18 @@ def test_files_of_others_compute_the_same_steps(shared_data: Path, name: str) ->
         quantization = graph.tensors[tensor].quantization
         assert quantization is not None
         np.testing.assert_allclose(new, quantization.dequantize(old), atol=quantization.scale[0] * 1.01)
+
+
+def test_a_shape_that_is_left_open_is_asked_for() -> None:
+    image = Tensor("x", (1, 1, 1, 3), "float32", open_shape=(-1, -1, -1, 3))
+    graph = Graph({"x": image, "y": replace(image, name="y")}, (Op("RELU", ("x",), ("y",)),), ("x",), ("y",))
+    with pytest.raises(UnsupportedError, match=r"input x leaves its shape open \(\? x \? x \? x 3\).*--size"):
+        write_onnx(graph)
+
+
+def test_a_symmetric_mirror_pad_is_refused_with_the_way_out() -> None:
+    widths = constant("p", np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))
+    tensors = {"x": Tensor("x", (1, 4, 4, 3), "float32"), "p": widths, "y": Tensor("y", (1, 6, 6, 3), "float32")}
+    graph = Graph(tensors, (Op("MIRROR_PAD", ("x", "p"), ("y",), {"mode": 1}),), ("x",), ("y",))
+    with pytest.raises(UnsupportedError, match=r'MIRROR_PAD that makes y .*mode="REFLECT".*--target'):
+        write_onnx(graph)

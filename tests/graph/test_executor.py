@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mnedge.batch import Batch
 from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import execute, predict, simulate
@@ -183,3 +184,13 @@ def test_an_op_without_a_real_form_is_named() -> None:
     graph = one_op(Op("TFLite_Detection_PostProcess", ("x",), ("y",)), (1, 3), (1, 3), {})
     with pytest.raises(UnsupportedError, match="TFLite_Detection_PostProcess"):
         predict(graph, floats(1, 3))
+
+
+def test_arrays_that_are_fed_are_no_constants() -> None:
+    shapes = {"x": (1, 2), "z": (1, 3), "joined": (1, 5)}
+    tensors = {name: Tensor(name, shape, "float32") for name, shape in shapes.items()}
+    op = Op("CONCATENATION", ("x", "z"), ("joined",), {"axis": 1, "activation": "NONE"})
+    graph = Graph(tensors, (op,), ("x", "z"), ("joined",))
+    x, z = floats(4, 2), floats(4, 3)
+    assert np.array_equal(execute(graph, {"x": x, "z": z})["joined"], np.concatenate([x, z], 1))
+    assert np.array_equal(predict(graph, Batch({"z": z, "x": x}), batch=3), np.concatenate([x, z], 1))

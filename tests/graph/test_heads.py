@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnedge.graph.graph import Graph, Op, Tensor
-from mnedge.graph.heads import head_of, same_answers, snr_db
+from mnedge.graph.heads import answering_output, head_of, same_answers, snr_db
 
 if TYPE_CHECKING:
     from mnedge.graph.heads import Head
@@ -60,3 +60,10 @@ def test_noise_is_in_decibels() -> None:
     assert snr_db(exact, exact * 1.01) == pytest.approx(40, abs=1e-3)
     assert snr_db(exact, exact) is None
     assert snr_db(exact * 0, exact) is None
+
+
+def test_a_softmax_of_the_classes_answers_before_logits_and_the_first_output_where_none_does() -> None:
+    assert answering_output([("sigmoid", 1), ("softmax", 5)], 5) == 1
+    assert answering_output([("logits", 5), ("softmax", 5)], 5) == 1
+    assert answering_output([("sigmoid", 1), ("logits", 5), ("logits", 5)], 5) == 1
+    assert answering_output([("sigmoid", 1), ("softmax", 5)], 4) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,6 +11,9 @@ import pytest
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Tensor, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def conv_options(stride: int = 1, activation: str = "NONE") -> dict[str, Any]:
@@ -241,3 +244,22 @@ def images_fixture() -> Any:
 @pytest.fixture(name="litert", scope="session")
 def litert_fixture() -> Any:
     return _litert
+
+
+def _ended(end: str) -> Graph:
+    """A small network with an output of a kind."""
+    columns = 1 if end == "sigmoid" else 4
+    net = Net().conv("conv", 6, stride=2).mean().dense("values", columns)
+    if end == "softmax":
+        net.softmax()
+    elif end in ("sigmoid", "multi-label"):
+        net.op("LOGISTIC", "chances", ("values",), (1, columns))
+    elif end == "numbers":
+        net.op("TANH", "numbers", ("values",), (1, columns))
+    return net.graph("values", "mean") if end == "two outputs" else net.graph()
+
+
+@pytest.fixture
+def ended() -> Callable[[str], Graph]:
+    """Makes a small network with an output of a kind."""
+    return _ended

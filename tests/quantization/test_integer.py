@@ -106,3 +106,20 @@ def litert(kind: str, activation: str, given: list[Quantization], made: Quantiza
         op = Op(kind, ("a", "b"), ("y",), {"activation": activation})
     graph = Graph({tensor.name: tensor for tensor in tensors}, (op,), tuple(item.name for item in inputs), ("y",))
     return LiteRtSession(write_tflite(graph), 1).look(*steps)[0].astype(int)
+
+
+@pytest.mark.parametrize(("scales", "zeros", "alpha"), [
+    ((0.05, 0.05), (-20, -100), 0.3), ((0.031, 0.027), (3, -41), 0.2), ((0.02, 0.045), (-128, -128), 0.1),
+])  # fmt: skip
+def test_a_leaky_relu_is_litert_s_step_by_step(
+    scales: tuple[float, float], zeros: tuple[int, int], alpha: float
+) -> None:
+    read, made = (Quantization.per_tensor(*pair) for pair in zip(scales, zeros, strict=True))
+    tensors = {"x": Tensor("x", (1, 256), "int8", read), "y": Tensor("y", (1, 256), "int8", made)}
+    graph = Graph(tensors, (Op("LEAKY_RELU", ("x",), ("y",), {"alpha": alpha}),), ("x",), ("y",))
+    steps = np.arange(-128, 128, dtype=np.int8)[None]
+    (wanted,) = LiteRtSession(write_tflite(graph), 1).run(steps)
+    found = integer.leaky_relu(
+        steps.astype(np.float32) - np.float32(zeros[0]), alpha, integer.fixed_grid(read), integer.fixed_grid(made)
+    )
+    np.testing.assert_array_equal(np.asarray(found) + zeros[1], wanted.astype(np.float32))

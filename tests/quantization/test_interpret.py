@@ -16,7 +16,7 @@ from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
 def test_float_activations_are_those_of_the_executor(separable: Any, images: Any) -> None:
     graph, names = separable().graph(), ["stem", "sum", "mean"]
-    made = interpret(graph.replaced(outputs=names), [images(7)], lambda _, outputs: [made.copy() for made in outputs])
+    made = interpret(graph.replaced(outputs=names), images(7), lambda _, outputs: [made.copy() for made in outputs])
     for number, expected in enumerate(compiled(graph, names)(images(7))):
         np.testing.assert_allclose(np.concatenate([outputs[number] for outputs in made]), expected, atol=1e-4)
 
@@ -27,7 +27,7 @@ def test_every_picture_is_told_once_whatever_the_cores(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     graph = separable().graph()
-    told = interpret(graph, [images(10)], lambda number, outputs: (number, outputs[0].copy()))
+    told = interpret(graph, images(10), lambda number, outputs: (number, outputs[0].copy()))
     assert [number for number, _ in told] == list(range(10))
     np.testing.assert_allclose(np.concatenate([made for _, made in told]), predict(graph, images(10)), atol=1e-5)
 
@@ -46,7 +46,7 @@ def test_every_pixel_keeps_its_step(separable: Any, images: Any) -> None:
     int8 = quantize_ptq(separable().graph(), images(8), PostTraining(pixels=SYMMETRIC, effort="fast")).graph
     pixels = np.arange(192, dtype=np.uint8).reshape(1, 8, 8, 3)
     real = (pixels / np.float32(127.5) - 1).astype(np.float32)
-    assert np.array_equal(input_steps(int8, real), (pixels.astype(np.int16) - 128).astype(np.int8))
+    assert np.array_equal(input_steps(int8, real)["x"], (pixels.astype(np.int16) - 128).astype(np.int8))
 
 
 def test_an_error_in_a_thread_is_not_lost(separable: Any, images: Any) -> None:
@@ -55,4 +55,4 @@ def test_an_error_in_a_thread_is_not_lost(separable: Any, images: Any) -> None:
             raise ArithmeticError(number)
 
     with pytest.raises(ArithmeticError):
-        interpret(separable().graph(), [images(6)], told)
+        interpret(separable().graph(), images(6), told)

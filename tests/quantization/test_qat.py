@@ -10,12 +10,14 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.executor import predict
+from mnedge.graph.heads import snr_db
 from mnedge.quantization.interpret import first_output
 from mnedge.quantization.ptq import PostTraining
 from mnedge.quantization.qat import _split, augment, quantize_qat
 from mnedge.quantization.quantized import agreement_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
@@ -131,3 +133,17 @@ def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_p
                 small, images(20), None, PostTraining(**settings), checkpoint_dir=tmp_path, epochs=2, progress=kill
             )
     assert len(list(tmp_path.iterdir())) == len(asked)
+
+
+@pytest.mark.parametrize("end", ["softmax", "logits", "sigmoid", "multi-label", "numbers", "two outputs"])
+def test_every_kind_of_output_is_trained(
+    end: str, ended: Callable[[str], Graph], pictures: Any, others: Any, tmp_path: Path
+) -> None:
+    graph, pictures, others = ended(end), pictures[:40, ::2, ::2], others[:20, ::2, ::2]
+    # Class indices, as a folder of pictures has them, whether or not the output has a column for each.
+    labels = np.arange(len(pictures)) % 4
+    result = quantize_qat(graph, pictures, labels, PostTraining(effort="fast"), checkpoint_dir=tmp_path, epochs=1)
+    exact, made = predict(graph, others), first_output(result.graph, others)
+    assert np.isfinite(made).all()
+    assert snr_db(exact, made) > 10  # type: ignore[operator]
+    assert len(result.graph.outputs) == len(graph.outputs)

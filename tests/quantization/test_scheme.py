@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnedge.errors import UnsupportedError
+from mnedge.batch import Batch
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.graph.executor import predict
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.pixels import Pixels
@@ -240,8 +241,13 @@ def test_an_open_shape_is_unknown_not_1(net: Any, images: Any) -> None:
     assert scheme_of(graph.replaced(tensors=[batch]), images(2, side=2)[:, :1, :1]).layers
 
 
-def test_a_second_input_is_refused(images: Any) -> None:
+def test_every_input_has_the_scale_of_its_own_samples(images: Any) -> None:
     tensors = {name: Tensor(name, (1, 8, 8, 3), "float32") for name in ("x", "z", "y")}
     graph = Graph(tensors, (Op("ADD", ("x", "z"), ("y",), {"activation": "NONE"}),), ("x", "z"), ("y",))
-    with pytest.raises(UnsupportedError, match=r"the graph has 2 inputs \(x, z\); int8 is calibrated for one"):
+    low, high = np.zeros((2, 8, 8, 3), np.float32), np.full((2, 8, 8, 3), 51.0, np.float32)
+    scheme = scheme_of(graph, Batch({"x": low + 0.255, "z": high}))
+    assert [float(scheme.fixed[name].scale[0]) for name in ("x", "z")] == pytest.approx([0.001, 0.2])
+    with pytest.raises(InputError, match=r"the graph has 2 inputs \(x, z\), and one array is given"):
         scheme_of(graph, images(2))
+    with pytest.raises(InputError, match=r"the batch has x, and the graph's inputs are x, z"):
+        scheme_of(graph, Batch({"x": low}))

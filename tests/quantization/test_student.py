@@ -57,7 +57,7 @@ def check_steps(scheme: Any, student: Student, pictures: Any) -> None:
     """Every activation has LiteRT's steps; behind a MEAN, whose float32 a kernel may contract, some may be one off."""
     int8 = to_int8(scheme, student.parameters())
     made_by = {name: op for op in int8.ops for name in op.outputs}
-    rows = interpret(int8.replaced(outputs=made_by), [pictures], lambda _, made: [value.copy() for value in made])
+    rows = interpret(int8.replaced(outputs=made_by), pictures, lambda _, made: [value.copy() for value in made])
     forward, exact = student.forward(pictures), True
     for (name, op), found in zip(made_by.items(), zip(*rows, strict=True), strict=True):
         quantization = int8.tensors[name].quantization

@@ -41,7 +41,7 @@ def test_layers_come_in_order_with_what_int8_gives_them(separable: Any, images: 
     exact = dict(zip(drawn, compiled(scheme.graph, list(drawn))(images(6)), strict=True))
     for layer in scheme.layers[1:]:
         # The layer's real outputs on those inputs are close to what the whole int8 network makes there.
-        made = interpret(int8.replaced(outputs=[layer.output]), [images(6)], lambda _, outputs: outputs[0].copy())
+        made = interpret(int8.replaced(outputs=[layer.output]), images(6), lambda _, outputs: outputs[0].copy())
         quantization = int8.tensors[layer.output].quantization
         assert quantization is not None
         real = quantization.dequantize(np.concatenate(made)).reshape(6, -1, exact[layer.output].shape[-1])

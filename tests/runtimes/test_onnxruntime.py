@@ -70,3 +70,18 @@ def test_onnxruntime_reports_nothing_to_its_maker(model: Path, tmp_path: Path) -
     code += "runtimes.get('onnxruntime').open(Path(sys.argv[1]), 1)"
     subprocess.run([sys.executable, "-c", code, model], check=True, env=environment)
     assert list(home.rglob("*")) == []
+
+
+def test_a_model_of_pytorch_s_takes_and_gives_nhwc(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in
+            (("x", ("batch", 3, 8, 6)), ("y", ("batch", 2, 8, 6)))]  # fmt: skip
+    values = np.random.default_rng(0).normal(size=(2, 3, 1, 1)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [numpy_helper.from_array(values, "w")]
+    )
+    file = tmp_path / "torch.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    session = runtimes.get("onnxruntime").open(file, 1)
+    assert (session.input.shape, session.outputs[0].shape) == ((1, 8, 6, 3), (1, 8, 6, 2))
+    picture = np.random.default_rng(1).normal(size=(1, 8, 6, 3)).astype(np.float32)
+    np.testing.assert_allclose(session.run(picture)[0], picture @ values[:, :, 0, 0].T, atol=1e-5)

@@ -244,3 +244,13 @@ def _nodes(config: Any) -> list[dict[str, Any]]:
     if not isinstance(config, dict):
         return []
     return [config, *(node for item in config.values() for node in _nodes(item))]
+
+
+def test_a_whole_offset_before_a_convolution_without_padding_is_seen(tmp_path: Path) -> None:
+    # The converter folds the Rescaling away, and Keras casts its whole number.
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 127.5, -1)(image))
+    path = tmp_path / "m.keras"
+    keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))).save(path)
+    network = open_source(path)
+    assert (str(network.pixels), network.pixels_origin) == ("0..255", "graph")

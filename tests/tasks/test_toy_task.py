@@ -49,7 +49,7 @@ def _objective(data):
     labels = data.dataset.labels
     train = Labelled(data.train.pixels, data.rows, labels[data.train.numbers[data.rows]])
     held = Labelled(data.held.pixels, np.arange(data.held.numbers.size), labels[data.held.numbers])
-    learned = classify(train, held, data.variant.classes, data.schedule, lambda *_features: None)
+    learned = classify(train, held, data.variant.classes, data.schedule, lambda *_features: None, data.new_layers)
 
     def freeze(learner, progress):
         frozen = learned.freeze(learner, progress)

@@ -96,3 +96,15 @@ def test_contrast_keeps_the_mean_and_brightness_moves_it() -> None:
     assert softer.std() == pytest.approx(images.std() / 2, rel=1e-3)
     brighter = np.asarray(tint(images, np.array([[0.1, 1.0, 1.0]], np.float32)))
     np.testing.assert_allclose(brighter, images + 0.1, atol=1e-5)
+
+
+def test_height_and_width_may_differ() -> None:
+    # Without augmentation a picture is resized, whatever its proportions: the corners stay where they are.
+    across, down = np.meshgrid(np.arange(50), np.arange(25))
+    ramp = np.stack([4 * across, 8 * down, 0 * across], -1).astype(np.uint8)[None]
+    warps = draw_warps(STILL, 1, ((25, 50), (20, 40)), np.random.default_rng(0))
+    small = (np.asarray(warp(ramp, warps, (20, 40))) + 1) * 127.5
+    assert small.shape == (1, 20, 40, 3)
+    wanted = 1.25 * (np.arange(40) - 19.5) + 24.5
+    np.testing.assert_allclose(small[0, 10, 1:-1, 0], 4 * wanted[1:-1], atol=1e-3)
+    np.testing.assert_allclose(small[0, 1:-1, 10, 1], 8 * (1.25 * (np.arange(20) - 9.5) + 12)[1:-1], atol=1e-3)

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
-from mnedge.training.learner import check_layer, make_learner, split_at_pool, unfreeze
+from mnedge.training.learner import check_layer, make_learner, split_at_head, unfreeze
 
 FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic")
 
@@ -21,13 +22,21 @@ def _images(count: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (count, 32, 32, 3)).astype(np.float32)
 
 
+def _head(model: keras.Model) -> frozenset[str]:
+    """Names of the layers behind the last pooling."""
+    pools = [
+        place for place, layer in enumerate(model.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    ]
+    return frozenset(layer.name for layer in model.layers[pools[-1] + 1 :])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str) -> None:
     model = build_model(Variant(family, 0.25, 32, classes=6), "random")
     learner, images = make_learner(model, "float32", frozenset()), _images(3)
     expected = np.concatenate([model(image[None]).numpy() for image in images])
     np.testing.assert_allclose(learner(images), expected, atol=1e-5)
-    backbone, head = split_at_pool(learner)
+    backbone, head = split_at_head(learner, _head(learner))
     np.testing.assert_allclose(head(backbone(images)), expected, atol=1e-5)
     # The parts share the weights, so the head that learns is the learner's.
     assert {id(weight) for weight in head.weights} <= {id(weight) for weight in learner.weights}
@@ -36,8 +45,8 @@ def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_computes_low_and_keeps_float32_weights(precision: str) -> None:
     model = build_model(Variant("v2", 0.35, 32, classes=6), "random")
-    learner = make_learner(model, precision, frozenset(layer.name for layer in split_at_pool(model)[1].layers))
-    backbone, _ = split_at_pool(learner)
+    learner = make_learner(model, precision, _head(model))
+    backbone, _ = split_at_head(learner, _head(learner))
     assert backbone.output.dtype == precision.removeprefix("mixed_")
     assert learner.output.dtype == "float32"
     assert {weight.dtype for weight in learner.trainable_weights} == {"float32"}

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mnedge.errors import InputError
-from mnedge.validation.heads import average_precision, best_threshold, head_figures, roc_auc
+from mnedge.validation.heads import average_precision, best_threshold, head_figures, roc_auc, warn_if_inverted
 
 
 def _scored(seed: int, *, rough: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -71,3 +71,22 @@ def test_classes_are_counted_as_ever() -> None:
     found = head_figures("softmax", np.eye(6, dtype=np.float32), np.array([0, 1, 2, 3, 4, 0]))
     assert found.metrics["top1"] == pytest.approx(5 / 6)
     assert found.metrics["top5"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive", "told"),
+    [
+        (("cat", "a dog"), 0, "give --positive 'a dog'"),
+        (("ape", "bat", "cow"), 2, "name another class with --positive"),
+    ],
+)
+def test_a_yes_that_is_the_other_class_is_warned_of(
+    classes: tuple[str, ...], positive: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    truths = np.array([1, 1, 0, 0, 0])
+    scores = np.array([0.1, 0.2, 0.9, 0.8, 0.15], np.float32)
+    warn_if_inverted("m.tflite", head_figures("sigmoid", 1 - scores, truths), classes, positive)
+    assert caplog.text == ""
+    warn_if_inverted("m.tflite", head_figures("sigmoid", scores, truths), classes, positive)
+    assert f"m.tflite has a ROC AUC of 16.7 % with {classes[positive]} as the yes" in caplog.text
+    assert told in caplog.text

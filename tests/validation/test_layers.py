@@ -8,9 +8,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
+from mnedge.batch import Batch
 from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.graph.graph import Graph, Quantization, Tensor, constant
+from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.results.inspection import LayerNoise
 from mnedge.validation.layers import noise_by_tensor
 
@@ -124,3 +126,18 @@ def test_models_that_do_not_fit_are_refused(small_int8: Graph) -> None:
     other = reference.replaced(tensors=[Tensor("scores", (1, 7), "float32")])
     with pytest.raises(InputError, match="the output of the model"):
         _measure(small_int8, other, _images(1))
+
+
+def test_noise_of_two_inputs_is_told_of_each() -> None:
+    tensors = {name: Tensor(name, (1, 4), "float32") for name in ("x", "z", "y")}
+    float_graph = Graph(tensors, (Op("ADD", ("x", "z"), ("y",), {"activation": "NONE"}),), ("x", "z"), ("y",))
+    rng = np.random.default_rng(0)
+    samples = Batch({"x": rng.uniform(-1, 1, (20, 4)).astype(np.float32),
+                     "z": rng.uniform(-9, 9, (20, 4)).astype(np.float32)})  # fmt: skip
+    int8 = quantize_ptq(float_graph, samples, PostTraining(effort="fast", ranges="min-max")).graph
+    found = noise_by_tensor(int8, float_graph, samples, lambda *_: None)
+    rows = {row.tensor: row for row in found.tensors}
+    assert set(rows) == {"x", "z", "y"}
+    assert rows["z"].output_gain_db > rows["x"].output_gain_db
+    with pytest.raises(InputError, match=r"the model has 2 inputs \(x, z\), the reference 1 \(x\)"):
+        noise_by_tensor(int8, float_graph.replaced(inputs=["x"]), samples, lambda *_: None)

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from mnedge.errors import InputError
 from mnedge.formats.tflite_read import read_tflite
@@ -108,3 +110,23 @@ def test_googles_uint8_v3_small_runs_in_one_partition(shared_data: Path, tmp_pat
     kept = [(tensor.data, after[tensor.name].data) for tensor in weights if tensor.name in after]
     assert len(kept) >= 54
     assert all(one is not None and other is not None and np.array_equal(one, other) for one, other in kept)
+
+
+def test_a_file_that_litert_refuses_is_held_against_the_same_graph_written_anew(
+    tmp_path: Path, small_int8: Graph
+) -> None:
+    source, out = tmp_path / "in.tflite", tmp_path / "out.tflite"
+    model = schema.ModelT.InitFromPackedBuf(write_tflite(_with_hard_swish(small_int8)))
+    for tensor in model.subgraphs[0].tensors:
+        # Old converters gave a bias the axis of its weights.
+        if tensor.name == b"bias":
+            tensor.quantization.quantizedDimension = 3
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    source.write_bytes(builder.Output())
+    assert loads(source) is not None
+    result = optimize(source, out)
+    assert loads(out) is None
+    assert result.gain is not None
+    assert result.gain.refused is not None
+    assert result.gain.agreement[0].agreement.max_abs_difference is not None

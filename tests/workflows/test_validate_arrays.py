@@ -58,5 +58,5 @@ def test_without_truths_there_is_parity_only(tmp_path: Path) -> None:
     assert result.accuracy == ()
     assert result.parity[0].max_abs_error == 0
     np.save(tmp_path / "data.npy", np.ones((3, 7), np.float32))
-    with pytest.raises(InputError, match="samples of 7, the model's input x takes 6"):
+    with pytest.raises(InputError, match=r"one array \(7 float32\); the model takes x \(6 float\)"):
         validate_arrays([tmp_path / "m.tflite"], tmp_path / "data.npy", "local", lambda *_: None)

@@ -1,6 +1,6 @@
 struct dsp_depthwise {
     struct geometry geometry;
-    /* For each four channels: four doubled biases with -input_zero_point * sum(weights); for each tap four doubled
+    /* For each four channels, of which the last four may be partly the ones before, too: four doubled biases with -input_zero_point * sum(weights); for each tap four doubled
      * int16 weights in the order 0 2 1 3; four multipliers; four right shifts, 1 … 31, a byte each. */
     const uint32_t *packed;
     const int8_t *table; /* replaces each output step, or NULL */
@@ -14,7 +14,8 @@ struct tap_row {
     int32_t zero_point;            /* 8 */
     const int8_t *table;           /* 12: at step 0 */
     int8_t *output;                /* 16 */
-    int32_t channels;              /* 20 */
+    int32_t end;                   /* 20: of the channels */
+    int32_t first;                 /* 24: channel */
 };
 
 #if DSP
@@ -25,8 +26,7 @@ struct tap_row {
                                                       __attribute__((unused)) const struct tap_row *row)       \
     {                                                                                                          \
         __asm__("push {r3-r11, lr}\n\t"                                                                        \
-                "movs r3, #0\n\t"                                                                              \
-                "mov r8, r3\n"                                                                                 \
+                "ldr r8, [r1, #24]\n"                                                                          \
                 "1:\n\t"                                                                                       \
                 "ldrd r2, r3, [r1]\n\t"                                                                        \
                 "ldrd r4, r5, [r0], #8\n\t"                                                                    \
@@ -79,7 +79,7 @@ FOUR_CHANNELS(dsp_any_taps, "1")
 #else
 static void dsp_any_taps(const uint32_t *packed, const struct tap_row *row)
 {
-    for (int32_t channel = 0; channel < row->channels; channel += 4) {
+    for (int32_t channel = row->first; channel < row->end; channel += 4) {
         uint32_t sums[4] = {packed[0], packed[1], packed[2], packed[3]};
         packed += 4;
         for (const int8_t *const *taps = row->taps; taps != row->taps_end; taps++, packed += 2) {
@@ -102,26 +102,37 @@ static void dsp_any_taps(const uint32_t *packed, const struct tap_row *row)
 #define dsp_five_taps dsp_any_taps
 #endif
 
+/* Some channels of one output pixel. */
+INLINE void dsp_channels(const uint32_t *packed, const struct tap_row *row, int32_t count)
+{
+    if (count == 9) {
+        dsp_nine_taps(packed, row);
+    } else if (count % 5 == 0) {
+        dsp_five_taps(packed, row);
+    } else {
+        dsp_any_taps(packed, row);
+    }
+}
+
 /* One row of a depthwise convolution, four channels at a time. rows[i] is NULL in the padding; scratch holds one
  * input pixel. */
 KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
 {
     const struct geometry *const geometry = &layer->geometry;
     const int8_t *taps[MAXIMUM_TAPS];
-    const int32_t count = geometry->kernel_rows * geometry->kernel_columns;
+    const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
     struct tap_row row = {taps, taps + count, layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, output,
-                          geometry->input_channels};
-    for (int32_t channel = 0; channel < row.channels; channel++) {
+                          channels & ~3, 0};
+    for (int32_t channel = 0; channel < channels; channel++) {
         scratch[channel] = (int8_t)geometry->pad_value;
     }
-    for (int32_t column = 0; column < geometry->output_columns; column++, row.output += row.channels) {
+    for (int32_t column = 0; column < geometry->output_columns; column++, row.output += channels) {
         move_taps(geometry, rows, column, scratch, taps);
-        if (count == 9) {
-            dsp_nine_taps(layer->packed, &row);
-        } else if (count % 5 == 0) {
-            dsp_five_taps(layer->packed, &row);
-        } else {
-            dsp_any_taps(layer->packed, &row);
+        dsp_channels(layer->packed, &row, count);
+        if ((channels & 3) != 0) {
+            /* Whole fours, then the last four. */
+            const struct tap_row last = {taps, taps + count, row.zero_point, row.table, row.output, channels, channels - 4};
+            dsp_channels(layer->packed + (channels >> 2) * (9 + 2 * count), &last, count);
         }
     }
 }

@@ -1,6 +1,7 @@
 struct mve_depthwise {
     struct geometry geometry;
-    /* For each eight channels, the even ones before the odd ones: eight biases with -input_zero_point * sum(weights);
+    /* For each eight channels, of which the last eight may be partly the ones before, too, the even ones before the odd
+     * ones: eight biases with -input_zero_point * sum(weights);
      * for each tap eight weights in order; eight multipliers; eight shifts, -31 … -1, a byte each. */
     const uint32_t *packed;
     const int8_t *table; /* replaces each output step, or NULL */
@@ -14,7 +15,9 @@ struct tap_row {
     int32_t zero_point;        /* 8: 128 more with a table */
     const int8_t *table;       /* 12 */
     int8_t *output;            /* 16 */
-    int32_t channels;          /* 20 */
+    int32_t channels;          /* 20: from one pixel to the next */
+    int32_t first;             /* 24: channel */
+    int32_t blocks;            /* 28: of eight channels */
 };
 
 #if MVE
@@ -67,12 +70,16 @@ __attribute__((naked, noinline)) static void mve_nine_taps(__attribute__((unused
             "vdup.16 q7, r2\n\t"
             "ldrd r6, r8, [r1, #16]\n\t"
             "lsl r9, r8, #1\n\t"
-            "lsr r2, r8, #3\n\t"
+            "ldrd r5, r2, [r1, #24]\n\t"
             "dls lr, r2\n\t"
             "ldr r4, [r1]\n\t"
+            "add r6, r5\n\t"
             "ldr r1, [r4]\n\t"
+            "add r1, r5\n\t"
             "ldr r2, [r4, #12]\n\t"
-            "ldr r3, [r4, #24]\n"
+            "add r2, r5\n\t"
+            "ldr r3, [r4, #24]\n\t"
+            "add r3, r5\n"
             "1:\n\t"
             "vldrw.u32 q0, [r7], #16\n\t"
             "vldrw.u32 q1, [r7], #16\n\t"
@@ -96,10 +103,12 @@ __attribute__((naked, noinline)) static void mve_any_taps(__attribute__((unused)
             "mov r7, r0\n\t"
             "ldrd r2, r0, [r1, #8]\n\t"
             "vdup.16 q7, r2\n\t"
-            "ldrd r6, r2, [r1, #16]\n\t"
+            "ldr r6, [r1, #16]\n\t"
             "ldrd r9, r11, [r1]\n\t"
             "lsr r10, r11, #1\n\t"
-            "movs r3, #0\n"
+            "ldrd r3, r2, [r1, #24]\n\t"
+            "add r6, r3\n\t"
+            "add r2, r3, r2, lsl #3\n"
             "1:\n\t"
             "mov r8, r9\n\t"
             "vldrw.u32 q0, [r7], #16\n\t"
@@ -125,7 +134,7 @@ __attribute__((naked, noinline)) static void mve_any_taps(__attribute__((unused)
 #else
 static void mve_any_taps(const uint32_t *packed, const struct tap_row *row)
 {
-    for (int32_t channel = 0; channel < row->channels; channel += 8) {
+    for (int32_t channel = row->first; channel < row->first + 8 * row->blocks; channel += 8) {
         const uint32_t *const bias = packed, *const weights = packed + 8;
         packed = weights + row->count * 2;
         for (int32_t i = 0; i < 8; i++) {
@@ -147,13 +156,33 @@ static void mve_any_taps(const uint32_t *packed, const struct tap_row *row)
 static void mve_nine_taps(const uint32_t *packed, const struct tap_row *row)
 {
     const int8_t *taps[9];
-    const struct tap_row all = {taps, 9, row->zero_point, row->table, row->output, row->channels};
+    const struct tap_row all = {taps, 9, row->zero_point, row->table, row->output, row->channels, row->first, row->blocks};
     for (int32_t i = 0; i < 9; i++) {
         taps[i] = row->taps[i / 3 * 3] + i % 3 * row->channels;
     }
     mve_any_taps(packed, &all);
 }
 #endif
+
+/* All channels of one output pixel: whole eights, then the last eight where they do not come in eights. */
+INLINE void mve_one_pixel(const uint32_t *packed, struct tap_row *row, int whole)
+{
+    row->first = 0;
+    row->blocks = row->channels >> 3;
+    for (;;) {
+        if (whole) {
+            mve_nine_taps(packed, row);
+        } else {
+            mve_any_taps(packed, row);
+        }
+        if ((row->channels & 7) == 0 || row->first != 0) {
+            return;
+        }
+        packed += row->blocks * (18 + 2 * row->count);
+        row->first = row->channels - 8;
+        row->blocks = 1;
+    }
+}
 
 /* One row of a depthwise convolution, eight channels at a time. rows[i] is NULL in the padding; scratch holds one
  * input pixel. */
@@ -162,7 +191,7 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
     const struct geometry *const geometry = &layer->geometry;
     const int8_t *taps[MAXIMUM_TAPS];
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
-    struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels};
+    struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0, 0};
     for (int32_t channel = 0; channel < channels; channel++) {
         scratch[channel] = (int8_t)geometry->pad_value;
     }
@@ -174,10 +203,10 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
             for (int32_t i = 0; i < 3; i++) {
                 taps[3 * i] = rows[i] + left * channels;
             }
-            mve_nine_taps(layer->packed, &row);
+            mve_one_pixel(layer->packed, &row, 1);
         } else {
             move_taps(geometry, rows, column, scratch, taps);
-            mve_any_taps(layer->packed, &row);
+            mve_one_pixel(layer->packed, &row, 0);
         }
     }
 }

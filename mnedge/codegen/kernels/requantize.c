@@ -2,13 +2,14 @@
  * A positive shift goes to the left, before the multiplication. */
 INLINE int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
 {
-    const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = shift > 0 ? 0 : -shift;
-    const int64_t product = (int64_t)x * ((int64_t)1 << left) * multiplier;
+    const int64_t product = (int64_t)x * multiplier;
+    if (shift >= 0) {
+        return (int32_t)((product * ((int64_t)1 << shift) + ((int64_t)1 << 30)) >> 31);
+    }
     const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
-    const int64_t half = ((int64_t)1 << right) >> 1;
+    const int32_t mask = (int32_t)((1u << -shift) - 1u);
     /* Ties go away from zero. */
-    return (int32_t)((high + half - (high < 0 && right > 0)) >> right);
+    return (high >> -shift) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
 /* The same with one rounding, ties up. */

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Op
 
 _ACCUMULATOR_LIMIT = 1 << 31
+# A dense kernel takes a depthwise layer of so many input channels faster than the portable one, at so many weights.
+_MOST_DENSE_INPUTS = {"portable": 0, "dsp": 8, "mve": 32}
+_MOST_DENSE_WEIGHTS = 16 << 10
+_MOST_STACK_BYTES = 256
+_FAST_CHANNELS_A_SLOW_ONE = 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Convolution:
         output: The value it makes.
         input_channels: Input channels; of a fully connected layer the length of a row of weights.
         is_flat: Whether it is a fully connected layer, computed in one call.
+        was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
         in_place: Never.
     """
 
@@ -70,6 +76,7 @@ class Convolution:
     output: Value
     input_channels: int
     is_flat: bool = False
+    was_depthwise: bool = False
     in_place: bool = False
 
     @property
@@ -77,7 +84,13 @@ class Convolution:
         """A dense pointwise convolution takes any run of pixels."""
         if self.is_flat:
             return "whole"
-        return "pixels" if self.window.is_pointwise and not self.depthwise else "window"
+        return "pixels" if self.is_pointwise and not self.depthwise else "window"
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output pixel reads the one input pixel at its own place, and each has one."""
+        seen, made = self.input, self.output
+        return self.window.is_pointwise and (self.is_flat or (seen.rows, seen.columns) == (made.rows, made.columns))
 
     @property
     def output_channels(self) -> int:
@@ -108,70 +121,138 @@ class Convolution:
         """The same layer with each output step replaced by table[step + 128]."""
         return replace(self, rescale=replace(self.rescale, table=table), output=output)
 
+    def dense(self) -> Convolution:
+        """A depthwise layer as a dense one: each output channel has weights of 0 for the other input channels."""
+        rows, columns, outputs = self.weights.shape
+        inputs = self.input.channels
+        weights = np.zeros((outputs, rows, columns, inputs), np.int64)
+        for channel in range(outputs):
+            weights[channel, :, :, channel // (outputs // inputs)] = self.weights[:, :, channel]
+        return replace(self, depthwise=False, weights=weights, was_depthwise=True)
+
+    def _dense_for(self, kernels: KernelSet) -> Convolution | None:
+        """The dense layer in place of a depthwise one whose channels do not fill the lanes of its kernel."""
+        if not self.depthwise or kernels == "portable" or not self._is_fast():
+            return None
+        inputs, outputs = self.input.channels, self.output_channels
+        if (inputs == outputs and inputs >= packing.DEPTHWISE_LANES[kernels]) or inputs > _MOST_DENSE_INPUTS[kernels]:
+            return None
+        return self.dense() if inputs * self.weights.size <= _MOST_DENSE_WEIGHTS else None
+
+    def _slow_channels(self) -> NDArray[np.bool_]:
+        """The channels that the fast kernels do not compute exactly.
+
+        Their accumulators could overflow when doubled, or their multiplier shifts to the left, or not at all.
+        """
+        per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
+        overflows = 2 * (np.abs(self.rescale.bias) + 128 * per_channel) >= _ACCUMULATOR_LIMIT
+        slow: NDArray[np.bool_] = overflows | ((self.rescale.multiplier != 0) & (self.rescale.shift >= 0))
+        return slow
+
+    def _is_fast(self) -> bool:
+        """Whether a fast kernel computes the layer, and another one the few channels that it cannot."""
+        return int(self._slow_channels().sum()) * _FAST_CHANNELS_A_SLOW_ONE <= self.output_channels
+
+    def _without_slow_channels(self) -> Convolution:
+        """The layer with weights and biases of 0 where a fast kernel is not exact; another one overwrites those."""
+        slow = self._slow_channels()
+        keep = ~slow if self.depthwise else (~slow)[:, None, None, None]
+        rescale = replace(
+            self.rescale,
+            bias=np.where(slow, 0, self.rescale.bias),
+            multiplier=np.where(slow, 0, self.rescale.multiplier),
+        )
+        return replace(self, weights=self.weights * keep, rescale=rescale)
+
     def variant(self, kernels: KernelSet) -> str:
         """Which kernel computes it: "pointwise", "patches" or "depthwise" of a set, or the portable one.
 
         The fast kernels need exactness that is proven here: accumulators that cannot overflow when doubled,
         and multipliers that only ever shift to the right.
         """
-        per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
-        bound = 2 * int((np.abs(self.rescale.bias) + 128 * per_channel).max())
-        right = bool((self.rescale.shift[self.rescale.multiplier != 0] < 0).all())
-        fast = bound < _ACCUMULATOR_LIMIT and right
+        dense = self._dense_for(kernels)
+        if dense is not None:
+            return dense.variant(kernels)
+        fast = kernels != "portable" and self._is_fast()
         if self.depthwise:
             one_to_one = self.output_channels == self.input.channels
             # Two products are summed in 16 bits.
             fast = fast and (kernels != "mve" or int(self.weights.min()) > -128)
-            fast = fast and one_to_one and self.output_channels % packing.DEPTHWISE_LANES[kernels] == 0
+            fast = fast and one_to_one and self.output_channels >= packing.DEPTHWISE_LANES[kernels]
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
             return "portable_convolution"
-        return "pointwise" if self.window.is_pointwise else "patches"
+        return "pointwise" if self.is_pointwise else "patches"
 
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """See `Kernel`."""
         variant = self.variant(kernels)
         if variant in ("pointwise", "patches"):
-            depth = self.window.rows * self.window.columns * self.input_channels
-            once, patches = self.rescale.round_once, variant == "patches"
-            return packing.pointwise_scratch_bytes(
-                kernels, depth, self.output_channels, patches=patches, round_once=once
-            )
+            return 0 if self.stack_bytes(kernels) else self._tile_bytes(kernels, patches=variant == "patches")
         # The other kernels fill one pixel with padding, as long as `_geometry` says; a row of a matrix has none.
         return 0 if self.is_flat else self.input_channels
+
+    def stack_bytes(self, kernels: KernelSet) -> int:
+        """Bytes of patches that lie on the stack: those of a depthwise layer, which has no other scratch, if few."""
+        if not (self.was_depthwise or self.depthwise) or self.variant(kernels) != "patches":
+            return 0
+        needed = self._tile_bytes(kernels, patches=True)
+        return needed if needed <= _MOST_STACK_BYTES else 0
+
+    def _tile_bytes(self, kernels: KernelSet, *, patches: bool) -> int:
+        depth = self.window.rows * self.window.columns * self.input_channels
+        once = self.rescale.round_once
+        return packing.pointwise_scratch_bytes(kernels, depth, self.output_channels, patches=patches, round_once=once)
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         variant = self.variant(kernels)
         if variant.startswith("portable"):
-            return ("requantize", variant)
+            return ("requantize", *(("geometry", "taps") if variant == "portable_depthwise" else ()), variant)
+        beside = ("requantize", "some_channels") if self._slow_channels().any() else ()
         shared = {
             "pointwise": (),
             "patches": ("geometry", "patches", f"{kernels}_pointwise"),
             "depthwise": ("geometry", "taps"),
         }
-        return (f"{kernels}_requantize", *shared[variant], f"{kernels}_{variant}")
+        return (*beside, f"{kernels}_requantize", *shared[variant], f"{kernels}_{variant}")
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
+        dense = self._dense_for(kernels)
+        if dense is not None:
+            return dense.constants(symbol, kernels)
         variant = self.variant(kernels)
         if variant.startswith("portable"):
             return self._portable_constants(symbol)
         pack = packing.depthwise if variant == "depthwise" else packing.pointwise
-        arrays, fields = pack(self.weights, self.rescale, kernels, symbol)
+        arrays, beside = "", ""
+        fast = self
+        if self._slow_channels().any():
+            fast, beside = self._without_slow_channels(), self._slow_constants(symbol)
+        arrays, fields = pack(fast.weights, fast.rescale, kernels, symbol)
         if variant != "pointwise":
             if variant == "patches":
                 # What a patch holds beyond its last byte meets weights of 0.
                 fields["input_channels"] = fields.get("depth", fields["input_channels"])
                 fields = {"pointwise": braced(fields)}
             fields = {"geometry": braced(self._geometry(variant)), **fields}
-        return arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
+        return beside + arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
+        fast = self._call(site, kernels)
+        if self.variant(kernels).startswith("portable") or not self._slow_channels().any():
+            return fast
+        pixels = site.pixels if self.form == "pixels" else str(self.pixels if self.is_flat else self.output.columns)
+        rows = site.inputs[0] if self.form == "window" else f"&(const int8_t *){{{site.inputs[0]}}}"
+        return f"{fast}\n        some_channels(&{site.symbol}_slow, {rows}, {site.output}, {pixels});"
+
+    def _call(self, site: CallSite, kernels: KernelSet) -> str:
         variant = self.variant(kernels)
         function = variant if variant.startswith("portable") else f"{kernels}_{variant}"
-        arguments = [f"&{site.symbol}", site.inputs[0], site.output, site.scratch]
+        scratch = "NULL" if self.stack_bytes(kernels) else site.scratch
+        arguments = [f"&{site.symbol}", site.inputs[0], site.output, scratch]
         if variant == "pointwise":
             pixels = str(self.pixels) if self.is_flat else site.pixels
             return f"{function}({', '.join([*arguments[:3], pixels, site.scratch])});"
@@ -200,10 +281,47 @@ class Convolution:
             fields["output_columns"] = self.output.columns
         return fields
 
+    def _slow_constants(self, symbol: str) -> str:
+        """C definitions of the descriptor of the channels that the fast kernel leaves out."""
+        slow, rescale, name = self._slow_channels(), self.rescale, f"{symbol}_slow"
+        places = np.flatnonzero(slow)
+        weights = self.weights[..., slow].transpose(2, 0, 1) if self.depthwise else self.weights[slow]
+        times = self.output_channels // self.input.channels if self.depthwise else 1
+        arrays = [
+            int_array("int8_t", f"{name}_weights", weights),
+            int_array("int32_t", f"{name}_bias", rescale.bias[slow], 8),
+            int_array("int32_t", f"{name}_multiplier", rescale.multiplier[slow], 8),
+            int_array("int8_t", f"{name}_shift", rescale.shift[slow]),
+            int_array("int16_t", f"{name}_places", places),
+            int_array("int16_t", f"{name}_sources", places // times if self.depthwise else 0 * places),
+        ]
+        fields: dict[str, object] = {
+            **{field: f"{name}_{field}" for field in ("weights", "bias", "multiplier", "shift", "places", "sources")},
+            "table": table_pointer(name, rescale.table, arrays),
+            "count": places.size,
+            "reads": 1 if self.depthwise else self.input_channels,
+            "output_channels": self.output_channels,
+            "zero_point": rescale.zero_point,
+            "low": rescale.low,
+            "high": rescale.high,
+            "round_once": int(rescale.round_once),
+            **self._geometry("portable"),
+        }
+        return "".join(arrays) + descriptor("some_channels", name, fields)
+
+    def _fours(self) -> NDArray[np.int64]:
+        """The weights as the portable kernels read them: of a dense layer four output channels side by side."""
+        if self.depthwise:
+            return self.weights.ravel()
+        matrix = self.weights.reshape(self.output_channels, -1)
+        whole = self.output_channels // 4 * 4
+        fours = matrix[:whole].reshape(-1, 4, matrix.shape[1]).transpose(0, 2, 1)
+        return np.concatenate([fours.ravel(), matrix[whole:].ravel()])
+
     def _portable_constants(self, symbol: str) -> str:
         rescale = self.rescale
         arrays = [
-            int_array("int8_t", f"{symbol}_weights", self.weights),
+            int_array("int8_t", f"{symbol}_weights", self._fours()),
             int_array("int32_t", f"{symbol}_bias", rescale.bias, 8),
             int_array("int32_t", f"{symbol}_multiplier", rescale.multiplier, 8),
             int_array("int8_t", f"{symbol}_shift", rescale.shift),
@@ -218,12 +336,12 @@ class Convolution:
             "zero_point": rescale.zero_point,
             "low": rescale.low,
             "high": rescale.high,
-            **({} if self.depthwise else {"round_once": int(rescale.round_once)}),
-            **self._geometry("portable"),
         }
         if self.depthwise:
-            fields["output_columns"] = self.output.columns
+            fields["geometry"] = braced(self._geometry("depthwise"))
             fields["multiplicity"] = self.output_channels // self.input.channels
+        else:
+            fields = {**fields, "round_once": int(rescale.round_once), **self._geometry("portable")}
         kind = "portable_depthwise" if self.depthwise else "portable_convolution"
         return "".join(arrays) + descriptor(kind, symbol, fields)
 
@@ -272,7 +390,8 @@ def lower_convolution(source: Source, op: Op) -> Convolution:
             "input channels); only dense and depthwise ones are compiled"
         )
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=2 if depthwise else 0)
-    return Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+    layer = Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
+    return layer.dense() if depthwise and x.channels == 1 else layer
 
 
 def _dilation(op: Op, letter: str) -> int:

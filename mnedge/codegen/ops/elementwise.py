@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mnedge.codegen.ops._forms import PixelByPixel
-from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
+from mnedge.codegen.ops.move import expanded
+from mnedge.codegen.program import CallSite, KernelSet, Layer, Value, descriptor, int_array
 from mnedge.errors import UnsupportedError
 from mnedge.graph import arithmetic
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
-UNARY = ("EXP", "HARD_SWISH", "LOGISTIC", "QUANTIZE", "RELU", "RELU6")
-BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
+UNARY = (
+    "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
+)  # fmt: skip
+BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
 def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Value], y: Value) -> NDArray[np.int64]:
@@ -37,12 +40,17 @@ def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Val
         Output steps within the range of y's dtype.
     """
     if op.kind in UNARY:
+        if op.kind == "LEAKY_RELU":
+            return _leaky_relu(float(op.options.get("alpha", 0.0)), operands[0], values[0], y)
         return _UNARY[op.kind](operands[0], values[0], y)
     low, high = arithmetic.activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point, y.dtype)
     (a, b), (first, second) = operands, values
     if op.kind in ("MAXIMUM", "MINIMUM"):
         return (np.maximum if op.kind == "MAXIMUM" else np.minimum)(a, b)
     a, b = a - first.zero_point, b - second.zero_point
+    if op.kind == "DIV":
+        multiplier, shift = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
+        return arithmetic.clamp(arithmetic.divide(a, b, multiplier, shift) + y.zero_point, low, high)
     if op.kind == "MUL":
         multiplier, shift = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
         return arithmetic.clamp(arithmetic.multiply(a * b, multiplier, shift) + y.zero_point, low, high)
@@ -68,6 +76,16 @@ def _relu(activation: str) -> Callable[[NDArray[np.int64], Value, Value], NDArra
     return relu
 
 
+def _leaky_relu(alpha: float, a: NDArray[np.int64], x: Value, y: Value) -> NDArray[np.int64]:
+    # The runtime multiplies and divides these in float32.
+    ratio = np.float32(x.scale) / np.float32(y.scale)
+    slope = np.float32(x.scale) * np.float32(alpha) / np.float32(y.scale)
+    centred = a - x.zero_point
+    above = arithmetic.multiply(centred, *arithmetic.quantize_multiplier(float(ratio)))
+    below = arithmetic.multiply(centred, *arithmetic.quantize_signed_multiplier(float(slope)))
+    return arithmetic.clamp(np.where(centred >= 0, above, below) + y.zero_point)
+
+
 _UNARY: dict[str, Callable[[NDArray[np.int64], Value, Value], NDArray[np.int64]]] = {
     "EXP": lambda a, x, y: arithmetic.exponential(a, x.scale, x.zero_point, y.scale, y.zero_point),
     "HARD_SWISH": lambda a, x, y: arithmetic.hard_swish(a, x.scale, x.zero_point, y.scale, y.zero_point),
@@ -75,6 +93,8 @@ _UNARY: dict[str, Callable[[NDArray[np.int64], Value, Value], NDArray[np.int64]]
     "QUANTIZE": _quantize,
     "RELU": _relu("RELU"),
     "RELU6": _relu("RELU6"),
+    "RELU_N1_TO_1": _relu("RELU_N1_TO_1"),
+    "TANH": lambda a, x, y: arithmetic.hyperbolic_tangent(a, x.scale, x.zero_point, y.scale, y.zero_point),
 }
 
 
@@ -115,10 +135,11 @@ class Binary(PixelByPixel):
     """A function of two values, the second one of the same shape or one pixel that goes with every pixel.
 
     Attributes:
-        kind: "add", "subtract", "multiply", "maximum" or "minimum".
+        kind: "add", "subtract", "multiply", "divide", "maximum" or "minimum".
         fields: Multipliers, shifts, zero points and limits by the C field's name.
         per_channel: Whether the second operand is one pixel.
         constant: The second operand where it is known, int8 as int64.
+        first: The first operand where that is known, of the output's size.
         table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.
         output: The value it makes.
     """
@@ -127,6 +148,7 @@ class Binary(PixelByPixel):
     fields: Mapping[str, int]
     per_channel: bool
     constant: NDArray[np.int64] | None
+    first: NDArray[np.int64] | None
     output: Value
     table: NDArray[np.int64] | None = None
 
@@ -145,7 +167,13 @@ class Binary(PixelByPixel):
     def _function(self, kernels: KernelSet) -> str:
         # The fast kernels saturate, shift to the right, and know no table.
         plain = self.table is None and (self.fields["low"], self.fields["high"]) == (-128, 127)
-        fast = kernels != "portable" and self.kind in ("add", "multiply") and plain and self.fields["shift"] < 0
+        fast = (
+            kernels != "portable"
+            and self.kind in ("add", "multiply")
+            and plain
+            and self.first is None
+            and self.fields["shift"] < 0
+        )
         return f"{kernels if fast else 'portable'}_{self.kind}"
 
     def with_table(self, table: NDArray[np.int64], output: Value) -> Binary:
@@ -156,12 +184,14 @@ class Binary(PixelByPixel):
         """See `Kernel`."""
         function = self._function(kernels)
         if function.startswith("portable"):
-            return ("requantize", function)
+            return ("requantize", *(("reciprocal",) if self.kind == "divide" else ()), function)
         return (f"{kernels}_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
         arrays = []
+        if self.first is not None:
+            arrays.append(int_array("int8_t", f"{symbol}_first", self.first))
         if self.constant is not None:
             arrays.append(int_array("int8_t", f"{symbol}_operand", self.constant))
         pointer = "NULL"
@@ -176,38 +206,70 @@ class Binary(PixelByPixel):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         function = self._function(kernels)
-        other = f"{site.symbol}_operand" if self.constant is not None else site.inputs[1]
+        computed = iter(site.inputs)
+        one = next(computed) if self.first is None else f"{site.symbol}_first"
+        other = next(computed) if self.constant is None else f"{site.symbol}_operand"
         runs, length = (site.pixels, str(self.output.channels))
         if not self.per_channel:
             runs, length = "1", f"{site.pixels} * {self.output.channels}"
         first = "" if function in ("portable_maximum", "portable_minimum") else f"&{site.symbol}, "
-        return f"{function}({first}{site.inputs[0]}, {other}, {site.output}, {runs}, {length});"
+        return f"{function}({first}{one}, {other}, {site.output}, {runs}, {length});"
 
 
-def lower_binary(source: Source, op: Op) -> tuple[tuple[str, ...], Binary]:
-    """ADD, SUB, MUL, MAXIMUM and MINIMUM of two values, or of a value and a constant pixel.
+@dataclass(frozen=True, eq=False)
+class BinaryOfConstant(Binary):
+    """A function of a constant and a value: computed in one call, since no run of pixels says where it starts."""
 
-    Returns:
-        The names of the values it reads, the full-sized one first, and the kernel.
+    form: Literal["window", "pixels", "whole"] = "whole"
+
+
+_KINDS = {
+    "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
+}  # fmt: skip
+_COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
+
+
+def lower_binary(source: Source, op: Op) -> list[Layer]:
+    """An op of two values that broadcast, or of a value and a constant.
+
+    Kernels repeat a second operand of one pixel; layers of their own repeat what else is smaller than the output.
 
     Raises:
-        UnsupportedError: Shapes that broadcast in another way.
+        UnsupportedError: A repetition along too many dimensions, or an op of two constants.
     """
     names = [str(name) for name in op.inputs]
     y = source.value(op.outputs[0])
-    if source.graph.tensors[names[0]].is_constant or source.value(names[0]).size_bytes < y.size_bytes:
+    tensors = source.graph.tensors
+    if all(tensors[name].is_constant for name in names):
+        raise UnsupportedError(f"{source.where(op)} reads constants only; simplify the model first")
+    if op.kind in _COMMUTATIVE and (tensors[names[0]].is_constant or source.value(names[0]).size_bytes < y.size_bytes):
         names.reverse()
-    first, second = source.value(names[0]), source.value(names[1])
-    per_channel = second.size_bytes != y.size_bytes
-    trailing = second.size_bytes == second.channels == y.channels
-    reversed_subtraction = op.kind == "SUB" and names[0] != op.inputs[0]
-    if first.size_bytes != y.size_bytes or (per_channel and not trailing) or reversed_subtraction:
-        raise UnsupportedError(
-            f"{source.where(op)} broadcasts {first.shape} and {second.shape}; equal shapes, or one of them a "
-            "single pixel of as many channels, are compiled"
-        )
-    data = source.graph.tensors[names[1]].data
-    constant = None if data is None else data.astype(np.int64)
+    values = [source.value(name) for name in names]
+    one_pixel = values[1].size_bytes == values[1].channels == y.channels
+    layers: list[Layer] = []
+    inputs: list[str] = []
+    constants: list[NDArray[np.int64] | None] = []
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        data = tensors[name].data
+        whole = value.size_bytes == y.size_bytes or (place == 1 and one_pixel)
+        if data is not None:
+            known = data.astype(np.int64)
+            constants.append(known if whole else np.broadcast_to(known, y.shape))
+            continue
+        constants.append(None)
+        if not whole:
+            repeat = expanded(value, y, f"{name} (repeated for {y.name})")
+            layers.append(Layer(f"repeat for {op.kind}", (name,), repeat.output.name, repeat))
+            name = repeat.output.name  # noqa: PLW2901 - what stands in for it
+        inputs.append(name)
+    kernel = _binary(op, values, y, per_channel=one_pixel and values[1].size_bytes != y.size_bytes, constants=constants)
+    return [*layers, Layer(op.kind, tuple(inputs), y.name, kernel)]
+
+
+def _binary(
+    op: Op, values: Sequence[Value], y: Value, *, per_channel: bool, constants: Sequence[NDArray[np.int64] | None]
+) -> Binary:
+    first, second = values
     low, high = arithmetic.activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
     fields: dict[str, int] = {
         "zero_point_1": first.zero_point,
@@ -216,13 +278,14 @@ def lower_binary(source: Source, op: Op) -> tuple[tuple[str, ...], Binary]:
         "low": low,
         "high": high,
     }
-    kinds = {"ADD": "add", "SUB": "subtract", "MUL": "multiply", "MAXIMUM": "maximum", "MINIMUM": "minimum"}
     if op.kind == "MUL":
         fields["multiplier"], fields["shift"] = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
+    elif op.kind == "DIV":
+        fields["multiplier"], fields["shift"] = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
     elif op.kind in ("ADD", "SUB"):
         by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale)
         fields["multiplier_1"], fields["shift_1"] = by_1
         fields["multiplier_2"], fields["shift_2"] = by_2
         fields["multiplier"], fields["shift"] = by_sum
-    inputs = (names[0],) if constant is not None else (names[0], names[1])
-    return inputs, Binary(kinds[op.kind], fields, per_channel, constant, y)
+    kind = Binary if constants[0] is None else BinaryOfConstant
+    return kind(_KINDS[op.kind], fields, per_channel, constants[1], constants[0], y)

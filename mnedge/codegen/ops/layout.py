@@ -1,4 +1,4 @@
-"""CONCATENATION and PAD: ops that only move bytes."""
+"""CONCATENATION, PACK, PAD and PADV2: ops that only move bytes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnedge.codegen.ops._forms import Whole
+from mnedge.codegen.program import int_array
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from mnedge.codegen.program import CallSite, KernelSet, Value
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
 
 @dataclass(frozen=True, eq=False)
-class Concatenation(Whole):
-    """Inputs one after another along one axis: `outer` times, `lengths` bytes of each."""
+class Copy(Whole):
+    """The bytes of a value at another place."""
 
-    outer: int
-    lengths: tuple[int, ...]
     output: Value
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
@@ -31,8 +36,45 @@ class Concatenation(Whole):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        stride, offset, lines = sum(self.lengths), 0, []
-        for name, length in zip(site.inputs, self.lengths, strict=True):
+        return f"copy_strided({site.inputs[0]}, {site.output}, 1, {self.output.size_bytes}, 0, 0);"
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenation(Whole):
+    """Inputs one after another along one axis: `outer` times, `lengths` bytes of each.
+
+    Attributes:
+        outer: Runs of each input.
+        lengths: Bytes of a run of each input.
+        constants_of: The bytes of each input that is known, None of the others.
+        output: The value it makes.
+    """
+
+    outer: int
+    lengths: tuple[int, ...]
+    constants_of: tuple[NDArray[np.int8] | None, ...]
+    output: Value
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("copy_strided",)
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return "".join(
+            int_array("int8_t", f"{symbol}_part{number}", data)
+            for number, data in enumerate(self.constants_of)
+            if data is not None
+        )
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        stride, offset, lines, computed = sum(self.lengths), 0, [], iter(site.inputs)
+        for number, (length, data) in enumerate(zip(self.lengths, self.constants_of, strict=True)):
+            name = next(computed) if data is None else f"{site.symbol}_part{number}"
             lines.append(f"copy_strided({name}, {site.output} + {offset}, {self.outer}, {length}, {length}, {stride});")
             offset += length
         return "\n    ".join(lines)
@@ -40,15 +82,17 @@ class Concatenation(Whole):
 
 @dataclass(frozen=True, eq=False)
 class Pad(Whole):
-    """A border around a value, in TFLite's int8 filled with the output's zero point.
+    """A border around a value.
 
     Attributes:
         before: Elements before, in rows, columns and channels.
+        step: What fills it: of PAD the output's zero point.
         input: The value it reads.
         output: The value it makes.
     """
 
     before: tuple[int, int, int]
+    step: int
     input: Value
     output: Value
 
@@ -68,7 +112,7 @@ class Pad(Whole):
             f"{x.columns}, {x.channels}, {x.channels}, {y.channels});"
         )
         return (
-            f"fill({site.output}, {y.size_bytes}, {y.zero_point});\n"
+            f"fill({site.output}, {y.size_bytes}, {self.step if self.step < 128 else self.step - 256});\n"
             f"    for (int32_t row = 0; row < {x.rows}; row++) {{\n        {copy}\n    }}"
         )
 
@@ -77,33 +121,57 @@ def lower_concatenation(source: Source, op: Op) -> Concatenation:
     """CONCATENATION along any axis.
 
     Raises:
-        UnsupportedError: Constant inputs, or scales that differ, which TFLite's int8 kernel refuses too.
+        UnsupportedError: Scales that differ, which TFLite's int8 kernel refuses too.
     """
     y = source.value(op.outputs[0])
     axis = int(op.options.get("axis", 0)) % len(y.shape)
     inner = math.prod(y.shape[axis + 1 :])
-    lengths = []
+    return _joined(source, op, math.prod(y.shape[:axis]), [source.value(str(x)).shape[axis] * inner for x in op.inputs])
+
+
+def lower_pack(source: Source, op: Op) -> Concatenation:
+    """PACK along a new axis.
+
+    Raises:
+        UnsupportedError: Scales that differ.
+    """
+    y = source.value(op.outputs[0])
+    axis = int(op.options.get("axis", 0)) % len(y.shape)
+    return _joined(source, op, math.prod(y.shape[:axis]), [math.prod(y.shape[axis + 1 :])] * len(op.inputs))
+
+
+def _joined(source: Source, op: Op, outer: int, lengths: Sequence[int]) -> Concatenation:
+    y = source.value(op.outputs[0])
+    constants: list[NDArray[np.int8] | None] = []
     for name in (str(name) for name in op.inputs):
         x = source.value(name)
-        if source.graph.tensors[name].is_constant:
-            raise UnsupportedError(f"{source.where(op)} has the constant input {name}; only computed ones are compiled")
-        if (x.scale, x.zero_point) != (y.scale, y.zero_point):
+        if (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
             raise UnsupportedError(f"{source.where(op)} joins {name} of another scale; TFLite joins within one scale")
-        lengths.append(x.shape[axis] * inner)
-    return Concatenation(math.prod(y.shape[:axis]), tuple(lengths), y)
+        data = source.graph.tensors[name].data
+        constants.append(None if data is None else np.ascontiguousarray(data).view(np.int8))
+    return Concatenation(outer, tuple(lengths), tuple(constants), y)
 
 
 def lower_pad(source: Source, op: Op) -> Pad:
-    """PAD of rows, columns and channels.
+    """PAD of rows, columns and channels, and PADV2 with a constant value of the input's scale.
 
     Raises:
-        UnsupportedError: Padding of the batch, or of more than three dimensions.
+        UnsupportedError: Padding of the batch, or of more than three dimensions, or by a value of another scale.
     """
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     amounts = source.constant(str(op.inputs[1]), op).reshape(-1, 2)
-    leading, last = amounts[:-3], amounts[-3:]
-    if leading.any() or len(amounts) < 3 or (x.scale, x.zero_point) != (y.scale, y.zero_point):
+    # Dimensions in front may be there or not: [[0, 0], [1, 1]] and [[0, 0], [0, 0], [0, 0], [1, 1]] pad the same.
+    last = np.concatenate([np.zeros((3, 2), amounts.dtype), amounts])[-3:]
+    step = y.zero_point
+    if op.kind == "PADV2":
+        filler = source.value(str(op.inputs[2]))
+        step = int(np.ravel(source.constant(str(op.inputs[2]), op))[0])
+        if (filler.scale, filler.zero_point) != (y.scale, y.zero_point):
+            raise UnsupportedError(
+                f"{source.where(op)} pads with a value of another scale; PADV2 works within one scale"
+            )
+    if amounts[:-3].any() or (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
         raise UnsupportedError(
             f"{source.where(op)} pads {x.shape} by {amounts.tolist()}; rows, columns and channels are compiled"
         )
-    return Pad((int(last[0, 0]), int(last[1, 0]), int(last[2, 0])), x, y)
+    return Pad((int(last[0, 0]), int(last[1, 0]), int(last[2, 0])), step, x, y)

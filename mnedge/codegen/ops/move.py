@@ -1,9 +1,9 @@
-"""TRANSPOSE, SLICE, STRIDED_SLICE and TILE: the bytes of a value in another order, some left out or repeated."""
+"""TRANSPOSE, SLICE, SPLIT, UNPACK, GATHER and TILE: a value's bytes in another order, some left out or repeated."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +67,7 @@ def lower_transpose(source: Source, op: Op) -> Pick:
     """
     x = source.value(str(op.inputs[0]))
     order = [int(axis) for axis in np.ravel(source.constant(str(op.inputs[1]), op))]
-    strides = _strides(x.shape)
+    strides = strides_of(x.shape)
     return _pick(source, op, 0, [(x.shape[axis], strides[axis]) for axis in order])
 
 
@@ -79,7 +79,7 @@ def lower_slice(source: Source, op: Op) -> Pick:
     """
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     begin = [int(place) for place in np.ravel(source.constant(str(op.inputs[1]), op))]
-    strides = _strides(x.shape)
+    strides = strides_of(x.shape)
     offset = sum(place * stride for place, stride in zip(begin, strides, strict=True))
     return _pick(source, op, offset, list(zip(y.shape, strides, strict=True)))
 
@@ -96,7 +96,7 @@ def lower_strided_slice(source: Source, op: Op) -> Pick:
     begin, _, steps = (np.ravel(source.constant(str(name), op)).tolist() for name in op.inputs[1:4])
     begin_mask, shrink_mask = (int(op.options.get(name, 0)) for name in ("begin_mask", "shrink_axis_mask"))
     extents, offset, loops = list(y.shape), 0, []
-    for axis, (size, stride) in enumerate(zip(x.shape, _strides(x.shape), strict=True)):
+    for axis, (size, stride) in enumerate(zip(x.shape, strides_of(x.shape), strict=True)):
         if axis >= len(begin):
             loops.append((extents.pop(0), stride))
             continue
@@ -117,18 +117,129 @@ def lower_tile(source: Source, op: Op) -> Pick:
     x = source.value(str(op.inputs[0]))
     repeats = [int(count) for count in np.ravel(source.constant(str(op.inputs[1]), op))]
     loops = []
-    for extent, stride, count in zip(x.shape, _strides(x.shape), repeats, strict=True):
+    for extent, stride, count in zip(x.shape, strides_of(x.shape), repeats, strict=True):
         loops += [(count, 0), (extent, stride)]
     return _pick(source, op, 0, loops)
 
 
-def _strides(shape: Sequence[int]) -> list[int]:
+def lower_split(source: Source, op: Op) -> list[Pick]:
+    """SPLIT and SPLIT_V: one slice an output.
+
+    Raises:
+        UnsupportedError: The axis is computed at run time.
+    """
+    data, where = (1, 0) if op.kind == "SPLIT" else (0, 2)
+    x = source.value(str(op.inputs[data]))
+    axis = int(np.ravel(source.constant(str(op.inputs[where]), op))[0]) % len(x.shape)
+    strides, place, parts = strides_of(x.shape), 0, []
+    for name in op.outputs:
+        y = source.value(name)
+        loops = list(zip(y.shape, strides, strict=True))
+        parts.append(_pick(source, op, place * strides[axis], loops, data, name))
+        place += y.shape[axis]
+    return parts
+
+
+def lower_unpack(source: Source, op: Op) -> list[Pick]:
+    """UNPACK: one slice an output, without the axis."""
+    x = source.value(str(op.inputs[0]))
+    axis = int(op.options.get("axis", 0)) % len(x.shape)
+    loops = list(zip(x.shape, strides_of(x.shape), strict=True))
+    others = loops[:axis] + loops[axis + 1 :]
+    return [_pick(source, op, place * loops[axis][1], others, 0, name) for place, name in enumerate(op.outputs)]
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Whole):
+    """Runs of bytes at constant places.
+
+    Attributes:
+        outer: Times that all places are gone through.
+        places: Of the runs that are read, in order.
+        extent: Runs in the input, each time.
+        length: Bytes of a run.
+        output: The value it makes.
+    """
+
+    outer: int
+    places: tuple[int, ...]
+    extent: int
+    length: int
+    output: Value
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("gather_runs",)
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return int_array("int32_t", symbol, self.places)
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        runs = f"{len(self.places)}, {self.outer}, {self.extent}, {self.length}"
+        return f"gather_runs({site.inputs[0]}, {site.output}, {site.symbol}, {runs});"
+
+
+def lower_gather(source: Source, op: Op) -> Gather:
+    """GATHER at constant places along an axis.
+
+    Raises:
+        UnsupportedError: The places are computed at run time or lie outside, or are those of each batch.
+    """
+    x, y = values_of_one_scale(source, op, "ops that only move bytes keep it")
+    if op.options.get("batch_dims", 0):
+        raise UnsupportedError(
+            f"{source.where(op)} gathers at places of each batch; the same places for all are compiled"
+        )
+    axis = int(op.options.get("axis", 0)) % len(x.shape)
+    places = [int(place) for place in np.ravel(source.constant(str(op.inputs[1]), op))]
+    if any(not 0 <= place < x.shape[axis] for place in places):
+        raise UnsupportedError(
+            f"{source.where(op)} gathers at {places} of {x.shape[axis]} places; 0 to one less are there"
+        )
+    return Gather(math.prod(x.shape[:axis]), tuple(places), x.shape[axis], math.prod(x.shape[axis + 1 :]), y)
+
+
+def expanded(x: Value, y: Value, name: str) -> Pick:
+    """A value repeated until it has another one's shape.
+
+    Args:
+        x: The value; its shape broadcasts to that of `y`.
+        y: Has the shape.
+        name: Name of what is made.
+
+    Raises:
+        UnsupportedError: It is repeated along more than four dimensions on their own.
+    """
+    shape = (1,) * (len(y.shape) - len(x.shape)) + x.shape
+    loops = [
+        (extent, 0 if own == 1 else stride)
+        for extent, own, stride in zip(y.shape, shape, strides_of(shape), strict=True)
+    ]
+    merged = merged_loops(loops)
+    if len(merged) > _DIMENSIONS:
+        raise UnsupportedError(
+            f"{x.name} of shape {x.shape} broadcasts to {y.shape}; {_DIMENSIONS} dimensions are compiled"
+        )
+    merged = [(1, 0)] * (_DIMENSIONS - len(merged)) + merged
+    made = replace(x, name=name, shape=y.shape)
+    return Pick(0, tuple(extent for extent, _ in merged), tuple(stride for _, stride in merged), x, made)
+
+
+def strides_of(shape: Sequence[int]) -> list[int]:
+    """Elements from one place to the next along each dimension."""
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _pick(source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]]) -> Pick:
-    x, y = values_of_one_scale(source, op, "ops that only move bytes keep it")
-    merged = _merged(loops)
+def _pick(
+    source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]], data: int = 0, output: str | None = None
+) -> Pick:
+    x, y = values_of_one_scale(source, op, "ops that only move bytes keep it", data, output)
+    merged = merged_loops(loops)
     if len(merged) > _DIMENSIONS:
         raise UnsupportedError(
             f"{source.where(op)} moves {len(merged)} dimensions of {x.shape} on their own; {_DIMENSIONS} are compiled"
@@ -138,7 +249,7 @@ def _pick(source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]])
     return Pick(offset, tuple(extent for extent, _ in merged), tuple(stride for _, stride in merged), x, y)
 
 
-def _merged(loops: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def merged_loops(loops: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Loops without those of one step, and with those merged that follow each other in the input."""
     merged: list[tuple[int, int]] = []
     for extent, stride in loops:

@@ -83,15 +83,21 @@ def depthwise(
     """Arrays and descriptor fields of a depthwise kernel; weights HWC."""
     if kernels == "mve":
         return _mve_depthwise(weights, rescale, symbol)
-    quads = weights.shape[2] // 4
-    taps = 2 * weights.reshape(-1, quads, 4)[:, :, _DSP_ORDER].transpose(1, 0, 2)
+    blocks = _blocks(weights.shape[2], 4)
+    taps = 2 * weights.reshape(-1, weights.shape[2])[:, blocks][:, :, _DSP_ORDER].transpose(1, 0, 2)
     records = [
-        2 * rescale.bias.reshape(-1, 4),
-        words(taps.reshape(quads, -1), 16),
-        rescale.multiplier.reshape(-1, 4),
-        words(right_shifts(rescale).reshape(-1, 4), 8),
+        2 * rescale.bias[blocks],
+        words(taps.reshape(len(blocks), -1), 16),
+        rescale.multiplier[blocks],
+        words(right_shifts(rescale)[blocks], 8),
     ]
     return _depthwise_arrays(records, rescale, symbol)
+
+
+def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
+    """The channels of each block, shape (blocks, lanes); the last block ends at the last channel, and may overlap."""
+    firsts = np.minimum(np.arange(0, channels, lanes), channels - lanes)
+    return firsts[:, None] + np.arange(lanes)
 
 
 def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
@@ -114,15 +120,15 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
 
 
 def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
-    eights = weights.shape[2] // 8
+    blocks = _blocks(weights.shape[2], 8)
     # Widening 16 to 32 bits takes even and odd lanes apart.
     order = (0, 2, 4, 6, 1, 3, 5, 7)
-    taps = weights.reshape(-1, eights, 8).transpose(1, 0, 2)
+    taps = weights.reshape(-1, weights.shape[2])[:, blocks].transpose(1, 0, 2)
     records = [
-        rescale.bias.reshape(-1, 8)[:, order],
-        words(taps.reshape(eights, -1), 8),
-        rescale.multiplier.reshape(-1, 8)[:, order],
-        words(-right_shifts(rescale).reshape(-1, 8)[:, order], 8),
+        rescale.bias[blocks][:, order],
+        words(taps.reshape(len(blocks), -1), 8),
+        rescale.multiplier[blocks][:, order],
+        words(-right_shifts(rescale)[blocks][:, order], 8),
     ]
     return _depthwise_arrays(records, rescale, symbol)
 

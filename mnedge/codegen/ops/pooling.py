@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.ops.convolution import Window
+from mnedge.codegen.ops.reduce import Reduce, axes_of, lower_reduction
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
-from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
 if TYPE_CHECKING:
@@ -112,18 +110,13 @@ def lower_pool(source: Source, op: Op) -> Pool:
     return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y)
 
 
-def lower_mean(source: Source, op: Op) -> Mean:
-    """MEAN over all rows and columns.
-
-    Raises:
-        UnsupportedError: Other axes.
-    """
+def lower_mean(source: Source, op: Op) -> Mean | Reduce:
+    """MEAN over all rows and columns by sums a channel, over other axes by the general kernel."""
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    axes = {int(axis) % len(x.shape) for axis in np.atleast_1d(source.constant(str(op.inputs[1]), op)).ravel()}
-    if len(x.shape) != 4 or axes != {1, 2}:
-        raise UnsupportedError(
-            f"{source.where(op)} reduces {x.shape} over {sorted(axes)}; rows and columns are compiled"
-        )
+    axes = axes_of(source, op, x)
+    # All that lies in front of the innermost dimension, beside dimensions of one.
+    if any(extent > 1 and (axis in axes) == (axis == len(x.shape) - 1) for axis, extent in enumerate(x.shape)):
+        return lower_reduction(source, op)
     count = x.rows * x.columns
     multiplier, shift = mean_multiplier(x.scale, y.scale, count)
     fields = {

@@ -62,6 +62,9 @@ int main(void)
     for (int i = 0; i < GUARDS; i++) {
         memset(guards[i], 0xC5, GUARD_BYTES);
     }
+    if (@RESET@ != 0) {
+        return 91;
+    }
     while (board_read(inputs, input.data, sizeof input.data) == 0) {
         uint32_t *const here = stack_pointer();
         /* volatile, lest the loop becomes a call of memset that paints over its own frame. */

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
-from mnedge.data.calibration import CalibrationSet, calibration_of, open_calibration
+from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.errors import InputError
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.arrays import Arrays
     from mnedge.models.build import Weights
     from mnedge.models.transfer import Description
     from mnedge.progress import Progress
@@ -80,9 +81,14 @@ class Job:
         return self.network.classes if self.model is None else self.model.values
 
     @property
-    def pixels(self) -> Pixels:
-        """What a picture is to the float network."""
+    def pixels(self) -> Pixels | None:
+        """What a picture is to the float network; None for one on arrays of which nothing was told."""
         return SYMMETRIC if self.model is None else self.model.pixels
+
+    @property
+    def arrays(self) -> Arrays | None:
+        """Samples of the network's inputs instead of pictures; None for pictures."""
+        return None if self.model is None else self.model.arrays
 
     @property
     def least_bytes(self) -> int:
@@ -97,6 +103,8 @@ class Job:
             InputError: There is no such set, or the data has no calibration split.
         """
         if self.recipe.calibration is None:
+            if self.arrays is not None:
+                return calibration_of_arrays(self.arrays.part(self.dataset.split("calibration")))
             return calibration_of(self.dataset)
         return open_calibration(self.recipe.calibration, skip_broken=self.recipe.skip_broken)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, devices, runtimes
 from mnedge.artifact import write_text
+from mnedge.graph.graph import arguments_of
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
 from mnedge.results import stored
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mnedge.artifact import Artifact
     from mnedge.results.accuracy import AccuracyRow, MixUp
     from mnedge.results.details import QuantizationAccount
     from mnedge.results.latency import LatencyRow
+    from mnedge.results.outputs import OutputRow
     from mnedge.validation.predict import Predictions
     from mnedge.workflows.build.job import Job
 
@@ -68,6 +73,7 @@ def measure(
         latency=measured.latency,
         parity=measured.parity,
         int8=measured.int8,
+        outputs=measured.outputs,
         memory=tuple(_memory_row(artifact) for artifact in artifacts if artifact.path.is_dir()),
     )
     details = Details(
@@ -88,6 +94,7 @@ def measure(
 
 def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Measured:
     from mnedge.validation.accuracy import accuracy_row
+    from mnedge.validation.heads import head_figures, warn_if_inverted
     from mnedge.validation.latency import time_in_turns
     from mnedge.validation.parity import parity_rows
 
@@ -95,10 +102,16 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
     predictions = _predictions(job, runnable, progress)
     accuracy: list[AccuracyRow] = []
     confusion: dict[str, tuple[MixUp, ...]] = {}
-    if job.is_labelled:
+    labelled = job.is_labelled and (job.arrays is None or "" in job.arrays.truths)
+    if labelled:
         for name in (artifact.path.name for artifact in runnable):
             said = predictions[name]
+            if job.arrays is not None:
+                figures = head_figures(said.head, said.outputs, said.labels)
+                accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
+                continue
             figures = job.task.accuracy(said, job.dataset)
+            warn_if_inverted(name, figures, job.dataset.classes, 1)
             accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
             confusion[name] = tuple(job.task.mistakes(said, job.dataset))
     progress("measure latency", 0.0)
@@ -119,12 +132,25 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
         },
         warnings=_warnings(latency),
         gallery=_gallery(job, predictions),
+        outputs=_outputs(job, predictions),
     )
+
+
+def _outputs(job: Job, predictions: dict[str, Predictions]) -> tuple[OutputRow, ...]:
+    """Every output of a model on arrays, and of one with several outputs that are not the parts of one answer."""
+    from mnedge.validation.outputs import output_rows
+
+    said = list(predictions.items())
+    if job.arrays is not None:
+        return output_rows(said, job.dataset.name, job.arrays.part(_measured_on(job)).truths)
+    if not said[0][1].others or job.task.finds_boxes:
+        return ()
+    return output_rows(said, job.dataset.name)
 
 
 def _gallery(job: Job, predictions: dict[str, Predictions]) -> Gallery | None:
     """The pictures that the first int8 artifact (or the first one) met worst; None where the task shows none."""
-    if not job.is_labelled or job.task.gallery is None:
+    if not job.is_labelled or job.task.gallery is None or job.arrays is not None:
         return None
     name = next((name for name in predictions if name.endswith(".int8.tflite")), next(iter(predictions)))
     shown = job.task.gallery(predictions[name], job.dataset)
@@ -148,11 +174,11 @@ def _runs_here(artifact: Artifact) -> bool:
 
 
 def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> dict[str, Predictions]:
-    from mnedge.validation.predict import predict
+    from mnedge.validation.predict import predict, predict_arrays
 
-    # Random weights have no accuracy; parity needs a few pictures only.
-    numbers = job.dataset.split("eval", None if job.is_labelled else _PARITY_IMAGES)
+    numbers = _measured_on(job)
     local = devices.get("local")
+    classes = job.classes if job.task.learns_labels else None
     found = {}
     for place, artifact in enumerate(artifacts):
 
@@ -160,9 +186,22 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
             progress("validate", (place + fraction) / len(artifacts) * 0.999)
 
         told(0.0)
-        found[artifact.path.name] = predict(artifact.path, job.dataset, numbers, device=local, progress=told)
+        if job.model is not None and job.arrays is not None:
+            named = arguments_of(job.model.network.graph.signatures)
+            found[artifact.path.name] = predict_arrays(
+                artifact.path, job.arrays.part(numbers), device=local, arguments=named, progress=told
+            )
+        else:
+            found[artifact.path.name] = predict(
+                artifact.path, job.dataset, numbers, device=local, classes=classes, progress=told
+            )
     progress("validate", 1.0)
     return found
+
+
+def _measured_on(job: Job) -> NDArray[np.int64]:
+    """Numbers of the pictures or samples: a few where there is parity only, as random weights have no accuracy."""
+    return job.dataset.split("eval", None if job.is_labelled else _PARITY_IMAGES)
 
 
 def _int8_row(job: Job, artifact: Artifact, predictions: dict[str, Predictions]) -> Int8Row:
@@ -252,10 +291,10 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
     """
     return BuildManifest(
         slug=job.slug,
-        recipe={**job.recipe.as_json(), "resolution": job.size[0], "classes": job.classes},
+        recipe={**job.recipe.as_json(), "resolution": job.size[0] or None, "classes": job.classes},
         tools={"mnedge": __version__, **cache.tool_versions()},
         weights_sha256=job.weights_sha256 or None,
-        dataset=DatasetRow(job.dataset.name, asdict(job.dataset.preprocessing)),
+        dataset=DatasetRow(job.dataset.name, {} if job.arrays is not None else asdict(job.dataset.preprocessing)),
         calibration=_calibration_row(job) if quantized else None,
         calibration_sha256=job.calibration.sha256 if quantized else None,
         artifacts=rows,

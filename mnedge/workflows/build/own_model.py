@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.artifact import sha256
+from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.graph.heads import answering_output
+from mnedge.models.transfer import description_of
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
-from mnedge.workflows.settle_pixels import settle_pixels
+from mnedge.workflows.build.own_arrays import open_samples
+from mnedge.workflows.settle_pixels import check_takes_one, settle_pixels
 
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
+    from mnedge.data.arrays import Arrays
+    from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.sources import Float
     from mnedge.tasks import Task
 
 _SHOWN = 8
+_PICTURE_RANK = 4
 _ANSWERS = ("softmax", "logits", "sigmoid")
 
 
@@ -35,19 +42,23 @@ class OwnModel:
         path: Its file or folder.
         sha256: Checksum of the file or folder.
         network: What it computes.
-        pixels: What a picture is to it.
+        pixels: What a picture is to it; None where it takes arrays and nothing was told.
         labels: Class names, one an output; () where outputs are no classes.
         is_labelled: Whether the data says what its outputs should be.
         notes: What a user should know, a sentence each.
+        arrays: Samples of its inputs instead of pictures; None for pictures.
+        place: Place of the output that the labels are of.
     """
 
     path: Path
     sha256: str
     network: Float
-    pixels: Pixels
+    pixels: Pixels | None
     labels: tuple[str, ...]
     is_labelled: bool
     notes: tuple[str, ...]
+    arrays: Arrays | None = None
+    place: int = 0
 
     @property
     def slug(self) -> str:
@@ -56,14 +67,14 @@ class OwnModel:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the input, pixels."""
-        shape = self.network.graph.tensors[self.network.graph.inputs[0]].shape
-        return shape[1], shape[2]
+        """Height and width of the first input that is a picture, pixels; 0 and 0 where none is."""
+        shapes = [self.network.graph.tensors[name].shape for name in self.network.graph.inputs]
+        return next(((shape[1], shape[2]) for shape in shapes if len(shape) == _PICTURE_RANK), (0, 0))
 
     @property
     def values(self) -> int:
-        """Values of the first output; of a map its channels."""
-        return self.network.outputs[0].shape[-1]
+        """Values of the output that the labels are of; of a map its channels."""
+        return self.network.outputs[self.place].shape[-1]
 
 
 def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data: bool) -> tuple[OwnModel, Dataset]:
@@ -76,40 +87,77 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     assert recipe.model is not None
     path = Path(recipe.model)
     progress("read the model", 0.0)
-    network = open_source(path, recipe.input_size)
+    network = open_source(path, recipe.input_size, recipe.signature)
     progress("read the model", 1.0)
-    if len(network.graph.inputs) != 1:
-        raise InputError(
-            f"{path} has {len(network.graph.inputs)} inputs ({', '.join(network.graph.inputs)}), and build takes "
-            "models of one picture; `mnedge quantize` takes arrays"
-        )
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=0)
+    told = None if recipe.pixels is None else Pixels.parse(recipe.pixels)
+    if is_arrays(recipe.data):
+        if recipe.labels is not None:
+            names = read_names(Path(recipe.labels))
+            network = with_labels(network, names, place=_place_of(network, len(names)))
+        arrays, samples = open_samples(path, network, recipe)
+        is_labelled = bool(arrays.truths)
+        model = OwnModel(path, sha256(path), network, told, network.labels, is_labelled, network.notes, arrays)
+        return model, samples
+    check_takes_one(path, network.graph)
+    dataset = task.open_dataset(
+        recipe.data,
+        skip_broken=recipe.skip_broken,
+        # A model that was trained here is measured on the pictures that were held out then.
+        split_seed=description_of(path).get("split_seed") or 0,
+    )
     if check_data:
         dataset = dataset.read_again()
     if recipe.labels is not None:
-        network = with_labels(network, read_names(Path(recipe.labels)))
-    dataset, labels, is_labelled = _fitted(path, network, dataset, recipe)
-    if labels and network.outputs[0].head == "numbers":
+        names = read_names(Path(recipe.labels))
+        network = with_labels(network, names, place=_place_of(network, len(names)))
+    place = _answering(path, network, dataset, recipe)
+    dataset, labels, is_labelled = _fitted(path, network, place, dataset, recipe)
+    if labels and place == 0 and network.outputs[0].head == "numbers":
         network = with_labels(network, labels)
     notes = list(network.notes)
     pixels = settle_pixels(
         path,
         network,
         dataset,
-        None if recipe.pixels is None else Pixels.parse(recipe.pixels),
+        told,
+        output=place,
         notice=notes.append,
         progress=progress,
     )
-    model = OwnModel(path, sha256(path), network, pixels, labels, is_labelled, tuple(notes))
+    model = OwnModel(path, sha256(path), network, pixels, labels, is_labelled, tuple(notes), place=place)
     return model, dataset
 
 
-def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tuple[Dataset, tuple[str, ...], bool]:
+def _place_of(network: Float, count: int) -> int:
+    """The place of the first output with a value for each of so many names; 0 where none has."""
+    places = [place for place, output in enumerate(network.outputs) if output.shape[-1:] == (count,)]
+    return places[0] if places else 0
+
+
+def _answering(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> int:
+    """The place of the output that tells the classes of the data apart; of several, the one with as many scores."""
+    heads: list[tuple[Head, int]] = []
+    for output in network.outputs:
+        count = output.shape[-1] if output.shape else 1
+        # A last linear layer gives logits or other numbers; as many as there are classes are logits.
+        heads.append(("logits" if output.head == "numbers" and count > 1 else output.head, count))
+    place = 0 if recipe.positive is not None else answering_output(heads, len(dataset.classes))
+    if place and recipe.bundles:
+        raise InputError(
+            f"{path} tells classes apart in its output {network.outputs[place].name}, and apps of the bundle "
+            f"{recipe.bundles[0]} read the first one, {network.outputs[0].name}; export the model with it first"
+        )
+    return place
+
+
+def _fitted(
+    path: Path, network: Float, place: int, dataset: Dataset, recipe: Recipe
+) -> tuple[Dataset, tuple[str, ...], bool]:
     """The data with labels as the model numbers them, the names of the outputs, and whether the data says the truth."""
-    output = network.outputs[0]
+    output = network.outputs[place]
     values = output.shape[-1] if output.shape else 1
     if recipe.positive is not None:
-        dataset = _yes_or_no(dataset, recipe.positive)
+        dataset = yes_or_no(dataset, recipe.positive)
     if output.head == "sigmoid":
         if len(dataset.classes) != 2:
             raise InputError(
@@ -117,7 +165,7 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and values != len(dataset.classes)):
+    if output.head == "map" or (output.head == "numbers" and not _may_be_classes(values, dataset)):
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -130,16 +178,22 @@ def _fitted(path: Path, network: Float, dataset: Dataset, recipe: Recipe) -> tup
     if not network.labels:
         names = dataset.classes[:values]
         return dataset, names + tuple(str(index) for index in range(len(names), values)), True
-    return _ordered(path, network.labels, dataset), network.labels, True
+    return in_order_of(path, network.labels, dataset), network.labels, True
 
 
-def _yes_or_no(dataset: Dataset, positive: str) -> Dataset:
+def _may_be_classes(values: int, dataset: Dataset) -> bool:
+    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    shown = len(dataset.classes)
+    return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
+
+
+def yes_or_no(dataset: Dataset, positive: str) -> Dataset:
     """The data with two classes: another one, and the one that is the yes."""
     labels = (dataset.labels == dataset.class_index(positive)).astype(np.int64)
     return replace(dataset, labels=labels, classes=(f"not {positive}", positive), fixed_classes=True)
 
 
-def _ordered(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
+def in_order_of(path: Path, labels: tuple[str, ...], dataset: Dataset) -> Dataset:
     """The data with its classes numbered as the model's labels; a CSV without names has the model's numbers already."""
     if all(name.isdecimal() for name in dataset.classes) or dataset.classes == labels:
         return replace(dataset, classes=labels)

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
+from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
-from mnedge.workflows.quantize import lowered
+from mnedge.workflows.quantize import lowered, lowered_for_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
@@ -133,16 +132,23 @@ def float_model(job: Job, progress: Progress) -> Path:
 
 def _own_float(model: OwnModel) -> Path:
     """The float .tflite of a model of the user's, which says what a picture is to it."""
-    key = {"model": model.sha256, "size": model.size, "pixels": str(model.pixels)}
+    key = {
+        "model": model.sha256,
+        "size": model.size,
+        "pixels": str(model.pixels),
+        "signatures": [signature.key for signature in model.network.graph.signatures],
+    }
 
     def make(folder: Path) -> None:
         from mnedge.formats.pixels import with_pixels
         from mnedge.formats.tflite_write import write_tflite
 
         graph = model.network.graph
+        if model.pixels is not None:
+            graph = replace(graph, metadata=with_pixels(graph.metadata, model.pixels))
         write_bytes(
             folder / "fp32.tflite",
-            write_tflite(replace(graph, metadata=with_pixels(graph.metadata, model.pixels))),
+            write_tflite(graph),
         )
 
     return cache.stage("float", key, make) / "fp32.tflite"
@@ -194,7 +200,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
 
-        graph, pixels = lowered(read_tflite(float_tflite), job.pixels, lowering.passes, recipe.io)
+        graph, pixels = _lowered(job, read_tflite(float_tflite), lowering)
         quantized = _quantize(job, graph, pixels, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
@@ -206,7 +212,13 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
     return cache.stage("int8", key, make)
 
 
-def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progress: Progress) -> Quantized:
+def _lowered(job: Job, graph: Graph, lowering: Lowering) -> tuple[Graph, Pixels | None]:
+    if job.arrays is not None or job.pixels is None:
+        return lowered_for_arrays(graph, job.pixels, lowering.passes)
+    return lowered(graph, job.pixels, lowering.passes, job.recipe.io)
+
+
+def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering, progress: Progress) -> Quantized:
     from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
     recipe = job.recipe
@@ -221,6 +233,7 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
         allow_float=frozenset(recipe.allow_float),
     )
     if recipe.method == "qat":
+        assert pixels is not None, "pictures have pixels, and arrays are not trained on"
         from mnedge.quantization.qat import quantize_qat
 
         numbers = job.dataset.split("train", _QAT_IMAGES)
@@ -228,7 +241,7 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
         return quantize_qat(
             graph,
             pixels.real(pixels.arranged(trained)),
-            labels if job.is_labelled and job.task.learns_labels else None,
+            labels if job.is_labelled and job.task.learns_labels and not (job.model and job.model.place) else None,
             chosen,
             calibration=images,
             checkpoint_dir=cache.checkpoints("qat"),
@@ -241,10 +254,11 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels, lowering: Lowering, progre
     return quantized
 
 
-def _calibration(job: Job, graph: Graph, pixels: Pixels) -> NDArray[np.float32]:
-    """The calibration set as the graph takes it: float32, (n, height, width, channels)."""
+def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
+    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
     if job.calibration.arrays is not None:
-        return job.calibration.inputs(graph.inputs[0], graph.tensors[graph.inputs[0]].shape)
+        return job.calibration.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
+    assert pixels is not None, "pictures have pixels"
     return pixels.real(pixels.arranged(job.calibration.pixels(job.size)))
 
 

@@ -68,15 +68,7 @@ def run_sketch(tmp_path: Path) -> Callable[..., list[str]]:
         turns = f"int main() {{ setup(); for (turn = 0; turn < {_TURNS}; turn++) loop(); }}\n"
         (tmp_path / "sketch.cpp").write_text(_ARDUINO + fill(sketch, {**words, **own}) + turns)
         flags = ["-std=gnu++11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
-        command: list[str | Path] = [
-            compiler,
-            *flags,
-            "-I",
-            tmp_path,
-            tmp_path / "sketch.cpp",
-            "-o",
-            tmp_path / "sketch",
-        ]
+        command = [compiler, *flags, "-I", str(tmp_path), str(tmp_path / "sketch.cpp"), "-o", str(tmp_path / "sketch")]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr
         done = subprocess.run([tmp_path / "sketch"], capture_output=True, text=True, check=True)

@@ -100,6 +100,36 @@ def _network(
     return model
 
 
+def _as_torch_exports(model: Any, more: int = 0) -> bytes:
+    """The .onnx of a model without Rescaling as PyTorch writes it: NCHW, a free batch, logits.
+
+    Args:
+        model: The model.
+        more: Outputs behind those of its classes, which never win.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel, bias = model.get_layer("conv").get_weights()
+    dense, start = model.get_layer("answer").get_weights()
+    values = {"kernel": kernel.transpose(3, 2, 0, 1), "bias": bias, "dense": np.pad(dense, ((0, 0), (0, more))).T,
+              "start": np.pad(start, (0, more), constant_values=-100)}  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["input", "kernel", "bias"], ["conv"]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("GlobalAveragePool", ["relu"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "dense", "start"], ["logits"], transB=1),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in
+            (("input", ("batch", 3, _SIDE, _SIDE)), ("logits", ("batch", len(start) + more)))]  # fmt: skip
+    constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "torch_jit", ends[:1], ends[1:], constants)
+    made: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    ).SerializeToString()
+    return made
+
+
 @dataclass
 class _Built:
     """A build: its folder, report.json, and Keras' answers to the pictures of the eval split."""
@@ -122,6 +152,8 @@ def _build(
         import tensorflow as tf
 
         path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    elif suffix == ".onnx":
+        path.write_bytes(_as_torch_exports(model))
     else:
         model.save(path)
     recipe = replace(Recipe(model=str(path), data=str(photos), int8=True, effort="fast"), **given)
@@ -196,6 +228,22 @@ def test_an_h5_is_built_as_well(photos: Path, tmp_path: Path) -> None:
 def test_a_float_tflite_is_built_as_well(photos: Path, tmp_path: Path) -> None:
     built = _build(_network(), photos, tmp_path, suffix=".tflite", pixels="0..255")
     _check(built, _right(built), "0..255")
+
+
+def test_an_onnx_is_built_as_well(photos: Path, tmp_path: Path) -> None:
+    built = _build(_network("logits", rescaling=None), photos, tmp_path, suffix=".onnx")
+    _check(built, _right(built), "0..255")
+
+
+def test_logits_of_more_classes_than_a_csv_shows_are_answers(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "torch.onnx"
+    path.write_bytes(_as_torch_exports(_network("logits", rescaling=None), more=4))
+    rows = [f"{file},{_CLASSES.index(file.parent.name)}" for file in sorted(photos.rglob("*.png"))]
+    (tmp_path / "labels.csv").write_text("filename,class_index\n" + "\n".join(rows) + "\n")
+    recipe = Recipe(model=str(path), data=str(tmp_path / "labels.csv"), int8=True, effort="fast", pixels="0..255")
+    report = build(recipe, tmp_path / "out")
+    assert len(report.accuracy) == 4
+    assert all((row.metric("top1") or 0) > 0.5 for row in report.accuracy)
 
 
 def test_labels_in_another_order_than_the_folders(photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""QDQ files of ONNX Runtime's quantize_static: read with their own scales, to within a step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from mnedge.errors import UnsupportedError
+from mnedge.runtimes.onnxruntime import PRECISE
+from mnedge.sources.onnx import SOURCE, read_int8
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mnedge.graph.graph import Graph
+
+_SHAPE = (1, 3, 32, 32)
+
+
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    def __init__(self) -> None:
+        random = np.random.default_rng(1)
+        self._feeds: Iterator[dict[str, Any]] = iter(
+            [{"input": random.normal(size=_SHAPE).astype(np.float32)} for _ in range(8)]
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._feeds, None)
+
+
+def _network(net: Any) -> str:
+    """Of everything whose steps a file says: strides, depthwise, a residual, a joined map, pooling, a dense layer."""
+    x = net.node("Relu", net.conv("input", 3, 8, 3, 2, bias=True))
+    wide = net.activation(net.conv(x, 8, 24, bias=True), "relu6")
+    deep = net.activation(net.conv(wide, 24, 24, 3, 1, group=24, bias=True), "relu6")
+    x = net.node("Add", x, net.conv(deep, 24, 8, bias=True))
+    pooled = net.node("MaxPool", net.node("Relu", x), kernel_shape=[2, 2], strides=[2, 2])
+    other = net.node("Relu", net.conv(x, 8, 8, 3, 2, bias=True))
+    return str(net.head(net.node("Concat", pooled, other, axis=1), 16, 10))
+
+
+def _quantized(net: Any, folder: Path, **settings: Any) -> Path:
+    onnx.save(net.model(_network(net), _SHAPE), folder / "float.onnx")
+    quantize_static(folder / "float.onnx", folder / "qdq.onnx", _Pictures(), quant_format=QuantFormat.QDQ, **settings)
+    return folder / "qdq.onnx"
+
+
+def _outputs(path: Path, feed: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(PRECISE, "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": feed})[0]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("activations", "per_channel"), [(QuantType.QUInt8, False), (QuantType.QInt8, True)], ids=["uint8", "int8"]
+)
+def test_a_qdq_file_is_read_with_its_own_steps(
+    activations: Any, per_channel: bool, torch_style: Any, tmp_path: Path, in_litert: Callable[..., list[Any]]
+) -> None:
+    path = _quantized(
+        torch_style(13), tmp_path, activation_type=activations, weight_type=QuantType.QInt8, per_channel=per_channel
+    )
+    graph: Graph = read_int8(path)
+    kinds = Counter(op.kind for op in graph.ops)
+    assert kinds["DEQUANTIZE"] == 0
+    assert not [tensor.name for tensor in graph.tensors.values() if tensor.dtype == "float32"]
+    first, last = graph.tensors[graph.inputs[0]].quantization, graph.tensors[graph.outputs[0]].quantization
+    assert first is not None
+    assert last is not None
+    random = np.random.default_rng(2)
+    for _ in range(5):
+        feed = random.normal(size=_SHAPE).astype(np.float32)
+        steps = last.quantize(_outputs(path, feed), "int8")
+        # XNNPACK scales accumulators in float, as ONNX Runtime does; LiteRT's own kernels round them twice.
+        found = in_litert(graph, first.quantize(feed.transpose(0, 2, 3, 1), "int8"), delegate=True)[0]
+        assert np.abs(found.astype(int) - steps.astype(int)).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_qdq_file_is_no_float_source_and_a_float_file_is_no_qdq_one(torch_style: Any, tmp_path: Path) -> None:
+    path = _quantized(torch_style(13), tmp_path)
+    with pytest.raises(UnsupportedError, match="is quantized already"):
+        SOURCE.read(path, None)
+    with pytest.raises(UnsupportedError, match=r"is a float model; `mnedge quantize"):
+        read_int8(tmp_path / "float.onnx")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_with_another_zero_point_are_refused_with_the_way_out(torch_style: Any, tmp_path: Path) -> None:
+    path = _quantized(torch_style(13), tmp_path, weight_type=QuantType.QUInt8, activation_type=QuantType.QUInt8)
+    with pytest.raises(UnsupportedError, match=r"Conv\): its weights are uint8.*weight_type=QuantType.QInt8"):
+        read_int8(path)
