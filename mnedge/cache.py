@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
 _NAME = re.compile(r"([a-z][a-z0-9-]*)-[0-9a-f]{32}", re.ASCII)
+# A record names some dozens of files.
+_LARGEST_RECORD = 16 << 20
 _ABANDONED_S = 24 * 3600
 _TOOLS = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "pillow")
 
@@ -103,25 +105,26 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None], *,
     """
     parts = {"key": key, "code": code_sha256(), "tools": tool_versions()}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    called = f"{name}-{digest[:32]}"
-    entry = next((place / called for place in (root(), *_passing()) if _is_whole(place / called)), None)
+    # The second name is for where something that is not provably the cache's stands under the first.
+    called = (f"{name}-{digest[:32]}", f"{name}-{digest[32:]}")
+    places = [place / one for place in (root(), *_passing()) for one in called]
+    entry = next((place for place in places if _is_whole(place)), None)
     if entry is not None:
         with suppress(OSError):
             # Of a cache that may only be read, the time of the last use stays.
             os.utime(entry)
         log.info("%s: from the cache", name)
         return entry
-    scratch = _scratch(called)
+    scratch = _scratch(called[0])
     if shutil.disk_usage(scratch).free < least_bytes:
         scratch.rmdir()
         raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    entry = scratch.parent / called
     try:
         make(scratch)
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         sums = {path.relative_to(scratch).as_posix(): sha256(path) for path in files}
         (scratch / _ENTRY).write_text(json.dumps({"stage": name, "key": key, "files": sums}, default=str, indent=1))
-        _place(scratch, entry)
+        entry = _place(scratch, called)
     except OSError as exc:
         if exc.filename is not None and not str(exc.filename).startswith(str(scratch.parent)):
             raise
@@ -157,14 +160,21 @@ def _scratch(called: str) -> Path:
     else:
         return scratch
     _warn_once(f"the cache {root()} may only be read: what is not in it is made, and dropped when this run ends")
-    folder = tempfile.mkdtemp(prefix="mnedge-cache-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _PASSING[root()] = Path(folder)
+    _stand_in()
     return _scratch(called)
 
 
+def _stand_in() -> Path:
+    """A folder of this run alone that takes what the cache cannot."""
+    if root() not in _PASSING:
+        folder = tempfile.mkdtemp(prefix="mnedge-cache-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _PASSING[root()] = Path(folder)
+    return _PASSING[root()]
+
+
 def _passing() -> tuple[Path, ...]:
-    """The folder of this run alone that stands in for a cache that may only be read; none where there is none."""
+    """The folder of this run alone that stands in for a cache that cannot take all; none where there is none."""
     return (_PASSING[root()],) if root() in _PASSING else ()
 
 
@@ -180,27 +190,45 @@ def _unwritable(exc: OSError) -> MnedgeError:
     return StorageError(f"{what} cannot be written: {exc.strerror}; free some space, or set {variable} to another disk")
 
 
-def _place(scratch: Path, entry: Path) -> None:
-    if os.path.lexists(entry) and not _is_whole(entry):
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    try:
-        scratch.rename(entry)
-    except OSError:
-        # Another build of the same key was faster; its result is as good.
-        if not _is_whole(entry):
-            raise
+def _place(scratch: Path, called: tuple[str, ...]) -> Path:
+    """Gives a whole entry its name: the first one that is free, or that a damaged entry of the cache's has."""
+    for entry in (scratch.parent / one for one in called):
+        if os.path.lexists(entry) and not _is_whole(entry):
+            if _record(entry) is None:
+                _warn_once(
+                    f"{entry} is no entry of the cache's, by its name and record, and is left alone; remove it by hand "
+                    "if it is of no use"
+                )
+                continue
+            shutil.rmtree(entry)
+        try:
+            scratch.rename(entry)
+        except OSError:
+            # Another build of the same key was faster; its result is as good.
+            if not _is_whole(entry):
+                raise
+        return entry
+    entry = _stand_in() / called[0]
+    if not _is_whole(entry):
+        shutil.rmtree(entry, ignore_errors=True)
+        shutil.move(scratch, entry)
+    return entry
 
 
 def _record(entry: Path) -> _Record | None:
     """What the cache wrote of an entry; None for what is no entry of the cache's: another name, or no such record."""
     named = _NAME.fullmatch(entry.name)
+    record = entry / _ENTRY
     try:
-        if named is None or entry.is_symlink():
+        if named is None or entry.is_symlink() or not _is_plain(record) or record.stat().st_size > _LARGEST_RECORD:
             return None
-        found = json.loads((entry / _ENTRY).read_bytes())
+        found = json.loads(record.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("stage") != named[1] or not isinstance(found.get("files"), dict):
+    if not isinstance(found, dict) or found.get("stage") != named[1]:
+        return None
+    files = found.get("files")
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
         return None
     return cast("_Record", found)
 
@@ -218,7 +246,7 @@ def _is_whole(entry: Path) -> bool:
         whole = bool(sums) and sums.keys() == names - {_ENTRY}
         whole = whole and all(_is_plain(entry / name) and sha256(entry / name) == sums[name] for name in sums)
     if not whole:
-        log.warning("%s: a file does not fit its checksum; making it again", entry.name)
+        _warn_once(f"{entry}: a file does not fit its checksum; making it again")
     return whole
 
 
@@ -272,8 +300,11 @@ def _mark(work: Path) -> None:
 
 def recall(work: Path, inputs: bytes) -> bytes | None:
     """The outputs that were kept for these inputs, or None; a damaged file counts as none."""
+    part = work / _part(inputs)
     try:
-        kept = (work / _part(inputs)).read_bytes()
+        if not _is_plain(part):
+            return None
+        kept = part.read_bytes()
     except OSError:
         return None
     return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None

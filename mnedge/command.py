@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import selectors
 import shlex
 import shutil
 import signal
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _LAST_WORDS = 1200
 _GLANCE_S = 0.2
+# No program that is run here to its end says more; what says more does not end.
+_MOST_BYTES = 512 << 20
+_PART_BYTES = 1 << 16
 
 
 class OutOfTimeError(ToolError):
@@ -71,6 +75,7 @@ def run(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     stop: threading.Event | None = None,
+    most_bytes: int = _MOST_BYTES,
 ) -> Finished:
     """Runs a program to its end and collects what it prints.
 
@@ -85,19 +90,25 @@ def run(
         env: Variables on top of this process' own.
         check: Raise where the exit status is not 0.
         stop: Set by another thread to end the program before its time.
+        most_bytes: Bytes that it may print; a program that prints more is ended.
 
     Raises:
         OutOfTimeError: It ran out of time.
-        ToolError: The program is missing, was stopped, or (with `check`) failed.
+        ToolError: The program is missing, was stopped, printed too much, or (with `check`) failed.
     """
     process = start(args, stdin=stdin is not None, cwd=cwd, env=env)
     argv = tuple(str(arg) for arg in args)
     try:
         with _ending(process, stop):
-            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired as exc:
+            stdout, stderr = _communicate(process, stdin or b"", time.monotonic() + timeout_s, most_bytes)
+    except TimeoutError as exc:
         kill(process)
         raise OutOfTimeError(f"{shlex.join(argv)} was stopped after {timeout_s:g} s without an end") from exc
+    except _FloodError as exc:
+        kill(process)
+        raise ToolError(
+            f"{argv[0]} was stopped: it printed more than {most_bytes >> 20:,} MiB, without an end"
+        ) from exc
     except BaseException:
         kill(process)
         raise
@@ -107,6 +118,67 @@ def run(
     if check and finished.returncode != 0:
         raise ToolError(f"{shlex.join(argv)} failed with status {finished.returncode}: {finished.last_words}")
     return finished
+
+
+class _FloodError(Exception):
+    """A program printed more than it may."""
+
+
+def _communicate(process: subprocess.Popen[bytes], data: bytes, until_s: float, most_bytes: int) -> tuple[bytes, bytes]:
+    """Feeds a program, reads what it prints until both pipes end, and waits for its end.
+
+    Unlike `Popen.communicate` it reads no more than `most_bytes`.
+
+    Raises:
+        TimeoutError: It is not at its end at `until_s`.
+        _FloodError: It prints more.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    read = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    with selectors.DefaultSelector() as pipes:
+        for descriptor in read:
+            pipes.register(descriptor, selectors.EVENT_READ)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            pipes.register(process.stdin, selectors.EVENT_WRITE, memoryview(data))
+        while pipes.get_map():
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            for key, _ in pipes.select(left_s):
+                if key.fd not in read:
+                    _feed(pipes, process, key.data)
+                    continue
+                part = os.read(key.fd, _PART_BYTES)
+                read[key.fd] += part
+                if not part:
+                    pipes.unregister(key.fd)
+            if sum(map(len, read.values())) > most_bytes:
+                raise _FloodError
+    try:
+        process.wait(max(0.0, until_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    stdout, stderr = map(bytes, read.values())
+    process.stdout.close()
+    process.stderr.close()
+    return stdout, stderr
+
+
+def _feed(pipes: selectors.BaseSelector, process: subprocess.Popen[bytes], left: memoryview) -> None:
+    """Writes the next part of a program's input, and closes it after the last one."""
+    assert process.stdin is not None
+    try:
+        left = left[os.write(process.stdin.fileno(), left[:_PART_BYTES]) :]
+    except BrokenPipeError:
+        # A program that reads no more says why by its status.
+        left = left[:0]
+    if left:
+        pipes.modify(process.stdin, selectors.EVENT_WRITE, left)
+        return
+    pipes.unregister(process.stdin)
+    process.stdin.close()
 
 
 @contextlib.contextmanager
@@ -135,6 +207,7 @@ def start(
     stdin: bool = True,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a process group of its own, to talk to through pipes.
 
@@ -145,6 +218,7 @@ def start(
         stdin: Whether its standard input is a pipe; otherwise it is empty.
         cwd: Working directory.
         env: Variables on top of this process' own.
+        pass_fds: Descriptors that stay open in the program, under the same numbers.
 
     Raises:
         ToolError: The program is missing or cannot be started.
@@ -160,6 +234,7 @@ def start(
             cwd=cwd,
             env=None if env is None else {**os.environ, **env},
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     except FileNotFoundError as exc:
         raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc
@@ -195,6 +270,17 @@ def end_gently(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> 
     finally:
         for process in processes:
             end(process)
+
+
+def last_words(process: subprocess.Popen[bytes]) -> str:
+    """The end of what a process that was started here said on standard error; ends it."""
+    end(process)
+    assert process.stderr is not None
+    # What its children may still write is not waited for.
+    os.set_blocking(process.stderr.fileno(), False)
+    with contextlib.suppress(BlockingIOError):
+        return os.read(process.stderr.fileno(), _PART_BYTES).decode(errors="replace").strip()[-_LAST_WORDS:]
+    return ""
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

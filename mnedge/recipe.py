@@ -74,7 +74,8 @@ class Recipe:
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
         task: What the network is for.
-        head: Which of the task's heads; None for the one that the weights have, or the task's first.
+        head: Which of the task's heads; None for the one that the weights have, or the task's first. Of a model: what
+            its first output is (softmax, logits, sigmoid, multi-label, numbers, map); None for what it shows.
         output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
         int8: Whether int8 artifacts are built beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).

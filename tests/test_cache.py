@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnedge import cache
@@ -53,14 +54,37 @@ _RECORDS = (
 @pytest.mark.usefixtures("private_cache")
 @pytest.mark.parametrize("record", _RECORDS, ids=range(len(_RECORDS)))
 @pytest.mark.parametrize("emptied", [False, True])
-def test_an_entry_whose_record_is_damaged_is_made_again(record: bytes, emptied: bool) -> None:
+def test_a_folder_without_the_record_of_an_entry_stays_and_the_result_is_made_beside_it(
+    record: bytes, emptied: bool
+) -> None:
     calls: list[str] = []
     entry = cache.stage("s", {}, _make("good", calls))
     (entry / "entry.json").write_bytes(record)
     if emptied:
         (entry / "out.txt").unlink()
-    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    for _ in range(2):
+        assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
     assert calls == ["good"] * 2
+    # It may be a folder of the user's: only what carries name and record may go.
+    assert (entry / "entry.json").read_bytes() == record
+    assert emptied or (entry / "out.txt").read_text() == "good"
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_folders_of_others_under_both_names_stay_too(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[str] = []
+    for _ in range(2):
+        entry = cache.stage("s", {}, _make("good", calls))
+        shutil.rmtree(entry)
+        entry.mkdir()
+        (entry / "thesis.txt").write_text("years of work")
+    for _ in range(2):
+        found = cache.stage("s", {}, _make("good", calls))
+        assert (found / "out.txt").read_text() == "good"
+    assert calls == ["good"] * 3
+    assert [path.read_text() for path in cache.root().rglob("thesis.txt")] == ["years of work"] * 2
+    assert "is left alone" in caplog.text
+    shutil.rmtree(found)
 
 
 def _file(entry: Path) -> None:
@@ -94,16 +118,28 @@ def _one_more(entry: Path) -> None:
     (entry / "more.txt").write_text("")
 
 
+def _record_is_pipe(entry: Path) -> None:
+    (entry / "entry.json").unlink()
+    os.mkfifo(entry / "entry.json")
+
+
 @pytest.mark.usefixtures("private_cache")
-@pytest.mark.parametrize("damage", [_file, _link, _file_is_folder, _file_is_pipe, _file_is_link, _one_more])
+@pytest.mark.parametrize(
+    "damage", [_file, _link, _record_is_pipe, _file_is_folder, _file_is_pipe, _file_is_link, _one_more]
+)
 def test_an_entry_of_another_kind_is_made_again(damage: Callable[[Path], None]) -> None:
     calls: list[str] = []
     entry = cache.stage("s", {}, _make("good", calls))
     damage(entry)
-    assert (cache.stage("s", {}, _make("good", calls)) / "out.txt").read_text() == "good"
+    provable = damage not in (_file, _link, _record_is_pipe)
+    again = cache.stage("s", {}, _make("good", calls))
+    assert (again / "out.txt").read_text() == "good"
     assert calls == ["good"] * 2
-    assert not entry.is_symlink()
-    assert not (entry / "out.txt").is_symlink()
+    assert not again.is_symlink()
+    assert not (again / "out.txt").is_symlink()
+    # What may be somebody else's is still there.
+    assert (again == entry) == provable
+    assert os.path.lexists(entry)
 
 
 def test_a_failed_stage_leaves_nothing(private_cache: Path) -> None:
@@ -167,14 +203,67 @@ def test_prune_takes_only_what_is_proven_to_be_the_caches(private_cache: Path) -
     assert kept == theirs.keys()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"stage": "s", "files": {"out.txt": 3}}', "[" * 100000])
-@pytest.mark.usefixtures("private_cache")
-def test_an_entry_with_a_damaged_record_is_made_again(text: str) -> None:
-    calls: list[str] = []
-    entry = cache.stage("s", {}, _make("good", calls))
-    (entry / "entry.json").write_text(text)
-    assert cache.stage("s", {}, _make("good", calls)) == entry
-    assert calls == ["good"] * 2
+def _damaged(entry: Path, rng: np.random.Generator) -> None:
+    """One of the files of an entry changed, cut, or put in another's place."""
+    files = sorted(path for path in entry.rglob("*") if path.is_file())
+    path = files[int(rng.integers(len(files)))]
+    data = bytearray(path.read_bytes() or b"?")
+    way = int(rng.integers(6))
+    if way == 0:
+        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+    elif way == 1:
+        del data[int(rng.integers(len(data))) :]
+    elif way == 2:
+        start = int(rng.integers(len(data)))
+        data[start : start + int(rng.integers(1, 9))] = bytes(rng.integers(0, 256, int(rng.integers(9)), np.uint8))
+    elif way == 3:
+        words = (b"null", b"[]", b"{}", b"-1", b"1e999", b'"../x"', b'"stage"', b'{"out.txt": null}')
+        for _ in range(2):
+            parts = bytes(data).split(b'"')
+            parts[int(rng.integers(len(parts)))] = words[int(rng.integers(len(words)))]
+            data = bytearray(b'"'.join(parts))
+    elif way == 4:
+        data = bytearray(files[int(rng.integers(len(files)))].read_bytes())
+    else:
+        path.unlink()
+        return
+    path.write_bytes(data)
+
+
+def test_a_damaged_entry_breaks_no_later_build(private_cache: Path, request: pytest.FixtureRequest) -> None:
+    rng = np.random.default_rng(15)
+
+    def make(folder: Path) -> None:
+        (folder / "deep").mkdir()
+        (folder / "out.txt").write_text("good")
+        (folder / "deep" / "more.bin").write_bytes(bytes(range(64)))
+
+    for number in range(request.config.getoption("--fuzz") // 3):
+        entry = cache.stage("s", {"n": number}, make)
+        for _ in range(int(rng.integers(1, 3))):
+            _damaged(entry, rng)
+        for _ in range(2):
+            found = cache.stage("s", {"n": number}, make)
+            assert (found / "out.txt").read_text() == "good"
+            assert (found / "deep" / "more.bin").read_bytes() == bytes(range(64))
+        cache.entries()
+        cache.prune()
+        # Of what is not provably the cache's nothing is removed, and so it stays in the way of nothing.
+        assert all(cache._record(path) is None for path in private_cache.iterdir())
+        shutil.rmtree(private_cache)
+
+
+def test_a_damaged_part_of_unfinished_work_is_none(private_cache: Path) -> None:
+    work = cache.resumable("parts", {})
+    cache.keep(work, b"in", b"out")
+    (part,) = (path for path in work.iterdir() if path.name != "entry.json")
+    part.unlink()
+    os.mkfifo(part)
+    assert cache.recall(work, b"in") is None
+    part.unlink()
+    part.mkdir()
+    assert cache.recall(work, b"in") is None
+    assert private_cache.is_dir()
 
 
 @pytest.fixture

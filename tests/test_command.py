@@ -64,6 +64,27 @@ def test_a_long_input_arrives_whole_while_stop_is_watched() -> None:
     assert command.run([sys.executable, "-c", echo], stdin=data, timeout_s=60, stop=threading.Event()).stdout == data
 
 
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_a_program_that_prints_without_an_end_is_stopped(descriptor: int) -> None:
+    begin = time.monotonic()
+    with pytest.raises(ToolError, match="printed more than 4 MiB, without an end"):
+        command.run(["sh", "-c", f"yes >&{descriptor}"], timeout_s=60, most_bytes=4 << 20)
+    assert time.monotonic() - begin < 30
+
+
+def test_a_program_that_does_not_read_its_input_is_no_error() -> None:
+    assert command.run(["true"], stdin=bytes(4 << 20), timeout_s=60).returncode == 0
+
+
+def test_the_last_words_of_a_process_that_goes_on_are_not_waited_for() -> None:
+    process = command.start(["sh", "-c", "echo nothing works >&2; (sleep 60) & exec sleep 60"])
+    time.sleep(0.5)
+    begin = time.monotonic()
+    assert command.last_words(process) == "nothing works"
+    assert time.monotonic() - begin < 10
+    command.kill(process)
+
+
 def test_a_gentle_end_lets_a_process_clean_up_and_kills_one_that_does_not_listen(tmp_path: Path) -> None:
     cleans = (
         "import pathlib, signal, sys, time\n"

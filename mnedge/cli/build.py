@@ -52,7 +52,11 @@ def command(
     task: TaskName[Task | None] = None,
     head: Annotated[
         str | None,
-        typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the weights', or the first]"),
+        typer.Option(
+            metavar="HEAD",
+            help="Head of segment: lr-aspp or deeplab; of MODEL what its first output is: softmax, logits, sigmoid, "
+            "multi-label, numbers or map. [default: the weights', or the first; what MODEL shows]",
+        ),
     ] = None,
     output_stride: OutputStride = None,
     int8: Annotated[bool | None, typer.Option("--int8", help="Build int8 artifacts beside the float ones.")] = None,
@@ -140,7 +144,7 @@ def command(
     from mnedge.workflows.build.pipeline import build
 
     if model is not None:
-        _check_alone(variant=variant, alpha=alpha, resolution=resolution, classes=classes, weights=weights, head=head)
+        _check_alone(variant=variant, alpha=alpha, resolution=resolution, classes=classes, weights=weights)
     wanted = recipe.load(recipe_name) if recipe_name else recipe.Recipe()
     wanted = wanted.with_flags(
         {

@@ -29,7 +29,7 @@ from mnedge.codegen.ops.reduce import lower_reduction
 from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.softmax import lower_log_softmax, lower_softmax
 from mnedge.codegen.ops.svdf import lower_svdf
-from mnedge.codegen.prepare import prepare
+from mnedge.codegen.prepare import prepare, signed
 from mnedge.codegen.program import Layer, Program, State, Value
 from mnedge.codegen.source import Source
 from mnedge.errors import UnsupportedError
@@ -88,6 +88,7 @@ def lower(graph: Graph) -> Program:
     """
     graph = prepare(graph)
     check_kernels(graph, SUPPORTED, _lowers)
+    graph = signed(graph)
     source = Source(graph)
     _check_ends(source)
     _fold(source)

@@ -18,7 +18,7 @@ _BESIDE = (*_AT_THE_ENDS, "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
 def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Graph], bool]) -> None:
-    """Checks that there is a kernel for every op, and for its weights.
+    """Checks that there is a kernel for every op.
 
     Args:
         graph: The model, its float ends cut off.
@@ -40,7 +40,6 @@ def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Grap
                 f"the model has ops that no C kernel exists for: {named}. {_advice(graph, outside, lowers)}"
                 f"Compiled are {', '.join(supported)}"
             )
-    check_weights(graph)
 
 
 def _is_float(graph: Graph, op: Op) -> bool:
@@ -56,7 +55,7 @@ def _has_integers(graph: Graph) -> bool:
 
 
 def check_weights(graph: Graph) -> None:
-    """Checks that weights are int8: uint8 ones have a zero point, which microcontrollers' kernels do not know.
+    """Checks that weights are int8: uint8 ones have a zero point, which TFLM's kernels do not know.
 
     Raises:
         UnsupportedError: The message names the first op that has others.
@@ -64,9 +63,9 @@ def check_weights(graph: Graph) -> None:
     legacy = [op for op in graph.ops if op.kind in LAYERS and graph.tensors[str(weights_of(op))].dtype == "uint8"]
     if legacy:
         raise UnsupportedError(
-            f"the convolutions have uint8 weights ({_where(graph, legacy)}); symmetric int8 weights are due: `mnedge "
-            "optimize IN.tflite --for TARGET -o OUT.tflite` makes them for a microcontroller, and measures what that "
-            "changes"
+            f"the convolutions have uint8 weights ({_where(graph, legacy)}); TFLM takes symmetric int8 weights: "
+            "`mnedge optimize IN.tflite --for TARGET -o OUT.tflite` makes them for a microcontroller, and measures "
+            "what that changes"
         )
 
 

@@ -1,13 +1,22 @@
-"""What a Graph goes through before it is lowered: shapes computed now, float ends cut off."""
+"""What a Graph goes through before it is lowered: shapes computed now, float ends cut off, uint8 brought to int8."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnedge.graph.fold_shapes import fold_shapes
+from mnedge.graph.graph import Op, Quantization
+from mnedge.graph.ops import GATHERING, weights_of
 
 if TYPE_CHECKING:
-    from mnedge.graph.graph import Graph
+    from mnedge.graph.graph import Graph, Tensor
+
+# Option of an AVERAGE_POOL_2D whose steps were uint8: halves go up.
+HALVES_UP = "halves_up"
+_SHIFT = 128
 
 
 def prepare(graph: Graph) -> Graph:
@@ -60,3 +69,52 @@ def _same_steps(graph: Graph, one: str, other: str) -> bool:
         first.quantization.scale.tobytes() == second.quantization.scale.tobytes()
         and first.quantization.zero_point.tobytes() == second.quantization.zero_point.tobytes()
     )
+
+
+def signed(graph: Graph) -> Graph:
+    """The graph with int8 in place of uint8 inside, each step and zero point 128 lower; the ends stay as they are.
+
+    Weights stay too: `Source.weights` takes their zero point off. Kernels compute with centred steps, so that all is
+    the same except for an average, whose halves go away from zero in int8 and up in uint8.
+    """
+    inner = {name for name, tensor in graph.tensors.items() if _is_unsigned(graph, tensor)}
+    # A QUANTIZE at an end is one table; what it makes inside is another tensor's step.
+    ends = {
+        name: graph.fresh_name(f"{name}/int8")
+        for name in (*graph.inputs, *graph.outputs)
+        if name in inner and not _only_quantized(graph, name)
+    }
+    kept = {name for name in (*graph.inputs, *graph.outputs) if name in inner and name not in ends}
+    tensors = [_lowered(graph.tensors[name], ends.get(name, name)) for name in inner - kept]
+    if not tensors:
+        return graph
+    ops = [Op("QUANTIZE", (name,), (ends[name],)) for name in graph.inputs if name in ends]
+    for op in graph.ops:
+        made = replace(op.with_inputs(ends), outputs=tuple(ends.get(name, name) for name in op.outputs))
+        unsigned_average = op.kind == "AVERAGE_POOL_2D" and op.outputs[0] in inner
+        ops.append(made.with_options(**{HALVES_UP: True}) if unsigned_average else made)
+    ops += [
+        Op("QUANTIZE", (ends[name],), (name,)) for name in graph.outputs if name in ends and name not in graph.inputs
+    ]
+    return graph.replaced(tensors=tensors, ops=ops)
+
+
+def _is_unsigned(graph: Graph, tensor: Tensor) -> bool:
+    """Whether a tensor is in uint8, and no weights."""
+    if tensor.dtype != "uint8" or tensor.quantization is None or tensor.quantization.axis is not None:
+        return False
+    return not any(op.kind in GATHERING and weights_of(op) == tensor.name for op in graph.ops)
+
+
+def _only_quantized(graph: Graph, name: str) -> bool:
+    """Whether an end is read or made by QUANTIZE alone, to or from int8."""
+    beside = [op for op in graph.ops if name in op.inputs or name in op.outputs]
+    others = [other for op in beside for other in (*op.inputs, *op.outputs) if other is not None and other != name]
+    return all(op.kind == "QUANTIZE" for op in beside) and all(graph.tensors[other].dtype == "int8" for other in others)
+
+
+def _lowered(tensor: Tensor, name: str) -> Tensor:
+    assert tensor.quantization is not None
+    lower = Quantization(tensor.quantization.scale, tensor.quantization.zero_point - _SHIFT)
+    data = None if tensor.data is None else (tensor.data.astype(np.int16) - _SHIFT).astype(np.int8)
+    return replace(tensor, name=name, dtype="int8", quantization=lower, data=data)

@@ -89,6 +89,9 @@ class Kernel(Protocol):
     def takes_whole(self, index: int) -> bool:
         """Whether every row reads all of input `index`."""
 
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """Whether a call reads its input again after it has written its output."""
+
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """Bytes of scratch that one call needs."""
 

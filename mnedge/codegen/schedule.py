@@ -117,14 +117,14 @@ def _single(program: Program, index: int, kernels: KernelSet) -> Segment:
     for position, name in enumerate(layer.inputs):
         distance = size
         if kernel.takes_whole(position) or kernel.form == "whole":
-            distance = size
+            pass
         elif kernel.in_place:
             distance = 0
-        elif kernel.form == "pixels":
+        elif kernel.form == "pixels" and not kernel.reads_twice(kernels):
             pixels = kernel.output.rows * kernel.output.columns
             before, after = program.values[name].size_bytes // pixels, size // pixels
             distance = max(_TILE_PIXELS * after, size - (pixels - _TILE_PIXELS) * before)
-        else:
+        elif kernel.form == "window":
             rows, row_bytes = kernel.output.rows, kernel.output.row_bytes
             seen = getattr(kernel, "input", kernel.output)
             starts = (max(kernel.input_rows(row, position)[0], 0) * seen.row_bytes for row in range(rows))

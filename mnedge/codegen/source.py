@@ -103,18 +103,20 @@ class Source:
         return data
 
     def weights(self, op: Op, place: int = 1) -> NDArray[np.int64]:
-        """The int8 weights of an op as int64.
+        """The weights of an op as int64, without their zero point: of uint8 ones -255 … 255.
 
         Args:
             op: The op.
             place: Index of the weights among its inputs.
 
         Raises:
-            UnsupportedError: Not constant, not int8, or not symmetric.
+            UnsupportedError: Not constant, or int8 and not symmetric.
         """
         name = str(op.inputs[place])
         tensor = self.graph.tensors[name]
         data = self.constant(name, op)
+        if tensor.dtype == "uint8" and tensor.quantization is not None and tensor.quantization.scale.size == 1:
+            return data.astype(np.int64) - int(tensor.quantization.zero_point[0])
         if tensor.dtype != "int8" or tensor.quantization is None or tensor.quantization.zero_point.any():
             raise UnsupportedError(
                 f"{self.where(op)} has {tensor.dtype} weights{'' if tensor.dtype != 'int8' else ' with a zero point'}; "

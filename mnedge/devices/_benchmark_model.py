@@ -17,6 +17,8 @@ _DELEGATES = {
     "gpu": re.compile(r"gpu|_cl\b|opencl|webgpu|vulkan", re.IGNORECASE),
     "npu": re.compile(r"npu|nnapi|dispatch|hexagon|neuron|qnn|edgetpu", re.IGNORECASE),
 }
+# A time, as both programs print it: finite whatever its digits are.
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:e\+[0-9]{1,2})?)"
 ACCELERATORS = tuple(_DELEGATES)
 
 
@@ -86,12 +88,12 @@ class Delegation:
 def delegation(log: str, accelerator: str) -> Delegation:
     """Reads from a log which delegate of an accelerator was applied; names of other accelerators do not count."""
     matches = _DELEGATES[accelerator].search
-    for name, partitions in re.findall(r"with delegate \(([^)]+)\) node, yielding (\d+) partitions", log):
+    for name, partitions in re.findall(r"with delegate \(([^)]{1,80})\) node, yielding ([0-9]{1,6}) partitions", log):
         if matches(name):
             return Delegation("XNNPACK" if accelerator == "cpu" else name, int(partitions))
     explicit = re.search(r"xplicitly applied (\w+) delegate, and the model graph will be (\w+) executed", log)
     if explicit and matches(explicit[1]):
-        kernels = re.search(r"w/ (\d+) delegate kernels", log)
+        kernels = re.search(r"w/ ([0-9]{1,6}) delegate kernels", log)
         return Delegation(explicit[1], int(kernels[1]) if kernels else 1)
     if accelerator == "cpu" and "Created TensorFlow Lite XNNPACK delegate" in log:
         return Delegation("XNNPACK", None)
@@ -120,11 +122,11 @@ def parse(log: str) -> Measured:
     Raises:
         ToolError: Neither stands there.
     """
-    litert = re.search(r"Inference \(avg\):\s+([\d.]+) ms \((\d+) runs\)", log)
+    litert = re.search(rf"Inference \(avg\):\s+{_NUMBER} ms \(([0-9]{{1,9}}) runs\)", log)
     if litert:
         return Measured(float(litert[1]), int(litert[2]))
-    classic = re.search(r"timings in us:.*?(?:Inference \(avg\)|no stats): ([\d.e+]+)", log)
-    counts = re.findall(r"count=(\d+) ", log)
+    classic = re.search(rf"timings in us:.*?(?:Inference \(avg\)|no stats): {_NUMBER}(?![\w.])", log)
+    counts = re.findall("count=([0-9]{1,9}) ", log)
     if classic:
         return Measured(float(classic[1]) / 1e3, int(counts[-1]) if counts else 1)
     raise ToolError(f"benchmark_model printed no time that is known here; it said: {log[-600:].strip()}")

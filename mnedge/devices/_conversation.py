@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from mnedge.devices._device import ModelInfo
-from mnedge.devices._link import Link, LostError, SilentError
+from mnedge.devices._link import Link, LostError, NonsenseError, SilentError, plain
 from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
 from mnedge.results.device import BoardFacts
@@ -25,9 +27,53 @@ if TYPE_CHECKING:
     from mnedge.command import Finished
     from mnedge.devices._link import Frame
 
+Told = TypeVar("Told")
 _PART_BYTES = 1 << 20
+_DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+           "bool")  # fmt: skip
+_MOST_VALUES = 1 << 28
+_PYTHON = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}(\.\S{1,30})?")
 _SIGNALS = {4: "SIGILL", 9: "SIGKILL", 11: "SIGSEGV", 6: "SIGABRT", 7: "SIGBUS"}
 _FOLDER = re.compile(r"/[^\0\n]*/mnedge-agent-[0-9]+-[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class _Hello:
+    """What an agent says first: its process, its folder, and whether it is emulated."""
+
+    pid: int
+    folder: str
+    emulated: bool
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What an agent says of an error; kinds are those of `_agent.described`."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """What an agent says of an input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What an agent says of a model that it loaded."""
+
+    package: str
+    version: str
+    partitions: int | None
+    input: _Tensor
+    outputs: tuple[_Tensor, ...]
 
 
 class Carrier(Protocol):
@@ -82,8 +128,10 @@ class Conversation:
         self.emulated = False
         self.link = Link(carrier.start_agent(), carrier.silence_s)
         try:
-            hello = json.loads(self.expect(b"H").payload)
-            self.pid, self.folder, self.emulated = int(hello["pid"]), str(hello["folder"]), bool(hello["emulated"])
+            hello = self.told(b"H", _Hello)
+            if hello.pid <= 1 or not _FOLDER.fullmatch(hello.folder):
+                raise nonsense(carrier, f"its agent is process {hello.pid} in {plain(hello.folder)}")  # noqa: TRY301
+            self.pid, self.folder, self.emulated = hello.pid, hello.folder, hello.emulated
         except BaseException:
             self.link.kill()
             raise
@@ -106,9 +154,22 @@ class Conversation:
                 f"{self.carrier.name}: {exc}. The device hangs or has lost its power; look at it (`mnedge device "
                 f"check {self.carrier.uri}`), restart it, or allow more time with ?silence_s=SECONDS"
             ) from exc
+        except NonsenseError as exc:
+            raise nonsense(self.carrier, str(exc)) from exc
         if frame.kind == b"E":
-            _raise_told(json.loads(frame.payload), self.carrier)
+            _raise_told(self._read(frame, _Problem), self.carrier)
         return frame
+
+    def told(self, kind: bytes, noun: type[Told]) -> Told:
+        """What the next frame says, which must be of one kind and whole."""
+        return self._read(self.expect(kind), noun)
+
+    def _read(self, frame: Frame, noun: type[Told]) -> Told:
+        try:
+            return from_json(frame.payload, noun, self.carrier.name)
+        except InputError as exc:
+            said = plain(frame.payload[:200].decode(errors="replace"), 80)
+            raise nonsense(self.carrier, f"its answer {said!r} does not fit ({exc.__cause__})") from exc
 
     def expect(self, kind: bytes) -> Frame:
         """The next frame, which must be of one kind and whole."""
@@ -131,15 +192,17 @@ class Conversation:
         self.upload(path)
         self.link.stage = f"loading {path.name}"
         self.link.send(b"L", 0, json.dumps({"runtime": runtime, "threads": threads}).encode())
-        told = json.loads(self.expect(b"I").payload)
+        told = self.told(b"I", _Loaded)
+        if not told.outputs:
+            raise nonsense(self.carrier, f"{path.name} has no output there")
         info = ModelInfo(
-            version=told["version"],
-            partitions=told["partitions"],
-            input=_spec(told["input"]),
-            outputs=tuple(_spec(output) for output in told["outputs"]),
+            version=plain(told.version),
+            partitions=told.partitions,
+            input=_spec(told.input, self.carrier),
+            outputs=tuple(_spec(output, self.carrier) for output in told.outputs),
             emulated=self.emulated,
         )
-        return info, told["package"]
+        return info, told.package
 
     def close(self) -> None:
         """Ends the agent in peace; where it does not end, by force. Nothing of it stays on the device."""
@@ -187,35 +250,35 @@ def board_facts(talk: Conversation) -> BoardFacts:
         ToolError: What came over the line are no such facts.
     """
     talk.link.send(b"F")
-    payload = talk.expect(b"F").payload
-    try:
-        return from_json(payload, BoardFacts, talk.carrier.name)
-    except InputError as exc:
-        raise ToolError(
-            f"{talk.carrier.name}: what the agent says of its board does not fit ({exc.__cause__}); "
-            f"`mnedge device check {talk.carrier.uri}` asks once more"
-        ) from exc
+    facts = talk.told(b"F", BoardFacts)
+    if not _PYTHON.fullmatch(facts.python):
+        raise nonsense(talk.carrier, f"its Python is {plain(facts.python)!r}")
+    return facts
 
 
-class _Spec(TypedDict):
-    """An input or output as an agent tells it; scale and zero point are None where it is not quantized."""
-
-    name: str
-    shape: list[int]
-    dtype: str
-    scale: float | None
-    zero_point: int
+def nonsense(carrier: Carrier, what: str) -> ToolError:
+    """The error for a device that says what no agent says."""
+    return ToolError(
+        f"{carrier.name}: {what}; what answers there is no agent of mnedge, or the line damages it: look at the login "
+        f"there, then `mnedge device check {carrier.uri}` asks once more"
+    )
 
 
-def _spec(told: _Spec) -> TensorSpec:
+def _spec(told: _Tensor, carrier: Carrier) -> TensorSpec:
+    if told.dtype not in _DTYPES or min(told.shape, default=1) < 1 or math.prod(told.shape) > _MOST_VALUES:
+        raise nonsense(carrier, f"it says that {plain(told.name)} is {plain(told.dtype)} {told.shape}")
     quantization = None
-    if told["scale"] is not None:
-        quantization = Quantization.per_tensor(told["scale"], told["zero_point"])
-    return TensorSpec(told["name"], tuple(told["shape"]), told["dtype"], quantization)
+    if told.scale is not None:
+        if not 0 < told.scale < math.inf or not -(1 << 31) <= (told.zero_point or 0) < 1 << 31:
+            raise nonsense(
+                carrier, f"it says that {plain(told.name)} has scale {told.scale} and zero point {told.zero_point}"
+            )
+        quantization = Quantization.per_tensor(told.scale, told.zero_point or 0)
+    return TensorSpec(plain(told.name), told.shape, told.dtype, quantization)
 
 
-def _raise_told(told: dict[str, str], carrier: Carrier) -> NoReturn:
-    message, kind = told["message"], told["kind"]
+def _raise_told(told: _Problem, carrier: Carrier) -> NoReturn:
+    message, kind = plain(told.message, 2000), told.kind
     advice = {
         "refused": f"build the model for that runtime, or renew the runtime: {carrier.remedy}",
         "missing": carrier.remedy,
@@ -231,7 +294,7 @@ def _why_ended(lost: LostError, carrier: Carrier) -> str:
     """One message for an agent that ended by itself."""
     code = -lost.returncode if lost.returncode < 0 else lost.returncode - 128
     if "mnedge-old-python" in lost.stderr:
-        found = lost.stderr.rpartition("mnedge-old-python ")[2].split()[0]
+        found = next(iter(lost.stderr.rpartition("mnedge-old-python ")[2].split()), "there")
         return (
             f"{carrier.name}: Python {found} is too old; install Python 3.8 or newer there, or name one with ?python="
         )

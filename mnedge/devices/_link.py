@@ -19,6 +19,13 @@ from mnedge.devices import _agent
 
 _PING_S = 10.0
 _GRACE_S = 5.0
+# What a login may print before the agent does; a message of the day has some KiB.
+_MOST_BEFORE_BYTES = 1 << 20
+# All but the results of pictures is small; who awaits larger frames says so.
+_LARGEST_FRAME_BYTES = 16 << 20
+_MOST_WAITING = 16
+# Scripts on a device say a few lines.
+MOST_SAID_BYTES = 16 << 20
 
 # Python reads the agent from its standard input, so nothing lies on the device before the agent can remove it.
 BOOTSTRAP = (
@@ -43,6 +50,10 @@ class LostError(Exception):
         self.returncode, self.stderr, self.stage = returncode, stderr, stage
 
 
+class NonsenseError(Exception):
+    """The device says what no agent says, or says it without an end."""
+
+
 class SilentError(Exception):
     """The device gave no sign of life, or no result, within the limit."""
 
@@ -57,18 +68,33 @@ class Frame:
     whole: bool = True
 
 
+def plain(text: str, most: int = 300) -> str:
+    """What a device says as one may show it: without control characters, and not endless."""
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    return shown if len(shown) <= most else f"{shown[:most]}…"
+
+
 class Link:
     """An agent at the other end of a program's standard input and output.
 
     Args:
         process: The program that carries the pipe (ssh, adb), ready to start Python with `BOOTSTRAP`.
         silence_s: Longest time without any sign of life; a live agent ticks every two seconds.
+
+    Attributes:
+        largest_bytes: Largest frame that is awaited.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], silence_s: float) -> None:
         self.process, self.silence_s = process, silence_s
         self.stage = "starting Python"
-        self._incoming: queue.Queue[Frame | None] = queue.Queue()
+        self.largest_bytes = _LARGEST_FRAME_BYTES
+        # A full queue makes the device wait, not this machine's memory grow.
+        self._incoming: queue.Queue[Frame | None] = queue.Queue(_MOST_WAITING)
+        self._nonsense = ""
+        self._over = threading.Event()
         self._outgoing: queue.Queue[bytes | None] = queue.Queue()
         self._said: deque[bytes] = deque(maxlen=64)
         assert process.stdin is not None
@@ -97,6 +123,7 @@ class Link:
 
         Raises:
             LostError: The pipe ended.
+            NonsenseError: What came is no agent's.
             SilentError: No sign of life for `silence_s`, or no frame until `until_s`.
         """
         while True:
@@ -107,17 +134,19 @@ class Link:
                 if time.monotonic() < until_s:
                     raise SilentError(f"no sign of life for {self.silence_s:g} s while {self.stage}") from None
                 raise SilentError(f"alive, but no answer within the limit while {self.stage}") from None
+            if frame is None and self._nonsense:
+                raise NonsenseError(f"{self._nonsense} while {self.stage}")
             if frame is None:
                 raise LostError(self._returncode(), self.last_words, self.stage)
             if frame.kind != b"T":
                 return frame
             if frame.payload:
-                self.stage = frame.payload.decode(errors="replace")
+                self.stage = plain(frame.payload.decode(errors="replace"))
 
     @property
     def last_words(self) -> str:
         """The end of what the other side wrote to standard error."""
-        return b"".join(self._said).decode(errors="replace").strip()[-1200:]
+        return plain(b"".join(self._said).decode(errors="replace").strip()[-1200:], 1200)
 
     def close(self, grace_s: float = _GRACE_S) -> None:
         """Lets the agent clean up and end by itself for a while; then ends the program."""
@@ -130,6 +159,7 @@ class Link:
     def kill(self) -> None:
         """Ends the program that carries the pipe; an agent that can still run sees the end of its input."""
         self._outgoing.put(None)
+        self._over.set()
         command.end(self.process)
         # Over a shared connection ssh hands its pipes to the master, where a hanging board keeps them open. So each
         # thread closes its own pipe when it ends, and nobody waits for it for long.
@@ -165,31 +195,53 @@ class Link:
 
     def _read(self, pipe: IO[bytes]) -> None:
         try:
-            # A login script may print before the agent does.
-            seen = b""
-            while not seen.endswith(_agent.PREAMBLE):
-                byte = pipe.read(1)
-                if not byte:
-                    self._said.append(seen[-500:])
-                    return
-                seen = seen[-4096:] + byte
-            while True:
-                header = pipe.read(_agent.HEADER.size)
-                if len(header) < _agent.HEADER.size:
-                    return
-                magic, kind, number, length, crc = _agent.HEADER.unpack(header)
-                if magic != _agent.MAGIC:
-                    self._said.append(b"the pipe brings damaged frames")
-                    return
-                payload = pipe.read(length)
-                if len(payload) < length:
-                    return
-                self._incoming.put(Frame(kind, number, payload, zlib.crc32(payload) == crc))
+            if self._skip_greeting(pipe):
+                while (frame := self._frame(pipe)) is not None:
+                    self._hand(frame)
         except (OSError, ValueError, struct.error):
             pass
         finally:
-            self._incoming.put(None)
+            self._hand(None)
             pipe.close()
+
+    def _hand(self, frame: Frame | None) -> None:
+        """Gives a frame to `receive`, which may be slower than the device."""
+        while not self._over.is_set():
+            with contextlib.suppress(queue.Full):
+                self._incoming.put(frame, timeout=0.2)
+                return
+
+    def _skip_greeting(self, pipe: IO[bytes]) -> bool:
+        """Reads what a login script prints before the agent does; False where no agent comes after it."""
+        seen, count = b"", 0
+        while not seen.endswith(_agent.PREAMBLE):
+            byte = pipe.read(1)
+            count += 1
+            if not byte:
+                self._said.append(seen[-500:])
+                return False
+            if count > _MOST_BEFORE_BYTES:
+                self._nonsense = f"its login prints more than {_MOST_BEFORE_BYTES >> 20} MiB, without an end,"
+                return False
+            seen = seen[-len(_agent.PREAMBLE) - 500 :] + byte
+        return True
+
+    def _frame(self, pipe: IO[bytes]) -> Frame | None:
+        """The next frame; None at the end of the pipe, or of sense."""
+        header = pipe.read(_agent.HEADER.size)
+        if len(header) < _agent.HEADER.size:
+            return None
+        magic, kind, number, length, crc = _agent.HEADER.unpack(header)
+        if magic != _agent.MAGIC:
+            self._nonsense = "what it sends are no frames of an agent"
+            return None
+        if length > self.largest_bytes:
+            self._nonsense = f"it sends a frame of {length:,} bytes where at most {self.largest_bytes:,} can come"
+            return None
+        payload = pipe.read(length)
+        if len(payload) < length:
+            return None
+        return Frame(kind, number, payload, zlib.crc32(payload) == crc)
 
     def _listen(self, pipe: IO[bytes]) -> None:
         try:

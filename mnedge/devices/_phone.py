@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shlex
 import time
 from contextlib import suppress
@@ -14,7 +15,8 @@ from mnedge import artifact, cache, command, runtimes
 from mnedge.devices import _benchmark_model
 from mnedge.devices._benchmark_model import Program
 from mnedge.devices._device import ModelInfo
-from mnedge.devices._remote import chunked, split
+from mnedge.devices._link import MOST_SAID_BYTES, plain
+from mnedge.devices._remote import chunked, output_bytes, split
 from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ echo "$d"
 cat > /dev/null
 end
 """
+
+
+_FOLDER = re.compile(r"/[A-Za-z0-9_./-]+/mnedge-[A-Za-z0-9]+")
+_LONGEST_LINE = 4096
 
 
 class CutError(Exception):
@@ -71,7 +77,14 @@ class Phone(Protocol):
         """Starts a shell script there."""
         ...
 
-    def shell(self, script: str, *, timeout_s: float = 30.0, stdin: bytes | None = None) -> command.Finished:
+    def shell(
+        self,
+        script: str,
+        *,
+        timeout_s: float = 30.0,
+        stdin: bytes | None = None,
+        most_bytes: int = MOST_SAID_BYTES,
+    ) -> command.Finished:
         """Runs a shell script there. Raises CutError where the phone is out of reach."""
         ...
 
@@ -225,7 +238,7 @@ class PhoneModel:
         self._done, self._count = 0, count
         for chunk in chunked(images):
             result = cache.recall(self._kept, chunk.data)
-            if result is None:
+            if result is None or len(result) != chunk.images * output_bytes(self.info.outputs):
                 result = self._compute(chunk.data, chunk.images)
                 cache.keep(self._kept, chunk.data, result)
             for outputs in split(result, self.info.outputs, chunk.images):
@@ -268,8 +281,8 @@ while [ $i -lt {images} ]; do
   i=$((i + 1))
 done"""
         limit_s = self._phone.silence_s + images * self._picture_limit_s
-        done = self._phone.shell(script, timeout_s=limit_s, stdin=data)
-        wanted = images * sum(_bytes(spec.shape, spec.dtype) for spec in self.info.outputs)
+        wanted = images * output_bytes(self.info.outputs)
+        done = self._phone.shell(script, timeout_s=limit_s, stdin=data, most_bytes=wanted + MOST_SAID_BYTES)
         if done.returncode == 0 and len(done.stdout) == wanted:
             return done.stdout
         _check_crash(done, self._phone, program.path)
@@ -348,12 +361,6 @@ def _check_outputs(program: Program, phone: Phone) -> None:
         )
 
 
-def _bytes(shape: Iterable[int], dtype: str) -> int:
-    import numpy as np
-
-    return int(np.prod(list(shape))) * np.dtype(dtype).itemsize
-
-
 def _first_line(process: subprocess.Popen[bytes], phone: Phone) -> str:
     """The folder's name, or why there is none."""
     import threading
@@ -361,18 +368,17 @@ def _first_line(process: subprocess.Popen[bytes], phone: Phone) -> str:
     lines: list[bytes] = []
 
     def read(pipe: IO[bytes]) -> None:
-        lines.append(pipe.readline())
+        lines.append(pipe.readline(_LONGEST_LINE))
 
     assert process.stdout is not None
     reader = threading.Thread(target=read, args=(process.stdout,), daemon=True)
     reader.start()
     reader.join(_START_S)
     path = lines[0].decode(errors="replace").strip() if lines else ""
-    if path.startswith("/"):
+    if _FOLDER.fullmatch(path):
         return path
-    command.end(process)
-    assert process.stderr is not None
-    words = process.stderr.read().decode(errors="replace").strip() if lines else "no answer"
+    said = command.last_words(process) or plain(path)
+    words = plain(said, 600) if lines else "no answer"
     if not phone.back():
         raise CutError(words or "the phone is out of reach")
     if "No space" in words:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge import artifact, cache, runtimes
-from mnedge.devices._conversation import Conversation, board_facts
+from mnedge.devices._conversation import Conversation, board_facts, nonsense
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
@@ -33,6 +34,9 @@ _CHUNK_IMAGES = 32
 _WINDOW = 4
 _RECONNECT_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
 _DAMAGED_LIMIT = 5
+# Frames that were not asked for; a resent chunk may bring one.
+_STRAY_LIMIT = 64
+_MOST_SAMPLES = 4_000_000
 
 
 @dataclass
@@ -54,6 +58,15 @@ class Chunk:
     damaged: int = 0
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """What an agent tells of timed inferences: see `_agent.Agent.latency`."""
+
+    samples: tuple[tuple[float, float, float | None, float | None], ...]
+    last: bool
+    throttled: tuple[str, ...] | None = None
+
+
 class RemoteModel:
     """A model loaded on a device by its agent; reconnects by itself where the connection is cut."""
 
@@ -61,7 +74,7 @@ class RemoteModel:
         self._carrier, self._path = carrier, path
         self._runtime = runtime or runtimes.for_file(path)
         self._talk: Conversation | None = None
-        self._done = self._count = 0
+        self._done = self._count = self._stray = 0
         self.info, package = self._reconnect(first=True)
         try:
             _check_delegate(self.info, package, path, carrier)
@@ -93,7 +106,8 @@ class RemoteModel:
         window: deque[Chunk] = deque()
         while True:
             while len(window) < _WINDOW and (chunk := next(chunks, None)) is not None:
-                chunk.result = cache.recall(self._kept, chunk.data)
+                kept = cache.recall(self._kept, chunk.data)
+                chunk.result = kept if kept is not None and len(kept) == self._result_bytes(chunk) else None
                 window.append(chunk)
                 if chunk.result is None:
                     self._conversation.link.send(b"C", chunk.number, chunk.data)
@@ -123,8 +137,17 @@ class RemoteModel:
             raise ToolError(f"{exc}{self._so_far()}") from exc
         chunk = next((chunk for chunk in window if chunk.number == frame.number), None)
         if chunk is None or frame.kind not in (b"R", b"N"):
+            self._stray += 1
+            if self._stray > _STRAY_LIMIT:
+                raise nonsense(self._carrier, f"it goes on answering what was not asked{self._so_far()}")
             return
         if frame.kind == b"R" and frame.whole:
+            if len(frame.payload) != self._result_bytes(chunk):
+                raise nonsense(
+                    self._carrier,
+                    f"{len(frame.payload):,} bytes are its outputs of {chunk.images} pictures, where "
+                    f"{self._result_bytes(chunk):,} are due{self._so_far()}",
+                )
             chunk.result = frame.payload
             cache.keep(self._kept, chunk.data, chunk.result)
             return
@@ -132,6 +155,9 @@ class RemoteModel:
         if chunk.damaged > _DAMAGED_LIMIT:
             raise ToolError(f"{self._carrier.name}: the connection damages what it carries{self._so_far()}")
         self._conversation.link.send(b"C", chunk.number, chunk.data)
+
+    def _result_bytes(self, chunk: Chunk) -> int:
+        return chunk.images * output_bytes(self.info.outputs)
 
     def _resume(self, window: deque[Chunk], lost: LostError) -> None:
         """After a cut: a new connection, the model again, and all chunks without results again."""
@@ -164,7 +190,8 @@ class RemoteModel:
                 self._carrier.reset()
             try:
                 self._talk = Conversation(self._carrier)
-                return self._talk.load(self._path, self._runtime, 1)
+                found = self._talk.load(self._path, self._runtime, 1)
+                self._talk.link.largest_bytes += _CHUNK_IMAGES * output_bytes(found[0].outputs)
             except BaseException as exc:
                 if self._talk is not None:
                     self._talk.abort()
@@ -179,6 +206,8 @@ class RemoteModel:
                     raise
                 if self._carrier.interrupted.wait(wait_s):
                     raise ToolError(f"{self._carrier.name}: interrupted") from exc
+            else:
+                return found
 
     def _so_far(self) -> str:
         return (
@@ -201,6 +230,11 @@ def chunked(images: Iterable[AnyArray]) -> Iterator[Chunk]:
         yield Chunk(number, len(waiting), b"".join(waiting))
 
 
+def output_bytes(specs: Sequence[TensorSpec]) -> int:
+    """Bytes of the outputs of one picture."""
+    return sum(math.prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in specs)
+
+
 def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[list[AnyArray]]:
     """Takes raw outputs of several pictures apart: one list of arrays a picture."""
     offset = 0
@@ -211,6 +245,12 @@ def split(result: bytes, specs: Sequence[TensorSpec], images: int) -> Iterator[l
             outputs.append(np.frombuffer(result, dtype, count, offset).reshape(spec.shape))
             offset += count * dtype.itemsize
         yield outputs
+
+
+def _sample(values: tuple[float, float, float | None, float | None], carrier: Carrier) -> Sample:
+    if not 0 <= values[0] < math.inf or not 0 <= values[1] < math.inf:
+        raise nonsense(carrier, f"it tells an inference of {values[0]} ms at {values[1]} s")
+    return Sample(*values)
 
 
 def time_model(
@@ -231,10 +271,14 @@ def time_model(
         talk.link.stage = f"timing {path.name}"
         arguments = {"warmup_s": warmup_s, "runs": runs, "seconds": seconds, "seed": 0}
         talk.link.send(b"B", 0, json.dumps(arguments).encode())
-        told = _Samples(last=False, samples=[], throttled=None)
-        while not told["last"]:
-            told = json.loads(talk.expect(b"S").payload)
-            samples += [Sample(*sample) for sample in told["samples"]]
+        told = _Samples((), last=False)
+        while not told.last:
+            told = talk.told(b"S", _Samples)
+            samples += [_sample(values, carrier) for values in told.samples]
+            if len(samples) > _MOST_SAMPLES + runs:
+                raise nonsense(carrier, f"it tells {len(samples):,} times, without an end")  # noqa: TRY301
+        if not samples:
+            raise nonsense(carrier, "it tells no time")  # noqa: TRY301
         talk.close()
     except BaseException as exc:
         if talk is not None:
@@ -248,17 +292,8 @@ def time_model(
         if isinstance(exc, ToolError):
             raise CutTimingError(str(exc), samples) from exc
         raise
-    flags = told["throttled"]
     notes = {key: getattr(before, key) for key in ("board", "cpu", "cores", "os", "governor", "clock_max_mhz")}
-    return DeviceTiming(info, tuple(samples), None if flags is None else tuple(flags), notes)
-
-
-class _Samples(TypedDict):
-    """Samples as an agent tells them, part by part; with the last part, why the clock was lowered."""
-
-    last: bool
-    samples: list[tuple[float, float, float | None, float | None]]
-    throttled: list[str] | None
+    return DeviceTiming(info, tuple(samples), told.throttled, notes)
 
 
 def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier) -> None:

@@ -22,7 +22,7 @@ from mnedge.devices import _uri
 from mnedge.devices._benchmark_model import ACCELERATORS, parse
 from mnedge.devices._conversation import agent_facts
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
-from mnedge.devices._link import BOOTSTRAP, LostError
+from mnedge.devices._link import BOOTSTRAP, MOST_SAID_BYTES, LostError, plain
 from mnedge.devices._phone import CutError, PhoneModel, gone, info_of, is_emulated, open_bench
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
@@ -158,8 +158,9 @@ class AdbDevice:
             "abi": "ro.product.cpu.abi",
         }
         lines = self.run("; ".join(f"echo $(getprop {name})" for name in names.values())).text.split("\n")
-        told = {key: value or None for key, value in zip(names, lines, strict=False)}
+        told = {key: plain(value.strip(), 100) or None for key, value in zip(names, lines, strict=False)}
         battery = dict(re.findall(r"^\s*([\w ]+): (\S+)$", self.run("dumpsys battery 2> /dev/null").text, re.MULTILINE))
+        level = re.fullmatch("[0-9]{1,3}", battery.get("level", ""))
         thermal_status, pinned = self._thermal_status(), self.pinned().strip() or None
         try:
             emulated = is_emulated(self)
@@ -167,7 +168,7 @@ class AdbDevice:
             raise gone(self, exc) from exc
         return PhoneFacts(
             **told,
-            battery_percent=int(battery["level"]) if "level" in battery else None,
+            battery_percent=int(level[0]) if level else None,
             charging=any(battery.get(f"{way} powered") == "true" for way in ("AC", "USB", "Wireless", "Dock")),
             thermal_status=thermal_status,
             pinned=pinned,
@@ -215,7 +216,7 @@ class AdbDevice:
                 raise InputError(f"cores={self._cores!r} is neither big nor a hexadecimal mask, e.g. f0")
             return f"taskset {self._cores} "
         text = self.run("cd /sys/devices/system/cpu && grep -H . cpu*/cpufreq/cpuinfo_max_freq").text
-        clocks = {int(core): int(clock) for core, clock in re.findall(r"cpu(\d+)/\S*:(\d+)", text)}
+        clocks = {int(core): int(clock) for core, clock in re.findall(r"cpu([0-9]{1,3})/\S*:([0-9]{1,9})\b", text)}
         if not clocks:
             raise ToolError(f"{self.name}: the phone does not tell its cores' clocks; give a mask, e.g. ?cores=f0")
         mask = sum(1 << core for core, clock in clocks.items() if clock == max(clocks.values()))
@@ -225,16 +226,28 @@ class AdbDevice:
         """Starts a shell script there."""
         return command.start(self._command(script))
 
-    def shell(self, script: str, *, timeout_s: float = 30.0, stdin: bytes | None = None) -> command.Finished:
+    def shell(
+        self,
+        script: str,
+        *,
+        timeout_s: float = 30.0,
+        stdin: bytes | None = None,
+        most_bytes: int = MOST_SAID_BYTES,
+    ) -> command.Finished:
         """Runs a shell script there; its exit status is the caller's to judge.
 
         Raises:
             CutError: The phone is out of reach.
-            ToolError: The script took too long.
+            ToolError: The script took too long, or printed more than `most_bytes`.
         """
         try:
             done = command.run(
-                self._command(script), timeout_s=timeout_s, stdin=stdin, check=False, stop=self.interrupted
+                self._command(script),
+                timeout_s=timeout_s,
+                stdin=stdin,
+                check=False,
+                stop=self.interrupted,
+                most_bytes=most_bytes,
             )
         except command.OutOfTimeError as exc:
             raise ToolError(
@@ -306,7 +319,7 @@ class AdbDevice:
         return [self._adb, "-s", self._serial, "shell", "-T", script]
 
     def _thermal_status(self) -> str | None:
-        found = re.search(r"Thermal Status: (\d)", self.run("dumpsys thermalservice 2> /dev/null").text)
+        found = re.search(r"Thermal Status: ([0-9])\b", self.run("dumpsys thermalservice 2> /dev/null").text)
         return _THERMAL[min(int(found[1]), len(_THERMAL) - 1)] if found else None
 
     def _hot(self) -> tuple[str, ...] | None:
@@ -317,12 +330,12 @@ class AdbDevice:
 
     def _temperature_c(self) -> float | None:
         """The battery's: phones tell no other to a shell."""
-        found = re.search(r"temperature: (\d+)", self.run("dumpsys battery 2> /dev/null").text)
+        found = re.search(r"temperature: ([0-9]{1,6})\b", self.run("dumpsys battery 2> /dev/null").text)
         return int(found[1]) / 10.0 if found else None
 
     def _clock_mhz(self) -> float | None:
         text = self.run("cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq 2> /dev/null").text
-        clocks = [int(line) for line in text.split() if line.isdigit()]
+        clocks = [int(line) for line in text.split() if re.fullmatch("[0-9]{1,9}", line)]
         return max(clocks) / 1000.0 if clocks else None
 
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from mnedge.runtimes import Session
+    from mnedge.runtimes._child import ChildSession
     from mnedge.untyped import AnyArray
+
+_MOST_IN_GROUP = 16
+_MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,14 @@ class LocalDevice:
             ToolError: The runtime is not installed.
             InputError: The runtime refuses the file.
         """
-        engine = runtimes.get(runtime or runtimes.for_file(path))
-        yield _LocalModel(lambda: engine.open(path, 1), self.workers or os.cpu_count() or 1, self.interrupted)
+        name = runtime or runtimes.for_file(path)
+        model = _LocalModel(
+            lambda: runtimes.open_session(name, path, 1), self.workers or os.cpu_count() or 1, self.interrupted
+        )
+        try:
+            yield model
+        finally:
+            model.close()
 
     def interrupt(self) -> None:
         """Makes a run in another thread end at its next picture, with a ToolError there."""
@@ -53,12 +62,13 @@ class LocalDevice:
 
 
 class _LocalModel:
-    def __init__(self, open_session: Callable[[], Session], workers: int, interrupted: threading.Event) -> None:
+    def __init__(self, open_session: Callable[[], ChildSession], workers: int, interrupted: threading.Event) -> None:
         first = open_session()
         self.info = ModelInfo(first.version, first.partitions, first.input, first.outputs, others=first.inputs[1:])
         self._open = open_session
         self._workers = workers
         self._interrupted = interrupted
+        self._sessions = [first]
         self._spare = [first]
         self._lock = threading.Lock()
 
@@ -68,31 +78,51 @@ class _LocalModel:
 
     def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
         """Runs samples, a tensor an input in file order, and gives all raw outputs of each, in order."""
-        del count
-        own = threading.local()
-
-        def infer(sample: tuple[AnyArray, ...]) -> list[AnyArray]:
-            if not hasattr(own, "session"):
-                with self._lock:
-                    taken = self._spare.pop() if self._spare else None
-                own.session = taken if taken is not None else self._open()
-            session: Session = own.session
-            return session.run(*sample)
-
-        pending: deque[Future[list[AnyArray]]] = deque()
+        # Enough groups that all workers have work until the end.
+        most = max(1, min(_MOST_IN_GROUP, count // (4 * self._workers)))
+        pending: deque[Future[list[list[AnyArray]]]] = deque()
         with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for sample in samples:
+                for group in _grouped(samples, most):
                     if self._interrupted.is_set():
                         raise ToolError("local: interrupted")
-                    pending.append(pool.submit(infer, sample))
-                    if len(pending) > 4 * self._workers:
-                        yield pending.popleft().result()
+                    pending.append(pool.submit(self._infer, group))
+                    if len(pending) > 2 * self._workers:
+                        yield from pending.popleft().result()
                 while pending:
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
             finally:
                 for future in pending:
                     future.cancel()
+
+    def close(self) -> None:
+        """Ends the sessions' processes."""
+        for session in self._sessions:
+            session.close()
+
+    def _infer(self, group: list[tuple[AnyArray, ...]]) -> list[list[AnyArray]]:
+        with self._lock:
+            session = self._spare.pop() if self._spare else None
+        if session is None:
+            session = self._open()
+            with self._lock:
+                self._sessions.append(session)
+        outputs = session.run_all(group)
+        with self._lock:
+            self._spare.append(session)
+        return outputs
+
+
+def _grouped(samples: Iterable[tuple[AnyArray, ...]], most: int) -> Iterator[list[tuple[AnyArray, ...]]]:
+    """Samples in groups that go to a process at once: at most so many, and a few MiB."""
+    group: list[tuple[AnyArray, ...]] = []
+    for sample in samples:
+        group.append(sample)
+        if len(group) >= most or len(group) * sum(array.nbytes for array in sample) >= _MOST_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def connect(uri: str) -> LocalDevice:

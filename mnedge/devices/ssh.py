@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from mnedge import command
 from mnedge.devices import _uri
 from mnedge.devices._conversation import agent_facts
-from mnedge.devices._link import BOOTSTRAP
+from mnedge.devices._link import BOOTSTRAP, MOST_SAID_BYTES, plain
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
 
@@ -37,6 +37,8 @@ _OPTIONS = ("ssh_config", "python", "tmp", "silence_s", "delegate")
 _READY = b"mnedge-ready\n"
 _CONNECT_S = 10
 _LOGIN_S = 45.0
+# A message of the day has some KiB.
+_MOST_GREETING_BYTES = 1 << 20
 _CONNECTION_LOST = 255
 # A Unix socket's path has 104 characters at most on macOS, 108 on Linux; 47 are ours and ssh's.
 _LONGEST_ROOT = 104 - 1 - 47
@@ -77,27 +79,29 @@ class _Master:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _wait(self, name: str) -> None:
-        said: list[bytes] = []
-        ready = threading.Event()
+        said = bytearray()
+        over = threading.Event()
 
         def read(pipe: IO[bytes]) -> None:
-            for line in pipe:
-                said.append(line)
-                if line.endswith(_READY):
-                    ready.set()
-                    return
-            ready.set()
+            while len(said) < _MOST_GREETING_BYTES and (data := os.read(pipe.fileno(), 4096)):
+                said.extend(data)
+                if said.endswith(_READY):
+                    break
+            over.set()
 
         assert self.process.stdout is not None
-        reader = threading.Thread(target=read, args=(self.process.stdout,), daemon=True)
-        reader.start()
-        if not ready.wait(_LOGIN_S):
+        threading.Thread(target=read, args=(self.process.stdout,), daemon=True).start()
+        if not over.wait(_LOGIN_S):
             raise ToolError(f"{name}: connected, but no shell within {_LOGIN_S:g} s; try `ssh` to it by hand")
-        if said and said[-1].endswith(_READY):
+        if said.endswith(_READY):
             return
-        assert self.process.stderr is not None
-        words = self.process.stderr.read().decode(errors="replace").strip()
-        raise ToolError(_why_not_connected(name, words or b"".join(said).decode(errors="replace").strip()))
+        if len(said) >= _MOST_GREETING_BYTES:
+            raise ToolError(
+                f"{name}: its login prints more than {_MOST_GREETING_BYTES >> 20} MiB, without an end, and no shell "
+                "comes; mend the login scripts there (~/.bashrc, /etc/profile), then try `ssh` to it by hand"
+            )
+        words = plain(command.last_words(self.process), 1200)
+        raise ToolError(_why_not_connected(name, words or plain(said[-1200:].decode(errors="replace").strip(), 1200)))
 
 
 class SshDevice:
@@ -206,7 +210,9 @@ class SshDevice:
             ToolError: The board cannot be reached, or the script took too long.
         """
         try:
-            return command.run(self._command(script), timeout_s=timeout_s, stdin=stdin, check=False)
+            return command.run(
+                self._command(script), timeout_s=timeout_s, stdin=stdin, check=False, most_bytes=MOST_SAID_BYTES
+            )
         except command.OutOfTimeError as exc:
             raise ToolError(
                 f"{self.name}: no answer within {timeout_s:g} s; the board hangs or is very slow: look at it, restart "

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # The custom op that Vela makes of all that an Ethos-U runs.
 _VELA = "ethos-u"
-_MAX_ELEMENTS = 1 << 31
+# A GiB of float32; what is larger has no place on an edge device, and a damaged shape would take all memory here.
+_MAX_ELEMENTS = 1 << 28
 _LSTM_INTERMEDIATES = 5
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 

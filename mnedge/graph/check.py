@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.ops import LAYERS, OPS, info, operands
+from mnedge.graph.ops import LAYERS, OPS, info, operands, weights_of
 from mnedge.graph.shapes import kept_count, made_shapes
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8": ("uint8",), "int16": ("int8",)}
 _BIASES = {"float32": ("float32",), "int8": ("int32",), "uint8": ("int32",), "int16": ("int32", "int64")}
 _INDICES = ("int32", "int64")
+# Fused activations that the kernels compute; the schema knows two more.
+_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+# Their activation is that of their cells.
+_RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
+# Ops whose sums have the product of their operands' scales.
+_PRODUCTS = (*LAYERS, "BATCH_MATMUL", "MUL")
+_MOST_FACTOR = 2.0**30
 _STEPS = ("int8", "uint8", "int16")
 # What makes another dtype than it reads, or reads several.
 _MIXED = ("BATCH_MATMUL", "CAST", "DEQUANTIZE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "QUANTIZE",
@@ -168,6 +175,12 @@ class _Check:
         for name, value in op.options.items():
             if isinstance(value, float) and not math.isfinite(value):
                 self._refuse(where, f"{name} is {value}; a finite number is allowed")
+        activation = op.options.get("activation", "NONE")
+        if activation not in _ACTIVATIONS and op.kind not in _RECURRENT:
+            raise UnsupportedError(
+                f"{self.source}: {where} has a fused {activation}, which LiteRT's kernels pass over in silence; "
+                f"{', '.join(_ACTIVATIONS)} are read: convert the model with the {activation} as an op of its own"
+            )
         if not info(op).window:
             return
         for name in ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "filter_height", "filter_width"):
@@ -198,10 +211,23 @@ class _Check:
             tensor = self.graph.tensors[name]
             if tensor.dtype in ("int8", "uint8") and tensor.quantization is None:
                 self._refuse(where, f"{name} is {tensor.dtype} without a scale; one is required")
+        self._multiplier(where, op)
         if op.kind == "QUANTIZE" and self.graph.tensors[op.outputs[0]].dtype not in (*_STEPS, "int32"):
             self._refuse(where, f"{op.outputs[0]} is {self.graph.tensors[op.outputs[0]].dtype}; an integer is allowed")
         if op.kind == "DEQUANTIZE" and not self.graph.tensors[op.outputs[0]].dtype.startswith("float"):
             self._refuse(where, f"{op.outputs[0]} is {self.graph.tensors[op.outputs[0]].dtype}; float32 is allowed")
+
+    def _multiplier(self, where: str, op: Op) -> None:
+        """Makes sure that the factor from the operands' steps to the output's has a multiplier and shift of 32 bits."""
+        names = [*operands(op), *filter(None, [weights_of(op)])]
+        found = [self.graph.tensors[name].quantization for name in names]
+        made = self.graph.tensors[op.outputs[0]].quantization
+        given = [1.0 if one is None else float(one.scale.max()) for one in found]
+        if made is None or not given:
+            return
+        factor = (math.prod(given) if op.kind in _PRODUCTS else max(given)) / float(made.scale.min())
+        if not factor < _MOST_FACTOR:
+            self._refuse(where, f"its scales ask for a multiplier of {factor:.3g}; less than 2^30 is allowed")
 
     def _layer(self, where: str, op: Op) -> None:
         row = LAYERS[op.kind]

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from mnedge.errors import UnsupportedError
+from mnedge.batch import batch_of
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.graph.ops import LAYERS
 from mnedge.quantization.interpret import interpret
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
+    from mnedge.graph.graph import Graph
     from mnedge.quantization.scheme import Interval, Scheme
 
 # Of one activation and one image: smallest and largest value, and rows (pixels, channels).
@@ -23,6 +26,8 @@ _Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
 _SAMPLES_PER_IMAGE = 2048
 # How many steps from 0 the divisors of calibration must stay, so that those of other pictures do not reach it.
 _LEAST_DIVISOR_STEPS = 4
+# Inputs that show whether a network computes numbers at all.
+_CHECKED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,7 @@ def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statist
         seed: Of the choice of samples.
 
     Raises:
+        InputError: An activation takes a value that is infinite or no number.
         UnsupportedError: A divisor comes too near 0 for int8.
     """
     graph = scheme.graph
@@ -78,6 +84,9 @@ def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statist
 
     images_of = list(zip(*interpret(graph.replaced(outputs=names), images, seen), strict=True)) if names else []
     seen_of = dict(zip(names, images_of, strict=True))
+    bad = next((name for name in names if not np.isfinite([(low, high) for low, high, _ in seen_of[name]]).all()), None)
+    if bad is not None:
+        raise InputError(f"{bad} takes values that are infinite or no numbers; leave out the inputs that do it")
     result = {}
     for group in free:
         members = [name for name in names if scheme.group[name] == group]
@@ -86,6 +95,52 @@ def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statist
         result[group] = _bounded(scheme, group, ends, samples)
     _check_divisors(scheme, {name: [(low, high) for low, high, _ in seen] for name, seen in seen_of.items()})
     return result
+
+
+def check_finite(graph: Graph, images: Samples) -> None:
+    """Makes sure that a float graph computes numbers, before anything is derived from them.
+
+    Args:
+        graph: Float graph.
+        images: Samples, such as float32 (N, H, W, C); the first ones are run.
+
+    Raises:
+        InputError: An input, a layer's weights, or what an op makes of inputs, holds infinity or no number.
+    """
+    batch = batch_of(graph.inputs, images)
+    if not all(np.isfinite(values).all() for values in batch.arrays.values()):
+        raise InputError(
+            "the calibration inputs hold values that are infinite or no numbers; leave them out, or mend what made them"
+        )
+    for number, op in enumerate(graph.ops):
+        for name in op.inputs if op.kind in LAYERS else ():
+            data = None if name is None else graph.tensors[name].data
+            # A ReLU6 would hide it from what is seen below.
+            if data is not None and not np.isfinite(data).all():
+                raise InputError(
+                    f"op {number} ({op.kind}): {name} holds values that are infinite or no numbers; the file is "
+                    "damaged, or the training failed: copy, convert or train it again"
+                )
+    made = [
+        (number, op, name)
+        for number, op in enumerate(graph.ops)
+        for name in op.outputs
+        if graph.tensors[name].dtype.startswith("float")
+    ]
+    finite = interpret(
+        graph.replaced(outputs=[name for _, _, name in made]),
+        batch[:_CHECKED],
+        lambda _, outputs: [bool(np.isfinite(output).all()) for output in outputs],
+        least=_CHECKED,
+    )
+    bad = next((row for row, well in zip(made, np.all(finite, axis=0), strict=True) if not well), None)
+    if bad is not None:
+        number, op, name = bad
+        raise InputError(
+            f"op {number} ({op.kind}) makes values in {name} that are infinite or no numbers, from the first "
+            f"{len(finite)} calibration inputs: its weights are damaged, or the inputs are far out of the range that "
+            "the model takes; convert it again, or state the range with --pixels"
+        )
 
 
 def _check_divisors(scheme: Scheme, ends_of: Mapping[str, list[Interval]]) -> None:

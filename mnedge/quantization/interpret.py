@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from mnedge.batch import batch_of
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.arithmetic import PIXEL_NUDGE
-from mnedge.runtimes.litert import LiteRtSession
+from mnedge.runtimes import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,16 +46,15 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]]
     count = len(arrays[0])
     workers = max(1, min(os.cpu_count() or 1, _MOST_WORKERS, count // least))
     model = write_tflite(graph)
-    # One after the other: opening a session redirects the standard error of the whole process.
-    sessions = [LiteRtSession(model, 1) for _ in range(workers)]
     results: dict[int, T] = {}
 
     inputs = [graph.tensors[name] for name in graph.inputs]
 
     def work(first: int) -> None:
-        for number in range(first, count, workers):
-            given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
-            results[number] = told(number, sessions[first].look(*given))
+        with closing(open_session("litert", model, 1)) as session:
+            for number in range(first, count, workers):
+                given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
+                results[number] = told(number, session.look(*given))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))

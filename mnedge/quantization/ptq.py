@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from mnedge.errors import InputError
 from mnedge.graph.heads import head_of
 from mnedge.quantization.bias_correction import correct_biases
-from mnedge.quantization.calibrate import observe
+from mnedge.quantization.calibrate import check_finite, observe
 from mnedge.quantization.equalize import equalize
 from mnedge.quantization.gates import with_scalable_gates, worthwhile_gates
 from mnedge.quantization.interpret import first_output
@@ -124,6 +124,7 @@ def post_training_parameters(
         raise InputError("there are no calibration images; give at least one, 100 to 256 work well")
     check_float(graph, chosen.allow_float)
     images = images[:MOST_IMAGES]
+    check_finite(graph, images)
     log = Log(graph, images, progress, chosen.head)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.

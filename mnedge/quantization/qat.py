@@ -284,12 +284,16 @@ def _restore(
             epoch, stale, score = found["counts"]
         if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
             raise ValueError("its arrays have other shapes")  # noqa: TRY301 - told like any other damage
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+        counts = int(epoch), int(stale), float(score)
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
+        zipfile.BadZipFile, zlib.error,
+    ) as exc:  # fmt: skip
         _LOG.warning("the checkpoint %s is damaged (%s); training begins anew", path.name, exc)
         return None
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return int(epoch), int(stale), float(score), best
+    return *counts, best
 
 
 def _export_agreement(

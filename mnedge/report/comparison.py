@@ -38,6 +38,7 @@ _STAGE_OF_KEY = {
     "model": "float model",
     "pixels": "float model",
     "size": "float model",
+    "signature": "float model",
     "labels": "data",
     "positive": "data",
     "calibration": "calibration",

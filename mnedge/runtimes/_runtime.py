@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mnedge import registry
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Quantization
     from mnedge.pixels import Pixels
+    from mnedge.untyped import AnyArray
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,17 @@ class Session(Protocol):
     Attributes:
         version: Runtime and version, e.g. "litert 2.3.0 (XNNPACK)".
         partitions: Delegate partitions (LiteRT) or None where the notion does not exist.
-        input: The first input.
+        undelegated: Kinds of the ops that no delegate took, in order of execution.
         inputs: All inputs, in file order.
+        input: The first one.
         outputs: All outputs, in file order.
     """
 
     version: str
     partitions: int | None
-    input: TensorSpec
+    undelegated: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
+    input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
     @property
@@ -59,12 +61,26 @@ class Session(Protocol):
         """Number of ops or nodes that run after the runtime's own rewriting."""
         ...
 
-    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one sample; returns copies of all outputs in file order.
+    def run(self, *images: AnyArray) -> list[AnyArray]:
+        """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
+        ...
+
+    def look(self, *images: AnyArray) -> list[AnyArray]:
+        """Like `run`, but the outputs may be views: the session runs again only after they are gone."""
+        ...
+
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
+        """Times runs, in the process that has the runtime.
 
         Args:
-            image: Of the first input's shape and dtype.
-            others: Those of the further inputs, in file order.
+            images: As `run` takes them.
+            runs: Fewest runs.
+            seconds: Shortest time of measuring.
+            copies: Whether copying inputs in and outputs out counts, where the runtime lets it be left out; without,
+                one run that does not count goes before.
+
+        Returns:
+            Milliseconds of each run.
         """
         ...
 
@@ -76,44 +92,30 @@ class Runtime:
     Attributes:
         suffix: File suffix that it loads, with the dot; "" for a folder of C sources.
         open: Loads a model: (path, threads) -> Session. Raises ToolError where the engine is missing, InputError
-            where it refuses the file.
+            where it refuses the file. A `RUNTIME`'s own loads in this process; that of `mnedge.runtimes.get` in a
+            child.
         version: The engine's name and version, or None where it is not installed.
         is_default: Whether files of this suffix are loaded by it where no runtime is named.
     """
 
     suffix: str
-    open: Callable[[Path, int], Session]
+    open: Callable[..., Session]
     version: Callable[[], str | None]
     is_default: bool = True
 
 
-def get(name: str) -> Runtime:
-    """Looks a runtime up by the name of its file.
-
-    Raises:
-        InputError: No such runtime; the message names the known ones.
-    """
-    runtime: Runtime = registry.load("mnedge.runtimes", name, "RUNTIME")
-    return runtime
-
-
-def for_file(path: Path) -> str:
-    """Name of the runtime that loads a file, by suffix, or a folder of C sources.
-
-    Raises:
-        InputError: No runtime loads such a file.
-    """
-    from mnedge.errors import InputError
-
-    suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes") if get(name).is_default}
-    suffix = "" if path.is_dir() else path.suffix or "a file without suffix"
-    if suffix not in suffixes:
-        known = ", ".join(known or "a folder of C sources" for known in suffixes)
-        raise InputError(f"{path}: no runtime loads {suffix}; known: {known}")
-    return suffixes[suffix]
+def timed_ms(run: Callable[[], object], runs: int, seconds: float) -> NDArray[np.float64]:
+    """Milliseconds of each call of `run`: at least so many calls, and at least so many seconds."""
+    samples: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(samples) < runs or time.perf_counter() < until:
+        begin = time.perf_counter_ns()
+        run()
+        samples.append((time.perf_counter_ns() - begin) / 1e6)
+    return np.array(samples)
 
 
-def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDArray[Any]:
+def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> AnyArray:
     """Brings 8-bit pictures to a model's input dtype.
 
     Args:
@@ -126,13 +128,13 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDA
     """
     # What becomes of each of the 256 values, one column for all channels or one a channel.
     values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], max(len(pixels.scale), len(pixels.offset)), axis=1)
-    table: NDArray[Any] = pixels.real(values)
+    table: AnyArray = pixels.real(values)
     # With scale 1/127.5 every pixel of -1..1 lies half-way between two steps. Ties go up, all of them, so that each
     # pixel keeps a step of its own; rounding to even would merge neighbours.
     table = encode_values(table, spec)
     if table.shape[1] == 1:
         return np.take(table[:, 0], pictures)
-    encoded: NDArray[Any] = table[pictures, np.arange(table.shape[1])]
+    encoded: AnyArray = table[pictures, np.arange(table.shape[1])]
     return encoded
 
 
@@ -145,24 +147,24 @@ def takes_pixels(spec: TensorSpec, pixels: Pixels) -> bool:
     return bool((encode(values, spec, pixels) == steps).all())
 
 
-def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> AnyArray:
     """Brings real values to a model's input dtype: to the nearest steps, ties up, where it is quantized."""
     if spec.quantization is None:
         return values.astype(spec.dtype)
     scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
     limits = np.iinfo(spec.dtype)
     steps = np.floor(values.astype(np.float64) / scale + 0.5 + PIXEL_NUDGE) + zero_point
-    encoded: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    encoded: AnyArray = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
     return encoded
 
 
-def encoded(pictures: Iterable[NDArray[np.uint8]], spec: TensorSpec, pixels: Pixels) -> Iterator[NDArray[Any]]:
+def encoded(pictures: Iterable[NDArray[np.uint8]], spec: TensorSpec, pixels: Pixels) -> Iterator[AnyArray]:
     """Encodes pictures, uint8 (height, width, channels) each, one after the other: (1, height, width, channels)."""
     for picture in pictures:
         yield encode(picture[None], spec, pixels)
 
 
-def decode(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+def decode(values: AnyArray, spec: TensorSpec) -> AnyArray:
     """Brings an output to real values (float32); index outputs stay integers."""
     if spec.quantization is None:
         return values

@@ -9,17 +9,19 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge import command
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.graph.graph import Quantization
-from mnedge.runtimes._runtime import Runtime, TensorSpec
+from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _COMPILERS = ("cc", "gcc", "clang")
 # Bytes before and after each buffer that C writes to or reads; a run must leave them as they are.
@@ -78,7 +80,7 @@ class Header:
         """Bytes of each output."""
         return tuple(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in self.outputs)
 
-    def split(self, output: NDArray[Any]) -> list[NDArray[Any]]:
+    def split(self, output: AnyArray) -> list[AnyArray]:
         """Copies of the outputs in what NAME_run wrote, each in its own shape and dtype."""
         parts = np.split(output.view(np.int8), np.cumsum(self.output_bytes)[:-1])
         return [
@@ -132,6 +134,7 @@ class CompiledCSession:
     """Generated C as a shared library of this machine."""
 
     partitions: int | None = None
+    undelegated: tuple[str, ...] = ()
 
     def __init__(self, path: Path, threads: int) -> None:
         del threads  # generated code is one thread's
@@ -148,7 +151,8 @@ class CompiledCSession:
             reset = getattr(functions, f"{header.name}_reset") if header.has_state else None
         self.version = _version() or ""
         self.ops = 1
-        self.input, self.inputs, self.outputs = header.input, (header.input,), header.outputs
+        self.inputs, self.outputs = (header.input,), header.outputs
+        self.input = header.input
         self._header = header
         self._guarded = {
             "arena": _Guarded(header.arena_bytes, header.alignment),
@@ -159,13 +163,13 @@ class CompiledCSession:
             status = reset(self._guarded["arena"].data.ctypes.data_as(ctypes.c_void_p))
             assert status == 0, status
 
-    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
 
         Raises:
             ToolError: NAME_run wrote outside the arena, the input or the output.
         """
-        assert not others, "generated code has one input"
+        (image,) = images
         arena, taken, made = self._guarded.values()
         taken.data[:] = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
         status = self._run(*(place.data.ctypes.data_as(ctypes.c_void_p) for place in (taken, made, arena)))
@@ -178,6 +182,13 @@ class CompiledCSession:
                     "counts: compile the model again, and where that gives the same C, report it"
                 )
         return self._header.split(made.data)
+
+    look = run
+
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
+        """Times runs, milliseconds each; see `Session`. Copies, and the look at the guards, always count."""
+        del copies
+        return timed_ms(lambda: self.run(*images), runs, seconds)
 
 
 class _Guarded:

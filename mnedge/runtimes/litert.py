@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
-from mnedge.runtimes._runtime import Runtime, TensorSpec
+from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+    from types import ModuleType
 
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _DELEGATES = ("DELEGATE", "TfLiteXNNPackDelegate")
 
@@ -37,7 +40,7 @@ class Package:
     module: str
     get: str
 
-    def load(self) -> tuple[str, Any]:
+    def load(self) -> tuple[str, ModuleType]:
         """The installed version and the module.
 
         Raises:
@@ -63,27 +66,28 @@ LITERT = Package("ai-edge-litert", "ai_edge_litert.interpreter", "pip install ai
 
 
 class LiteRtSession:
-    """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK).
-
-    Attributes:
-        inputs: All inputs, in file order.
-        undelegated: Kinds of the ops that no delegate took, in order of execution.
-    """
+    """A model, a file or its bytes, in LiteRT's interpreter with its default delegate (XNNPACK)."""
 
     def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True, package: Package = LITERT) -> None:
         installed, module = package.load()
-        options: dict[str, Any] = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        options: dict[str, object] = (
+            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        )
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        name = "the model" if isinstance(model, bytes) else str(model)
         try:
             with native_stderr():
                 interpreter = module.Interpreter(num_threads=threads, **options)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
-            name = "the model" if isinstance(model, bytes) else model
-            raise InputError(f"{package.name} {installed} refuses {name}: {str(exc).strip()}") from exc
+            raise InputError(f"{package.name} {installed} refuses {name}: {_on_one_line(exc)}") from exc
         self._interpreter = interpreter
-        details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
+        self._name = name
+        try:
+            details = interpreter._get_ops_details()  # noqa: SLF001 - the only place that tells what was delegated
+        except UnicodeDecodeError as exc:
+            raise InputError(f"{package.name} {installed} refuses {name}: a tensor's name is not UTF-8 text") from exc
         partitions = sum(detail["op_name"] in _DELEGATES for detail in details)
         self.partitions: int | None = partitions
         self.undelegated = _undelegated(details)
@@ -95,29 +99,64 @@ class LiteRtSession:
         self._input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
-    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one sample, an array an input in file order; returns copies of all outputs in file order."""
-        self._invoke(image, *others)
+    def run(self, *images: AnyArray) -> list[AnyArray]:
+        """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
+        self._invoke(*images)
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
-    def look(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
+    def look(self, *images: AnyArray) -> list[AnyArray]:
         """Like `run`, but the outputs are views: the session runs again only after they are gone."""
-        self._invoke(image, *others)
+        self._invoke(*images)
         return [self._interpreter.tensor(index)() for index in self._output_indices]
 
-    def _invoke(self, *images: NDArray[Any]) -> None:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
+        """Times runs, milliseconds each; see `Session`."""
+        if copies:
+            return timed_ms(lambda: self.run(*images), runs, seconds)
+        self._invoke(*images)
+        return timed_ms(self._compute, runs, seconds)
+
+    def _invoke(self, *images: AnyArray) -> None:
         for index, value in zip(self._input_indices, images, strict=True):
             self._interpreter.set_tensor(index, value)
-        self._interpreter.invoke()
+        self._compute()
 
-    def invoke_ms(self) -> float:
-        """Computes once more on the last input and returns the milliseconds that it took, copies left out."""
-        begin = time.perf_counter_ns()
-        self._interpreter.invoke()
-        return (time.perf_counter_ns() - begin) / 1e6
+    def _compute(self) -> None:
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as exc:
+            raise InputError(f"{self.version} cannot run {self._name}: {_on_one_line(exc)}") from exc
 
 
-def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:
+def _on_one_line(exc: Exception) -> str:
+    return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
+
+
+class _Op(TypedDict):
+    """An op as LiteRT lists it, with the numbers of its tensors."""
+
+    op_name: str
+    inputs: Iterable[int]
+    outputs: Iterable[int]
+
+
+class _Steps(TypedDict):
+    """Scales and zero points of a tensor; both are empty where it holds real values."""
+
+    scales: NDArray[np.float32]
+    zero_points: NDArray[np.int32]
+
+
+class _Detail(TypedDict):
+    """An input or output as LiteRT tells it."""
+
+    name: str
+    shape: NDArray[np.int32]
+    dtype: type[np.generic]
+    quantization_parameters: _Steps
+
+
+def _undelegated(details: list[_Op]) -> tuple[str, ...]:
     """The ops that still run one by one.
 
     LiteRT lists delegated ops beside the delegates and does not say whose they are: an op is inside a partition
@@ -140,7 +179,7 @@ def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(op["op_name"] for place, op in enumerate(ops) if place not in inside)
 
 
-def _spec(detail: dict[str, Any]) -> TensorSpec:
+def _spec(detail: _Detail) -> TensorSpec:
     scales = detail["quantization_parameters"]["scales"]
     zero_points = detail["quantization_parameters"]["zero_points"]
     quantization = Quantization.per_tensor(float(scales[0]), int(zero_points[0])) if len(scales) else None

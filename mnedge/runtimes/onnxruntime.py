@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnedge.errors import InputError, ToolError
-from mnedge.runtimes._runtime import Runtime, TensorSpec
+from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.runtimes._child import call
+from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    import numpy as np
+    import onnx
+    import onnxruntime
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _PROVIDERS = ("CPUExecutionProvider",)
 _ERRORS_ONLY = 3
@@ -32,31 +42,44 @@ class OnnxRuntimeSession:
     """
 
     partitions: int | None = None
+    undelegated: tuple[str, ...] = ()
 
     def __init__(self, path: Path, threads: int) -> None:
         ort = _module()
         self.version = f"onnxruntime {version('onnxruntime')}{' (x64quantprecision)' if saturates() else ''}"
         self._path = path
         self._session = _open(ort, path, threads)
-        given, made = self._session.get_inputs(), self._session.get_outputs()
-        self._is_nchw = _is_nchw(given[0])
-        self.inputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in given)
+        with _refusals("refuses", path):
+            given, made = self._session.get_inputs(), self._session.get_outputs()
+            if not given:
+                raise InputError(f"{path} has no input; a model with at least one is run")
+            self._is_nchw = _is_nchw(given[0])
+            self.inputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in given)
+            self.outputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in made)
         self.input = self.inputs[0]
-        self.outputs = tuple(_spec(value, as_nhwc=self._is_nchw) for value in made)
 
     @cached_property
     def ops(self) -> int:
         """Number of nodes after ONNX Runtime's own optimization."""
-        return 0 if self._path.suffix == ".ort" else len(optimized_nodes(self._path))
+        return 0 if self._path.suffix == ".ort" else len(nodes_here(str(self._path)))
 
-    def run(self, image: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[Any]]:
-        """Runs one sample, an array an input in file order; returns all outputs in file order."""
-        arrays = [self._turned(value, _NHWC_TO_NCHW) for value in (image, *others)]
+    def run(self, *images: AnyArray) -> list[AnyArray]:
+        """Runs images of the inputs' shapes and dtypes, in file order; returns all outputs, in file order."""
+        arrays = [self._turned(image, _NHWC_TO_NCHW) for image in images]
         feed = {spec.name: value for spec, value in zip(self.inputs, arrays, strict=True)}
-        return [self._turned(value, _NCHW_TO_NHWC) for value in self._session.run(None, feed)]
+        with _refusals("cannot run", self._path):
+            outputs: list[AnyArray] = self._session.run(None, feed)
+        return [self._turned(value, _NCHW_TO_NHWC) for value in outputs]
 
-    def _turned(self, value: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+    def _turned(self, value: AnyArray, order: tuple[int, ...]) -> AnyArray:
         return value.transpose(order) if self._is_nchw and value.ndim == len(order) else value
+
+    look = run
+
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
+        """Times runs, milliseconds each; see `Session`. Copies always count: the runtime makes its outputs anew."""
+        del copies
+        return timed_ms(lambda: self.run(*images), runs, seconds)
 
 
 def metadata_of(path: Path) -> dict[str, str]:
@@ -64,9 +87,10 @@ def metadata_of(path: Path) -> dict[str, str]:
 
     Raises:
         ToolError: ONNX Runtime is not installed.
-        InputError: It refuses the file.
+        InputError: It refuses the file, or the file ends it.
     """
-    return dict(_open(_module(), path, 1).get_modelmeta().custom_metadata_map)
+    found: dict[str, str] = call("onnxruntime", metadata_here.__name__, path)
+    return found
 
 
 def optimized_nodes(path: Path) -> list[tuple[str, str, bool]]:
@@ -80,32 +104,57 @@ def optimized_nodes(path: Path) -> list[tuple[str, str, bool]]:
 
     Raises:
         ToolError: ONNX Runtime is not installed.
-        InputError: It refuses the file.
+        InputError: It refuses the file, or the file ends it.
     """
+    return [(kind, name, is_float) for kind, name, is_float in call("onnxruntime", nodes_here.__name__, path)]
+
+
+def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
+    """Runs a model on zeros with ONNX Runtime's profiler and returns its JSON file, made in `folder`.
+
+    Raises:
+        ToolError: ONNX Runtime is not installed.
+        InputError: It refuses the file, or the file ends it.
+    """
+    return Path(call("onnxruntime", profile_here.__name__, path, threads, runs, str(folder)))
+
+
+def metadata_here(path: str) -> dict[str, str]:
+    """`metadata_of` in this process."""
+    session = _open(_module(), Path(path), 1)
+    with _refusals("refuses", Path(path)):
+        return dict(session.get_modelmeta().custom_metadata_map)
+
+
+def nodes_here(path: str) -> list[tuple[str, str, bool]]:
+    """`optimized_nodes` in this process."""
     import onnx
 
     ort = _module()
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
-        _open(ort, path, 1, optimized)
-        graph = onnx.load(optimized).graph
-    floats = _float_values(graph)
-    return [(node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node]
+        _open(ort, Path(path), 1, optimized)
+        with _refusals("wrote nodes that cannot be read of", Path(path)):
+            graph = onnx.load(optimized).graph
+            floats = _float_values(graph)
+            return [
+                (node.op_type, node.name, not floats.isdisjoint((*node.input, *node.output))) for node in graph.node
+            ]
 
 
-def profile(path: Path, threads: int, runs: int, folder: Path) -> Path:
-    """Runs a model on zeros with ONNX Runtime's profiler and returns its JSON file, made in `folder`."""
+def profile_here(path: str, threads: int, runs: int, folder: str) -> str:
+    """`profile` in this process."""
     import numpy as np
 
-    session = _open(_module(), path, threads, profile_prefix=str(folder / "profile"))
-    specs = [_spec(value) for value in session.get_inputs()]
-    feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in specs}
-    for _ in range(runs):
-        session.run(None, feed)
-    return Path(session.end_profiling())
+    session = _open(_module(), Path(path), threads, profile_prefix=str(Path(folder) / "profile"))
+    with _refusals("cannot run", Path(path)):
+        feed = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in map(_spec, session.get_inputs())}
+        for _ in range(runs):
+            session.run(None, feed)
+    return str(session.end_profiling())
 
 
-def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
+def _float_values(graph: onnx.GraphProto) -> set[str]:
     """Names of the float values that nodes make or the caller feeds; scales are constants and do not count."""
     import onnx
 
@@ -125,12 +174,12 @@ def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
 
 
 def _open(
-    ort: Any,  # noqa: ANN401 - a module
+    ort: ModuleType,
     path: Path,
     threads: int,
     optimized: Path | None = None,
     profile_prefix: str = "",
-) -> Any:  # noqa: ANN401 - a pybind class
+) -> onnxruntime.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -144,13 +193,21 @@ def _open(
         options.profile_file_prefix = profile_prefix
     if not path.is_file():
         raise InputError(f"{path} is not a file")
-    try:
+    with _refusals("refuses", path):
         return ort.InferenceSession(str(path), options, providers=list(_PROVIDERS))
-    except Exception as exc:
-        # Its exceptions share no base but Exception.
-        if type(exc).__module__.startswith("onnxruntime"):
-            raise InputError(f"onnxruntime {version('onnxruntime')} refuses {path}: {str(exc).strip()}") from exc
+
+
+@contextmanager
+def _refusals(verb: str, path: Path) -> Iterator[None]:
+    """What ONNX Runtime says of a model in the block, as an error of the file."""
+    try:
+        yield
+    except (MemoryError, MnedgeError):
         raise
+    except Exception as exc:
+        # Its exceptions share no base but Exception, and some of its checks raise plain ones of Python.
+        words = "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
+        raise InputError(f"onnxruntime {version('onnxruntime')} {verb} {path}: {words}") from exc
 
 
 @cache
@@ -168,28 +225,29 @@ def saturates() -> bool:
         return True
 
 
-def _is_nchw(value: Any) -> bool:  # noqa: ANN401 - a pybind class
+def _is_nchw(value: onnxruntime.NodeArg) -> bool:
     """Whether an input is a picture whose channels come before its rows."""
     shape = value.shape
     return len(shape) == len(_NCHW_TO_NHWC) and shape[1] in _CHANNELS and shape[3] not in _CHANNELS
 
 
-def _spec(value: Any, *, as_nhwc: bool = False) -> TensorSpec:  # noqa: ANN401 - a pybind class
+def _spec(value: onnxruntime.NodeArg, *, as_nhwc: bool = False) -> TensorSpec:
     element = value.type.removeprefix("tensor(").removesuffix(")")
-    shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape)
+    shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape or ())
     if as_nhwc and len(shape) == len(_NCHW_TO_NHWC):
         shape = tuple(shape[axis] for axis in _NCHW_TO_NHWC)
     return TensorSpec(value.name, shape, _DTYPES.get(element, element))
 
 
-def _module() -> Any:  # noqa: ANN401 - a module
+def _module() -> ModuleType:
     # Since 1.29 it reports names and hashes of models to its maker unless this is set; they are the user's affair.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as exc:
         raise ToolError(f"onnxruntime is not installed or does not load ({exc}); pip install onnxruntime") from exc
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _version() -> str | None:

@@ -13,8 +13,8 @@ from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import THRESHOLD, head_of
 from mnedge.pixels import CHANNELS, RANGES, Pixels
+from mnedge.runtimes import open_session
 from mnedge.runtimes._runtime import decode, encode
-from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.accuracy import topk_hits
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def score_candidates(
     judge = _judge(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
     listed = [*usual, *([stated] if stated is not None and stated not in usual else [])]
     model = write_tflite(graph)
-    sessions = [LiteRtSession(model, 1) for _ in range(_WORKERS)]
+    sessions = [open_session("litert", model, 1) for _ in range(_WORKERS)]
     found = []
     with ThreadPoolExecutor(_WORKERS) as pool:
         for place, pixels in enumerate(listed):
@@ -119,6 +119,8 @@ def score_candidates(
             found.append(Candidate(pixels, judge(np.stack(outputs))))
             if progress is not None:
                 progress((place + 1) / len(listed))
+    for session in sessions:
+        session.close()
     # The sort keeps the usual order of equals.
     return sorted(found, key=lambda candidate: -candidate.share)
 

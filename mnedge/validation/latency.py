@@ -109,7 +109,7 @@ def time_in_turns(
         first = len(rounds[0]) % len(pairs)
         for place in (*range(first, len(pairs)), *range(first)):
             session, feed = pairs[place]
-            rounds[place].append(_turn(session, feed, turn_runs[place])[1:])
+            rounds[place].append(session.time_ms(*feed, runs=turn_runs[place])[1:])
         if progress is not None:
             progress(min((time.perf_counter() - begin) / budget, 0.99))
     return [
@@ -137,15 +137,6 @@ def random_input(spec: TensorSpec, seed: int = 0) -> AnyArray:
     return generator.integers(limits.min, limits.max + 1, spec.shape, dtype=spec.dtype)
 
 
-def _turn(session: Session, feed: tuple[AnyArray, ...], runs: int) -> NDArray[np.float64]:
-    elapsed_ms = np.empty(runs)
-    for number in range(runs):
-        begin = time.perf_counter_ns()
-        session.run(*feed)
-        elapsed_ms[number] = (time.perf_counter_ns() - begin) / 1e6
-    return elapsed_ms
-
-
 def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
     """Runs a session until two stretches in a row have medians within 5 %.
 
@@ -154,11 +145,7 @@ def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
     """
     before, deadline = np.inf, time.perf_counter() + _LONGEST_WARMUP_S
     while True:
-        stretch: list[float] = []
-        until = time.perf_counter() + _WARMUP_S
-        while len(stretch) < _FEWEST_TURN_RUNS or time.perf_counter() < until:
-            stretch += _turn(session, feed, 1).tolist()
-        median = float(np.median(stretch))
+        median = float(np.median(session.time_ms(*feed, runs=_FEWEST_TURN_RUNS, seconds=_WARMUP_S)))
         if abs(median / before - 1) < _STABLE_FRACTION:
             return median, True
         if time.perf_counter() > deadline:
@@ -223,12 +210,10 @@ def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.
     found: list[Stretch] = []
     begin = time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        until = min(time.perf_counter() + bin_s, begin + seconds)
-        samples: list[float] = []
-        while not samples or time.perf_counter() < until:
-            samples += _turn(session, feed, 1).tolist()
+        left_s = begin + seconds - time.perf_counter()
+        samples = session.time_ms(*feed, runs=1, seconds=min(bin_s, left_s))
         p50, p90 = np.percentile(samples, (50, 90))
-        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), len(samples)))
+        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), samples.size))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,16 +51,14 @@ def _tflite_ops(path: Path, threads: int) -> list[OpTime]:
     graph = read_tflite(path)
     timed: dict[Hashable, float] = {}
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "op.tflite"
-        call_ms = _time_alone(_smallest(), file, threads)
-        for op in graph.ops:
-            alone = _alone(graph, op)
-            ends = tuple((graph.tensors[name].shape, graph.tensors[name].dtype) for name in alone.tensors)
-            key = (op.kind, ends, tuple(sorted(op.options.items())))
-            if key not in timed:
-                timed[key] = max(_time_alone(alone, file, threads) - call_ms, 0.0)
-            rows.append(OpTime(op.kind, op.outputs[0], graph.tensors[alone.inputs[0]].shape, timed[key]))
+    call_ms = _time_alone(_smallest(), threads)
+    for op in graph.ops:
+        alone = _alone(graph, op)
+        ends = tuple((graph.tensors[name].shape, graph.tensors[name].dtype) for name in alone.tensors)
+        key = (op.kind, ends, tuple(sorted(op.options.items())))
+        if key not in timed:
+            timed[key] = max(_time_alone(alone, threads) - call_ms, 0.0)
+        rows.append(OpTime(op.kind, op.outputs[0], graph.tensors[alone.inputs[0]].shape, timed[key]))
     return rows
 
 
@@ -77,19 +75,14 @@ def _smallest() -> Graph:
     return Graph({"value": value, "one": one, "sum": Tensor("sum", (1,), "float32")}, (add,), ("value",), ("sum",))
 
 
-def _time_alone(graph: Graph, path: Path, threads: int) -> float:
+def _time_alone(graph: Graph, threads: int) -> float:
     """Median milliseconds of computing alone, without copies in and out."""
     from mnedge.formats.tflite_write import write_tflite
-    from mnedge.runtimes.litert import LiteRtSession
+    from mnedge.runtimes import open_session
 
-    path.write_bytes(write_tflite(graph))
-    session = LiteRtSession(path, threads)
-    session.run(*(random_input(spec) for spec in session.inputs))
-    samples: list[float] = []
-    until = time.perf_counter() + _SECONDS_EACH
-    while len(samples) < _FEWEST_RUNS or time.perf_counter() < until:
-        samples.append(session.invoke_ms())
-    return float(np.median(samples))
+    with closing(open_session("litert", write_tflite(graph), threads)) as session:
+        feed = [random_input(spec) for spec in session.inputs]
+        return float(np.median(session.time_ms(*feed, runs=_FEWEST_RUNS, seconds=_SECONDS_EACH, copies=False)))
 
 
 def _onnx_ops(path: Path, threads: int) -> list[OpTime]:

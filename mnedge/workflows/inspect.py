@@ -99,7 +99,7 @@ def _inspect_tflite(path: Path) -> Inspection:
     except (InputError, ToolError) as exc:
         runtime = Refusal(str(exc))
     else:
-        outside = dict(Counter(getattr(session, "undelegated", ())).most_common())
+        outside = dict(Counter(session.undelegated).most_common())
         runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
     return Inspection(
         path=str(path),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import fields, replace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge import command, targets
+from mnedge import targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
@@ -26,8 +25,8 @@ from mnedge.passes._pass import run_passes
 from mnedge.pixels import CHANNELS, Pixels
 from mnedge.progress import telling
 from mnedge.results.optimization import AgreementRow, Gain, ModelFile, Optimization, Rewrite
+from mnedge.runtimes import open_session
 from mnedge.runtimes._runtime import encoded
-from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.agreement import agreement
 from mnedge.validation.latency import compare, random_inputs, time_in_turns
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.progress import Progress
+    from mnedge.runtimes import Session
     from mnedge.untyped import AnyArray
 
 _RANDOM_INPUTS = 64
@@ -279,7 +279,7 @@ def _reference(source: Path, graph: Graph, folder: Path) -> Path:
     Old converters gave a bias the axis of its weights, which LiteRT refuses to read and this reader puts right.
     """
     try:
-        LiteRtSession(source, 1, delegate=False)
+        open_session("litert", source, 1, delegate=False).close()
     except InputError:
         mended = folder / source.name
         mended.write_bytes(write_tflite(graph))
@@ -288,19 +288,11 @@ def _reference(source: Path, graph: Graph, folder: Path) -> Path:
 
 
 def loads(path: Path) -> str | None:
-    """Why LiteRT cannot load a file; None where it can.
-
-    Asked in a process of its own: a runtime that refuses a scale may end its process.
-    """
-    code = (
-        "import sys; from pathlib import Path; from mnedge.runtimes.litert import LiteRtSession; "
-        "LiteRtSession(Path(sys.argv[1]), 1)"
-    )
+    """Why LiteRT cannot load a file; None where it can."""
     try:
-        command.run([sys.executable, "-c", code, str(path.resolve())], timeout_s=120)
-    except ToolError as exc:
-        lines = [line for line in str(exc).splitlines() if "ERROR" in line or "Error" in line]
-        return lines[-1].strip() if lines else "it ends the process"
+        open_session("litert", path, 1).close()
+    except (InputError, ToolError) as exc:
+        return str(exc)
     return None
 
 
@@ -308,14 +300,14 @@ def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
     """How far both files say the same, on random input or on pictures of a data set."""
-    before, after = (LiteRtSession(path, 1, delegate=delegate) for path in (source, out))
+    before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
     inputs = _inputs(before, pictures)
     outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
     found = agreement(before.outputs, *outputs)
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
-def _inputs(session: LiteRtSession, pictures: tuple[Dataset, Pixels] | None) -> list[tuple[AnyArray, ...]]:
+def _inputs(session: Session, pictures: tuple[Dataset, Pixels] | None) -> list[tuple[AnyArray, ...]]:
     """Random values for every input, or pictures as the model takes them."""
     spec = session.input
     if pictures is None:

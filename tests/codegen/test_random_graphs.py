@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +19,13 @@ from mnedge.codegen.prune import prune
 from mnedge.devices import qemu
 from mnedge.errors import UnsupportedError
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.graph.ops import GATHERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mnedge.codegen.program import KernelSet
 
 BATCH = 25
 IMAGES = 2
@@ -448,6 +451,66 @@ def build(seed: int, kinds: list[str], head: str) -> Graph:  # noqa: C901 - one 
         x = builder.op("RELU6", (x.name,), builder.value(x.shape))
     tensors = {tensor.name: tensor for tensor in builder.tensors}
     return Graph(tensors, tuple(builder.ops), tuple(inputs), (*dict.fromkeys((*outputs, x.name)),))
+
+
+UNSIGNED = (
+    "conv", "pointwise", "depthwise", "residual", "gate", "relu6", "quantize", "average", "maximum", "pad_conv", "pad",
+    "concat", "nearest", "squeeze", "transpose", "strided_slice", "reshape", "logistic", "hard_swish", "larger",
+)  # fmt: skip
+
+
+def unsigned(graph: Graph, rng: np.random.Generator) -> Graph:
+    """The graph as Google's first quantized models are: uint8, weights with a zero point and one scale of a layer."""
+    shared: dict[str, float] = {}
+    tensors = []
+    for op in graph.ops:
+        if op.kind in GATHERING:
+            weights, bias = graph.tensors[str(op.inputs[1])], str(op.inputs[2])
+            assert weights.quantization is not None
+            shared[weights.name] = float(np.median(weights.quantization.scale))
+            source = graph.tensors[str(op.inputs[0])].quantization
+            assert source is not None
+            shared[bias] = float(np.float32(shared[weights.name]) * source.scale[0])
+    for tensor in graph.tensors.values():
+        if tensor.dtype == "int32" and tensor.name in shared:
+            tensors.append(replace(tensor, quantization=Quantization.per_tensor(shared[tensor.name], 0)))
+        if tensor.dtype != "int8":
+            continue
+        assert tensor.quantization is not None
+        zero_point = 128 + int(tensor.quantization.zero_point[0])
+        scale = shared.get(tensor.name, float(tensor.quantization.scale[0]))
+        data = None if tensor.data is None else (tensor.data.astype(np.int16) + 128).astype(np.uint8)
+        if tensor.name in shared:
+            zero_point = int(rng.integers(60, 200))
+        tensors.append(
+            replace(tensor, dtype="uint8", quantization=Quantization.per_tensor(scale, zero_point), data=data)
+        )
+    return graph.replaced(tensors=tensors)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+@pytest.mark.parametrize("kernels", ["portable", "dsp", "mve"])
+def test_graphs_in_uint8_are_bit_exact(
+    tmp_path: Path, kernels: KernelSet, run_sanitized: Callable, reference: Callable
+) -> None:
+    cases = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        kinds = [str(kind) for kind in rng.choice(UNSIGNED, int(rng.integers(1, 5)))]
+        graph = unsigned(build(seed, kinds, str(rng.choice(["none", "mean_fc", "fc", "softmax", "mean"]))), rng)
+        program, _ = prune(lower(graph))
+        memory = plan(program, kernels, prefer="ram" if seed % 2 else "balanced")
+        images = rng.integers(-128, 128, (IMAGES, graph_bytes(graph))).astype(np.int8)
+        cases.append((graph, Unit(f"model{seed}", program, memory, kernels, "uint8"), images))
+    results = run_sanitized(tmp_path, [(unit, images) for _, unit, images in cases])
+    for (graph, _, images), ran in zip(cases, results, strict=True):
+        expected = reference(graph, images.view(np.uint8))
+        assert np.array_equal(ran.outputs, expected), [op.kind for op in graph.ops]
+
+
+def graph_bytes(graph: Graph) -> int:
+    """Bytes of the inputs of an 8-bit graph."""
+    return sum(int(np.prod(graph.tensors[name].shape)) for name in graph.inputs)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,14 @@ _DAMAGE: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     "an input listed twice": (lambda g: replace(g, inputs=("image", "image")), "input image: it is listed 2 times"),
     "an output that nothing makes": (lambda g: replace(g, ops=g.ops[:2]), "output scores: no op makes it"),
     "a constant input": (lambda g: replace(g, inputs=("image", "axes")), "input axes: it is a constant"),
+    "a scale of the weights beyond any multiplier": (
+        lambda g: _with(g, "weights", quantization=_scale(0.01, 0.01, 3.4e36, 0.01, axis=0)),
+        r"op 0 \(CONV_2D\): its scales ask for a multiplier of 8\.89e\+35; less than 2\^30 is allowed",
+    ),
+    "a scale of the output below any multiplier": (
+        lambda g: _with(g, "mean", quantization=_scale(1e-20)),
+        r"op 1 \(MEAN\): its scales ask for a multiplier of 3e\+18; less than 2\^30 is allowed",
+    ),
     "a missing input": (lambda g: _op(g, 1, inputs=("conv",)), r"op 1 \(MEAN\): 1 inputs; 2 are allowed"),
     "an input too many": (lambda g: _op(g, 2, inputs=("mean", "axes")), r"op 2 \(SOFTMAX\): 2 inputs; 1 are allowed"),
     "no output": (lambda g: _op(g, 0, outputs=()), r"op 0 \(CONV_2D\): 0 outputs; 1 are allowed"),
@@ -218,3 +226,9 @@ def _packed(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+@pytest.mark.parametrize("activation", ["TANH", "SIGN_BIT"])
+def test_a_fused_activation_that_no_kernel_computes_is_unsupported(small_int8: Graph, activation: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"op 0 \(CONV_2D\) has a fused {activation}"):
+        check_graph(_option(small_int8, 0, activation=activation), "m")

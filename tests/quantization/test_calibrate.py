@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mnedge.errors import UnsupportedError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.graph.executor import compiled
-from mnedge.quantization.calibrate import observe
+from mnedge.quantization.calibrate import check_finite, observe
 from mnedge.quantization.scheme import scheme_of
 
 
@@ -89,3 +90,19 @@ def test_a_divisor_that_comes_near_zero_is_refused(net: Any, images: Any) -> Non
             activation="NONE")  # fmt: skip
     with pytest.raises(UnsupportedError, match=r"divides by d, which comes as near to 0 as 0\.0001"):
         observe(scheme_of(made.graph(), images(6)), images(6))
+
+
+@pytest.mark.parametrize(("value", "words"), [(np.nan, "holds"), (np.inf, "holds"), (3e38, "makes values in")])
+def test_a_network_that_computes_no_numbers_is_refused_by_the_op_that_makes_them(
+    separable: Any, images: Any, value: float, words: str
+) -> None:
+    graph = separable(activation="NONE").graph()
+    first = next(op for op in graph.ops if op.kind == "CONV_2D")
+    weights = graph.tensors[first.inputs[1]]
+    damaged = weights.data.copy()
+    damaged.flat[0] = value
+    graph = graph.replaced(tensors=[replace(weights, data=damaged)])
+    with pytest.raises(InputError, match=rf"\(CONV_2D\).* {words} .*infinite"):
+        check_finite(graph, images(4) * np.float32(100))
+    with pytest.raises(InputError, match="calibration inputs hold values that are infinite"):
+        check_finite(graph, images(4) * np.float32(np.nan))

@@ -55,6 +55,31 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
         runtimes.get("onnxruntime").open(tmp_path / "absent.onnx", 1)
 
 
+def _identity(dtype: int, shape: tuple[int, ...], *, name: str = "x", kind: str = "Identity") -> bytes:
+    ends = [helper.make_tensor_value_info(end, dtype, shape) for end in (name, "y")]
+    graph = helper.make_graph([helper.make_node(kind, [name], ["y"])], "g", ends[:1], ends[1:])
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (_identity(TensorProto.FLOAT, (1, 1 << 40)), r"input x of .*odd\.onnx is 1 x 1099511627776; .* are run"),
+        (_identity(TensorProto.FLOAT, (0, 3)), r"input x of .*odd\.onnx is 0 x 3; extents of at least 1"),
+        (_identity(TensorProto.STRING, (1, 3)), r"input x of .*odd\.onnx is string; float16, "),
+        (_identity(TensorProto.BFLOAT16, (1, 3)), r"refuses|is bfloat16"),
+        (_identity(TensorProto.FLOAT, (1, 3), name="<a name>").replace(b"<a name>", b"\xff name\xff\xff"), "refuses"),
+        (_identity(TensorProto.FLOAT, (1, 3), kind="Nothing"), "refuses"),
+    ],
+    ids=["huge", "empty", "text", "bfloat16", "name", "kind"],
+)
+def test_ends_that_are_no_arrays_are_refused(model: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.onnx").write_bytes(model)
+    with pytest.raises(InputError, match=words):
+        runtimes.get("onnxruntime").open(tmp_path / "odd.onnx", 1)
+
+
 def test_the_profile_names_every_kernel(model: Path, tmp_path: Path) -> None:
     text = profile(model, 1, 3, tmp_path).read_text()
     assert "QLinearConv" in text

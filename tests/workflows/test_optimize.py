@@ -1,5 +1,6 @@
 """`optimize` on models that others made."""
 
+from collections import Counter
 from pathlib import Path
 
 import flatbuffers
@@ -7,11 +8,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.workflows.optimize import loads, optimize, passes_for, rewrite
+from mnedge.workflows.quantize import quantize
 
 
 def _with_hard_swish(graph: Graph) -> Graph:
@@ -130,3 +132,31 @@ def test_a_file_that_litert_refuses_is_held_against_the_same_graph_written_anew(
     assert result.gain is not None
     assert result.gain.refused is not None
     assert result.gain.agreement[0].agreement.max_abs_difference is not None
+
+
+@pytest.mark.shared
+@pytest.mark.usefixtures("private_cache")
+def test_every_file_of_others_is_rewritten_and_quantized_or_refused_by_name(shared_data: Path, tmp_path: Path) -> None:
+    files = sorted(path for path in shared_data.parent.rglob("*.tflite") if ".git" not in path.parts)
+    assert len(files) > 20
+    done: Counter[str] = Counter()
+    reasons: list[str] = []
+    for place, path in enumerate(files):
+        for verb in ("optimize", "quantize"):
+            out = tmp_path / f"{place}.{verb}.tflite"
+            try:
+                if verb == "optimize":
+                    optimize(path, out, measure=False)
+                else:
+                    quantize(path, out, pixels="-1..1", effort="fast")
+            except (InputError, UnsupportedError) as refused:
+                reasons.append(str(refused))
+                done[f"{verb} refused"] += 1
+                assert not out.exists()
+            else:
+                read_tflite(out)
+                done[verb] += 1
+    assert done["optimize"] > done["optimize refused"]
+    assert done["quantize"] >= 10
+    # What and where, and what to do: never a bare word.
+    assert min(len(reason) for reason in reasons) > 60

@@ -1,4 +1,4 @@
-/* One row of averages, rounded half away from zero. rows[i] is NULL in the padding, which does not count. */
+/* One row of averages, rounded half away from zero once the offset is added. rows[i] is NULL in the padding, which does not count. */
 KERNEL void average_pool(const struct pool *layer, const int8_t *const *rows, int8_t *output)
 {
     for (int32_t column = 0; column < layer->output_columns; column++) {
@@ -13,7 +13,8 @@ KERNEL void average_pool(const struct pool *layer, const int8_t *const *rows, in
                     }
                 }
             }
-            const int32_t mean = sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
+            sum += layer->offset * count;
+            const int32_t mean = (sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count) - layer->offset;
             *output++ = (int8_t)(mean < layer->low ? layer->low : mean > layer->high ? layer->high : mean);
         }
     }

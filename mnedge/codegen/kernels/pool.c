@@ -1,3 +1,4 @@
 struct pool {
     int32_t input_columns, output_columns, channels, kernel_rows, kernel_columns, stride, pad_left, low, high;
+    int32_t offset; /* added to steps before they are averaged */
 };

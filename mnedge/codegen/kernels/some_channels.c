@@ -1,5 +1,5 @@
 struct some_channels {
-    const int8_t *weights; /* of each channel: rows, columns, the input channels that it reads */
+    const int16_t *weights; /* of each channel: rows, columns, the input channels that it reads */
     const int32_t *bias;   /* with -input_zero_point * sum(weights) */
     const int32_t *multiplier;
     const int8_t *shift;
@@ -14,7 +14,7 @@ struct some_channels {
 KERNEL void some_channels(const struct some_channels *layer, const int8_t *const *rows, int8_t *output, int32_t columns)
 {
     for (int32_t column = 0; column < columns; column++, output += layer->output_channels) {
-        const int8_t *weights = layer->weights;
+        const int16_t *weights = layer->weights;
         for (int32_t channel = 0; channel < layer->count; channel++) {
             int32_t sum = layer->bias[channel];
             for (int32_t i = 0; i < layer->kernel_rows; i++) {

@@ -20,6 +20,11 @@ class _Plain:
         del index
         return False
 
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """See `Kernel`."""
+        del kernels
+        return False
+
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """See `Kernel`."""
         del kernels

@@ -112,6 +112,10 @@ class Convolution:
         del index
         return self.is_flat
 
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """See `Kernel`."""
+        return bool(self._apart(kernels).any())
+
     def macs(self) -> int:
         """Multiply-adds of the whole layer."""
         taps = self.window.rows * self.window.columns * (1 if self.depthwise else self.input_channels)
@@ -149,13 +153,24 @@ class Convolution:
         slow: NDArray[np.bool_] = overflows | ((self.rescale.multiplier != 0) & (self.rescale.shift >= 0))
         return slow
 
+    def _wide_channels(self) -> NDArray[np.bool_]:
+        """The channels with a weight that no int8 holds: of uint8 weights."""
+        axes = (0, 1) if self.depthwise else (1, 2, 3)
+        wide: NDArray[np.bool_] = (self.weights.min(axis=axes) < -128) | (self.weights.max(axis=axes) > 127)
+        return wide
+
     def _is_fast(self) -> bool:
         """Whether a fast kernel computes the layer, and another one the few channels that it cannot."""
-        return int(self._slow_channels().sum()) * _FAST_CHANNELS_A_SLOW_ONE <= self.output_channels
+        slow = self._slow_channels() | self._wide_channels()
+        return int(slow.sum()) * _FAST_CHANNELS_A_SLOW_ONE <= self.output_channels
 
-    def _without_slow_channels(self) -> Convolution:
-        """The layer with weights and biases of 0 where a fast kernel is not exact; another one overwrites those."""
-        slow = self._slow_channels()
+    def _apart(self, kernels: KernelSet) -> NDArray[np.bool_]:
+        """The channels that a kernel of their own computes."""
+        wide = self._wide_channels()
+        return wide if self.variant(kernels).startswith("portable") else wide | self._slow_channels()
+
+    def _without(self, slow: NDArray[np.bool_]) -> Convolution:
+        """The layer with weights and biases of 0 for some channels; another kernel overwrites those."""
         keep = ~slow if self.depthwise else (~slow)[:, None, None, None]
         rescale = replace(
             self.rescale,
@@ -177,7 +192,7 @@ class Convolution:
         if self.depthwise:
             one_to_one = self.output_channels == self.input.channels
             # Two products are summed in 16 bits.
-            fast = fast and (kernels != "mve" or int(self.weights.min()) > -128)
+            fast = fast and (kernels != "mve" or int(self._without(self._wide_channels()).weights.min()) > -128)
             fast = fast and one_to_one and self.output_channels >= packing.DEPTHWISE_LANES[kernels]
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
@@ -207,9 +222,9 @@ class Convolution:
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         variant = self.variant(kernels)
+        beside = ("requantize", "some_channels") if self._apart(kernels).any() else ()
         if variant.startswith("portable"):
-            return ("requantize", *(("geometry", "taps") if variant == "portable_depthwise" else ()), variant)
-        beside = ("requantize", "some_channels") if self._slow_channels().any() else ()
+            return (*beside, "requantize", *(("geometry", "taps") if variant == "portable_depthwise" else ()), variant)
         shared = {
             "pointwise": (),
             "patches": ("geometry", "patches", f"{kernels}_pointwise"),
@@ -223,13 +238,12 @@ class Convolution:
         if dense is not None:
             return dense.constants(symbol, kernels)
         variant = self.variant(kernels)
+        fast, beside, apart = self, "", self._apart(kernels)
+        if apart.any():
+            fast, beside = self._without(apart), self._slow_constants(symbol, apart)
         if variant.startswith("portable"):
-            return self._portable_constants(symbol)
+            return beside + fast._portable_constants(symbol)  # noqa: SLF001 - the same layer
         pack = packing.depthwise if variant == "depthwise" else packing.pointwise
-        arrays, beside = "", ""
-        fast = self
-        if self._slow_channels().any():
-            fast, beside = self._without_slow_channels(), self._slow_constants(symbol)
         arrays, fields = pack(fast.weights, fast.rescale, kernels, symbol)
         if variant != "pointwise":
             if variant == "patches":
@@ -242,7 +256,7 @@ class Convolution:
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         fast = self._call(site, kernels)
-        if self.variant(kernels).startswith("portable") or not self._slow_channels().any():
+        if not self._apart(kernels).any():
             return fast
         pixels = site.pixels if self.form == "pixels" else str(self.pixels if self.is_flat else self.output.columns)
         rows = site.inputs[0] if self.form == "window" else f"&(const int8_t *){{{site.inputs[0]}}}"
@@ -281,14 +295,14 @@ class Convolution:
             fields["output_columns"] = self.output.columns
         return fields
 
-    def _slow_constants(self, symbol: str) -> str:
-        """C definitions of the descriptor of the channels that the fast kernel leaves out."""
-        slow, rescale, name = self._slow_channels(), self.rescale, f"{symbol}_slow"
+    def _slow_constants(self, symbol: str, slow: NDArray[np.bool_]) -> str:
+        """C definitions of the descriptor of some channels, which the layer's kernel leaves out."""
+        rescale, name = self.rescale, f"{symbol}_slow"
         places = np.flatnonzero(slow)
         weights = self.weights[..., slow].transpose(2, 0, 1) if self.depthwise else self.weights[slow]
         times = self.output_channels // self.input.channels if self.depthwise else 1
         arrays = [
-            int_array("int8_t", f"{name}_weights", weights),
+            int_array("int16_t", f"{name}_weights", weights),
             int_array("int32_t", f"{name}_bias", rescale.bias[slow], 8),
             int_array("int32_t", f"{name}_multiplier", rescale.multiplier[slow], 8),
             int_array("int8_t", f"{name}_shift", rescale.shift[slow]),
@@ -425,7 +439,7 @@ def _rescale(source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int
     assert tensor.quantization is not None
     channels = weights.shape[channel_axis]
     scales = tensor.quantization.scale
-    if op.kind == "FULLY_CONNECTED" and scales.size == 1:
+    if (op.kind == "FULLY_CONNECTED" or tensor.dtype == "uint8") and scales.size == 1:
         # The runtime multiplies these two in float32.
         product = np.float64(np.float32(x.scale) * scales[0])
         reals = np.full(channels, product / np.float64(y.scale))

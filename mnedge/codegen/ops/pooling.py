@@ -9,6 +9,7 @@ from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.ops.reduce import Reduce, axes_of, lower_reduction
+from mnedge.codegen.prepare import HALVES_UP
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Pool(Windowed):
-    """The average or maximum under a window; positions outside the input do not count."""
+    """The average or maximum under a window; positions outside the input do not count.
+
+    Attributes:
+        kind: Which.
+        window: Where it looks.
+        low: Smallest output step.
+        high: Largest output step.
+        input: The value it reads.
+        output: The value it makes.
+        offset: Added to steps before they are averaged: 128 makes uint8 of them, whose halves go up.
+    """
 
     kind: Literal["average", "maximum"]
     window: Window
@@ -29,6 +40,7 @@ class Pool(Windowed):
     high: int
     input: Value
     output: Value
+    offset: int = 0
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
@@ -54,6 +66,7 @@ class Pool(Windowed):
             "pad_left": window.pad_left,
             "low": self.low,
             "high": self.high,
+            "offset": self.offset,
         }
         return descriptor("pool", symbol, dict(fields))
 
@@ -107,7 +120,8 @@ def lower_pool(source: Source, op: Op) -> Pool:
     (rows, stride_h, top), (columns, stride_w, left) = geometry
     window = Window(rows, columns, stride_h, stride_w, 1, 1, top, left)
     low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y)
+    offset = 128 if op.options.get(HALVES_UP) else 0
+    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset)
 
 
 def lower_mean(source: Source, op: Op) -> Mean | Reduce:

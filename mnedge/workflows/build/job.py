@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
     from mnedge.models.transfer import Description
     from mnedge.progress import Progress
@@ -89,6 +90,11 @@ class Job:
     def arrays(self) -> Arrays | None:
         """Samples of the network's inputs instead of pictures; None for pictures."""
         return None if self.model is None else self.model.arrays
+
+    @property
+    def told_head(self) -> Head | None:
+        """What the user says the first output of a model is; None where nothing is said."""
+        return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
     def least_bytes(self) -> int:

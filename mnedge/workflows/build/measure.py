@@ -193,7 +193,13 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
             )
         else:
             found[artifact.path.name] = predict(
-                artifact.path, job.dataset, numbers, device=local, classes=classes, progress=told
+                artifact.path,
+                job.dataset,
+                numbers,
+                device=local,
+                classes=classes,
+                head=job.told_head,
+                progress=told,
             )
     progress("validate", 1.0)
     return found

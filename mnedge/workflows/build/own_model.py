@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from mnedge.artifact import sha256
 from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
-from mnedge.graph.heads import answering_output
+from mnedge.graph.heads import HEADS, answering_output
 from mnedge.models.transfer import description_of
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
@@ -107,6 +108,8 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
     )
     if check_data:
         dataset = dataset.read_again()
+    if recipe.head is not None:
+        network = with_head(path, network, recipe.head)
     if recipe.labels is not None:
         names = read_names(Path(recipe.labels))
         network = with_labels(network, names, place=_place_of(network, len(names)))
@@ -165,7 +168,8 @@ def _fitted(
                 f"({_some(dataset.classes)}); name the class that is the yes with --positive"
             )
         return dataset, (dataset.classes[1],), True
-    if output.head == "map" or (output.head == "numbers" and not _may_be_classes(values, dataset)):
+    are_numbers = output.head == "numbers" and (recipe.head == "numbers" or not _may_be_classes(values, dataset))
+    if output.head == "map" or are_numbers:
         return dataset, (), output.head == "map"
     if output.head not in (*_ANSWERS, "numbers"):
         return dataset, network.labels, False
@@ -185,6 +189,27 @@ def _may_be_classes(values: int, dataset: Dataset) -> bool:
     """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
     shown = len(dataset.classes)
     return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
+
+
+def with_head(path: Path, network: Float, head: str) -> Float:
+    """The network with what the user says its first output is.
+
+    Raises:
+        InputError: There is no such kind, or the output's shape is none of it.
+    """
+    known = next((kind for kind in HEADS if kind == head), None)
+    if known is None:
+        raise InputError.unknown(f"--head of the model {path}", head, HEADS)
+    output = network.outputs[0]
+    is_vector, values = math.prod(output.shape) == output.shape[-1], output.shape[-1]
+    takes = {"map": not is_vector, "sigmoid": is_vector and values == 1, "numbers": True}
+    if not takes.get(known, is_vector and values > 1):
+        shape = " x ".join(map(str, output.shape))
+        raise InputError(
+            f"--head {head}: output {output.name} of {path} is {shape}; sigmoid takes one value, softmax, logits and "
+            "multi-label several, map a height and width. Leave --head out for what the model shows"
+        )
+    return replace(network, outputs=(replace(output, head=known), *network.outputs[1:]))
 
 
 def yes_or_no(dataset: Dataset, positive: str) -> Dataset:

@@ -190,6 +190,7 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         "io": recipe.io,
         "shipping": shipping,
         "allow_float": recipe.allow_float,
+        "head": job.told_head,
         "seed": recipe.seed,
     }
 

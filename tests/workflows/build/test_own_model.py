@@ -287,6 +287,29 @@ def test_training_with_fake_quantization(photos: Path, tmp_path: Path) -> None:
     _check(built, _right(built), "0..255")
 
 
+def test_one_output_is_trained_with_fake_quantization(photos: Path, tmp_path: Path) -> None:
+    built = _build(_network("sigmoid"), photos, tmp_path, positive="light", method="qat")
+    assert built.report["parity"]
+    assert all(row["top1_agreement"] > 0.9 for row in built.report["parity"])
+
+
+def test_the_user_says_what_the_outputs_are(photos: Path, tmp_path: Path) -> None:
+    # Three values without activation look like logits; as plain numbers they have no answers to agree on.
+    built = _build(_network("logits"), photos, tmp_path, head="numbers")
+    assert built.report["variant"]["head"] == "numbers"
+    assert built.report["accuracy"] == []
+    assert all(row.get("top1_agreement") is None for row in built.report["parity"])
+    # Files that say the very same have no noise to measure.
+    measured = [row["snr_db"] for row in built.report["parity"] if row.get("snr_db") is not None]
+    assert measured
+    assert min(measured) > 15
+
+
+def test_a_kind_that_no_output_has_is_refused(photos: Path, tmp_path: Path) -> None:
+    assert "sigmoid takes one value" in _refused(_network(), photos, tmp_path, head="sigmoid")
+    assert "multi-label" in _refused(_network(), photos, tmp_path, head="lr-aspp")
+
+
 def _refused(model: Any, photos: Path, folder: Path, **given: Any) -> str:
     path = folder / "m.keras"
     model.save(path)
