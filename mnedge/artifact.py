@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge.errors import InputError, StorageError
+from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 file of the cache or of a scratch folder with newline endings, whole or not at all."""
-    write_bytes(path, text.encode())
+    write_bytes(path, utf8(text).encode())
 
 
 def deliver(path: Path, data: bytes | str, *, force: bool = False) -> None:
@@ -130,7 +131,7 @@ def deliver(path: Path, data: bytes | str, *, force: bool = False) -> None:
         InputError: What is there is not mnedge's to replace, or the folder cannot be written.
         StorageError: The disk is full.
     """
-    content = data.encode() if isinstance(data, str) else data
+    content = utf8(data).encode() if isinstance(data, str) else data
     with _explained(path):
         place = path.resolve()
         place.parent.mkdir(parents=True, exist_ok=True)

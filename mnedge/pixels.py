@@ -149,7 +149,7 @@ class Pixels:
             told = json.loads(content)
             values = [tuple(float(value) for value in told[name]) for name in ("scale", "offset")]
             return cls(values[0], values[1], next(order for order in CHANNELS if order == told["order"]))
-        except (ValueError, KeyError, TypeError, StopIteration) as exc:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, StopIteration) as exc:
             raise InputError(f"the metadata {METADATA} is damaged ({exc!r}); state the range with --pixels") from exc
 
     @property

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from mnedge.text import line
+
 Progress = Callable[[str, float], None]
 
 
@@ -20,7 +22,7 @@ class Lines:
         now = time.monotonic()
         started = self.started.setdefault(stage, now)
         if fraction >= 1.0 and started >= 0:
-            print(f"{stage}: done in {now - started:.1f} s", file=sys.stderr, flush=True)  # noqa: T201 - that is it
+            print(f"{line(stage)}: done in {now - started:.1f} s", file=sys.stderr, flush=True)  # noqa: T201 - that is it
             self.started[stage] = -1.0
 
 

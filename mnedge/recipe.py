@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from mnedge import registry
 from mnedge.errors import InputError
-from mnedge.foreign import is_file, read_mapping
+from mnedge.foreign import is_file, is_there, read_mapping
 from mnedge.results.metric import Declared
 
 if TYPE_CHECKING:
@@ -349,4 +349,4 @@ def _calibration(given: str | None, base: Path) -> str | None:
     """A calibration set that is a file or folder beside the recipe, by its path; a name stays."""
     if given is None or Path(given).is_absolute():
         return given
-    return str(base / given) if (base / given).exists() else given
+    return str(base / given) if is_there(base / given) else given

@@ -1,4 +1,4 @@
-"""A .tar.gz whose bytes depend on its contents alone: sorted, fixed modes and times, nothing deflated.
+"""A .tar.gz: written so that its bytes depend on its contents alone, not deflated, and read within limits.
 
 Deflate is left out because zlib's output differs between its versions; int8 weights hardly shrink anyway.
 """
@@ -9,15 +9,21 @@ import io
 import struct
 import tarfile
 import zlib
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO
 
 from mnedge.artifact import files_of
+from mnedge.errors import InputError
 from mnedge.formats.archive import epoch
 
 if TYPE_CHECKING:
+    import gzip
+    from collections.abc import Iterator
     from pathlib import Path
 
 _BLOCK = 0xFFFF
+_LARGEST_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 20
 _EXECUTABLE = (".sh",)
 
 
@@ -44,3 +50,42 @@ def _gzip_stored(data: bytes) -> bytes:
         parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
     parts.append(struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF))
     return b"".join(parts)
+
+
+def tar_members(stream: BinaryIO | gzip.GzipFile, source: str) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
+    """The files of a .tar, each with its contents in pieces, to be read before the next; nothing is kept.
+
+    Args:
+        stream: The .tar, read once from its start to its end, so that the checksum of a .gz around it is checked.
+        source: Its name in errors.
+
+    Raises:
+        InputError: It holds anything else than files, or more than 1 GiB.
+        EOFError: It is cut short.
+    """
+    left = _LARGEST_BYTES
+    while (header := b"".join(_pieces(stream, tarfile.BLOCKSIZE))).strip(b"\0"):
+        entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise InputError(f"{source}: {entry.name} is no plain file; a bundle has nothing else")
+        left -= entry.size
+        if entry.size < 0 or left < 0:
+            raise InputError(f"{source} holds more than {_LARGEST_BYTES:,} bytes; no bundle is as large")
+        contents = _pieces(stream, entry.size)
+        yield entry, contents
+        # What was not read, and what fills the last block.
+        for _ in chain(contents, _pieces(stream, -entry.size % tarfile.BLOCKSIZE)):
+            pass
+    while piece := stream.read(_PIECE_BYTES):
+        left -= len(piece)
+        if left < 0 or piece.strip(b"\0"):
+            raise InputError(f"{source} holds something behind its end, or more than {_LARGEST_BYTES:,} bytes")
+
+
+def _pieces(stream: BinaryIO | gzip.GzipFile, size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read(min(size, _PIECE_BYTES))
+        if not piece:
+            raise EOFError("it is cut short")
+        size -= len(piece)
+        yield piece

@@ -78,7 +78,14 @@ if TYPE_CHECKING:
     Model = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
 HERE = Path(__file__).resolve().parent
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Of Pillow's formats, those of photos: of the others, that of EPS starts a program.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+# Width times height of the largest picture that is decoded, where MNEDGE_MAX_PIXELS does not say it.
+MOST_PIXELS = 1 << 26
+# A JPEG above it is decoded at a fraction of its size, but not below this many times what the model takes.
+LARGE_PIXELS = 1 << 24
+REDUCING_GAP = 2
 CAMERAS = ("rpicam-still", "libcamera-still")
 CAMERA_TIMEOUT_S = 60
 CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
@@ -174,6 +181,53 @@ def _encoded(pixels: NDArray[np.uint8], table: NDArray[np.generic]) -> NDArray[n
     return np.asarray(table[pixels, np.arange(table.shape[1])])
 
 
+def opened(source: Path | io.BytesIO, least: float | None = None) -> Image.Image:
+    """A picture, decoded and turned as its EXIF says.
+
+    Args:
+        source: A file, or what the camera gave.
+        least: Side in pixels that it is made smaller to, which lets a large JPEG be decoded smaller; None for its own.
+    """
+    # A pipe would be waited for.
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise OSError("no regular file")
+    # The limit below says what to do, which Pillow's own does not.
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(source, formats=FORMATS) as image:
+        pixels, most = image.width * image.height, int(os.environ.get("MNEDGE_MAX_PIXELS") or MOST_PIXELS)
+        if pixels > most:
+            raise ValueError(
+                f"{image.width} x {image.height} pixels, and at most {most:,} are decoded; make it smaller, or set "
+                f"MNEDGE_MAX_PIXELS={pixels}"
+            )
+        if least is not None and pixels > LARGE_PIXELS and image.format in ("JPEG", "MPO"):
+            shrink = min(image.size) / (REDUCING_GAP * least)
+            if shrink > 1:
+                image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        # Which says whether grey of 32 bits is of 16.
+        upright.format = image.format
+        return upright
+
+
+def rgb(upright: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB: transparency is white, grey of 16 bits becomes one of 8."""
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
+        values = np.asarray(upright, np.float32)
+        least, most = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+        is_16_bits = upright.mode.startswith("I;16") or upright.format in ("PPM", "PNG")
+        if not is_16_bits and (not (0 <= least <= most <= 65535) or (upright.mode == "F" and most <= 1)):
+            raise ValueError(f"32-bit pixels from {least:g} to {most:g}, whose range nobody says")
+        step = 1.0 if most <= 255 and not is_16_bits else 255.0 / 65535.0
+        return Image.fromarray(np.rint(values * step).astype(np.uint8)).convert("RGB")
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        opaque = Image.new("RGBA", upright.size, "white")
+        opaque.alpha_composite(upright.convert("RGBA"))
+        return opaque.convert("RGB")
+    return upright.convert("RGB")
+
+
 def pixels_of(upright: Image.Image, about: About) -> NDArray[np.uint8]:
     """A picture as the model was measured with it: cropped or stretched; uint8 (height, width, channels).
 
@@ -183,11 +237,7 @@ def pixels_of(upright: Image.Image, about: About) -> NDArray[np.uint8]:
             the model.
     """
     size, proportion = (about["width"], about["height"]), about["width"] / about["height"]
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        opaque = Image.new("RGBA", upright.size, "white")
-        opaque.alpha_composite(upright.convert("RGBA"))
-        upright = opaque
-    picture = upright.convert("RGB")
+    picture = rgb(upright)
     width, height = (max(1.0, extent * about["crop_fraction"]) for extent in picture.size)
     if about.get("fit", "crop") == "crop":
         width, height = min(width, height * proportion), min(height, width / proportion)
@@ -296,14 +346,20 @@ class Reading:
         chosen = self.chosen
         for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
             try:
-                with Image.open(source) as image:
-                    upright = ImageOps.exif_transpose(image)
-                    pixels = pixels_of(upright, self.about)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+                upright = opened(source)
+                # What is measured is what is decoded small, whatever the program draws on.
+                is_large = upright.width * upright.height > LARGE_PIXELS and upright.format in ("JPEG", "MPO")
+                small = opened(source, self.least()) if is_large else upright
+                pixels = pixels_of(small, self.about)
+            except Exception as exc:  # noqa: BLE001 - decoders raise anything on damaged pictures
                 print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
                 self.status = 1
                 continue
             yield name, upright, pixels
+
+    def least(self) -> float:
+        """The side that the part of a picture that the model sees has at least once it is made smaller, in its own."""
+        return float(max(self.about["width"], self.about["height"]) / self.about["crop_fraction"])
 
 
 def start(main: Callable[[], int]) -> NoReturn:

@@ -17,6 +17,7 @@ from mnedge import __version__
 from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
 from mnedge.cli._group import Commands, plain_app
 from mnedge.errors import MnedgeError
+from mnedge.text import message
 
 _INTERRUPTED = 130
 # The variable by which a shell asks for completions.
@@ -88,7 +89,7 @@ def _run(args: list[str] | None) -> int:
         return result if isinstance(result, int) else 0
     if (ending := received()) is not None:
         code, said = ending.exit_code, f"ended by {ending}"
-    typer.echo(f"mnedge: {said}", err=True)
+    typer.echo(f"mnedge: {message(said)}", err=True)
     return code
 
 

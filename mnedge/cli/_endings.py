@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import platform
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__
 from mnedge.artifact import FULL
-from mnedge.errors import StorageError
+from mnedge.errors import InputError, StorageError
+from mnedge.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,6 +92,25 @@ class _Stream(io.FileIO):
         return memoryview(data).nbytes
 
 
+class _Shown(io.TextIOWrapper):
+    """Standard output or error as text, on which nothing that a terminal obeys comes from the name of a file.
+
+    Attributes:
+        terminal: The same stream, for what rich draws: colours, bars, and where they stand.
+    """
+
+    def __init__(
+        self, raw: io.BufferedWriter[_Stream], *, encoding: str, errors: str | None, line_buffering: bool
+    ) -> None:
+        # Written through, so that both write in the order in which they are written to.
+        super().__init__(raw, encoding, errors, line_buffering=line_buffering, write_through=True)
+        self.terminal = io.TextIOWrapper(raw, encoding, errors, line_buffering=line_buffering, write_through=True)
+
+    def write(self, text: str, /) -> int:
+        super().write(plain(text))
+        return len(text)
+
+
 def mend_streams() -> None:
     """Makes standard output and error such that a reader who leaves, or was never there, ends nothing."""
     for descriptor in range(3):
@@ -113,7 +134,7 @@ def _mended(stream: io.TextIOWrapper | object, *, line_buffering: bool) -> io.Te
     # Names of files need not be text.
     errors = "backslashreplace" if stream.errors == "strict" else stream.errors
     buffering = line_buffering or stream.isatty()
-    return io.TextIOWrapper(raw, encoding=stream.encoding, errors=errors, line_buffering=buffering)
+    return _Shown(raw, encoding=stream.encoding, errors=errors, line_buffering=buffering)
 
 
 def flushed(code: int) -> int:
@@ -135,6 +156,11 @@ def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
     if isinstance(exc, OSError) and exc.errno in FULL:
         place = exc.filename or f"a file, maybe in {tempfile.gettempdir()},"
         return StorageError.exit_code, f"{place} cannot be written: {exc.strerror}; free some space"
+    if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
+        return (
+            InputError.exit_code,
+            f"{exc.filename or 'a file'} cannot be used: {exc.strerror}; give it a shorter name",
+        )
     if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(exc)):
         return _INTERRUPTED, "interrupted"
     return BUG, _reported(exc, args)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mnedge.progress import Lines
+from mnedge.text import line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 def print_json(value: object) -> None:
     """Prints a result, a noun or JSON values, as JSON on standard output."""
-    typer.echo(json.dumps(value, indent=2, default=_json))
+    # The one control character that JSON lets stand.
+    typer.echo(json.dumps(value, indent=2, default=_json).replace("\x7f", "\\u007f"))
 
 
 def _json(value: object) -> object:
@@ -35,21 +37,25 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 160, highlight=False)
+    # What rich draws with is let through; its text is escaped by who prints it.
+    return Console(file=getattr(stream, "terminal", stream), width=None if stream.isatty() else 160, highlight=False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table; columns whose name starts with ">" are set to the right."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        name, side = Text(line(column.lstrip(">"))), "right" if column.startswith(">") else "left"
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type] # one of rich's words
     for row in rows:
-        table.add_row(*("–" if cell is None else str(cell) for cell in row))
+        # Not strings, in which rich reads [brackets] as markup.
+        table.add_row(*(Text("–" if cell is None else line(str(cell))) for cell in row))
     # A table's own title would be broken at the table's width, in the middle of a path.
-    console().print(title, style="bold", soft_wrap=True, markup=False)
+    console().print(Text(line(title), style="bold"), soft_wrap=True)
     console().print(table)
 
 
@@ -66,7 +72,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns: tuple[ProgressColumn, ...] = (
-        TextColumn("{task.description:<34}"),
+        TextColumn("{task.description:<34}", markup=False),
         BarColumn(bar_width=28),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
@@ -78,7 +84,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
 
         def told(stage: str, fraction: float) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=1.0)
+                tasks[stage] = bars.add_task(line(stage), total=1.0)
             bars.update(tasks[stage], completed=fraction)
 
         yield told

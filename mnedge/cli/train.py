@@ -112,6 +112,21 @@ def command(
     split_seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Draw the validation pictures by this seed. [default: 0]")
     ] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(metavar="F", help="Share of pictures drawn for validation. [default: 0.2]")
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(metavar="F", help="Share of pictures drawn for the test, which is only reported. [default: 0]"),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BY",
+            help="Keep pictures of one clip on one side of a drawn split: folder, prefix of the name, or a regular "
+            "expression.",
+        ),
+    ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
     ] = False,
@@ -169,12 +184,16 @@ def command(
                 keep_shared=keep_shared,
                 tensorboard=tensorboard,
                 split_seed=split_seed,
+                val_fraction=val_fraction,
+                test_fraction=test_fraction,
+                group_by=group_by,
                 skip_broken=skip_broken,
                 check_data=check_data,
                 force=force,
                 progress=notify,
                 on_epoch=_print_epoch,
                 notice=lambda words: typer.echo(words, err=True),
+                on_found=lambda line: typer.echo(line, err=True),
             )
     except KeyboardInterrupt:
         typer.echo("every whole epoch is kept; run the same command again to go on from there", err=True)
@@ -221,6 +240,8 @@ def _print(report: TrainingReport, out: Path) -> None:
         f"{task.metrics[0].name} {_percent(report.score)} % on {account.images.eval:,} validation pictures after "
         f"{account.images.train:,} for training; {_chosen(account.best)}; {account.seconds:.0f} s"
     )
+    for line in report.notes():
+        typer.echo(line)
     typer.echo(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
 
 

@@ -25,7 +25,14 @@ def command(
     task: TaskName[Task] = "classify",
     data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
     pixels: Annotated[str | None, options.pixels(default="what the files say")] = None,
-    split: Annotated[str, options.split()] = "eval",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Split of the data: train, val, test or all. [default: its test or val; of data without splits, the "
+            "pictures that training kept apart, or all]",
+        ),
+    ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use at most so many pictures. [default: all]")
     ] = None,
@@ -107,7 +114,9 @@ def _print(result: Validation, metric: str) -> None:
         across = [found.get((artifact, device)) for device in devices]
         runtimes = ("failed" if row is None else row.runtime for row in across)
         cells.append((artifact, *(_share(row, metric) for row in across), *runtimes))
-    print_table(f"Accuracy on {rows[0].images} pictures of {rows[0].dataset}", columns, cells)
+    print_table(f"Accuracy on {result.pictures or f'{rows[0].images} pictures'} of {rows[0].dataset}", columns, cells)
+    for line in result.warnings:
+        typer.echo(line, err=True)
     if not result.parity:
         return
     print_table(

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.errors import InputError
-
 if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
+    from mnedge.data.draw import Draw
 
 
-def open_dataset(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
-    """Opens `demo`, a folder with one folder per class, or a labels.csv.
+def open_dataset(spec: str, *, skip_broken: bool = False, draw: Draw | None = None) -> Dataset:
+    """Opens `demo`, or pictures with one class each in any format of `formats/`: a folder, a list or a .zip.
 
     Args:
         spec: "demo", or the folder or file.
         skip_broken: Leave broken pictures out instead of stopping.
-        split_seed: Another one draws another split, where the data has none of its own.
+        draw: How splits are drawn that the data does not have.
 
     Raises:
         InputError: No such thing, or it cannot be used; the message says why.
@@ -26,11 +25,6 @@ def open_dataset(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -
         from mnedge.data.demo import open_demo
 
         return open_demo()
-    from mnedge.data.files import open_csv, open_folder
+    from mnedge.data.classes import open_classes
 
-    path = Path(spec)
-    if path.is_dir():
-        return open_folder(path, skip_broken=skip_broken, split_seed=split_seed)
-    if path.is_file():
-        return open_csv(path, skip_broken=skip_broken, split_seed=split_seed)
-    raise InputError(f"{spec} is neither `demo`, nor a folder, nor a labels.csv that exists")
+    return open_classes(Path(spec), skip_broken=skip_broken, draw=draw)

@@ -23,10 +23,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data.content import Content
+    from mnedge.data.draw import Draw
     from mnedge.data.preprocess import Size
     from mnedge.results.findings import Finding
 
-SPLITS = ("train", "calibration", "eval")
+_NONE = np.zeros(0, np.int64)
+# The validation split ("eval") chooses the epoch of a training, the test split is only reported.
+SPLITS = ("train", "calibration", "eval", "test")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a data set was found as.
+
+    Attributes:
+        format: What people call its format.
+        evidence: The file or folders that show it.
+        counts: Number of pictures or boxes of each class; () for masks.
+        boxes: Whether `counts` are of boxes.
+        background: Pictures without boxes.
+    """
+
+    format: str
+    evidence: str
+    counts: tuple[int, ...] = ()
+    boxes: bool = False
+    background: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +60,7 @@ class Dataset:
         classes: Class names by index.
         fixed_classes: Whether `classes` is the whole list (folders, demo); a CSV may show only some indices.
         labels: int64, (pictures,); class index of each picture.
-        splits: Picture numbers of "train", "calibration" and "eval".
+        splits: Picture numbers of "train", "calibration", "eval" (validation) and "test".
         sources: What each picture is called in messages (its path below the data set).
         read: Gives one picture: (number, side of a square or height and width) -> uint8 (height, width, 3), RGB.
         truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
@@ -47,9 +69,11 @@ class Dataset:
         preprocessing: How pictures become pixels.
         default_resolution: Resolution of a build that names none.
         skip_broken: Leave broken pictures out instead of stopping.
-        split_seed: Seed of the drawn split; None where the data came with splits of its own.
+        draw: How splits were drawn; None where the data came with all that it needs.
+        drawn: Names of the splits that were drawn.
         root: The folder that the sources are relative to; None where there are no files.
-        findings: What the reading of its boxes or masks showed.
+        findings: What the reading of its files showed.
+        found: The format that it was found in; None for data that does not come from files.
     """
 
     name: str
@@ -64,9 +88,21 @@ class Dataset:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     default_resolution: int = 224
     skip_broken: bool = False
-    split_seed: int | None = None
+    draw: Draw | None = None
+    drawn: tuple[str, ...] = ()
     root: Path | None = None
     findings: tuple[Finding, ...] = ()
+    found: Found | None = None
+
+    @property
+    def measured(self) -> str:
+        """The split that figures are of: the test split, or, where there is none, that of validation ("eval")."""
+        return "test" if self.splits.get("test", _NONE).size else "eval"
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the data itself says what is to be measured on: it has a test or a validation split of its own."""
+        return any(self.splits.get(name, _NONE).size and name not in self.drawn for name in ("test", "eval"))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,6 +141,11 @@ class Dataset:
             InputError: The split is empty.
         """
         numbers = self.splits.get(name, np.zeros(0, np.int64))
+        if numbers.size == 0 and name in self.drawn:
+            raise InputError(
+                f"{self.name}: no pictures are left for the {name} split, since those of each class are one group: the "
+                "same scene, or what --group-by joins; add pictures of other scenes, or give splits of your own"
+            )
         if numbers.size == 0:
             raise InputError(
                 f"{self.name} has no pictures in its {name} split; add some, or another data set with --data"

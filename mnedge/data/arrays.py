@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from mnedge.batch import Batch, fed_dtype, is_real
-from mnedge.errors import InputError
+from mnedge.errors import InputError, MnedgeError
+from mnedge.foreign import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ SUFFIXES = (".npy", ".npz")
 TRUTHS, TRUTHS_OF = "y", "y:"
 # What TensorFlow makes of an argument's name when it names the tensor.
 _SERVED = re.compile(r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*?_default_(?P<argument>.+?)(?::\d+)?")
+_MOST_BYTES = 1 << 30
+_MOST_SHRUNK = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +161,9 @@ def open_arrays(path: Path) -> Arrays:
         InputError: No such file, no arrays of numbers, or arrays of different lengths.
     """
     try:
-        with path.open("rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
+        with open_regular(path) as stream:
+            found = _loaded(stream, str(path))
+    except OSError as exc:
         raise InputError(f"{path} is no .npy or .npz of numbers ({exc}); write it with numpy.save or savez") from exc
     answers = [name for name in found if name == TRUTHS or name.startswith(TRUTHS_OF)] if len(found) > 1 else []
     truths = {name.removeprefix(TRUTHS).removeprefix(":"): found.pop(name) for name in answers}
@@ -175,6 +178,34 @@ def open_arrays(path: Path) -> Arrays:
         listed = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
         raise InputError(f"{path} holds arrays of different lengths ({listed}); the first axis is the sample of each")
     return Arrays(str(path), found, truths)
+
+
+def _loaded(stream: BinaryIO, source: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by name; pickled objects are never loaded."""
+    try:
+        if stream.read(2) == b"PK":
+            _check_members(stream, source)
+        stream.seek(0)
+        loaded = np.load(stream, allow_pickle=False)
+        return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except MnedgeError:
+        raise
+    except MemoryError as exc:
+        raise InputError(f"{source} promises arrays of more memory than there is ({exc}); write it again") from exc
+    except Exception as exc:  # NumPy reads headers as Python, so damage is any of Python's errors, and zipfile's
+        raise InputError(f"{source} is no .npy or .npz of numbers ({exc}); write it with numpy.save or savez") from exc
+
+
+def _check_members(stream: BinaryIO, source: str) -> None:
+    """Refuses an .npz of members that are far larger than the file; zipfile reads no more of each than is said here."""
+    with zipfile.ZipFile(stream) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    packed = stream.seek(0, os.SEEK_END)
+    if unpacked > max(_MOST_BYTES, _MOST_SHRUNK * packed):
+        raise InputError(
+            f"{source} has {packed:,} bytes and unpacks to {unpacked:,}; at most {_MOST_BYTES:,} bytes, or "
+            f"{_MOST_SHRUNK} times the file, are unpacked: save each array as a .npy, or fewer samples"
+        )
 
 
 def _check(path: Path, name: str, values: NDArray[Any]) -> None:

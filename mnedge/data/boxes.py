@@ -1,4 +1,4 @@
-"""Pictures with boxes: a folder with Pascal VOC's XML, COCO's JSON, or a CSV of corners."""
+"""Pictures with boxes, in any format of `formats/` that has them: read, judged, and as fractions of their pictures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.data.boxes_coco import find_coco, read_coco
-from mnedge.data.boxes_csv import COLUMNS, is_boxes_csv, read_boxes_csv
-from mnedge.data.boxes_voc import find_voc, read_voc
-from mnedge.data.listed import dataset_of_files
-from mnedge.data.names import checked_name, read_names
+from mnedge.data import formats
+from mnedge.data._dataset import Found
+from mnedge.data.draw import Draw
+from mnedge.data.listed import dataset_of_files, look
+from mnedge.data.names import checked_name
 from mnedge.data.preprocess import WHOLE, opened
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
@@ -28,16 +28,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._annotation import Annotated, Annotations, Marked
     from mnedge.data._dataset import Dataset
+    from mnedge.data.annotation import Annotated, Annotations, Marked
 
 _LOG = logging.getLogger(__name__)
-LAYOUT = "a folder with Pascal VOC's XML files, a COCO JSON (or a folder with it), or a labels.csv with " + ", ".join(
-    COLUMNS
-)
 _SHOWN = 3
 # A box may stick out by rounding; more than this and it belongs to another picture.
 _LEAST_INSIDE = 0.5
+# Fractions are written with six decimals or more.
+_ROUNDING = 2e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +83,30 @@ class BoxFindings:
         return tuple(Finding(what, found) for found, what in told if found)
 
 
-def open_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
+def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> Dataset:
     """Opens pictures with boxes; `Dataset.truths` gives the `Boxes` of a picture, whatever the resolution.
 
     Args:
-        path: A folder with VOC's XML, COCO's JSON or a labels.csv, or such a JSON or CSV file.
+        path: A folder, file or .zip of any format that has boxes.
         skip_broken: Leave out pictures and boxes that cannot be used instead of stopping.
-        split_seed: Of the drawn split, where the data has none of its own.
+        draw: How splits are drawn that the data does not have.
 
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
-    dataset, findings = read_boxes(path, skip_broken=skip_broken, split_seed=split_seed)
-    for finding in findings.told():
+    dataset, _ = read_boxes(path, skip_broken=skip_broken, draw=draw)
+    for finding in dataset.findings:
         _LOG.warning("%s: %s", path, finding.sentence())
-    return replace(dataset, findings=findings.told())
+    return dataset
 
 
-def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) -> tuple[Dataset, BoxFindings]:
+def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> tuple[Dataset, BoxFindings]:
     """What `open_boxes` opens, and what was found in it."""
-    annotations = _read(path)
+    draw = draw or Draw()
+    listing = look(path, draw)
+    entry, evidence = formats.choose(listing, "boxes")
+    assert entry.boxes is not None, entry.title
+    annotations = entry.boxes(listing)
     if not annotations.pictures:
         raise InputError(f"{path} lists no pictures; add some, or give another data set")
     classes = _classes(annotations)
@@ -112,65 +115,31 @@ def read_boxes(path: Path, *, skip_broken: bool = False, split_seed: int = 0) ->
         raise InputError(f"{path}: none of its {len(kept)} pictures has a box; a detector needs some to learn from")
     truths = [boxes for _, boxes in kept]
     labels = [int(np.bincount(boxes.classes).argmax()) if boxes.classes.size else 0 for boxes in truths]
-    rows = [(picture.file, label, picture.split) for (picture, _), label in zip(kept, labels, strict=True)]
     dataset = dataset_of_files(
         str(path),
         annotations.root,
-        rows,
+        [(picture.file, label, picture.split) for (picture, _), label in zip(kept, labels, strict=True)],
         classes,
-        split_seed=split_seed,
+        draw=draw,
         preprocessing=WHOLE,
         truths=lambda number, _resolution: truths[number],
         boxes_sha256=_boxes_sha256(truths),
     )
-    if dataset.preprocessing != replace(WHOLE, interpolation=dataset.preprocessing.interpolation):
+    own = dataset.preprocessing
+    if own != replace(WHOLE, interpolation=own.interpolation, white=own.white):
         raise InputError(
             f"{annotations.root / 'dataset.yaml'} asks for a crop, but boxes are of whole pictures; "
             "detection takes fit: stretch and crop_fraction: 1.0"
         )
-    return replace(dataset, skip_broken=skip_broken, fixed_classes=bool(annotations.classes)), findings
-
-
-def _read(path: Path) -> Annotations:
-    if path.is_file():
-        if path.suffix.lower() == ".json":
-            return read_coco([path], path.parent)
-        if path.suffix.lower() == ".csv":
-            return _with_class_list(read_boxes_csv(path))
-        raise InputError(f"{path} is neither a CSV nor a JSON; boxes come as {LAYOUT}")
-    if not path.is_dir():
-        raise InputError(f"{path} does not exist; boxes come as {LAYOUT}")
-    table, lists, files = path / "labels.csv", find_coco(path), find_voc(path)
-    has_table = table.is_file() and is_boxes_csv(table)
-    kinds = [*([table] if has_table else []), *lists[:1], *files[:1]]
-    if len(kinds) > 1:
-        names = _listed([str(file.relative_to(path)) for file in kinds])
-        raise InputError(
-            f"{path} holds boxes of more than one kind ({names}); "
-            "give the CSV or JSON file itself, or move the others away"
-        )
-    if has_table:
-        return _with_class_list(read_boxes_csv(table))
-    if lists:
-        return read_coco(lists, path)
-    if files:
-        return _with_class_list(read_voc(files, path))
-    if table.is_file():
-        # Its message says which columns are missing.
-        return read_boxes_csv(table)
-    raise InputError(f"{path} holds no boxes; they come as {LAYOUT}")
-
-
-def _with_class_list(annotations: Annotations) -> Annotations:
-    """Takes the order of the classes from a classes.txt, one name a line."""
-    path = annotations.root / "classes.txt"
-    if not path.is_file():
-        return annotations
-    names = read_names(path)
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        raise InputError(f"{path} {f'names {twice[0]!r} twice' if twice else 'is empty'}; it is one class name a line")
-    return replace(annotations, classes=tuple(names), classes_from=str(path))
+    every = np.concatenate([boxes.classes for boxes in truths])
+    counts = np.bincount(every, minlength=len(classes)).tolist()
+    return replace(
+        dataset,
+        skip_broken=skip_broken,
+        fixed_classes=bool(annotations.classes),
+        findings=(*annotations.notes, *dataset.findings, *findings.told()),
+        found=Found(entry.title, evidence, tuple(counts), boxes=True, background=len(findings.empty)),
+    ), findings
 
 
 def _classes(annotations: Annotations) -> tuple[str, ...]:
@@ -200,7 +169,7 @@ def _judged(
             left_out.append(str(size))
             continue
         usable = []
-        for marked in picture.objects:
+        for marked in (_in_pixels(marked, size) for marked in picture.objects):
             fault = _fault(marked, size)
             if fault and not skip_broken:
                 raise InputError(
@@ -260,6 +229,17 @@ def _checked_size(picture: Annotated) -> tuple[int, int]:
             f"is {size[0]} x {size[1]}{turned}; export the boxes for the pictures as they are"
         )
     return size
+
+
+def _in_pixels(marked: Marked, size: tuple[int, int]) -> Marked:
+    if not marked.is_relative:
+        return marked
+    x1, y1, x2, y2 = marked.corners
+    width, height = size
+    # What is a whole pixel in the file's decimals should not stick out by their rounding.
+    corners = (x1 * width, y1 * height, x2 * width, y2 * height)
+    rounded = tuple(round(value) if abs(value - round(value)) < _ROUNDING * width else value for value in corners)
+    return replace(marked, corners=(rounded[0], rounded[1], rounded[2], rounded[3]), is_relative=False)
 
 
 def _fault(marked: Marked, size: tuple[int, int]) -> str:

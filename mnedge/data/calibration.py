@@ -18,10 +18,11 @@ from mnedge.data import open_dataset
 from mnedge.data._dataset import SPLITS
 from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
+from mnedge.data.draw import Draw
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
-from mnedge.data.preprocess import read_pixels
+from mnedge.data.preprocess import SUFFIXES, read_pixels
 from mnedge.errors import InputError
-from mnedge.foreign import Setting, read_mapping
+from mnedge.foreign import Setting, is_file, is_folder, read_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,6 @@ MOST_IMAGES = 256
 _TEXTS = ("data", "split", "sha256", "source", "licence")
 _NUMBERS = {"images": (1, MOST_IMAGES), "seed": (0, 2**32 - 1)}
 _SPLITS = ("all", *SPLITS)
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +156,11 @@ def open_calibration(spec: str, *, skip_broken: bool = False) -> CalibrationSet:
     path = Path(spec)
     if spec in names():
         return _described(folder() / f"{spec}.yaml", spec, skip_broken=skip_broken)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml") and is_file(path):
         return _described(path, spec, skip_broken=skip_broken)
-    if is_arrays(spec) and path.is_file():
+    if is_arrays(spec) and is_file(path):
         return calibration_of_arrays(open_arrays(path))
-    if path.is_dir() or path.is_file():
+    if is_folder(path) or is_file(path):
         found = _opened(spec, skip_broken=skip_broken)
         # All of a set that somebody has put together; a part of a data set that is larger than any such set.
         images = MOST_IMAGES if len(found.sources) <= MOST_IMAGES else IMAGES
@@ -227,12 +227,12 @@ def _read(path: Path) -> _Description:
 def _opened(spec: str, seed: int = 0, *, skip_broken: bool) -> Dataset:
     """The data set of a spec; a folder without class folders is one of pictures without labels."""
     root = Path(spec)
-    if not root.is_dir() or any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir()):
-        return open_dataset(spec, skip_broken=skip_broken, split_seed=seed)
-    files = sorted(path for path in root.iterdir() if path.suffix.lower() in _PICTURES)
+    if not is_folder(root) or any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir()):
+        return open_dataset(spec, skip_broken=skip_broken, draw=Draw(seed))
+    files = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise InputError(f"{spec} holds no pictures; it takes {', '.join(_PICTURES)}")
-    unlabelled = dataset_of_files(spec, root, [(file, 0, "calibration") for file in files], ("",), split_seed=seed)
+        raise InputError(f"{spec} holds no pictures; it takes {', '.join(SUFFIXES)}")
+    unlabelled = dataset_of_files(spec, root, [(file, 0, "calibration") for file in files], ("",), draw=Draw(seed))
     return replace(unlabelled, skip_broken=skip_broken)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.preprocess import picture_size
 from mnedge.data.twins import is_flat, thumbnails, twins
 from mnedge.errors import InputError
 from mnedge.results.findings import Findings, Shared, Tiny
@@ -54,6 +55,31 @@ def check_marked(dataset: Dataset) -> None:
             "least"
         )
     dataset.split("eval")
+
+
+def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
+    """Makes sure that every class still has pictures to learn from, after all that was left out.
+
+    Args:
+        dataset: Where they come from.
+        numbers: Picture numbers that training learns from, int64.
+
+    Raises:
+        InputError: A class has none, or there are no pictures at all.
+    """
+    if numbers.size == 0:
+        raise InputError(
+            f"{dataset.name}: every training picture is in the validation split too, so nothing is left to learn from; "
+            "give other validation pictures, or --keep-shared to learn from them, which makes the figure a lie"
+        )
+    if dataset.truths is not None:
+        return
+    left = np.bincount(dataset.labels[numbers], minlength=len(dataset.classes))
+    if lacking := [repr(dataset.classes[index]) for index in np.flatnonzero(left == 0)]:
+        raise InputError(
+            f"{dataset.name}: no training picture is left of {_listed(lacking)}: those that there were are broken, or "
+            "in the validation split too; add pictures, take the class out, or give --group-by or other splits"
+        )
 
 
 def check_pictures(
@@ -108,15 +134,11 @@ def check_pictures(
 
 
 def _tiny(dataset: Dataset, numbers: NDArray[np.int64], resolution: int) -> tuple[Tiny, ...]:
-    from PIL import Image
-
     if dataset.root is None:
         return ()
     found = []
     for number in numbers.tolist():
-        # Only the header is read.
-        with Image.open(dataset.root / dataset.sources[number]) as image:
-            width, height = image.size
+        width, height = picture_size(dataset.root / dataset.sources[number])
         if 2 * min(width, height) < resolution:
             found.append(Tiny(dataset.sources[number], width, height))
     return tuple(found)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge.data.anchors import decode, place_anchors
 from mnedge.errors import InputError
+from mnedge.foreign import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Decoding:
             shapes = np.array(told["shapes"], np.float32)
             made = cls(sides, shapes, float(told["least_score"]), float(told["overlap"]), int(told["most"]))
             is_whole = shapes.shape == (len(sides), shapes.shape[1], 2) and bool((shapes > 0).all())
-        except (KeyError, TypeError, ValueError, IndexError) as exc:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as exc:
             raise InputError(f"the anchors of a detector are broken ({exc}); build or train it again") from exc
         if not is_whole:
             raise InputError(f"the anchors of a detector are broken (shape {shapes.shape}); build or train it again")
@@ -99,7 +100,7 @@ def of_metadata(content: bytes) -> Decoding:
         InputError: It is damaged.
     """
     try:
-        told = json.loads(content)
+        told: Any = parse_json(content)
     except ValueError as exc:
         raise InputError(f"the anchors of a detector are broken ({exc}); build or train it again") from exc
     return Decoding.of_json(told)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mnedge.data.annotation import Annotations
 
 # The largest published lists have some 22,000 (ImageNet-21k); more is a mistake that would only cost memory.
 MOST_CLASSES = 100_000
@@ -60,3 +64,19 @@ def read_names(path: Path) -> list[str]:
             )
         names.append(name)
     return names
+
+
+def with_class_list(annotations: Annotations) -> Annotations:
+    """Takes the order of the classes from a classes.txt beside the pictures, one name a line.
+
+    Raises:
+        InputError: The file is empty, or names a class twice.
+    """
+    path = annotations.root / "classes.txt"
+    if not path.is_file():
+        return annotations
+    names = read_names(path)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        raise InputError(f"{path} {f'names {twice[0]!r} twice' if twice else 'is empty'}; it is one class name a line")
+    return replace(annotations, classes=tuple(names), classes_from=str(path))

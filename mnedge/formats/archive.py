@@ -6,7 +6,9 @@ Nothing is deflated when writing, because zlib's output differs between its vers
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import struct
 import time
 import zipfile
 import zlib
@@ -23,7 +25,10 @@ _LAST_EPOCH = 4354819199  # 2107-12-31, the last one
 _END, _END_BYTES, _COMMENT_BYTES = b"PK\x05\x06", 22, 0xFFFF
 _ASSOCIATED_FILES = 64
 _ASSOCIATED_BYTES = 64 << 20
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, NotImplementedError, EOFError)
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, RuntimeError,
+    NotImplementedError, EOFError, IndexError,
+)  # fmt: skip
 
 
 def epoch() -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnedge.data.detections import METADATA
+from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.errors import UnsupportedError
 from mnedge.formats._onnx_detection import detections
 from mnedge.formats._onnx_layout import NCHW_TO_NHWC, NHWC_TO_NCHW
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _OPSET = 17
 _IR_VERSION = 8
 # Metadata in UTF-8 that goes along.
-_CARRIED = (METADATA, PIXELS)
+_CARRIED = (METADATA, ORIGIN, PIXELS)
 _STEP_TYPES = ("int8", "uint8")
 # Real values between which a fused activation clips.
 _LIMITS = {"NONE": (-np.inf, np.inf), "RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}

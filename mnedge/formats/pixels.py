@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
+from mnedge.foreign import MODEL_BYTES, is_folder, read_file
 from mnedge.formats._onnx_metadata import pixels_told
+from mnedge.formats.carried import metadata_buffers
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
-    from ai_edge_litert import schema_py_generated as schema
 
     from mnedge.pixels import Order
 
@@ -62,7 +63,7 @@ def pixels_of(path: Path) -> Pixels | None:
     Raises:
         InputError: The file cannot be read, or the metadata is damaged.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _of_folder(path)
     if path.suffix == ".tflite":
         return _of_tflite(path)
@@ -154,13 +155,10 @@ def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels |
 def _of_tflite(path: Path) -> Pixels | None:
     from mnedge.formats._tflite_schema import DTYPES, schema
 
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
+    data = read_file(path, MODEL_BYTES)
     try:
         model = schema.Model.GetRootAs(data, 0)
-        told = _buffers(model)
+        told = metadata_buffers(model)
         body = model.Subgraphs(0)
         entry = body.Tensors(body.Inputs(0))
         dtype, shape = DTYPES.get(entry.Type(), ""), [int(extent) for extent in entry.ShapeAsNumpy()]
@@ -179,15 +177,6 @@ def _of_tflite(path: Path) -> Pixels | None:
         return _of_normalization(told[_TFLITE_METADATA], shape[-1], dtype, quantization)
     except _DAMAGE as exc:
         raise InputError(f"{path}: its TFLite Metadata is damaged ({exc!r}); state the range with --pixels") from exc
-
-
-def _buffers(model: schema.Model) -> dict[str, bytes]:
-    found = {}
-    for number in range(model.MetadataLength()):
-        entry = model.Metadata(number)
-        raw = model.Buffers(entry.Buffer()).DataAsNumpy()
-        found[(entry.Name() or b"").decode(errors="replace")] = b"" if isinstance(raw, int) else raw.tobytes()
-    return found
 
 
 def _of_normalization(content: bytes, channels: int, dtype: str, quantization: Quantization | None) -> Pixels | None:

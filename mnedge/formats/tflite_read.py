@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.foreign import MODEL_BYTES, read_file
 from mnedge.formats._tflite_variables import RESOURCE, VARIABLE_OPS, Variables
 from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
@@ -35,11 +36,7 @@ def read_tflite(path: Path) -> Graph:
         InputError: No such file, not a .tflite, or cut short or damaged.
         UnsupportedError: It holds an op or dtype outside the list.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
-    return parse_tflite(data, str(path))
+    return parse_tflite(read_file(Path(path), MODEL_BYTES), str(path))
 
 
 def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:

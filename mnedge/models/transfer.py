@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, TypedDict, cast
 import numpy as np
 
 from mnedge.artifact import write_bytes
+from mnedge.data.draw import draw_of
 from mnedge.data.names import checked_name
 from mnedge.errors import InputError
+from mnedge.foreign import parse_json
+from mnedge.formats.archive import read_member
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
+    from mnedge.data.draw import Draw
     from mnedge.models.build import Weights
     from mnedge.models.variant import Variant
     from mnedge.untyped import Json, JsonObject
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 DESCRIPTION = "mnedge.json"
+_DESCRIPTION_BYTES = 64 << 20
 # What Keras calls an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -114,7 +119,7 @@ class Description(TypedDict, total=False):
         output_stride: Output stride of the backbone; None for its own.
         classes: Class names.
         outputs: Number of outputs.
-        split_seed: Seed of the splits that it was trained with; None where the data came with its own.
+        draw: How the splits that it was trained with were drawn (see `Draw`); None where the data came with its own.
         detection: The anchors of a detector.
         pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
@@ -124,7 +129,7 @@ class Description(TypedDict, total=False):
     output_stride: int | None
     classes: list[str]
     outputs: int
-    split_seed: int | None
+    draw: JsonObject | None
     detection: JsonObject
     pixels: str | None
 
@@ -182,27 +187,39 @@ def description_of(weights: Weights) -> Description:
         with zipfile.ZipFile(weights) as archive:
             if DESCRIPTION not in archive.namelist():
                 return {}
-            told = json.loads(archive.read(DESCRIPTION))
-        _check_description(told)
+            told = _checked(parse_json(read_member(archive, DESCRIPTION, _DESCRIPTION_BYTES, str(weights))))
         for name in told["classes"]:
             checked_name(name, f"{weights}, {DESCRIPTION}")
-        if told.get("pixels") is not None:
-            Pixels.from_bytes(told["pixels"].encode())
+        pixels = told.get("pixels")
+        if pixels is not None:
+            Pixels.from_bytes(pixels.encode())
     except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
         raise InputError(
             f"{weights}: its {DESCRIPTION} with the class names is broken ({exc}); train it again"
         ) from exc
-    return cast("Description", told)
+    return told
 
 
-def _check_description(told: Mapping[str, object]) -> None:
+def trained_draw(weights: Weights) -> Draw | None:
+    """How the splits that a .keras of mnedge was trained with were drawn; None for other weights and the data's own.
+
+    Raises:
+        InputError: The description is damaged.
+    """
+    told = description_of(weights).get("draw")
+    return draw_of(told, str(weights)) if told else None
+
+
+def _checked(told: object) -> Description:
     """Makes sure that a description has the kinds of values that building and naming rely on.
 
     Raises:
         TypeError: It has not.
         KeyError: It names no classes.
     """
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "split_seed": int,
+    if not isinstance(told, dict):
+        raise TypeError("it is no object")
+    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "draw": dict,
              "pixels": str}  # fmt: skip
     for name, kind in kinds.items():
         value = told[name] if name == "classes" else told.get(name)
@@ -211,3 +228,4 @@ def _check_description(told: Mapping[str, object]) -> None:
     classes = told["classes"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes is no list of names")
+    return cast("Description", told)

@@ -24,6 +24,9 @@ import numpy as np
 
 from mnedge.artifact import write_bytes
 from mnedge.errors import InputError, last_line
+from mnedge.foreign import is_file
+from mnedge.formats.archive import read_member
+from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
 from mnedge.models import families
 from mnedge.models.variant import Variant, family_of, trace
 
@@ -52,7 +55,10 @@ _MODELS = ("Functional", "Sequential", "Model")
 _ARRAYS = "model.weights.h5"
 _LOG = logging.getLogger(__name__)
 # What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
-_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
+# RuntimeError covers RecursionError.
+_DAMAGE = (
+    OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def check(variant: Variant, path: Path) -> None:
@@ -182,7 +188,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Opens the arrays of a weights file, whatever its format, once it has been found harmless."""
     import h5py
 
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"weights file {path} does not exist or is not a file; {_ALLOWED}")
     with path.open("rb") as stream:
         magic = stream.read(8)
@@ -191,15 +197,19 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         if magic.startswith(b"PK"):
             with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
-                config = json.loads(archive.read("config.json"))
+                config = json.loads(read_member(archive, "config.json", CONFIG_BYTES, str(path)))
                 _refuse_code(config, path)
                 _refuse_nested(config, path)
-                with h5py.File(archive.extract(_ARRAYS, scratch)) as file:
+                arrays = Path(scratch) / _ARRAYS
+                arrays.write_bytes(read_member(archive, _ARRAYS, MOST_BYTES, str(path)))
+                with h5py.File(arrays) as file:
+                    check_hdf5(file, str(path))
                     yield file
             return
         if magic != b"\x89HDF\r\n\x1a\n":
             raise InputError(f"{path} is not a weights file, it begins with {magic!r}; {_ALLOWED}")
         with h5py.File(path) as file:
+            check_hdf5(file, str(path))
             if "model_config" in file.attrs:
                 config = json.loads(file.attrs["model_config"])
                 _refuse_code(config, path)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mnedge.foreign import is_file, is_folder
 from mnedge.report import difference
 from mnedge.report.summary import METRICS, lines, metrics
 from mnedge.results.comparison import Change, Comparison, Difference, Figure
@@ -92,8 +93,8 @@ def read_build(path: Path) -> Build:
         InputError: There is no report, or it is not one.
     """
     report = read_report(path)
-    beside = (path / "report.json" if path.is_dir() else path).parent / "manifest.json"
-    return Build(str(path), report, read(beside, BuildManifest) if beside.is_file() else None)
+    beside = (path / "report.json" if is_folder(path) else path).parent / "manifest.json"
+    return Build(str(path), report, read(beside, BuildManifest) if is_file(beside) else None)
 
 
 def compared(builds: Sequence[Build]) -> Comparison:

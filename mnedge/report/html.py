@@ -10,6 +10,7 @@ from mnedge.report.cards import cards, verdict
 from mnedge.report.memory_plot import memory_plot
 from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, short_name
 from mnedge.report.tables import Table, tables
+from mnedge.text import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -91,6 +92,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("mnedge.report", "page"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -99,6 +101,11 @@ def environment() -> Environment:
         percent=figures.percent, points=figures.points, seconds=figures.seconds, px=lambda value: f"{value:.2f}"
     )
     return made
+
+
+def _shown(value: object) -> object:
+    """Text of others without control characters; what a macro made has passed here already."""
+    return line(value) if type(value) is str else value
 
 
 def _lead(report: Report) -> Iterator[str]:

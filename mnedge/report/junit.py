@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from mnedge.report import figures
+from mnedge.text import line
 
 if TYPE_CHECKING:
     from mnedge.results.report import Report
@@ -17,11 +18,11 @@ def render_junit(report: Report) -> str:
     Returns:
         XML with one `testsuite`, named after the build.
     """
-    gates, slug = report.gates, report.slug
+    gates, slug = report.gates, line(report.slug)
     failed = [gate for gate in gates if not gate.passed]
     suite = ET.Element("testsuite", name=f"mnedge {slug}", tests=str(len(gates)), failures=str(len(failed)), errors="0")
     for gate in gates:
-        case = ET.SubElement(suite, "testcase", classname=slug, name=gate.name)
+        case = ET.SubElement(suite, "testcase", classname=slug, name=line(gate.name))
         said = f"measured {figures.plain(gate.measured)}, limit {figures.plain(gate.limit)}"
         if gate.passed:
             ET.SubElement(case, "system-out").text = said

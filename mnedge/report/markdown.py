@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.report.cards import verdict
 from mnedge.report.tables import tables
+from mnedge.text import line
 
 if TYPE_CHECKING:
     from mnedge.report.tables import Table
@@ -42,4 +43,6 @@ def _row(cells: list[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Text in which no character starts Markdown or HTML, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(text.split()))
+    # A line break of a note is a space.
+    text = " ".join(text.splitlines())
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(line(text).split()))

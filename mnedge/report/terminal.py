@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.report import figures
 from mnedge.report.tables import tables
+from mnedge.text import line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,8 +27,8 @@ def print_report(report: Report) -> None:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
-    console = Console(file=sys.stdout, width=width, highlight=False)
-    console.print(_title(report), style="bold", markup=False)
+    console = Console(file=getattr(sys.stdout, "terminal", sys.stdout), width=width, highlight=False)
+    console.print(line(_title(report)), style="bold", markup=False)
     for table in tables(report):
         print_table(console, table)
 
@@ -50,7 +51,7 @@ def print_table(console: Console, table: Table) -> None:
         names = ", ".join(column.lstrip(">") for column in left_out)
         notes.append(f"This terminal is too narrow for: {names}.")
     for note in notes:
-        console.print(note, style="dim", markup=False)
+        console.print(line(note), style="dim", markup=False)
     if notes:
         console.print()
 
@@ -60,15 +61,15 @@ def _rich_table(table: Table, left_out: list[str]) -> RichTable:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    title = Text(table.title, style="bold")
+    title = Text(line(table.title), style="bold")
     made = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     shown = [place for place, column in enumerate(table.columns) if column not in left_out]
     for place in shown:
         column = table.columns[place]
-        name = Text(column.lstrip(">"))
+        name = Text(line(column.lstrip(">")))
         made.add_column(name, justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in table.rows:
-        made.add_row(*(Text(row[place].text, style=_STYLES.get(row[place].tone, "")) for place in shown))
+        made.add_row(*(Text(line(row[place].text), style=_STYLES.get(row[place].tone, "")) for place in shown))
     return made
 
 

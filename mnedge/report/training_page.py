@@ -260,11 +260,24 @@ def _cards(report: TrainingReport, metrics: Sequence[Metric]) -> list[Card]:
     frozen = max((score for score in scores if score is not None), default=None)
     return [
         Card(_title(metric), figures.percent(report.score), f"on {account.images.eval:,} validation pictures"),
+        *_tested(report, metric),
         Card("with the backbone frozen", figures.percent(frozen), "what fine-tuning adds to"),
         *_lowest(report.outcome.classes, metrics),
-        _best(account.best, metric.name),
+        _best(account.best, _chosen_by(account.chosen_by, metric)),
         Card("Time", figures.seconds(account.seconds), f"{account.images.train:,} training pictures"),
     ]
+
+
+def _tested(report: TrainingReport, metric: Metric) -> list[Card]:
+    """The headline of the test split, and figures that count classes alike, where there are such."""
+    found = []
+    if report.test is not None:
+        words = f"on {report.account.images.test or 0:,} test pictures, which chose nothing"
+        found.append(Card(f"{_title(metric)}, test", figures.percent(report.test.figures[metric.key]), words))
+    for key, name in (("balanced_accuracy", "Balanced accuracy"), ("macro_f1", "Macro F1")):
+        if key in report.outcome.figures:
+            found.append(Card(name, figures.percent(report.outcome.figures[key]), "every class counts alike"))
+    return found
 
 
 def _lowest(rows: Sequence[ClassRow], metrics: Sequence[Metric]) -> list[Card]:
@@ -279,6 +292,10 @@ def _lowest(rows: Sequence[ClassRow], metrics: Sequence[Metric]) -> list[Card]:
 
 def _of_classes(metrics: Sequence[Metric]) -> list[Metric]:
     return [metric for metric in metrics if metric.by_class]
+
+
+def _chosen_by(key: str | None, metric: Metric) -> str:
+    return metric.name if key in (None, metric.key) else str(key).replace("_", " ")
 
 
 def _best(best: Epoch, metric: str) -> Card:
@@ -301,6 +318,8 @@ def _warnings(report: TrainingReport) -> list[str]:
     if findings.without_validation:
         found.append(f"no validation picture shows {', '.join(findings.without_validation)}.")
     found += [f"{len(row.where):,} {row.what}." for row in findings.annotations]
+    # Its figures stand in cards.
+    found += [f"{note}." for note in report.notes() if not note.startswith(("balanced accuracy", "test:"))]
     if not report.account.is_complete:
         found.append("training was paused before its last epoch.")
     return found
@@ -366,7 +385,7 @@ def _settings(settings: Settings) -> Table:
         **({} if settings.variant is None else {"variant": asdict(settings.variant)}),
         **({} if settings.model is None else {"model": _row(settings.model)}),
         "data": settings.data,
-        "split_seed": settings.split_seed,
+        "split": settings.draw,
         "weights": settings.weights,
         "keep_shared": settings.keep_shared,
         **settings.schedule,

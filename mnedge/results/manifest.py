@@ -10,6 +10,7 @@ from typing import ClassVar
 from mnedge import artifact as files
 from mnedge.results import shown
 from mnedge.results.report import ArtifactRow
+from mnedge.results.stored import ABSENT
 
 SCHEMA = 1
 
@@ -45,10 +46,17 @@ class CalibrationRow:
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """The data set that a build was calibrated and measured with: its name and how its pictures are prepared."""
+    """The data set that a build was calibrated and measured with.
+
+    Attributes:
+        name: Its name.
+        preprocessing: How its pictures are prepared.
+        draw: How its splits were drawn; None where it has its own.
+    """
 
     name: str
     preprocessing: Mapping[str, float | str] = field(default_factory=dict)
+    draw: Mapping[str, float | str | bool] | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mnedge import artifact as files
 from mnedge.artifact import Artifact, Format, Io, Precision
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder
 from mnedge.results import shown, stored
 from mnedge.results.accuracy import AccuracyRow
 from mnedge.results.latency import LatencyRow
@@ -187,7 +188,7 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: There is no report, or it is not one of a schema that this version reads.
     """
-    file = path / "report.json" if path.is_dir() else path
+    file = path / "report.json" if is_folder(path) else path
     try:
         report = stored.read(file, Report)
     except InputError as exc:

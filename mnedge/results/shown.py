@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from mnedge.text import utf8
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -22,13 +24,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
     if not body:
         return ""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    return f"<table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    head = "".join(f"<th>{escape(utf8(column))}</th>" for column in columns)
+    return f"<table><caption>{escape(utf8(title))}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def line(text: str) -> str:
     """A paragraph of HTML; the text is escaped."""
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{escape(utf8(text))}</p>"
 
 
 def _cell(value: object) -> str:
@@ -38,4 +40,4 @@ def _cell(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return escape(str(value))
+    return escape(utf8(str(value)))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from mnedge.errors import InputError
+from mnedge.foreign import read_file
+from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +47,7 @@ def as_json(noun: object) -> Json:
     if is_dataclass(noun):
         return _fields_of(noun)
     if isinstance(noun, Mapping):
-        return {str(name): as_json(value) for name, value in noun.items()}
+        return {utf8(str(name)): as_json(value) for name, value in noun.items()}
     if isinstance(noun, (list, tuple)):
         return [as_json(value) for value in noun]
     return _plain(noun)
@@ -62,10 +64,12 @@ def as_row(noun: object) -> JsonObject:
 def _plain(value: object) -> str | float | None:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (int, str)):
+    if isinstance(value, str):
+        return utf8(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, PurePath):
-        return str(value)
+        return utf8(str(value))
     raise TypeError(f"a {type(value).__name__} has no JSON")
 
 
@@ -117,16 +121,15 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
         raise InputError(f"{source} is not a {name} of mnedge: {exc}; make it again") from exc
 
 
-def read(path: Path, kind: type[Noun]) -> Noun:
+def read(path: Path, kind: type[Noun], *, follow: bool = True) -> Noun:
     """Reads a noun from a JSON file.
 
+    Args:
+        path: The file.
+        kind: The dataclass.
+        follow: Whether the file may be a symbolic link.
+
     Raises:
-        InputError: The file cannot be read, is larger than any result, or does not hold a `kind`.
+        InputError: The file cannot be read, is no regular file, is larger than any result, or does not hold a `kind`.
     """
-    try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise InputError(f"{path} has more than {_LARGEST_BYTES >> 20} MiB; no result of mnedge is so large")
-        text = path.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror or exc}") from exc
-    return from_json(text, kind, str(path))
+    return from_json(read_file(path, _LARGEST_BYTES, follow=follow), kind, str(path))

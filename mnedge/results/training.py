@@ -235,7 +235,8 @@ class Settings:
     Attributes:
         variant: The network; None for a model of the user's.
         data: Name of the data set.
-        split_seed: Seed of its splits; None where it comes with its own.
+        draw: How splits were drawn: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
+            with its own.
         weights: What the backbone started from.
         keep_shared: Whether it learned from pictures that the validation split has too.
         model: A model of the user's; None for a variant.
@@ -244,7 +245,7 @@ class Settings:
 
     variant: Network | None
     data: str
-    split_seed: int | None
+    draw: Mapping[str, object] | None
     weights: str
     keep_shared: bool
     model: OwnNetwork | None = field(default=None, metadata=ABSENT)
@@ -260,10 +261,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Images:
-    """Number of pictures that were trained on, and of those of the validation split."""
+    """Number of pictures that were trained on, and of those of the validation and the test split."""
 
     train: int
     eval: int
+    test: int | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +282,7 @@ class Account:
         findings: What is wrong with the pictures.
         suspects: Pictures that look mislabelled; None where nobody looked.
         settings: What it was given.
+        chosen_by: Key of the score that chose the best epoch; None in reports of before this was written.
     """
 
     is_complete: bool
@@ -291,6 +294,7 @@ class Account:
     findings: Findings
     suspects: tuple[Suspect, ...] | None
     settings: Settings
+    chosen_by: str | None = field(default=None, metadata=ABSENT)
 
     @staticmethod
     def of_stored(row: JsonObject) -> JsonObject:
@@ -313,6 +317,8 @@ class TrainingReport:
         outcome: How the best weights met the validation split.
         account: How the training went.
         tools: Versions of the packages that trained it.
+        test: How the best weights met the test split, which had no say in anything; None where there is none, and the
+            figure of `outcome` chose the epoch.
     """
 
     schema: int = SCHEMA
@@ -322,16 +328,49 @@ class TrainingReport:
     outcome: Outcome = field(metadata=FLAT)
     account: Account = field(metadata=FLAT)
     tools: Mapping[str, str] = field(default_factory=dict)
+    test: Outcome | None = field(default=None, metadata=ABSENT)
 
     @property
     def score(self) -> float:
         """The headline of the validation split, 0..1."""
         return self.outcome.figures[self.metric]
 
+    def notes(self) -> list[str]:
+        """What has to be known of the figures: which pictures chose the epoch, and what uneven classes do to them."""
+        found = []
+        figures, chosen_by = self.outcome.figures, self.account.chosen_by
+        if "balanced_accuracy" in figures and "macro_f1" in figures:
+            balanced, f1 = 100 * figures["balanced_accuracy"], 100 * figures["macro_f1"]
+            found.append(f"balanced accuracy {balanced:.1f} %, macro F1 {f1:.1f} %")
+        if chosen_by is not None and chosen_by != self.metric:
+            found.append(
+                f"the epoch was chosen by {chosen_by.replace('_', ' ')}: the largest class has more than three times "
+                "the pictures of the smallest"
+            )
+        shown = [row.images for row in self.outcome.classes]
+        largest = max(shown, default=0) / max(sum(shown), 1)
+        if "top1" in figures and figures["top1"] <= largest:
+            found.append(
+                f"top-1 is {100 * figures['top1']:.1f} %, and always saying the largest class would have "
+                f"{100 * largest:.1f} %: look at the recall of each class"
+            )
+        if self.test is not None:
+            score = 100 * self.test.figures[self.metric]
+            found.append(f"test: {score:.1f} % on {self.account.images.test:,} pictures that chose nothing")
+        else:
+            found.append(
+                "there is no test split: the figure is of the pictures that chose the epoch, and somewhat too high; "
+                "--test-fraction keeps some pictures apart"
+            )
+        return found
+
     @staticmethod
     def of_stored(values: JsonObject) -> JsonObject:
         """Puts what stands in one row of JSON into the nouns that hold it."""
         own = _of(values, "schema", "task", "metric", "model", "tools")
+        test = values.get("test")
+        if isinstance(test, dict):
+            own["test"] = Outcome.of_stored(test)
         return {**own, "outcome": Outcome.of_stored(values), "account": Account.of_stored(values)}
 
     def _repr_html_(self) -> str:

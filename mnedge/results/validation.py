@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mnedge.results import shown
 from mnedge.results.accuracy import AccuracyRow
 from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import DeviceFailure, ParityRow
+from mnedge.results.stored import ABSENT
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,16 @@ class Validation:
         parity: Each artifact against the first one, and each further device against this machine or the first one.
         outputs: Each output of each artifact, where they have several or the data is of arrays.
         failed: Devices that could not be had or failed; the artifacts that they had finished have their rows.
+        pictures: Which pictures they are, for people: "9 of 45 pictures, as drawn for training".
+        warnings: What has to be known of the figures.
     """
 
     accuracy: tuple[AccuracyRow, ...]
     parity: tuple[ParityRow, ...]
     failed: tuple[DeviceFailure, ...] = ()
     outputs: tuple[OutputRow, ...] = ()
+    pictures: str | None = field(default=None, metadata=ABSENT)
+    warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         metrics = list(dict.fromkeys(name for row in self.accuracy for name in row.figures.metrics))

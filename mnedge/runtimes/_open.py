@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import registry
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder
 from mnedge.runtimes._child import open_session
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def for_file(path: Path) -> str:
         InputError: No runtime loads such a file.
     """
     suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes") if get(name).is_default}
-    suffix = "" if path.is_dir() else path.suffix or "a file without suffix"
+    suffix = "" if is_folder(path) else path.suffix or "a file without suffix"
     if suffix not in suffixes:
         known = ", ".join(known or "a folder of C sources" for known in suffixes)
         raise InputError(f"{path}: no runtime loads {suffix}; known: {known}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.foreign import is_file
 from mnedge.runtimes._child import call
 from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
@@ -191,7 +192,7 @@ def _open(
     if profile_prefix:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path} is not a file")
     with _refusals("refuses", path):
         return ort.InferenceSession(str(path), options, providers=list(_PROVIDERS))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import registry
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder, is_there
 
 if TYPE_CHECKING:
     from mnedge.sources._source import Float, Source
@@ -43,13 +44,13 @@ def source_of(path: Path) -> Source:
     path = Path(path)
     sources = [registry.load(_PACKAGE, name, "SOURCE") for name in registry.names(_PACKAGE)]
     taken = "; ".join(f"{source.what} ({', '.join(source.suffixes) or 'a folder'})" for source in sources)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"there is no {path}. A model is {taken}")
     try:
         found: list[Source] = [source for source in sources if source.accepts(path)]
     except OSError as exc:
         raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
     if len(found) != 1:
-        what = "folder that holds no model" if path.is_dir() else "file of another kind, or cut short"
+        what = "folder that holds no model" if is_folder(path) else "file of another kind, or cut short"
         raise InputError(f"{path} is a {what}. A model is {taken}")
     return found[0]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
+from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
 from mnedge.models.transfer import DESCRIPTION, description_of
 from mnedge.pixels import Pixels
 from mnedge.sources._float import float_of
@@ -21,18 +22,13 @@ from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, trai
 from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
-    import h5py
     import keras
 
     from mnedge.sources._keras_config import Config
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
-_CONFIG_BYTES, _WEIGHTS_BYTES, _ABOUT_BYTES = 64 << 20, 2 << 30, 1 << 20
-_MOST_DEPTH = 32
-# What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
-_DAMAGE = (OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, AttributeError, RecursionError,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
+_ABOUT_BYTES = 1 << 20
 
 
 def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -52,7 +48,7 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             return _load_archive(path) if magic.startswith(_ZIP) else _load_hdf5(path)
     except MnedgeError:
         raise
-    except _DAMAGE as exc:
+    except Exception as exc:  # h5py, zipfile and the layers of Keras raise anything on what is damaged
         raise InputError(
             f"Keras cannot load {path}: {reason(exc)}. The file may be cut short, damaged, or of a Keras with layers "
             f"that this one does not have; save it again. {TO_TFLITE}"
@@ -60,7 +56,7 @@ def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
 
 
 def _accepts(path: Path) -> bool:
-    if not path.is_file():
+    if not is_file(path):
         return False
     with path.open("rb") as stream:
         magic = stream.read(8)
@@ -102,9 +98,9 @@ def _described(network: Float, path: Path) -> Float:
 
 def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     with zipfile.ZipFile(path) as archive:
-        config = _json(read_member(archive, _CONFIG, _CONFIG_BYTES, str(path)), path)
+        config = _json(read_member(archive, _CONFIG, CONFIG_BYTES, str(path)), path)
         about = read_member(archive, _ABOUT, _ABOUT_BYTES, str(path))
-        weights = read_member(archive, _WEIGHTS, _WEIGHTS_BYTES, str(path))
+        weights = read_member(archive, _WEIGHTS, MOST_BYTES, str(path))
         others = [name for name in archive.namelist() if name not in (_CONFIG, _ABOUT, _WEIGHTS, DESCRIPTION)]
     if [name for name in others if not name.endswith("/")]:
         raise UnsupportedError(
@@ -125,7 +121,7 @@ def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         import h5py
 
         with h5py.File(inside) as opened:
-            _check_links(opened, path)
+            check_hdf5(opened, str(path))
         return _loaded(file)
 
 
@@ -133,14 +129,12 @@ def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     import h5py
 
     with h5py.File(path) as file:
-        _check_links(file, path)
+        check_hdf5(file, str(path))
         if "model_config" not in file.attrs:
             raise InputError(
                 f"{path} holds weights without the network; give it with --weights FILE and --variant NAME, or save "
                 "the whole model with model.save('NAME.keras')"
             )
-        if file.attrs.get_id("model_config").get_storage_size() > _CONFIG_BYTES:
-            raise InputError(f"the configuration in {path} is larger than {_CONFIG_BYTES:,} bytes, the limit")
         text = file.attrs["model_config"]
     config = _json(text, path)
     check_harmless(config, str(path))
@@ -178,24 +172,6 @@ def _json(text: bytes | str, path: Path) -> Config:
     if not isinstance(config, dict) or "class_name" not in config:
         raise InputError(f"the configuration in {path} names no model class; save the whole model again")
     return config
-
-
-def _check_links(file: h5py.File, path: Path) -> None:
-    """Refuses HDF5 that reads other files: links out of it and values that are stored outside."""
-    import h5py
-
-    waiting: list[tuple[h5py.Group, int]] = [(file, 0)]
-    while waiting:
-        group, depth = waiting.pop()
-        if depth > _MOST_DEPTH:
-            raise InputError(f"{path} nests deeper than {_MOST_DEPTH} groups; save the model again")
-        for name in group:
-            link = group.get(name, getlink=True)
-            item = group.get(name) if isinstance(link, h5py.HardLink) else None
-            if item is None or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
-                raise InputError(f"{path} refers to data outside itself ({group.name}/{name}); save the whole model")
-            if isinstance(item, h5py.Group):
-                waiting.append((item, depth + 1))
 
 
 SOURCE = Source(what="a Keras model", suffixes=(".keras", ".h5", ".hdf5"), accepts=_accepts, read=_read)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.foreign import is_folder
 from mnedge.graph.graph import Signature
 from mnedge.sources._float import float_of
 from mnedge.sources._saved_model_ops import read_checked
@@ -26,7 +27,7 @@ _BESIDE = ("variables", "assets")
 
 
 def _accepts(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in _FILES)
+    return is_folder(path) and any((path / name).is_file() for name in _FILES)
 
 
 def _read(path: Path, size: tuple[int, int] | None) -> Float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import command
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.foreign import is_file
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.sources._float import float_of
@@ -45,7 +46,7 @@ print(json.dumps(shapes))
 
 
 def _accepts(path: Path) -> bool:
-    if not path.is_file():
+    if not is_file(path):
         return False
     with path.open("rb") as stream:
         return stream.read(8)[4:] == _IDENTIFIER

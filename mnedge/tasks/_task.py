@@ -89,7 +89,7 @@ class Task:
         metrics: What it is scored by, its headline first: figures of accuracy rows and training scores, and figures of
             each class.
         heads: Heads that serve it, the default first.
-        open_dataset: Opens a data set: (spec, skip_broken=, split_seed=).
+        open_dataset: Opens a data set: (spec, skip_broken=, draw=).
         classes: What a variant's `classes` is for a data set; None where the data has no say in it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
         objective: Makes what training needs.

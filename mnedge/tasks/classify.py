@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import open_dataset
+from mnedge.data.balance import balanced_accuracy, macro_f1
 from mnedge.data.check import check_layout
 from mnedge.errors import InputError
 from mnedge.models.variant import CLASSIFIER
@@ -70,7 +71,11 @@ def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Ou
     probabilities, labels, classes = arrays["probabilities"], dataset.labels[numbers], dataset.classes
     table = counted(probabilities, labels)
     return Outcome(
-        figures={"top1": scores(probabilities, labels)["top1"]},
+        figures={
+            "top1": scores(probabilities, labels)["top1"],
+            "balanced_accuracy": balanced_accuracy(table),
+            "macro_f1": macro_f1(table),
+        },
         classes=classes_table(table, classes),
         confusion=Confusion(tuple(classes), tuple(map(tuple, table.tolist()))),
         mixups=mixups(table, classes),
@@ -92,7 +97,7 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
             f"{predictions.path} has {outputs} outputs, but {dataset.name} has class_index {highest}; give the data "
             "that the model was made for"
         )
-    return accuracy_figures(predictions)
+    return accuracy_figures(predictions, dataset.classes)
 
 
 def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
@@ -104,6 +109,8 @@ TASK = Task(
     metrics=(
         Metric("top1", "top-1", is_headline=True),
         Metric("top5", "top-5"),
+        Metric("balanced_accuracy", "balanced accuracy"),
+        Metric("macro_f1", "macro F1"),
         Metric("recall", "recall", by_class=True),
         Metric("precision", "precision", by_class=True),
     ),

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data import formats
 from mnedge.data.anchors import fitted_shapes, paper_shapes
-from mnedge.data.boxes import LAYOUT, open_boxes
+from mnedge.data.boxes import open_boxes
 from mnedge.data.check import check_marked
 from mnedge.data.detections import METADATA, Decoding, Detections, metadata_of
 from mnedge.errors import InputError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
+    from mnedge.data.draw import Draw
     from mnedge.models import Variant
     from mnedge.models.transfer import Description
     from mnedge.results.accuracy import MixUp
@@ -48,10 +50,12 @@ _GALLERY = 9
 # The key of a .keras under which the anchors travel with the weights.
 
 
-def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
+def _open(spec: str, *, skip_broken: bool = False, draw: Draw | None = None) -> Dataset:
     if spec == "demo":
-        raise InputError(f"the demo pictures have no boxes; give --data {LAYOUT}")
-    return open_boxes(Path(spec), skip_broken=skip_broken, split_seed=split_seed)
+        raise InputError(
+            f"the demo pictures have no boxes; give --data pictures with boxes; {formats.layouts('boxes')}"
+        )
+    return open_boxes(Path(spec), skip_broken=skip_broken, draw=draw)
 
 
 def _truths(dataset: Dataset, numbers: NDArray[np.int64]) -> list[Boxes]:
@@ -61,9 +65,15 @@ def _truths(dataset: Dataset, numbers: NDArray[np.int64]) -> list[Boxes]:
 
 def _check(dataset: Dataset) -> None:
     check_marked(dataset)
-    marked = np.concatenate([boxes.classes[~boxes.crowd] for boxes in _truths(dataset, dataset.split("train"))])
-    shown = np.bincount(marked, minlength=len(dataset.classes))
-    if lacking := [name for name, count in zip(dataset.classes, shown, strict=True) if count == 0]:
+    shown, anywhere = (
+        np.bincount(
+            np.concatenate([boxes.classes[~boxes.crowd] for boxes in _truths(dataset, numbers)]),
+            minlength=len(dataset.classes),
+        )
+        for numbers in (dataset.split("train"), np.arange(len(dataset.sources)))
+    )
+    # A category that no picture shows keeps its place in the list; one that only validation shows cannot be learned.
+    if lacking := [name for name, own, all_ in zip(dataset.classes, shown, anywhere, strict=True) if all_ > own == 0]:
         raise InputError(
             f"no picture of the train split of {dataset.name} has a box of {', '.join(lacking)}; add pictures that "
             "have, or take the class out of the list of classes"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache
+from mnedge.data import formats
 from mnedge.data.check import check_marked
 from mnedge.data.gather import gather_masks
-from mnedge.data.masks import IGNORE, LAYOUT, class_pixels, open_masks
+from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
 from mnedge.report.overlay import side_by_side, with_mask
 from mnedge.results.metric import Metric
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.draw import Draw
     from mnedge.results.accuracy import MixUp
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
@@ -40,11 +42,12 @@ if TYPE_CHECKING:
 _GALLERY = 9
 
 
-def _open(spec: str, *, skip_broken: bool = False, split_seed: int = 0) -> Dataset:
-    path = Path(spec)
-    if not path.is_dir():
-        raise InputError(f"--data {spec} is no folder of pictures with masks; {LAYOUT}")
-    return open_masks(path, skip_broken=skip_broken, split_seed=split_seed)
+def _open(spec: str, *, skip_broken: bool = False, draw: Draw | None = None) -> Dataset:
+    if spec == "demo":
+        raise InputError(
+            f"the demo pictures have no masks; give --data pictures with masks; {formats.layouts('masks')}"
+        )
+    return open_masks(Path(spec), skip_broken=skip_broken, draw=draw)
 
 
 def _objective(data: TrainingData) -> Objective:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.balance import balanced_accuracy, counted, is_uneven
 from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mnedge.training.settings import Schedule
     from mnedge.untyped import AnyArray
 
-METRIC = "top1"
+METRIC, BALANCED = "top1", "balanced_accuracy"
 _BATCH = 64
 
 
@@ -99,7 +100,8 @@ def classify(
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
 
     return Objective(
-        metric=METRIC,
+        # Where some classes have few pictures, accuracy would choose an epoch that gives them up.
+        metric=BALANCED if is_uneven(train.labels) else METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
         feed=picture_feed(train, counts, schedule.augmentation, size),
         score=score,
@@ -217,13 +219,15 @@ def predictor(model: keras.Model) -> Callable[[AnyArray], NDArray[np.float32]]:
 
 
 def scores(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Top-1, 0..1, and mean cross entropy in nats ("loss")."""
+    """Top-1 and balanced accuracy, 0..1, and mean cross entropy in nats ("loss")."""
     own = np.clip(probabilities[np.arange(labels.size), labels], 1e-7, 1.0)
-    return {METRIC: float((probabilities.argmax(1) == labels).mean()), "loss": float(-np.log(own).mean())}
+    return {
+        METRIC: float((probabilities.argmax(1) == labels).mean()),
+        BALANCED: balanced_accuracy(confusion(probabilities, labels)),
+        "loss": float(-np.log(own).mean()),
+    }
 
 
 def confusion(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts predictions, int64, (classes, classes): row is the truth, column what was predicted."""
-    counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
-    np.add.at(counts, (labels, probabilities.argmax(1)), 1)
-    return counts
+    return counted(probabilities.argmax(1), labels, probabilities.shape[1])

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.balance import balanced_accuracy, counted, macro_f1, recalls
 from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.validation.predict import Predictions
+
+# A report of a thousand rows says less than its mix-ups.
+_MOST_NAMED = 100
 
 
 def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
@@ -51,13 +55,26 @@ def accuracy_row(predictions: Predictions, figures: Figures, *, artifact: str, d
     )
 
 
-def accuracy_figures(predictions: Predictions) -> Figures:
-    """Top-1, with Wilson's interval at 95 %, and top-5 of a classifier."""
+def accuracy_figures(predictions: Predictions, classes: tuple[str, ...] = ()) -> Figures:
+    """Top-1, with Wilson's interval at 95 %, top-5, balanced accuracy, macro F1 and each class' recall.
+
+    Args:
+        predictions: What it said.
+        classes: Names of the data's classes; the classifier may have more.
+    """
     top1 = topk_hits(predictions.outputs, predictions.labels, 1)
     top5 = topk_hits(predictions.outputs, predictions.labels, 5)
+    table = counted(predictions.outputs.argmax(axis=1), predictions.labels, predictions.outputs.shape[1])
+    recall = dict(zip(classes, recalls(table), strict=False)) if len(classes) <= _MOST_NAMED else {}
     return Figures(
-        {"top1": float(top1.mean()), "top5": float(top5.mean())},
+        {
+            "top1": float(top1.mean()),
+            "top5": float(top5.mean()),
+            "balanced_accuracy": balanced_accuracy(table),
+            "macro_f1": macro_f1(table),
+        },
         {"top1": wilson_interval(int(top1.sum()), int(top1.size))},
+        {"recall": recall} if recall else {},
     )
 
 

@@ -13,6 +13,7 @@ from mnedge.data.anchors import iou
 from mnedge.data.boxes import Boxes
 from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
 from mnedge.errors import InputError
+from mnedge.foreign import is_folder
 from mnedge.results.accuracy import Figures, MixUp, WorstPicture
 from mnedge.results.compilation import read_compiled
 
@@ -138,7 +139,7 @@ def decoding_of(path: Path) -> Decoding:
         InputError: It carries none.
     """
     content: bytes | None = None
-    if path.is_dir():
+    if is_folder(path):
         told = read_compiled(path).metadata.get(METADATA)
         content = None if told is None else told.encode()
     elif path.suffix == ".tflite":

@@ -23,7 +23,7 @@ def check_tools(manifest: Path) -> None:
         InputError: No manifest there, or versions differ; the message names each and how to install the locked ones.
     """
     try:
-        locked = read(manifest, LockedTools).tools
+        locked = read(manifest, LockedTools, follow=False).tools
     except InputError as exc:
         raise InputError(f"--locked: {exc}; build once without --locked, and keep its manifest.json") from exc
     here = {"mnedge": __version__, **cache.tool_versions()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from mnedge.data.anchors import CENTRE_SCALE, EXTENT_SCALE
 from mnedge.data.detections import detect
 from mnedge.errors import InputError
+from mnedge.foreign import parse_json, read_file
 from mnedge.runtimes import TensorSpec
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 _COORDINATES = 4
+_LARGEST_BYTES = 64 << 20
 _FORM = (
     'it is {"anchors": [[centre y, centre x, height, width], …]} in fractions of the picture, one row a box of the '
     'model and in its order; besides, where they are others: "centre_scale": 10, "extent_scale": 5, "activation": '
@@ -72,13 +73,15 @@ def read_anchors(path: Path) -> ListedAnchors:
         InputError: It cannot be read, or holds something else.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(read_file(path, _LARGEST_BYTES))
+        if not isinstance(told, dict):
+            raise TypeError("it is no object")  # noqa: TRY301 - told with the others
         anchors = np.array(told.pop("anchors"), np.float32)
         kinds = {"activation": str, "most": int}
         listed = ListedAnchors(anchors, **{name: kinds.get(name, float)(value) for name, value in told.items()})
-    except OSError as exc:
-        raise InputError(f"--anchors {path} cannot be read: {exc.strerror}") from exc
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except InputError as exc:
+        raise InputError(f"--anchors: {exc}; {_FORM}") from exc
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise InputError(f"--anchors {path} holds no anchors ({exc!r}); {_FORM}") from exc
     is_table = anchors.ndim == 2 and anchors.shape[1] == _COORDINATES and bool(np.isfinite(anchors).all())
     if not is_table or not bool((anchors[:, 2:] > 0).all()):

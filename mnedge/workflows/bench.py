@@ -9,7 +9,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge.errors import InputError, ToolError, UnsupportedError
-from mnedge.foreign import checked_number
+from mnedge.foreign import checked_number, is_there
 from mnedge.progress import telling
 from mnedge.results.bench import Bench
 from mnedge.results.latency import BoardState, Stretch
@@ -59,7 +59,7 @@ def bench(
         ToolError: No device could be had.
     """
     paths = [Path(artifact) for artifact in artifacts]
-    missing = next((path for path in paths if not path.exists()), None)
+    missing = next((path for path in paths if not is_there(path)), None)
     if missing is not None:
         raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
     if ops and tuple(devices) != (_LOCAL,):

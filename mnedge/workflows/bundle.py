@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
+import os
 import re
 import tarfile
 import zlib
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
 from mnedge.bundles._android_runtimes import flavour
-from mnedge.bundles._archive import tar_gz_bytes
+from mnedge.bundles._archive import tar_gz_bytes, tar_members
 from mnedge.bundles._bundle import MANIFEST, write_manifest
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.foreign import is_folder, open_regular, read_file
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -30,11 +31,12 @@ from mnedge.results.stored import from_json, read
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from mnedge.bundles._android_runtimes import AndroidRuntime
     from mnedge.graph.graph import Graph
     from mnedge.results.manifest import BundleManifest
+    from mnedge.results.stored import Noun
 
 _GROUP = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]*", re.ASCII)
@@ -45,7 +47,8 @@ _JAVA_WORDS = frozenset(
     "protected public return short static strictfp super switch synchronized this throw throws transient true try void "
     "volatile while".split()
 )
-_LARGEST_BYTES = 1 << 30
+_MANIFEST_BYTES = 16 << 20
+_LABELS_BYTES = 64 << 20
 _UNSTATED = "see the licences of the weights and of the data they were trained on"
 
 
@@ -127,7 +130,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
     """
     if _inventory_of(built).files is not None:
         raise InputError(f"{built} is no build: its {MANIFEST} is a bundle's; give a folder that `build` wrote")
-    manifest = read(built / MANIFEST, BuildManifest)
+    manifest = _read(built / MANIFEST, BuildManifest)
     _check_build(built, manifest)
     int8 = [row for row in manifest.artifacts if row.precision == "int8"]
     tflite = [row for row in int8 if row.format == "tflite"]
@@ -183,27 +186,31 @@ def verify(path: Path | str) -> Verified:
     """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
 
     A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
-    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside.
+    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside. Links
+    below the folder are not followed, and pipes and devices not opened.
 
     Args:
         path: The folder of a build or bundle, or the archive of a bundle.
 
     Raises:
-        InputError: No manifest, or a file is missing, changed, or not in the manifest; the message names each.
+        InputError: No manifest, or a file is missing, changed, no regular file, or not in the manifest; the message
+            names each.
     """
     place = Path(path)
-    if place.is_file():
+    if os.path.lexists(place) and not is_folder(place):
         inventory, sums = _read_archive(place)
+        due = {row.path: row.sha256 for row in inventory.files or ()}
+        wrong = _missing(due, sums) + [f"{name} was changed" for name in sorted(due.keys() & sums.keys())
+                                       if due[name] != sums[name]]  # fmt: skip
+        names = set(sums)
     else:
         inventory = _inventory_of(place)
         if inventory.files is None:
-            return _verify_build(place, read(place / MANIFEST, BuildManifest))
-        sums = {file.relative_to(place).as_posix(): _sum(file) for file in _files_of(place)}
-    due = {row.path: row.sha256 for row in inventory.files or ()}
-    wrong = _differences(due, sums)
-    wrong += [
-        f"{name} does not belong to it" for name in sorted(sums.keys() - due.keys() - {MANIFEST, artifact.RECORD})
-    ]
+            return _verify_build(place, _read(place / MANIFEST, BuildManifest))
+        due = {row.path: row.sha256 for row in inventory.files}
+        files = {file.relative_to(place).as_posix(): file for file in _files_of(place)}
+        wrong, names = _differences(due, files, place), set(files)
+    wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - {MANIFEST, artifact.RECORD})]
     if wrong:
         raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
     return Verified(str(place), inventory.bundle, inventory.slug, len(due))
@@ -216,9 +223,12 @@ def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
     if not isinstance(kinds, (list, tuple)) or not all(isinstance(kind, str) for kind in kinds):
         raise InputError(f"bundles of the recipe in {folder / MANIFEST} is no list of names; build it again")
     for kind in kinds:
-        place = folder / "bundles" / _inside(kind, folder)
+        has_archive = bundles.get(kind).has_archive
+        place = folder / "bundles" / kind
+        if why := _refusal(folder, f"bundles/{kind}"):
+            raise InputError(f"{place} {why}, where a bundle of the build is to be; build it again")
         files += verify(place).files
-        if bundles.get(kind).has_archive:
+        if has_archive:
             files += verify(archive_path(place)).files
     return Verified(str(folder), "build", manifest.slug, files)
 
@@ -227,21 +237,41 @@ def _check_build(folder: Path, manifest: BuildManifest) -> int:
     """Checks what `build` wrote, without bundles; gives the number of files and folders that were checked."""
     if manifest.labels is None or manifest.labels.path != artifact.LABELS:
         raise InputError(f"{folder / MANIFEST} does not list {artifact.LABELS}; build it again")
-    rows = read(folder / CHECKSUMS, Checksums).files
+    rows = _read(folder / CHECKSUMS, Checksums).files
     due = {row.path: row.sha256 for row in manifest.artifacts}
     due |= {row.path: row.sha256 for row in (manifest.labels, *rows)}
     if not {*REPORTS, MANIFEST} <= due.keys():
         raise InputError(f"the {CHECKSUMS} of {folder} is damaged: it lists not all reports; build it again")
     places = {name: folder / _inside(name, folder) for name in due}
-    sums = {name: _sum(place) for name, place in places.items() if place.exists() or place.is_symlink()}
-    if wrong := _differences(due, sums):
+    there = {name: place for name, place in places.items() if os.path.lexists(place)}
+    if wrong := _differences(due, there, folder):
         raise InputError(f"{folder} is not what its {MANIFEST} and {CHECKSUMS} say: {'; '.join(wrong)}; build it again")
     return len(due)
 
 
-def _differences(due: Mapping[str, str], sums: Mapping[str, str]) -> list[str]:
-    wrong = [f"{name} is missing" for name in sorted(due.keys() - sums.keys())]
-    return wrong + [f"{name} was changed" for name in sorted(due.keys() & sums.keys()) if due[name] != sums[name]]
+def _missing(due: Mapping[str, str], there: Collection[str]) -> list[str]:
+    return [f"{name} is missing" for name in sorted(due) if name not in there]
+
+
+def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path) -> list[str]:
+    """What is wrong with the files of a folder, a phrase each; only regular files are opened.
+
+    Args:
+        due: The checksum that each file, or folder of C sources, is to have.
+        there: Where those are that there are.
+        folder: What they are below.
+    """
+    wrong = _missing(due, there)
+    for name in sorted(due.keys() & there.keys()):
+        why = _refusal(folder, name)
+        if not why:
+            try:
+                why = "" if artifact.sha256(there[name]) == due[name] else "was changed"
+            except OSError as exc:
+                why = f"cannot be read ({exc.strerror})"
+        if why:
+            wrong.append(f"{name} {why}")
+    return wrong
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -249,55 +279,72 @@ def _files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
-def _sum(place: Path) -> str:
-    """Checksum of a file, or of a folder of C sources; "" where it is a link, a pipe or another special file."""
-    if place.is_symlink() or not (place.is_file() or place.is_dir()):
-        return ""
-    if place.is_dir() and any(path.is_symlink() or not path.is_file() for path in _files_of(place)):
-        return ""
-    return artifact.sha256(place)
+def _refusal(folder: Path, name: str) -> str:
+    """Why a file, or a folder of C sources, is not opened; "" where it is, or is not there.
+
+    Args:
+        folder: What it is below, itself as the user gave it.
+        name: Its path from there.
+    """
+    place = folder / name
+    if any(above.is_symlink() for above in (place, *place.parents) if folder in above.parents):
+        return "is a symbolic link, or lies behind one, and links are not followed"
+    inside = _files_of(place) if place.is_dir() else [place]
+    if any(os.path.lexists(path) and (path.is_symlink() or not path.is_file()) for path in inside):
+        return "is no regular file" if inside == [place] else "holds a link, a pipe or a device"
+    return ""
 
 
 def _labels(path: Path) -> tuple[str, ...]:
     try:
-        return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
-    except (OSError, UnicodeDecodeError) as exc:
+        return tuple(read_file(path, _LABELS_BYTES, follow=False).decode().split("\n")[:-1])
+    except UnicodeDecodeError as exc:
         raise InputError(f"{path} cannot be read: {exc}; build again") from exc
 
 
 def _inventory_of(folder: Path) -> Inventory:
     try:
-        return read(folder / MANIFEST, Inventory)
+        return _read(folder / MANIFEST, Inventory)
     except InputError as exc:
         raise InputError(f"{exc}; give the folder of a build or a bundle") from exc
 
 
+def _read(path: Path, kind: type[Noun]) -> Noun:
+    """Reads a noun of a build or bundle, which is a file of its folder and no link to another."""
+    return read(path, kind, follow=False)
+
+
 def _inside(name: str, folder: Path) -> str:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
         raise InputError(f"the {MANIFEST} of {folder} names {name!r}, which is outside of it")
     return name
 
 
 def _read_archive(path: Path) -> tuple[Inventory, dict[str, str]]:
-    """Manifest and checksums of a .tar.gz, read in memory: nothing is unpacked, so no name can lead elsewhere."""
+    """Manifest and checksums of a .tar.gz, read as a stream: nothing is unpacked, so no name can lead elsewhere."""
     sums: dict[str, str] = {}
     manifest: bytes | None = None
+    tops: set[str] = set()
     try:
-        with gzip.open(path) as stream:
-            unpacked = stream.read(_LARGEST_BYTES + 1)
-        if len(unpacked) > _LARGEST_BYTES:
-            raise InputError(f"{path} holds more than {_LARGEST_BYTES:,} bytes; no bundle is as large")
-        with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
-            for entry in archive:
-                if not entry.isfile():
-                    raise InputError(f"{path}: {entry.name} is no plain file; a bundle has nothing else")
-                _, _, name = entry.name.partition("/")
-                member = archive.extractfile(entry)
-                assert member is not None
-                data = member.read()
-                sums[name] = hashlib.sha256(data).hexdigest()
-                manifest = data if name == MANIFEST else manifest
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
+        with open_regular(path) as packed, gzip.open(packed) as stream:
+            for entry, chunks in tar_members(stream, str(path)):
+                top, _, name = entry.name.partition("/")
+                tops.add(top)
+                if name in sums or ".." in name.split("/") or not name or name.startswith("/") or len(tops) > 1:
+                    raise InputError(
+                        f"{path}: {entry.name} is there twice, or leads out of the folder; a bundle has each file "
+                        "once, below one folder"
+                    )
+                digest, kept = hashlib.sha256(), bytearray()
+                for chunk in chunks:
+                    digest.update(chunk)
+                    if name == MANIFEST and len(kept) <= _MANIFEST_BYTES:
+                        kept += chunk
+                if len(kept) > _MANIFEST_BYTES:
+                    raise InputError(f"{MANIFEST} of {path} has more than {_MANIFEST_BYTES:,} bytes, the limit")
+                sums[name] = digest.hexdigest()
+                manifest = bytes(kept) if name == MANIFEST else manifest
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
         raise InputError(f"{path} is no .tar.gz, or is damaged: {exc}") from exc
     if manifest is None:
         raise InputError(f"{path} holds no {MANIFEST}; give the folder or .tar.gz of a bundle")

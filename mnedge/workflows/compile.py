@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import targets
 from mnedge.artifact import check_folder
-from mnedge.errors import InputError
+from mnedge.foreign import MODEL_BYTES, read_file
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.sources.onnx import read_int8
@@ -110,9 +110,4 @@ def _part(data: bytes, source: str, feed: str | None, outputs: Sequence[str]) ->
 
 
 def _read(source: Path) -> bytes:
-    if source.suffix == ".onnx":
-        return write_tflite(read_int8(source))
-    try:
-        return source.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
+    return write_tflite(read_int8(source)) if source.suffix == ".onnx" else read_file(source, MODEL_BYTES)

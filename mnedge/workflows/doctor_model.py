@@ -14,6 +14,7 @@ from mnedge import registry, targets
 from mnedge.artifact import size_bytes
 from mnedge.codegen.lower import SUPPORTED, lower
 from mnedge.errors import MnedgeError
+from mnedge.foreign import is_file, is_folder
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.formats.tflite_read import read_tflite
@@ -98,7 +99,7 @@ def diagnose(
     if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
         return _of_int8_onnx(path)
     source = source_of(path)
-    if path.is_file() and path.suffix == ".tflite":
+    if is_file(path) and path.suffix == ".tflite":
         graph = read_tflite(path)
         if is_quantized(graph):
             return _of_int8(path, graph)
@@ -156,7 +157,7 @@ def _options(size: tuple[int, int] | None, pixels: Pixels | str | None, signatur
 
 
 def _bytes(path: Path) -> int:
-    if path.is_dir():
+    if is_folder(path):
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return size_bytes(path)
 

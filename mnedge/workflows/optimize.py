@@ -16,6 +16,7 @@ from mnedge import targets
 from mnedge.artifact import check_file, deliver, size_bytes
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.foreign import MODEL_BYTES, is_there, read_file
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -134,7 +135,7 @@ def optimize(
         UnsupportedError: The model holds an op outside the supported ones.
     """
     source, out, told = Path(source), Path(out), telling(progress)
-    if out.exists() and source.exists() and out.samefile(source):
+    if is_there(out) and is_there(source) and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
     if source.suffix == ".onnx":
@@ -143,7 +144,7 @@ def optimize(
         return _to_ort(source, out, force=force)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     dataset = None if data is None else open_dataset(data)
-    content = _read(source)
+    content = read_file(source, MODEL_BYTES)
     known = None if dataset is None or not measure else known_pixels(source, asked)
     graph = parse_tflite(content, str(source))
     _check_shapes(graph, source)
@@ -219,13 +220,6 @@ def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
         after=ModelFile(len(model.data)),
         required_operators=str(config),
     )
-
-
-def _read(source: Path) -> bytes:
-    try:
-        return source.read_bytes()
-    except OSError as exc:
-        raise InputError(f"{source} cannot be read: {exc.strerror}") from exc
 
 
 def _why(names: Sequence[str], target: str) -> str:

@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+import msgspec
 import numpy as np
 
 from mnedge import cache, tasks
 from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
-from mnedge.data.check import check_pictures
+from mnedge.data.check import check_left, check_pictures
+from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
+from mnedge.data.summary import summary
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 from mnedge.models import Variant
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
@@ -28,7 +32,7 @@ from mnedge.workflows.pupil import own_pupil, variants_pupil
 from mnedge.workflows.train_model import OwnClassifier, Told, resolve_classifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,14 +48,15 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
     Notice = Callable[[str], None]
+    OnFound = Callable[[str], None]
 
 Setting = TypeVar("Setting")
 
 REPORTS = (".report.json", ".report.html")
 _SUSPECTS = b"suspects"
-_ACCOUNT = "account.json"
+_ACCOUNT, _TEST = "account.json", "test.npz"
 # Version of what a training keeps in the cache.
-_KEPT = 2
+_KEPT = 3
 
 
 def train(
@@ -85,12 +90,16 @@ def train(
     keep_shared: bool = False,
     tensorboard: Path | str | None = None,
     split_seed: int | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    group_by: str | None = None,
     skip_broken: bool = False,
     check_data: bool = False,
     force: bool = False,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
     notice: Notice | None = None,
+    on_found: OnFound | None = None,
 ) -> TrainingReport:
     """Teaches a pretrained MobileNet, or a model of the user's, the classes of a data set.
 
@@ -130,12 +139,17 @@ def train(
         keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
         tensorboard: Folder of TensorBoard logs to write.
         split_seed: Seed that draws the validation pictures, of data without splits of its own.
+        val_fraction: Share of the pictures that is drawn for validation; None for a fifth.
+        test_fraction: Share of the pictures that is drawn for the test; None for no test split.
+        group_by: What joins pictures that stay on one side of a drawn split: folder, prefix (of the file name), or a
+            regular expression.
         skip_broken: Leave out broken pictures, boxes and masks.
         check_data: Read every picture again, whatever the cache remembers of it.
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
         notice: Told what a user should know of `model` before its training begins, a sentence at a time.
+        on_found: Called with one line of what the data holds, before any work begins.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
@@ -163,12 +177,17 @@ def train(
         augmentation=Augmentation.of(augment, flip=flip),
     )
     source = _source("imagenet" if weights is None else weights)
+    told_draw = {"seed": split_seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by}
+    drawn = {name: value for name, value in told_draw.items() if value is not None}
+    # Who wants to learn from pictures that both sides have does not want them kept together.
+    if keep_shared:
+        drawn["keeps_twins"] = False
     network: Variant | OwnClassifier
     if model is not None:
         _check_alone(variant, alpha, resolution, weights, head, output_stride, task)
 
-        def opened(trained_with: int | None) -> Dataset:
-            return _opened(chosen, data, split_seed, trained_with, skip_broken=skip_broken, check_data=check_data)
+        def opened(trained_with: Draw | None) -> Dataset:
+            return _opened(chosen, data, drawn, trained_with, skip_broken=skip_broken, check_data=check_data)
 
         told = Told(pixels, size, labels, positive)
         heard = notice or (lambda _words: None)
@@ -186,10 +205,12 @@ def train(
         standing = (head or chosen.heads[0], output_stride)
         family, width = variant or "v3-small", 1.0 if alpha is None else alpha
         Variant(family, width, resolution or 224, 1000, *standing)
-        dataset = _opened(chosen, data, split_seed, None, skip_broken=skip_broken, check_data=check_data)
+        dataset = _opened(chosen, data, drawn, None, skip_broken=skip_broken, check_data=check_data)
         network = Variant(
             family, width, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
         )
+    if on_found is not None:
+        on_found(summary(dataset))
     trained = train_network(
         network,
         dataset,
@@ -230,19 +251,22 @@ def _check_alone(
 def _opened(
     task: Task,
     data: str | Path,
-    split_seed: int | None,
-    trained_with: int | None,
+    asked: Mapping[str, object],
+    trained_with: Draw | None,
     *,
     skip_broken: bool,
     check_data: bool,
 ) -> Dataset:
-    """The data, with validation pictures as asked for, or as those that a model was trained with."""
-    seed = split_seed if split_seed is not None else trained_with or 0
-    dataset = task.open_dataset(str(data), skip_broken=skip_broken, split_seed=seed)
+    """The data, with splits drawn as asked for, or as those that a model was trained with."""
+    known = {} if trained_with is None else asdict(trained_with)
+    draw = msgspec.convert({**known, **asked}, Draw)
+    dataset = task.open_dataset(str(data), skip_broken=skip_broken, draw=draw)
     if check_data:
         dataset = dataset.read_again()
-    if split_seed is not None and dataset.split_seed is None:
-        raise InputError(f"{data} comes with its own splits, so --split-seed changes nothing; leave it out")
+    named = [name.replace("_", "-") for name in asked if name != "keeps_twins"]
+    if named and dataset.draw is None:
+        options = ", ".join(f"--{'split-seed' if name == 'seed' else name}" for name in named)
+        raise InputError(f"{data} comes with its own splits, so {options} changes nothing; leave it out")
     return dataset
 
 
@@ -253,7 +277,7 @@ def _given(value: Setting | None, own: Setting) -> Setting:
 def _source(weights: str | Path) -> Weights:
     if weights in ("imagenet", "random"):
         return cast("Weights", weights)
-    if not Path(weights).is_file():
+    if not is_file(Path(weights)):
         raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
     return Path(weights)
 
@@ -288,6 +312,7 @@ class Trained:
         numbers: int64, picture numbers of the validation split in the data set.
         outcome: How the validation split was met.
         account: How the training went; it is not complete where the run paused at `until_epoch`.
+        test: How the test split was met; None where there is none.
     """
 
     path: Path
@@ -297,6 +322,7 @@ class Trained:
     numbers: NDArray[np.int64]
     outcome: Outcome
     account: Account
+    test: Outcome | None = None
 
 
 def train_network(
@@ -444,10 +470,19 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     save_trained(pupil.model, folder / "model.keras", _description(run))
     predictions = objective.predict_all(learner)
     np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
+    tested = None
+    if dataset.measured == "test":
+        tested = _decoded(run, "test", run.size)
+        # Nothing was chosen by these pictures; the weights are those that are shipped.
+        said = run.task.objective(replace(data, held=tested)).predict_all(learner)
+        np.savez(folder / _TEST, numbers=tested.numbers, **said)  # type: ignore[arg-type]
     account = Account(
         is_complete=states[-1].has_stopped or schedule.until_epoch in (None, schedule.epochs),
         best=states[-1].best,
-        images=Images(int(data.rows.size), int(data.held.numbers.size)),
+        images=Images(
+            int(data.rows.size), int(data.held.numbers.size), None if tested is None else int(tested.numbers.size)
+        ),
+        chosen_by=objective.metric,
         seconds=round(time.monotonic() - started[0], 1),
         cpu_seconds=round(time.process_time() - started[1], 1),
         history=tuple(epoch for state in states for epoch in state.history),
@@ -457,7 +492,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
             variant=None if run.variant is None else Network(**asdict(run.variant)),
             model=None if run.own is None else run.own.noun(),
             data=dataset.name,
-            split_seed=dataset.split_seed,
+            draw=None if dataset.draw is None else asdict(dataset.draw),
             weights=str(run.weights),
             keep_shared=run.keep_shared,
             schedule=schedule.as_json(),
@@ -472,6 +507,8 @@ def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[T
     train = _decoded(run, "train", (math.ceil(MARGIN * height), math.ceil(MARGIN * width)))
     held = _decoded(run, "eval", run.size)
     findings, fresh = check_pictures(dataset, min(run.size), (train.pixels, train.numbers), (held.pixels, held.numbers))
+    rows = np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh)
+    check_left(dataset, train.numbers[rows])
 
     def keep_suspects(found: Sequence[Suspect]) -> None:
         cache.keep(work, _SUSPECTS, stored.to_json(Suspects(tuple(found))).encode())
@@ -481,7 +518,7 @@ def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[T
         variant=run.variant,
         schedule=run.schedule,
         train=train,
-        rows=np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh),
+        rows=rows,
         held=held,
         new_layers=new_layers,
         keep_suspects=keep_suspects,
@@ -499,7 +536,7 @@ def _description(run: _Run) -> dict[str, object]:
     common = {
         "task": run.task.name,
         "classes": list(run.dataset.classes),
-        "split_seed": run.dataset.split_seed,
+        "draw": None if run.dataset.draw is None else asdict(run.dataset.draw),
     }
     if run.own is not None:
         return {**common, "pixels": run.own.pixels.to_bytes().decode()}
@@ -517,7 +554,11 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
     with np.load(folder / "validation.npz") as arrays:
         predictions = dict(arrays)
     numbers = predictions.pop("numbers")
-    outcome = task.outcome(predictions, numbers, dataset)
+    outcome, test = task.outcome(predictions, numbers, dataset), None
+    if (folder / _TEST).is_file():
+        with np.load(folder / _TEST) as arrays:
+            said = dict(arrays)
+        test = task.outcome(said, said.pop("numbers"), dataset)
     return Trained(
         path=folder / "model.keras",
         task=task.name,
@@ -526,6 +567,7 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
         numbers=numbers,
         outcome=outcome,
         account=stored.read(folder / _ACCOUNT, Account),
+        test=test,
     )
 
 
@@ -551,6 +593,7 @@ def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = Fals
         model=ModelFile(out.name, size_bytes(out), sha256(out)),
         outcome=trained.outcome,
         account=trained.account,
+        test=trained.test,
         tools=cache.tool_versions(),
     )
     numbers = {dataset.sources[number]: number for split in ("train", "eval") for number in dataset.split(split)}

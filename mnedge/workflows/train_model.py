@@ -10,7 +10,7 @@ from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.pixels import unknown_pixels
-from mnedge.models.transfer import description_of
+from mnedge.models.transfer import trained_draw
 from mnedge.pixels import Pixels
 from mnedge.results.training import OwnNetwork
 from mnedge.sources import open_source, source_of, with_labels
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnedge.data._dataset import Dataset
+    from mnedge.data.draw import Draw
     from mnedge.progress import Progress
     from mnedge.sources import Float
     from mnedge.training.own_model import Head
@@ -98,7 +99,7 @@ class Told:
 
 def resolve_classifier(
     path: Path,
-    open_dataset: Callable[[int | None], Dataset],
+    open_dataset: Callable[[Draw | None], Dataset],
     told: Told,
     notice: Callable[[str], None],
     progress: Progress,
@@ -107,7 +108,7 @@ def resolve_classifier(
 
     Args:
         path: A .keras or .h5 with a whole model.
-        open_dataset: Opens the data with the split seed that the model was trained with, if it was trained here.
+        open_dataset: Opens the data with the draw of splits that the model was trained with, if it was trained here.
         told: What the user says of it.
         notice: Told what a user should know before the training begins, a sentence at a time.
         progress: Told the name of a stage and the share of it that is done, 0..1.
@@ -132,7 +133,7 @@ def resolve_classifier(
     head = head_of(keras_model, str(path))
     progress("read the model", 1.0)
     _check_kind(path, network, head)
-    dataset = open_dataset(description_of(path).get("split_seed"))
+    dataset = open_dataset(trained_draw(path))
     notes = list(network.notes)
 
     def note(words: str) -> None:

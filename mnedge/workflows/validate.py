@@ -11,7 +11,9 @@ import numpy as np
 from mnedge import devices as boards
 from mnedge import tasks
 from mnedge.data.arrays import is_arrays
+from mnedge.data.balance import warning
 from mnedge.errors import InputError, ToolError
+from mnedge.foreign import is_there
 from mnedge.formats.pixels import pixels_of
 from mnedge.pixels import Pixels
 from mnedge.progress import telling
@@ -22,6 +24,7 @@ from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
 from mnedge.workflows.validate_arrays import validate_arrays
+from mnedge.workflows.which_pictures import by_model, choose, named_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import Figures
     from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import DeviceFailure, ParityRow
+    from mnedge.tasks import Task as TaskEntry
+    from mnedge.validation.class_map import ClassMap
 
 _MOST_NAMED = 10
 _RUNS_HERE = (".tflite", ".onnx", ".ort")
@@ -45,7 +50,7 @@ def validate(
     data: str = "demo",
     *,
     task: Task = "classify",
-    split: str = "eval",
+    split: str | None = None,
     images: int | None = None,
     class_map: str | None = None,
     positive: str | None = None,
@@ -62,7 +67,8 @@ def validate(
         artifacts: .tflite, .onnx and .ort files, or folders of C.
         data: demo, a folder, or a labels.csv, as the task reads them.
         task: What the artifacts are for.
-        split: Which split of the data.
+        split: Which split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
+            validation split; of data without any, the pictures that the model's training kept apart, or else all.
         images: Use at most so many pictures; None for all.
         class_map: Which class of the data each of the model's is, e.g. "8=cat,12=dog,rest=background".
         positive: With one output, yes or no: the class of the data that is the yes.
@@ -90,10 +96,12 @@ def validate(
     if anchors is not None and not what.finds_boxes:
         raise InputError(f"--anchors is for detectors; leave it out of --task {what.name}")
     listed = read_anchors(Path(anchors)) if anchors is not None else None
-    dataset = what.open_dataset(data, skip_broken=skip_broken)
+    chosen = choose(paths, split, images, lambda draw: what.open_dataset(data, skip_broken=skip_broken, draw=draw))
+    dataset = chosen.dataset
     classes = parse_class_map(class_map, dataset.classes) if class_map else None
+    warnings: list[str] = []
 
-    def read(said: Predictions) -> Predictions:
+    def read(said: Predictions, classes: ClassMap | None = classes) -> Predictions:
         if listed is not None:
             return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
         if what.finds_boxes:
@@ -106,16 +114,19 @@ def validate(
 
     yes = None if positive is None else dataset.class_index(positive)
 
-    def figures(said: Predictions, pictures: Dataset) -> Figures:
+    def figures(said: Predictions, _pictures: Dataset) -> Figures:
         said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
-        found = what.accuracy(read(said), pictures)
-        warn_if_inverted(said.path.name, found, pictures.classes, 1 if yes is None else yes)
-        return found
+        by_name = class_map is None and yes is None
+        made = _figures_by_name(said, dataset, what, read) if by_name else what.accuracy(read(said), dataset)
+        if "balanced_accuracy" in made.metrics and (told := warning(made.metrics["top1"], said.labels)):
+            warnings.append(f"{said.path.name}: {told}")
+        warn_if_inverted(said.path.name, made, dataset.classes, 1 if yes is None else yes)
+        return made
 
-    return measure(
+    measured = measure(
         paths,
         dataset,
-        dataset.split(split, images),
+        chosen.numbers,
         devices,
         telling(progress),
         figures=figures,
@@ -124,6 +135,25 @@ def validate(
         classes=len(dataset.classes) if what.learns_labels and classes is None else None,
         runtime=runtime,
     )
+    return replace(measured, pictures=chosen.told, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _figures_by_name(
+    said: Predictions,
+    dataset: Dataset,
+    what: TaskEntry,
+    read: Callable[[Predictions, ClassMap | None], Predictions],
+) -> Figures:
+    """The figures, with the model's classes taken for those of the data that have their names."""
+    has_classes = said.head in ("softmax", "logits", "numbers") if dataset.truths is None else True
+    if what.classes(dataset) is None or not has_classes:
+        return what.accuracy(read(said, None), dataset)
+    outputs = said.outputs.shape[-1] if dataset.truths is None else None
+    names, found = named_map(said.path, dataset, outputs)
+    if found is None or dataset.truths is not None:
+        return what.accuracy(read(said, found), dataset)
+    there, table = by_model(dataset, names, found)
+    return what.accuracy(replace(said, labels=table[said.labels]), there)
 
 
 def measure(
@@ -163,7 +193,7 @@ def measure(
         ToolError: No device could be had.
     """
     for path in artifacts:
-        if not path.exists():
+        if not is_there(path):
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.

@@ -1,3 +1,7 @@
+import os
+import pickle
+import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +97,80 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
         open_arrays(tmp_path / "gone.npy")
     assert is_arrays("x/gone.npy")
     assert not is_arrays("photos")
+
+
+def _header(shape: str, descr: str = "'<f4'") -> bytes:
+    """A .npy of a header alone."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [_header("(99999999999, 1000)"), _header("(99999999999999999999, 9)"), _header("(-1, 9)"), _header("(True, 4)"),
+     _header("(2, 2)", "'|O'"), _header("(2, 2)", "['<f4']"), _header("(" * 200), _header("(2, 2)")[:40],
+     b"\x93NUMPY\x09\x00" + b"x" * 40],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_headers_that_promise_too_much_are_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.{suffix}"):
+        open_arrays(path)
+
+
+def test_pickles_are_never_loaded(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/run",)
+
+    np.save(tmp_path / "a.npy", np.array([[Evil()]], object), allow_pickle=True)
+    np.savez(tmp_path / "b.npz", x=np.array([[Evil()]], object))
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(Evil()))
+    for name in ("a.npy", "b.npz", "c.npy"):
+        with pytest.raises(InputError, match=r"Object arrays cannot be loaded|no \.npy or \.npz"):
+            open_arrays(tmp_path / name)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_npz_that_unpacks_to_much_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 1000), np.float32))
+    assert open_arrays(tmp_path / "a.npz").count == 1000
+    monkeypatch.setattr("mnedge.data.arrays._MOST_BYTES", 3_999_999)
+    with pytest.raises(InputError, match=r"unpacks to 4,000,128; at most 3,999,999 bytes, or 4 times the file"):
+        open_arrays(tmp_path / "a.npz")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(InputError, match="it is no regular file"):
+        open_arrays(tmp_path / "a.npy")
+
+
+def test_damaged_arrays(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    np.savez(tmp_path / "a.npz", left=np.ones((5, 2)), y=np.arange(5))
+    np.savez_compressed(tmp_path / "b.npz", left=np.ones((50, 20), np.float32), y=np.arange(50))
+    np.save(tmp_path / "c.npy", np.arange(24, dtype=np.uint8).reshape(4, 6))
+    seeds = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    taken = refused = 0
+    for seed in range(request.config.getoption("--fuzz")):
+        chance = random.Random(seed)  # noqa: S311 - damage, not secrets
+        data = bytearray(chance.choice(seeds))
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(data))
+            data[at : at + chance.choice((0, 1, 1, 3))] = chance.choice((b"", b"\xff", b"\0", b"9", b"(", b"PK\1\2"))
+        (tmp_path / "x.npz").write_bytes(data)
+        try:
+            found = open_arrays(tmp_path / "x.npz")
+        except InputError:
+            refused += 1
+            continue
+        except Exception as exc:
+            raise AssertionError(f"seed {seed}: {exc!r}") from exc
+        taken += found.count > 0
+    assert taken > 0
+    assert refused > 0

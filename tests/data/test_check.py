@@ -11,6 +11,7 @@ from PIL import Image
 
 from mnedge.data import open_dataset
 from mnedge.data.check import check_layout, check_pictures
+from mnedge.data.draw import Draw
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def test_tiny_blank_and_broken_pictures_are_named(tmp_path: Path) -> None:
     root = _split_folder(tmp_path / "d")
     _picture(root / "train/bee/tiny.png", seed=1, side=9)
     Image.new("RGB", (50, 50), "green").save(root / "val/ant/green.png")
-    (root / "train/ant/notes.txt").write_text("not a picture")
+    (root / "train/ant/notes.jpg").write_text("not a picture")
     _, findings, _ = _checked(root, skip_broken=True)
     assert [(tiny.source, tiny.width, tiny.height) for tiny in findings.tiny] == [("train/bee/tiny.png", 9, 9)]
     assert findings.blank == ("val/ant/green.png",)
-    assert findings.broken == ("train/ant/notes.txt",)
+    assert findings.broken == ("train/ant/notes.jpg",)
 
 
 def test_a_class_without_validation_pictures_is_named(tmp_path: Path) -> None:
@@ -126,12 +127,12 @@ def test_another_split_seed_draws_other_validation_pictures(tmp_path: Path) -> N
     for index, name in enumerate(("ant", "bee")):
         for number in range(30):
             _picture(tmp_path / "d" / name / f"{number}.png", seed=50 * index + number)
-    first, again, other = (open_dataset(str(tmp_path / "d"), split_seed=seed) for seed in (0, 0, 1))
+    first, again, other = (open_dataset(str(tmp_path / "d"), draw=Draw(seed)) for seed in (0, 0, 1))
     assert first.splits["eval"].tolist() == again.splits["eval"].tolist() != other.splits["eval"].tolist()
     assert np.bincount(other.labels[other.splits["eval"]]).tolist() == [6, 6]
-    assert (first.split_seed, other.split_seed) == (0, 1)
+    assert (first.draw, other.draw) == (Draw(0), Draw(1))
     assert first.fingerprint == again.fingerprint != other.fingerprint
-    assert open_dataset(str(_split_folder(tmp_path / "own")), split_seed=1).split_seed is None
+    assert open_dataset(str(_split_folder(tmp_path / "own")), draw=Draw(1)).draw is None
 
 
 def test_a_csv_may_name_pictures_elsewhere_openly(tmp_path: Path) -> None:

@@ -111,11 +111,11 @@ def test_settings_beside_the_pictures(tmp_path: Path) -> None:
 
 def test_broken_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
     root = _folder(tmp_path / "d")
-    (root / "cat" / "notes.txt").write_text("hello")
+    (root / "cat" / "notes.jpg").write_text("hello")
     (root / ".hidden").write_text("x")
     found = open_dataset(str(root))
     every = np.arange(found.labels.size)
-    with pytest.raises(InputError, match=r"notes\.txt is broken or not a picture.*--skip-broken"):
+    with pytest.raises(InputError, match=r"notes\.jpg is broken or not a picture.*--skip-broken"):
         found.pixels(every, 8)
     kept, labels = open_dataset(str(root), skip_broken=True).pixels(every, 8)
     assert len(kept) == len(labels) == 40
@@ -125,11 +125,11 @@ def test_broken_pictures_stop_or_are_left_out(tmp_path: Path) -> None:
 def test_unusable_folders(tmp_path: Path, case: str) -> None:
     root = tmp_path / "d"
     said = {
-        "nothing": "neither `demo`, nor a folder",
-        "empty": "no class folders",
+        "nothing": "does not exist; --data takes a folder",
+        "empty": "holds no classes; they come as a folder with one folder per class.*It holds no files",
         "one class": "has one class, 'cat'",
         "empty class": r"bird holds no files",
-        "missing": "neither",
+        "missing": "does not exist",
     }[case]
     if case == "empty":
         root.mkdir()
@@ -150,7 +150,7 @@ def test_unusable_folders(tmp_path: Path, case: str) -> None:
         ([{"filename": "x.png", "class_index": "cat"}], "line 2: class_index is 'cat'"),
         ([{"filename": "x.png", "class_index": 0}], "has one class, 0"),
         ([{"file": "x.png", "class_index": 0}], "no column 'filename'; it has file, class_index"),
-        ([{"filename": "x.png", "class_index": 0, "split": "dev"}], "line 2: split 'dev' is not one of"),
+        ([{"filename": "x.png", "class_index": 0, "split": "lesson"}], "line 2: split 'lesson' is not one of"),
     ],
 )  # fmt: skip
 def test_unusable_csv(tmp_path: Path, rows: list[dict[str, object]], said: str) -> None:

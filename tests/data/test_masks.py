@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnedge.data.draw import Draw
 from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
 
@@ -59,12 +60,12 @@ def test_a_mask_is_stretched_as_its_picture_is(tmp_path: Path) -> None:
 def test_splits_are_drawn_or_given(tmp_path: Path) -> None:
     root = _folder(tmp_path, count=10)
     drawn = open_masks(root)
-    assert drawn.split_seed == 0
+    assert drawn.draw == Draw()
     assert drawn.splits["eval"].size == 2
     rows = [f"{number}.png,{'val' if number < 3 else 'train'}" for number in range(10)]
     (root / "split.csv").write_text("\n".join(["filename,split", *rows]) + "\n")
     given = open_masks(root)
-    assert given.split_seed is None
+    assert given.draw is None
     assert given.splits["eval"].tolist() == [0, 1, 2]
     assert given.fingerprint != drawn.fingerprint
 
@@ -148,7 +149,7 @@ def test_a_wrong_split_table_is_named(tmp_path: Path, table: str, message: str) 
 
 
 def test_other_layouts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no pictures with masks; it takes a folder with images/ and masks/"):
+    with pytest.raises(InputError, match=r"holds no masks; they come as .*a folder with images/ and masks/"):
         open_masks(tmp_path)
     root = _folder(tmp_path / "lone")
     (root / "masks" / "3.png").unlink()
@@ -156,3 +157,83 @@ def test_other_layouts_are_refused(tmp_path: Path) -> None:
         open_masks(root)
     with pytest.raises(InputError, match=r"numbers its classes \[0, 2\]; they run from 0 without a gap"):
         open_masks(_folder(tmp_path / "gap", names="0 background\n2 cat\n"))
+
+
+def _two_values(root: Path, values: tuple[int, int], names: str = "") -> Path:
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(4):
+        mask = np.full((20, 30), values[0], np.uint8)
+        mask[5:, 10:] = values[1]
+        Image.new("RGB", (30, 20)).save(root / "images" / f"{number}.jpg")
+        Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+    if names:
+        (root / "classes.txt").write_text(names)
+    return root
+
+
+@pytest.mark.parametrize("names", ["", "background\nleaf\n"])
+def test_masks_of_0_and_255_have_one_class(tmp_path: Path, names: str) -> None:
+    found = open_masks(_two_values(tmp_path, (0, 255), names))
+    assert found.classes == (tuple(names.split()) or ("background", "foreground"))
+    assert found.truths is not None
+    assert int((found.truths(0, 0) == 1).sum()) == 15 * 20
+    assert not (found.truths(0, 0) == IGNORE).any()
+    assert any("255 is the class, not what is ignored" in finding.what for finding in found.findings)
+
+
+def test_255_beside_classes_is_still_ignored(tmp_path: Path) -> None:
+    root = _two_values(tmp_path, (1, 255))
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "masks" / "0.png")
+    found = open_masks(root).truths
+    assert found is not None
+    assert (found(1, 0)[5:, 10:] == IGNORE).all()
+
+
+def test_colours_of_a_palette_file(tmp_path: Path) -> None:
+    root = _two_values(tmp_path, (0, 1))
+    colours = np.array([(0, 0, 0), (128, 64, 128)], np.uint8)
+    for number in range(4):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[5:, 10:] = 1
+        Image.fromarray(colours[mask]).save(root / "masks" / f"{number}.png")
+    with pytest.raises(
+        InputError, match=r"kind RGB; it takes 8-bit class indices .* or put a palette.csv with name,r,g,b"
+    ):
+        open_masks(root)
+    # CamVid's way.
+    (root / "class_dict.csv").write_text("name,r,g,b\nRoad,128,64,128\nbackground,0,0,0\n")
+    found = open_masks(root)
+    assert found.classes == ("background", "Road")
+    assert found.truths is not None
+    assert int(found.truths(2, 0).sum()) == 15 * 20
+    for text, said in (
+        ("name,r,g,b\nRoad,128,64,128\nSky,128,64,128\n", "line 3: 'Sky' has the colour of 'Road'"),
+        ("name,r,g,b\nRoad,128,64\n", "line 2: .* is no class with its colour"),
+        ("name,r,g,b\nRoad,128,64,128\nRoad,1,2,3\n", "line 3: 'Road' has a colour already"),
+        ("name,r,g,b\nRoad,128,64,128\n", "names 1 classes"),
+    ):
+        (root / "class_dict.csv").write_text(text)
+        with pytest.raises(InputError, match=said):
+            open_masks(root)
+
+
+def test_palettes_that_contradict_each_other(tmp_path: Path) -> None:
+    root = _two_values(tmp_path, (0, 1))
+    for number, palette in ((0, [0, 0, 0, 200, 0, 0, 0, 200, 0]), (1, [0, 0, 0, 0, 200, 0, 200, 0, 0])):
+        values = np.zeros((20, 30), np.uint8)
+        values[:4], values[10:] = 1, 2
+        mask = Image.fromarray(values)
+        mask.putpalette(palette)
+        mask.save(root / "masks" / f"{number}.png")
+    with pytest.raises(
+        InputError, match=r"the colour \(200, 0, 0\) is class 1 in the palette of .*0.png, but 2 in that of .*1.png"
+    ):
+        open_masks(root)
+
+
+def test_smoothed_masks_are_no_classes(tmp_path: Path) -> None:
+    root = _two_values(tmp_path, (0, 1))
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8)).save(root / "masks" / "0.png")
+    with pytest.raises(InputError, match="show 256 values and nothing names their classes: smoothed"):
+        open_masks(root)

@@ -1,10 +1,15 @@
+import io
+import os
+import random
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mnedge.data.preprocess import Preprocessing, fit, read_pixels
+import mnedge
+from mnedge.data.preprocess import Preprocessing, fit, opened, picture_size, read_pixels
 from mnedge.errors import InputError
 
 _WHOLE = Preprocessing(crop_fraction=1.0)
@@ -88,3 +93,192 @@ def test_another_shape_than_a_square_keeps_its_proportions(
     stretched = picture.resize(size[::-1], Image.Resampling.BILINEAR)
     assert np.array_equal(fit(picture, size, Preprocessing(1.0, "bilinear", "stretch")), np.asarray(stretched))
     assert np.array_equal(fit(picture, (24, 24), whole), fit(picture, 24, whole))
+
+
+_EPS = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%BeginPreview\n%%EndPreview\n0 0 8 8 rectfill\n"
+    b"showpage\n%%EOF\n"
+)
+
+
+def test_an_eps_starts_no_ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("gs", "gswin32c", "gswin64c"):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "evil.jpg").write_bytes(_EPS)
+    with pytest.raises(InputError, match=r"evil\.jpg is of the format EPS, .* convert it to PNG or JPEG"):
+        read_pixels(tmp_path / "evil.jpg", 8, _WHOLE)
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start", "name"),
+    [("ico", b"", "ICO"), ("jp2", b"", "JPEG 2000"), ("tga", b"", None),
+     ("heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+     ("svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), ("pdf", b"%PDF-1.7\n", "PDF"),
+     ("psd", b"8BPS\0\1" + b"\0" * 30, "PSD")],
+)  # fmt: skip
+def test_other_formats_are_named(tmp_path: Path, suffix: str, start: bytes, name: str | None) -> None:
+    place = tmp_path / f"x.{suffix}"
+    if start:
+        place.write_bytes(start)
+    else:
+        Image.new("RGB", (16, 16)).save(place)
+    wanted = f"is of the format {name}, which mnedge does not open" if name else "is broken or not a picture"
+    with pytest.raises(InputError, match=wanted):
+        read_pixels(place, 8, _WHOLE)
+
+
+@pytest.mark.parametrize("side", [8200, 14_000])
+def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path: Path, side: int) -> None:
+    # Below and above Pillow's own limit, which would say neither the size nor what to do.
+    Image.new("1", (side, side)).save(tmp_path / "x.png")
+    wanted = rf"x\.png has {side} x {side} pixels, .* at most 67,108,864 are decoded; .* MNEDGE_MAX_PIXELS={side**2}"
+    with pytest.raises(InputError, match=wanted):
+        read_pixels(tmp_path / "x.png", 8, _WHOLE)
+    with pytest.raises(InputError, match="pixels"):
+        picture_size(tmp_path / "x.png")
+
+
+def test_the_limit_of_pixels_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _picture(tmp_path / "x.png", "RGB")
+    monkeypatch.setenv("MNEDGE_MAX_PIXELS", "1199")
+    with pytest.raises(InputError, match=r"40 x 30 pixels, 1,200 in all, and at most 1,199"):
+        read_pixels(path, 8, _WHOLE)
+    monkeypatch.setenv("MNEDGE_MAX_PIXELS", "1200")
+    assert read_pixels(path, 8, _WHOLE).shape == (8, 8, 3)
+    for wrong in ("0", "-1", "many", "1e9", "9" * 5000):
+        monkeypatch.setenv("MNEDGE_MAX_PIXELS", wrong)
+        with pytest.raises(InputError, match="MNEDGE_MAX_PIXELS is"):
+            read_pixels(path, 8, _WHOLE)
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_large_photo_is_decoded_small(tmp_path: Path, turned: int) -> None:
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    photo = coarse.resize((8000, 6000), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "x.jpg", quality=95, exif=exif)
+    with opened(tmp_path / "x.jpg", least=64) as small:
+        assert small.size == ((1000, 750) if turned == 1 else (750, 1000))
+    with opened(tmp_path / "x.jpg") as whole:
+        assert sorted(whole.size) == [6000, 8000]
+        exact = fit(whole, 64, Preprocessing()).astype(int)
+    shown = read_pixels(tmp_path / "x.jpg", 64, Preprocessing()).astype(int)
+    assert abs(shown - exact).max() <= 4
+
+
+def test_the_shades_of_16_bits_stay(tmp_path: Path) -> None:
+    # A dark picture has no value above 255, and is no picture of 8 bits for that.
+    Image.fromarray(np.full((8, 8), 200, np.uint16)).save(tmp_path / "dark.png")
+    assert read_pixels(tmp_path / "dark.png", 8, _WHOLE).max() == 1
+    Image.fromarray(np.full((8, 8), 0x8080, np.uint16)).save(tmp_path / "grey.png")
+    assert set(read_pixels(tmp_path / "grey.png", 8, _WHOLE).ravel().tolist()) == {128}
+    (tmp_path / "grey.pgm").write_bytes(b"P5 2 2 65535\n" + b"\x00\xc8" * 4)
+    assert read_pixels(tmp_path / "grey.pgm", 8, _WHOLE).max() == 1
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(0.5, "float32"), (np.nan, "float32"), (-4, "int32"), (1 << 20, "int32")])
+def test_pixels_of_no_known_range_are_refused(tmp_path: Path, value: float, dtype: str) -> None:
+    Image.fromarray(np.full((8, 8), value, dtype)).save(tmp_path / "x.tiff")
+    with pytest.raises(InputError, match=r"whose range nobody says: save it with 8 or 16 bits"):
+        read_pixels(tmp_path / "x.tiff", 8, _WHOLE)
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    for suffix in ("gif", "png", "webp", "tiff"):
+        # Other formats pass over what only WebP knows.
+        frames[0].save(tmp_path / f"x.{suffix}", save_all=True, append_images=frames[1:], lossless=True)
+        assert read_pixels(tmp_path / f"x.{suffix}", 8, _WHOLE)[4, 4].tolist() == [255, 0, 0]
+
+
+def test_inks_and_transparent_palettes(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "x.jpg")
+    red = read_pixels(tmp_path / "x.jpg", 8, _WHOLE)[4, 4].astype(int)
+    assert (abs(red - [255, 0, 0]) <= 3).all()
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([0, 0, 0, 10, 20, 30])
+    picture.putpixel((0, 0), 0)
+    picture.save(tmp_path / "x.png", transparency=1)
+    pixels = read_pixels(tmp_path / "x.png", 8, _WHOLE)
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[4, 4].tolist() == [255, 255, 255]
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png cannot be read: it is no regular file"):
+        read_pixels(tmp_path / "x.png", 8, _WHOLE)
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_pixels(tmp_path / ("x" * 300), 8, _WHOLE)
+    with pytest.raises(InputError, match="does not exist"):
+        read_pixels(tmp_path / "x\0y", 8, _WHOLE)
+
+
+def _seeds() -> dict[str, bytes]:
+    """Small pictures of many kinds, by name."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (24, 32, 3)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kinds: dict[str, tuple[Image.Image, dict]] = {
+        "png": (picture, {"exif": exif}), "palette.png": (picture.convert("P"), {"transparency": 3}),
+        "16.png": (Image.fromarray(rng.integers(0, 65536, (24, 32)).astype(np.uint16)), {}),
+        "jpg": (picture, {"exif": exif}), "progressive.jpg": (picture, {"progressive": True}),
+        "cmyk.jpg": (picture.convert("CMYK"), {}), "gif": (picture, {"save_all": True, "append_images": [picture]}),
+        "bmp": (picture, {}), "webp": (picture, {"lossless": True}), "lossy.webp": (picture, {"exif": exif}),
+        "tiff": (picture, {}), "lzw.tiff": (picture, {"compression": "tiff_lzw"}),
+        "jpeg.tiff": (picture, {"compression": "jpeg"}), "ppm": (picture, {}),
+    }  # fmt: skip
+    made = {}
+    for name, (image, options) in kinds.items():
+        buffer = io.BytesIO()
+        image.save(buffer, {"jpg": "JPEG", "tiff": "TIFF"}.get(name.split(".")[-1], name.split(".")[-1]), **options)
+        made[name] = buffer.getvalue()
+    return made
+
+
+def test_damaged_pictures(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    taken = refused = 0
+    seeds = _seeds()
+    with warnings.catch_warnings():
+        # Pillow warns of odd EXIF and palettes; what matters is what comes out.
+        warnings.simplefilter("ignore")
+        for seed in range(request.config.getoption("--fuzz")):
+            chance = random.Random(seed)  # noqa: S311 - damage, not secrets
+            name = chance.choice(sorted(seeds))
+            data = bytearray(seeds[name])
+            for _ in range(chance.randint(1, 4)):
+                # Mostly in the header, where sizes and kinds stand.
+                at = chance.randrange(min(len(data), chance.choice((64, 200, len(data)))))
+                data[at : at + chance.choice((0, 1, 1, 4))] = bytes(
+                    chance.choice((0, 1, 127, 128, 255, chance.randrange(256))) for _ in range(chance.choice((0, 1, 4)))
+                )
+            if chance.random() < 0.1:
+                del data[chance.randrange(len(data)) :]
+            (tmp_path / "x").write_bytes(data)
+            try:
+                pixels = read_pixels(tmp_path / "x", 8, _WHOLE)
+            except InputError:
+                refused += 1
+                continue
+            except Exception as exc:
+                raise AssertionError(f"seed {seed}: {exc!r} from a {name}") from exc
+            assert pixels.shape == (8, 8, 3)
+            taken += 1
+    assert taken > 0
+    assert refused > 0
+
+
+def test_pictures_are_opened_in_one_place() -> None:
+    package = Path(mnedge.__file__).parent
+    found = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if "Image.open(" in path.read_text()
+    }
+    # The programs of boards run without mnedge.
+    assert found == {"data/preprocess.py", "bundles/_classify.py"}

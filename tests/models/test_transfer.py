@@ -21,7 +21,7 @@ from mnedge.models.weights import has_hidden_head
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = {"classes": ["кот", "犬", "fish 🐟", "d", "e", "f"], "split_seed": 0}
+NAMES = {"classes": ["кот", "犬", "fish 🐟", "d", "e", "f"], "draw": None}
 
 
 @pytest.mark.parametrize("family", ["v1", "v2", "v3-small"])
@@ -118,7 +118,7 @@ def test_weights_without_a_description_have_none(tmp_path: Path) -> None:
 _BROKEN = (
     b"{", b"[]", b'{"classes": [1, 2]}', b"\xff", b"{}", b'{"classes": "ab"}', b'{"classes": null}', b"7",
     b"[" * 100_000,
-    b'{"classes": ["a", "b"], "outputs": "2"}', b'{"classes": ["a", "b"], "split_seed": 0.5}',
+    b'{"classes": ["a", "b"], "outputs": "2"}', b'{"classes": ["a", "b"], "draw": 0.5}',
     b'{"classes": ["a", "b"], "task": []}', b'{"classes": ["a", "b"], "output_stride": true}',
 )  # fmt: skip
 

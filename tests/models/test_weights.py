@@ -205,6 +205,28 @@ def test_a_configuration_with_code_in_it_is_refused(files: dict[str, Path], tmp_
         build_model(VARIANT, path)
 
 
+def test_members_and_arrays_are_read_within_limits(files: dict[str, Path], tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(files["a.keras"]) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, b" " * ((64 << 20) + 1) if name == "config.json" else old.read(name))
+    with pytest.raises(InputError, match=r"config\.json in \S+ is larger than 67,108,864 bytes"):
+        build_model(VARIANT, bomb)
+    deep = tmp_path / "deep.keras"
+    with zipfile.ZipFile(deep, "w") as new:
+        new.writestr("config.json", b"[" * 100_000)
+    with pytest.raises(InputError, match="cut short or broken"):
+        build_model(VARIANT, deep)
+    (tmp_path / "secret").write_bytes(bytes(4096))
+    outside = tmp_path / "outside.weights.h5"
+    shutil.copy(files["b.h5"], outside)
+    with h5py.File(outside, "r+") as file:
+        del file["conv/conv/kernel"]
+        file.create_dataset("conv/conv/kernel", (3, 3, 3, 16), "f4", external=[(str(tmp_path / "secret"), 0, 1728)])
+    with pytest.raises(InputError, match="refers to data outside itself"):
+        build_model(VARIANT, outside)
+
+
 def test_random_weights_follow_the_seed(model: keras.Model) -> None:
     assert _same(build_model(VARIANT, "random", seed=3), model)
     assert not _same(build_model(VARIANT, "random", seed=4), model)

@@ -55,7 +55,7 @@ def _row() -> dict[str, Any]:
             "variant": {
                 "family": "v2", "alpha": 0.35, "resolution": 96, "classes": 2, "head": "ssdlite", "output_stride": 32,
             },
-            "data": "cells", "split_seed": 0, "weights": "imagenet", "keep_shared": False,
+            "data": "cells", "draw": None, "weights": "imagenet", "keep_shared": False,
             "head_epochs": 3, "from_layer": None, "augmentation": {"zoom": [0.65, 1.0], "flip": True},
         },
         "tools": {"keras": "3"},

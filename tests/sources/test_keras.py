@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
+import random
+import resource
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,9 @@ import keras
 import numpy as np
 import pytest
 
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError, MnedgeError, UnsupportedError
+from mnedge.models.variant import Variant
+from mnedge.models.weights import classes_in
 from mnedge.sources import open_source
 from mnedge.sources._keras_config import check_harmless, modern
 from mnedge.sources.keras import load_model
@@ -254,3 +259,92 @@ def test_a_whole_offset_before_a_convolution_without_padding_is_seen(tmp_path: P
     keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))).save(path)
     network = open_source(path)
     assert (str(network.pixels), network.pixels_origin) == ("0..255", "graph")
+
+
+_ODD: tuple[Any, ...] = (
+    None, True, -1, 0, 1e308, 10**400, 10**10, 70_000, 3.5, "", "x" * 300, "a\0b", "\ud800", [], {}, [[]], [None, -1],
+    {"class_name": "Dense"}, "relu6", "float64", "int8", [None, 8, 8, 100_000],
+)  # fmt: skip
+_MOST_KIB = 2 << 20
+
+
+def _odd(content: Any, chance: random.Random) -> Any:
+    """A configuration with a value or two lost, or of another kind."""
+    content = copy.deepcopy(content)
+    for _ in range(chance.randint(1, 2)):
+        places: list[tuple[Any, Any]] = []
+        waiting = [content]
+        while waiting:
+            node = waiting.pop()
+            for key in list(node) if isinstance(node, dict) else range(len(node)):
+                places.append((node, key))
+                waiting += [node[key]] if isinstance(node[key], (dict, list)) else []
+        node, key = chance.choice(places)
+        if chance.random() < 0.2:
+            del node[key]
+        else:
+            node[key] = copy.deepcopy(chance.choice(_ODD))
+    return content
+
+
+def _flipped(content: bytes, chance: random.Random) -> bytes:
+    data = bytearray(content)
+    for _ in range(chance.randint(1, 6)):
+        data[chance.randrange(len(data))] = chance.choice((0, 1, 255, 128, chance.randrange(256)))
+    return bytes(data[: chance.randrange(len(data))] if chance.random() < 0.1 else data)
+
+
+def _zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_damaged_models(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    layers = keras.layers
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)), layers.Rescaling(1 / 127.5, offset=-1.0), layers.Conv2D(4, 3, activation="relu"),
+        layers.BatchNormalization(), layers.DepthwiseConv2D(3), layers.GlobalAveragePooling2D(), layers.Dense(3),
+    ])  # fmt: skip
+    model.save(tmp_path / "m.keras")
+    model.save(tmp_path / "m.h5")
+    whole = (tmp_path / "m.h5").read_bytes()
+    with h5py.File(tmp_path / "m.h5") as file:
+        older = json.loads(file.attrs["model_config"])
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config, weights = json.loads(members["config.json"]), members["model.weights.h5"]
+
+    def mutant(chance: random.Random) -> tuple[str, bytes]:
+        kind = chance.randrange(5)
+        if kind == 0:
+            return ".keras", _zipped({**members, "config.json": json.dumps(_odd(config, chance)).encode()})
+        if kind == 1:
+            return ".keras", _flipped(_zipped(members), chance)
+        if kind == 2:
+            return ".keras", _zipped({**members, "model.weights.h5": _flipped(weights, chance)})
+        if kind == 3:
+            return ".h5", _flipped(whole, chance)
+        path = tmp_path / "config.h5"
+        path.write_bytes(whole)
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = json.dumps(_odd(older, chance))
+        return ".h5", path.read_bytes()
+
+    taken = 0
+    for seed in range(request.config.getoption("--fuzz") // 10):
+        suffix, data = mutant(random.Random(seed))  # noqa: S311 - damage, not secrets
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(data)
+        for read in (load_model, lambda place: classes_in(Variant("v1", 0.25), place)):
+            try:
+                read(path)
+                taken += 1
+            except MnedgeError:
+                continue
+            except Exception as exc:
+                raise AssertionError(f"seed {seed}: {exc!r}") from exc
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MOST_KIB, f"seed {seed} took the memory"
+    assert taken > 0

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, cast
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
+from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, packaged_demo
 from mnedge.models.cost import least_bytes
-from mnedge.models.transfer import description_of
+from mnedge.models.transfer import description_of, trained_draw
 from mnedge.models.variant import CLASSIFIER
 from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.progress import telling
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.data.origin import Origin
     from mnedge.graph.heads import Head
     from mnedge.models.build import Weights
     from mnedge.models.transfer import Description
@@ -97,6 +100,12 @@ class Job:
         return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
+    def origin(self) -> Origin | None:
+        """How the splits of the data were drawn, for the files that are built; None where it has its own."""
+        # A .keras of `mnedge train` was measured on the pictures that its own draw kept apart.
+        return origin_of(self.dataset, "training" if isinstance(self.weights, Path) else "calibration")
+
+    @property
     def least_bytes(self) -> int:
         """Bytes of the float weights, which any build needs."""
         return least_bytes(self.network) if self.model is None else 4 * graph_parameters(self.model.network.graph)
@@ -156,7 +165,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     weights: Weights = Path(recipe.weights)
     if recipe.weights in ("demo", "imagenet", "random"):
         weights = cast("Weights", recipe.weights)
-    if isinstance(weights, Path) and not weights.is_file():
+    if isinstance(weights, Path) and not is_file(weights):
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
     told = description_of(weights)
     _check_task(recipe, told)
@@ -165,8 +174,8 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
     known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
     # Weights that were trained here are measured on the pictures that were held out then.
-    seed = told.get("split_seed") or 0
-    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, split_seed=seed)
+    draw = trained_draw(weights)
+    dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, draw=draw)
     if check_data:
         dataset = dataset.read_again()
     classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS

@@ -207,7 +207,7 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
 
 def _measured_on(job: Job) -> NDArray[np.int64]:
     """Numbers of the pictures or samples: a few where there is parity only, as random weights have no accuracy."""
-    return job.dataset.split("eval", None if job.is_labelled else _PARITY_IMAGES)
+    return job.dataset.split(job.dataset.measured, None if job.is_labelled else _PARITY_IMAGES)
 
 
 def _int8_row(job: Job, artifact: Artifact, predictions: dict[str, Predictions]) -> Int8Row:
@@ -281,9 +281,9 @@ def machine() -> Machine:
 
 
 def _describe(job: Job) -> str:
-    from mnedge.data.files import describe
+    from mnedge.data.summary import summary
 
-    return describe(job.dataset)
+    return summary(job.dataset)
 
 
 def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized: bool) -> BuildManifest:
@@ -300,7 +300,11 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
         recipe={**job.recipe.as_json(), "resolution": job.size[0] or None, "classes": job.classes},
         tools={"mnedge": __version__, **cache.tool_versions()},
         weights_sha256=job.weights_sha256 or None,
-        dataset=DatasetRow(job.dataset.name, {} if job.arrays is not None else asdict(job.dataset.preprocessing)),
+        dataset=DatasetRow(
+            job.dataset.name,
+            {} if job.arrays is not None else asdict(job.dataset.preprocessing),
+            None if job.dataset.draw is None else asdict(job.dataset.draw),
+        ),
         calibration=_calibration_row(job) if quantized else None,
         calibration_sha256=job.calibration.sha256 if quantized else None,
         artifacts=rows,

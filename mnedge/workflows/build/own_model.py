@@ -15,7 +15,7 @@ from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
 from mnedge.graph.heads import HEADS, answering_output
-from mnedge.models.transfer import description_of
+from mnedge.models.transfer import trained_draw
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
 from mnedge.workflows.build.own_arrays import open_samples
@@ -104,7 +104,7 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
         recipe.data,
         skip_broken=recipe.skip_broken,
         # A model that was trained here is measured on the pictures that were held out then.
-        split_seed=description_of(path).get("split_seed") or 0,
+        draw=trained_draw(path),
     )
     if check_data:
         dataset = dataset.read_again()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact
 from mnedge.artifact import Artifact
+from mnedge.foreign import is_folder
 from mnedge.progress import telling
 from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
@@ -86,7 +87,7 @@ def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) 
     placed = []
     for source, made in found:
         path = folder / made.path
-        if source.is_dir():
+        if is_folder(source):
             shutil.copytree(source, path)
         else:
             artifact.copy(source, path)

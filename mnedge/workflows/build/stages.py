@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
+from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
@@ -97,13 +98,14 @@ def weights(job: Job, progress: Progress) -> Weights:
 def float_model(job: Job, progress: Progress) -> Path:
     """The float .tflite: a variant's Keras model, converted, batch norm folded; or a model of the user's."""
     if job.model is not None:
-        return _own_float(job.model)
+        return _own_float(job.model, _origin(job))
     variant, source = job.network, weights(job, progress)
     key = {
         "variant": asdict(variant),
         "weights": str(job.weights) if isinstance(source, str) else sha256(source),
         "packaged": job.weights_sha256,
         "seed": job.recipe.seed,
+        "origin": _origin(job),
     }
 
     def make(folder: Path) -> None:
@@ -122,7 +124,11 @@ def float_model(job: Job, progress: Progress) -> Path:
         graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
         graph = replace(
             graph,
-            metadata={**with_pixels(graph.metadata, SYMMETRIC), **job.task.metadata(variant, description_of(source))},
+            metadata={
+                **with_pixels(graph.metadata, SYMMETRIC),
+                **job.task.metadata(variant, description_of(source)),
+                **_origin(job),
+            },
         )
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
@@ -130,12 +136,18 @@ def float_model(job: Job, progress: Progress) -> Path:
     return cache.stage("float", key, make, least_bytes=job.least_bytes) / "fp32.tflite"
 
 
-def _own_float(model: OwnModel) -> Path:
+def _origin(job: Job) -> dict[str, bytes]:
+    """The metadata that says how the data's splits were drawn; {} where they were not."""
+    return {} if job.origin is None else {ORIGIN: job.origin.to_bytes()}
+
+
+def _own_float(model: OwnModel, origin: dict[str, bytes]) -> Path:
     """The float .tflite of a model of the user's, which says what a picture is to it."""
     key = {
         "model": model.sha256,
         "size": model.size,
         "pixels": str(model.pixels),
+        "origin": origin,
         "signatures": [signature.key for signature in model.network.graph.signatures],
     }
 
@@ -146,10 +158,7 @@ def _own_float(model: OwnModel) -> Path:
         graph = model.network.graph
         if model.pixels is not None:
             graph = replace(graph, metadata=with_pixels(graph.metadata, model.pixels))
-        write_bytes(
-            folder / "fp32.tflite",
-            write_tflite(graph),
-        )
+        write_bytes(folder / "fp32.tflite", write_tflite(replace(graph, metadata={**graph.metadata, **origin})))
 
     return cache.stage("float", key, make) / "fp32.tflite"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.data.check import check_layout
 from mnedge.errors import InputError
+from mnedge.foreign import is_file
 from mnedge.models import families
 from mnedge.models.build import classes_of
 from mnedge.training.settings import Schedule
@@ -86,6 +87,6 @@ def trainer(dataset: Dataset, sources: Sequence[str], *, epochs: int, seed: int)
     """
     check_layout(dataset)
     for source in sources:
-        if source not in WORDS and not Path(source).is_file():
+        if source not in WORDS and not is_file(Path(source)):
             raise InputError(f"no weights file {source}; --weights takes imagenet, random or files that exist")
     return TransferTrainer(dataset, tuple(sources), Schedule(epochs=epochs, seed=seed))

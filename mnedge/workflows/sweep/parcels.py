@@ -122,6 +122,7 @@ def _picture_files(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -
         "crop_fraction": dataset.preprocessing.crop_fraction,
         "interpolation": dataset.preprocessing.interpolation,
         "fit": dataset.preprocessing.fit,
+        "white": dataset.preprocessing.white,
     }
     files[_SETTINGS] = yaml.safe_dump(settings).encode()
     return files

@@ -1,0 +1,37 @@
+"""What a data set holds, in one line, before any work begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnedge.data._dataset import Dataset
+
+_MOST_CLASSES = 12
+
+
+def summary(dataset: Dataset) -> str:
+    """One line: format, classes with their numbers, splits, boxes, and pictures without any."""
+    found = dataset.found
+    parts = []
+    counts = found.counts if found is not None else ()
+    named = [f"{name} {count:,}" for name, count in zip(dataset.classes, counts, strict=False)] or [*dataset.classes]
+    shown = ", ".join(named[:_MOST_CLASSES]) + (", …" if len(named) > _MOST_CLASSES else "")
+    parts.append(f"classes {len(dataset.classes)}: {shown}")
+    sizes = {name: numbers.size for name, numbers in dataset.splits.items()}
+    splits = [
+        f"{called} {sizes.get(name, 0):,}" for name, called in (("train", "train"), ("eval", "val"), ("test", "test"))
+    ]
+    # Calibration pictures that are training pictures, too, are no split of their own.
+    if sizes.get("calibration") and not set(dataset.splits["calibration"].tolist()) <= set(
+        dataset.splits["train"].tolist()
+    ):
+        splits.append(f"calibration {sizes['calibration']:,}")
+    drawn = [{"eval": "val"}.get(name, name) for name in dataset.drawn if name != "calibration"]
+    parts.append(", ".join(splits) + (f" ({' and '.join(drawn)} drawn)" if drawn else ""))
+    if found is not None and found.boxes:
+        parts.append(f"boxes {sum(found.counts):,}")
+        if found.background:
+            parts.append(f"{found.background:,} background pictures")
+    kind = "" if found is None else f"{found.format} ({found.evidence}); "
+    return f"{dataset.name}: {kind}{'; '.join(parts)}"
