@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from mnedge.errors import InputError
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 
 class Input(Protocol):
@@ -47,7 +49,7 @@ class Batch:
             their dtype and steps, and whole numbers for inputs of whole numbers.
     """
 
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, AnyArray]
 
     def __len__(self) -> int:
         """Number of samples."""

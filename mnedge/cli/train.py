@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge import registry
-from mnedge.cli._options import Force, Json
+from mnedge.cli import _options as options
+from mnedge.cli._options import Alpha, Force, Json, OutputStride, Positive, Seed, TaskName
 from mnedge.cli._output import print_json, print_table, progress
 from mnedge.models import families
 from mnedge.recipe import parse_size
@@ -30,35 +30,24 @@ def command(
             metavar="D", help="Pictures: a folder with one folder per class, a labels.csv, demo, or the task's own."
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", dir_okay=False, metavar="FILE", help="Write this .keras.")],
+    out: Annotated[Path, options.out_file("Write this .keras.")],
     model: Annotated[
         Path | None,
         typer.Option(
             metavar="MODEL", dir_okay=False, help="Fine-tune your own classifier: a .keras or .h5 with a whole model."
         ),
     ] = None,
-    pixels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help="Range of MODEL's pixels: 0..255, 0..1, -1..1, imagenet, caffe, LOW..HIGH, or MEAN,STD in 8-bit "
-            "pixels. [default: what the model says or the data shows]",
-        ),
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Size of MODEL's input, where it is left open.")
-    ] = None,
+    pixels: Annotated[str | None, options.pixels("With --model: ")] = None,
+    size: Annotated[str | None, options.size("With --model: ")] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="MODEL's class names, one a line.")
     ] = None,
-    positive: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class of the data that is the yes of a MODEL with one output.")
-    ] = None,
+    positive: Positive = None,
     variant: Annotated[
         str | None,
         typer.Option(metavar="FAMILY", help=f"Network to train: {', '.join(families.names())}. [default: v3-small]"),
     ] = None,
-    alpha: Annotated[float | None, typer.Option(metavar="A", help="Width multiplier. [default: 1.0]")] = None,
+    alpha: Alpha[float | None] = None,
     resolution: Annotated[
         int | None, typer.Option(min=1, metavar="R", help="Side of the input, pixels. [default: 224, or 96 for demo]")
     ] = None,
@@ -70,17 +59,12 @@ def command(
             "imagenet]",
         ),
     ] = None,
-    task: Annotated[
-        str, typer.Option(metavar="TASK", help=f"What the network is for: {', '.join(registry.names('mnedge.tasks'))}.")
-    ] = "classify",
+    task: TaskName[str] = "classify",
     head: Annotated[
         str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
     ] = None,
     dimensions: Annotated[int, typer.Option(min=1, metavar="N", help="Length of an embedding.")] = 128,
-    output_stride: Annotated[
-        int | None,
-        typer.Option(metavar="S", help="Output stride of the backbone under a head: 8, 16, 32. [default: the head's]"),
-    ] = None,
+    output_stride: OutputStride = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. [default: the task's; to classify 24]")
     ] = None,
@@ -117,7 +101,7 @@ def command(
     precision: Annotated[
         Precision | None, typer.Option(help="dtype policy; the mixed ones are for GPUs. [default: float32]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random. [default: 0]")] = None,
+    seed: Seed[int | None] = None,
     keep_shared: Annotated[
         bool,
         typer.Option("--keep-shared", help="Learn from training pictures that the validation split has too."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     import onnx
 
     from mnedge.formats._onnx_values import Node, Reading
+    from mnedge.untyped import AnyArray
 
 _MOST_VALUES = 1 << 26
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
-def array_of(node: Node, tensor: onnx.TensorProto) -> np.ndarray[Any, Any]:
+def array_of(node: Node, tensor: onnx.TensorProto) -> AnyArray:
     """The values of a constant."""
     from onnx import numpy_helper
 
     if math.prod(tensor.dims) > _MOST_VALUES << 3 or any(extent < 0 for extent in tensor.dims):
         node.damaged(f"a constant has the shape {tuple(tensor.dims)}")
     try:
-        array: np.ndarray[Any, Any] = numpy_helper.to_array(tensor)
+        array: AnyArray = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, IndexError) as exc:
         node.damaged(f"the constant {tensor.name[:80]} does not hold what it says ({exc})")
     if array.dtype in (np.float64, np.float16) or str(array.dtype) == "bfloat16":
@@ -80,7 +81,7 @@ def folded(reading: Reading, node: Node, message: onnx.NodeProto) -> Sequence[Kn
     return [Known(array.astype(np.float32) if array.dtype in (np.float64, np.float16) else array) for array in arrays]
 
 
-def _check_size(node: Node, arrays: list[np.ndarray[Any, Any]]) -> None:
+def _check_size(node: Node, arrays: list[AnyArray]) -> None:
     """Refuses to make of a few numbers a value that no memory holds."""
     count = 0.0
     if node.kind in ("ConstantOfShape", "Expand", "Tile", "Resize", "Upsample", "Pad") and arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mnedge.formats._onnx_values import Handler, Node, Order, Reading, Value
+    from mnedge.graph.graph import Options
 
 # What `fuse_patterns` makes of x * (1 + erf(x / sqrt 2)) / 2; no op of TFLite's is the error function alone.
 ERF = "ERF"
@@ -20,7 +21,7 @@ _NONE = {"activation": "NONE"}
 _SAME = 1e-6
 
 
-def _unary(kind: str, options: Callable[[Node], Mapping[str, Any]] | None = None) -> Handler:
+def _unary(kind: str, options: Callable[[Node], Options] | None = None) -> Handler:
     def handler(reading: Reading, node: Node) -> Sequence[Value]:
         value = reading.held(node, 0)
         told = {} if options is None else options(node)
@@ -89,7 +90,7 @@ def _elu(reading: Reading, node: Node) -> Sequence[Value]:
     return _unary("ELU")(reading, node)
 
 
-def _gelu_options(node: Node) -> dict[str, Any]:
+def _gelu_options(node: Node) -> dict[str, object]:
     return {"approximate": node.text("approximate", "none") == "tanh"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, UnsupportedError, last_line
 
@@ -93,8 +93,8 @@ def _opset(model: onnx.ModelProto, path: Path) -> int:
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every constant of a model: initializers, and values of attributes, in subgraphs too."""
-    graphs: list[Any] = [model.graph]
-    bodies: list[Any] = [*model.functions]
+    graphs: list[onnx.GraphProto] = [model.graph]
+    bodies: list[onnx.FunctionProto] = [*model.functions]
     while graphs or bodies:
         body = graphs.pop() if graphs else bodies.pop()
         yield from getattr(body, "initializer", ())

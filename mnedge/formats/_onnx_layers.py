@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from mnedge.formats._onnx_values import NHWC, Held, Known, signed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from mnedge.formats._onnx_values import Handler, Node, Reading, Value
-    from mnedge.graph.graph import Quantization
+    from mnedge.graph.graph import Options, Quantization
+    from mnedge.untyped import AnyArray
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -85,7 +84,7 @@ def pad(reading: Reading, node: Node, name: str, widths: Sequence[tuple[int, int
     return reading.emit(node, "PAD", (name, told), wish)[0]
 
 
-def weights_of(node: Node, value: Value | None, channels_axis: int) -> tuple[NDArray[Any], Quantization | None]:
+def weights_of(node: Node, value: Value | None, channels_axis: int) -> tuple[AnyArray, Quantization | None]:
     """The weights of a node, and their quantization with zero points 0 and one scale, or one a channel."""
     if not isinstance(value, Known):
         node.refuse("its weights are computed", _FIX_WEIGHTS)
@@ -109,7 +108,7 @@ def weights_of(node: Node, value: Value | None, channels_axis: int) -> tuple[NDA
     return array, quantization
 
 
-def _fixed_weights(reading: Reading, node: Node, array: NDArray[Any], quantization: Quantization | None, axis: int
+def _fixed_weights(reading: Reading, node: Node, array: AnyArray, quantization: Quantization | None, axis: int
                    ) -> str:  # fmt: skip
     if quantization is not None and quantization.axis is not None:
         quantization = replace(quantization, axis=axis)
@@ -166,8 +165,8 @@ def _conv(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 def _grouped(
-    reading: Reading, node: Node, name: str, array: NDArray[Any], group: int, bias: str,
-    options: Mapping[str, Any], quantization: Quantization | None,
+    reading: Reading, node: Node, name: str, array: AnyArray, group: int, bias: str,
+    options: Options, quantization: Quantization | None,
 ) -> Held:  # fmt: skip
     """A convolution of groups: each is one of its own between SPLIT and CONCATENATION."""
     if quantization is not None:

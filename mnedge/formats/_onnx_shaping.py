@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -352,7 +352,7 @@ def _last(kind: str) -> Handler:
         if value.order[-1] != axis:
             order = (*(place for place in value.order if place != axis), axis)
             value = reading.hold(reading.ordered(node, value, order), order)
-        every: dict[str, dict[str, Any]] = {"SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {**_NONE}}
+        every: dict[str, dict[str, object]] = {"SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {**_NONE}}
         options = every.get(kind, {})
         return [reading.make(node, kind, (value.name,), value.order, options)]
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Array: TypeAlias = NDArray[Any]
+    from mnedge.graph.graph import Options
+    from mnedge.untyped import AnyArray
+
+    Array: TypeAlias = AnyArray
 
 Shape: TypeAlias = tuple[int, ...]
 # The dimension j of a tensor is ONNX's axis order[j].
@@ -251,7 +254,7 @@ class Reading:
         kind: str,
         inputs: Sequence[str | None],
         name: str,
-        options: Mapping[str, Any] | None = None,
+        options: Options | None = None,
         *,
         shape: Shape | None = None,
         dtype: str | None = None,
@@ -299,7 +302,7 @@ class Reading:
         kind: str,
         inputs: Sequence[str | None],
         order: Order,
-        options: Mapping[str, Any] | None = None,
+        options: Options | None = None,
         *,
         name: str = "",
         shape: Shape | None = None,

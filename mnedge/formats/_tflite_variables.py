@@ -7,7 +7,7 @@ first one reads what the call before left, or, in the first call, what the subgr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from mnedge.graph.graph import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
+    from mnedge.formats._tflite_schema import schema
     from mnedge.formats.tflite_read import _Reader
     from mnedge.graph.graph import Tensor
+    from mnedge.untyped import AnyArray
 
 VARIABLE_OPS = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 # TensorType of the schema.
@@ -44,9 +44,9 @@ class Variables:
     _handles: dict[str, _Key] = field(default_factory=dict)
     _now: dict[_Key, str] = field(default_factory=dict)
     _read: dict[_Key, str] = field(default_factory=dict)
-    _initial: dict[_Key, NDArray[Any]] = field(default_factory=dict)
+    _initial: dict[_Key, AnyArray] = field(default_factory=dict)
 
-    def take(self, kind: str, entry: Any) -> None:  # noqa: ANN401 - a generated class
+    def take(self, kind: str, entry: schema.Operator) -> None:
         """Takes one of the ops that deal with variables."""
         from mnedge.formats._tflite_schema import schema
 

@@ -7,7 +7,7 @@ Transpose moves nothing, and neither does a Reshape that splits or joins axes as
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import onnx
+    from onnx import GraphProto
 
     from mnedge.formats._onnx_file import OnnxFile
     from mnedge.formats._onnx_values import Handler, Order, Shape, Value
@@ -227,7 +228,7 @@ def _branch(reading: Reading, node: Node) -> None:
     condition = reading.known(node, 0)
     if condition is None or condition.size != 1:
         node.damaged("its condition is no single value")
-    body: Any = node.attributes.get("then_branch" if bool(condition.ravel()[0]) else "else_branch")
+    body: GraphProto | None = node.attributes.get("then_branch" if bool(condition.ravel()[0]) else "else_branch")
     if body is None or len(body.output) != len(node.outputs):
         node.damaged("a branch does not make what the node makes")
     _initialize(reading, body)

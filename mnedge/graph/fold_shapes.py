@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +13,10 @@ from mnedge.graph.shapes import made_shapes
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
     from mnedge.graph.graph import Graph, Op, Tensor
+    from mnedge.untyped import AnyArray
 
-    Values = NDArray[Any]
+    Values = AnyArray
 
 
 def fold_shapes(graph: Graph) -> Graph:

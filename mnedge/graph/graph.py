@@ -200,7 +200,7 @@ class State:
     """
 
     name: str
-    initial: NDArray[Any]
+    initial: AnyArray
     written: str | None = None
 
 

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.untyped import AnyArray
+
+    # JSON, which the worker of this same code has written: see `_worker.Worker`.
+    Answer = dict[str, Any]
+
 log = logging.getLogger(__name__)
 _GLANCE_S = 0.5
 # How many times as long a child may wait for its turn on a busy machine.
@@ -136,7 +141,7 @@ class Child:
             ) from exc
         self._ready_for = runtime
 
-    def ask(self, limit_s: float, **request: object) -> dict[str, Any]:
+    def ask(self, limit_s: float, **request: object) -> Answer:
         """Sends a message and waits for its answer.
 
         Raises:
@@ -155,7 +160,7 @@ class Child:
             raise of_kind(answer["kind"], answer["error"])
         return answer
 
-    def _answer(self, message: bytes, limit_s: float) -> dict[str, Any]:
+    def _answer(self, message: bytes, limit_s: float) -> Answer:
         until_s, cpu_s = time.monotonic() + limit_s, self._cpu_s()
 
         def is_late() -> bool:
@@ -174,7 +179,7 @@ class Child:
         length: int = LENGTH.unpack(head)[0]
         if length > LARGEST_MESSAGE:
             raise DiedError(None, "it wrote over its own answers")
-        answer: dict[str, Any] = json.loads(self._taken(length, is_late))
+        answer: Answer = json.loads(self._taken(length, is_late))
         return answer
 
     def _taken(self, count: int, is_late: Callable[[], bool]) -> bytes:
@@ -279,24 +284,22 @@ class ChildSession:
         """Number of ops or nodes that run after the runtime's own rewriting."""
         return int(self._asked(_RUN_S, "counted its ops of", (), do="ops")["ops"])
 
-    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
         return [output.copy() for output in self.look(*images)]
 
-    def look(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def look(self, *images: AnyArray) -> list[AnyArray]:
         """Like `run`, but the outputs are views that the next run writes over."""
         return self._asked_for_arrays(_RUN_S, images, do="run")
 
-    def run_all(self, samples: Sequence[tuple[NDArray[Any], ...]]) -> list[list[NDArray[Any]]]:
+    def run_all(self, samples: Sequence[tuple[AnyArray, ...]]) -> list[list[AnyArray]]:
         """Runs samples, an array an input in file order, one by one in one message: what `run` gives of each."""
         arrays = tuple(array for sample in samples for array in sample)
         outputs = self._asked_for_arrays(_RUN_S * len(samples), arrays, do="run", times=len(samples))
         width = len(outputs) // len(samples)
         return [[output.copy() for output in outputs[place : place + width]] for place in range(0, len(outputs), width)]
 
-    def time_ms(
-        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
-    ) -> NDArray[np.float64]:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs in the child, milliseconds each; see `Session`."""
         limit_s = _RUN_S * max(1, runs) + seconds
         samples = self._asked_for_arrays(limit_s, images, do="time", runs=runs, seconds=seconds, copies=copies)[0]
@@ -315,7 +318,7 @@ class ChildSession:
     def _name(self) -> str:
         return "the model" if isinstance(self._model, bytes) else str(self._model)
 
-    def _load(self, child: Child, model: Path | bytes, limit_s: float) -> dict[str, Any]:
+    def _load(self, child: Child, model: Path | bytes, limit_s: float) -> Answer:
         size = None
         child.start(self._runtime)
         if isinstance(model, bytes):
@@ -325,19 +328,19 @@ class ChildSession:
         request = {"runtime": self._runtime, "path": path, "model_bytes": size, "threads": self._threads}
         return child.ask(limit_s, do="open", options=self._options, **request)
 
-    def _asked_for_arrays(self, limit_s: float, images: tuple[NDArray[Any], ...], **request: object) -> list[Any]:
+    def _asked_for_arrays(self, limit_s: float, images: tuple[AnyArray, ...], **request: object) -> list[AnyArray]:
         end = self._child.shared.write(0, images)
         answer = self._asked(limit_s, "ran", images, inputs=kinds_of(images), **request)
         return self._child.shared.read(end, answer["outputs"])[0]
 
-    def _asked(self, limit_s: float, stage: str, images: tuple[NDArray[Any], ...], **request: object) -> dict[str, Any]:
+    def _asked(self, limit_s: float, stage: str, images: tuple[AnyArray, ...], **request: object) -> Answer:
         try:
             return self._child.ask(limit_s, **request)
         except DiedError as exc:
             raise self._blame(exc, stage, limit_s, images) from exc
 
     def _blame(
-        self, died: DiedError, stage: str, limit_s: float, images: tuple[NDArray[Any], ...] | None = None
+        self, died: DiedError, stage: str, limit_s: float, images: tuple[AnyArray, ...] | None = None
     ) -> MnedgeError:
         """The error that names the file, how the child ended, and the op that did it."""
         op = None
@@ -411,7 +414,7 @@ def blame(died: DiedError, runtime: str, work: str, limit_s: float, op: str | No
     return ToolError(f"{runtime} {died.told()} while it {work}{last}; {advice}")
 
 
-def _killing_op(session: ChildSession, images: tuple[NDArray[Any], ...] | None) -> str | None:
+def _killing_op(session: ChildSession, images: tuple[AnyArray, ...] | None) -> str | None:
     """The first op with which the model ends its runtime, found by prefixes of the graph; None where none shows."""
     model = session._model  # noqa: SLF001 - of this file
     suffix = ".tflite" if isinstance(model, bytes) else model.suffix
@@ -447,7 +450,7 @@ def _killing_op(session: ChildSession, images: tuple[NDArray[Any], ...] | None) 
         return name
 
 
-def _dies(session: ChildSession, path: Path, images: tuple[NDArray[Any], ...] | None) -> bool:
+def _dies(session: ChildSession, path: Path, images: tuple[AnyArray, ...] | None) -> bool:
     """Whether a prefix of the model ends its runtime, when it is loaded or, with images, run."""
     with _one_child() as child:
         try:
@@ -471,7 +474,7 @@ def _one_child() -> Iterator[Child]:
         child.end()
 
 
-def _spec(row: dict[str, Any]) -> TensorSpec:
+def _spec(row: Answer) -> TensorSpec:
     quantization = None
     if row["scale"] is not None:
         quantization = Quantization.per_tensor(row["scale"], row["zero_point"])

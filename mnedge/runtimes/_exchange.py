@@ -6,16 +6,18 @@ import json
 import mmap
 import os
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import NDArray
-
     from mnedge.runtimes._runtime import TensorSpec
+    from mnedge.untyped import AnyArray
+
+# dtype and shape of an array: JSON, which the other process of this same code has written.
+Kind: TypeAlias = "Sequence[Any]"
 
 LENGTH = struct.Struct("<I")
 # A message names tensors and carries no values; a graph of a thousand outputs has some dozens of KiB.
@@ -29,7 +31,7 @@ def packed(message: dict[str, object]) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def kinds_of(arrays: Iterable[NDArray[Any]]) -> list[list[object]]:
+def kinds_of(arrays: Iterable[AnyArray]) -> list[list[object]]:
     """The dtype and shape of each array, as JSON values."""
     return [[array.dtype.name, list(array.shape)] for array in arrays]
 
@@ -46,7 +48,7 @@ class SharedArrays:
         self._map: mmap.mmap | None = None
         self._size = 0
 
-    def write(self, start: int, arrays: Iterable[NDArray[Any]]) -> int:
+    def write(self, start: int, arrays: Iterable[AnyArray]) -> int:
         """Copies arrays in, the first one at a byte offset; returns the offset after the last one."""
         listed = list(arrays)
         end = start + sum(_room(array.nbytes) for array in listed)
@@ -56,7 +58,7 @@ class SharedArrays:
             start += _room(array.nbytes)
         return end
 
-    def read(self, start: int, kinds: Sequence[Sequence[Any]]) -> tuple[list[NDArray[Any]], int]:
+    def read(self, start: int, kinds: Sequence[Kind]) -> tuple[list[AnyArray], int]:
         """Views of arrays that the other side wrote, and the offset after the last one.
 
         Args:
@@ -72,7 +74,7 @@ class SharedArrays:
             start += size
         return views, start
 
-    def _view(self, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    def _view(self, start: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> AnyArray:
         if 0 in shape:
             return np.empty(shape, dtype)
         assert self._map is not None

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
+    from ai_edge_litert import schema_py_generated as schema
 
 
 def count_ops(path: str) -> int:
@@ -27,14 +31,14 @@ def write_prefix(path: str, count: int, out: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _tflite(path: str) -> Any:  # noqa: ANN401 - a generated class
+def _tflite(path: str) -> schema.ModelT:
     from ai_edge_litert import schema_py_generated as schema
 
     return schema.ModelT.InitFromPackedBuf(Path(path).read_bytes(), 0)
 
 
 @lru_cache(maxsize=1)
-def _onnx(path: str) -> Any:  # noqa: ANN401 - a protobuf message
+def _onnx(path: str) -> onnx.ModelProto:
     import onnx
 
     return onnx.load_model_from_string(Path(path).read_bytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Quantization
     from mnedge.pixels import Pixels
+    from mnedge.untyped import AnyArray
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,15 @@ class Session(Protocol):
         """Number of ops or nodes that run after the runtime's own rewriting."""
         ...
 
-    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
         ...
 
-    def look(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def look(self, *images: AnyArray) -> list[AnyArray]:
         """Like `run`, but the outputs may be views: the session runs again only after they are gone."""
         ...
 
-    def time_ms(
-        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
-    ) -> NDArray[np.float64]:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs, in the process that has the runtime.
 
         Args:
@@ -118,7 +117,7 @@ def timed_ms(run: Callable[[], object], runs: int, seconds: float) -> NDArray[np
     return np.array(samples)
 
 
-def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDArray[Any]:
+def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> AnyArray:
     """Brings 8-bit pictures to a model's input dtype.
 
     Args:
@@ -131,13 +130,13 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> NDA
     """
     # What becomes of each of the 256 values, one column for all channels or one a channel.
     values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], max(len(pixels.scale), len(pixels.offset)), axis=1)
-    table: NDArray[Any] = pixels.real(values)
+    table: AnyArray = pixels.real(values)
     # With scale 1/127.5 every pixel of -1..1 lies half-way between two steps. Ties go up, all of them, so that each
     # pixel keeps a step of its own; rounding to even would merge neighbours.
     table = encode_values(table, spec)
     if table.shape[1] == 1:
         return np.take(table[:, 0], pictures)
-    encoded: NDArray[Any] = table[pictures, np.arange(table.shape[1])]
+    encoded: AnyArray = table[pictures, np.arange(table.shape[1])]
     return encoded
 
 
@@ -150,24 +149,24 @@ def takes_pixels(spec: TensorSpec, pixels: Pixels) -> bool:
     return bool((encode(values, spec, pixels) == steps).all())
 
 
-def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> NDArray[Any]:
+def encode_values(values: NDArray[np.float32], spec: TensorSpec) -> AnyArray:
     """Brings real values to a model's input dtype: to the nearest steps, ties up, where it is quantized."""
     if spec.quantization is None:
         return values.astype(spec.dtype)
     scale, zero_point = float(spec.quantization.scale[0]), int(spec.quantization.zero_point[0])
     limits = np.iinfo(spec.dtype)
     steps = np.floor(values.astype(np.float64) / scale + 0.5 + PIXEL_NUDGE) + zero_point
-    encoded: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
+    encoded: AnyArray = np.clip(steps, limits.min, limits.max).astype(spec.dtype)
     return encoded
 
 
-def encoded(pictures: Iterable[NDArray[np.uint8]], spec: TensorSpec, pixels: Pixels) -> Iterator[NDArray[Any]]:
+def encoded(pictures: Iterable[NDArray[np.uint8]], spec: TensorSpec, pixels: Pixels) -> Iterator[AnyArray]:
     """Encodes pictures, uint8 (height, width, channels) each, one after the other: (1, height, width, channels)."""
     for picture in pictures:
         yield encode(picture[None], spec, pixels)
 
 
-def decode(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+def decode(values: AnyArray, spec: TensorSpec) -> AnyArray:
     """Brings an output to real values (float32); index outputs stay integers."""
     if spec.quantization is None:
         return values

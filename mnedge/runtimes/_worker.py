@@ -16,7 +16,7 @@ import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -27,9 +27,9 @@ from mnedge.runtimes._exchange import LENGTH, SharedArrays, kinds_of, packed, to
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+    from mnedge.runtimes._exchange import Kind
     from mnedge.runtimes._runtime import Session
+    from mnedge.untyped import AnyArray
 
 
 class _Worker:
@@ -43,7 +43,7 @@ class _Worker:
             self.sink.write(packed(self.answer(json.loads(self.source.read(LENGTH.unpack(header)[0])))))
             self.sink.flush()
 
-    def answer(self, request: dict[str, Any]) -> dict[str, object]:
+    def answer(self, request: dict[str, object]) -> dict[str, object]:
         """What a message asks for, or the error that it ended in."""
         answers: dict[str, Callable[..., dict[str, object]]] = {
             "start": _start,
@@ -54,7 +54,7 @@ class _Worker:
             "call": _call,
         }
         try:
-            return answers[request.pop("do")](**request)
+            return answers[str(request.pop("do"))](**request)
         except MnedgeError as exc:
             return {"kind": kind_of(exc), "error": str(exc)}
         except MemoryError:
@@ -81,7 +81,7 @@ class _Worker:
             "outputs": [told(spec) for spec in session.outputs],
         }
 
-    def run(self, inputs: list[list[Any]], times: int = 1) -> dict[str, object]:
+    def run(self, inputs: list[Kind], times: int = 1) -> dict[str, object]:
         """Runs the inputs that stand in the shared memory, those of so many runs; the outputs stand behind them."""
         assert self.session is not None
         feeds, end = self.shared.read(0, inputs)
@@ -95,7 +95,7 @@ class _Worker:
             del outputs
         return {"outputs": kinds}
 
-    def time(self, inputs: list[list[Any]], runs: int, seconds: float, copies: bool) -> dict[str, object]:
+    def time(self, inputs: list[Kind], runs: int, seconds: float, copies: bool) -> dict[str, object]:
         """Times runs on the inputs; the milliseconds stand behind them."""
         assert self.session is not None
         feed, end = self.shared.read(0, inputs)
@@ -118,13 +118,13 @@ def _start(runtime: str) -> dict[str, object]:
     return {}
 
 
-def _call(module: str, function: str, arguments: list[Any]) -> dict[str, object]:
+def _call(module: str, function: str, arguments: list[object]) -> dict[str, object]:
     """Calls a function of this package's runtimes."""
     return {"value": getattr(import_module(f"mnedge.runtimes.{module}"), function)(*arguments)}
 
 
-def _plain(output: object) -> NDArray[Any]:
-    array: NDArray[Any] = np.asarray(output)
+def _plain(output: object) -> AnyArray:
+    array: AnyArray = np.asarray(output)
     if array.dtype.hasobject or array.dtype.kind in "SU":
         raise UnsupportedError("an output holds text, or a sequence; tensors of numbers are read")
     return array

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _COMPILERS = ("cc", "gcc", "clang")
 # Bytes before and after each buffer that C writes to or reads; a run must leave them as they are.
@@ -78,7 +80,7 @@ class Header:
         """Bytes of each output."""
         return tuple(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in self.outputs)
 
-    def split(self, output: NDArray[Any]) -> list[NDArray[Any]]:
+    def split(self, output: AnyArray) -> list[AnyArray]:
         """Copies of the outputs in what NAME_run wrote, each in its own shape and dtype."""
         parts = np.split(output.view(np.int8), np.cumsum(self.output_bytes)[:-1])
         return [
@@ -161,7 +163,7 @@ class CompiledCSession:
             status = reset(self._guarded["arena"].data.ctypes.data_as(ctypes.c_void_p))
             assert status == 0, status
 
-    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs one image of the input's shape and dtype; returns copies of all outputs in file order.
 
         Raises:
@@ -183,9 +185,7 @@ class CompiledCSession:
 
     look = run
 
-    def time_ms(
-        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
-    ) -> NDArray[np.float64]:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs, milliseconds each; see `Session`. Copies, and the look at the guards, always count."""
         del copies
         return timed_ms(lambda: self.run(*images), runs, seconds)

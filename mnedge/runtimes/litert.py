@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -15,9 +15,13 @@ from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+    from types import ModuleType
 
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _DELEGATES = ("DELEGATE", "TfLiteXNNPackDelegate")
 
@@ -36,7 +40,7 @@ class Package:
     module: str
     get: str
 
-    def load(self) -> tuple[str, Any]:
+    def load(self) -> tuple[str, ModuleType]:
         """The installed version and the module.
 
         Raises:
@@ -66,7 +70,9 @@ class LiteRtSession:
 
     def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True, package: Package = LITERT) -> None:
         installed, module = package.load()
-        options: dict[str, Any] = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        options: dict[str, object] = (
+            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        )
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         name = "the model" if isinstance(model, bytes) else str(model)
@@ -93,26 +99,24 @@ class LiteRtSession:
         self._input_indices = [detail["index"] for detail in interpreter.get_input_details()]
         self._output_indices = [detail["index"] for detail in interpreter.get_output_details()]
 
-    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs images of the inputs' shapes and dtypes, in file order; returns copies of all outputs, in file order."""
         self._invoke(*images)
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
-    def look(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def look(self, *images: AnyArray) -> list[AnyArray]:
         """Like `run`, but the outputs are views: the session runs again only after they are gone."""
         self._invoke(*images)
         return [self._interpreter.tensor(index)() for index in self._output_indices]
 
-    def time_ms(
-        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
-    ) -> NDArray[np.float64]:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs, milliseconds each; see `Session`."""
         if copies:
             return timed_ms(lambda: self.run(*images), runs, seconds)
         self._invoke(*images)
         return timed_ms(self._compute, runs, seconds)
 
-    def _invoke(self, *images: NDArray[Any]) -> None:
+    def _invoke(self, *images: AnyArray) -> None:
         for index, value in zip(self._input_indices, images, strict=True):
             self._interpreter.set_tensor(index, value)
         self._compute()
@@ -128,7 +132,31 @@ def _on_one_line(exc: Exception) -> str:
     return "; ".join(line.strip() for line in str(exc).splitlines() if line.strip())
 
 
-def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:
+class _Op(TypedDict):
+    """An op as LiteRT lists it, with the numbers of its tensors."""
+
+    op_name: str
+    inputs: Iterable[int]
+    outputs: Iterable[int]
+
+
+class _Steps(TypedDict):
+    """Scales and zero points of a tensor; both are empty where it holds real values."""
+
+    scales: NDArray[np.float32]
+    zero_points: NDArray[np.int32]
+
+
+class _Detail(TypedDict):
+    """An input or output as LiteRT tells it."""
+
+    name: str
+    shape: NDArray[np.int32]
+    dtype: type[np.generic]
+    quantization_parameters: _Steps
+
+
+def _undelegated(details: list[_Op]) -> tuple[str, ...]:
     """The ops that still run one by one.
 
     LiteRT lists delegated ops beside the delegates and does not say whose they are: an op is inside a partition
@@ -151,7 +179,7 @@ def _undelegated(details: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(op["op_name"] for place, op in enumerate(ops) if place not in inside)
 
 
-def _spec(detail: dict[str, Any]) -> TensorSpec:
+def _spec(detail: _Detail) -> TensorSpec:
     scales = detail["quantization_parameters"]["scales"]
     zero_points = detail["quantization_parameters"]["zero_points"]
     quantization = Quantization.per_tensor(float(scales[0]), int(zero_points[0])) if len(scales) else None

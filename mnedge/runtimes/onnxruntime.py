@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.foreign import is_file
@@ -18,9 +18,14 @@ from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     import numpy as np
+    import onnx
+    import onnxruntime
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray
 
 _PROVIDERS = ("CPUExecutionProvider",)
 _ERRORS_ONLY = 3
@@ -59,22 +64,20 @@ class OnnxRuntimeSession:
         """Number of nodes after ONNX Runtime's own optimization."""
         return 0 if self._path.suffix == ".ort" else len(nodes_here(str(self._path)))
 
-    def run(self, *images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, *images: AnyArray) -> list[AnyArray]:
         """Runs images of the inputs' shapes and dtypes, in file order; returns all outputs, in file order."""
         arrays = [self._turned(image, _NHWC_TO_NCHW) for image in images]
         feed = {spec.name: value for spec, value in zip(self.inputs, arrays, strict=True)}
         with _refusals("cannot run", self._path):
-            outputs: list[NDArray[Any]] = self._session.run(None, feed)
+            outputs: list[AnyArray] = self._session.run(None, feed)
         return [self._turned(value, _NCHW_TO_NHWC) for value in outputs]
 
-    def _turned(self, value: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+    def _turned(self, value: AnyArray, order: tuple[int, ...]) -> AnyArray:
         return value.transpose(order) if self._is_nchw and value.ndim == len(order) else value
 
     look = run
 
-    def time_ms(
-        self, *images: NDArray[Any], runs: int, seconds: float = 0.0, copies: bool = True
-    ) -> NDArray[np.float64]:
+    def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs, milliseconds each; see `Session`. Copies always count: the runtime makes its outputs anew."""
         del copies
         return timed_ms(lambda: self.run(*images), runs, seconds)
@@ -152,7 +155,7 @@ def profile_here(path: str, threads: int, runs: int, folder: str) -> str:
     return str(session.end_profiling())
 
 
-def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
+def _float_values(graph: onnx.GraphProto) -> set[str]:
     """Names of the float values that nodes make or the caller feeds; scales are constants and do not count."""
     import onnx
 
@@ -172,12 +175,12 @@ def _float_values(graph: Any) -> set[str]:  # noqa: ANN401 - a protobuf message
 
 
 def _open(
-    ort: Any,  # noqa: ANN401 - a module
+    ort: ModuleType,
     path: Path,
     threads: int,
     optimized: Path | None = None,
     profile_prefix: str = "",
-) -> Any:  # noqa: ANN401 - a pybind class
+) -> onnxruntime.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -223,13 +226,13 @@ def saturates() -> bool:
         return True
 
 
-def _is_nchw(value: Any) -> bool:  # noqa: ANN401 - a pybind class
+def _is_nchw(value: onnxruntime.NodeArg) -> bool:
     """Whether an input is a picture whose channels come before its rows."""
     shape = value.shape
     return len(shape) == len(_NCHW_TO_NHWC) and shape[1] in _CHANNELS and shape[3] not in _CHANNELS
 
 
-def _spec(value: Any, *, as_nhwc: bool = False) -> TensorSpec:  # noqa: ANN401 - a pybind class
+def _spec(value: onnxruntime.NodeArg, *, as_nhwc: bool = False) -> TensorSpec:
     element = value.type.removeprefix("tensor(").removesuffix(")")
     shape = tuple(extent if isinstance(extent, int) else 1 for extent in value.shape or ())
     if as_nhwc and len(shape) == len(_NCHW_TO_NHWC):
@@ -237,14 +240,15 @@ def _spec(value: Any, *, as_nhwc: bool = False) -> TensorSpec:  # noqa: ANN401 -
     return TensorSpec(value.name, shape, _DTYPES.get(element, element))
 
 
-def _module() -> Any:  # noqa: ANN401 - a module
+def _module() -> ModuleType:
     # Since 1.29 it reports names and hashes of models to its maker unless this is set; they are the user's affair.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as exc:
         raise ToolError(f"onnxruntime is not installed or does not load ({exc}); pip install onnxruntime") from exc
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def _version() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.sources._source import reason
@@ -11,6 +11,8 @@ from mnedge.sources._source import reason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    import tensorflow as tf
 
 _BINARY, _TEXT = "saved_model.pb", "saved_model.pbtxt"
 _MOST_BYTES = 2 << 30
@@ -63,7 +65,7 @@ def read_checked(path: Path) -> bytes:
     return content
 
 
-def check_harmless(meta: Any, source: str) -> None:  # noqa: ANN401 - a MetaGraphDef
+def check_harmless(meta: tf.compat.v1.MetaGraphDef, source: str) -> None:
     """Refuses a graph with ops that reach outside the model, or whose functions save or load files.
 
     Raises:
@@ -87,7 +89,7 @@ def check_harmless(meta: Any, source: str) -> None:  # noqa: ANN401 - a MetaGrap
         )
 
 
-def _roots(meta: Any) -> list[str]:  # noqa: ANN401
+def _roots(meta: tf.compat.v1.MetaGraphDef) -> list[str]:
     """Top-level nodes that make the outputs of signatures, or that run at loading."""
     ends = [end.name for signature in meta.signature_def.values() for end in signature.outputs.values()]
     for key in _INIT_COLLECTIONS:
@@ -97,7 +99,10 @@ def _roots(meta: Any) -> list[str]:  # noqa: ANN401
 
 
 def _reached(
-    roots: Iterable[str], called: Iterable[str], nodes: Mapping[str, Any], functions: Mapping[str, list[Any]]
+    roots: Iterable[str],
+    called: Iterable[str],
+    nodes: Mapping[str, tf.compat.v1.NodeDef],
+    functions: Mapping[str, list[tf.compat.v1.NodeDef]],
 ) -> set[str]:
     """Kinds of the ops that run for top-level nodes and functions, with the functions that they call."""
     found: set[str] = set()

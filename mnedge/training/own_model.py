@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class Head:
         activation: "softmax", "sigmoid" or "linear".
     """
 
-    layer: Any
-    behind: tuple[Any, ...]
+    layer: keras.Operation
+    behind: tuple[keras.Operation, ...]
     activation: str
 
     @property
@@ -68,7 +68,7 @@ def head_of(model: keras.Model, source: str) -> Head:
     Raises:
         UnsupportedError: There is none; the message says what makes the output, and the way out.
     """
-    behind: list[Any] = []
+    behind: list[keras.Operation] = []
     for op in _backwards(model.outputs[0]):
         kind = type(op).__name__
         is_pointwise = kind == "Conv2D" and tuple(op.kernel_size) == (1, 1)
@@ -92,7 +92,7 @@ def _no_classifier(source: str, why: str) -> str:
     )
 
 
-def _activation(op: Any) -> str:  # noqa: ANN401 - a Keras layer or operation
+def _activation(op: keras.Operation) -> str:
     """Name of what an op does to each value: "linear" for nothing."""
     kind = type(op).__name__
     if kind in ("Softmax", "Sigmoid"):
@@ -100,7 +100,7 @@ def _activation(op: Any) -> str:  # noqa: ANN401 - a Keras layer or operation
     return str(getattr(getattr(op, "activation", None), "__name__", "linear"))
 
 
-def _backwards(tensor: Any) -> Iterator[Any]:  # noqa: ANN401 - a KerasTensor
+def _backwards(tensor: keras.KerasTensor) -> Iterator[keras.Operation]:
     """The ops behind a tensor along their first input, the last one first, through models inside the model."""
     import keras
 
@@ -132,9 +132,9 @@ def with_new_head(model: keras.Model, head: Head, classes: int, *, softmax: bool
 
     old = int(getattr(head.layer, "units", None) or head.layer.filters)
     squashing = next((item for item in (head.layer, *head.behind) if _activation(item) == "sigmoid"), None)
-    pairs: list[tuple[Any, Any]] = []
+    pairs: list[tuple[keras.Operation, keras.Operation]] = []
 
-    def copied(layer: Any) -> Any:  # noqa: ANN401 - a Keras layer or operation
+    def copied(layer: keras.Operation) -> keras.Operation:
         config = layer.get_config()
         if layer is head.layer:
             config["units" if "units" in config else "filters"] = classes
@@ -190,11 +190,11 @@ def own_learner(
     """
     import keras
 
-    copies: dict[int, tuple[Any, Any]] = {}
+    copies: dict[int, tuple[keras.Operation, keras.Operation]] = {}
     taken = {"image"}
     behind = {id(item) for item in (head.layer, *head.behind)}
 
-    def copied(op: Any) -> Callable[..., Any]:  # noqa: ANN401 - a Keras layer or operation
+    def copied(op: keras.Operation) -> Callable[..., keras.KerasTensor]:
         if isinstance(op, keras.Model):
             return lambda tensor, **_given: applied(op, tensor)
         kind = type(op).__name__
@@ -210,10 +210,10 @@ def own_learner(
             # What the file has frozen, its training may change; the schedule says what.
             copy.trainable = True
             copies[id(op)] = op, copy
-        found: Callable[..., Any] = copies[id(op)][1]
+        found: Callable[..., keras.KerasTensor] = copies[id(op)][1]
         return found
 
-    def applied(inner: keras.Model, tensor: Any) -> Any:  # noqa: ANN401 - KerasTensors
+    def applied(inner: keras.Model, tensor: keras.KerasTensor) -> keras.KerasTensor:
         # A Sequential model becomes the chain that it is.
         graph = keras.Model(inner.inputs, inner.outputs)
         made = graph._run_through_graph(tensor, operation_fn=copied)  # noqa: SLF001 - public cloning does not go inside
@@ -235,7 +235,7 @@ def own_learner(
     return Learner(learner, new, give_back)
 
 
-def _hand_over(source: Any, target: Any) -> None:  # noqa: ANN401 - Keras layers or operations
+def _hand_over(source: keras.Operation, target: keras.Operation) -> None:
     import keras
 
     if isinstance(source, keras.layers.Layer) and source.weights:
@@ -253,7 +253,7 @@ def _unused(name: str, taken: set[str]) -> str:
     return wish
 
 
-def _own_pixels(image: Any, pixels: Pixels) -> Any:  # noqa: ANN401 - KerasTensors
+def _own_pixels(image: keras.KerasTensor, pixels: Pixels) -> keras.KerasTensor:
     """From RGB in -1..1 to a model's own pixels, as `Pixels.arranged` and `Pixels.real` bring 8-bit ones there."""
     import keras
 
@@ -283,7 +283,7 @@ def _one_or_all(values: list[float]) -> float | list[float]:
     return values[0] if len(values) == 1 else [float(value) for value in values]
 
 
-def _shares(output: Any, activation: str) -> Any:  # noqa: ANN401 - KerasTensors
+def _shares(output: keras.KerasTensor, activation: str) -> keras.KerasTensor:
     """Shares of classes of what a classifier gives: itself, the softmax of logits, or no and yes of one probability."""
     import keras
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from mnedge.graph.heads import Head
     from mnedge.runtimes import TensorSpec
+    from mnedge.untyped import AnyArray
     from mnedge.validation.predict import Predictions
 
-_NO_TRUTHS: dict[str, Any] = {}
+_NO_TRUTHS: dict[str, AnyArray] = {}
 
 
 def output_rows(
     said: Sequence[tuple[str, Predictions]],
     dataset: str,
-    truths: Mapping[str, NDArray[Any]] = _NO_TRUTHS,
+    truths: Mapping[str, AnyArray] = _NO_TRUTHS,
 ) -> tuple[OutputRow, ...]:
     """One row an output of each artifact, the outputs of the first artifact being the reference.
 
@@ -118,8 +117,8 @@ def _names(path: Path, tensors: Sequence[str]) -> list[str]:
 
 
 def _truths_of(
-    truths: Mapping[str, NDArray[Any]], tensors: Sequence[str], names: Sequence[str], path: Path
-) -> dict[int, NDArray[Any]]:
+    truths: Mapping[str, AnyArray], tensors: Sequence[str], names: Sequence[str], path: Path
+) -> dict[int, AnyArray]:
     """Truths by the place of their output."""
     found = {}
     for name, values in truths.items():
@@ -132,7 +131,7 @@ def _truths_of(
     return found
 
 
-def _figures(one: Predictions, truths: NDArray[Any] | None) -> dict[str, float]:
+def _figures(one: Predictions, truths: AnyArray | None) -> dict[str, float]:
     if truths is None or one.gives_indices:
         return {} if truths is None else {"top1": float((one.outputs == truths).mean())}
     return dict(head_figures(one.head, one.outputs, truths).metrics)

@@ -26,7 +26,6 @@ pytestmark = [
 ]
 TARGETS = {"cortex-m3": "generic", **{core: core for core in qemu.BOARDS if core != "cortex-m3"}}
 # x, then y of `inverted_residual`.
-ENDS = ((("int8", 0.05, -7),), (("int8", 0.06, -7),))
 
 
 def skip_without_tools(core: str) -> None:

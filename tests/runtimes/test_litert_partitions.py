@@ -1,12 +1,11 @@
 """Which ops no delegate took, from the list that LiteRT gives."""
 
-from typing import Any
-
+from mnedge.runtimes import litert
 from mnedge.runtimes.litert import _undelegated
 
 
-def _op(name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
-    return {"op_name": name, "inputs": inputs, "outputs": outputs}
+def _op(name: str, inputs: list[int], outputs: list[int]) -> litert._Op:
+    return litert._Op(op_name=name, inputs=inputs, outputs=outputs)
 
 
 def test_ops_between_a_partition_s_ends_are_inside() -> None:
