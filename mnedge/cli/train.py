@@ -174,7 +174,6 @@ def command(
                 force=force,
                 progress=notify,
                 on_epoch=_print_epoch,
-                on_found=lambda line: typer.echo(line, err=True),
             )
     except KeyboardInterrupt:
         typer.echo("every whole epoch is kept; run the same command again to go on from there", err=True)

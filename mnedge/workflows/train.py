@@ -16,7 +16,6 @@ from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
-from mnedge.data.summary import summary
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.results import stored
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
-    OnFound = Callable[[str], None]
 
 Setting = TypeVar("Setting")
 
@@ -86,7 +84,6 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
-    on_found: OnFound | None = None,
 ) -> TrainingReport:
     """Teaches a pretrained MobileNet the classes of a data set; writes a .keras, and its report beside it.
 
@@ -126,7 +123,6 @@ def train(
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
-        on_found: Called with one line of what the data holds, before any work begins.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
@@ -166,8 +162,6 @@ def train(
     if asked and dataset.draw is None:
         options = ", ".join(f"--{'split-seed' if name == 'seed' else name.replace('_', '-')}" for name in asked)
         raise InputError(f"{data} comes with its own splits, so {options} changes nothing; leave it out")
-    if on_found is not None:
-        on_found(summary(dataset))
     network = Variant(
         variant, alpha, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
     )

@@ -16,7 +16,7 @@ def _folder(root: Path, highest: float, kind: type, suffix: str = "png") -> Path
     for index, name in enumerate(("ant", "bee")):
         for number in range(3):
             (root / name).mkdir(parents=True, exist_ok=True)
-            values = np.full((12, 12), highest / 2, kind)
+            values: np.ndarray = np.full((12, 12), highest / 2, kind)
             # One picture of the whole set shows how far values go.
             values[:6] = highest if (index, number) == (1, 2) else highest / 4
             Image.fromarray(values).save(root / name / f"{number}.{suffix}")

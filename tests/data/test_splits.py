@@ -67,7 +67,7 @@ def test_fractions(tmp_path: Path) -> None:
         ({"group_by": "("}, r"--group-by '\(' is no regular expression"),
     ):
         with pytest.raises(InputError, match=said):
-            Draw(**draw)  # type: ignore[arg-type]
+            Draw(**draw)
 
 
 @pytest.mark.parametrize(
