@@ -193,7 +193,6 @@ def command(
                 progress=notify,
                 on_epoch=_print_epoch,
                 notice=lambda words: typer.echo(words, err=True),
-                on_found=lambda line: typer.echo(line, err=True),
             )
     except KeyboardInterrupt:
         typer.echo("every whole epoch is kept; run the same command again to go on from there", err=True)

@@ -18,6 +18,7 @@ from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.names import checked_name
 from mnedge.data.preprocess import WHOLE, opened
+from mnedge.data.summary import summary
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.results.findings import Finding
@@ -95,6 +96,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
     dataset, _ = read_boxes(path, skip_broken=skip_broken, draw=draw)
+    _LOG.info("%s", summary(dataset))
     for finding in dataset.findings:
         _LOG.warning("%s: %s", path, finding.sentence())
     return dataset

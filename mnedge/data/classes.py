@@ -12,6 +12,7 @@ from mnedge.data import formats
 from mnedge.data._dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
+from mnedge.data.summary import summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +40,15 @@ def open_classes(path: Path, *, skip_broken: bool = False, draw: Draw | None = N
     found = entry.classes(listing)
     dataset = dataset_of_files(str(path), found.root, found.rows, found.classes, draw=draw)
     findings = (*found.notes, *dataset.findings)
-    for finding in findings:
-        _LOG.warning("%s: %s", path, finding.sentence())
-    return replace(
+    opened = replace(
         dataset,
         fixed_classes=found.is_fixed,
         skip_broken=skip_broken,
         findings=findings,
         found=Found(entry.title, evidence, tuple(np.bincount(dataset.labels, minlength=len(found.classes)).tolist())),
     )
+    # First what it is, then what is unusual.
+    _LOG.info("%s", summary(opened))
+    for finding in findings:
+        _LOG.warning("%s: %s", path, finding.sentence())
+    return opened

@@ -18,6 +18,7 @@ from mnedge.data.formats._pixels import IGNORE
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.outlines import masked
 from mnedge.data.preprocess import WHOLE, fit, kept, opened
+from mnedge.data.summary import summary
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.results.findings import Finding
@@ -86,15 +87,18 @@ def open_masks(root: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         boxes_sha256=drawn if any(mask.told for mask in masks) else "",
     )
     findings = (*found.notes, *dataset.findings, *findings)
-    for finding in findings:
-        _LOG.warning("%s: %s", root, finding.sentence())
-    return replace(
+    made = replace(
         dataset,
         fixed_classes=True,
         skip_broken=skip_broken,
         findings=findings,
         found=Found(entry.title, evidence),
     )
+    # First what it is, then what is unusual.
+    _LOG.info("%s", summary(made))
+    for finding in findings:
+        _LOG.warning("%s: %s", root, finding.sentence())
+    return made
 
 
 def _present(root: Path, rows: Sequence[Row]) -> Sequence[Row]:

@@ -16,7 +16,6 @@ from mnedge.artifact import check_file, deliver, sha256, size_bytes, write_text
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
-from mnedge.data.summary import summary
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.models import Variant
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     Progress = Callable[[str, float], None]
     OnEpoch = Callable[[Epoch], None]
     Notice = Callable[[str], None]
-    OnFound = Callable[[str], None]
 
 Setting = TypeVar("Setting")
 
@@ -99,7 +97,6 @@ def train(
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,
     notice: Notice | None = None,
-    on_found: OnFound | None = None,
 ) -> TrainingReport:
     """Teaches a pretrained MobileNet, or a model of the user's, the classes of a data set.
 
@@ -149,7 +146,6 @@ def train(
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
         notice: Told what a user should know of `model` before its training begins, a sentence at a time.
-        on_found: Called with one line of what the data holds, before any work begins.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
@@ -209,8 +205,6 @@ def train(
         network = Variant(
             family, width, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
         )
-    if on_found is not None:
-        on_found(summary(dataset))
     trained = train_network(
         network,
         dataset,

@@ -227,7 +227,7 @@ def test_palettes_that_contradict_each_other(tmp_path: Path) -> None:
         mask.putpalette(palette)
         mask.save(root / "masks" / f"{number}.png")
     with pytest.raises(
-        InputError, match=r"the colour \(200, 0, 0\) is class 1 in the palette of .*0.png, but 2 in that of .*1.png"
+        InputError, match=r"the colour \(0, 200, 0\) is class 2 in the palette of .*0.png, but 1 in that of .*1.png"
     ):
         open_masks(root)
 

@@ -38,10 +38,11 @@ def test_a_test_split_is_reported_and_chooses_nothing(tmp_path: Path) -> None:
     root = _folder(tmp_path / "d")
     dataset = open_dataset(str(root), draw=Draw(seed=3, val_fraction=0.25, test_fraction=0.25))
     trained = train_network(_VARIANT, dataset, _SCHEDULE, weights="random")
-    assert trained.account.images.test == 9 == dataset.splits["test"].size
+    count = dataset.splits["test"].size
+    assert trained.account.images.test == count >= 7
     assert trained.test is not None
     assert trained.test.confusion is not None
-    assert np.sum(trained.test.confusion.counts) == 9
+    assert np.sum(trained.test.confusion.counts) == count
     # 20 to 4: accuracy alone would choose an epoch that gives up the small class.
     assert trained.account.chosen_by == "balanced_accuracy"
     scores = [epoch.scores["balanced_accuracy"] for epoch in trained.account.history]
@@ -50,8 +51,8 @@ def test_a_test_split_is_reported_and_chooses_nothing(tmp_path: Path) -> None:
     assert report == read_training(tmp_path / "m.report.json")
     notes = report.notes()
     assert any(note.startswith("balanced accuracy") for note in notes)
-    assert any(note.endswith("on 9 pictures that chose nothing") for note in notes)
-    assert "9 test pictures, which chose nothing" in (tmp_path / "m.report.html").read_text()
+    assert any(note.endswith(f"on {count} pictures that chose nothing") for note in notes)
+    assert f"{count} test pictures, which chose nothing" in (tmp_path / "m.report.html").read_text()
     # A build finds the same pictures again.
     assert description_of(tmp_path / "m.keras")["draw"] == {
         "seed": 3, "val_fraction": 0.25, "test_fraction": 0.25, "group_by": "", "keeps_twins": True,
