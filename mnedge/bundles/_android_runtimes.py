@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from mnedge.errors import InputError
-
-if TYPE_CHECKING:
-    from mnedge.bundles._app import AndroidApp
 
 AndroidRuntime = Literal["tasks", "litert", "onnx"]
 NAMES: tuple[AndroidRuntime, ...] = get_args(AndroidRuntime)
@@ -58,14 +55,14 @@ class Flavour:
     keep: str
     engine: str = ""
 
-    def asked(self, app: AndroidApp) -> str:
-        """The Kotlin class that an app asks."""
-        return app.model if self.engine else f"Tasks{app.model}"
+    def asked(self, model: str) -> str:
+        """The Kotlin class that an app of this `AndroidApp.model` asks."""
+        return model if self.engine else f"Tasks{model}"
 
-    def kotlin(self, app: AndroidApp) -> dict[str, str]:
+    def kotlin(self, model: str) -> dict[str, str]:
         """Kotlin files by name, with @WORDS@ to fill in."""
         own = ("PictureReader", self.engine) if self.engine else ()
-        names = ("ModelFile", *own, self.asked(app), *_CAMERA)
+        names = ("ModelFile", *own, self.asked(model), *_CAMERA)
         return {f"{name}.kt": (_KOTLIN / f"{name}.kt").read_text(encoding="utf-8") for name in names}
 
 

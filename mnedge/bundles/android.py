@@ -86,7 +86,7 @@ def _write(parts: Parts, folder: Path) -> None:
 def kotlin_of(parts: Parts) -> dict[str, str]:
     """Kotlin files of an app by name: what asks the model on the app's runtime, and the camera's screen."""
     words = _words(parts)
-    return {name: text.fill(code, words) for name, code in flavour(parts.runtime).kotlin(_kind(parts)).items()}
+    return {name: text.fill(code, words) for name, code in flavour(parts.runtime).kotlin(_kind(parts).model).items()}
 
 
 def _assets(parts: Parts) -> dict[str, bytes]:
@@ -222,7 +222,7 @@ def _words(parts: Parts) -> dict[str, str]:
         "RUNTIME": chosen.title,
         "OTHERS": "|".join(name for name in NAMES if name != parts.runtime),
         "MODEL_FILE": chosen.model,
-        "MODEL": chosen.asked(kind),
+        "MODEL": chosen.asked(kind.model),
         "ENGINE": chosen.engine,
         "SHOW": kind.show.rstrip("\n"),
         "DEPENDENCY": chosen.dependency,

@@ -6,14 +6,17 @@ an anchor (centre y, centre x, height, width).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import tensorflow as tf
     from numpy.typing import NDArray
+
+    from mnedge.untyped import AnyArray, AnyFloats
 
 # What centre and extent codes are multiplied by, so that all four have about variance one
 # (https://arxiv.org/abs/1512.02325, the released code's variances 0.1 and 0.2).
@@ -54,7 +57,7 @@ def paper_shapes(maps: int = MAPS, min_scale: float = _MIN_SCALE, max_scale: flo
     return shapes
 
 
-def fitted_shapes(extents: NDArray[np.floating[Any]], maps: int = MAPS) -> NDArray[np.float32]:
+def fitted_shapes(extents: AnyFloats, maps: int = MAPS) -> NDArray[np.float32]:
     """Heights and widths of anchors that suit the boxes of a data set.
 
     A box belongs to the map whose scale in `paper_shapes` is the nearest, however small it is to the first. The anchors
@@ -80,7 +83,7 @@ def fitted_shapes(extents: NDArray[np.floating[Any]], maps: int = MAPS) -> NDArr
     return shapes
 
 
-def _clusters(extents: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
+def _clusters(extents: AnyFloats, count: int) -> NDArray[np.float32]:
     """Lloyd's algorithm with 1 - IoU; it starts from even steps of size, so that rare small boxes get their share."""
     sizes = np.sqrt(extents.prod(axis=1))
     ratio = np.median(extents[:, 0] / extents[:, 1])
@@ -99,7 +102,7 @@ def _clusters(extents: NDArray[np.floating[Any]], count: int) -> NDArray[np.floa
     return centres[np.argsort(centres.prod(axis=1), kind="stable")].astype(np.float32)
 
 
-def shape_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
+def shape_iou(first: AnyArray, second: AnyArray) -> NDArray[np.float64]:
     """Intersection over union of boxes with one centre: (n, 2) and (m, 2) heights and widths give (n, m)."""
     shared = np.minimum(first[:, None], second[None]).prod(axis=2)
     union = first.prod(axis=1)[:, None] + second.prod(axis=1)[None] - shared
@@ -150,7 +153,7 @@ def decode(codes: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[
     return np.concatenate([centres - halves, centres + halves], axis=-1)
 
 
-def decode_tensor(codes: Any, anchors: NDArray[np.float32]) -> Any:  # noqa: ANN401 - tensors
+def decode_tensor(codes: tf.Tensor, anchors: NDArray[np.float32]) -> tf.Tensor:
     """`decode` of TensorFlow's tensors, which can be differentiated; extents grow at most e^4 times."""
     import tensorflow as tf
 

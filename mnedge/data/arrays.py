@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Input
+    from mnedge.untyped import AnyArray
 
 SUFFIXES = (".npy", ".npz")
 # Name of the right answers in an .npz: of the first output, and before the name of any output.
@@ -44,8 +45,8 @@ class Arrays:
     """
 
     name: str
-    inputs: Mapping[str, NDArray[Any]]
-    truths: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    inputs: Mapping[str, AnyArray]
+    truths: Mapping[str, AnyArray] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -131,7 +132,7 @@ def _shown(name: str, shape: tuple[int, ...], dtype: str) -> str:
     return f"{name} ({extents} {dtype})" if name else f"one array ({extents} {dtype})"
 
 
-def _takes(entry: Input, values: NDArray[Any]) -> bool:
+def _takes(entry: Input, values: AnyArray) -> bool:
     """Whether an input takes an array: of the shape of its samples, and reals or bytes or whole numbers as it does."""
     if values.shape[1:] != entry.shape[1:]:
         return False
@@ -143,7 +144,7 @@ def _takes(entry: Input, values: NDArray[Any]) -> bool:
     return values.dtype.kind in "iu" and limits.min <= values.min() and values.max() <= limits.max
 
 
-def _fed(entry: Input, values: NDArray[Any]) -> NDArray[Any]:
+def _fed(entry: Input, values: AnyArray) -> AnyArray:
     return values.astype(fed_dtype(entry))
 
 
@@ -180,7 +181,7 @@ def open_arrays(path: Path) -> Arrays:
     return Arrays(str(path), found, truths)
 
 
-def _loaded(stream: BinaryIO, source: str) -> dict[str, NDArray[Any]]:
+def _loaded(stream: BinaryIO, source: str) -> dict[str, AnyArray]:
     """The arrays of a file by name; pickled objects are never loaded."""
     try:
         if stream.read(2) == b"PK":
@@ -208,7 +209,7 @@ def _check_members(stream: BinaryIO, source: str) -> None:
         )
 
 
-def _check(path: Path, name: str, values: NDArray[Any]) -> None:
+def _check(path: Path, name: str, values: AnyArray) -> None:
     what = f"{path}, array {name}" if name else str(path)
     if values.dtype.kind not in "fiu":
         raise InputError(f"{what} is of {values.dtype}; an input is of float, uint8 or whole numbers")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.untyped import AnyArray
+
 # The name under which files carry their anchors.
 METADATA = "MNEDGE_DETECTION"
 
@@ -59,7 +61,7 @@ class Decoding:
         """float32, (anchors, 4): centre y, centre x, height, width."""
         return place_anchors(self.sides, self.shapes)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The settings as JSON values; float32 shapes survive the way there and back."""
         return {
             "sides": [list(side) for side in self.sides],
@@ -181,7 +183,7 @@ def suppress(corners: NDArray[np.float32], scores: NDArray[np.float32], most: in
     return order[kept].astype(np.int64)
 
 
-def of_postprocess(outputs: Sequence[NDArray[Any]]) -> Detections:
+def of_postprocess(outputs: Sequence[AnyArray]) -> Detections:
     """Reads the four outputs of TFLite_Detection_PostProcess.
 
     Args:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.formats._format import Mask
     from mnedge.data.preprocess import Preprocessing
+    from mnedge.untyped import AnyArray
 
     # A picture, its mask, and its split.
     Row = tuple[Path, Mask, str]
@@ -171,5 +172,5 @@ def class_pixels(masks: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
         masks: uint8, (n, H, W).
         classes: How many.
     """
-    counts: NDArray[Any] = np.bincount(masks.ravel(), minlength=IGNORE + 1)[:classes]
+    counts: AnyArray = np.bincount(masks.ravel(), minlength=IGNORE + 1)[:classes]
     return counts.astype(np.int64)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ai_edge_litert import schema_py_generated as schema
 
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError)
 _LABELS = "labels.txt"
@@ -76,7 +78,7 @@ def _of_tflite(path: Path) -> dict[str, bytes]:
         return {}
 
 
-def metadata_buffers(model: Any) -> dict[str, bytes]:  # noqa: ANN401 - a generated class
+def metadata_buffers(model: schema.Model) -> dict[str, bytes]:
     """The metadata of a .tflite by name.
 
     Args:
