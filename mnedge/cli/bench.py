@@ -34,7 +34,7 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the latency of artifacts, each against the first.
+    """Measure latency of artifacts, each against the first.
 
     Each is warmed up until stable; then all take turns, so that a machine that drifts slows all of them alike. A
     difference that its 95 % interval does not show is not called one.

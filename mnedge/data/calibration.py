@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
 from mnedge.data.draw import Draw
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
-from mnedge.data.preprocess import SUFFIXES, read_pixels
+from mnedge.data.preprocess import SUFFIXES, WHITE, read_pixels
 from mnedge.errors import InputError
 from mnedge.foreign import Setting, is_file, is_folder, read_mapping
 
@@ -260,7 +260,10 @@ def _numbers(dataset: Dataset, split: str, images: int) -> NDArray[np.int64]:
 
 def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> CalibrationSet:
     files = dataset.content.files
-    digest = hashlib.sha256(repr(dataset.preprocessing).encode())
+    # What is white matters where some picture has more than 8 bits.
+    said = {name: value for name, value in asdict(dataset.preprocessing).items() if (name, value) != ("white", WHITE)}
+    named = ", ".join(f"{name}={value!r}" for name, value in said.items())
+    digest = hashlib.sha256(f"Preprocessing({named})".encode())
     if files:
         taken = [files[number] for number in numbers.tolist()]
         for own in digests(taken, dataset.content.root, is_trusted=dataset.content.is_trusted):

@@ -15,10 +15,9 @@ from mnedge.errors import UnsupportedError
 from mnedge.graph.graph import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mnedge.formats._tflite_schema import schema
-    from mnedge.formats.tflite_read import _Reader
     from mnedge.graph.graph import Tensor
     from mnedge.untyped import AnyArray
 
@@ -33,12 +32,12 @@ class Variables:
     """The variables of a subgraph under reading.
 
     Attributes:
-        reader: Reads the subgraph.
+        source: What error messages call the file.
         owned: Tensors that an op keeps and changes itself, as an LSTM its cells.
         renamed: What READ_VARIABLE made, to the tensor that it is another name for.
     """
 
-    reader: _Reader
+    source: str
     owned: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     _handles: dict[str, _Key] = field(default_factory=dict)
@@ -46,16 +45,12 @@ class Variables:
     _read: dict[_Key, str] = field(default_factory=dict)
     _initial: dict[_Key, AnyArray] = field(default_factory=dict)
 
-    def take(self, kind: str, entry: schema.Operator) -> None:
-        """Takes one of the ops that deal with variables."""
+    def take(self, kind: str, entry: schema.Operator, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Takes VAR_HANDLE, READ_VARIABLE or ASSIGN_VARIABLE, with the names of its tensors."""
         from mnedge.formats._tflite_schema import schema
 
-        table = entry.BuiltinOptions()
-        inputs, outputs = (
-            [self.reader._name(place) for place in self.reader._indices(places)]  # noqa: SLF001 - two halves of one reader
-            for places in (entry.InputsAsNumpy(), entry.OutputsAsNumpy())
-        )
         if kind == "VAR_HANDLE":
+            table = entry.BuiltinOptions()
             options = schema.VarHandleOptionsT.InitFromBuf(table.Bytes, table.Pos)
             (name,) = outputs
             self._handles[name] = (_text(options.container), _text(options.sharedName))
@@ -65,12 +60,9 @@ class Variables:
                 self.renamed[name] = self._now[key]
             else:
                 self._now[key] = self._read[key] = name
-        elif kind == "ASSIGN_VARIABLE":
+        else:
             handle, name = inputs
             self._now[self._handles[handle]] = self.renamed.get(name, name)
-        else:
-            options = schema.CallOnceOptionsT.InitFromBuf(table.Bytes, table.Pos)
-            self._initialize(int(options.initSubgraphIndex))
 
     def states(self, tensors: Mapping[str, Tensor]) -> tuple[State, ...]:
         """The states: variables that are read, and what ops keep themselves.
@@ -82,7 +74,7 @@ class Variables:
         for key, name in self._read.items():
             if key not in self._initial:
                 raise UnsupportedError(
-                    f"{self.reader.source}: the variable {key[1]} has no value before the first call; export the model "
+                    f"{self.source}: the variable {key[1]} has no value before the first call; export the model "
                     "with CALL_ONCE, as the TFLite converter writes it"
                 )
             written = self._now[key]
@@ -95,35 +87,17 @@ class Variables:
             found.append(State(name, np.full(tensor.shape, start, tensor.dtype)))
         return tuple(found)
 
-    def _initialize(self, index: int) -> None:
-        """Takes the values that the ops of another subgraph assign.
+    def start_from(self, assigned: Variables, tensors: Mapping[str, Tensor]) -> None:
+        """Takes the values that the ops of another subgraph assign, which CALL_ONCE runs before the first call.
 
         Raises:
-            UnsupportedError: It does more than to assign constants.
+            UnsupportedError: A value is computed.
         """
-        from mnedge.formats._tflite_schema import OP_NAMES
-
-        reader = self.reader
-        if not 0 < index < reader.model.SubgraphsLength():
-            raise IndexError(f"subgraph {index} of {reader.model.SubgraphsLength()}")
-        other = type(reader)(reader.model, reader.data, reader.source, index, stateful=True)
-        tensors, assigned = other.tensors(), other.variables
-        assert assigned is not None
-        for place in range(other._count(other.subgraph.OperatorsLength())):  # noqa: SLF001
-            entry = other.subgraph.Operators(place)
-            code = reader.model.OperatorCodes(entry.OpcodeIndex())
-            kind = OP_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "")
-            if kind not in ("ASSIGN_VARIABLE", "VAR_HANDLE"):
-                raise UnsupportedError(
-                    f"{reader.source}: the subgraph that CALL_ONCE calls has the op {kind}; one that assigns constants "
-                    "to variables is read"
-                )
-            assigned.take(kind, entry)
-        for key, name in assigned._now.items():  # noqa: SLF001
+        for key, name in assigned._now.items():
             data = tensors[name].data
             if data is None:
                 raise UnsupportedError(
-                    f"{reader.source}: the variable {key[1]} starts from {name}, which is computed; constants are read"
+                    f"{self.source}: the variable {key[1]} starts from {name}, which is computed; constants are read"
                 )
             self._initial[key] = data
 

@@ -92,7 +92,7 @@ class _Reader:
         self.subgraph = model.Subgraphs(subgraph)
         self.is_first = subgraph == 0
         self.names: list[str] = []
-        self.variables = Variables(self) if stateful else None
+        self.variables = Variables(source) if stateful else None
         # Tensors with another open dimension than the batch, which stands as 1 in their shapes.
         self.open: set[str] = set()
 
@@ -235,7 +235,10 @@ class _Reader:
         builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         kind = OP_NAMES.get(builtin, f"code {builtin}")
         if self.variables is not None and kind in VARIABLE_OPS:
-            self.variables.take(kind, entry)
+            if kind == "CALL_ONCE":
+                self._call_once(entry, self.variables)
+            else:
+                self._take_variable(kind, entry, self.variables)
             return None
         known = OPTIONS if self.variables is None else {**OPTIONS, **STATE_OPTIONS}
         if kind not in known:
@@ -268,6 +271,38 @@ class _Reader:
             options,
             code.Version(),
         )
+
+    def _take_variable(self, kind: str, entry: schema.Operator, variables: Variables) -> None:
+        names = (self._indices(places) for places in (entry.InputsAsNumpy(), entry.OutputsAsNumpy()))
+        inputs, outputs = ([self._name(place) for place in places] for places in names)
+        variables.take(kind, entry, inputs, outputs)
+
+    def _call_once(self, entry: schema.Operator, variables: Variables) -> None:
+        """Takes the values that another subgraph gives variables before the first call.
+
+        Raises:
+            UnsupportedError: It does more than to assign constants.
+        """
+        from mnedge.formats._tflite_schema import OP_NAMES, schema
+
+        table = entry.BuiltinOptions()
+        index = int(schema.CallOnceOptionsT.InitFromBuf(table.Bytes, table.Pos).initSubgraphIndex)
+        if not 0 < index < self.model.SubgraphsLength():
+            raise IndexError(f"subgraph {index} of {self.model.SubgraphsLength()}")
+        other = _Reader(self.model, self.data, self.source, index, stateful=True)
+        tensors, assigned = other.tensors(), other.variables
+        assert assigned is not None
+        for place in range(self._count(other.subgraph.OperatorsLength())):
+            op = other.subgraph.Operators(place)
+            code = self.model.OperatorCodes(op.OpcodeIndex())
+            kind = OP_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "")
+            if kind not in ("ASSIGN_VARIABLE", "VAR_HANDLE"):
+                raise UnsupportedError(
+                    f"{self.source}: the subgraph that CALL_ONCE calls has the op {kind}; one that assigns constants "
+                    "to variables is read"
+                )
+            other._take_variable(kind, op, assigned)
+        variables.start_from(assigned, tensors)
 
     def _hidden(self, entry: schema.Operator) -> dict[str, object]:
         """The quantization of the hidden state that an LSTM has before its projection: its fifth intermediate."""

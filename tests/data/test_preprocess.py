@@ -117,7 +117,6 @@ def test_an_eps_starts_no_ghostscript(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("suffix", "start", "name"),
     [("ico", b"", "ICO"), ("jp2", b"", "JPEG 2000"), ("tga", b"", None),
-     ("heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
      ("svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"), ("pdf", b"%PDF-1.7\n", "PDF"),
      ("psd", b"8BPS\0\1" + b"\0" * 30, "PSD")],
 )  # fmt: skip
