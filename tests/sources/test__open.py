@@ -9,7 +9,10 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.sources import open_source
 
-_TAKEN = r"a Keras model \(.keras, .h5, .hdf5\); a SavedModel of TensorFlow \(a folder\); a float .tflite \(.tflite\)"
+_TAKEN = (
+    r"a Keras model \(.keras, .h5, .hdf5\); a float .onnx \(.onnx\); a SavedModel of TensorFlow \(a folder\); "
+    r"a float .tflite \(.tflite\)"
+)
 
 
 def test_what_is_taken_is_listed(tmp_path: Path) -> None:
