@@ -29,13 +29,13 @@ def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Grap
         UnsupportedError: The message names every kind that has none with its first op, and what to do.
     """
     outside = [op for op in graph.ops if op.kind not in supported or _is_float(graph, op)]
-    if outside and len(outside) < len(graph.ops):
+    if outside:
         unknown: dict[str, list[Op]] = {}
         for op in outside:
             if op.kind not in _AT_THE_ENDS:
                 unknown.setdefault(f"{op.kind}{' in float' if op.kind in supported else ''}", []).append(op)
         named = ", ".join(f"{kind} ({_where(graph, ops)})" for kind, ops in sorted(unknown.items()))
-        if unknown and _has_integers(graph):
+        if unknown and (_has_integers(graph) or any(op.kind not in (*supported, *_AT_THE_ENDS) for op in outside)):
             raise UnsupportedError(
                 f"the model has ops that no C kernel exists for: {named}. {_advice(graph, outside, lowers)}"
                 f"Compiled are {', '.join(supported)}"
@@ -64,7 +64,7 @@ def check_weights(graph: Graph) -> None:
     if legacy:
         raise UnsupportedError(
             f"the convolutions have uint8 weights ({_where(graph, legacy)}); TFLM takes symmetric int8 weights: "
-            "`mnedge optimize IN.tflite --for TARGET -o OUT.tflite` makes them for a microcontroller, and measures "
+            "`mnedge optimize IN.tflite --target TARGET -o OUT.tflite` makes them for a microcontroller, and measures "
             "what that changes"
         )
 
