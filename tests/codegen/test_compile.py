@@ -441,11 +441,11 @@ def test_the_advice_for_float_ops_at_the_ends_leads_to_c(tmp_path: Path, small_i
 
 
 def test_several_inputs_lie_one_after_another_and_are_not_streamed(tmp_path: Path, small_int8: Graph) -> None:
-    other = Tensor("bias", (1, 4), "int8", Quantization.per_tensor(0.02, 3))
+    other = Tensor("more", (1, 4), "int8", Quantization.per_tensor(0.02, 3))
     total = Tensor("total", (1, 4), "int8", Quantization.per_tensor(0.03, 1))
-    sum_of = Op("ADD", ("mean", "bias"), ("total",), {"activation": "NONE", "pot_scale_int16": True})
+    sum_of = Op("ADD", ("mean", "more"), ("total",), {"activation": "NONE", "pot_scale_int16": True})
     graph = small_int8.replaced(
-        tensors=(other, total), ops=(*small_int8.ops[:2], sum_of), inputs=("image", "bias"), outputs=("total",)
+        tensors=(other, total), ops=(*small_int8.ops[:2], sum_of), inputs=("image", "more"), outputs=("total",)
     )
     build(graph, tmp_path / "out", measure=False)
     header = (tmp_path / "out" / "tiny.h").read_text()
