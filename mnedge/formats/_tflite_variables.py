@@ -7,7 +7,7 @@ first one reads what the call before left, or, in the first call, what the subgr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,13 +19,45 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.formats.tflite_read import _Reader
     from mnedge.graph.graph import Tensor
 
 VARIABLE_OPS = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 # TensorType of the schema.
 RESOURCE = 13
 _Key = tuple[str, str]
+
+
+class Reader(Protocol):
+    """What reads a subgraph: the part of it that variables need.
+
+    Attributes:
+        model: The file's model, a generated class.
+        data: The file.
+        source: Name of the file in errors.
+        subgraph: The subgraph, a generated class.
+        variables: The variables of the subgraph.
+    """
+
+    model: Any
+    data: bytes
+    source: str
+    subgraph: Any
+    variables: Variables | None
+
+    def name(self, index: int) -> str:
+        """Name of a tensor."""
+
+    def indices(self, vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
+        """Numbers of a vector."""
+
+    def count(self, count: int) -> int:
+        """A count, once it is checked against the file's size."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the subgraph by name."""
+
+    def other(self, subgraph: int) -> Reader:
+        """A reader of another subgraph of the same file."""
 
 
 @dataclass
@@ -38,7 +70,7 @@ class Variables:
         renamed: What READ_VARIABLE made, to the tensor that it is another name for.
     """
 
-    reader: _Reader
+    reader: Reader
     owned: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     _handles: dict[str, _Key] = field(default_factory=dict)
@@ -52,7 +84,7 @@ class Variables:
 
         table = entry.BuiltinOptions()
         inputs, outputs = (
-            [self.reader._name(place) for place in self.reader._indices(places)]  # noqa: SLF001 - two halves of one reader
+            [self.reader.name(place) for place in self.reader.indices(places)]
             for places in (entry.InputsAsNumpy(), entry.OutputsAsNumpy())
         )
         if kind == "VAR_HANDLE":
@@ -106,10 +138,10 @@ class Variables:
         reader = self.reader
         if not 0 < index < reader.model.SubgraphsLength():
             raise IndexError(f"subgraph {index} of {reader.model.SubgraphsLength()}")
-        other = type(reader)(reader.model, reader.data, reader.source, index, stateful=True)
+        other = reader.other(index)
         tensors, assigned = other.tensors(), other.variables
         assert assigned is not None
-        for place in range(other._count(other.subgraph.OperatorsLength())):  # noqa: SLF001
+        for place in range(other.count(other.subgraph.OperatorsLength())):
             entry = other.subgraph.Operators(place)
             code = reader.model.OperatorCodes(entry.OpcodeIndex())
             kind = OP_NAMES.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "")

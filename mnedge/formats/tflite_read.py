@@ -94,14 +94,14 @@ class _Reader:
 
     def graph(self) -> Graph:
         tensors = self.tensors()
-        ops = tuple(op for index in range(self._count(self.subgraph.OperatorsLength())) if (op := self._op(index)))
-        inputs = self._indices(self.subgraph.InputsAsNumpy())
-        outputs = self._indices(self.subgraph.OutputsAsNumpy())
+        ops = tuple(op for index in range(self.count(self.subgraph.OperatorsLength())) if (op := self._op(index)))
+        inputs = self.indices(self.subgraph.InputsAsNumpy())
+        outputs = self.indices(self.subgraph.OutputsAsNumpy())
         return Graph(
             tensors,
             ops,
-            tuple(self._name(index) for index in inputs),
-            tuple(self._name(index) for index in outputs),
+            tuple(self.name(index) for index in inputs),
+            tuple(self.name(index) for index in outputs),
             self._metadata(),
             self._signatures(),
             read_associated(self.data, self.source),
@@ -111,20 +111,26 @@ class _Reader:
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of the subgraph by name."""
         tensors: dict[str, Tensor] = {}
-        for index in range(self._count(self.subgraph.TensorsLength())):
+        for index in range(self.count(self.subgraph.TensorsLength())):
             tensor = self._tensor(index, tensors)
             tensors[tensor.name] = tensor
             self.names.append(tensor.name)
         return tensors
 
-    def _count(self, count: int) -> int:
+    def count(self, count: int) -> int:
+        """A count of a vector's entries, which cannot be more than the file has bytes."""
         if count > len(self.data):
             raise ValueError(f"a vector of {count} entries is longer than the file")
         return count
 
     @staticmethod
-    def _indices(vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
+    def indices(vector: Any) -> list[int]:  # noqa: ANN401 - an array, or 0 where the field is absent
+        """Numbers of a vector."""
         return [] if isinstance(vector, int) else [int(item) for item in vector]
+
+    def other(self, subgraph: int) -> _Reader:
+        """A reader of another subgraph of the same file."""
+        return _Reader(self.model, self.data, self.source, subgraph, stateful=True)
 
     def _text(self, data: bytes | None, what: str) -> str:
         """A name; LiteRT's Python interface refuses the same ones."""
@@ -136,7 +142,8 @@ class _Reader:
                 "copy or convert it again"
             ) from None
 
-    def _name(self, index: int) -> str:
+    def name(self, index: int) -> str:
+        """Name of a tensor."""
         if not 0 <= index < len(self.names):
             raise IndexError(f"tensor {index} of {len(self.names)}")
         return self.names[index]
@@ -157,10 +164,10 @@ class _Reader:
                 f"{', '.join(sorted(DTYPES.values()))}"
             )
         dtype = DTYPES[entry.Type()]
-        shape = tuple(self._indices(entry.ShapeAsNumpy()))
+        shape = tuple(self.indices(entry.ShapeAsNumpy()))
         if any(extent < 0 for extent in shape) or np.prod(shape, dtype=float) > _MAX_ELEMENTS:
             raise ValueError(f"tensor {name} has the shape {shape}")
-        if -1 in self._indices(entry.ShapeSignatureAsNumpy())[1:]:
+        if -1 in self.indices(entry.ShapeSignatureAsNumpy())[1:]:
             self.open.add(name)
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
@@ -170,7 +177,7 @@ class _Reader:
         )
 
     def _open_shape(self, entry: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401
-        told = tuple(self._indices(entry.ShapeSignatureAsNumpy()))
+        told = tuple(self.indices(entry.ShapeSignatureAsNumpy()))
         if all(extent >= 0 for extent in told):
             return ()
         if len(told) != len(shape) or any(extent not in (-1, now) for extent, now in zip(told, shape, strict=True)):
@@ -255,49 +262,49 @@ class _Reader:
             options = options_from_table(options_type.InitFromBuf(table.Bytes, table.Pos) if table else options_type())
         if kind == "UNIDIRECTIONAL_SEQUENCE_LSTM":
             options |= self._hidden(entry)
-        inputs = tuple(None if item == -1 else self._name(item) for item in self._indices(entry.InputsAsNumpy()))
+        inputs = tuple(None if item == -1 else self.name(item) for item in self.indices(entry.InputsAsNumpy()))
         renamed = {} if self.variables is None else self.variables.renamed
         return Op(
             kind,
             tuple(name and renamed.get(name, name) for name in inputs),
-            tuple(self._name(item) for item in self._indices(entry.OutputsAsNumpy())),
+            tuple(self.name(item) for item in self.indices(entry.OutputsAsNumpy())),
             options,
             code.Version(),
         )
 
     def _hidden(self, entry: Any) -> dict[str, Any]:  # noqa: ANN401 - a generated class
         """The quantization of the hidden state that an LSTM has before its projection: its fifth intermediate."""
-        places = self._indices(entry.IntermediatesAsNumpy())
+        places = self.indices(entry.IntermediatesAsNumpy())
         if len(places) != _LSTM_INTERMEDIATES:
             return {}
         tensor = self.subgraph.Tensors(places[-1])
-        found = self._quantization(tensor, self._name(places[-1]), tuple(self._indices(tensor.ShapeAsNumpy())))
+        found = self._quantization(tensor, self.name(places[-1]), tuple(self.indices(tensor.ShapeAsNumpy())))
         if found is None or found.scale.size != 1:
             return {}
         return {"hidden_scale": float(found.scale[0]), "hidden_zero_point": int(found.zero_point[0])}
 
     def _made_by(self, entry: Any) -> str:  # noqa: ANN401 - a generated class
-        outputs = self._indices(entry.OutputsAsNumpy())
-        return f" (makes {self._name(outputs[0])[:80]})" if outputs else ""
+        outputs = self.indices(entry.OutputsAsNumpy())
+        return f" (makes {self.name(outputs[0])[:80]})" if outputs else ""
 
     def _signatures(self) -> tuple[Signature, ...]:
         found = []
-        for index in range(self._count(self.model.SignatureDefsLength())):
+        for index in range(self.count(self.model.SignatureDefsLength())):
             entry = self.model.SignatureDefs(index)
-            inputs = [entry.Inputs(place) for place in range(self._count(entry.InputsLength()))]
-            outputs = [entry.Outputs(place) for place in range(self._count(entry.OutputsLength()))]
+            inputs = [entry.Inputs(place) for place in range(self.count(entry.InputsLength()))]
+            outputs = [entry.Outputs(place) for place in range(self.count(entry.OutputsLength()))]
             key = self._text(entry.SignatureKey(), f"signature {index}")
             found.append(Signature(key, self._tensor_maps(inputs), self._tensor_maps(outputs)))
         return tuple(found)
 
     def _tensor_maps(self, entries: list[Any]) -> tuple[tuple[str, str], ...]:
         return tuple(
-            (self._text(entry.Name(), "a signature's tensor"), self._name(entry.TensorIndex())) for entry in entries
+            (self._text(entry.Name(), "a signature's tensor"), self.name(entry.TensorIndex())) for entry in entries
         )
 
     def _metadata(self) -> dict[str, bytes]:
         metadata = {}
-        for index in range(self._count(self.model.MetadataLength())):
+        for index in range(self.count(self.model.MetadataLength())):
             entry = self.model.Metadata(index)
             if not 0 <= entry.Buffer() < self.model.BuffersLength():
                 raise IndexError(f"buffer {entry.Buffer()} of {self.model.BuffersLength()}")

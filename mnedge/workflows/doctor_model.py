@@ -333,7 +333,7 @@ def _of_int8(path: Path, graph: Graph) -> Diagnosis:
     asked = "" if known is not None or picture_order(graph) is None else " --pixels RANGE"
     commands = [
         f"mnedge inspect {name}",
-        f"mnedge optimize {name} --for cpu -o {stem}.cpu.tflite",
+        f"mnedge optimize {name} --target cpu -o {stem}.cpu.tflite",
         f"mnedge validate {name} --data PICTURES{asked}",
     ]
     compiled = _compilable(outlooks)
