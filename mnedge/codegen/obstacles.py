@@ -80,18 +80,20 @@ def _advice(graph: Graph, outside: Sequence[Op], lowers: Callable[[Graph], bool]
     """How to compile the rest of a model, where only its first or last ops have no kernel; "" where that fails."""
     beside = {id(op) for op in outside} | {id(op) for op in graph.ops if op.kind in _BESIDE}
     readers, producers = graph.consumers(), graph.producers()
-    after: set[str] = set()  # made by ops behind which no op has a kernel
-    for op in reversed(graph.ops):
-        behind = [reader for name in op.outputs for reader in readers[name]]
-        if id(op) in beside and all(not after.isdisjoint(reader.outputs) for reader in behind):
-            after.update(op.outputs)
     before: set[str] = {*graph.inputs}  # made by ops in front of which none has a kernel
     for op in graph.ops:
         reads = [name for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
         if id(op) in beside and all(name in before for name in reads):
             before.update(op.outputs)
+    without = {id(op) for op in outside}
+    after: set[str] = set()  # made by ops behind one that has none
+    for op in graph.ops:
+        if op.outputs[0] not in before and (id(op) in without or not after.isdisjoint(filter(None, op.inputs))):
+            after.update(op.outputs)
+            if id(op) not in beside:
+                return ""
     inner = [op for op in graph.ops if op.outputs[0] not in after and op.outputs[0] not in before]
-    if not inner or any(id(op) in beside and op.kind not in _BESIDE for op in inner):
+    if not inner:
         return ""
     made = {name for op in inner for name in op.outputs}
     read = [name for op in inner for name in op.inputs if name is not None and not graph.tensors[name].is_constant]

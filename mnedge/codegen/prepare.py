@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Ops whose uint8 kernels compute in other ways than the int8 ones.
 _OWN_IN_UINT8 = ("L2_NORMALIZATION", "RESIZE_BILINEAR")
-# Option of an AVERAGE_POOL_2D whose steps were uint8: halves go up.
-HALVES_UP = "halves_up"
+# Option of an op whose steps were uint8: halves of an AVERAGE_POOL_2D go up, a CONCATENATION may join several scales.
+WAS_UINT8 = "was_uint8"
 _SHIFT = 128
 
 
@@ -102,8 +102,8 @@ def signed(graph: Graph) -> Graph:
                 "IN.tflite --target TARGET -o OUT.tflite` makes an int8 model of it, and measures what that changes"
             )
         made = replace(op.with_inputs(ends), outputs=tuple(ends.get(name, name) for name in op.outputs))
-        unsigned_average = op.kind == "AVERAGE_POOL_2D" and op.outputs[0] in inner
-        ops.append(made.with_options(**{HALVES_UP: True}) if unsigned_average else made)
+        differs = op.kind in ("AVERAGE_POOL_2D", "CONCATENATION") and op.outputs[0] in inner
+        ops.append(made.with_options(**{WAS_UINT8: True}) if differs else made)
     ops += [
         Op("QUANTIZE", (ends[name],), (name,)) for name in graph.outputs if name in ends and name not in graph.inputs
     ]
