@@ -131,7 +131,7 @@ def lower_concatenation(source: Source, op: Op) -> Concatenation:
 
 
 def lower_uint8_concatenation(source: Source, op: Op) -> list[Layer]:
-    """CONCATENATION of what was uint8: a table brings inputs of another scale to it, rounded in float32 as in TFLite."""
+    """CONCATENATION of what was uint8: tables bring inputs of other scales to it, rounded in float32 as TFLite does."""
     y = source.value(op.outputs[0])
     layers, names = [], []
     for name in (str(name) for name in op.inputs):
