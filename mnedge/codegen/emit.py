@@ -102,10 +102,11 @@ _MACROS = """#if defined(__GNUC__)
 
 
 def _limits(unit: Unit) -> str:
+    # Depthwise kernels have a pointer a tap on the stack; pools, whose windows may be as large as their input, do not.
     taps = [
         kernel.window.rows * kernel.window.columns
         for layer in unit.program.layers
-        if hasattr(kernel := layer.kernel, "window")
+        if isinstance(kernel := layer.kernel, Convolution) and kernel.depthwise
     ]
     patches = max((stack_bytes(unit, layer) for layer in unit.program.layers), default=0)
     lines = f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"

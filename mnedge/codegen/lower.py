@@ -11,7 +11,7 @@ from mnedge.codegen.obstacles import check_kernels
 from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
-from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad
+from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad, lower_uint8_concatenation
 from mnedge.codegen.ops.lstm import lower_lstm
 from mnedge.codegen.ops.move import (
     lower_gather,
@@ -29,7 +29,7 @@ from mnedge.codegen.ops.reduce import lower_reduction
 from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.softmax import lower_log_softmax, lower_softmax
 from mnedge.codegen.ops.svdf import lower_svdf
-from mnedge.codegen.prepare import prepare, signed
+from mnedge.codegen.prepare import WAS_UINT8, prepare, signed
 from mnedge.codegen.program import Layer, Program, State, Value
 from mnedge.codegen.source import Source
 from mnedge.errors import UnsupportedError
@@ -294,6 +294,8 @@ def _steps(source: Source, op: Op) -> list[Layer]:
     """The layers of an op: one, or one an output, or what brings an operand to its shape and what uses it."""
     if op.kind in BINARY:
         return lower_binary(source, op)
+    if op.kind == "CONCATENATION" and op.options.get(WAS_UINT8):
+        return lower_uint8_concatenation(source, op)
     if op.kind in SPLITTING:
         data = str(op.inputs[1 if op.kind == "SPLIT" else 0])
         kernels = SPLITTING[op.kind](source, op)

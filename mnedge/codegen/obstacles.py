@@ -29,13 +29,13 @@ def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Grap
         UnsupportedError: The message names every kind that has none with its first op, and what to do.
     """
     outside = [op for op in graph.ops if op.kind not in supported or _is_float(graph, op)]
-    if outside and len(outside) < len(graph.ops):
+    if outside:
         unknown: dict[str, list[Op]] = {}
         for op in outside:
             if op.kind not in _AT_THE_ENDS:
                 unknown.setdefault(f"{op.kind}{' in float' if op.kind in supported else ''}", []).append(op)
         named = ", ".join(f"{kind} ({_where(graph, ops)})" for kind, ops in sorted(unknown.items()))
-        if unknown and _has_integers(graph):
+        if unknown and (_has_integers(graph) or any(op.kind not in (*supported, *_AT_THE_ENDS) for op in outside)):
             raise UnsupportedError(
                 f"the model has ops that no C kernel exists for: {named}. {_advice(graph, outside, lowers)}"
                 f"Compiled are {', '.join(supported)}"
@@ -64,7 +64,7 @@ def check_weights(graph: Graph) -> None:
     if legacy:
         raise UnsupportedError(
             f"the convolutions have uint8 weights ({_where(graph, legacy)}); TFLM takes symmetric int8 weights: "
-            "`mnedge optimize IN.tflite --for TARGET -o OUT.tflite` makes them for a microcontroller, and measures "
+            "`mnedge optimize IN.tflite --target TARGET -o OUT.tflite` makes them for a microcontroller, and measures "
             "what that changes"
         )
 
@@ -80,18 +80,20 @@ def _advice(graph: Graph, outside: Sequence[Op], lowers: Callable[[Graph], bool]
     """How to compile the rest of a model, where only its first or last ops have no kernel; "" where that fails."""
     beside = {id(op) for op in outside} | {id(op) for op in graph.ops if op.kind in _BESIDE}
     readers, producers = graph.consumers(), graph.producers()
-    after: set[str] = set()  # made by ops behind which no op has a kernel
-    for op in reversed(graph.ops):
-        behind = [reader for name in op.outputs for reader in readers[name]]
-        if id(op) in beside and all(not after.isdisjoint(reader.outputs) for reader in behind):
-            after.update(op.outputs)
     before: set[str] = {*graph.inputs}  # made by ops in front of which none has a kernel
     for op in graph.ops:
         reads = [name for name in op.inputs if name is not None and not graph.tensors[name].is_constant]
         if id(op) in beside and all(name in before for name in reads):
             before.update(op.outputs)
+    without = {id(op) for op in outside}
+    after: set[str] = set()  # made by ops behind one that has none
+    for op in graph.ops:
+        if op.outputs[0] not in before and (id(op) in without or not after.isdisjoint(filter(None, op.inputs))):
+            after.update(op.outputs)
+            if id(op) not in beside:
+                return ""
     inner = [op for op in graph.ops if op.outputs[0] not in after and op.outputs[0] not in before]
-    if not inner or any(id(op) in beside and op.kind not in _BESIDE for op in inner):
+    if not inner:
         return ""
     made = {name for op in inner for name in op.outputs}
     read = [name for op in inner for name in op.inputs if name is not None and not graph.tensors[name].is_constant]

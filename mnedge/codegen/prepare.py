@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.errors import UnsupportedError
 from mnedge.graph.fold_shapes import fold_shapes
 from mnedge.graph.graph import Op, Quantization
 from mnedge.graph.ops import GATHERING, weights_of
@@ -14,8 +15,10 @@ from mnedge.graph.ops import GATHERING, weights_of
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Tensor
 
-# Option of an AVERAGE_POOL_2D whose steps were uint8: halves go up.
-HALVES_UP = "halves_up"
+# Ops whose uint8 kernels compute in other ways than the int8 ones.
+_OWN_IN_UINT8 = ("L2_NORMALIZATION", "RESIZE_BILINEAR")
+# Option of an op whose steps were uint8: halves of an AVERAGE_POOL_2D go up, a CONCATENATION may join several scales.
+WAS_UINT8 = "was_uint8"
 _SHIFT = 128
 
 
@@ -76,6 +79,9 @@ def signed(graph: Graph) -> Graph:
 
     Weights stay too: `Source.weights` takes their zero point off. Kernels compute with centred steps, so that all is
     the same except for an average, whose halves go away from zero in int8 and up in uint8.
+
+    Raises:
+        UnsupportedError: An op that LiteRT computes in another way in uint8.
     """
     inner = {name for name, tensor in graph.tensors.items() if _is_unsigned(graph, tensor)}
     # A QUANTIZE at an end is one table; what it makes inside is another tensor's step.
@@ -90,9 +96,14 @@ def signed(graph: Graph) -> Graph:
         return graph
     ops = [Op("QUANTIZE", (name,), (ends[name],)) for name in graph.inputs if name in ends]
     for op in graph.ops:
+        if op.kind in _OWN_IN_UINT8 and op.outputs[0] in inner:
+            raise UnsupportedError(
+                f"{op.kind} (output {op.outputs[0]}) computes in another way in uint8 than in int8; `mnedge optimize "
+                "IN.tflite --target TARGET -o OUT.tflite` makes an int8 model of it, and measures what that changes"
+            )
         made = replace(op.with_inputs(ends), outputs=tuple(ends.get(name, name) for name in op.outputs))
-        unsigned_average = op.kind == "AVERAGE_POOL_2D" and op.outputs[0] in inner
-        ops.append(made.with_options(**{HALVES_UP: True}) if unsigned_average else made)
+        differs = op.kind in ("AVERAGE_POOL_2D", "CONCATENATION") and op.outputs[0] in inner
+        ops.append(made.with_options(**{WAS_UINT8: True}) if differs else made)
     ops += [
         Op("QUANTIZE", (ends[name],), (name,)) for name in graph.outputs if name in ends and name not in graph.inputs
     ]

@@ -59,6 +59,10 @@ class Source:
         """
         tensor = self.graph.tensors[name]
         quantization = tensor.quantization
+        if tensor.dtype == "int16":
+            raise UnsupportedError(
+                f"tensor {name} is int16; C is made of 8-bit activations: quantize the float model to int8 again"
+            )
         if tensor.dtype not in ("int8", "uint8") or quantization is None or quantization.scale.size != 1:
             raise UnsupportedError(
                 f"tensor {name} is {tensor.dtype}{'' if quantization else ' without a scale'}; C is made of "

@@ -19,12 +19,13 @@ from mnedge.codegen.compile import check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
 from mnedge.codegen.vela import compile_vela
 from mnedge.devices import qemu
-from mnedge.errors import BudgetError, InputError, MnedgeError, UnsupportedError
-from mnedge.formats.tflite_read import read_tflite
+from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.results.compilation import CSources
 from mnedge.workflows.compile import compile as compile_model
+from mnedge.workflows.optimize import optimize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -275,6 +276,7 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 
 MODELS = [
     "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "tasks/ssd_slim_120x160x1_v1_int8__emza",
+    "imagenet/mobilenet_v1_0.25_128_quant",
     pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.slow),
     pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.slow),
 ]  # fmt: skip
@@ -341,12 +343,20 @@ def test_ops_without_a_kernel_are_all_named_with_their_tensors(tmp_path: Path, s
     assert "--outputs" not in str(refused.value)
 
 
-@pytest.mark.shared
-def test_uint8_inside_is_refused(shared_data: Path, tmp_path: Path) -> None:
-    path = shared_data / "models" / "imagenet" / "mobilenet_v1_0.25_128_quant.tflite"
-    with pytest.raises(MnedgeError, match="uint8"):
-        compile_c(read_tflite(path), name="m", target="generic", out=tmp_path / "out")
+def test_an_op_that_computes_in_another_way_in_uint8_is_refused(tmp_path: Path) -> None:
+    """And what is advised compiles: the model in int8."""
+    steps = Quantization.per_tensor(0.03, 120)
+    tensors = [Tensor("x", (1, 4, 4, 3), "uint8", steps), Tensor("y", (1, 8, 8, 3), "uint8", steps)]
+    tensors.append(Tensor("size", (2,), "int32", data=np.array([8, 8], np.int32)))
+    options = {"align_corners": False, "half_pixel_centers": False}
+    ops = (Op("RESIZE_BILINEAR", ("x", "size"), ("y",), options),)
+    graph = Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("y",))
+    with pytest.raises(UnsupportedError, match=r"mnedge optimize IN\.tflite --target TARGET -o OUT\.tflite"):
+        build(graph, tmp_path / "out", measure=False)
     assert not (tmp_path / "out").exists()
+    (tmp_path / "m.tflite").write_bytes(write_tflite(graph))
+    optimize(tmp_path / "m.tflite", tmp_path / "int8.tflite", target="cortex-m4", measure=False)
+    build(read_tflite(tmp_path / "int8.tflite"), tmp_path / "out", measure=False)
 
 
 def _with_float_ends(graph: Graph, *more: Op, tensors: tuple[Tensor, ...] = ()) -> Graph:
@@ -366,7 +376,7 @@ def test_float_ends_are_cut_and_the_header_converts_as_tflite_does(tmp_path: Pat
     assert manifest.input_bytes == 8 * 8 * 3  # type: ignore[attr-defined]
     finished = run_test_program(tmp_path / "out", "tiny")
     assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
-    reals = np.concatenate([np.linspace(-2, 2, 1001), (np.arange(-300, 300) + 0.5) / 127.5, [1e30, -1e30]])
+    reals = np.concatenate([np.linspace(-2, 2, 1001), (np.arange(-300, 300) + 0.5) / 127.5, [1e3, -1e3]])
     reals = reals.astype(np.float32)
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "out/tiny.h"\nint main(void)\n{\n    float real;\n'
@@ -408,11 +418,13 @@ def test_the_advice_for_float_ops_at_the_ends_leads_to_c(tmp_path: Path, small_i
     between = _with_float_ends(
         small_int8,
         Op("LOG_SOFTMAX", ("real_scores",), ("logs",)),
-        tensors=(Tensor("logs", (1, 4), "float32"), Tensor("pixels", (1, 8, 8, 3), "float32"),
-                 Tensor("factor", (), "float32", data=np.array(1 / 255, np.float32))),
-    )  # fmt: skip
+        tensors=(Tensor("logs", (1, 4), "float32"),),
+    )
+    factor = Tensor("factor", (), "float32", data=np.array(1 / 255, np.float32))
     graph = between.replaced(
-        ops=(Op("MUL", ("pixels", "factor"), ("real_image",), {"activation": "NONE"}), *between.ops), inputs=["pixels"]
+        tensors=(Tensor("pixels", (1, 8, 8, 3), "float32"), factor),
+        ops=(Op("MUL", ("pixels", "factor"), ("real_image",), {"activation": "NONE"}), *between.ops),
+        inputs=["pixels"],
     )
     with pytest.raises(UnsupportedError, match=r"LOG_SOFTMAX in float \(op 6, output logs\), MUL in float") as refused:
         build(graph, tmp_path / "out")
@@ -429,11 +441,11 @@ def test_the_advice_for_float_ops_at_the_ends_leads_to_c(tmp_path: Path, small_i
 
 
 def test_several_inputs_lie_one_after_another_and_are_not_streamed(tmp_path: Path, small_int8: Graph) -> None:
-    other = Tensor("bias", (1, 4), "int8", Quantization.per_tensor(0.02, 3))
+    other = Tensor("more", (1, 4), "int8", Quantization.per_tensor(0.02, 3))
     total = Tensor("total", (1, 4), "int8", Quantization.per_tensor(0.03, 1))
-    sum_of = Op("ADD", ("mean", "bias"), ("total",), {"activation": "NONE", "pot_scale_int16": True})
+    sum_of = Op("ADD", ("mean", "more"), ("total",), {"activation": "NONE", "pot_scale_int16": True})
     graph = small_int8.replaced(
-        tensors=(other, total), ops=(*small_int8.ops[:2], sum_of), inputs=("image", "bias"), outputs=("total",)
+        tensors=(other, total), ops=(*small_int8.ops[:2], sum_of), inputs=("image", "more"), outputs=("total",)
     )
     build(graph, tmp_path / "out", measure=False)
     header = (tmp_path / "out" / "tiny.h").read_text()
@@ -469,3 +481,26 @@ def test_shapes_that_a_model_computes_are_constants_in_c(tmp_path: Path, small_i
     )
     manifest = build(graph, tmp_path / "out", measure=False)
     assert [layer.op for layer in manifest.layers] == ["CONV_2D", "MEAN", "SOFTMAX"]  # type: ignore[attr-defined]
+
+
+FIRMWARE = [
+    "fingerprint", "magic_wand", "mbnet96_0.25_q", "micro_speech", "mnist_lstm", "mnist_valid_q", "person_detect",
+    "rock_paper_scissors", "tinyengine_detection", "wake_word_hey_jarvis",
+]  # fmt: skip
+
+
+@needs_gcc
+@pytest.mark.shared
+@pytest.mark.parametrize("model", FIRMWARE)
+def test_models_of_public_firmware_are_bit_exact(shared_data: Path, tmp_path: Path, model: str) -> None:
+    path = shared_data.parent / "cases" / "mcu" / f"{model}.tflite"
+    if not path.is_file():
+        pytest.skip("no shared cases beside the shared data")
+    data = path.read_bytes()
+    for target in ("generic", "cortex-m4", "cortex-m55"):
+        graph = parse_tflite(data, str(path), stateful=True)
+        made = compile_c(graph, name="m", target=target, out=tmp_path / target, model=data, measure=False)
+        if made.vectors.startswith("none"):
+            pytest.skip("LiteRT refuses the model, and tflite-micro is not installed")
+        finished = run_test_program(tmp_path / target, "m")
+        assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mnedge.codegen.emit import Unit
+from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.lower import lower
 from mnedge.codegen.plan import plan
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
@@ -70,3 +70,22 @@ def test_a_later_segment_that_is_longer_than_the_first_reads_no_state_past_the_a
     assert [part.last - part.first + 1 for part in unit.plan.segments] == [1, 1, 2]
     # The state: three pointers of 8 bytes, and the rows made of the input and by each layer of the longest segment.
     assert unit.plan.arena_bytes < 24 + 3 * 4 + 4
+
+
+def test_a_pool_over_the_whole_input_takes_no_stack_of_depthwise_kernels() -> None:
+    steps = Quantization.per_tensor(0.05, 1)
+    once = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "activation": "NONE"}
+    tensors = [
+        Tensor("x", (1, 40, 40, 8), "int8", steps),
+        constant("weights", np.ones((1, 3, 3, 8), np.int8), Quantization.per_tensor(0.01, 0)),
+        Tensor("deep", (1, 38, 38, 8), "int8", steps),
+        Tensor("y", (1, 1, 1, 8), "int8", steps),
+    ]
+    ops = (
+        Op("DEPTHWISE_CONV_2D", ("x", "weights"), ("deep",), {**once, "depth_multiplier": 1}),
+        Op("AVERAGE_POOL_2D", ("deep",), ("y",), {**once, "filter_height": 38, "filter_width": 38}),
+    )
+    program = lower(Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("y",)))
+    for kernels in ("portable", "dsp", "mve"):
+        unit = Unit("tiny", program, plan(program, kernels), kernels, "pooled")
+        assert "#define MAXIMUM_TAPS 9\n" in source_text(unit)

@@ -489,6 +489,24 @@ def unsigned(graph: Graph, rng: np.random.Generator) -> Graph:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_a_concatenation_in_uint8_joins_several_scales(
+    tmp_path: Path, run_sanitized: Callable, reference: Callable
+) -> None:
+    ends = {"a": (0.031, 117), "b": (0.052, 140), "y": (0.047, 128)}
+    shapes = {"a": (1, 4, 3, 2), "b": (1, 4, 3, 5), "y": (1, 4, 3, 7)}
+    tensors = {
+        name: Tensor(name, shapes[name], "uint8", Quantization.per_tensor(*steps)) for name, steps in ends.items()
+    }
+    join = Op("CONCATENATION", ("a", "b"), ("y",), {"axis": 3, "activation": "NONE"})
+    graph = Graph(tensors, (join,), ("a", "b"), ("y",))
+    program = lower(graph)
+    unit = Unit("model0", program, plan(program, "portable"), "portable", "joined")
+    images = np.random.default_rng(5).integers(-128, 128, (20, 84)).astype(np.int8)
+    (ran,) = run_sanitized(tmp_path, [(unit, images)])
+    assert np.array_equal(ran.outputs, reference(graph, images.view(np.uint8)))
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 @pytest.mark.parametrize("kernels", ["portable", "dsp", "mve"])
 def test_graphs_in_uint8_are_bit_exact(
     tmp_path: Path, kernels: KernelSet, run_sanitized: Callable, reference: Callable

@@ -87,13 +87,13 @@ def test_an_op_without_int8_is_float_on_a_phone_and_refused_in_c(digits_fp32: Gr
 
 
 def test_an_op_without_a_c_kernel_is_named(digits_fp32: Graph, tmp_path: Path) -> None:
-    path = _written(_behind_conv(digits_fp32, "LEAKY_RELU", {"alpha": 0.1}), tmp_path)
+    path = _written(_behind_conv(digits_fp32, "ELU", {}), tmp_path)
     found = diagnose(path)
     assert _for(found, "cpu").verdict == "int8"
     said = _for(found, "cortex-m4")
-    assert (said.verdict, dict(said.no_kernel)) == ("refused", {"LEAKY_RELU": 1})
+    assert (said.verdict, dict(said.no_kernel)) == ("refused", {"ELU": 1})
     quantize(path, tmp_path / "int8.tflite", target="cortex-m4", effort="fast")
-    with pytest.raises(UnsupportedError, match="LEAKY_RELU"):
+    with pytest.raises(UnsupportedError, match="ELU"):
         compile_c(read_tflite(tmp_path / "int8.tflite"), name="m", target="cortex-m4", out=tmp_path / "c")
 
 
@@ -174,7 +174,7 @@ def test_an_int8_model_is_said_to_be_one(small_int8: Graph, tmp_path: Path) -> N
     assert [(end.dtype, end.head) for end in found.outputs] == [("int8", "softmax")]
     assert _for(found, "cpu").verdict == "int8"
     assert found.notes == ()
-    assert f"mnedge compile {path} --target cortex-m4 --out m-c" in found.commands
+    assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
     unknown = diagnose(_written(_without_pixels(small_int8), tmp_path, "n.tflite"))
     assert unknown.pixels == "-1..1", "the steps of the input say it"
 

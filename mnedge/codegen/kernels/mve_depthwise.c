@@ -164,26 +164,6 @@ static void mve_nine_taps(const uint32_t *packed, const struct tap_row *row)
 }
 #endif
 
-/* All channels of one output pixel: whole eights, then the last eight where they do not come in eights. */
-INLINE void mve_one_pixel(const uint32_t *packed, struct tap_row *row, int whole)
-{
-    row->first = 0;
-    row->blocks = row->channels >> 3;
-    for (;;) {
-        if (whole) {
-            mve_nine_taps(packed, row);
-        } else {
-            mve_any_taps(packed, row);
-        }
-        if ((row->channels & 7) == 0 || row->first != 0) {
-            return;
-        }
-        packed += row->blocks * (18 + 2 * row->count);
-        row->first = row->channels - 8;
-        row->blocks = 1;
-    }
-}
-
 /* One row of a depthwise convolution, eight channels at a time. rows[i] is NULL in the padding; scratch holds one
  * input pixel. */
 KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
@@ -191,7 +171,8 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
     const struct geometry *const geometry = &layer->geometry;
     const int8_t *taps[MAXIMUM_TAPS];
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
-    struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0, 0};
+    struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0,
+                          channels >> 3};
     for (int32_t channel = 0; channel < channels; channel++) {
         scratch[channel] = (int8_t)geometry->pad_value;
     }
@@ -199,14 +180,25 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
                       rows[geometry->kernel_rows - 1] != NULL;
     for (int32_t column = 0; column < geometry->output_columns; column++, row.output += channels) {
         const int32_t left = column * geometry->stride - geometry->pad_left;
-        if (whole && left >= 0 && left + 3 <= geometry->input_columns) {
+        const int inside = whole && left >= 0 && left + 3 <= geometry->input_columns;
+        if (inside) {
             for (int32_t i = 0; i < 3; i++) {
                 taps[3 * i] = rows[i] + left * channels;
             }
-            mve_one_pixel(layer->packed, &row, 1);
+            mve_nine_taps(layer->packed, &row);
         } else {
             move_taps(geometry, rows, column, scratch, taps);
-            mve_one_pixel(layer->packed, &row, 0);
+            mve_any_taps(layer->packed, &row);
+        }
+        if ((channels & 7) != 0) {
+            /* Whole eights, then the last eight. */
+            const struct tap_row last = {taps, count, row.zero_point, row.table, row.output, channels, channels - 8, 1};
+            const uint32_t *const packed = layer->packed + row.blocks * (18 + 2 * count);
+            if (inside) {
+                mve_nine_taps(packed, &last);
+            } else {
+                mve_any_taps(packed, &last);
+            }
         }
     }
 }

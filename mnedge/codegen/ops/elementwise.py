@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNARY = (
     "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
 )  # fmt: skip
-BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SUB")
+BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
 def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Value], y: Value) -> NDArray[np.int64]:
@@ -48,9 +48,6 @@ def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Val
     if op.kind in ("MAXIMUM", "MINIMUM"):
         return (np.maximum if op.kind == "MAXIMUM" else np.minimum)(a, b)
     a, b = a - first.zero_point, b - second.zero_point
-    if op.kind == "DIV":
-        multiplier, shift = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
-        return arithmetic.clamp(arithmetic.divide(a, b, multiplier, shift) + y.zero_point, low, high)
     if op.kind == "MUL":
         multiplier, shift = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
         return arithmetic.clamp(arithmetic.multiply(a * b, multiplier, shift) + y.zero_point, low, high)
@@ -135,7 +132,7 @@ class Binary(PixelByPixel):
     """A function of two values, the second one of the same shape or one pixel that goes with every pixel.
 
     Attributes:
-        kind: "add", "subtract", "multiply", "divide", "maximum" or "minimum".
+        kind: "add", "subtract", "multiply", "maximum" or "minimum".
         fields: Multipliers, shifts, zero points and limits by the C field's name.
         per_channel: Whether the second operand is one pixel.
         constant: The second operand where it is known, int8 as int64.
@@ -184,7 +181,7 @@ class Binary(PixelByPixel):
         """See `Kernel`."""
         function = self._function(kernels)
         if function.startswith("portable"):
-            return ("requantize", *(("reciprocal",) if self.kind == "divide" else ()), function)
+            return ("requantize", function)
         return (f"{kernels}_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
@@ -223,9 +220,7 @@ class BinaryOfConstant(Binary):
     form: Literal["window", "pixels", "whole"] = "whole"
 
 
-_KINDS = {
-    "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
-}  # fmt: skip
+_KINDS = {"ADD": "add", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract"}
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
 
@@ -280,8 +275,6 @@ def _binary(
     }
     if op.kind == "MUL":
         fields["multiplier"], fields["shift"] = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
-    elif op.kind == "DIV":
-        fields["multiplier"], fields["shift"] = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
     elif op.kind in ("ADD", "SUB"):
         by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale)
         fields["multiplier_1"], fields["shift_1"] = by_1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.codegen.ops._forms import Whole
-from mnedge.codegen.program import int_array
+from mnedge.codegen.ops.elementwise import Table
+from mnedge.codegen.program import Layer, int_array
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -127,6 +128,32 @@ def lower_concatenation(source: Source, op: Op) -> Concatenation:
     axis = int(op.options.get("axis", 0)) % len(y.shape)
     inner = math.prod(y.shape[axis + 1 :])
     return _joined(source, op, math.prod(y.shape[:axis]), [source.value(str(x)).shape[axis] * inner for x in op.inputs])
+
+
+def lower_uint8_concatenation(source: Source, op: Op) -> list[Layer]:
+    """CONCATENATION of what was uint8: tables bring inputs of other scales to it, rounded in float32 as TFLite does."""
+    y = source.value(op.outputs[0])
+    layers, names = [], []
+    for name in (str(name) for name in op.inputs):
+        x = source.value(name)
+        if (x.scale, x.zero_point) == (y.scale, y.zero_point) or source.graph.tensors[name].is_constant:
+            names.append(name)
+            continue
+        scale = np.float32(x.scale) * (np.float32(1) / np.float32(y.scale))
+        # The steps and zero points of the file, 128 higher.
+        steps = np.arange(256, dtype=np.float32) * scale + np.float32(-(x.zero_point + 128)) * scale
+        rounded = np.sign(steps) * np.floor(np.abs(steps).astype(np.float64) + 0.5)
+        table = np.clip(rounded.astype(np.int64) + y.zero_point, -128, 127)
+        made = replace(x, name=f"{name} (rescaled for {y.name})", scale=y.scale, zero_point=y.zero_point)
+        layers.append(Layer("table", (name,), made.name, Table(table, x, made)))
+        names.append(made.name)
+    axis = int(op.options.get("axis", 0)) % len(y.shape)
+    inner = math.prod(y.shape[axis + 1 :])
+    lengths = tuple(source.value(str(name)).shape[axis] * inner for name in op.inputs)
+    constants = tuple(source.graph.tensors[str(name)].data for name in op.inputs)
+    computed = tuple(name for name, data in zip(names, constants, strict=True) if data is None)
+    kernel = Concatenation(math.prod(y.shape[:axis]), lengths, constants, y)
+    return [*layers, Layer(op.kind, computed, y.name, kernel)]
 
 
 def lower_pack(source: Source, op: Op) -> Concatenation:

@@ -9,7 +9,7 @@ from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
 from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.ops.reduce import Reduce, axes_of, lower_reduction
-from mnedge.codegen.prepare import HALVES_UP
+from mnedge.codegen.prepare import WAS_UINT8
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
 
@@ -120,7 +120,7 @@ def lower_pool(source: Source, op: Op) -> Pool:
     (rows, stride_h, top), (columns, stride_w, left) = geometry
     window = Window(rows, columns, stride_h, stride_w, 1, 1, top, left)
     low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    offset = 128 if op.options.get(HALVES_UP) else 0
+    offset = 128 if op.options.get(WAS_UINT8) else 0
     return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset)
 
 
