@@ -113,8 +113,8 @@ def _refuse_others(listing: Listing, names: list[str]) -> None:
         shown = {part for path in listing.pictures for part in listing.parts(path)}
         if found and lower[found[0]] not in shown:
             raise InputError(
-                f"{listing.given} holds {lower[found[0]]}/ ({_OTHERS[found[0]]}) beside the folders of the classes, and no "
-                "picture in it; move it away, or give --task detect or --task segment to use it"
+                f"{listing.given} holds {lower[found[0]]}/ ({_OTHERS[found[0]]}) beside the folders of the classes, and "
+                "no picture in it; move it away, or give --task detect or --task segment to use it"
             )
         return
     held = " and ".join(f"{lower[name]}/ ({_OTHERS[name]})" for name in found)
