@@ -49,7 +49,14 @@ def test_json_has_the_rows_of_the_report(
 def test_the_table_names_artifacts_runtimes_and_parity(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["validate", *models, "--images", "20"]) == 0
     printed = capsys.readouterr().out
-    for text in ("Accuracy on 20 pictures of the validation split of demo", "m.tflite", "m.onnx", "onnxruntime", "XNNPACK", "Parity"):
+    for text in (
+        "Accuracy on 20 pictures of the validation split of demo",
+        "m.tflite",
+        "m.onnx",
+        "onnxruntime",
+        "XNNPACK",
+        "Parity",
+    ):
         assert text in printed, text
 
 

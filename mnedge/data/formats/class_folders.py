@@ -113,7 +113,7 @@ def _refuse_others(listing: Listing, names: list[str]) -> None:
         shown = {part for path in listing.pictures for part in listing.parts(path)}
         if found and lower[found[0]] not in shown:
             raise InputError(
-                f"{listing.given} holds {lower[found[0]]}/ ({_OTHERS[found[0]]}) beside the folders of the classes, and "
+                f"{listing.given} holds {lower[found[0]]}/ ({_OTHERS[found[0]]}) beside the classes' folders, and "
                 "no picture in it; move it away, or give --task detect or --task segment to use it"
             )
         return

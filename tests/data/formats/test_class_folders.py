@@ -92,7 +92,7 @@ def test_annotations_beside_classes(tmp_path: Path) -> None:
         _pictures(tmp_path / name)
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "0.xml").write_text("<annotation></annotation>")
-    with pytest.raises(InputError, match=r"holds Annotations/ \(annotations\) beside the folders of the classes"):
+    with pytest.raises(InputError, match=r"holds Annotations/ \(annotations\) beside the classes' folders"):
         open_dataset(str(tmp_path))
 
 
