@@ -20,7 +20,7 @@ from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
 from mnedge.data.draw import Draw
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
-from mnedge.data.preprocess import read_pixels
+from mnedge.data.preprocess import WHITE, read_pixels
 from mnedge.errors import InputError
 from mnedge.foreign import Setting, read_mapping
 
@@ -261,6 +261,8 @@ def _numbers(dataset: Dataset, split: str, images: int) -> NDArray[np.int64]:
 def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> CalibrationSet:
     files = dataset.content.files
     digest = hashlib.sha256(repr(dataset.preprocessing).encode())
+    if dataset.preprocessing.white != WHITE:
+        digest.update(f"\0white {dataset.preprocessing.white}".encode())
     if files:
         taken = [files[number] for number in numbers.tolist()]
         for own in digests(taken, dataset.content.root, is_trusted=dataset.content.is_trusted):
