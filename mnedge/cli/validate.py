@@ -114,7 +114,8 @@ def _print(result: Validation, metric: str) -> None:
         across = [found.get((artifact, device)) for device in devices]
         runtimes = ("failed" if row is None else row.runtime for row in across)
         cells.append((artifact, *(_share(row, metric) for row in across), *runtimes))
-    print_table(f"Accuracy on {result.pictures or f'{rows[0].images} pictures'} of {rows[0].dataset}", columns, cells)
+    which, comma, why = (result.pictures or f"{rows[0].images} pictures").partition(", ")
+    print_table(f"Accuracy on {which} of {rows[0].dataset}{comma}{why}", columns, cells)
     for line in result.warnings:
         typer.echo(line, err=True)
     if not result.parity:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -260,10 +260,9 @@ def _numbers(dataset: Dataset, split: str, images: int) -> NDArray[np.int64]:
 
 def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> CalibrationSet:
     files = dataset.content.files
-    # What is white matters where some picture has more than 8 bits.
-    said = {name: value for name, value in asdict(dataset.preprocessing).items() if (name, value) != ("white", WHITE)}
-    named = ", ".join(f"{name}={value!r}" for name, value in said.items())
-    digest = hashlib.sha256(f"Preprocessing({named})".encode())
+    digest = hashlib.sha256(repr(dataset.preprocessing).encode())
+    if dataset.preprocessing.white != WHITE:
+        digest.update(f"\0white {dataset.preprocessing.white}".encode())
     if files:
         taken = [files[number] for number in numbers.tolist()]
         for own in digests(taken, dataset.content.root, is_trusted=dataset.content.is_trusted):

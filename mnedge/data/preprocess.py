@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -66,7 +66,8 @@ class Preprocessing:
     crop_fraction: float = 0.875
     interpolation: Interpolation = "bilinear"
     fit: Fit = "crop"
-    white: float = WHITE
+    # Not in the text that checksums of calibration sets are made with, of which all but a few have 8 bits.
+    white: float = field(default=WHITE, repr=False)
 
 
 # Of pictures with boxes or masks.

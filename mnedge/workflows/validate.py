@@ -100,6 +100,7 @@ def validate(
     dataset = chosen.dataset
     classes = parse_class_map(class_map, dataset.classes) if class_map else None
     warnings: list[str] = []
+    has_classes = any(metric.key == "balanced_accuracy" for metric in what.metrics)
 
     def read(said: Predictions, classes: ClassMap | None = classes) -> Predictions:
         if listed is not None:
@@ -118,7 +119,7 @@ def validate(
         said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
         by_name = class_map is None and yes is None
         made = _figures_by_name(said, dataset, what, read) if by_name else what.accuracy(read(said), dataset)
-        if "balanced_accuracy" in made.metrics and (told := warning(made.metrics["top1"], said.labels)):
+        if has_classes and "top1" in made.metrics and (told := warning(made.metrics["top1"], said.labels)):
             warnings.append(f"{said.path.name}: {told}")
         warn_if_inverted(said.path.name, made, dataset.classes, 1 if yes is None else yes)
         return made

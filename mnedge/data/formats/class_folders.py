@@ -108,7 +108,14 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def _refuse_others(listing: Listing, names: list[str]) -> None:
     """Refuses folders of pictures beside folders of masks, labels or annotations, which are no classes."""
     lower = {name.lower(): name for name in names}
-    if len(found := [name for name in lower if name in _OTHERS]) < 2:
+    found = [name for name in lower if name in _OTHERS]
+    if len(found) < 2:
+        shown = {part for path in listing.pictures for part in listing.parts(path)}
+        if found and lower[found[0]] not in shown:
+            raise InputError(
+                f"{listing.given} holds {lower[found[0]]}/ ({_OTHERS[found[0]]}) beside the classes' folders, and "
+                "no picture in it; move it away, or give --task detect or --task segment to use it"
+            )
         return
     held = " and ".join(f"{lower[name]}/ ({_OTHERS[name]})" for name in found)
     task = "segment" if any(_OTHERS[name] == "masks" for name in found) else "detect"

@@ -87,6 +87,15 @@ def test_folders_of_other_tasks(tmp_path: Path, folders: tuple[str, ...], said: 
         open_dataset(str(tmp_path))
 
 
+def test_annotations_beside_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        _pictures(tmp_path / name)
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "0.xml").write_text("<annotation></annotation>")
+    with pytest.raises(InputError, match=r"holds Annotations/ \(annotations\) beside the classes' folders"):
+        open_dataset(str(tmp_path))
+
+
 def test_what_was_there_instead_is_said(tmp_path: Path) -> None:
     for number in range(30):
         Image.new("RGB", (12, 12)).save(tmp_path / f"{number}.jpg")
