@@ -62,9 +62,10 @@ def signature(when: str = "") -> OptionInfo:
     return _option("--signature", metavar="NAME", text=text)
 
 
-def split(when: str = "") -> OptionInfo:
-    """The option of the split; `when` as in `pixels`."""
-    return _option("--split", metavar="NAME", text=f"{when}{'split' if when else 'Split'} of the data.")
+def split(when: str = "", default: str = "") -> OptionInfo:
+    """The option of the split; `when` and `default` as in `pixels`, where a default is to be explained."""
+    start, told = "split" if when else "Split", f" [default: {default}]" if default else ""
+    return _option("--split", metavar="NAME", text=f"{when}{start} of the data: train, val, test or all.{told}")
 
 
 def measuring(default: str) -> OptionInfo:

@@ -27,11 +27,7 @@ def command(
     pixels: Annotated[str | None, options.pixels(default="what the files say")] = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Split of the data: train, val, test or all. [default: its test or val; of data without splits, the "
-            "pictures that training kept apart, or all]",
-        ),
+        options.split(default="its test or val; of data without splits, the pictures that training kept apart, or all"),
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Use at most so many pictures. [default: all]")
