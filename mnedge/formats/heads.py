@@ -71,7 +71,7 @@ def _ort_kinds(path: Path, output: str) -> set[str]:
         body = None if model is None else model.Graph()
         if body is None:
             return set()
-        makers = {}
+        makers: dict[str, tuple[str, str]] = {}
         for place in range(body.NodesLength()):
             node = body.Nodes(place)
             source = node.Inputs(0).decode() if node.InputsLength() else ""

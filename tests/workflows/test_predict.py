@@ -60,7 +60,11 @@ def _labels(kind: str, columns: int) -> Graph:
         Tensor("dense", (1, columns), "float32"),
         Tensor("scores", (1, columns), "float32"),
     ]
-    last = {"LOGISTIC": {}, "SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {"activation": "NONE"}}
+    last: dict[str, dict[str, Any]] = {
+        "LOGISTIC": {},
+        "SOFTMAX": {"beta": 1.0},
+        "L2_NORMALIZATION": {"activation": "NONE"},
+    }
     ops = [op, Op("FULLY_CONNECTED", ("flat", "weights", "bias"), ("dense",), {"activation": "NONE"})]
     if kind in last:
         ops.append(Op(kind, ("dense",), ("scores",), last[kind]))
@@ -214,8 +218,8 @@ def test_objects_have_their_place_in_the_picture(tmp_path: Path) -> None:
     objects = found.pictures[0].answer.objects
     assert objects is not None
     assert [(row.label, row.score) for row in objects] == [("cup", pytest.approx(0.9)), ("dog", pytest.approx(0.6))]
-    for row, corners in zip(objects, own.corners, strict=False):
-        assert row.box == pytest.approx((corners * [100, 200, 100, 200]).tolist(), abs=1e-3)
+    for one, corners in zip(objects, own.corners, strict=False):
+        assert one.box == pytest.approx((corners * [100, 200, 100, 200]).tolist(), abs=1e-3)
     assert found.pictures[0].answer.said == (
         "cup 0.900 at x 0 to 100, y 0 to 50; dog 0.600 at x 100 to 200, y 10 to 40"
     )  # fmt: skip
