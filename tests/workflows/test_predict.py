@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ from mnedge.workflows.predict import predict
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Of Pascal VOC.
+_CAT = 8
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -422,3 +425,43 @@ def test_what_is_drawn_stands_beside_nothing_of_others(tmp_path: Path, digits: P
     kept = files[0].read_bytes()
     predict(digits, [files[0]], crop=0.875, save=tmp_path / "p", force=True)
     assert files[0].read_bytes() == kept, "a picture is never drawn over"
+
+
+@pytest.mark.shared
+def test_a_real_detector_finds_the_cat_where_litert_does(shared_data: Path) -> None:
+    (model,) = (shared_data / "models" / "tasks").glob("ssd_mobilenet_v1*.tflite")
+    picture = shared_data / "small" / "pets_segmentation" / "images" / "Abyssinian_10.jpg"
+    names = re.findall(r"name: '(.+)'", (model.parent / "pet_label_map.pbtxt").read_text())
+    (row,) = predict(model, [picture], crop="stretch", labels=names).pictures
+    assert row.answer.objects is not None
+    best = row.answer.objects[0]
+    assert best.label == "Abyssinian"
+    interpreter = Interpreter(model_path=str(model))
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    side = int(source["shape"][1])
+    # Its uint8 input is the pixel itself.
+    interpreter.set_tensor(source["index"], read_pixels(picture, side, WHOLE)[None])
+    interpreter.invoke()
+    boxes, _, scores, _ = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
+    assert best.score == pytest.approx(float(scores[0]), abs=0.02)
+    sides = np.array([row.height, row.width] * 2)
+    assert best.box == pytest.approx((np.clip(boxes[0], 0, 1) * sides).tolist(), abs=0.03 * max(row.width, row.height))
+
+
+@pytest.mark.shared
+def test_a_real_segmenter_sees_the_cat_where_litert_does(shared_data: Path) -> None:
+    model = shared_data / "models" / "tasks" / "deeplabv3_mnv2_pascal_quant.tflite"
+    picture = shared_data / "small" / "pets_segmentation" / "images" / "Abyssinian_1.jpg"
+    (row,) = predict(model, [picture], crop="stretch").pictures
+    assert row.answer.shares is not None
+    interpreter = Interpreter(model_path=str(model))
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    interpreter.set_tensor(source["index"], read_pixels(picture, int(source["shape"][1]), WHOLE)[None])
+    interpreter.invoke()
+    scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+    own = float((scores.argmax(axis=-1) == _CAT).mean())
+    cat = next(share for share in row.answer.shares if share.index == _CAT)
+    assert cat.fraction == pytest.approx(own, abs=0.02)
+    assert own > 0.05
