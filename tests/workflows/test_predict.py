@@ -460,8 +460,9 @@ def test_a_real_segmenter_sees_the_cat_where_litert_does(shared_data: Path) -> N
     (source,) = interpreter.get_input_details()
     interpreter.set_tensor(source["index"], read_pixels(picture, int(source["shape"][1]), WHOLE)[None])
     interpreter.invoke()
-    scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
-    own = float((scores.argmax(axis=-1) == _CAT).mean())
+    # It holds an ARG_MAX.
+    indices = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+    own = float((indices == _CAT).mean())
     cat = next(share for share in row.answer.shares if share.index == _CAT)
     assert cat.fraction == pytest.approx(own, abs=0.02)
     assert own > 0.05
