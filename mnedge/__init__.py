@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnedge.results.manifest import BuildManifest, BundleManifest, Verified
     from mnedge.results.optimization import Agreement, AgreementRow, Optimization, Rewrite
     from mnedge.results.parity import ParityRow
+    from mnedge.results.prediction import BrokenPicture, PicturePrediction, Prediction
     from mnedge.results.quantization import QuantizedModel
     from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow, read_report
     from mnedge.results.search import SearchResult
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.doctor_model import diagnose
     from mnedge.workflows.inspect import inspect, inspect_layers
     from mnedge.workflows.optimize import optimize
+    from mnedge.workflows.predict import predict
     from mnedge.workflows.quantize import quantize
     from mnedge.workflows.search.run import search
     from mnedge.workflows.sweep.run import sweep
@@ -66,6 +68,7 @@ __all__ = [
     "Bench",
     "BoardCheck",
     "BoardFacts",
+    "BrokenPicture",
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
@@ -93,7 +96,9 @@ __all__ = [
     "Part",
     "PhoneCheck",
     "PhoneFacts",
+    "PicturePrediction",
     "Pixels",
+    "Prediction",
     "QuantizedModel",
     "RatioRow",
     "Recipe",
@@ -126,6 +131,7 @@ __all__ = [
     "open_calibration",
     "open_source",
     "optimize",
+    "predict",
     "quantize",
     "read_report",
     "search",
@@ -150,6 +156,7 @@ _PLACES = {
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
     "optimize": "workflows.optimize",
+    "predict": "workflows.predict",
     "quantize": "workflows.quantize",
     "search": "workflows.search.run",
     "setup_device": "workflows.device",
@@ -173,6 +180,7 @@ _PLACES = {
     "Bench": "results.bench",
     "BoardCheck": "results.device",
     "BoardFacts": "results.device",
+    "BrokenPicture": "results.prediction",
     "BuildManifest": "results.manifest",
     "BundleManifest": "results.manifest",
     "CSources": "results.compilation",
@@ -194,6 +202,8 @@ _PLACES = {
     "Part": "results.installation",
     "PhoneCheck": "results.device",
     "PhoneFacts": "results.device",
+    "PicturePrediction": "results.prediction",
+    "Prediction": "results.prediction",
     "QuantizedModel": "results.quantization",
     "RatioRow": "results.latency",
     "Report": "results.report",

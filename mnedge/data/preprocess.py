@@ -36,6 +36,8 @@ _FOREIGN = {
     b"\xff\x0a": "JPEG XL", b"DDS ": "DDS", b"v/1\1": "OpenEXR",
 }  # fmt: skip
 _LIMIT = "MNEDGE_MAX_PIXELS"
+# The end of messages that commands without this option leave out.
+SKIP = ", or pass --skip-broken to leave such files out"
 # 8192 x 8192, which takes 1 GB while transparency is flattened; the sensors of phones end below it or use JPEG.
 _MOST_PIXELS = 1 << 26
 _LONGEST_LIMIT = 12
@@ -43,6 +45,9 @@ _LONGEST_LIMIT = 12
 _LARGE_PIXELS = 1 << 24
 _REDUCING_GAP = 2
 _MAGIC_BYTES = 256
+# Of EXIF, and its values that turn a picture by a quarter.
+_ORIENTATION = 0x0112
+_QUARTERS = (5, 6, 7, 8)
 _OPENING = threading.Lock()
 _LARGE = threading.RLock()
 # Of 16 bits.
@@ -99,10 +104,6 @@ def opened(path: Path, *, least: float | None = None) -> Iterator[Image.Image]:
         least: The side, in pixels, that the picture is made smaller to afterwards, which lets a large JPEG be decoded
             at 1/2, 1/4 or 1/8 of its size; None for the picture's own size.
 
-    Args:
-        path: The file.
-        least_side: Of what is needed, pixels: a JPEG may then be decoded at a fraction of its size, and much faster.
-
     Raises:
         InputError: The file is missing, broken, too large, no picture, or of a format that is not opened.
     """
@@ -126,6 +127,20 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     with _header(path) as image:
         return image.size
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture that stands upright (EXIF), from its header.
+
+    Raises:
+        InputError: As `opened`.
+    """
+    with _header(path) as image:
+        try:
+            is_turned = image.getexif().get(_ORIENTATION) in _QUARTERS
+        except Exception as exc:  # whatever Pillow meets in damaged EXIF
+            raise _broken(path, exc) from exc
+        return (image.height, image.width) if is_turned else image.size
 
 
 def most_pixels() -> int:
@@ -173,7 +188,7 @@ def _parsed(stack: ExitStack, path: Path) -> Image.Image:
         if foreign := _foreign_format(start):
             raise InputError(
                 f"{path} is of the format {foreign}, which mnedge does not open; convert it to PNG or JPEG (it opens "
-                f"{', '.join(FORMATS)}), or pass --skip-broken to leave such files out"
+                f"{', '.join(FORMATS)}){SKIP}"
             ) from exc
         raise _broken(path, exc) from exc
     except Exception as exc:  # whatever Pillow meets in a damaged header
@@ -181,8 +196,7 @@ def _parsed(stack: ExitStack, path: Path) -> Image.Image:
     if image.width * image.height > (most := most_pixels()):
         raise InputError(
             f"{path} has {image.width} x {image.height} pixels, {image.width * image.height:,} in all, and at most "
-            f"{most:,} are decoded; make it smaller, set {_LIMIT}={image.width * image.height} to take it, or pass "
-            "--skip-broken to leave such files out"
+            f"{most:,} are decoded; make it smaller, set {_LIMIT}={image.width * image.height} to take it{SKIP}"
         )
     return image
 
@@ -212,9 +226,7 @@ def _decode(image: Image.Image) -> None:
 
 
 def _broken(path: Path, exc: Exception) -> InputError:
-    return InputError(
-        f"{path} is broken or not a picture ({exc}); remove it, or pass --skip-broken to leave such files out"
-    )
+    return InputError(f"{path} is broken or not a picture ({exc}); remove it{SKIP}")
 
 
 def _foreign_format(start: bytes) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from PIL import ImageDraw
 
     from mnedge.untyped import AnyInts
 
@@ -20,6 +21,8 @@ _OPACITY = 0.55
 _BACKGROUND = 0
 _GAP = 4
 _FRAME = 2
+# Of the shorter side: width of frames and height of letters are such a part, and no less than so many pixels.
+_FRAMES, _LETTERS, _LEAST_LETTERS = 200, 24, 10
 
 
 def colour_of(index: int) -> tuple[int, int, int]:
@@ -45,7 +48,7 @@ def with_mask(pixels: NDArray[np.uint8], mask: AnyInts, ignored: int) -> NDArray
 
 
 def with_frames(
-    pixels: NDArray[np.uint8], corners: NDArray[np.float32], classes: NDArray[np.int64]
+    pixels: NDArray[np.uint8], corners: NDArray[np.float32], classes: NDArray[np.int64], words: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
     """Draws boxes into a picture, each in the colour of its class.
 
@@ -53,16 +56,52 @@ def with_frames(
         pixels: uint8, (H, W, 3).
         corners: float32, (n, 4): y1, x1, y2, x2 in fractions of the picture.
         classes: int64, (n,).
+        words: What stands in the corner of each box; () for nothing.
     """
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
     height, width = pixels.shape[:2]
-    for (y1, x1, y2, x2), index in zip(corners.tolist(), classes.tolist(), strict=True):
+    line = max(_FRAME, min(height, width) // _FRAMES)
+    for place, ((y1, x1, y2, x2), index) in enumerate(zip(corners.tolist(), classes.tolist(), strict=True)):
         ends = (x1 * width, y1 * height, max(x2 * width - 1, x1 * width), max(y2 * height - 1, y1 * height))
-        draw.rectangle(ends, outline=colour_of(index), width=_FRAME)
+        draw.rectangle(ends, outline=colour_of(index), width=line)
+        if words:
+            _write(draw, (ends[0] + line, ends[1] + line), words[place], colour_of(index))
     return np.asarray(picture)
+
+
+def with_words(
+    pixels: NDArray[np.uint8], words: Sequence[str], grounds: Sequence[tuple[int, int, int]] = ()
+) -> NDArray[np.uint8]:
+    """Writes lines into the upper left corner of a picture.
+
+    Args:
+        pixels: uint8, (H, W, 3).
+        words: The lines.
+        grounds: Colour behind each; () for white.
+    """
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(picture)
+    top = 0.0
+    for place, word in enumerate(words):
+        top = _write(draw, (0.0, top), word, grounds[place] if grounds else (255, 255, 255))
+    return np.asarray(picture)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], words: str, ground: tuple[int, int, int]) -> float:
+    """Writes a line in black on a ground, and gives where it ends below, pixels."""
+    from PIL import ImageFont
+
+    # Readable in a picture of any size.
+    font = ImageFont.load_default(max(_LEAST_LETTERS, min(draw.im.size) // _LETTERS))
+    left, _, right, bottom = draw.textbbox(place, words, font=font)
+    draw.rectangle((left, place[1], right, bottom), fill=ground)
+    draw.text(place, words, fill=(0, 0, 0), font=font)
+    return float(bottom)
 
 
 def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -33,7 +33,8 @@ def for_file(path: Path) -> str:
     Raises:
         InputError: No runtime loads such a file.
     """
-    suffixes = {get(name).suffix: name for name in registry.names("mnedge.runtimes") if get(name).is_default}
+    defaults = {name: get(name) for name in registry.names("mnedge.runtimes") if get(name).is_default}
+    suffixes = {suffix: name for name, runtime in defaults.items() for suffix in (runtime.suffix, *runtime.also)}
     suffix = "" if is_folder(path) else path.suffix or "a file without suffix"
     if suffix not in suffixes:
         known = ", ".join(known or "a folder of C sources" for known in suffixes)

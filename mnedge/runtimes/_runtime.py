@@ -97,6 +97,7 @@ class Runtime:
         version: The engine's name and version, or None where it is not installed.
         is_default: Whether files of this suffix are loaded by it where no runtime is named.
         module: What `open` imports; a child imports it before the time of loading counts. "" for nothing.
+        also: Further suffixes that it loads.
     """
 
     suffix: str
@@ -104,6 +105,7 @@ class Runtime:
     version: Callable[[], str | None]
     is_default: bool = True
     module: str = ""
+    also: tuple[str, ...] = ()
 
 
 def timed_ms(run: Callable[[], object], runs: int, seconds: float) -> NDArray[np.float64]:

@@ -258,4 +258,4 @@ def _version() -> str | None:
         return None
 
 
-RUNTIME = Runtime(suffix=".onnx", open=OnnxRuntimeSession, version=_version, module="onnxruntime")
+RUNTIME = Runtime(suffix=".onnx", open=OnnxRuntimeSession, version=_version, module="onnxruntime", also=(".ort",))

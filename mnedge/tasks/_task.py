@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric
+    from mnedge.results.prediction import Answer
     from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
     from mnedge.untyped import AnyArray
+    from mnedge.validation.answers import Asked, Seen
     from mnedge.validation.predict import Predictions
 
     # What a trained network predicts for the validation split, by name.
@@ -102,6 +104,10 @@ class Task:
         counted: What the fractions of `mistakes` are of: "pictures", "pixels" or "boxes".
         gallery: Of the same: (source, words, picture) of those that were met worst, with what is marked and what was
             found drawn into it, uint8 (H, W, 3); None where confusions say more.
+        answers: Of what an artifact said, how it sees each picture and what is asked: what it says of each picture;
+            None where nothing is said of single pictures.
+        draw: Draws an answer into the upright picture, uint8 (H, W, 3), from the picture, the answer, what the artifact
+            said, the picture's place in it, and how it sees it.
         agreement: Of what two artifacts said: the share of each picture of which they say the same, 0..1, (pictures,).
         schedule: Settings of a training that the user leaves open.
         describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
@@ -126,6 +132,10 @@ class Task:
     mistakes: Callable[[Predictions, Dataset], list[MixUp]]
     counted: str = "pictures"
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
+    answers: Callable[[Predictions, Sequence[Seen], Asked], list[Answer]] | None = None
+    draw: Callable[[NDArray[np.uint8], Answer, Predictions, int, Seen], NDArray[np.uint8]] = (
+        lambda pixels, _answer, _said, _place, _seen: pixels
+    )
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
     schedule: Schedule = field(default_factory=Schedule)
     describe: Callable[[Dataset, Variant], dict[str, object]] = lambda _dataset, _variant: {}

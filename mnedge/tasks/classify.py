@@ -11,12 +11,14 @@ from mnedge.data.balance import balanced_accuracy, macro_f1
 from mnedge.data.check import check_layout
 from mnedge.errors import InputError
 from mnedge.models.variant import CLASSIFIER
+from mnedge.report.overlay import with_words
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.results.findings import Suspect
 from mnedge.results.metric import Metric
 from mnedge.results.training import Confusion, Outcome
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
+from mnedge.validation.answers import class_answers
 from mnedge.validation.heads import head_figures
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.results.accuracy import Figures, MixUp
+    from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
 _SUSPECTS = 40
@@ -104,6 +108,10 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     return [] if predictions.head == "sigmoid" else confusion(predictions, dataset.classes)
 
 
+def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place: int, _seen: Seen) -> NDArray[np.uint8]:
+    return with_words(pixels, [row.said for row in answer.classes or ()])
+
+
 TASK = Task(
     name="classify",
     metrics=(
@@ -121,6 +129,8 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=lambda _arrays, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
+    answers=class_answers,
+    draw=_draw,
     accuracy=_accuracy,
     mistakes=_mistakes,
     learns_labels=True,

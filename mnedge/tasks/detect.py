@@ -19,6 +19,7 @@ from mnedge.results.metric import Metric
 from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
+from mnedge.validation.answers import object_answers
 from mnedge.validation.detect import (
     average_precisions,
     best_score,
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
     from mnedge.models import Variant
     from mnedge.models.transfer import Description
     from mnedge.results.accuracy import MixUp
+    from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
 _SHOWN_SIDE = 240
@@ -177,6 +180,14 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     return mixups(found, truths, dataset.classes, best_score(found, truths))
 
 
+def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place: int, seen: Seen) -> NDArray[np.uint8]:
+    width, height = seen.size
+    objects = answer.objects or ()
+    corners = np.array([row.box for row in objects], np.float32).reshape(-1, 4) / [height, width, height, width]
+    words = [f"{row.label} {row.score:.2f}" for row in objects]
+    return with_frames(pixels, corners.astype(np.float32), np.array([row.index for row in objects], np.int64), words)
+
+
 TASK = Task(
     name="detect",
     metrics=(
@@ -192,6 +203,8 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    answers=object_answers,
+    draw=_draw,
     accuracy=detect_figures,
     counted="boxes",
     gallery=_gallery,

@@ -13,14 +13,17 @@ from mnedge.results.metric import Metric
 from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
+from mnedge.validation.answers import vector_answers
 from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled, same_nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
 _SHOWN_SIDE = 120
@@ -97,6 +100,12 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     ]
 
 
+def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place: int, _seen: Seen) -> NDArray[np.uint8]:
+    from mnedge.report.overlay import with_words
+
+    return with_words(pixels, [] if answer.vector is None else [answer.vector.said])
+
+
 TASK = Task(
     name="embed",
     metrics=(
@@ -111,6 +120,8 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    answers=vector_answers,
+    draw=_draw,
     accuracy=embed_figures,
     agreement=same_nearest,
     mistakes=_mistakes,

@@ -13,11 +13,12 @@ from mnedge.data.check import check_marked
 from mnedge.data.gather import gather_masks
 from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
-from mnedge.report.overlay import side_by_side, with_mask
+from mnedge.report.overlay import colour_of, side_by_side, with_mask, with_words
 from mnedge.results.metric import Metric
 from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
+from mnedge.validation.answers import mask_in, share_answers
 from mnedge.validation.segment import (
     WORST,
     class_ious,
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.data.draw import Draw
     from mnedge.results.accuracy import MixUp
+    from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
 _GALLERY = 9
@@ -139,6 +142,14 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
     return pixel_mixups(confusions(predictions, dataset), dataset.classes)
 
 
+def _draw(pixels: NDArray[np.uint8], answer: Answer, said: Predictions, place: int, seen: Seen) -> NDArray[np.uint8]:
+    shown = with_mask(pixels, mask_in(said, place, seen), IGNORE)
+    rows = answer.shares or ()
+    # The background stays as it is.
+    grounds = [colour_of(row.index) if row.index else (255, 255, 255) for row in rows]
+    return with_words(shown, [row.said for row in rows], grounds)
+
+
 TASK = Task(
     name="segment",
     metrics=(
@@ -154,6 +165,8 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    answers=share_answers,
+    draw=_draw,
     accuracy=segment_figures,
     counted="pixels",
     gallery=_gallery,

@@ -14,6 +14,7 @@ from mnedge.data.boxes import Boxes
 from mnedge.data.detections import METADATA, detect, of_metadata, of_postprocess
 from mnedge.errors import InputError
 from mnedge.foreign import is_folder
+from mnedge.formats.carried import carried
 from mnedge.results.accuracy import Figures, MixUp, WorstPicture
 from mnedge.results.compilation import read_compiled
 
@@ -133,7 +134,7 @@ def same_objects(one: Predictions, two: Predictions) -> NDArray[np.float64]:
 
 
 def decoding_of(path: Path) -> Decoding:
-    """The anchors that a .tflite, an .onnx or a folder of C sources carries.
+    """The anchors that a .tflite, an .onnx, an .ort or a folder of C sources carries.
 
     Raises:
         InputError: It carries none.
@@ -142,19 +143,12 @@ def decoding_of(path: Path) -> Decoding:
     if is_folder(path):
         told = read_compiled(path).metadata.get(METADATA)
         content = None if told is None else told.encode()
-    elif path.suffix == ".tflite":
-        from mnedge.formats.tflite_read import read_tflite
-
-        content = read_tflite(path).metadata.get(METADATA)
-    elif path.suffix == ".onnx":
-        import onnx
-
-        props = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
-        content = props[METADATA].encode() if METADATA in props else None
+    else:
+        content = carried(path, METADATA)
     if content is None:
         raise InputError(
             f"{path} does not carry the anchors of its boxes ({METADATA}), so they cannot be decoded; build it again, "
-            "give a file with post-processing in it, or tell them to `mnedge validate --anchors FILE.json`"
+            "give a file with post-processing in it, or tell `mnedge validate` or `predict` --anchors FILE.json"
         )
     return of_metadata(content)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _MOST_IN_MEMORY_BYTES = 256 << 20
 # Outputs of post-processing in the file: boxes, classes, scores, count.
 _FOUND = 4
+_CORNERS = 4
 _INDICES = ("int32", "int64")
 
 
@@ -94,6 +95,7 @@ def predict(
     pixels: Pixels | None = None,
     head: Head | None = None,
     classes: int | None = None,
+    opened: Callable[[ModelInfo], None] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact over pictures of a data set.
@@ -108,6 +110,7 @@ def predict(
         head: What the first output is; None for what the file shows.
         classes: Number of classes that the data tells apart: of several outputs the one with as many scores comes
             first. None leaves the file's order.
+        opened: Told what the runtime has loaded, before the first picture; what it raises ends the run.
         progress: Told the share of the pictures that are done, 0..1.
 
     Raises:
@@ -122,6 +125,8 @@ def predict(
             yield known.arranged(picture)
 
     with device.load(path, runtime) as model:
+        if opened is not None:
+            opened(model.info)
         spec = model.info.input
         known = pixels_for(path, spec.shape, pixels)
         images = encoded(pictures((spec.shape[1], spec.shape[2]), known), spec, known)
@@ -243,12 +248,17 @@ def _order(path: Path, count: int) -> tuple[int, ...]:
 
 def _answer_first(path: Path, specs: Sequence[TensorSpec], classes: int | None) -> tuple[int, ...]:
     """The places of the outputs with the one that tells the classes first; () where they stay as they are."""
-    if classes is None or len(specs) < 2:
+    if classes is None or len(specs) < 2 or gives_objects(specs):
         return ()
     heads = [head_of_file(path, spec.shape, spec.quantization, spec.name) for spec in specs]
     widths = [spec.shape[-1] if spec.shape else 1 for spec in specs]
     first = answering_output(list(zip(heads, widths, strict=True)), classes)
     return (first, *(place for place in range(len(specs)) if place != first)) if first else ()
+
+
+def gives_objects(specs: Sequence[TensorSpec]) -> bool:
+    """Whether outputs are those of post-processing in the file: boxes (1, n, 4), classes, scores and count."""
+    return len(specs) == _FOUND and any(len(spec.shape) == 3 and spec.shape[-1] == _CORNERS for spec in specs)
 
 
 def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:

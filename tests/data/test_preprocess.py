@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import mnedge
-from mnedge.data.preprocess import Preprocessing, fit, opened, picture_size, read_pixels
+from mnedge.data.preprocess import Preprocessing, fit, opened, picture_size, read_pixels, upright_size
 from mnedge.errors import InputError
 
 _WHOLE = Preprocessing(crop_fraction=1.0)
@@ -53,6 +53,20 @@ def test_exif_rotation_is_undone(tmp_path: Path) -> None:
     pixels = read_pixels(tmp_path / "x.png", 32, _WHOLE)
     assert pixels[:14].min() > 200
     assert pixels[18:].max() < 50
+
+
+@pytest.mark.parametrize(("turn", "size"), [(1, (30, 20)), (3, (30, 20)), (6, (20, 30)), (8, (20, 30))])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_the_size_of_a_turned_picture_is_that_of_what_is_decoded(
+    tmp_path: Path, turn: int, size: tuple[int, int], suffix: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / f"x.{suffix}"
+    Image.new("RGB", (30, 20)).save(path, exif=exif)
+    assert upright_size(path) == size
+    with opened(path) as image:
+        assert image.size == size
 
 
 def test_crop_is_the_centred_share_of_the_shorter_side(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_float_models_get_real_numbers_channel_by_channel() -> None:
 
 def test_the_suffix_says_the_runtime(tmp_path) -> None:  # noqa: ANN001
     assert for_file(tmp_path / "a.tflite") == "litert"
-    assert for_file(tmp_path / "a.onnx") == "onnxruntime"
+    assert for_file(tmp_path / "a.onnx") == for_file(tmp_path / "a.ort") == "onnxruntime"
     with pytest.raises(InputError, match=r"no runtime loads \.pb"):
         for_file(tmp_path / "a.pb")
 

@@ -170,4 +170,4 @@ def test_the_command_scores_both_alike(
     # Suppression within a class and across classes differ in what is less sure.
     assert map50(raw, 1, "--anchors", str(file)) == pytest.approx(map50(whole, 0), abs=0.05)
     assert _run(["validate", str(raw), "--task", "detect", "--data", str(tmp_path / "labels.csv")]) == 2
-    assert "or tell them to `mnedge validate --anchors FILE.json`" in capsys.readouterr().err
+    assert "or tell `mnedge validate` or `predict` --anchors FILE.json" in capsys.readouterr().err
