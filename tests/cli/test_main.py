@@ -68,7 +68,7 @@ def test_every_command_answers_help(name: str, capsys: pytest.CaptureFixture[str
         (["build", "--variant", "v1", "--alpha", "-1"], 2, "alpha is -1.0; it is a number above 0"),
         (["build", "--resolution", "16"], 2, "resolution 16"),
         (["build", "--weights", "gone.h5"], 2, "no weights file gone.h5"),
-        (["build", "--data", "gone"], 2, "gone is neither `demo`, nor a folder"),
+        (["build", "--data", "gone"], 2, "gone does not exist; --data takes a folder"),
         (["build", "--classes", "7"], 2, "10 classes"),
         (["build", "--method", "magic"], 2, "'magic' is not one of 'ptq', 'qat'"),
         (["build", "--target", "cortex-m5"], 2, "did you mean 'cortex-m55'"),

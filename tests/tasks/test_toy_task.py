@@ -30,6 +30,7 @@ import numpy as np
 
 from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
+from mnedge.results.accuracy import Figures
 from mnedge.results.metric import Metric
 from mnedge.results.training import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
@@ -81,7 +82,7 @@ def _outcome(arrays, numbers, dataset):
 def _accuracy(predictions, dataset):
     close = _closeness(predictions.outputs, predictions.labels)
     each = {name: float(close[predictions.labels == index].mean()) for index, name in enumerate(dataset.classes)}
-    return {"closeness": float(close.mean()), "nearness": each}
+    return Figures({"closeness": float(close.mean())}, classes={"nearness": each})
 
 
 TASK = Task(
