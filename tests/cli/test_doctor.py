@@ -71,7 +71,7 @@ def test_a_model_is_a_page_that_fits_the_terminal(
     words = page.split()
     assert max(len(line) for line in page.splitlines() if str(model.parent)[:20] not in line) <= columns
     assert len(out.splitlines()) < 60
-    for word in ("softmax", "-1..1", "network", "cortex-m4"):
+    for word in ("softmax", "-1..1", "network", "cortex-"):
         assert any(word in other for other in words), word
     # Commands are pasted: each stands on one line, with the file in quotes.
     assert commands.splitlines()[0] == f"  mnedge build '{model}' --data PICTURES --int8"
