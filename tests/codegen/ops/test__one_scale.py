@@ -50,5 +50,8 @@ def test_another_scale_is_refused(
 ) -> None:
     lower(_graph(case, 0.5, 3, "int8"))
     for changed in (_graph(case, 0.25, 3, "int8"), _graph(case, 0.5, 4, "int8"), _graph(case, 0.5, 3, "uint8")):
-        with pytest.raises(UnsupportedError, match=f"{case[0]}.* changes the scale; {case[-1]}"):
+        # Bilinear resizes of uint8 are refused before anybody asks for the scale.
+        with pytest.raises(
+            UnsupportedError, match=f"{case[0]}.* (changes the scale; {case[-1]}|in another way in uint8)"
+        ):
             lower(changed)
