@@ -23,6 +23,7 @@ _RANKS = {
     "silence": 1,
     "pixels": 1,
     "progress": 1,
+    "amounts": 2,
     "cache": 2,
     "results": 2,
     "targets": 3,

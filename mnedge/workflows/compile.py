@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import targets
+from mnedge.amounts import bytes_of
 from mnedge.artifact import check_folder
 from mnedge.foreign import MODEL_BYTES, read_file
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.sources.onnx import read_int8
-from mnedge.workflows.search.limits import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

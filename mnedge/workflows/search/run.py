@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from mnedge import data as data_sets
 from mnedge import recipe, targets
+from mnedge.amounts import bytes_of, count_of
 from mnedge.artifact import check_file, check_reachable
 from mnedge.errors import BudgetError, InputError
 from mnedge.workflows.search import account
 from mnedge.workflows.search.candidates import candidates
-from mnedge.workflows.search.limits import Limits, bytes_of, count_of
+from mnedge.workflows.search.limits import Limits
 from mnedge.workflows.search.steps import Settings, run_steps
 from mnedge.workflows.search.timing import stopwatch
 from mnedge.workflows.search.trainer import trainer
