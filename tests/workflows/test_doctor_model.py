@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,7 @@ def test_two_inputs_are_said_and_what_feeds_them(digits_fp32: Graph, tmp_path: P
     found = diagnose(path)
     assert [end.name for end in found.inputs] == ["image", "other"]
     assert [need.option for need in found.needs if need.required] == ["--data FILE.npz"]
-    assert found.commands[0] == f"mnedge build {path} --data INPUTS.npz --int8"
+    assert found.commands[0] == f"mnedge build {shlex.quote(str(path))} --data INPUTS.npz --int8"
     assert _for(found, "cpu").verdict == "int8"
 
 
@@ -188,7 +189,7 @@ def test_an_onnx_is_looked_at(small_int8: Graph, tmp_path: Path) -> None:
     assert found.notes == ()
     assert _for(found, "cortex-m4").verdict == "int8"
     assert f"mnedge inspect {path}" in found.commands
-    assert f"mnedge compile {path} --target cortex-m4 --out m-c" in found.commands
+    assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
 
 
 def test_a_float_onnx_is_a_model_like_any_other(digits_fp32: Graph, tmp_path: Path) -> None:
