@@ -137,7 +137,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Train a MobileNet, or your own model, on own pictures; write a .keras.
+    """Train a MobileNet or your own model; write a .keras.
 
     A new head learns on the frozen backbone, then both learn together at a low rate. `build --weights` takes the
     .keras, and `build MODEL` that of --model, whose head is replaced where the data has other classes. Every epoch is
