@@ -76,6 +76,14 @@ def read_onnx(path: Path) -> Graph:
     return graph_of(file, shapes)[0]
 
 
+def _type_name(kind: int) -> str:
+    """Name of a tensor's type; its number where there is no such type."""
+    import onnx
+
+    known = onnx.TensorProto.DataType
+    return str(known.Name(kind)) if kind in known.values() else str(kind)
+
+
 def inputs_of(file: OnnxFile) -> list[OnnxInput]:
     """The inputs of a model, pictures as NHWC.
 
@@ -101,7 +109,7 @@ def inputs_of(file: OnnxFile) -> list[OnnxInput]:
         kind = item.type.tensor_type.elem_type
         if kind not in types:
             raise UnsupportedError(
-                f"input {item.name} of {file.source} has the type {onnx.TensorProto.DataType.Name(kind)}; float, "
+                f"input {item.name} of {file.source} has the type {_type_name(kind)}; float, "
                 "uint8, int8, int32 and int64 are read"
             )
         dims = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else -1

@@ -50,7 +50,7 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("tflite-runtime has no wheel for this Python")
     place = tmp_path_factory.mktemp("old") / "venv"
     subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    needs = ["tflite-runtime>=2.13,<3", "numpy<2", "pyyaml"]
+    needs = ["tflite-runtime>=2.13,<3", "numpy<2", "psutil", "pyyaml"]
     done = subprocess.run(
         [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--only-binary=:all:", *needs],
         capture_output=True, text=True, check=False,

@@ -133,7 +133,7 @@ def test_weights_of_another_task_are_refused(tmp_path: Path, capsys: pytest.Capt
     for more, message in (
         (["--data", data], "were trained to segment, asked for is classify; give --task segment"),
         (["--task", "segment", "--head", "deeplab", "--data", masks], "have the head lr-aspp, asked for is deeplab"),
-        (["--task", "segment", "--data", data], "has no folders images/ and masks/"),
+        (["--task", "segment", "--data", data], "holds no masks; they come as"),
         (["--task", "segment", "--data", masks], "class 0 is 'background' in"),
         (
             ["--task", "segment", "--weights", "demo", "--data", masks],
