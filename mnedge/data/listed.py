@@ -17,7 +17,7 @@ from mnedge.data.shots import grouping
 from mnedge.data.splits import assign_splits, refuse_two_of_a_split
 from mnedge.data.unpack import is_archive, unpacked
 from mnedge.errors import InputError
-from mnedge.foreign import Setting, read_mapping
+from mnedge.foreign import Setting, is_file, is_there, read_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,10 +45,10 @@ def look(path: Path, draw: Draw) -> Listing:
     Raises:
         InputError: There is no such thing, the archive cannot be unpacked, or two of its folders are one split.
     """
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path} does not exist; --data takes a folder, a labels.csv or another list, or a .zip")
     root = path
-    if path.is_file() and is_archive(path):
+    if is_file(path) and is_archive(path):
         root = unpacked(path)
     found = listing_of(root, is_grouped=bool(draw.group_by))
     while found.is_folder and len(top := {path.relative_to(found.root).parts[0] for path in found.files}) == 1:
