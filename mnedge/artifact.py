@@ -437,7 +437,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _is_fixed(place: Path) -> bool:
     """Whether a folder cannot be renamed, or not without pulling it from under the user: a mount, or where they are."""
-    return place.is_dir() and (place.is_mount() or place == Path.cwd() or place in Path.cwd().parents)
+    # `os.path.ismount`, since `Path.is_mount` fails where somebody else is just replacing the folder.
+    return place.is_dir() and (os.path.ismount(place) or place == Path.cwd() or place in Path.cwd().parents)
 
 
 def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bool) -> None:
