@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mnedge.errors import InputError
+from mnedge.foreign import open_regular, read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ _LOOK_BYTES = 1 << 16
 def beginning(path: Path) -> bytes:
     """The first 64 KiB of a file, to recognise it by: a broken file should be told of as broken; b"" for none."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(_LOOK_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError:
         return b""
@@ -38,14 +39,7 @@ def decoded(path: Path, shape: type[Shape], what: str, most_bytes: int = _LARGES
     Raises:
         InputError: It cannot be read, is no JSON, or has another shape; the message has the place.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(most_bytes + 1)
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
-    if len(content) > most_bytes:
-        raise InputError(f"{path} has more than {most_bytes:,} bytes, too many for {what}")
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = read_file(path, most_bytes).removeprefix(b"\xef\xbb\xbf")
     try:
         return msgspec.json.decode(content, type=shape)
     except msgspec.ValidationError as exc:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from mnedge.errors import InputError
+from mnedge.foreign import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,17 +25,11 @@ def parsed(path: Path, tag: str, what: str, most_bytes: int) -> ET.Element:
     Raises:
         InputError: It cannot be read, is no XML, or begins with another element.
     """
+    content = read_file(path, most_bytes)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(most_bytes + 1)
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {exc.strerror}") from exc
-    if len(content) > most_bytes:
-        raise InputError(f"{path} has more than {most_bytes:,} bytes, too many for {what}")
-    # Entities of their own are what makes XML explode; these formats have none.
-    if b"<!ENTITY" in content:
-        raise InputError(f"{path} defines entities, which {what} has not; export it again")
-    try:
+        # Entities of their own are what makes XML explode; these formats have none.
+        if _defines_entities(content):
+            raise InputError(f"{path} defines entities, which {what} has not; export it again")
         tree = ET.fromstring(content)  # noqa: S314 - without entities there is nothing to expand
     except ET.ParseError as exc:
         raise InputError(f"{path} line {exc.position[0]} is no XML: {exc}; export it again") from exc
@@ -44,3 +40,25 @@ def parsed(path: Path, tag: str, what: str, most_bytes: int) -> ET.Element:
     if tree.tag != tag:
         raise InputError(f"{path} begins with <{tree.tag}>; {what} begins with <{tag}>")
     return tree
+
+
+class _FoundError(Exception):
+    """An entity is defined."""
+
+
+def _defines_entities(content: bytes) -> bool:
+    """Whether a document defines entities, as its parser sees it: in any encoding, before one is expanded."""
+
+    def found(*_definition: object) -> None:
+        raise _FoundError
+
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = found
+    try:
+        parser.Parse(content, True)  # noqa: FBT003 - whether this is all
+    except _FoundError:
+        return True
+    except expat.ExpatError:
+        # What reads the document tells where it is broken.
+        return False
+    return False
