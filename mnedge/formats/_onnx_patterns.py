@@ -128,14 +128,3 @@ def _named(graph: Graph, source: str, ops: list[Op], last: Op) -> Op | None:
         if np.allclose(made, function(_POINTS), rtol=_NEAR, atol=_NEAR):
             return Op(kind, (source,), last.outputs, options)
     return None
-
-
-def without_dead(graph: Graph) -> Graph:
-    """The graph without ops whose results nobody reads."""
-    wanted = set(graph.outputs)
-    kept: list[Op] = []
-    for op in reversed(graph.ops):
-        if wanted & set(op.outputs):
-            kept.append(op)
-            wanted |= {name for name in op.inputs if name is not None}
-    return graph.replaced(ops=kept[::-1])

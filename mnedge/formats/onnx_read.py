@@ -16,12 +16,13 @@ from mnedge.formats._onnx_constants import array_of, constant_of, folded
 from mnedge.formats._onnx_elementwise import ELEMENTWISE, ERF
 from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_layers import LAYERS
-from mnedge.formats._onnx_patterns import fuse_patterns, without_dead
+from mnedge.formats._onnx_patterns import fuse_patterns
 from mnedge.formats._onnx_quantized import QUANTIZED
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
 from mnedge.formats._onnx_values import NHWC, Known, Node, Reading
 from mnedge.graph.check import check_graph
+from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Tensor, fresh_name
 
 if TYPE_CHECKING:

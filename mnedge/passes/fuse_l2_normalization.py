@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Op
 from mnedge.passes._pass import read_once
 
@@ -49,15 +50,4 @@ def apply(graph: Graph) -> Graph:
     for op in graph.ops:
         source = normalized(op)
         ops.append(op if source is None else Op("L2_NORMALIZATION", (source,), op.outputs, {"activation": "NONE"}))
-    return _without_dead(graph.replaced(ops=ops)) if ops != list(graph.ops) else graph
-
-
-def _without_dead(graph: Graph) -> Graph:
-    """The graph without ops that nobody reads."""
-    wanted = set(graph.outputs)
-    kept: list[Op] = []
-    for op in reversed(graph.ops):
-        if wanted & set(op.outputs):
-            kept.append(op)
-            wanted |= {name for name in op.inputs if name is not None}
-    return graph.replaced(ops=kept[::-1])
+    return without_dead(graph.replaced(ops=ops)) if ops != list(graph.ops) else graph

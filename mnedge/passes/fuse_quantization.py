@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.ops import LAYERS, info
 from mnedge.passes._pass import same_quantization
@@ -36,7 +37,7 @@ def apply(graph: Graph) -> Graph:
     fused = _Fusing(graph)
     for op in graph.ops:
         fused.visit(op)
-    return _without_dead(graph.replaced(tensors=fused.tensors.values(), ops=fused.ops))
+    return without_dead(graph.replaced(tensors=fused.tensors.values(), ops=fused.ops))
 
 
 def int8_ends(graph: Graph) -> Graph:
@@ -312,17 +313,6 @@ class _Fusing:
         name = fresh_name(wish, self._names)
         self._names.add(name)
         return name
-
-
-def _without_dead(graph: Graph) -> Graph:
-    """The graph without ops whose results nobody reads."""
-    wanted = set(graph.outputs)
-    kept: list[Op] = []
-    for op in reversed(graph.ops):
-        if wanted & set(op.outputs):
-            kept.append(op)
-            wanted |= _names(op.inputs)
-    return graph.replaced(ops=kept[::-1])
 
 
 def _names(inputs: Iterable[str | None]) -> set[str]:
