@@ -1,4 +1,4 @@
-"""What runs the model of an Android app: one row a runtime, with its file, Kotlin, Gradle line and keep rules."""
+"""Runtimes of an Android app: one row each, with model file, Kotlin, Gradle line and keep rules."""
 
 from __future__ import annotations
 

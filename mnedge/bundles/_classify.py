@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     class Range(TypedDict):
-        """What a picture is to a model: real = scale * pixel + offset, one for all channels or one a channel."""
+        """Range of a model's pixels: real = scale * pixel + offset, one value for all channels or one a channel."""
 
         scale: float | list[float]
         offset: float | list[float]
         order: str
 
     class Anchors(TypedDict):
-        """What the boxes of a detector are told from: "detection" of model.json."""
+        """Anchors and limits of a detector: "detection" of model.json."""
 
         sides: list[tuple[int, int]]
         shapes: list[list[list[float]]]
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         yes: bool
 
     class Detail(TypedDict):
-        """What LiteRT says of an output."""
+        """Description of an output, as LiteRT gives it."""
 
         index: int
         quantization: tuple[float, int]

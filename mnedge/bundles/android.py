@@ -123,7 +123,7 @@ def _onnx(parts: Parts) -> bytes:
 
 
 def model_json(parts: Parts) -> dict[str, object]:
-    """What ModelFile.kt reads: how a picture is brought to the input, and what comes out.
+    """Gives the content of model.json, which ModelFile.kt reads: the way of a picture to the input, and the outputs.
 
     Raises:
         UnsupportedError: A detector's own Kotlin has no anchors to decode boxes with.
@@ -139,6 +139,12 @@ def model_json(parts: Parts) -> dict[str, object]:
         raise UnsupportedError(
             f"{parts.slug} gives objects, not scores and codes of boxes, and Detector.kt decodes codes; take "
             "--runtime tasks, or build it without post-processing"
+        )
+    missing = [name for name in ("crop_fraction", "interpolation") if name not in parts.preprocessing]
+    if missing:
+        raise UnsupportedError(
+            f"the manifest of {parts.slug} does not say the {' and '.join(missing)} of its pictures, by which the app "
+            "would crop and scale them; build it again"
         )
     channels = CHANNELS[pixels.order]
     said: dict[str, object] = {
@@ -156,8 +162,7 @@ def model_json(parts: Parts) -> dict[str, object]:
             "offset": _by_channel(pixels.offset, channels),
             "order": pixels.order,
         },
-        "crop_fraction": 1.0,
-        "interpolation": "bilinear",
+        # Builds from before pictures could be stretched do not say how they fit.
         "fit": "crop",
         **parts.preprocessing,
         "output_scales": [1.0 if scale is None else float(scale.scale[0]) for scale in scales],

@@ -32,7 +32,7 @@ class Command(Protocol):
 
 
 class Formatter(Protocol):
-    """What writes a help text."""
+    """Writer of a help text."""
 
     width: int
 

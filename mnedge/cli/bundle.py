@@ -33,7 +33,7 @@ def command(
     ] = "",
     runtime: Annotated[
         AndroidRuntime,
-        typer.Option(help="What runs the model of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
+        typer.Option(help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
     ] = "tasks",
     force: Force = False,
     as_json: Json = False,

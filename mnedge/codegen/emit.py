@@ -36,7 +36,7 @@ class Unit:
 
     @property
     def inputs(self) -> tuple[Value, ...]:
-        """What the caller feeds, in the order in which it lies behind each other."""
+        """Inputs that the caller feeds, in the order of their bytes."""
         return tuple(self.program.values[name] for name in self.program.inputs)
 
     @property

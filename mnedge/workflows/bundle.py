@@ -61,7 +61,7 @@ class Release:
         version: Version of the bundle.
         license: Licence of the weights, as text.
         target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
-        runtime: What runs the model of an Android app: MediaPipe Tasks, LiteRT's CompiledModel or ONNX Runtime.
+        runtime: Runtime of an Android app: MediaPipe Tasks, LiteRT's CompiledModel or ONNX Runtime.
     """
 
     group: str = "models.mnedge"

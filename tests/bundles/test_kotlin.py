@@ -184,3 +184,9 @@ def test_a_detector_without_anchors_has_no_kotlin_of_its_own(small_int8: Graph) 
     decoding = Decoding([(1, 1)], np.array([[[0.3, 0.2]]], np.float32))
     told = replace(small_int8, metadata={DETECTION: metadata_of(decoding)})
     assert "detection" in model_json(replace(parts, runtime="tasks", tflite=lambda _io: write_tflite(told)))
+
+
+def test_a_build_that_does_not_say_its_crop_is_refused(small_int8: Graph) -> None:
+    parts = replace(_package("classify", "litert"), preprocessing={}, tflite=lambda _io: write_tflite(small_int8))
+    with pytest.raises(UnsupportedError, match="the crop_fraction and interpolation of its pictures"):
+        model_json(parts)

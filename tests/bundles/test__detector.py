@@ -92,7 +92,8 @@ def _described(*labels: str, resolution: int = _SIDE) -> Description:
 def test_an_app_gets_what_a_detector_takes(tmp_path: Path) -> None:
     parts = Parts(
         slug="ssdlite_mobilenet_v2_0.35_96", task="detect", size=(_SIDE, _SIDE), pixels=SYMMETRIC,
-        takes_pixels=True, head="map", labels=("cat", "dog"), preprocessing={},
+        takes_pixels=True, head="map", labels=("cat", "dog"),
+        preprocessing={"crop_fraction": 1.0, "interpolation": "bilinear", "fit": "stretch"},
         tools={}, tflite=lambda _io: write_tflite(_raw()), onnx=None, sources={}, group="com.example.ml",
         version="1.0.0", license="terms",
     )  # fmt: skip

@@ -190,7 +190,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_app_gets_what_a_segmenter_takes(tmp_path: Path) -> None:
     parts = Parts(
         slug="lraspp_mobilenet_v2_0.35_16", task="segment", size=(16, 16), pixels=SYMMETRIC,
-        takes_pixels=True, head="map", labels=("red", "blue"), preprocessing={},
+        takes_pixels=True, head="map", labels=("red", "blue"),
+        preprocessing={"crop_fraction": 1.0, "interpolation": "bilinear", "fit": "stretch"},
         tools={}, tflite=lambda _io: write_tflite(_red_or_blue()), onnx=None, sources={}, group="com.example.ml",
         version="1.0.0", license="terms",
     )  # fmt: skip
