@@ -17,7 +17,7 @@ from mnedge.data.shots import grouping
 from mnedge.data.splits import assign_splits, refuse_two_of_a_split
 from mnedge.data.unpack import is_archive, unpacked
 from mnedge.errors import InputError
-from mnedge.foreign import Setting, is_file, is_there, read_mapping
+from mnedge.foreign import Setting, is_file, is_there, open_regular, read_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ def look(path: Path, draw: Draw) -> Listing:
 def is_yolo_yaml(path: Path) -> bool:
     """Whether a YAML file lists classes and folders as YOLO's does, not how pictures become pixels."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return re.search(rb"^names\s*:", stream.read(1 << 20), re.MULTILINE) is not None
     except OSError:
         return False

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
+from mnedge.foreign import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def examples(path: Path) -> Iterator[Example]:
     """
     try:
         left = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             place = 0
             while head := stream.read(12):
                 left -= len(head)

@@ -19,7 +19,7 @@ from mnedge.data.formats._format import Format
 from mnedge.data.names import MOST_CLASSES, checked_name, read_names
 from mnedge.data.splits import split_of
 from mnedge.errors import InputError
-from mnedge.foreign import is_file, is_folder
+from mnedge.foreign import is_file, is_folder, open_regular
 from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def _yamls(listing: Listing) -> list[Path]:
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(_LARGEST_YAML)
     except OSError:
         return b""
 
 
 def _is_label(path: Path) -> bool:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return _OBJECT.match(stream.read(1 << 12)) is not None
 
 
@@ -249,7 +249,7 @@ def _picture_of(label: Path, listing: Listing) -> Path | None:
 def _objects(path: Path, names: Sequence[str]) -> tuple[list[Marked], int]:
     """The objects of a file, and the highest class index."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(_LARGEST_BYTES + 1)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
