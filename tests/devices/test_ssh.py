@@ -82,9 +82,8 @@ def test_cores_with_dot_products_agree_too(
 
 
 @pytest.mark.shared
-def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
+def test_outputs_on_photos_equal_the_hosts(pi: Pi, shared_data: Path) -> None:
     from mnedge.data import open_dataset
-    from mnedge.validation.accuracy import accuracy_figures, accuracy_row
     from mnedge.validation.predict import predict
 
     path = shared_data / "models/mlperf_tiny/vww_96_int8.tflite"
@@ -92,8 +91,7 @@ def test_imagenet_accuracy_equals_the_hosts(pi: Pi, shared_data: Path) -> None:
     numbers = dataset.split("eval", 24)
     here, there = (predict(path, dataset, numbers, device=devices.get(uri)) for uri in ("local", pi.uri()))
     assert np.array_equal(here.outputs, there.outputs)
-    rows = [accuracy_row(said, accuracy_figures(said), artifact="vww", dataset="imagenet") for said in (here, there)]
-    assert rows[0].metric("top1") == rows[1].metric("top1")
+    assert len(np.unique(here.outputs, axis=0)) > 1
 
 
 def test_cut_connection_goes_on_where_it_ended(

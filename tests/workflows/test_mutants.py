@@ -246,10 +246,19 @@ def _work(kind: str, seed: int, first: int, count: int, folder: Path, files: lis
             except BaseException:  # noqa: BLE001 - that is what is looked for
                 end = traceback.format_exc()
             signal.alarm(0)
-            usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-            _tell(number=number, verb=verb, end=end, seconds=time.monotonic() - begin, peak=usage * 1024)
+            _tell(number=number, verb=verb, end=end, seconds=time.monotonic() - begin, peak=_peak_bytes())
         file.unlink()
     _tell(done=True)
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process or one of its children took, bytes.
+
+    `ru_maxrss` of this process itself starts at that of the process which started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024
 
 
 def _late(*_: object) -> None:
