@@ -41,7 +41,7 @@ class AndroidApp:
 
 @dataclass(frozen=True)
 class App:
-    """The templates of one task; what is None has no bundle of that kind.
+    """Templates of a task's apps; None for a kind of bundle that the task does not have.
 
     Attributes:
         network: What the network is, in a sentence.

@@ -113,7 +113,7 @@ def _write(parts: Parts, folder: Path) -> None:
 
 
 def _prepared(parts: Parts) -> dict[str, object]:
-    """How a picture is brought to size; what its pixels are is told model by model."""
+    """Resizing and cropping of a picture; the range of its pixels is stated model by model."""
     return {name: value for name, value in parts.described_input.items() if name != "pixels"}
 
 

@@ -1,4 +1,4 @@
-"""What `mnedge cost --compare` prints and writes."""
+"""Output and files of `mnedge cost --compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mnedge inspect`: what is in a model file, and how the runtime really takes it."""
+"""`mnedge inspect`: the content of a model file, and how the runtime really takes it."""
 
 from __future__ import annotations
 

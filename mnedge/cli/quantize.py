@@ -99,7 +99,7 @@ def command(
 
 
 def _given(io: IoDtype) -> str:
-    """What a caller gives, in words."""
+    """Describes the inputs or outputs of the int8 model for its caller."""
     if io == "float32":
         return "given as real numbers"
     return "given as they are" if io == "uint8" else "given as pixel minus 128"

@@ -179,5 +179,5 @@ def _print(result: SearchResult, folder: Path, *, as_json: bool) -> None:
 
 
 def _miss(row: TradeoffRow) -> float:
-    """How many times its worst limit an excluded variant needs."""
+    """Returns the largest ratio of an excluded variant's need to its limit."""
     return max((broken.needed or 0.0) / (broken.allowed or 1.0) for broken in row.broken)

@@ -28,6 +28,8 @@ Shape: TypeAlias = tuple[int, ...]
 Order: TypeAlias = tuple[int, ...]
 
 NHWC: Order = (0, 2, 3, 1)
+# Options of an op that no activation is fused into.
+NO_ACTIVATION = {"activation": "NONE"}
 _MOST_ELEMENTS = 1 << 28
 
 

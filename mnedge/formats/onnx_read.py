@@ -16,7 +16,9 @@ from mnedge.formats._onnx_constants import array_of, constant_of, folded
 from mnedge.formats._onnx_elementwise import ELEMENTWISE, ERF
 from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_layers import LAYERS
+from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
+from mnedge.formats._onnx_pooling import POOLING
 from mnedge.formats._onnx_quantized import QUANTIZED
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
@@ -35,7 +37,15 @@ if TYPE_CHECKING:
     from mnedge.formats._onnx_file import OnnxFile
     from mnedge.formats._onnx_values import Handler, Order, Shape, Value
 
-HANDLERS: Mapping[str, Handler] = {**ELEMENTWISE, **LAYERS, **QUANTIZED, **RESIZE, **SHAPING}
+HANDLERS: Mapping[str, Handler] = {
+    **ELEMENTWISE,
+    **LAYERS,
+    **PADDING,
+    **POOLING,
+    **QUANTIZED,
+    **RESIZE,
+    **SHAPING,
+}
 
 _CHANNELS = (1, 3, 4)
 _PICTURE_RANK = 4

@@ -176,7 +176,7 @@ def _sustained(
 def _sustained_on_board(
     device: Device, paths: Sequence[Path], threads: int, seconds: float
 ) -> Iterator[tuple[str, tuple[Stretch, ...], tuple[str, ...]]]:
-    """As `latency.sustained`, on another device, with its temperature and clock; a cut one as far as it came."""
+    """Measures sustained latency on another device, with its temperature and clock; keeps what a cut run has."""
     measure = _latency_of(device)
     for path in paths:
         name = f"{path.name} on {device.name}"

@@ -54,7 +54,7 @@ _UNSTATED = "see the licences of the weights and of the data they were trained o
 
 @dataclass(frozen=True)
 class Release:
-    """What the maker of a bundle says of it.
+    """A maker's description of a bundle.
 
     Attributes:
         group: Maven group, lower-case words with dots.
@@ -114,7 +114,7 @@ def check_place(kind: str, out: Path, *, force: bool = False) -> None:
 
 
 def archive_path(out: Path) -> Path:
-    """Where the .tar.gz of a bundle goes: beside the folder."""
+    """Returns the path of a bundle's .tar.gz, which lies beside the folder."""
     return out.with_name(f"{out.name}.tar.gz")
 
 
@@ -254,7 +254,7 @@ def _missing(due: Mapping[str, str], there: Collection[str]) -> list[str]:
 
 
 def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path) -> list[str]:
-    """What is wrong with the files of a folder, a phrase each; only regular files are opened.
+    """Describes each fault of a folder's files in a phrase; only regular files are opened.
 
     Args:
         due: The checksum that each file, or folder of C sources, is to have.
@@ -275,7 +275,7 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """All that lies in a folder or below it and is no folder; folders that links point to are not entered."""
+    """Returns everything below a folder except folders; linked folders are not entered."""
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def check_device(uri: str) -> BoardCheck | PhoneCheck:
-    """Asks a device what it is, whether its runtimes work, and what to fix.
+    """Checks a device: its facts, its runtimes, and what to fix.
 
     Args:
         uri: ssh://[user@]host[:port] of a board, or adb://[serial] of a phone, with options behind ?.
@@ -106,7 +106,7 @@ def _check_phone(uri: str) -> PhoneCheck:
 
 
 def _try(device: SshDevice | AdbDevice, facts: BoardFacts) -> Mapping[str, RuntimeTrial]:
-    """What each runtime there does with a small model."""
+    """Runs a small model with each runtime of the device."""
     with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
         return try_runtimes(device, facts, _probes(Path(folder)))
 

@@ -1,4 +1,4 @@
-"""`inspect`: what is in a model file, how the runtime really takes it, and where an int8 model loses."""
+"""`inspect`: the content of a model file, how the runtime really takes it, and where an int8 model loses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inspect_layers(
     images: int = 32,
     progress: Progress | None = None,
 ) -> LayerNoise:
-    """Measures the quantization noise of every tensor of an int8 model, and what it costs at the output.
+    """Measures the quantization noise of every tensor of an int8 model, and its cost at the output.
 
     Args:
         file: The int8 .tflite.

@@ -1,4 +1,4 @@
-"""`optimize`: an existing model rewritten for a runtime, with an account of what changed."""
+"""`optimize`: rewrites an existing model for a runtime, with an account of the changes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, .
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether any activation is int8 or uint8."""
+    """Returns whether any activation is int8 or uint8."""
     return any(
         tensor.dtype in ("int8", "uint8") and tensor.quantization is not None and not tensor.is_constant
         for tensor in graph.tensors.values()
@@ -229,7 +229,7 @@ def _why(names: Sequence[str], target: str) -> str:
 
 
 def _summary(name: str) -> str:
-    """First line of what a pass says of itself, without its full stop."""
+    """Returns the first line of a pass' docstring without its full stop."""
     text = import_module(f"mnedge.passes.{name.replace('-', '_')}").__doc__ or ""
     return text.strip().partition("\n")[0].rstrip(".")
 
@@ -293,7 +293,7 @@ def loads(path: Path) -> str | None:
 def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
-    """How far both files say the same, on random input or on pictures of a data set."""
+    """Measures the agreement of both files on random input or on pictures of a data set."""
     before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
     inputs = _inputs(before, pictures)
     outputs = [[session.run(*values) for values in inputs] for session in (before, after)]

@@ -71,7 +71,7 @@ def predict(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Prediction:
-    """Runs a model over pictures and says what it sees in each.
+    """Runs a model over pictures and returns its answer to each.
 
     Args:
         model: A .tflite, .onnx, .ort or folder of C, float or int8.
@@ -212,7 +212,7 @@ class _Looked:
             )
 
     def task_of(self, info: ModelInfo) -> Task:
-        """What the model is for: as told, as its build says, or as its anchors or outputs show.
+        """Returns the task of a model: as stated, as its build states it, or as its anchors or outputs show.
 
         Raises:
             InputError: No such task, or nothing shows it.
@@ -250,14 +250,14 @@ def _has_anchors(path: Path) -> bool:
 
 
 def _gives_raw_boxes(specs: Sequence[TensorSpec]) -> bool:
-    """Whether outputs are scores and codes of boxes, (1, anchors, …) both."""
+    """Returns whether outputs are scores and codes of boxes, (1, anchors, …) both."""
     shapes = [spec.shape for spec in specs]
     is_pair = len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and shapes[0][1] == shapes[1][1]
     return is_pair and _CORNERS in (shapes[0][2], shapes[1][2])
 
 
 def _preprocessing(path: Path, crop: float | str | None, known: Preprocessing | None) -> Preprocessing:
-    """How pictures are prepared: as told, or as the model's build says.
+    """Returns the preprocessing of the pictures: as stated, or as the model's build states it.
 
     Raises:
         InputError: Neither, or what is told is no part of a picture.
@@ -295,7 +295,7 @@ def _all_broken(said: Sequence[str]) -> str:
 
 
 def _notes(path: Path, asked: Asked, answers: Sequence[Answer]) -> tuple[str, ...]:
-    """What is not known, and how to tell it."""
+    """Describes what is not known, and how to state it."""
     if asked.labels or all(answer.vector is not None for answer in answers):
         return ()
     return (f"the names of {path.name}'s classes are not known; give them with --labels FILE, one a line",)

@@ -1,4 +1,4 @@
-"""What a picture is to a model: told, said by its file, or shown by labelled pictures; never assumed."""
+"""Pixels of a model: stated, read from its file, or shown by labelled pictures; never assumed."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class OwnClassifier:
     notes: tuple[str, ...]
 
     def key(self) -> dict[str, object]:
-        """All that its training depends on, as JSON values; its file's name is no part of that."""
+        """Everything that the training depends on, as JSON values; the file's name is no part of it."""
         return {
             "sha256": self.sha256,
             "size": self.size,
@@ -82,7 +82,7 @@ class OwnClassifier:
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says of a model; None where nothing is said.
+    """A user's statements about a model; None where nothing is stated.
 
     Attributes:
         pixels: Range of its pixels as `Pixels.parse` reads it.

@@ -43,7 +43,7 @@ _DIMENSIONS = 128
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What a build works on.
+    """A recipe with everything resolved that a stage may ask for.
 
     Attributes:
         recipe: As given.
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def pixels(self) -> Pixels | None:
-        """What a picture is to the float network; None for one on arrays of which nothing was told."""
+        """The pixels of the float network; None for a model on arrays whose range is not stated."""
         return SYMMETRIC if self.model is None else self.model.pixels
 
     @property
@@ -96,12 +96,12 @@ class Job:
 
     @property
     def told_head(self) -> Head | None:
-        """What the user says the first output of a model is; None where nothing is said."""
+        """The kind of a model's first output as the user states it; None if it is not stated."""
         return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
     def origin(self) -> Origin | None:
-        """How the splits of the data were drawn, for the files that are built; None where it has its own."""
+        """How the splits of the data were drawn, for the built files; None for data with its own splits."""
         # A .keras of `mnedge train` was measured on the pictures that its own draw kept apart.
         return origin_of(self.dataset, "training" if isinstance(self.weights, Path) else "calibration")
 
@@ -125,7 +125,7 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """What the network is for."""
+        """The task of the network."""
         return tasks.get(self.recipe.task)
 
     @property
@@ -133,8 +133,13 @@ class Job:
         """Whether accuracy means anything: random weights know no classes."""
         return self.weights != "random" and (self.model is None or self.model.is_labelled)
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the data has the right answers: labels of pictures, or truths of the first output beside arrays."""
+        return self.is_labelled and (self.arrays is None or "" in self.arrays.truths)
+
     def labels(self) -> list[str]:
-        """Class names, one an output: numbers where the data set names none; [] where outputs are no classes."""
+        """Class names, one per output; numbers if the data set names none; [] for outputs that are not classes."""
         if self.model is not None:
             return list(self.model.labels)
         if self.task.classes(self.dataset) is None:

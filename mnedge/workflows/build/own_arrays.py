@@ -1,4 +1,4 @@
-"""A build of somebody's own model on arrays: for several inputs, and for inputs that are no pictures."""
+"""Builds of a user's model on arrays: several inputs, or inputs that are not pictures."""
 
 from __future__ import annotations
 

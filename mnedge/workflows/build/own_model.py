@@ -186,7 +186,7 @@ def _fitted(
 
 
 def _may_be_classes(values: int, dataset: Dataset) -> bool:
-    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    """Returns whether plain numbers may be the logits of the data's classes; a CSV may show only some indices."""
     shown = len(dataset.classes)
     return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
 

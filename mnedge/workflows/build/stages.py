@@ -42,7 +42,7 @@ _INNER, _SHIPPED, _ACCOUNT = "int8.tflite", "shipped.tflite", "int8.json"
 
 @dataclass(frozen=True)
 class Lowering:
-    """How a float graph becomes int8: targets that agree in this share one int8 artifact.
+    """A way from a float graph to int8; targets that share it share one int8 artifact.
 
     Attributes:
         targets: The targets that share it, by name.
@@ -273,7 +273,7 @@ def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
 
 
 def _head(job: Job) -> Head | None:
-    """A segmentation's map holds scores of classes, place by place; every other output shows what it is."""
+    """Returns the head of a segmentation, whose map holds scores of classes; every other output shows its own."""
     if job.model is not None and job.model.network.outputs[0].head != "map":
         return job.model.network.outputs[0].head
     return "logits" if job.task.name == "segment" else None

@@ -165,7 +165,7 @@ def nearest_miss(result: SearchResult) -> BudgetError:
 
 
 def _or_typical(given: int | None, typical: int) -> int | None:
-    """The limit that was given, or what the target's typical part has; 0 is no limit."""
+    """Returns the given limit, or that of the target's typical part; 0 stands for no limit."""
     return typical or None if given is None else given
 
 

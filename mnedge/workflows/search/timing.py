@@ -39,7 +39,7 @@ class _Medians:
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """How latency is determined on a target.
+    """Method of determining latency on a target.
 
     Attributes:
         target: The target.
