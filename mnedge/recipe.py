@@ -75,21 +75,21 @@ class Recipe:
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
         task: Name of the task.
-        head: Which of the task's heads; None for the one that the weights have, or the task's first. Of a model: what
-            its first output is (softmax, logits, sigmoid, multi-label, numbers, map); None for what it shows.
-        output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
+        head: Head of the task; None for that of the weights, or the task's first. For a model: the kind of its first
+            output (softmax, logits, sigmoid, multi-label, numbers, map); None for what the model shows.
+        output_stride: Output stride of the backbone under the head; None for that of the weights, or the head's first.
         int8: Build int8 artifacts beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
-        effort: How much quantization may cost; "max", and with training all but "fast", also takes slower gates.
+        effort: Quantization effort; "max" (and "qat", unless "fast") may use slower hard-swishes that quantize better.
         granularity: Granularity of the weight scales; None for the target's.
         io: dtype of the int8 artifacts' input and output.
-        post_processing: Whether what follows the raw outputs of a detector or segmenter is "inside" the files or
+        post_processing: Place of the steps after the raw outputs of a detector or segmenter: "inside" the files, or
             "outside", in the app.
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
-        data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like. A
-            .npy or .npz of samples for a model of several inputs, or of inputs that are no pictures.
+        data: demo, a folder, a labels.csv, or a format of the task. A .npy or .npz of samples for a model with several
+            inputs, or with inputs that are not pictures.
         pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
         size: Height and width of the model's input, e.g. 96x128, where the model leaves them open.
         signature: Signature of the model, a SavedModel, to take; None for its default or only one.

@@ -20,7 +20,7 @@ def command(
     built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
     *,
     out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
-    version: Annotated[str, typer.Option(metavar="V", help="Version of what is shipped.")] = "1.0.0",
+    version: Annotated[str, typer.Option(metavar="V", help="Version of the bundle.")] = "1.0.0",
     group: Annotated[
         str, typer.Option(metavar="G", help="Maven group and Java package of an Android bundle.")
     ] = "models.mnedge",

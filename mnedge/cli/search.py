@@ -79,7 +79,7 @@ def command(
     ] = None,
     cycles_per_instruction: Annotated[float, typer.Option(help="Cycles per instruction of the microcontroller.")] = 1.0,
     budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="Minutes until the search ends with what it found.")
+        float | None, typer.Option(metavar="MINUTES", help="Minutes until the search ends with its best result so far.")
     ] = None,
     check_data: CheckData = False,
     seed: Seed[int] = 0,

@@ -34,7 +34,7 @@ SPLITS = ("train", "calibration", "eval", "test")
 
 @dataclass(frozen=True)
 class Found:
-    """What a data set was found as.
+    """Format that a data set was found in.
 
     Attributes:
         format: What people call its format.
@@ -96,12 +96,12 @@ class Dataset:
 
     @property
     def measured(self) -> str:
-        """The split that figures are of: the test split, or, where there is none, that of validation ("eval")."""
+        """The split of the figures: the test split, or the validation split ("eval") if there is none."""
         return "test" if self.splits.get("test", _NONE).size else "eval"
 
     @property
     def is_divided(self) -> bool:
-        """Whether the data itself says what is to be measured on: it has a test or a validation split of its own."""
+        """Whether the data has a test or a validation split of its own."""
         return any(self.splits.get(name, _NONE).size and name not in self.drawn for name in ("test", "eval"))
 
     @cached_property

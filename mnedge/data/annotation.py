@@ -1,4 +1,4 @@
-"""What every reader of boxes and outlines gives: pictures and their objects as the file has them, not yet judged."""
+"""Output of every reader of boxes and outlines: pictures and their objects as the file has them, not yet checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = float(1 << 31)
 
 
 def is_length(value: float) -> bool:
-    """Whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
+    """Returns whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
     return -_LONGEST < value < _LONGEST
 
 
@@ -52,7 +52,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Marked:
-    """One object as annotated.
+    """An annotated object.
 
     Attributes:
         name: Its class.
@@ -74,7 +74,7 @@ class Marked:
 
 @dataclass(frozen=True)
 class Annotated:
-    """One picture with its objects.
+    """A picture with its objects.
 
     Attributes:
         file: The picture.

@@ -14,7 +14,7 @@ _EVEN = 3.0
 
 
 def is_uneven(labels: NDArray[np.int64]) -> bool:
-    """Whether the largest class has more than three times the pictures of the smallest that has any.
+    """Returns whether the largest class has more than three times the pictures of the smallest one with any.
 
     Args:
         labels: Class indices, int64, (pictures,).

@@ -59,7 +59,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class BoxFindings:
-    """What was found while the boxes were read; every list may be empty.
+    """Findings of reading the boxes; every list may be empty.
 
     Attributes:
         cut: Boxes that stuck out of their picture and were cut at its edge.
@@ -103,7 +103,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
 
 
 def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> tuple[Dataset, BoxFindings]:
-    """What `open_boxes` opens, and what was found in it."""
+    """Result of `open_boxes`, with its findings."""
     draw = draw or Draw()
     listing = look(path, draw)
     entry, evidence = formats.choose(listing, "boxes")

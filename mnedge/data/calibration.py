@@ -97,7 +97,7 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class _Description:
-    """What a YAML file says of a set."""
+    """Content of a set's YAML file."""
 
     data: str
     split: str
@@ -122,7 +122,7 @@ def folder() -> Path:
 
 
 def describe(name: str) -> dict[str, str | int]:
-    """What the YAML of a set that comes with mnedge says: {data, split, images, source, licence, sha256}."""
+    """Content of the YAML of a set that comes with mnedge: {data, split, images, source, licence, sha256}."""
     told = _read(folder() / f"{name}.yaml")
     return {
         "data": told.data,

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before it makes a training useless or its accuracy a lie."""
+"""Faults of a data set that make a training useless or its accuracy a lie."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _refuse_links_out(dataset: Dataset) -> None:
 
 
 def _outside(top: Path, source: str) -> Path | None:
-    """Where a picture really is, if a link takes it out of the folder."""
+    """Returns the real place of a picture, if a link leads out of the folder."""
     place, named = (top / source).resolve(), Path(os.path.normpath(top / source))
     # A labels.csv may name pictures elsewhere openly; a link does it in secret.
     return None if place.is_relative_to(top) or place == named else place

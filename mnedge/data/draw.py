@@ -1,4 +1,4 @@
-"""How splits are drawn that a data set does not have."""
+"""Drawing of splits that a data set does not have."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def group_of(group_by: str, source: str) -> str:
 
 @dataclass(frozen=True)
 class Draw:
-    """How splits are drawn that a data set does not have.
+    """Settings that draw the splits of a data set without its own.
 
     Attributes:
         seed: Another one draws other pictures.

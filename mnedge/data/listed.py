@@ -65,7 +65,7 @@ def look(path: Path, draw: Draw) -> Listing:
 
 
 def is_yolo_yaml(path: Path) -> bool:
-    """Whether a YAML file lists classes and folders as YOLO's does, not how pictures become pixels."""
+    """Returns whether a YAML file lists classes and folders as YOLO's does, instead of preprocessing."""
     try:
         with open_regular(path) as stream:
             return re.search(rb"^names\s*:", stream.read(1 << 20), re.MULTILINE) is not None
@@ -140,7 +140,7 @@ def dataset_of_files(
 
 
 def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
-    """What a dataset.yaml in a folder says of preprocessing; `default` where there is none or it is silent.
+    """Reads the preprocessing of a folder's dataset.yaml; `default` without one or where it is silent.
 
     Raises:
         InputError: Not YAML, an unknown key, or a value that is not allowed.

@@ -1,4 +1,4 @@
-"""What every device offers: it loads an artifact and runs it over pictures."""
+"""Interface of every device: it loads an artifact and runs it over pictures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed inference.
+    """A timed inference.
 
     Attributes:
         ms: Its time, in milliseconds.
@@ -132,7 +132,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it: its URI."""
+        """Name in reports: the URI."""
         ...
 
     def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]:

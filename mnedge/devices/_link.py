@@ -60,7 +60,7 @@ class SilentError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One message; `whole` tells whether the checksum fits."""
+    """A message; `whole` tells whether the checksum fits."""
 
     kind: bytes
     number: int
@@ -69,7 +69,7 @@ class Frame:
 
 
 def plain(text: str, most: int = 300) -> str:
-    """What a device says as one may show it: without control characters, and not endless."""
+    """Returns a device's text as it may be shown: without control characters, and not endless."""
     shown = "".join(
         letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -145,7 +145,7 @@ class Link:
 
     @property
     def last_words(self) -> str:
-        """The end of what the other side wrote to standard error."""
+        """Returns the end of the other side's standard error."""
         return plain(b"".join(self._said).decode(errors="replace").strip()[-1200:], 1200)
 
     def close(self, grace_s: float = _GRACE_S) -> None:

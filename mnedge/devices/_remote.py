@@ -1,4 +1,4 @@
-"""Models on a device that has Python: the agent computes, and what it has computed is never lost or counted twice."""
+"""Models on a device that has Python: the agent computes; no result is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What an agent tells of timed inferences: see `_agent.Agent.latency`."""
+    """Timed inferences as the agent reports them: see `_agent.Agent.latency`."""
 
     samples: tuple[tuple[float, float, float | None, float | None], ...]
     last: bool

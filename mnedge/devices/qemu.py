@@ -38,7 +38,7 @@ _TIMEOUT_S = 1800.0
 
 @dataclass(frozen=True)
 class Tools:
-    """What builds and runs the programs of some cores.
+    """Compiler and emulator of some cores.
 
     Attributes:
         compiler: Program name of the compiler.
@@ -145,7 +145,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a run on a board gave.
+    """Result of a run on a board.
 
     Attributes:
         outputs: In the outputs' one dtype, shape (images, output elements); bytes, as int8, where they differ.
@@ -394,7 +394,7 @@ class _QemuModel:
 
 
 def _typical_ram_bytes(core: str) -> int:
-    """RAM of the target of that name; 0 where there is no such target."""
+    """Returns the RAM of a target; 0 for an unknown name."""
     return targets.get(core).ram_bytes if core in registry.names("mnedge.targets") else 0
 
 

@@ -97,11 +97,8 @@ def _reciprocal(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
     one = reading.fixed(np.array(1.0, np.float32), f"{node.outputs[0]}/one")
     shape = reading.tensors[value.name].shape
-    return [
-        reading.like(
-            value, reading.emit(node, "DIV", (one, value.name), node.outputs[0], NO_ACTIVATION, shape=shape)[0]
-        )
-    ]
+    made = reading.emit(node, "DIV", (one, value.name), node.outputs[0], NO_ACTIVATION, shape=shape)
+    return [reading.like(value, made[0])]
 
 
 def _binary(kind: str) -> Handler:
@@ -128,7 +125,7 @@ def _several(kind: str) -> Handler:
 
 
 def binary(reading: Reading, node: Node, kind: str, one: Value, other: Value, name: str) -> Held:
-    """One op of two values that broadcast, axes of both in one order."""
+    """Emits an op of two values that broadcast, axes of both in one order."""
     options = NO_ACTIVATION if kind in ("ADD", "DIV", "MUL", "SUB") else {}
     rank = max(len(one.shape), len(other.shape))
     try:

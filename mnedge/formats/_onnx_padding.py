@@ -37,7 +37,7 @@ def _pad(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 def _pad_widths(reading: Reading, node: Node, rank: int) -> list[tuple[int, int]]:
-    """What is added before and behind along each of ONNX's axes; below 0 it is cut off."""
+    """Returns the padding before and behind each of ONNX's axes; a negative width cuts."""
     told = node.wholes("pads") if reading.opset < 11 else reading.ints(node, 1)
     if told is None:
         node.damaged("its pads are left out")

@@ -70,7 +70,7 @@ def _rounded_up(node: Node, pads: Pads, size: Sequence[int], window: Sequence[in
 
 
 def _never_negative(reading: Reading, name: str) -> bool:
-    """Whether what makes a tensor makes no value below 0, so that zeros around it are never the largest."""
+    """Returns whether a tensor's producer makes no value below 0, so that zeros around it are never the largest."""
     producers = {made: op for op in reading.ops for made in op.outputs}
     op = producers.get(name)
     while op is not None and op.kind in ("PAD", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE"):

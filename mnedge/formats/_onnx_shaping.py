@@ -73,7 +73,7 @@ def _blocks(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
 
 
 def _lies_in_order(value: Held, axes: Sequence[int]) -> bool:
-    """Whether axes lie side by side, in their order, as far as they are longer than 1."""
+    """Returns whether axes lie side by side, in their order, as far as they are longer than 1."""
     long = [axis for axis in value.order if value.shape[axis] > 1]
     own = [axis for axis in axes if value.shape[axis] > 1]
     return not own or long[long.index(own[0]) : long.index(own[0]) + len(own)] == own

@@ -1,4 +1,4 @@
-"""What reading an .onnx holds: nodes, constants, activations with where their axes lie, and the graph so far."""
+"""State of reading an .onnx: nodes, constants, activations with the order of their axes, and the graph so far."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Known:
 
     @property
     def shape(self) -> Shape:
-        """As ONNX has it."""
+        """Shape as ONNX has it."""
         return tuple(self.array.shape)
 
     def real(self) -> NDArray[np.float32]:
@@ -61,7 +61,7 @@ class Held:
 
     Attributes:
         name: The tensor.
-        shape: As ONNX has it.
+        shape: Shape as ONNX has it.
         order: The tensor's dimension j is ONNX's axis order[j].
         mixed: (C, H, W) where ONNX's axis 1 of two runs over these, and the tensor's over (H, W, C); () elsewhere.
     """
@@ -86,7 +86,7 @@ Value: TypeAlias = "Known | Held"
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One node of an .onnx.
+    """A node of an .onnx.
 
     Attributes:
         kind: Operator, e.g. "Conv"; those of other domains with the domain before it, e.g. "com.microsoft.Gelu".
@@ -106,7 +106,7 @@ class Node:
 
     @property
     def where(self) -> str:
-        """How messages call it."""
+        """Name in messages."""
         return f"{self.source}: node {self.name[:80]} ({self.kind})"
 
     def refuse(self, why: str, way: str) -> NoReturn:
@@ -262,7 +262,7 @@ class Reading:
         dtype: str | None = None,
         outputs: int = 1,
     ) -> list[str]:
-        """Adds an op and returns the names of what it makes.
+        """Adds an op and returns the names of its outputs.
 
         Args:
             node: What it comes from, in errors.
@@ -323,7 +323,7 @@ class Reading:
     # Layout
 
     def ordered(self, node: Node, value: Held, order: Order) -> str:
-        """The tensor that has a value's axes in an order: itself, or what a RESHAPE or TRANSPOSE makes of it."""
+        """Returns the tensor with a value's axes in an order: itself, or a RESHAPE or TRANSPOSE of it."""
         value = self.unmixed(node, value)
         if value.order == order:
             return value.name
@@ -357,7 +357,7 @@ class Reading:
         return Held(self.reshaped(node, turned, value.shape), value.shape, (0, 1))
 
     def like(self, value: Held, name: str) -> Held:
-        """What an op that works value by value makes of a value."""
+        """Returns the value after an elementwise op."""
         return replace(value, name=name)
 
     def laid(self, array: Array, order: Order) -> Array:

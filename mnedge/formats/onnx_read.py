@@ -88,7 +88,7 @@ def read_onnx(path: Path) -> Graph:
 
 
 def _type_name(kind: int) -> str:
-    """Name of a tensor's type; its number where there is no such type."""
+    """Returns the name of a tensor's type; its number if the type is unknown."""
     import onnx
 
     known = onnx.TensorProto.DataType
@@ -131,7 +131,7 @@ def inputs_of(file: OnnxFile) -> list[OnnxInput]:
 
 
 def _order_of_input(body: onnx.GraphProto, name: str, dims: Sequence[int]) -> Order:
-    """How an input lies in the graph: a picture as NHWC, whether ONNX has it so or as NCHW."""
+    """Returns the layout of an input in the graph: a picture as NHWC, whether ONNX has it so or as NCHW."""
     order = tuple(range(len(dims)))
     if len(dims) != _PICTURE_RANK:
         return order

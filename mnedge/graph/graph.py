@@ -132,7 +132,7 @@ Options: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation.
+    """An operation.
 
     Attributes:
         kind: TFLite's builtin name, e.g. "CONV_2D"; for a custom op the name in its file.
@@ -176,7 +176,7 @@ class Signature:
     outputs: tuple[tuple[str, str], ...]
 
     def fits(self, inputs: Iterable[str], outputs: Iterable[str]) -> bool:
-        """Whether every tensor that it names is one of these ends."""
+        """Returns whether every tensor that it names is one of these ends."""
         return {name for _, name in self.inputs} <= {*inputs} and {name for _, name in self.outputs} <= {*outputs}
 
 

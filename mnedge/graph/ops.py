@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """Where an op with weights has what, and how its weights are laid out.
+    """Places of weights and bias among an op's inputs, and the layout of the weights.
 
     Attributes:
         weights: Index of the weights among the inputs.

@@ -122,7 +122,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
 
 
 def classes_of(variant: Variant, weights: Weights) -> int | None:
-    """How many classes some weights tell apart; None where they do not say: random, or a file without classifier.
+    """Returns the number of classes of some weights; None for random ones and a file without classifier.
 
     Args:
         variant: What the weights are of; its classes do not matter.

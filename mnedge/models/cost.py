@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds by layer, beside standard convolutions and published tables."""
+"""Cost of a network: parameters and multiply-adds by layer, beside standard convolutions and published tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published row beside what the architecture counts.
+    """A published row beside the counts of the architecture.
 
     Attributes:
         published: The row.
@@ -140,7 +140,7 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
 
 
 def verdict(printed: float, counted: float, tolerance: float) -> Verdict:
-    """Whether a printed figure is the counted one, within a tolerance, or at least rounded or cut to its digits."""
+    """Returns whether a printed figure is the counted one, within a tolerance or rounded or cut to its digits."""
     if abs(counted - printed) <= tolerance * printed:
         return "agrees"
     exponent = Decimal(str(printed)).as_tuple().exponent

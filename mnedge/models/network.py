@@ -14,7 +14,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer with its batch norm and activation, as a folded graph has it.
+    """A layer with its batch norm and activation, as a folded graph has it.
 
     Attributes:
         name: Name of the Keras layer.

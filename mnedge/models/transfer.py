@@ -111,7 +111,7 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
 
 
 class Description(TypedDict, total=False):
-    """What a .keras of mnedge says of itself; empty for other weights.
+    """Description in a .keras of mnedge; empty for other weights.
 
     Attributes:
         task: What it was trained for.
@@ -135,7 +135,7 @@ class Description(TypedDict, total=False):
 
 
 def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
-    """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
+    """Writes a .keras that Keras loads and that names its classes; the same weights give the same bytes.
 
     Args:
         model: Any Keras model.
@@ -176,7 +176,7 @@ def _numbered(node: Json, numbers: dict[Json, int]) -> Json:
 
 
 def description_of(weights: Weights) -> Description:
-    """What `save_trained` wrote into a .keras; empty for other weights.
+    """Reads the description that `save_trained` wrote; empty for other weights.
 
     Raises:
         InputError: The description is damaged.
@@ -201,7 +201,7 @@ def description_of(weights: Weights) -> Description:
 
 
 def trained_draw(weights: Weights) -> Draw | None:
-    """How the splits that a .keras of mnedge was trained with were drawn; None for other weights and the data's own.
+    """Reads how the splits of a .keras' training were drawn; None for other weights and for data with its own splits.
 
     Raises:
         InputError: The description is damaged.

@@ -101,7 +101,7 @@ def _place(graph: Graph, op: Op, groups: dict[str, _Group]) -> None:
 
 
 def _is_plain(graph: Graph, op: Op) -> bool:
-    """Whether a convolution has weights of its own, for all channels of its input, with zero points 0."""
+    """Returns whether a convolution has weights of its own, for all channels of its input, with zero points 0."""
     weights = graph.tensors[str(weights_of(op))]
     return (
         weights.is_constant

@@ -80,7 +80,7 @@ class _Sinking:
         self.held[op.outputs[0]] = (there, tuple(before[axis] for axis in order))
 
     def _made(self, name: str) -> str:
-        """The tensor that has a held value in its order: the one that is there, or what a TRANSPOSE makes of it."""
+        """Returns the tensor with a held value in its order: an existing one, or the output of a new TRANSPOSE."""
         there, order = self.held[name]
         if order == tuple(range(len(order))):
             return there

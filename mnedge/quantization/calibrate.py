@@ -1,4 +1,4 @@
-"""What the activations of a float graph look like on calibration images."""
+"""Calibration: ranges and statistics of a float graph's activations on calibration images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CHECKED = 4
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What was seen of one group.
+    """Statistics of one group.
 
     Attributes:
         low: Smallest value.

@@ -29,7 +29,7 @@ _MOST_WORKERS = 8
 
 
 def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
-    """Runs a graph picture by picture, and keeps of each what `told` makes of it.
+    """Runs a graph picture by picture, and keeps the result of `told` for each.
 
     Args:
         graph: A float or an int8 graph, or a part of one; batch 1.

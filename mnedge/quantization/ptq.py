@@ -49,7 +49,7 @@ _ROWS = {"default": 8_000, "max": 48_000}
 
 @dataclass(frozen=True)
 class PostTraining:
-    """How a float graph becomes int8 without training.
+    """Settings of quantization without training.
 
     Attributes:
         pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
@@ -183,7 +183,7 @@ def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, chosen: Pos
 
 
 def _enough(graph: Graph, images: Samples) -> Samples:
-    """As many pictures as fit the memory when a layer's steps are held for all of them."""
+    """Returns as many pictures as fit the memory while a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
     return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
 

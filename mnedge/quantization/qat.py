@@ -142,7 +142,7 @@ def quantize_qat(
 
 
 def _tells_classes(graph: Graph, head: Head | None) -> bool:
-    """Whether the first output has a value for each of several classes that exclude each other."""
+    """Returns whether the first output has a value for each of several classes that exclude each other."""
     output = graph.outputs[0]
     return (head or head_of(graph, output)) in ("softmax", "logits") and graph.tensors[output].shape[-1] > 1
 
@@ -243,7 +243,7 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
 
 
 def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArray[np.float32]) -> float:
-    """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
+    """Returns the distance of the int8 network from float on some pictures, as the loss measures it; lower is better.
 
     Args:
         scheme: What is quantized.

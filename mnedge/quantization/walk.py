@@ -1,4 +1,4 @@
-"""The quantized network, layer by layer, each settled on what those before it, already settled, give it."""
+"""Fits the layers in order; each sees the outputs of the quantized layers before it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEAST_BYTES = 1 << 21
 
 
 class Settled(NamedTuple):
-    """Of one layer: weights in the op's layout, weight scales (channels,) or (1,), and bias (channels,); float32."""
+    """A layer: weights in the op's layout, weight scales (channels,) or (1,), and bias (channels,); float32."""
 
     weights: NDArray[np.float32]
     scales: NDArray[np.float32]

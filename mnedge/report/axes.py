@@ -22,7 +22,7 @@ class Tick:
 
 
 def along(low: float, high: float, start: float = LEFT, end: float = RIGHT) -> Callable[[float], float]:
-    """Says where a value lies on a straight axis.
+    """Position of a value on a straight axis.
 
     Args:
         low: The value at the start of the axis.

@@ -1,4 +1,4 @@
-"""What is marked in a picture, drawn into it: masks as colours, boxes as frames."""
+"""Annotations and predictions drawn into a picture: masks as colours, boxes as frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def colour_of(index: int) -> tuple[int, int, int]:
 
 
 def with_mask(pixels: NDArray[np.uint8], mask: AnyInts, ignored: int) -> NDArray[np.uint8]:
-    """Lays a mask over a picture; class 0, the background, stays as it is, and what is ignored turns grey.
+    """Lays a mask over a picture; class 0, the background, stays as it is, and ignored pixels turn grey.
 
     Args:
         pixels: uint8, (H, W, 3).

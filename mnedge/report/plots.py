@@ -1,4 +1,4 @@
-"""Where the marks of a plot stand. The page draws them; nothing here knows of SVG or colours.
+"""Positions of the marks of a plot. The page draws them; nothing here knows of SVG or colours.
 
 Across, positions are percentages of the plot's width, so that a plot fits a phone and a sheet of paper while its
 text keeps its size. Down, they are pixels from the top.
@@ -176,7 +176,7 @@ def _labels(circles: Sequence[tuple[float, float, float]]) -> list[tuple[float, 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often each latency came up.
+    """Histogram of the latencies.
 
     Attributes:
         line: Which artifact.
@@ -258,7 +258,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of quantization did to the agreement with float.
+    """Change of the agreement with float by one step of quantization.
 
     Attributes:
         name: The step.

@@ -26,7 +26,7 @@ _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Line:
-    """One artifact on one device.
+    """An artifact on a device.
 
     Attributes:
         key: A letter that stands for it in the plots.
@@ -65,7 +65,7 @@ class Line:
 
     @property
     def bytes(self) -> int | None:
-        """Size of the model file; of C sources not theirs but what they take in flash."""
+        """Size of the model file; for C sources, their flash."""
         return self.flash_bytes if self.artifact.format == "c" else self.artifact.bytes
 
     @property

@@ -39,7 +39,7 @@ _PHASE_NAME = 8.0
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot: what it is, and its points (percent across, pixels down)."""
+    """A line of a plot: its name, and its points (percent across, pixels down)."""
 
     name: str
     tone: str
@@ -112,7 +112,7 @@ def worst(
 
 
 def mixups(confusion: NDArray[np.int64], classes: Sequence[str]) -> tuple[MixUp, ...]:
-    """Which classes are taken for which, the most frequent first."""
+    """Returns the mix-ups of classes, the most frequent first."""
     off = confusion - np.diag(confusion.diagonal())
     truths, predictions = np.nonzero(off)
     counts = off[truths, predictions]

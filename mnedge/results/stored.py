@@ -1,4 +1,4 @@
-"""JSON of the nouns: dataclasses to text and back, with the place of what does not fit.
+"""JSON of the nouns: dataclasses to text and back; errors name the place of a wrong value.
 
 A field of a noun may say how it stands in JSON: `FLAT`, its own fields stand in the row of the noun that holds it;
 `ABSENT`, it is left out while it is None.

@@ -1,4 +1,4 @@
-"""What a child process and its parent share: messages over two pipes, arrays in one file of memory."""
+"""Exchange between a child process and its parent: messages over two pipes, arrays in one file of memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every runtime offers: a Session that runs a model on one batch after the other."""
+"""Interface of every runtime: a Session that runs a model on one batch after the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a model's input or output looks like.
+    """Input or output of a model.
 
     Attributes:
         name: As in the file.

@@ -45,7 +45,7 @@ class Masked:
 
 @dataclass(frozen=True)
 class SegmentScores:
-    """How a segmentation is scored.
+    """Metric of a segmentation.
 
     Attributes:
         iou: Mean IoU of a pixel confusion.

@@ -20,7 +20,7 @@ _MOST_NAMED = 100
 
 
 def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Whether the label is among the k highest scores of each row; ties go to the lower class index.
+    """Returns whether the label is among the k highest scores of each row; ties go to the lower class index.
 
     Args:
         outputs: Scores, float32, (pictures, classes).

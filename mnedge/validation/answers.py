@@ -1,4 +1,4 @@
-"""What an artifact's outputs say of single pictures: classes, objects, shares of classes, vectors."""
+"""Answers to single pictures from an artifact's outputs: classes, objects, shares of classes, vectors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUM_ERROR = 0.02
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a model.
+    """Question to a model.
 
     Attributes:
         labels: Class names by index; () where they are not known.

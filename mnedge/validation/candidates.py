@@ -1,4 +1,4 @@
-"""Which range of pixels labelled pictures show: a float network is scored under each, on the same pictures."""
+"""Range of pixels that labelled pictures show: a float network is scored under each range, on the same pictures."""
 
 from __future__ import annotations
 
@@ -157,12 +157,12 @@ def disagreement(candidates: Sequence[Candidate], stated: Pixels) -> str | None:
 
 
 def table(candidates: Sequence[Candidate]) -> str:
-    """What was measured, in a line: "-1..1 76.5 %, 0..1 41.0 %"."""
+    """Describes the scores in a line: "-1..1 76.5 %, 0..1 41.0 %"."""
     return ", ".join(f"{candidate.pixels} {100 * candidate.share:.1f} %" for candidate in candidates)
 
 
 def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """How often two equally good ranges would differ as much on these pictures: McNemar's exact test, two-sided.
+    """Returns the p-value of the difference of two ranges on these pictures: McNemar's exact test, two-sided.
 
     Only pictures of which one is right and the other wrong count; each is then a coin toss. McNemar 1947, "Note on the
     sampling error of the difference between correlated proportions", Psychometrika 12.
@@ -178,7 +178,7 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def _judge(
     head: Head, labels: NDArray[np.int64], columns: int, positive: int | None
 ) -> Callable[[NDArray[np.float32]], NDArray[np.bool_]]:
-    """What says of outputs, (pictures, …), whether each is right."""
+    """Returns the function that says of outputs, (pictures, …), whether each is right."""
     if head in ("softmax", "logits"):
         if labels.max() >= columns:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Which class of a data set each class of a model is, where the model was made for other classes."""
+"""Map from the classes of a model to those of a data set, for a model that was made for other classes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _index(value: str, classes: Sequence[str]) -> int:
 
 
 def in_classes_of(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
-    """What a model said, in the classes of a data set.
+    """Returns predictions in the classes of a data set.
 
     Scores of classes that are one class of the data become the highest of them. Detections of classes that the data
     does not mark are left out.
@@ -146,7 +146,7 @@ def _map_of_indices(said: Predictions, dataset: Dataset, classes: ClassMap | Non
 
 
 def _postprocessed(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
-    """Boxes, classes, scores and count with what is none of the data's classes taken out."""
+    """Returns boxes, classes, scores and count without classes that the data does not have."""
     boxes, (found, scores, counts) = said.outputs, said.others
     valid = np.arange(found.shape[1]) < counts.reshape(-1, 1)
     indices = found.astype(np.int64)

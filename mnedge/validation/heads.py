@@ -1,4 +1,4 @@
-"""Figures of a network by what its output is: classes, one probability, labels, or numbers."""
+"""Figures of a network by the kind of its output: classes, one probability, labels, or numbers."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster an artifact is than the reference.
+    """Speed of an artifact against the reference.
 
     Attributes:
         artifact: Its path.
@@ -173,7 +173,7 @@ class Ratio:
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval shows: "faster", "slower", or "no difference shown"."""
+        """Returns the verdict of the interval: "faster", "slower", or "no difference shown"."""
         if self.low > 1.0:
             return "faster"
         return "slower" if self.high < 1.0 else "no difference shown"

@@ -1,4 +1,4 @@
-"""Where an int8 model loses: noise of every tensor, and what each costs at the output."""
+"""Noise of every tensor of an int8 model, and its cost at the output."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def noise_by_tensor(
     images: Samples,
     progress: Callable[[str, float], None],
 ) -> LayerNoise:
-    """Measures the quantization noise of every activation and what it does to the output.
+    """Measures the quantization noise of every activation and its effect on the output.
 
     Three runs are held against each other: the float reference; the quantized graph with its activations rounded;
     and the quantized graph with its weights as they are but no activation rounded. The noise of a tensor is what

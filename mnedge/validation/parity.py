@@ -40,7 +40,7 @@ def parity_row(
     step: float = 0.0,
     agreement: Agreement = same_class,
 ) -> ParityRow:
-    """Agreement of two artifacts on the same pictures; class indices, which are no quantities, have no errors.
+    """Agreement of two artifacts on the same pictures; class indices, which are not quantities, have no errors.
 
     Args:
         reference: What one artifact said.

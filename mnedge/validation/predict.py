@@ -41,7 +41,7 @@ _INDICES = ("int32", "int64")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What an artifact said of each picture.
+    """Predictions of an artifact for some pictures.
 
     Attributes:
         outputs: First output as real values, float32, (pictures, classes), or (pictures, H, W, classes) of a
@@ -237,7 +237,7 @@ def _predictions(
 
 
 def _order(path: Path, count: int) -> tuple[int, ...]:
-    """Where boxes, classes, scores and count of a post-processing in a .tflite stand; () for all other outputs."""
+    """Places of boxes, classes, scores and count of a post-processing in a .tflite; () for other outputs."""
     if path.suffix != ".tflite" or count != _FOUND:
         return ()
     from mnedge.formats.custom_options import detection_order
@@ -257,7 +257,7 @@ def _answer_first(path: Path, specs: Sequence[TensorSpec], classes: int | None) 
 
 
 def gives_objects(specs: Sequence[TensorSpec]) -> bool:
-    """Whether outputs are those of post-processing in the file: boxes (1, n, 4), classes, scores and count."""
+    """Returns whether outputs are those of post-processing in the file: boxes (1, n, 4), classes, scores and count."""
     return len(specs) == _FOUND and any(len(spec.shape) == 3 and spec.shape[-1] == _CORNERS for spec in specs)
 
 
@@ -275,7 +275,7 @@ def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixels:
-    """What a picture is to a network with an input of that shape; asked before the first picture is read.
+    """Returns the pixels of a network with an input of that shape; called before the first picture is read.
 
     Args:
         path: The artifact, for what it says of its pixels and for messages.

@@ -45,7 +45,7 @@ _ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = 
 
 @dataclass(frozen=True, eq=False)
 class ListedAnchors:
-    """How raw outputs of another's detector become objects.
+    """Decoding of the raw outputs of a foreign detector.
 
     Attributes:
         anchors: float32, (anchors, 4): centre y, centre x, height, width in fractions of the picture.
@@ -95,7 +95,7 @@ def read_anchors(path: Path) -> ListedAnchors:
 
 
 def scores_and_boxes(said: Predictions, listed: ListedAnchors) -> Predictions:
-    """What a detector said, its scores first, as shares, and its boxes second, in this project's code.
+    """Returns a detector's scores as shares, and its boxes in this project's code.
 
     Args:
         said: Two outputs in either order: boxes (pictures, anchors, 4) and scores (pictures, anchors, classes).

@@ -43,7 +43,7 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """How the mask of one picture is made.
+    """Mask of one picture, and how it is made.
 
     Attributes:
         draw: Gives the class indices, uint8, (H, W), from the picture's (width, height).
@@ -77,7 +77,7 @@ class Masked:
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """A format of data sets.
 
     Attributes:
         title: What people call it.
@@ -99,6 +99,6 @@ class Format:
     is_plain: bool = field(default=False, kw_only=True)
 
     def reader(self, kind: Kind) -> object | None:
-        """What reads a kind of labels; None where the format holds none."""
+        """Returns the reader of a kind of labels; None if the format holds none."""
         readers = {"classes": self.classes, "boxes": self.boxes, "masks": self.masks}
         return readers[kind]

@@ -36,7 +36,7 @@ _VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the pixels of all masks of a data set stand for.
+    """Meaning of the pixels of all masks of a data set.
 
     Attributes:
         classes: Class names by index.

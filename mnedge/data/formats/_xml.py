@@ -47,7 +47,7 @@ class _FoundError(Exception):
 
 
 def _defines_entities(content: bytes) -> bool:
-    """Whether a document defines entities, as its parser sees it: in any encoding, before one is expanded."""
+    """Returns whether a document defines entities, as its parser sees it: in any encoding, before one is expanded."""
 
     def found(*_definition: object) -> None:
         raise _FoundError

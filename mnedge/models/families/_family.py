@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a published table.
+    """A row of a published table.
 
     Attributes:
         alpha: Width multiplier.
@@ -69,7 +69,7 @@ class Imagenet:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """One family token of the command line.
+    """A family token of the command line.
 
     Attributes:
         name: The token, e.g. "v3-small".

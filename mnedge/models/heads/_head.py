@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Head:
-    """One head.
+    """A head.
 
     Attributes:
         slug: What artifacts' names begin with.

@@ -1,4 +1,4 @@
-"""The MobileNets beside the other networks: what is counted and what was published, benchmark by benchmark."""
+"""Comparison of the MobileNets with other networks: counted and published figures, benchmark by benchmark."""
 
 from __future__ import annotations
 

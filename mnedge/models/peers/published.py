@@ -1,4 +1,4 @@
-"""What is published of the MobileNets and of the networks that their papers compare with, row by row."""
+"""Published figures of the MobileNets and of the networks that their papers compare with, row by row."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ def _model(path: Path, activation: str, outputs: int) -> Path:
         ]
     )
     model.get_layer("colours").set_weights([np.eye(3)[None, None], np.full(3, 0.5)])
-    lines = 20 * np.eye(3) if outputs == 3 else np.array([[-20.0], [30.0], [-20.0]])
+    # Folders come in the order of names: green's "bananas" first.
+    lines = 20 * np.eye(3)[:, [1, 0, 2]] if outputs == 3 else np.array([[-20.0], [30.0], [-20.0]])
     model.get_layer("classes").set_weights([lines, np.full(outputs, 0.25)])
     model.save(path)
     return path
