@@ -295,7 +295,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "RESET": f"{header.name}_reset(arena.data)" if header.has_state else "0",
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
-    for stem in (chosen.tools.startup, "harness.c", "board.ld"):
+    for stem in (chosen.tools.startup, "semihosting.c", "harness.c", "board.ld"):
         text = sources.joinpath(stem).read_text()
         (folder / stem).write_text(re.sub(r"@(\w+)@", lambda match: texts[match[1]], text))
     argv: list[str | Path] = [
@@ -307,7 +307,15 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "-Wl,--gc-sections",
     ]
     argv += ["-nostartfiles", *chosen.tools.specs, "-I", directory, folder / chosen.tools.startup]
-    argv += [folder / "harness.c", source, "-T", folder / "board.ld", "-o", folder / "model.elf"]
+    argv += [
+        folder / "semihosting.c",
+        folder / "harness.c",
+        source,
+        "-T",
+        folder / "board.ld",
+        "-o",
+        folder / "model.elf",
+    ]
     finished = command.run(argv, check=False)
     if finished.returncode != 0:
         overflow = re.search(r"region `(\w+)' overflowed by (\d+) bytes", finished.last_words)
