@@ -111,13 +111,11 @@ class Bundle:
     """A kind of bundle.
 
     Attributes:
-        description: One line for `mnedge bundle --help`.
         write: Fills an empty folder.
         has_archive: Whether the folder is also written as .tar.gz.
         needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
     """
 
-    description: str
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
     needs: artifact.Format = "tflite"

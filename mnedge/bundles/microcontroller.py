@@ -212,4 +212,4 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
     return text
 
 
-BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write, needs="c")
+BUNDLE = Bundle(write=_write, needs="c")

@@ -121,8 +121,4 @@ def _name(program: Path) -> str:
     return program.name.removeprefix("_")
 
 
-BUNDLE = Bundle(
-    description="models, a program for the task, pinned requirements, a systemd unit; also as .tar.gz",
-    write=_write,
-    has_archive=True,
-)
+BUNDLE = Bundle(write=_write, has_archive=True)
