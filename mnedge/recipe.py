@@ -193,7 +193,7 @@ def checked(name: str, value: object, kind: object) -> object:
     """A value of a recipe in its own type: whole numbers as float where a float is wanted, lists as tuples.
 
     Args:
-        name: What messages call it.
+        name: Name in messages.
         value: The value as given.
         kind: Its type, with its range.
 

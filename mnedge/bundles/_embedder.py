@@ -27,7 +27,7 @@ def with_embedder_metadata(tflite: bytes, description: Description) -> bytes:
 
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; output uint8 or float32, (1, dimensions).
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite.

@@ -59,7 +59,7 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
 
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; output uint8, (1, labels).
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite, which is a ZIP of labels.txt as well.

@@ -165,9 +165,9 @@ class Program:
     Attributes:
         values: Every activation by name.
         layers: The steps.
-        inputs: Names of what the caller feeds.
-        outputs: Names of what the caller gets.
-        states: What lives from one call to the next.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        states: State between two calls.
         homes: Values that are written to the place of a state, by name: they are what the next call finds there.
     """
 

@@ -41,8 +41,8 @@ def paper_shapes(maps: int = MAPS, min_scale: float = _MIN_SCALE, max_scale: flo
 
     Args:
         maps: Number of feature maps, finest first.
-        min_scale: Of the first map, a share of the picture's side.
-        max_scale: Of the last one.
+        min_scale: Scale of the first map's boxes, a share of the picture's side.
+        max_scale: Scale of the last map's boxes.
 
     Returns:
         float32, (maps, 6, 2).

@@ -57,7 +57,7 @@ class Marked:
     Attributes:
         name: Its class.
         corners: x1, y1, x2, y2 in pixels; x2 and y2 exclusive.
-        where: What messages call it, e.g. "labels.csv line 7".
+        where: Name in messages, e.g. "labels.csv line 7".
         is_crowd: A region of many objects that are not marked one by one, or one too difficult to count: neither
             learned nor missed.
         is_relative: Whether its numbers are fractions of the picture's width and height instead of pixels.
@@ -80,7 +80,7 @@ class Annotated:
         file: The picture.
         split: "train", "calibration", "eval", "test", or "" where none is given.
         objects: Possibly none; what stands later lies above what stands before.
-        where: What messages call its entry.
+        where: Name of its entry in messages.
         size: Width and height in pixels that the annotation claims; None where it does not say.
     """
 
@@ -100,7 +100,7 @@ class Annotations:
         pictures: All of them.
         classes: Class names in order, where the format or a classes.txt fixes it; () for the names in use, sorted.
         classes_from: The file that fixes them.
-        notes: What was left out or is unusual, and why.
+        notes: Objects that were left out or are unusual, and why.
         is_stacked: Whether the order of a picture's objects is that of their depth; otherwise the larger lie below.
     """
 

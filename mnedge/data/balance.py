@@ -58,7 +58,7 @@ def counted(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: in
     Args:
         predicted: Class indices, int64, (pictures,), below `classes`.
         labels: The right ones.
-        classes: How many there are.
+        classes: Number of classes.
     """
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (labels, predicted), 1)

@@ -90,7 +90,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
     Args:
         path: A folder, file or .zip of any format that has boxes.
         skip_broken: Leave out pictures and boxes that cannot be used instead of stopping.
-        draw: How splits are drawn that the data does not have.
+        draw: Settings of the splits' draw, for data without its own.
 
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.

@@ -45,13 +45,13 @@ class CalibrationSet:
     """The pictures that quantization sees.
 
     Attributes:
-        name: How manifests and reports call it.
-        dataset: Where the pictures come from; None for arrays.
+        name: Name in manifests and reports.
+        dataset: Data set of the pictures; None for arrays.
         numbers: Their picture numbers in the data set, int64, (n,).
         arrays: Inputs as the network takes them; None for pictures.
         sha256: Checksum of the files, or of the arrays.
-        source: Where the pictures come from; "" where nobody says.
-        licence: What they may be used for; "" where nobody says.
+        source: Source of the pictures; "" if nobody states it.
+        licence: Licence of the pictures; "" if nobody states it.
     """
 
     name: str

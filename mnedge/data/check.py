@@ -61,7 +61,7 @@ def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
     """Makes sure that every class still has pictures to learn from, after all that was left out.
 
     Args:
-        dataset: Where they come from.
+        dataset: Data set of the pictures.
         numbers: Picture numbers that training learns from, int64.
 
     Raises:
@@ -91,8 +91,8 @@ def check_pictures(
     """Looks through the pictures of the train and validation splits.
 
     Args:
-        dataset: Where they come from.
-        resolution: Of the network's input, pixels.
+        dataset: Data set of the pictures.
+        resolution: Resolution of the network's input, pixels.
         train: Pixels, uint8 (n, side, side, 3), and picture numbers, int64 (n,).
         held: The same of the validation split; the side may be another one.
 

@@ -34,8 +34,8 @@ class Content:
 
     Attributes:
         files: Pictures and masks, in the order of the data set.
-        other: Checksum or version of what is not in `files`: boxes, or pictures out of a package.
-        root: The folder of the data set; "" where there are no files.
+        other: Checksum or version of the content outside `files`: boxes, or pictures out of a package.
+        root: The folder of the data set; "" without files.
         is_trusted: Whether the digest of an untouched file is taken from the cache; False reads every file.
     """
 

@@ -45,7 +45,7 @@ class Decoding:
     Attributes:
         sides: Height and width of each feature map in cells.
         shapes: float32, (maps, per cell, 2), heights and widths of the anchors.
-        least_score: Of what is reported.
+        least_score: Lowest score of a reported object.
         overlap: IoU above which the less sure one of two boxes of a class is dropped.
         most: Objects reported in a picture.
     """

@@ -52,7 +52,7 @@ class Draw:
         test_fraction: Share of the pictures for the test, 0..1; 0 for no test split.
         group_by: Pictures of one group stay on one side: "folder", "prefix" (the name up to its last number), or a
             regular expression whose first group, or match, is the group; "" for none.
-        keeps_twins: Whether pictures that are one picture stay on one side.
+        keeps_twins: Whether equal pictures stay on one side.
     """
 
     seed: int = 0
@@ -83,7 +83,7 @@ def draw_of(told: object, where: str) -> Draw:
 
     Args:
         told: The values.
-        where: What messages call the file they are from.
+        where: Name of their file in messages.
 
     Raises:
         InputError: They are none.

@@ -92,11 +92,11 @@ def dataset_of_files(
     """Makes a data set of picture files.
 
     Args:
-        name: How reports call it.
+        name: Name in reports.
         root: The folder that messages name files relative to; a dataset.yaml may lie in it.
         rows: The pictures.
         classes: Class names by index.
-        draw: How splits are drawn that no row names.
+        draw: Settings of the splits' draw, for data without its own.
         preprocessing: What holds where there is no dataset.yaml.
         truths: See `Dataset.truths`.
         masks: Files that the truths come from, beside the pictures.

@@ -31,7 +31,7 @@ class Origin:
     """Origin of a model: the data set that it was made with.
 
     Attributes:
-        draw: How the splits of its data were drawn.
+        draw: Draw of its data's splits.
         pictures: Number of pictures of the data.
         marks: Digests of the names and sizes of some pictures, by which the data set is known again.
         purpose: What the splits were drawn for: "training" or "calibration".
@@ -65,7 +65,7 @@ def origin_of_bytes(content: bytes, where: str) -> Origin:
 
     Args:
         content: The metadata.
-        where: What messages call the file.
+        where: Name of the file in messages.
 
     Raises:
         InputError: It is damaged.

@@ -27,7 +27,7 @@ class Program:
     """A benchmark_model program on the phone.
 
     Attributes:
-        path: Where it is there.
+        path: Path on the device.
         writes_outputs: Whether it takes input files and writes outputs (the classic one).
         npu_flag: Its flag for an NPU.
     """
@@ -106,7 +106,7 @@ class Measured:
 
     Attributes:
         mean_ms: Mean of the timed inferences, in milliseconds.
-        runs: How many they were.
+        runs: Number of the runs.
     """
 
     mean_ms: float

@@ -82,7 +82,7 @@ class Carrier(Protocol):
     Attributes:
         name: The device's URI without options.
         uri: The device's URI as the user gave it, for advice.
-        remedy: What to do where a runtime there is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a device that is alive.
         needs_delegate: Whether a figure without the delegate is an error.

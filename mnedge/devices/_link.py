@@ -41,8 +41,8 @@ class LostError(Exception):
 
     Attributes:
         returncode: Exit status of the program that carried the pipe.
-        stderr: The end of what it and the agent said.
-        stage: What the agent was doing, in its own words.
+        stderr: The end of the other side's and the agent's output.
+        stage: Work of the agent, in its own words.
     """
 
     def __init__(self, returncode: int, stderr: str, stage: str) -> None:

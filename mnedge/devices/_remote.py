@@ -45,10 +45,10 @@ class Chunk:
 
     Attributes:
         number: Its place among the chunks, from 0.
-        images: How many pictures.
+        images: Number of pictures.
         data: Their tensors, one after the other.
         result: Their raw outputs, once they are known.
-        damaged: How often it arrived damaged.
+        damaged: Number of damaged arrivals.
     """
 
     number: int

@@ -51,7 +51,7 @@ class AdbDevice:
     Attributes:
         name: adb:// and the serial, as reports show it.
         uri: The URI as given.
-        remedy: What to do where a runtime is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life of the agent.
         answer_s: Longest wait for one answer.
         needs_delegate: Whether a figure without the delegate is an error.

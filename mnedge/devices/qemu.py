@@ -46,7 +46,7 @@ class Tools:
         startup: File of the start-up code.
         options: Options of the emulator besides its machine and program.
         specs: Options that link the C library.
-        advice: How to get them.
+        advice: Advice on getting the tools.
     """
 
     compiler: str
@@ -81,7 +81,7 @@ class Board:
         ram: Origin and bytes of the region for data.
         code_bytes: Bytes of the region for code.
         code_origin: First byte of that region.
-        tools: Which compiler and emulator it takes.
+        tools: Compiler and emulator of the board.
     """
 
     machine: str

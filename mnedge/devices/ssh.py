@@ -110,7 +110,7 @@ class SshDevice:
     Attributes:
         name: The URI without options, as reports show it.
         uri: The URI as given.
-        remedy: What to do where a runtime is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a board that is alive.
         needs_delegate: Whether a figure without XNNPACK is an error.

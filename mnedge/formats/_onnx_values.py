@@ -39,7 +39,7 @@ class Known:
 
     Attributes:
         array: Its values as ONNX has them; integers where it is quantized.
-        quantization: What its integers stand for; None where they stand for themselves.
+        quantization: Quantization of its integers; None where they stand for themselves.
     """
 
     array: Array
@@ -90,7 +90,7 @@ class Node:
 
     Attributes:
         kind: Operator, e.g. "Conv"; those of other domains with the domain before it, e.g. "com.microsoft.Gelu".
-        name: Its own name, or that of what it makes.
+        name: Own name, or that of the node's first output.
         inputs: Names of values; "" where one is left out.
         outputs: Likewise.
         attributes: By name, as onnx decodes them: int, float, bytes, lists of these, TensorProto, GraphProto.
@@ -153,11 +153,11 @@ class Reading:
     Attributes:
         source: The file, in errors.
         opset: Version of the operators.
-        values: What is known so far, by ONNX's names.
-        tensors: Of the graph, by name.
-        ops: Of the graph, in order.
-        reserved: Names that ONNX's values have; what is made beside them is called otherwise.
-        notes: What reading changed, a sentence each.
+        values: Values that are known so far, by ONNX's names.
+        tensors: Tensors of the graph, by name.
+        ops: Ops of the graph, in order.
+        reserved: Names of ONNX's values; new tensors get other names.
+        notes: Notes of the reader, a sentence each.
     """
 
     source: str
@@ -270,8 +270,8 @@ class Reading:
             inputs: Tensor names.
             name: Wish for the output's name.
             options: Of the op.
-            shape: Of the output, where no rule says it.
-            dtype: Of the output; None for that of the first activation among the inputs.
+            shape: Shape of the output, where no rule says it.
+            dtype: dtype of the output; None for that of the first activation among the inputs.
             outputs: How many.
         """
         names = [name if place == 0 else f"{name}/{place}" for place in range(outputs)]

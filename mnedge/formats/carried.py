@@ -21,7 +21,7 @@ def carried(path: Path, name: str) -> bytes | None:
 
     Args:
         path: The file.
-        name: Of the metadata.
+        name: Name of the metadata.
     """
     if path.suffix == ".tflite":
         return _of_tflite(path).get(name)

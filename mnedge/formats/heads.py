@@ -32,8 +32,8 @@ def head_of_file(path: Path, shape: tuple[int, ...], quantization: Quantization 
 
     Args:
         path: The file; its ops decide where they can be read.
-        shape: Of the output, as the runtime gives it.
-        quantization: Of the output; one column in steps of 1/256 is a probability.
+        shape: Shape of the output, as the runtime gives it.
+        quantization: Quantization of the output; one column in steps of 1/256 is a probability.
         output: Its name; "" for the first one.
     """
     kinds: set[str] = set()

@@ -58,9 +58,9 @@ class OnnxInput:
     """An input of a model.
 
     Attributes:
-        name: As the file calls it.
+        name: Name in the file.
         shape: As a Graph has it, pictures in NHWC; -1 where the file leaves an extent open.
-        dtype: Of the graph's input.
+        dtype: dtype of the graph's input.
         order: The graph's dimension j is ONNX's axis order[j].
     """
 

@@ -81,8 +81,8 @@ def pixels_of_steps(quantization: Quantization, dtype: str, channels: int) -> Pi
     other pictures than those of today, and proves nothing.
 
     Args:
-        quantization: Of the input, per tensor.
-        dtype: Of the input.
+        quantization: Quantization of the input, per tensor.
+        dtype: dtype of the input.
         channels: Of the input: 1, 3 or 4.
     """
     order = order_of(channels)

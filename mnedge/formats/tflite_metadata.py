@@ -39,7 +39,7 @@ class TensorMetadata:
     """Metadata of an input or output.
 
     Attributes:
-        name: As its author calls it; "" where it has no name.
+        name: Name by its author; "" without one.
         is_picture: Whether it is a picture.
         color_space: RGB, GREY, or 0 where it is not said.
         mean: Of NormalizationOptions: real = (pixel - mean) / std; one value, or one a channel; () where there is none.

@@ -57,7 +57,7 @@ def answering_output(heads: Sequence[tuple[Head, int]], classes: int) -> int:
     """The place of the output that tells classes apart: a softmax of as many, else as many logits, else the first.
 
     Args:
-        heads: What each output is, and its last extent.
+        heads: Kind and last extent of each output.
         classes: Number of classes of the data.
     """
     for kind in ("softmax", "logits"):
@@ -70,7 +70,7 @@ def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.flo
     """The share of each picture's answers that two versions of an output have in common.
 
     Args:
-        head: What the outputs are.
+        head: Kind of the outputs.
         ours: Real values, (pictures, …).
         theirs: Likewise.
 

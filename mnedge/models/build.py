@@ -30,7 +30,7 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
     """Builds a network with its head.
 
     Args:
-        variant: What to build.
+        variant: Variant to build.
         weights: "demo" (the packaged checkpoint), "imagenet" (the published weights), "random", or a file; with
             another head than a classifier, "random" or a file.
         seed: For random weights.
@@ -93,7 +93,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     """Builds a network without its classifier: what another head stands on.
 
     Args:
-        variant: What to build; its classes do not matter.
+        variant: Variant to build; its classes do not matter.
         weights: As for `build_model`; a file may be with or without a classifier.
         seed: For random weights.
 

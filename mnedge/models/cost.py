@@ -46,10 +46,10 @@ class Comparison:
 
     Attributes:
         published: The row.
-        cost: What is counted.
+        cost: Counts of the architecture.
         macs: Whether the multiply-adds agree.
         parameters: Whether the parameters agree.
-        remark: What is to be known about a figure that does not; "" where all agree.
+        remark: Remark on a figure that differs; "" if all agree.
     """
 
     published: Published

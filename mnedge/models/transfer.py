@@ -49,10 +49,10 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[k
     Of a classifier only the last layer is new.
 
     Args:
-        variant: What to build, with the new number of classes.
+        variant: Variant to build, with the new number of classes.
         weights: "imagenet", "random", or a classifier's file; a hidden layer of a classifier (V3) comes along where the
             file has it.
-        seed: Of the new layers.
+        seed: Seed of the new layers.
 
     Returns:
         A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax. And the
@@ -114,14 +114,14 @@ class Description(TypedDict, total=False):
     """Description in a .keras of mnedge; empty for other weights.
 
     Attributes:
-        task: What it was trained for.
+        task: Task of the training.
         head: Its head; "classifier", or that of another task.
         output_stride: Output stride of the backbone; None for its own.
         classes: Class names.
         outputs: Number of outputs.
-        draw: How the splits that it was trained with were drawn (see `Draw`); None where the data came with its own.
+        draw: Draw of the splits of its training (see `Draw`); None where the data came with its own.
         detection: The anchors of a detector.
-        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
+        pixels: Pixels of a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
 
     task: str

@@ -131,7 +131,7 @@ class Affine:
 
     Attributes:
         ops: In order; at least one.
-        end: What the last of them makes.
+        end: Output of the last of them.
         scale: float64, (channels,).
         offset: Likewise.
     """

@@ -34,7 +34,7 @@ class _Group:
     """Activations that have the same channels, and the ops around them.
 
     Attributes:
-        channels: How many channels they have.
+        channels: Number of their channels.
         tensors: The activations.
         inner: Channelwise ops among them.
         makers: Convolutions whose output channels they are.

@@ -41,7 +41,7 @@ class _Sinking:
     """Walks a graph and holds transposed values back until an op needs them in their order.
 
     Attributes:
-        graph: What is rewritten.
+        graph: Graph that is rewritten.
         held: Values that are not there yet: the tensor that is, and the order that makes them of it.
         tensors: New ones.
         ops: The new graph's.

@@ -39,8 +39,8 @@ class ChannelStatistics:
     Attributes:
         low: Least x that matters to what reads it.
         high: Largest x.
-        typical_low: Mean over the images of the least x but for one pixel in a thousand.
-        typical_high: Mean over the images of the largest x but for one pixel in a thousand.
+        typical_low: Mean over the images of the least x, without one pixel in a thousand.
+        typical_high: Mean over the images of the largest x, without one pixel in a thousand.
         power: Mean of x^2.
     """
 
@@ -136,7 +136,7 @@ def sensitivities(
         graph: Float graph.
         names: Activations.
         images: float32 (N, H, W, C), or a `Batch`; the first 32 are used.
-        seed: Of the draws of y.
+        seed: Seed of the draws of y.
         draws: Of y for each image; other images say more than other draws.
 
     Returns:

@@ -43,7 +43,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
     Args:
         graph: Float graph.
         images: float32 (N, H, W, C), or a `Batch`.
-        granularity: Of the weight scales that will follow.
+        granularity: Granularity of the weight scales that will follow.
 
     Returns:
         The equalized float graph.

@@ -60,11 +60,11 @@ def draw_pixels(scheme: Scheme, images: int, rows: int, seed: int) -> dict[str, 
     """Pixels of every layer's output, (images, pixels of an image) in rising order, by the output's name.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         images: Number of images.
         rows: Pixels of a wide layer, over all images; narrow ones get up to twice as many, and depthwise ones
             a quarter of them.
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
     random = np.random.default_rng(seed)
     drawn = {}
@@ -110,7 +110,7 @@ def problem_of(
     """The least squares of a layer.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         layer: A layer whose taps can be told (`has_taps`).
         data: (N, …) the steps that the quantized network gives it.
         quantization: What the steps stand for.

@@ -52,9 +52,9 @@ class PostTraining:
     """Settings of quantization without training.
 
     Attributes:
-        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+        pixels: Pixels of the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
             The range of inputs that are no pictures is that of their samples; None where none is a picture.
-        head: What the first output is, for the agreement of each step; None for what the graph shows.
+        head: Kind of the first output, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
             weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that

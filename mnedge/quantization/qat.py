@@ -246,7 +246,7 @@ def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArra
     """Returns the distance of the int8 network from float on some pictures, as the loss measures it; lower is better.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         student: The network so far.
         reference: The first head (see `output_heads`) of the float network for these pictures.
         images: float32 (N, H, W, C).

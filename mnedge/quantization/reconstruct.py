@@ -47,10 +47,10 @@ def reconstruct(
     activation clips anyway are left out.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C), or a `Batch`.
-        seed: Of the choice of pixels.
+        seed: Seed of the choice of pixels.
         refit: Ridge that holds weights at their float values, as a share of the inputs' mean power; inf leaves the
             weights and only rounds.
         rows: Pixels that a layer is fitted on; a quarter of them for each channel of a depthwise one.

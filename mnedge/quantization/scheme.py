@@ -98,7 +98,7 @@ class Scheme:
         fixed: Quantization of the groups whose range the op's meaning fixes.
         bounds: Interval of each group outside which values cannot occur or do not matter.
         layers: Ops with weights, in order of execution.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
         float_kinds: Op kinds that stay float.
     """
 
@@ -137,9 +137,9 @@ def scheme_of(
     Args:
         graph: Float graph.
         images: float32 (N, H, W, C) as the graph wants them, or a `Batch`.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
         allow_float: Op kinds that may stay float.
-        pixels: What a picture is to the graph, which fixes the scale of the inputs that are pictures; None where none
+        pixels: Pixels of the graph, which fixes the scale of the inputs that are pictures; None where none
             is. The interval of their samples fixes that of the others.
 
     Raises:
@@ -212,7 +212,7 @@ def input_quantization(images: NDArray[np.float32], pixels: Pixels | None) -> Qu
 
     Args:
         images: float32, what calibrates; their range counts where they are no pictures.
-        pixels: What a picture is to the network; None for an input that is no picture.
+        pixels: Pixels of the network; None for an input that is no picture.
     """
     if pixels is None:
         return range_quantization(float(images.min()), float(images.max()))

@@ -33,7 +33,7 @@ class Student:
     fits a whole kind. Each kind is one vector: few large variables train faster than many small ones.
 
     Attributes:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         variables: The trained vectors by kind: "ranges", "biases", "weights" and "scales".
     """
 

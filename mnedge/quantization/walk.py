@@ -52,12 +52,12 @@ def settle_layers(
     are kept between the pieces.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C), or a `Batch`.
         settle: From a layer, its least squares and its parameters so far to those that it gets.
         rows: Pixels of a layer's least squares, over all images.
-        seed: Of the choice of pixels.
+        seed: Seed of the choice of pixels.
         told: Called with the share of the layers that is done.
     """
     drawn = draw_pixels(scheme, len(images), rows, seed)

@@ -76,9 +76,9 @@ class Build:
     """Files of a build.
 
     Attributes:
-        name: What the user called it.
+        name: Name that the user gave it.
         report: report.json.
-        manifest: manifest.json; None where there is none.
+        manifest: manifest.json; None if there is none.
     """
 
     name: str

@@ -53,8 +53,8 @@ def render_html(report: Report, details: Details) -> str:
     """Renders the page.
 
     Args:
-        report: What was measured.
-        details: What the page shows beside it.
+        report: Measurements of the build.
+        details: Details that the page shows beside them.
 
     Returns:
         HTML; text from outside is escaped.

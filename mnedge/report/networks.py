@@ -66,11 +66,11 @@ class NetworkPlot:
     """A benchmark.
 
     Attributes:
-        title: What the networks do, and on what.
+        title: Task and data set of the networks.
         discs: Large ones first, so that none is hidden.
         trail: Percent across and pixels down of the best MobileNets, cheapest first: a line through them.
-        x_ticks: Of the multiply-adds.
-        y_ticks: Of the accuracy in percent.
+        x_ticks: Ticks of the multiply-adds.
+        y_ticks: Ticks of the accuracy in percent.
         y_title: Name of the accuracy.
         height: Pixels.
         legend: Radius in pixels and text of the discs that explain the areas.

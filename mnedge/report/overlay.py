@@ -56,7 +56,7 @@ def with_frames(
         pixels: uint8, (H, W, 3).
         corners: float32, (n, 4): y1, x1, y2, x2 in fractions of the picture.
         classes: int64, (n,).
-        words: What stands in the corner of each box; () for nothing.
+        words: Text in the corner of each box; () for none.
     """
     from PIL import Image, ImageDraw
 

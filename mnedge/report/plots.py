@@ -31,7 +31,7 @@ class Bubble:
     """An artifact in the plane.
 
     Attributes:
-        line: What it stands for.
+        line: The artifact on its device.
         x: Percent across.
         y: Pixels down.
         radius: Pixels; the area is proportional to the artifact's bytes.
@@ -179,7 +179,7 @@ class Histogram:
     """Histogram of the latencies.
 
     Attributes:
-        line: Which artifact.
+        line: Line of the artifact.
         top: Pixels down to the row's text.
         base: Pixels down to the foot of the bars.
         bars: Left end and width in percent across, height in pixels.
@@ -267,7 +267,7 @@ class Step:
         gain: Whether the agreement rose or stayed.
         agreement: After it, 0..1.
         change: Against the step before; None for the first.
-        seconds: What it took.
+        seconds: Duration of the step.
     """
 
     name: str

@@ -35,7 +35,7 @@ class Line:
         artifact: Its row of `artifacts`.
         accuracy: Its row of `accuracy` on this device; None where not measured.
         latency: Its row of `latency`, likewise.
-        flash_bytes: What C sources take when they are compiled; None for models and where that was not measured.
+        flash_bytes: Flash of compiled C sources; None for models and where it was not measured.
     """
 
     key: str

@@ -43,7 +43,7 @@ class Table:
     """A table of text.
 
     Attributes:
-        title: What it shows.
+        title: Subject of the table.
         columns: Names; one that starts with ">" is set to the right.
         rows: Cells, as many as columns.
         notes: Sentences below it: where the figures come from, what the signs mean.

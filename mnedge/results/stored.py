@@ -105,7 +105,7 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     Args:
         text: UTF-8.
         kind: The dataclass.
-        source: What messages call the text, e.g. the file's path.
+        source: Name of the text in messages, e.g. the file's path.
 
     Raises:
         InputError: The text is no JSON, or a value does not fit its field; the message names the place.

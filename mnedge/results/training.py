@@ -235,7 +235,7 @@ class Settings:
     Attributes:
         variant: The network; None for a model of the user's.
         data: Name of the data set.
-        draw: How splits were drawn: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
+        draw: Draw of the splits: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
             with its own.
         weights: Weights that the backbone started from.
         keep_shared: Whether the training used pictures that the validation split has too.

@@ -40,7 +40,7 @@ class SharedArrays:
     """Arrays of two processes in one file without a name, one behind the other; it grows and never shrinks.
 
     Args:
-        descriptor: Of the file; both sides have one.
+        descriptor: Descriptor of the file; both sides have one.
     """
 
     def __init__(self, descriptor: int) -> None:

@@ -125,7 +125,7 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> Any
     Args:
         pictures: uint8, NHWC, channels in the order of `pixels`.
         spec: The input; a quantized one must carry its quantization.
-        pixels: What a picture is to the model.
+        pixels: Pixels of the model.
 
     Returns:
         The shape of `pictures`, dtype of `spec`.

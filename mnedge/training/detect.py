@@ -167,8 +167,8 @@ def box_feed(
         pictures: Larger than the network's input by `augment.MARGIN`.
         counts: float32, (classes,): how much an object of each class counts.
         decoding: The anchors.
-        augmentation: How they are moved and tinted.
-        side: Of the network's input.
+        augmentation: Augmentation of the pictures.
+        side: Side of the network's input.
     """
     source = int(pictures.pixels.shape[1])
 

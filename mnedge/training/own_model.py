@@ -181,7 +181,7 @@ def own_learner(
     Args:
         model: Takes one picture; its batch is open or 1.
         head: Its head, of `head_of`.
-        pixels: What a picture is to it.
+        pixels: Pixels of the model.
         size: Height and width of its input, pixels.
         precision: dtype policy of Keras; from the head on all is float32.
 

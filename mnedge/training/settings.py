@@ -64,7 +64,7 @@ class Schedule:
         precision: dtype policy of Keras; the mixed ones are for GPUs and TPUs.
         feature_copies: Augmented copies of each picture whose features the frozen phase learns from.
         augmentation: Of training pictures.
-        seed: Of the head's kernels, the order, the augmentation and the dropout.
+        seed: Seed of the head's kernels, the order, the augmentation and the dropout.
     """
 
     head_epochs: int = 20

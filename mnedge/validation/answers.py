@@ -156,7 +156,7 @@ def mask_in(said: Predictions, place: int, view: Seen) -> NDArray[np.int64]:
     """The class of each pixel of a picture, int64 (height, width); `IGNORE` where the model does not see it.
 
     Args:
-        said: What the artifact said of some pictures.
+        said: Predictions of an artifact for some pictures.
         place: Place of the picture among them.
         view: The picture.
 

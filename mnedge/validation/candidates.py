@@ -40,7 +40,7 @@ class Candidate:
     """A range, and what the network gets right with it.
 
     Attributes:
-        pixels: What a picture is to the network, if this is it.
+        pixels: Candidate for the pixels of the network.
         right: Whether it is right of each picture, bool (pictures,).
     """
 
@@ -78,10 +78,10 @@ def score_candidates(
         graph: Float; one input, (1, height, width, channels).
         dataset: Labelled pictures whose class indices are the network's.
         numbers: Which of them; some hundred tell ranges apart.
-        head: What the first output is; None for what the graph shows.
+        head: Kind of the first output; None for what the graph shows.
         stated: A range that the user or the file names, to be scored with the others.
         positive: Class index that is the yes of a network with one output; None for data with two classes.
-        progress: Told the share that is done, 0..1.
+        progress: Called with the share that is done, 0..1.
 
     Returns:
         The candidates, the best one first.

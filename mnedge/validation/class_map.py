@@ -109,7 +109,7 @@ def in_classes_of(said: Predictions, dataset: Dataset, classes: ClassMap | None)
     does not mark are left out.
 
     Args:
-        said: What it said.
+        said: Predictions of the artifact.
         dataset: The data, of boxes or masks.
         classes: Which class is which; None where they are the same.
 

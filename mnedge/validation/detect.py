@@ -159,8 +159,8 @@ def average_precisions(
     """Average precision by `pycocotools`, over at most 100 objects of a class in a picture.
 
     Args:
-        detections: What was found in each picture.
-        truths: What is marked in each picture; crowds are neither found nor missed.
+        detections: Detections of each picture.
+        truths: Annotations of each picture; crowds are neither found nor missed.
         classes: Class names.
 
     Returns:
@@ -291,8 +291,8 @@ def mixups(
     """Returns the mix-ups, misses and false alarms, the most frequent first.
 
     Args:
-        detections: What was found in each picture.
-        truths: What is marked in each picture.
+        detections: Detections of each picture.
+        truths: Annotations of each picture.
         classes: Class names.
         least_score: Objects below it are not looked at.
         most: Rows.

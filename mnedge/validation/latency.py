@@ -62,7 +62,7 @@ class Timing:
 
         Args:
             device: URI of the device.
-            state: What it said; None for this machine.
+            state: State of the device; None for this machine.
         """
         samples = self.samples_ms
         p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))

@@ -79,7 +79,7 @@ def noise_by_tensor(
         graph: The quantized model, anybody's.
         reference: The float model that it should agree with.
         images: float32 (N, height, width, 3), in the range that both models take, or a `Batch`.
-        progress: Told the share that is done, 0..1.
+        progress: Called with the share that is done, 0..1.
 
     Raises:
         InputError: The graph has no quantized activation, or input or outputs of the two models do not fit.

@@ -34,9 +34,9 @@ def output_rows(
     """Returns one row per output of each artifact; the outputs of the first artifact are the reference.
 
     Args:
-        said: Artifacts by file name, and what they said of the same samples; their outputs stand in the same order.
+        said: Predictions of the artifacts for the same samples, by file name; their outputs stand in the same order.
         dataset: Name of the data.
-        truths: What is right, (samples, …), by the output's name; "" is the first output.
+        truths: Right outputs, (samples, …), by the output's name; "" is the first output.
 
     Raises:
         InputError: Truths are of no output or do not fit it, or an artifact has other outputs than the first one.
@@ -72,8 +72,8 @@ def outputs_of(said: Predictions, heads: Sequence[Head] | None = None) -> list[P
     """Predictions of an artifact, output by output.
 
     Args:
-        said: What it said.
-        heads: What the outputs are; None for what the file shows.
+        said: Predictions of the artifact.
+        heads: Kind of the outputs; None for what the file shows.
     """
     found = []
     for place, (values, spec) in enumerate(zip((said.outputs, *said.others), said.info.outputs, strict=True)):

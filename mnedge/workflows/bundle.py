@@ -80,7 +80,7 @@ def bundle(
         built: Folder that `mnedge build` wrote.
         kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
-        release: What the maker says of it; None for the defaults.
+        release: Description of the release; None for the defaults.
         force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
 
     Returns:
@@ -258,7 +258,7 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
 
     Args:
         due: The checksum that each file, or folder of C sources, is to have.
-        there: Where those are that there are.
+        there: Paths of the files that exist, by name.
         folder: What they are below.
     """
     wrong = _missing(due, there)

@@ -50,9 +50,9 @@ def setup_device(
 
     Args:
         uri: ssh://[user@]host[:port], with options behind ?.
-        packages: What is installed, as pip takes it; none for what suits the board.
+        packages: Packages to install, as pip takes them; none for those that suit the board.
         wheels: Fetch wheels here and copy them, for a board without internet.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The URI is of another kind, or has unknown options.

@@ -56,10 +56,10 @@ def inspect_layers(
         file: The int8 .tflite.
         reference: The float .tflite that it should agree with.
         data: demo, a folder or a labels.csv; or a .npy or .npz, which a model of several inputs needs.
-        pixels: What a picture is to the models, where the files do not say: a range as `Pixels.parse` reads it.
-        split: Which split of the data.
-        images: How many pictures.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        pixels: Range of the pixels if the files state none, as `Pixels.parse` reads it.
+        split: Split of the data.
+        images: Number of pictures.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: A file cannot be read, the model has no quantized activation, or the two do not fit each other.

@@ -128,7 +128,7 @@ def optimize(
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the file says. Only `data` needs it.
         measure: Measure agreement and speed.
         force: Replace files that are not mnedge's own, unchanged work.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The file cannot be read, there is no such target, or `out` is not mnedge's to replace.

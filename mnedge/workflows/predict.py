@@ -76,12 +76,12 @@ def predict(
     Args:
         model: A .tflite, .onnx, .ort or folder of C, float or int8.
         pictures: Files, and folders whose pictures are looked for at any depth.
-        task: What the model is for: classify, detect, segment, embed; None for what its build or its outputs say.
+        task: Task of the model: classify, detect, segment, embed; None for what its build or its outputs say.
         labels: A file of class names, one a line, or the names; None for those in the file or beside it.
         top: At most so many classes or objects a picture; None for 3 classes, or all objects.
         threshold: Score, 0..1, from which an answer is yes, and from which classes, objects and shares are said; None
             for 0.5 of a yes, 0.4 of objects and none of the others.
-        pixels: What a picture is to the network, where the file does not say: a range as `Pixels.parse` reads it.
+        pixels: Range of the pixels if the file states none, as `Pixels.parse` reads it.
         crop: The part of each picture that the model sees: the share of its side, above 0 and to 1, of a centred crop;
             or "stretch" for the whole picture in the input's proportions. None for what its build or bundle says.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
@@ -89,7 +89,7 @@ def predict(
         device: URI of the device that runs the model.
         runtime: Name of the runtime; "" for the one that loads such files.
         force: Replace files in `save` that mnedge did not write.
-        progress: Told what runs and the share of it that is done, 0..1.
+        progress: Called with the name of the stage and the share of it that is done, 0..1.
 
     Returns:
         The answers, picture by picture; broken pictures are left out and named.

@@ -103,9 +103,9 @@ def train(
         variant: Family; `mnedge variants` lists them; None for v3-small.
         alpha: Width multiplier; None for 1.0.
         resolution: Side of the input, pixels; None for the data set's own.
-        weights: What the backbone starts from: imagenet, random, or a file; None for imagenet.
-        task: What the network is for.
-        head: Which of the task's heads; None for its first.
+        weights: Weights that the backbone starts from: imagenet, random, or a file; None for imagenet.
+        task: Task of the network.
+        head: Head of the task; None for its first.
         dimensions: Length of an embedding.
         output_stride: Output stride of the backbone under a head; None for the head's first.
         epochs: Epochs of fine-tuning; None, here and below, for the task's own.
@@ -114,7 +114,7 @@ def train(
         from_layer: Name of the Keras layer from which on fine-tuning changes weights; None for all layers.
         batch_size: Pictures a step.
         patience: Epochs without a better score after which fine-tuning stops.
-        augment: How far training pictures are cropped, turned and tinted: none, light or default.
+        augment: Strength of cropping, turning and tinting training pictures: none, light or default.
         flip: Mirror training pictures left to right.
         class_weights: balanced, so that every class counts alike, or none.
         precision: dtype policy of Keras: float32, mixed_float16 or mixed_bfloat16.
@@ -124,14 +124,14 @@ def train(
         split_seed: Seed that draws the validation pictures, of data without splits of its own.
         val_fraction: Share of the pictures that is drawn for validation; None for a fifth.
         test_fraction: Share of the pictures that is drawn for the test; None for no test split.
-        group_by: What joins pictures that stay on one side of a drawn split: folder, prefix (of the file name), or a
-            regular expression.
+        group_by: Key that keeps pictures on one side of a drawn split: folder, prefix (of the file name), or a regular
+            expression.
         skip_broken: Leave out broken pictures, boxes and masks.
         check_data: Read every picture again, whatever the cache remembers of it.
         force: Replace files that are not mnedge's own, unchanged work.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
-        notice: Told what a user should know of `model` before its training begins, a sentence at a time.
+        notice: Called with notes for the user of `model` before its training begins, a sentence at a time.
 
     Raises:
         InputError: The data, the weights, a setting or the place to write to cannot be used; the message says why.
@@ -284,8 +284,8 @@ def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = Fals
     """Writes the .keras to its place, and beside it the report: OUT.report.json and OUT.report.html.
 
     Args:
-        trained: What `train_network` returned.
-        dataset: What it was trained on.
+        trained: Result of `train_network`.
+        dataset: Data set of the training.
         out: The .keras to write.
         force: Replace files that are not mnedge's own, unchanged work.
 

@@ -40,7 +40,7 @@ class OwnClassifier:
         path: Its file.
         sha256: Its checksum.
         size: Height and width of its input, pixels.
-        pixels: What a picture is to it.
+        pixels: Pixels of the model.
         head: Name of the layer that tells its classes apart.
         is_new_head: Whether that layer is replaced, because it tells other classes apart than the data has.
         classes: Number of classes that are trained.
@@ -109,9 +109,9 @@ def resolve_classifier(
     Args:
         path: A .keras or .h5 with a whole model.
         open_dataset: Opens the data with the draw of splits that the model was trained with, if it was trained here.
-        told: What the user says of it.
-        notice: Told what a user should know before the training begins, a sentence at a time.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        told: Statements of the user about the model.
+        notice: Called with notes for the user before the training begins, a sentence at a time.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Returns:
         The model, and the data with its classes in the model's order.

@@ -93,9 +93,9 @@ def train_network(
         variant: The network, with one of the task's heads; its classes are those of the data set. Or a model of the
             user's, which starts from its own weights.
         dataset: Labelled pictures with a train and an eval split, as the task opens them.
-        schedule: How.
-        task: What the network is for.
-        weights: What the backbone starts from: "imagenet", "random", or a file with or without classifier.
+        schedule: Schedule of the training.
+        task: Task of the network.
+        weights: Weights that the backbone starts from: "imagenet", "random", or a file with or without classifier.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
         keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.

@@ -53,7 +53,7 @@ def choose(
 
     Args:
         artifacts: The files to be measured.
-        split: As asked for: a split, all, or None.
+        split: Split as given: a name, all, or None.
         images: At most so many, evenly spread; None for all of them.
         opened: Opens the data, with its missing splits drawn in a given way.
 

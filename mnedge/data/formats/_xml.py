@@ -18,8 +18,8 @@ def parsed(path: Path, tag: str, what: str, most_bytes: int) -> ET.Element:
 
     Args:
         path: The file.
-        tag: Of its outermost element.
-        what: What messages call the format.
+        tag: Tag of its outermost element.
+        what: Name of the format in messages.
         most_bytes: Size of the largest file that is read.
 
     Raises:

@@ -25,7 +25,7 @@ class Published:
         macs_millions: Multiply-adds as printed.
         parameters_millions: Parameters as printed.
         top1: ImageNet top-1 of the float network as printed, 0..1.
-        source: Who printed it.
+        source: Source of the figures.
     """
 
     alpha: float

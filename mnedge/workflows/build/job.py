@@ -155,7 +155,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     """Opens the data, finds the weights and makes sure that both fit the variant.
 
     Args:
-        recipe: What to build.
+        recipe: Recipe to build.
         progress: Told the name of a stage and the share of it that is done, 0..1; reading a model may take seconds.
         check_data: Read every file of the data again, whatever the cache remembers of it.
 

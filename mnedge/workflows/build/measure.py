@@ -306,7 +306,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
 
     Args:
         job: What was built.
-        rows: What was made.
+        rows: Artifacts of the build.
         labels: The file of the class names.
         quantized: Whether the calibration set was used.
     """

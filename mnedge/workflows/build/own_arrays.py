@@ -32,7 +32,7 @@ def open_samples(path: Path, network: Float, recipe: Recipe) -> tuple[Arrays, Da
     Args:
         path: The model, for messages.
         network: What it computes.
-        recipe: What to build.
+        recipe: Recipe to build.
 
     Returns:
         The arrays, and a data set without pictures that stands for them in reports.

@@ -38,9 +38,9 @@ def build(
     """Builds, measures and writes all that a recipe asks for.
 
     Args:
-        recipe: What to build: a Recipe, the name of one that comes with mnedge, or a YAML file.
+        recipe: Recipe to build: a Recipe, the name of one that comes with mnedge, or a YAML file.
         out: Folder of the artifacts; None for artifacts/SLUG.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
         baseline: report.json of an earlier build that this one is held against; None for none.
         locked: Refuse other tool versions than manifest.json in `out` has.
         locked_to: Refuse other tool versions than this manifest.json has.

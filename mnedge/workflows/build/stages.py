@@ -48,7 +48,7 @@ class Lowering:
         targets: The targets that share it, by name.
         passes: Names of the passes of the float graph, in order.
         tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
     """
 
     targets: tuple[str, ...]

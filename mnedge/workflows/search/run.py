@@ -85,7 +85,7 @@ def search(
         threads: Threads of the runtime.
         clock_mhz: Clock of the microcontroller, MHz; None for the clock of the target's typical part.
         cycles_per_instruction: Cycles per instruction of the microcontroller.
-        budget_s: Seconds after which the search ends with what it found; None for no limit.
+        budget_s: Seconds until the search ends with its best result so far; None for no limit.
         check_data: Read every picture again instead of trusting what the cache remembers.
         seed: Seed of the training.
         out: Folder that is written; None for artifacts/search-TARGET.
