@@ -31,8 +31,8 @@ class Network:
         cost: Counts of the architecture.
         accuracy: Published accuracy, 0..1; None if nobody published it.
         source: Source of the figures.
-        parameters_millions: Printed multiply-adds; None if none are printed.
-        macs_billions: Printed parameters; None if none are printed.
+        parameters_millions: Printed parameters; None if none are printed.
+        macs_billions: Printed multiply-adds; None if none are printed.
         remark: Differences of printed and counted figures, and further remarks.
         named: Whether it is one of those that people compare: the others only fill the plot.
         chosen: Whether it is the network of the command.
