@@ -13,7 +13,7 @@ import msgspec
 
 from mnedge import registry
 from mnedge.models import families
-from mnedge.recipe import Recipe, kinds, known_gates, known_tolerances, limit_kind
+from mnedge.recipe import Recipe, kinds, known_gates, known_release, known_tolerances, limit_kind
 
 _FILE = Path(__file__).parent.parent / "recipes" / "schema.json"
 _NAMES: dict[str, dict[str, Any]] = {
@@ -37,6 +37,9 @@ def render() -> str:
         if name in ("gates", "tolerances"):
             known = known_gates() if name == "gates" else known_tolerances()
             shape = {"description": said[name], **_mapping(known)}
+        if name == "release":
+            rows = {entry: {"description": text, "type": "string"} for entry, text in known_release().items()}
+            shape = {"description": said[name], "type": "object", "properties": rows, "additionalProperties": False}
         properties[name] = shape if defaults[name] is None else {**shape, "default": defaults[name]}
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -59,6 +59,12 @@ _TOLERANCES = {
     "flash_bytes": "largest growth of flash, a share",
     "p50_ms": "largest growth of a median latency, a share; only fair where both builds ran on one machine",
 }
+_RELEASE = {
+    "version": "version of what is shipped, e.g. 1.0.0",
+    "group": "Maven group and Java package of an Android bundle",
+    "license": "licence of the weights",
+    "description": "a sentence on what the model is for",
+}
 # The one gate that is no number.
 _FLAGS = ("int8_only",)
 
@@ -104,6 +110,7 @@ class Recipe:
         gates: Limits that can fail the build, by name.
         tolerances: Largest loss of each figure against a baseline, by name; other figures are not compared.
         bundles: Kinds of bundles to make.
+        release: What bundles say of themselves, by name: version, group, license and description.
     """
 
     model: str | None = None
@@ -144,11 +151,12 @@ class Recipe:
         }
     )
     bundles: Names = ()
+    release: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind in kinds().items():
             checked(name, getattr(self, name), kind)
-            _check_limits(name, getattr(self, name))
+            _check_entries(name, getattr(self, name))
         for what, given, known in (
             ("task", (self.task,), registry.names("mnedge.tasks")),
             ("bundle", self.bundles, registry.names("mnedge.bundles")),
@@ -185,7 +193,7 @@ def kinds() -> dict[str, object]:
     """The type of each key, with its range."""
     hints = get_type_hints(Recipe, include_extras=True)
     # Each limit has a type of its own: see `limit_kind`.
-    hints |= {"gates": dict, "tolerances": dict}
+    hints |= {"gates": dict, "tolerances": dict, "release": dict}
     return {entry.name: hints[entry.name] for entry in fields(Recipe)}
 
 
@@ -230,7 +238,7 @@ def _in_words(kind: msgspec.inspect.Type) -> str:
         return "a number above 0" if kind.gt is not None else "a number of at least 0"
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return "a list of names" + (", at least one, e.g. [cpu]" if kind.min_length else "")
-    return "a mapping of names to limits" if isinstance(kind, msgspec.inspect.DictType) else "text"
+    return "a mapping of names to values" if isinstance(kind, msgspec.inspect.DictType) else "text"
 
 
 def known_gates() -> dict[str, str]:
@@ -242,6 +250,11 @@ def known_gates() -> dict[str, str]:
         **{f"max_{key}_drop": f"largest loss of {name} against float, 0..1" for key, name in headlines},
         **_GATES,
     }
+
+
+def known_release() -> dict[str, str]:
+    """What each entry of `release` says, by name."""
+    return dict(_RELEASE)
 
 
 def known_tolerances() -> dict[str, str]:
@@ -282,7 +295,7 @@ def load(name_or_path: str) -> Recipe:
             if key not in known:
                 raise InputError.unknown("key", key, known)
             values[key] = checked(key, setting.value, kinds()[key])
-            _check_limits(key, values[key])
+            _check_entries(key, values[key])
         except InputError as exc:
             raise InputError(f"{path} line {setting.line}: {exc}") from exc
     try:
@@ -292,9 +305,15 @@ def load(name_or_path: str) -> Recipe:
     return _with_paths(recipe, path.parent)
 
 
-def _check_limits(key: str, value: object) -> None:
-    """Makes sure that the gates or tolerances exist and that each limit is one that a figure can be held against."""
-    if isinstance(value, dict):
+def _check_entries(key: str, value: object) -> None:
+    """Makes sure that the names of a mapping are known, and that each value is one: a limit, or text of a release."""
+    if isinstance(value, dict) and key == "release":
+        for name, text in value.items():
+            if name not in _RELEASE:
+                raise InputError.unknown("entry of release", name, _RELEASE)
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"{name} of release is {text!r}; it is text, in quotes: {_RELEASE[name]}")
+    elif isinstance(value, dict):
         what, known = ("gate", known_gates()) if key == "gates" else ("tolerance", known_tolerances())
         for name, limit in value.items():
             if name not in known:

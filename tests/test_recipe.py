@@ -58,6 +58,8 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ("gates: {max_p50_ms: .inf}\n", r"gate max_p50_ms is inf; it is a number of at least 0"),
         ("gates: {int8_only: 1}\n", r"gate int8_only is 1; it is true or false"),
         ("tolerances: {p50_ms: -0.1}\n", r"tolerance p50_ms is -0.1"),
+        ("release: {vesion: '1'}\n", r"line 1: unknown entry of release 'vesion'; did you mean 'version'"),
+        ("release: {version: 1.0}\n", r"line 1: version of release is 1\.0; it is text, in quotes"),
         ("gates: {1: 2}\n", r"line 1: a key is a name"),
         ("1: 2\n", r"line 1: a key is a name"),
         ("a: &x [1]\nb: *x\n", r"line 1: it is referred to with \*"),

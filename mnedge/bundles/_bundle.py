@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mnedge.bundles._android_runtimes import AndroidRuntime
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
-    from mnedge.results.manifest import BundledModel
+    from mnedge.results.manifest import BundledModel, KeptGate
 
 MANIFEST = "manifest.json"
 
@@ -131,7 +131,14 @@ def get(name: str) -> Bundle:
     return bundle
 
 
-def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -> BundleManifest:
+def file_rows(folder: Path) -> tuple[FileRow, ...]:
+    """Lists the files of a folder with their checksums, by their path in it."""
+    return tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in artifact.files_of(folder))
+
+
+def write_manifest(
+    folder: Path, kind: str, parts: Parts, model: BundledModel, gates: tuple[KeptGate, ...] = ()
+) -> BundleManifest:
     """Writes manifest.json: what each file of a bundle is to be.
 
     Args:
@@ -139,6 +146,7 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -
         kind: Name of the kind.
         parts: What it was made of.
         model: The build.
+        gates: Its gates, and whether it kept them.
     """
     manifest = BundleManifest(
         bundle=kind,
@@ -146,7 +154,8 @@ def write_manifest(folder: Path, kind: str, parts: Parts, model: BundledModel) -
         version=parts.version,
         tools=parts.tools,
         model=model,
-        files=tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in artifact.files_of(folder)),
+        gates=gates,
+        files=file_rows(folder),
     )
     artifact.write_text(folder / MANIFEST, to_json(manifest))
     return manifest

@@ -138,7 +138,7 @@ def command(
     """
     from mnedge import recipe
     from mnedge.artifact import check_file, deliver
-    from mnedge.report.junit import render_junit
+    from mnedge.report.junit import render_junit, render_junit_of_error
     from mnedge.report.markdown import render_markdown
     from mnedge.report.terminal import print_report
     from mnedge.validation.gates import check_gates
@@ -181,17 +181,23 @@ def command(
     )
     for path in filter(None, (junit, markdown)):
         check_file(path, force=force)
-    with progress() as told:
-        report = build(
-            wanted,
-            out,
-            told,
-            baseline=baseline,
-            locked=locked,
-            locked_to=locked_to,
-            check_data=check_data,
-            force=force,
-        )
+    try:
+        with progress() as told:
+            report = build(
+                wanted,
+                out,
+                told,
+                baseline=baseline,
+                locked=locked,
+                locked_to=locked_to,
+                check_data=check_data,
+                force=force,
+            )
+    except Exception as exc:
+        # A CI job whose build dies shows why where it would have shown the gates.
+        if junit is not None:
+            deliver(junit, render_junit_of_error(str(recipe_name or model or wanted.variant), exc), force=force)
+        raise
     if junit is not None:
         deliver(junit, render_junit(report), force=force)
     if markdown is not None:
@@ -202,6 +208,8 @@ def command(
         print_report(report)
         folder = out or Path("artifacts") / report.slug
         typer.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
+        if wanted.bundles and not all(gate.passed for gate in report.gates):
+            typer.echo("no bundles were made: a gate failed", err=True)
     check_gates(report.gates)
 
 

@@ -22,13 +22,21 @@ def command(
     built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
     *,
     out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
-    version: Annotated[str, typer.Option(metavar="V", help="Version of the bundle.")] = "1.0.0",
+    version: Annotated[
+        str | None, typer.Option(metavar="V", help="Version of the bundle. [default: the recipe's, or 1.0.0]")
+    ] = None,
     group: Annotated[
-        str, typer.Option(metavar="G", help="Maven group and Java package of an Android bundle.")
-    ] = "models.mnedge",
+        str | None,
+        typer.Option(
+            metavar="G", help="Maven group and Java package of Android. [default: the recipe's, or models.mnedge]"
+        ),
+    ] = None,
     terms: Annotated[
         str | None,
-        typer.Option("--license", metavar="TEXT", help="Licence of the weights; stands in the model's metadata."),
+        typer.Option("--license", metavar="TEXT", help="Licence of the weights, for metadata and card."),
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A sentence on what the model is for, for the card.")
     ] = None,
     target: Annotated[
         str, typer.Option(metavar="NAME", help="Ship the C of this microcontroller alone. [default: all of the build]")
@@ -37,6 +45,12 @@ def command(
         AndroidRuntime,
         typer.Option(help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
     ] = "tasks",
+    sbom: Annotated[
+        bool, typer.Option("--sbom", help="Add sbom.cdx.json: the bill of materials as CycloneDX 1.6.")
+    ] = False,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign all files with this private key (PEM, elliptic curve).")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -45,16 +59,22 @@ def command(
     \b
     mnedge bundle android artifacts/mobilenet_v3_small_1.0_224 -o bundles/android
     mnedge verify bundles/android
+    mnedge bundle raspberry-pi artifacts/mine -o bundles/pi --sbom --sign key.pem
+    mnedge verify bundles/pi --key public.pem
+
+    Version, group, licence and description also come from `release` of the build's recipe.
 
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
-    the checksum of each file.
+    the checksum of each file, and a MODEL_CARD.md.
     """
-    from mnedge.workflows.bundle import Release, archive_path, bundle
+    from mnedge.workflows.bundle import archive_path, bundle, release_of
 
-    release = Release(group=group, version=version, target=target, runtime=runtime)
-    if terms:
-        release = Release(group=group, version=version, target=target, runtime=runtime, license=terms)
-    manifest = bundle(built, kind, out, release, force=force)
+    flags = {"version": version, "group": group, "license": terms, "description": description}
+    said = {name: text for name, text in flags.items() if text is not None}
+    release = release_of(built, said, target=target, runtime=runtime)
+    manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, force=force)
+    if broken := [gate.name for gate in manifest.gates if not gate.passed]:
+        typer.echo(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)
     if as_json:
         print_json(manifest)
         return

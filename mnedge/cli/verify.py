@@ -16,6 +16,10 @@ PANEL = "Ship"
 def command(
     paths: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Folders of bundles or builds, or .tar.gz.")],
     *,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC", help="Also check each bundle's signature with this public key."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check bundles and builds against their checksums.
@@ -26,15 +30,20 @@ def command(
     \b
     mnedge verify bundles/android
     mnedge verify bundles/pi.tar.gz artifacts/mobilenet_v3_small_1.0_224
+    mnedge verify bundles/pi --key public.pem
 
     Exits 2 where a file is missing, was changed, or does not belong there. The checksums show damage and mix-ups; who
-    can write the folder can write the manifest too, so they prove no origin.
+    can write the folder can write the manifest too, so they prove no origin: that is what `mnedge bundle --sign` and
+    --key are for.
     """
     from mnedge.workflows.bundle import verify
 
-    rows = [verify(path) for path in paths]
+    rows = [verify(path, key=key) for path in paths]
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were")
+        signed = f", signed by the owner of {key}" if row.signed else ""
+        typer.echo(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were{signed}")
+        if row.broken_gates:
+            typer.echo(f"{row.path}: the build broke {', '.join(row.broken_gates)}")

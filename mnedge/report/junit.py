@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from mnedge.report import figures
-from mnedge.text import line
+from mnedge.text import line, message
 
 if TYPE_CHECKING:
     from mnedge.results.report import Report
@@ -28,5 +28,21 @@ def render_junit(report: Report) -> str:
             ET.SubElement(case, "system-out").text = said
         else:
             ET.SubElement(case, "failure", message=said, type="GateError").text = said
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def render_junit_of_error(name: str, error: Exception) -> str:
+    """Renders a build that ended before its gates: one test case that has an error.
+
+    Args:
+        name: The recipe or network that was to be built.
+        error: What ended the build.
+    """
+    shown = line(name)
+    suite = ET.Element("testsuite", name=f"mnedge {shown}", tests="1", failures="0", errors="1")
+    case = ET.SubElement(suite, "testcase", classname=shown, name="build")
+    text = message(str(error))
+    ET.SubElement(case, "error", message=line(text), type=type(error).__name__).text = text
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=False) + "\n"

@@ -19,21 +19,21 @@ _SIGNS = {"good": "✅ ", "bad": "❌ "}
 def render_markdown(report: Report) -> str:
     """Renders the verdict and all tables of a report in GitHub's Markdown; text from outside is escaped."""
     judged = verdict(report)
-    parts = [f"## {_escaped(report.slug)}", _SIGNS.get(judged.tone, "") + _escaped(judged.text)]
-    parts += [_table(table) for table in tables(report)]
+    parts = [f"## {escaped(report.slug)}", _SIGNS.get(judged.tone, "") + escaped(judged.text)]
+    parts += [markdown_table(table) for table in tables(report)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Renders a table in GitHub's Markdown, with its title where it has one, and its notes."""
     rules = ["--:" if column.startswith(">") else "---" for column in table.columns]
     lines = [
-        f"### {_escaped(table.title)}",
-        "",
-        _row([_escaped(column.lstrip(">")) for column in table.columns]),
+        *([f"### {escaped(table.title)}", ""] if table.title else []),
+        _row([escaped(column.lstrip(">")) for column in table.columns]),
         _row(rules),
-        *(_row([_SIGNS.get(cell.tone, "") + _escaped(cell.text) for cell in row]) for row in table.rows),
+        *(_row([_SIGNS.get(cell.tone, "") + escaped(cell.text) for cell in row]) for row in table.rows),
     ]
-    lines += [line for note in table.notes for line in ("", _escaped(note))]
+    lines += [line for note in table.notes for line in ("", escaped(note))]
     return "\n".join(lines)
 
 
@@ -41,8 +41,8 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
-    """Text in which no character starts Markdown or HTML, on one line."""
+def escaped(text: str) -> str:
+    """Gives text in which no character starts Markdown or HTML, on one line."""
     # A line break of a note is a space.
     text = " ".join(text.splitlines())
     return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", " ".join(line(text).split()))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 # What lists the manifest and the reports: these hold measured times, which manifest.json must not depend on.
 CHECKSUMS = "checksums.json"
-REPORTS = ("report.json", "report.html")
+REPORT = "report.json"
+REPORTS = (REPORT, "report.html")
 
 
 def write_reports(folder: Path, report: Report, details: Details, manifest: BuildManifest) -> None:
@@ -40,7 +41,7 @@ def write_reports(folder: Path, report: Report, details: Details, manifest: Buil
     from mnedge.report.html import render_html
 
     write_text(folder / MANIFEST, to_json(manifest))
-    write_text(folder / "report.json", to_json(report))
+    write_text(folder / REPORT, to_json(report))
     write_text(folder / "report.html", render_html(report, details))
     rows = tuple(FileRow.of(folder / name) for name in (MANIFEST, *REPORTS))
     write_text(folder / CHECKSUMS, to_json(Checksums(rows)))

@@ -52,11 +52,13 @@ class DatasetRow:
         name: Its name.
         preprocessing: Preprocessing of its pictures.
         draw: How its splits were drawn; None for a data set with its own.
+        sha256: Digest of its pictures, labels, splits and preprocessing; None in builds of older versions.
     """
 
     name: str
     preprocessing: Mapping[str, float | str] = field(default_factory=dict)
     draw: Mapping[str, float | str | bool] | None = field(default=None, metadata=ABSENT)
+    sha256: str | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,15 @@ class BundledModel:
     artifacts: tuple[ArtifactRow, ...]
 
 
+@dataclass(frozen=True)
+class KeptGate:
+    """A gate of the build: its limit and whether the build kept it. No measured time, which no manifest holds."""
+
+    name: str
+    limit: float | bool
+    passed: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleManifest:
     """Manifest of a bundle.
@@ -120,6 +131,7 @@ class BundleManifest:
         version: Version of the bundle.
         tools: Versions of the packages that made the model.
         model: The build that it was made of.
+        gates: Gates of the build, and whether it kept them.
         files: Checksum of each file.
     """
 
@@ -131,6 +143,7 @@ class BundleManifest:
     version: str
     tools: Mapping[str, str]
     model: BundledModel
+    gates: tuple[KeptGate, ...] = ()
     files: tuple[FileRow, ...]
 
     def _repr_html_(self) -> str:
@@ -156,6 +169,7 @@ class Inventory:
         slug: Name of the build or model.
         bundle: Kind of bundle; "build" for a build.
         files: The files of a bundle; None for a build.
+        gates: The gates of a bundle's build.
     """
 
     FILE: ClassVar[str] = "manifest.json"
@@ -163,6 +177,7 @@ class Inventory:
     slug: str
     bundle: str = "build"
     files: tuple[FileRow, ...] | None = None
+    gates: tuple[KeptGate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,12 +189,16 @@ class Verified:
         bundle: Its kind; "build" for a build.
         slug: Name of the model.
         files: Number of files that were checked.
+        broken_gates: Names of the gates that the build broke.
+        signed: Whether a signature was checked.
     """
 
     path: str
     bundle: str
     slug: str
     files: int
+    broken_gates: tuple[str, ...] = ()
+    signed: bool = False
 
     def _repr_html_(self) -> str:
         return shown.table(

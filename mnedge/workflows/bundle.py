@@ -17,7 +17,9 @@ from mnedge import artifact, bundles, targets
 from mnedge.bundles import Parts
 from mnedge.bundles._android_runtimes import flavour
 from mnedge.bundles._archive import tar_gz_bytes, tar_members
-from mnedge.bundles._bundle import MANIFEST, write_manifest
+from mnedge.bundles._bundle import MANIFEST, file_rows, write_manifest
+from mnedge.bundles._signature import SIGNATURE, check_key, check_signature
+from mnedge.bundles._signature import sign as write_signature
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.foreign import is_folder, open_regular, read_file
 from mnedge.formats.pixels import pixels_of
@@ -25,8 +27,13 @@ from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import head_of
 from mnedge.pixels import CHANNELS
-from mnedge.report.write import CHECKSUMS, REPORTS
-from mnedge.results.manifest import BuildManifest, BundledModel, Checksums, Inventory, Verified
+from mnedge.recipe import known_release
+from mnedge.report import model_card
+from mnedge.report.sbom import FILE as SBOM
+from mnedge.report.sbom import render_sbom
+from mnedge.report.write import CHECKSUMS, REPORT, REPORTS
+from mnedge.results.manifest import BuildManifest, BundledModel, Checksums, Inventory, KeptGate, Verified
+from mnedge.results.report import Report
 from mnedge.results.stored import from_json, read
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 
@@ -60,6 +67,7 @@ class Release:
         group: Maven group, lower-case words with dots.
         version: Version of the bundle.
         license: Licence of the weights, as text.
+        description: A sentence on what the model is for, for the model card; "" for none.
         target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
         runtime: Runtime of an Android app: MediaPipe Tasks, LiteRT's CompiledModel or ONNX Runtime.
     """
@@ -67,12 +75,51 @@ class Release:
     group: str = "models.mnedge"
     version: str = "1.0.0"
     license: str = _UNSTATED
+    description: str = ""
     target: str = ""
     runtime: AndroidRuntime = "tasks"
 
 
+def release_of(built: Path | str, said: Mapping[str, str], **chosen: str) -> Release:
+    """Gives what the maker says of a bundle, else what the recipe of the build says, else the defaults.
+
+    Args:
+        built: Folder that `build` wrote.
+        said: What the maker says of the release, by key of the recipe's `release`.
+        chosen: Further values of `Release`: target and runtime.
+
+    Raises:
+        InputError: `built` is no build, or says something else than text of its release.
+    """
+    recipe = _read(Path(built) / MANIFEST, BuildManifest).recipe
+    written = recipe.get("release", {})
+    if not isinstance(written, dict) or not all(isinstance(text, str) for text in written.values()):
+        raise InputError(f"release of the recipe in {Path(built) / MANIFEST} is no mapping of texts; build it again")
+    return described_release({**written, **said}, **chosen)
+
+
+def described_release(said: Mapping[str, str], **chosen: str) -> Release:
+    """Gives the release that a mapping such as a recipe's `release` describes.
+
+    Raises:
+        InputError: An entry is unknown, or is none that a bundle can carry.
+    """
+    if unknown := sorted(said.keys() - known_release().keys()):
+        raise InputError.unknown("entry of release", unknown[0], known_release())
+    release = Release(**said, **chosen)  # type: ignore[arg-type] # the runtime is checked
+    _check(release)
+    return release
+
+
 def bundle(
-    built: Path | str, kind: str, out: Path | str, release: Release | None = None, *, force: bool = False
+    built: Path | str,
+    kind: str,
+    out: Path | str,
+    release: Release | None = None,
+    *,
+    sbom: bool = False,
+    sign: Path | str | None = None,
+    force: bool = False,
 ) -> BundleManifest:
     """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
 
@@ -80,7 +127,9 @@ def bundle(
         built: Folder that `mnedge build` wrote.
         kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
-        release: Description of the release; None for the defaults.
+        release: Description of the release; None for that of the build's recipe.
+        sbom: Add sbom.cdx.json, a CycloneDX 1.6 bill of materials.
+        sign: Private key (PEM, elliptic curve) to sign all files with; None for no signature.
         force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
 
     Returns:
@@ -89,13 +138,24 @@ def bundle(
     Raises:
         InputError: `built` is no build or was changed since, lacks what the bundle takes, or `out` is occupied.
     """
-    chosen, said, place = bundles.get(kind), release or Release(), Path(out)
+    chosen, place, folder = bundles.get(kind), Path(out), Path(built)
+    said = release_of(folder, {}) if release is None else release
     _check(said)
     check_place(kind, place, force=force)
-    parts, model = read_build(Path(built), said)
+    if sign is not None:
+        check_key(Path(sign))
+    parts, model = read_build(folder, said)
+    origin, report = _read(folder / MANIFEST, BuildManifest), _read(folder / REPORT, Report)
+    texts = {"version": said.version, "terms": said.license, "description": said.description}
     with artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
-        manifest = write_manifest(scratch, kind, parts, model)
+        artifact.write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, **texts))
+        if sbom:
+            materials = render_sbom(origin, report, file_rows(scratch), **texts)
+            artifact.write_text(scratch / SBOM, materials)
+        manifest = write_manifest(scratch, kind, parts, model, kept_gates(report))
+        if sign is not None:
+            write_signature(scratch, Path(sign))
         packed = tar_gz_bytes(scratch, f"{parts.slug}-{kind}") if chosen.has_archive else b""
     if chosen.has_archive:
         artifact.deliver(archive_path(place), packed, force=force)
@@ -182,7 +242,12 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
     return parts, origin
 
 
-def verify(path: Path | str) -> Verified:
+def kept_gates(report: Report) -> tuple[KeptGate, ...]:
+    """Lists the gates of a build and whether it kept them, without what was measured."""
+    return tuple(KeptGate(gate.name, gate.limit, gate.passed) for gate in report.gates)
+
+
+def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
     """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
 
     A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
@@ -191,12 +256,15 @@ def verify(path: Path | str) -> Verified:
 
     Args:
         path: The folder of a build or bundle, or the archive of a bundle.
+        key: Public key (PEM, elliptic curve) of whoever signed the bundle; None to check checksums alone.
 
     Raises:
         InputError: No manifest, or a file is missing, changed, no regular file, or not in the manifest; the message
-            names each.
+            names each. With `key` also where the signature is missing or not made by that key's owner.
     """
     place = Path(path)
+    if key is not None and not is_folder(place):
+        raise InputError(f"{place} is no folder; unpack the archive and verify its folder with the key")
     if os.path.lexists(place) and not is_folder(place):
         inventory, sums = _read_archive(place)
         due = {row.path: row.sha256 for row in inventory.files or ()}
@@ -206,14 +274,20 @@ def verify(path: Path | str) -> Verified:
     else:
         inventory = _inventory_of(place)
         if inventory.files is None:
+            if key is not None:
+                raise InputError(f"{place} is a build, and bundles are signed; verify the bundle with the key")
             return _verify_build(place, _read(place / MANIFEST, BuildManifest))
         due = {row.path: row.sha256 for row in inventory.files}
         files = {file.relative_to(place).as_posix(): file for file in _files_of(place)}
         wrong, names = _differences(due, files, place), set(files)
-    wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - {MANIFEST, artifact.RECORD})]
+    own = {MANIFEST, artifact.RECORD, SIGNATURE}
+    wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - own)]
     if wrong:
         raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
-    return Verified(str(place), inventory.bundle, inventory.slug, len(due))
+    if key is not None:
+        check_signature(place, Path(key))
+    broken = tuple(gate.name for gate in inventory.gates if not gate.passed)
+    return Verified(str(place), inventory.bundle, inventory.slug, len(due), broken, key is not None)
 
 
 def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
@@ -222,7 +296,10 @@ def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
     kinds = manifest.recipe.get("bundles", [])
     if not isinstance(kinds, (list, tuple)) or not all(isinstance(kind, str) for kind in kinds):
         raise InputError(f"bundles of the recipe in {folder / MANIFEST} is no list of names; build it again")
-    for kind in kinds:
+    report = _read(folder / REPORT, Report)
+    broken = tuple(gate.name for gate in report.gates if not gate.passed)
+    # A build that broke a gate makes no bundles.
+    for kind in () if broken else kinds:
         has_archive = bundles.get(kind).has_archive
         place = folder / "bundles" / kind
         if why := _refusal(folder, f"bundles/{kind}"):
@@ -230,7 +307,7 @@ def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
         files += verify(place).files
         if has_archive:
             files += verify(archive_path(place)).files
-    return Verified(str(folder), "build", manifest.slug, files)
+    return Verified(str(folder), "build", manifest.slug, files, broken)
 
 
 def _check_build(folder: Path, manifest: BuildManifest) -> int:

@@ -67,6 +67,26 @@ def test_a_worse_build_fails_against_the_baseline_and_still_reports(place: Path)
     assert int(suite.attrib["failures"]) == len(baseline["artifacts"])
 
 
+def test_a_build_that_breaks_a_gate_ships_nothing(place: Path) -> None:
+    (place / "strict.yaml").write_text(_RECIPE.replace("int8_only: true", "max_size_kib: 1"))
+    done = _mnedge(place, "build", "--recipe", "strict.yaml", "--out", "strict")
+    assert done.returncode == 1
+    assert "no bundles were made: a gate failed" in done.stderr
+    assert not (place / "strict" / "bundles").exists()
+    done = _mnedge(place, "verify", "strict")
+    assert done.returncode == 0, done.stderr
+    assert "the build broke max_size_kib" in done.stdout
+
+
+def test_a_build_that_dies_says_so_to_ci(place: Path) -> None:
+    (place / "torn.yaml").write_text(_RECIPE.replace("random", "torn.h5"))
+    (place / "torn.h5").write_bytes(b"no weights")
+    done = _mnedge(place, "build", "--recipe", "torn.yaml", "--out", "torn", "--junit", "torn.xml")
+    assert done.returncode == 2
+    error = next(ET.parse(place / "torn.xml").getroot().iter("error"))  # noqa: S314 - our own file
+    assert "torn.h5" in error.attrib["message"]
+
+
 def test_the_same_build_again_passes_locked_and_against_itself_and_other_tools_are_refused(place: Path) -> None:
     done = _mnedge(place, "build", "--recipe", "tiny.yaml", "--out", "out", "--baseline", "out/report.json", "--locked")
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,8 @@
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from mnedge.report.junit import render_junit
+from mnedge.errors import InputError
+from mnedge.report.junit import render_junit, render_junit_of_error
 from mnedge.results.report import GateRow, Report
 
 
@@ -32,3 +33,10 @@ def test_names_are_escaped(report: Report) -> None:
 
 def test_no_gates_are_no_tests(empty: Report) -> None:
     assert _parsed(render_junit(empty)).attrib["tests"] == "0"
+
+
+def test_a_build_that_died_is_an_error_of_its_own() -> None:
+    suite = _parsed(render_junit_of_error("mine.yaml", InputError("no <photos>\x1b in mine")))
+    assert (suite.attrib["tests"], suite.attrib["errors"], suite.attrib["failures"]) == ("1", "1", "0")
+    case = next(suite.iter("error"))
+    assert (case.attrib["type"], case.text) == ("InputError", "no <photos>\\x1b in mine")

@@ -21,10 +21,11 @@ from mnedge.graph.graph import Graph
 from mnedge.quantization.io import with_io
 from mnedge.registry import names
 from mnedge.report.write import CHECKSUMS, REPORTS
-from mnedge.results.manifest import Checksums, FileRow, Verified
-from mnedge.results.stored import as_json, to_json
+from mnedge.results.manifest import BundleManifest, Checksums, FileRow, Verified
+from mnedge.results.report import GateRow, Report, VariantRow
+from mnedge.results.stored import as_json, read, to_json
 from mnedge.validation.locked import check_tools
-from mnedge.workflows.bundle import Release, archive_path, bundle, read_build, verify
+from mnedge.workflows.bundle import Release, archive_path, bundle, read_build, release_of, verify
 
 if TYPE_CHECKING:
     from mnedge.bundles._android_runtimes import AndroidRuntime
@@ -53,15 +54,16 @@ def small_build(tmp_path: Path, small_int8: Graph) -> Path:
     return folder
 
 
-def _sealed(folder: Path, manifest: dict[str, Any] | None = None) -> None:
+def _sealed(folder: Path, manifest: dict[str, Any] | None = None, gates: tuple[GateRow, ...] = ()) -> None:
     """Writes the manifest and the reports of a build, and the record of these, for the files as they are."""
     whole = manifest or json.loads((folder / "manifest.json").read_text())
     whole["labels"] = as_json(FileRow.of(folder / "labels.txt"))
     for row in whole["artifacts"]:
         row["sha256"] = sha256(folder / row["path"])
     (folder / "manifest.json").write_text(json.dumps(whole))
+    report = Report(slug=whole["slug"], variant=VariantRow(None, None, 8, 4), gates=gates)
     for name in REPORTS:
-        (folder / name).write_text(f"the {name} of 1.5 ms")
+        (folder / name).write_text(to_json(report) if name.endswith(".json") else f"the {name} of 1.5 ms")
     rows = tuple(FileRow.of(folder / name) for name in ("manifest.json", *REPORTS))
     (folder / CHECKSUMS).write_text(to_json(Checksums(rows)))
 
@@ -453,3 +455,101 @@ def test_the_manifest_has_no_paths_of_this_machine(small_build: Path, tmp_path: 
     manifest = bundle(small_build, "android", tmp_path / "out", Release())
     assert str(tmp_path) not in to_json(manifest)
     assert all(row.bytes >= 0 for row in manifest.files)
+
+
+def test_the_recipe_says_what_a_bundle_says_of_itself(small_build: Path, tmp_path: Path) -> None:
+    manifest = json.loads((small_build / "manifest.json").read_text())
+    said = {"version": "2.3.0", "group": "com.acme.ml", "license": "CC-BY-4.0", "description": "Tells *ants*."}
+    manifest["recipe"]["release"] = said
+    _sealed(small_build, manifest)
+    assert bundle(small_build, "android", tmp_path / "out").version == "2.3.0"
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert card.startswith("# net 2.3.0\n\nTells \\*ants\\*.\n")
+    assert "| licence | CC-BY-4.0 |" in card
+    files = read(tmp_path / "out" / "manifest.json", BundleManifest).files
+    assert any("com/acme/ml" in row.path for row in files)
+    release = release_of(small_build, {"version": "2.4.0"})
+    assert (release.version, release.group) == ("2.4.0", "com.acme.ml")
+    with pytest.raises(InputError, match=r"'vesion'.*did you mean 'version'"):
+        release_of(small_build, {"vesion": "1"})
+
+
+def test_a_broken_gate_is_said_wherever_the_build_goes(small_build: Path, tmp_path: Path) -> None:
+    gates = (GateRow("min_top1", 0.9, 0.5, passed=False), GateRow("int8_only", limit=True, measured=0.0, passed=True))
+    _sealed(small_build, gates=gates)
+    assert verify(small_build).broken_gates == ("min_top1",)
+    manifest = bundle(small_build, "raspberry-pi", tmp_path / "out")
+    assert [(gate.name, gate.passed) for gate in manifest.gates] == [("min_top1", False), ("int8_only", True)]
+    assert verify(tmp_path / "out").broken_gates == ("min_top1",)
+    assert verify(archive_path(tmp_path / "out")).broken_gates == ("min_top1",)
+    assert "| min\\_top1 | 0.9 | FAILED |" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
+def test_the_bill_of_materials_is_one_by_the_standards_schema(small_build: Path, tmp_path: Path) -> None:
+    schema = pytest.importorskip("cyclonedx.schema")
+    validators = pytest.importorskip("cyclonedx.validation.json")
+    texts = []
+    for place in ("one", "two"):
+        bundle(small_build, "android", tmp_path / place, sbom=True)
+        texts.append((tmp_path / place / "sbom.cdx.json").read_text())
+    assert texts[0] == texts[1]
+    assert validators.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(texts[0]) is None
+    found = json.loads(texts[0])
+    sums = {row["name"]: row["hashes"][0]["content"] for row in found["components"] if row["type"] == "file"}
+    assert sums["MODEL_CARD.md"] == sha256(tmp_path / "one" / "MODEL_CARD.md")
+    assert found["metadata"]["component"]["modelCard"]["modelParameters"]["task"] == "image classification"
+    assert verify(tmp_path / "one").files == len(sums) + 1
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """A private and a public key as openssl makes them."""
+    pytest.importorskip("model_signing", reason="model-signing is not installed: pip install 'mnedge[sign]'")
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
+    private = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(private.private_bytes(serialization.Encoding.PEM, *form))
+    public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "public.pem").write_bytes(private.public_key().public_bytes(*public))
+    return tmp_path / "key.pem", tmp_path / "public.pem"
+
+
+def test_a_signature_shows_what_checksums_cannot(small_build: Path, tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    private, public = keys
+    out = tmp_path / "out"
+    bundle(small_build, "raspberry-pi", out, sign=private)
+    assert verify(out, key=public).signed
+    assert verify(archive_path(out)).files == verify(out).files
+    # Somebody changes a file, and the manifest with it: the checksums hold.
+    (out / "labels.txt").write_text("ant\nbee\ncat\nwolf\n")
+    manifest = json.loads((out / "manifest.json").read_text())
+    for row in manifest["files"]:
+        row["sha256"] = sha256(out / row["path"])
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert not verify(out).signed
+    with pytest.raises(InputError, match="is no signature of"):
+        verify(out, key=public)
+
+
+def test_keys_that_are_none_are_refused_before_the_work(
+    small_build: Path, tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    private, public = keys
+    (tmp_path / "letter.pem").write_text("Dear key")
+    for wrong in (tmp_path / "letter.pem", public):
+        with pytest.raises(InputError, match=r"is no private key to sign with: .*openssl"):
+            bundle(small_build, "raspberry-pi", tmp_path / "out", sign=wrong)
+    with pytest.raises(InputError, match="is no file; give a private key"):
+        bundle(small_build, "raspberry-pi", tmp_path / "out", sign=tmp_path / "none.pem")
+    assert not (tmp_path / "out").exists()
+    bundle(small_build, "raspberry-pi", tmp_path / "out")
+    with pytest.raises(InputError, match=r"has no model\.sig; bundle it with --sign"):
+        verify(tmp_path / "out", key=public)
+    bundle(small_build, "raspberry-pi", tmp_path / "out", sign=private)
+    with pytest.raises(InputError, match="is no public key"):
+        verify(tmp_path / "out", key=tmp_path / "letter.pem")
+    with pytest.raises(InputError, match="unpack the archive"):
+        verify(archive_path(tmp_path / "out"), key=public)
+    with pytest.raises(InputError, match="bundles are signed"):
+        verify(small_build, key=public)

@@ -319,6 +319,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
             job.dataset.name,
             {} if job.arrays is not None else asdict(job.dataset.preprocessing),
             None if job.dataset.draw is None else asdict(job.dataset.draw),
+            job.dataset.fingerprint,
         ),
         calibration=_calibration_row(job) if quantized else None,
         calibration_sha256=job.calibration.sha256 if quantized else None,

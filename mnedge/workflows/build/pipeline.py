@@ -77,7 +77,8 @@ def build(
         labels = scratch / artifact.LABELS
         manifest = measure.manifest(work, report.artifacts, labels, quantized=bool(accounts))
         write_reports(scratch, report, details, manifest)
-        for kind in wanted.bundles:
+        # What broke a gate is not shipped.
+        for kind in wanted.bundles if all(gate.passed for gate in gates) else ():
             bundle(scratch, kind, scratch / "bundles" / kind)
     return report
 

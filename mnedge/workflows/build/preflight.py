@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
 from mnedge.errors import InputError
+from mnedge.workflows.bundle import described_release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ def _check_ops(job: Job) -> None:
 
 
 def _check_bundles(job: Job) -> None:
+    described_release(job.recipe.release)
     for kind in job.recipe.bundles:
         needed = bundles.get(kind).needs
         if not job.recipe.int8:

@@ -37,6 +37,12 @@ def test_a_bundle_is_asked_for_its_artifact(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.usefixtures("private_cache")
+def test_a_release_that_no_bundle_can_carry_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no Maven group"):
+        preflight.check(_job(release={"group": "Acme"}), tmp_path)
+
+
+@pytest.mark.usefixtures("private_cache")
 def test_an_unknown_op_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'CONV_2D'"):
         preflight.check(_job(allow_float=("CONV2D",)), tmp_path)
