@@ -78,7 +78,7 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """
     try:
         with open_regular(path, follow=follow) as stream:
-            # Asked first: a read of so many bytes would take the memory for them, however few there are.
+            # Question first: a read of so many bytes would take the memory for them, however few there are.
             size = os.fstat(stream.fileno()).st_size
             if size <= most_bytes:
                 return stream.read()

@@ -176,7 +176,7 @@ def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, chosen: Pos
         _enough(scheme.graph, images),
         seed=chosen.seed,
         rows=_ROWS[chosen.effort],
-        told=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
+        progress=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
     )
     log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
     return parameters

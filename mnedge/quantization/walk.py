@@ -43,7 +43,7 @@ def settle_layers(
     *,
     rows: int,
     seed: int,
-    told: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Parameters:
     """Goes through the layers in order of execution and replaces the parameters of each.
 
@@ -58,7 +58,7 @@ def settle_layers(
         settle: From a layer, its least squares and its parameters so far to those that it gets.
         rows: Pixels of a layer's least squares, over all images.
         seed: Seed of the choice of pixels.
-        told: Called with the share of the layers that is done.
+        progress: Called with the share of the layers that is done.
     """
     drawn = draw_pixels(scheme, len(images), rows, seed)
     targets = float_targets(scheme, images, drawn)
@@ -88,8 +88,8 @@ def settle_layers(
         if wanted:
             steps.update(_run(int8, ops, wanted, steps))
         steps = {name: value for name, value in steps.items() if name in read_later}
-        if told is not None:
-            told((number + 1) / len(pieces))
+        if progress is not None:
+            progress((number + 1) / len(pieces))
     return replace(parameters, weights=weights, weight_scales=scales, biases=biases)
 
 

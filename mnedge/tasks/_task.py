@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
     from mnedge.untyped import AnyArray
-    from mnedge.validation.answers import Asked, Seen
+    from mnedge.validation.answers import Question, Seen
     from mnedge.validation.predict import Predictions
 
     # Predictions of a trained network for the validation split, by name.
@@ -132,7 +132,7 @@ class Task:
     mistakes: Callable[[Predictions, Dataset], list[MixUp]]
     counted: str = "pictures"
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
-    answers: Callable[[Predictions, Sequence[Seen], Asked], list[Answer]] | None = None
+    answers: Callable[[Predictions, Sequence[Seen], Question], list[Answer]] | None = None
     draw: Callable[[NDArray[np.uint8], Answer, Predictions, int, Seen], NDArray[np.uint8]] = (
         lambda pixels, _answer, _said, _place, _seen: pixels
     )

@@ -134,7 +134,7 @@ def optimize(
         InputError: The file cannot be read, there is no such target, or `out` is not mnedge's to replace.
         UnsupportedError: The model holds an op outside the supported ones.
     """
-    source, out, told = Path(source), Path(out), telling(progress)
+    source, out, notify = Path(source), Path(out), telling(progress)
     if is_there(out) and is_there(source) and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
@@ -164,7 +164,7 @@ def optimize(
     )
     if not measure or not rewrites:
         return result
-    return _measured(result, source, out, graph, None if dataset is None or known is None else (dataset, known), told)
+    return _measured(result, source, out, graph, None if dataset is None or known is None else (dataset, known), notify)
 
 
 def _check_shapes(graph: Graph, source: Path) -> None:
@@ -172,9 +172,9 @@ def _check_shapes(graph: Graph, source: Path) -> None:
     for name in graph.inputs:
         shape = graph.tensors[name].open_shape
         if -1 in shape[1:]:
-            told = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
+            extents = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
             raise UnsupportedError(
-                f"input {name} of {source} leaves its shape open ({told}), and rewrites need it; convert the model "
+                f"input {name} of {source} leaves its shape open ({extents}), and rewrites need it; convert the model "
                 "with a fixed size first"
             )
 
@@ -240,20 +240,22 @@ def _measured(
     out: Path,
     graph: Graph,
     pictures: tuple[Dataset, Pixels] | None,
-    told: Progress,
+    notify: Progress,
 ) -> Optimization:
     """The result with agreement and latency, and with partitions as far as the files load."""
     refusal = loads(source)
-    told("measure agreement", 0.0)
+    notify("measure agreement", 0.0)
     with tempfile.TemporaryDirectory() as scratch:
         reference = source if refusal is None else _reference(source, graph, Path(scratch))
         agreed = [_agreement("random", reference, out, None, delegate=refusal is None)]
         if pictures is not None:
             agreed.append(_agreement(pictures[0].name, reference, out, pictures, delegate=refusal is None))
-    told("measure agreement", 1.0)
-    told("measure latency", 0.0)
-    timings = time_in_turns([out] if refusal else [source, out], progress=lambda share: told("measure latency", share))
-    told("measure latency", 1.0)
+    notify("measure agreement", 1.0)
+    notify("measure latency", 0.0)
+    timings = time_in_turns(
+        [out] if refusal else [source, out], progress=lambda share: notify("measure latency", share)
+    )
+    notify("measure latency", 1.0)
     return replace(
         result,
         before=result.before if refusal else replace(result.before, partitions=timings[0].partitions),

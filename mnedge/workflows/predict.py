@@ -23,7 +23,7 @@ from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.compilation import read_compiled
 from mnedge.results.prediction import BrokenPicture, PicturePrediction, Prediction
-from mnedge.validation.answers import Asked
+from mnedge.validation.answers import Question
 from mnedge.validation.detect import decoding_of
 from mnedge.validation.predict import gives_objects
 from mnedge.validation.predict import predict as run
@@ -137,7 +137,7 @@ def predict(
         said = decoded(scores_and_boxes(said, listed), listed)
     numbers = said.numbers.tolist()
     views = [shown.seen[number] for number in numbers]
-    asked = Asked(names or looked.names_of(said), top, threshold)
+    asked = Question(names or looked.names_of(said), top, threshold)
     assert what.answers is not None, what.name
     answers = what.answers(said, views, asked)
     saved: dict[int, str] = {}
@@ -294,7 +294,7 @@ def _all_broken(said: Sequence[str]) -> str:
     return "none of the pictures can be read:\n" + "\n".join([*said[:_MOST_NAMED], *more])
 
 
-def _notes(path: Path, asked: Asked, answers: Sequence[Answer]) -> tuple[str, ...]:
+def _notes(path: Path, asked: Question, answers: Sequence[Answer]) -> tuple[str, ...]:
     """Describes what is not known, and how to state it."""
     if asked.labels or all(answer.vector is not None for answer in answers):
         return ()

@@ -172,12 +172,12 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
         weights = cast("Weights", recipe.weights)
     if isinstance(weights, Path) and not is_file(weights):
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
-    told = description_of(weights)
-    _check_task(recipe, told)
-    head = _head(recipe, task, told)
+    description = description_of(weights)
+    _check_task(recipe, description)
+    head = _head(recipe, task, description)
     # `Recipe` refuses 0, which is no network's and must not become the default.
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
-    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
+    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _trained_classes(weights, description, task)
     # Weights that were trained here are measured on the pictures that were held out then.
     draw = trained_draw(weights)
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, draw=draw)
@@ -192,7 +192,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
         )
     if weights != "random" and task.classes(dataset) is not None:
         _check_classes(recipe, task, dataset, classes)
-        dataset = _named_as(dataset, told.get("classes", ()), recipe)
+        dataset = _named_as(dataset, description.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
     return _checked(Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen))
 
@@ -204,29 +204,29 @@ def _checked(job: Job) -> Job:
     return job
 
 
-def _check_task(recipe: Recipe, told: Description) -> None:
-    trained = told.get("task", "classify")
-    if told and trained != recipe.task:
+def _check_task(recipe: Recipe, description: Description) -> None:
+    trained = description.get("task", "classify")
+    if description and trained != recipe.task:
         raise InputError(
             f"the weights {recipe.weights} were trained to {trained}, asked for is {recipe.task}; "
             f"give --task {trained}, or weights of `mnedge train --task {recipe.task}`"
         )
 
 
-def _head(recipe: Recipe, task: Task, told: Description) -> tuple[str, int | None]:
+def _head(recipe: Recipe, task: Task, description: Description) -> tuple[str, int | None]:
     """The head and its output stride: as asked for, as the weights have them, or the task's own."""
-    head = recipe.head or told.get("head") or task.heads[0]
+    head = recipe.head or description.get("head") or task.heads[0]
     if head not in task.heads:
         raise InputError.unknown(f"head for --task {task.name}", head, task.heads)
-    if told and head != told.get("head", CLASSIFIER):
+    if description and head != description.get("head", CLASSIFIER):
         raise InputError(
-            f"the weights {recipe.weights} have the head {told.get('head')}, asked for is {head}; leave --head out, or "
-            f"train another with `mnedge train --task {task.name} --head {head}`"
+            f"the weights {recipe.weights} have the head {description.get('head')}, asked for is {head}; leave --head "
+            f"out, or train another with `mnedge train --task {task.name} --head {head}`"
         )
-    return head, recipe.output_stride or told.get("output_stride")
+    return head, recipe.output_stride or description.get("output_stride")
 
 
-def _told_classes(weights: Weights, told: Description, task: Task) -> int | None:
+def _trained_classes(weights: Weights, description: Description, task: Task) -> int | None:
     if weights == "random":
         return None
     if not isinstance(weights, Path):
@@ -234,12 +234,12 @@ def _told_classes(weights: Weights, told: Description, task: Task) -> int | None
             f"the {weights} weights are a classifier's and know nothing of --task {task.name}; train some with "
             f"`mnedge train --task {task.name}` and give them with --weights, or take --weights random"
         )
-    if not told:
+    if not description:
         raise InputError(
             f"{weights} does not say which classes its head knows; take the .keras that `mnedge train` wrote, or "
             "--weights random"
         )
-    return int(told.get("outputs") or len(told["classes"]))
+    return int(description.get("outputs") or len(description["classes"]))
 
 
 def _named_as(dataset: Dataset, names: Sequence[str], recipe: Recipe) -> Dataset:

@@ -120,16 +120,18 @@ def evaluate(request: EvaluateRequest) -> Answer:
     else:
         dataset = parcels.open_pictures(_path(request.pictures))
     numbers = dataset.split("eval") if request.numbers is None else np.array(request.numbers, np.int64)
-    said = predict(_path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads))
+    predictions = predict(
+        _path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads)
+    )
     task = tasks.get(request.task)
     if not task.adds_up:
-        metrics = task.accuracy(said, dataset).metrics
-        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=said.info.version))
+        metrics = task.accuracy(predictions, dataset).metrics
+        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=predictions.info.version))
     hits = Hits(
-        images=len(said.labels),
-        top1=int(topk_hits(said.outputs, said.labels, 1).sum()),
-        top5=int(topk_hits(said.outputs, said.labels, 5).sum()),
-        runtime=said.info.version,
+        images=len(predictions.labels),
+        top1=int(topk_hits(predictions.outputs, predictions.labels, 1).sum()),
+        top5=int(topk_hits(predictions.outputs, predictions.labels, 5).sum()),
+        runtime=predictions.info.version,
     )
     return Answer(hits=hits)
 
@@ -139,12 +141,12 @@ def _evaluate_model(recipe: Recipe, artifact: Path, numbers: NDArray[np.int64]) 
     from mnedge.workflows.build import measure
 
     work = _resolved(to_line(recipe))
-    said = measure.predictions_of(work, artifact, numbers)
-    metrics = measure.figures_of(work, said).metrics
+    predictions = measure.predictions_of(work, artifact, numbers)
+    metrics = measure.figures_of(work, predictions).metrics
     if not {"top1", "top5"} <= metrics.keys():
-        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=said.info.version))
+        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=predictions.info.version))
     top1, top5 = (round(metrics[name] * len(numbers)) for name in ("top1", "top5"))
-    return Answer(hits=Hits(images=len(numbers), top1=top1, top5=top5, runtime=said.info.version))
+    return Answer(hits=Hits(images=len(numbers), top1=top1, top5=top5, runtime=predictions.info.version))
 
 
 @cache
