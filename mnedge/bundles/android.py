@@ -30,7 +30,7 @@ _YES, _OBJECT = 0.5, 0.3
 # Words of Kotlin that are none of Java, and stand in backticks as parts of a package.
 _KOTLIN_WORDS = frozenset(("as", "fun", "in", "is", "object", "typealias", "typeof", "val", "var", "when"))
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
-# What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
+# Content of an .aar for Android Gradle Plugin 4.1 and later; 1.0 is the only version there is.
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
 
 

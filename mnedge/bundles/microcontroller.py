@@ -175,7 +175,7 @@ def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[s
         "STACK": compiled.stack_bytes,
     }
     return {
-        # What is put in has words of its own, so it stands first.
+        # The inserted text has words of its own, so it stands first.
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
         "ANSWER": _YES_OR_NO if parts.head in ("sigmoid", "multi-label") else _BEST_CLASS,
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",

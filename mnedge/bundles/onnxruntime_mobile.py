@@ -28,7 +28,7 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 Input: float32, @INPUT@. Output: @OUTPUT@.
 """
 
-# What a classifier's outputs are, by their head.
+# Outputs of a classifier, by their head.
 _OUTPUTS = {
     "softmax": "probabilities",
     "logits": "logits of each class, whose softmax are probabilities",
@@ -71,7 +71,7 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
 
     proto = onnx.load_model_from_string(model)
     properties = {
-        # Of a detector, its anchors.
+        # Anchors of a detector.
         **{entry.key: entry.value for entry in proto.metadata_props},
         "name": parts.slug,
         "version": parts.version,

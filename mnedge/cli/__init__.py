@@ -51,7 +51,7 @@ def _mnedge(
     del version
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    # What a data set was found to hold is said before any work, in one line.
+    # Findings about a data set are printed before any work, in one line.
     logging.getLogger("mnedge.data").setLevel(min(level, logging.INFO))
 
 

@@ -79,18 +79,18 @@ def out_folder(what: str) -> OptionInfo:
 
 
 def out_file(what: str) -> OptionInfo:
-    """The option of the file that is written: what it is."""
+    """Returns the option of the file that is written, from its description."""
     return _option("-o", "--out", metavar="FILE", text=what, show_default=False)
 
 
-# Of every command that writes what a user may have changed.
+# For every command that writes files which a user may have changed.
 Force = Annotated[
     bool,
     typer.Option(
         "--force", help="Replace files that mnedge did not write, or that were changed since; all others stay."
     ),
 ]
-# Of every command that prints a result.
+# For every command that prints a result.
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
 
 Alpha = Annotated[

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 DESCRIPTION = "mnedge.json"
 _DESCRIPTION_BYTES = 64 << 20
-# What Keras calls an object that several layers refer to; only equality of its values means something.
+# Keras' name for an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

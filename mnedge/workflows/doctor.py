@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION_TIMEOUT_S = 10.0
-# What a build may leave in the cache and in the artifacts folder.
+# Bytes that a build may leave in the cache and in the artifacts folder.
 _ROOM_BYTES = 2 << 30
 
 
