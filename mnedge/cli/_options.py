@@ -34,7 +34,7 @@ def data(pictures: str) -> OptionInfo:
     return _option("--data", metavar="D", text=pictures)
 
 
-def pixels(when: str = "", default: str = "what the model says or labelled pictures show") -> OptionInfo:
+def pixels(when: str = "", default: str = "the model's, or what labelled pictures show") -> OptionInfo:
     """The option of the range of pixels.
 
     Args:
@@ -109,7 +109,7 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help=f"What the network is for: {', '.join(registry.names('mnedge.tasks'))}. [default: classify]",
+        help=f"Task of the network: {', '.join(registry.names('mnedge.tasks'))}. [default: classify]",
         show_default=False,
     ),
 ]

@@ -28,7 +28,7 @@ def command(
     signature: Annotated[str | None, options.signature()] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
-        typer.Option(help="Kind of the first output. [default: what the model shows]"),
+        typer.Option(help="Kind of the first output. [default: that of the model]"),
     ] = None,
     positive: Positive = None,
     method: options.Method[Method] = "ptq",
