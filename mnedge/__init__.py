@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.train import train
     from mnedge.workflows.validate import validate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AccuracyRow",

@@ -105,6 +105,13 @@ def command(
     ] = None,
     threads: Threads[int | None] = None,
     seed: Seed[int | None] = None,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=TEXT",
+            help="Give the bundles a version, group, license or description; repeatable, wins over the recipe.",
+        ),
+    ] = None,
     recipe_name: Annotated[
         str | None, typer.Option("--recipe", metavar="R", help="A recipe's name or file; flags win over it.")
     ] = None,
@@ -177,6 +184,7 @@ def command(
             "targets": tuple(targets or ()),
             "threads": threads,
             "seed": seed,
+            "release": {**wanted.release, **_entries(release or [])} or None,
         }
     )
     for path in filter(None, (junit, markdown)):
@@ -211,6 +219,16 @@ def command(
         if wanted.bundles and not all(gate.passed for gate in report.gates):
             typer.echo("no bundles were made: a gate failed", err=True)
     check_gates(report.gates)
+
+
+def _entries(given: list[str]) -> dict[str, str]:
+    """Reads KEY=TEXT pairs."""
+    from mnedge.errors import InputError
+
+    pairs = [text.partition("=") for text in given]
+    if wrong := [text for text, (_, sign, _) in zip(given, pairs, strict=True) if not sign]:
+        raise InputError(f"--release {wrong[0]} is no KEY=TEXT; give e.g. --release version=1.2.0")
+    return {key: text for key, _, text in pairs}
 
 
 def _check_alone(**given: object) -> None:
