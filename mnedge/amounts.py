@@ -19,7 +19,7 @@ def parse_bytes(text: str, option: str) -> int:
     """A memory size with its unit, e.g. "256K"; K, KB and KiB are 1,024 bytes, as in data sheets.
 
     Args:
-        text: As the user gave it.
+        text: Text as the user gave it.
         option: Name of the option, for the message.
 
     Raises:

@@ -51,12 +51,12 @@ Kind = Literal["build", "bundle", "compiled model"]
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file (or folder of C sources) that `build` made.
+    """A file (or folder of C sources) that `build` made.
 
     Attributes:
-        path: Where it is.
-        format: What it is.
-        precision: What its arithmetic is done in.
+        path: Path of the file or folder.
+        format: File format.
+        precision: Precision of the arithmetic.
         io: dtype of its input and output.
         target: Name of the target that it was made for.
     """
@@ -69,7 +69,7 @@ class Artifact:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files below a folder, sorted; without the records, which say who wrote them and are no content."""
+    """Returns all files below a folder, sorted, without the records of who wrote them."""
     return sorted(path for path in folder.rglob("*") if path.name != RECORD and path.is_file())
 
 
@@ -185,7 +185,7 @@ def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
 
 
 def withdraw(path: Path, *, force: bool = False) -> None:
-    """Removes a file that an earlier run delivered and that is no longer true; what is not mnedge's own stays."""
+    """Removes a file that an earlier run delivered and that is out of date; a file of the user's stays."""
     place = path.resolve()
     with _locked(place.parent):
         if not os.path.lexists(place):
@@ -257,7 +257,7 @@ def temporary(path: Path) -> Path:
 
 
 def is_scratch(name: str) -> bool:
-    """Whether a name is one that mnedge gives to what is being written."""
+    """Returns whether mnedge gives such names to files that it is writing."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -266,10 +266,10 @@ class _Record:
     """The record of a folder: the checksum of each file by its relative path; "" for an empty folder, "NAME/".
 
     Attributes:
-        kind: What the folder as a whole is; "" for a folder of the user's that files were delivered to.
-        folder: What belongs to the folder as a whole and goes when it is replaced.
+        kind: Kind of the whole folder; "" for a folder of the user's that files were delivered to.
+        folder: Files of the whole folder, which go when the folder is replaced.
         files: Files that were delivered one by one.
-        coming: What is being written now.
+        coming: Files that are being written now.
     """
 
     kind: str = ""
@@ -284,7 +284,7 @@ class _Record:
         return json.dumps({"mnedge": _SCHEMA, **parts}, indent=1, sort_keys=True) + "\n"
 
     def owns(self, name: str, path: Path) -> bool:
-        """Whether a file is as mnedge wrote it."""
+        """Returns whether a file is as mnedge wrote it."""
         known = {part.get(name) for part in (self.folder, self.files, self.coming)} - {None}
         return bool(known) and _checksum(path) in known
 
@@ -297,7 +297,7 @@ class _Record:
 
 
 def _recorded(folder: Path) -> _Record:
-    """The record of a folder; an empty one where there is none or where it is damaged: it proves nothing then."""
+    """Reads the record of a folder; a missing or damaged record proves nothing and is read as an empty one."""
     path = folder / RECORD
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -437,13 +437,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _is_fixed(place: Path) -> bool:
-    """Whether a folder cannot be renamed, or not without pulling it from under the user: a mount, or where they are."""
+    """Returns whether a folder cannot be renamed safely: a mount, or the current folder of the user."""
     # `os.path.ismount`, since `Path.is_mount` fails where somebody else is just replacing the folder.
     return place.is_dir() and (os.path.ismount(place) or place == Path.cwd() or place in Path.cwd().parents)
 
 
 def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bool) -> None:
-    """Puts `scratch` in the place of what is there, or its files into it."""
+    """Puts `scratch` in the place of an older folder, or its files into that folder."""
     if not os.path.lexists(place):
         scratch.rename(place)
         return

@@ -36,7 +36,7 @@ class Input(Protocol):
 
     @property
     def quantization(self) -> object | None:
-        """How its integers stand for real values; None for real values and for whole numbers."""
+        """Quantization of its integers; None for real values and for plain whole numbers."""
         ...
 
 
@@ -89,7 +89,7 @@ def batch_of(inputs: Sequence[str], samples: Samples) -> Batch:
 
 
 def is_real(entry: Input) -> bool:
-    """Whether an input takes real numbers, in float or in steps; False for indices and other whole numbers."""
+    """Returns whether an input takes real numbers, as float or quantized; False for indices and other whole numbers."""
     return entry.quantization is not None or entry.dtype.startswith("float")
 
 

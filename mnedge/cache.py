@@ -51,7 +51,7 @@ class _Record(TypedDict):
 
 @dataclass(frozen=True)
 class Entry:
-    """One cached result: its folder, stage, size and the time of its last use (seconds since 1970)."""
+    """A cached result: its folder, stage, size and the time of its last use (seconds since 1970)."""
 
     path: Path
     stage: str
@@ -174,7 +174,7 @@ def _stand_in() -> Path:
 
 
 def _passing() -> tuple[Path, ...]:
-    """The folder of this run alone that stands in for a cache that cannot take all; none where there is none."""
+    """Returns the folder of this run that stands in for a full cache; None if there is none."""
     return (_PASSING[root()],) if root() in _PASSING else ()
 
 
@@ -216,7 +216,7 @@ def _place(scratch: Path, called: tuple[str, ...]) -> Path:
 
 
 def _record(entry: Path) -> _Record | None:
-    """What the cache wrote of an entry; None for what is no entry of the cache's: another name, or no such record."""
+    """Reads the record that the cache wrote of an entry; None for another name or without such a record."""
     named = _NAME.fullmatch(entry.name)
     record = entry / _ENTRY
     try:
@@ -234,7 +234,7 @@ def _record(entry: Path) -> _Record | None:
 
 
 def _is_whole(entry: Path) -> bool:
-    """Whether an entry has the files that its record names, as it names them, and no others."""
+    """Returns whether an entry has exactly the files that its record names."""
     if not os.path.lexists(entry):
         return False
     whole = False
@@ -251,12 +251,12 @@ def _is_whole(entry: Path) -> bool:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether it is a file of its own: no link, which leads elsewhere, and no pipe, which never ends."""
+    """Returns whether a path is a regular file: no link, which leads elsewhere, and no pipe, which never ends."""
     return path.is_file() and not path.is_symlink()
 
 
 def resumable(name: str, key: Mapping[str, object]) -> Path:
-    """Names the folder where work that may be cut off keeps what it has: see `keep`, `recall`, `forget`.
+    """Returns the folder where unfinished work keeps its results: see `keep`, `recall`, `forget`.
 
     Args:
         name: The work's name.
@@ -291,7 +291,7 @@ def checkpoints(name: str) -> Path:
 
 
 def _mark(work: Path) -> None:
-    """Says in a folder of unfinished work that it is the cache's, so that `prune` may take it."""
+    """Marks a folder of unfinished work as the cache's, so that `prune` may take it."""
     if not (work / _ENTRY).is_file():
         record = {"stage": work.name.rpartition("-")[0], "files": {}}
         with suppress(OSError):

@@ -78,7 +78,7 @@ def run(
     stop: threading.Event | None = None,
     most_bytes: int = _MOST_BYTES,
 ) -> Finished:
-    """Runs a program to its end and collects what it prints.
+    """Runs a program to its end and collects its output.
 
     The child gets a process group of its own, which is killed on a time-out and on Ctrl-C, so that nothing is
     left running.
@@ -130,7 +130,7 @@ class _FloodError(Exception):
 
 
 def _communicate(process: subprocess.Popen[bytes], data: bytes, until_s: float, most_bytes: int) -> tuple[bytes, bytes]:
-    """Feeds a program, reads what it prints until both pipes end, and waits for its end.
+    """Feeds a program, reads its output until both pipes end, and waits for its end.
 
     Unlike `Popen.communicate` it reads no more than `most_bytes`.
 
@@ -278,7 +278,7 @@ def end_gently(processes: Sequence[subprocess.Popen[bytes]], grace_s: float) -> 
 
 
 def last_words(process: subprocess.Popen[bytes]) -> str:
-    """The end of what a process that was started here said on standard error; ends it."""
+    """Returns the end of a process' standard error and ends the process."""
     end(process)
     assert process.stderr is not None
     # What its children may still write is not waited for.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of a library's message, without its full stop; the type's name if there is no message."""
+    """Returns the last line of a library's message without its full stop; the type's name if the message is empty."""
     # str() of a KeyError is the key in quotes.
     lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().splitlines()
     return lines[-1].rstrip(".") if lines else type(error).__name__
@@ -89,7 +89,7 @@ class ToolError(MnedgeError):
 
 
 class StorageError(MnedgeError):
-    """A disk is full or fails: no fault of what was asked for, and the same command works when there is room."""
+    """A disk is full or fails: the same command works when there is room."""
 
     exit_code = 74
 

@@ -1,4 +1,4 @@
-"""What people and other programs hand in: numbers, paths and YAML, checked once, where they are read."""
+"""Input of people and other programs: numbers, paths and YAML, checked once, where they are read."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _LARGEST_BYTES = 1 << 20
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; `Path.is_file` raises for names that no file system takes."""
+    """Returns whether a file exists; `Path.is_file` raises for names that no file system takes."""
     return os.path.isfile(path)  # noqa: PTH113 - see above
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; see `is_file`."""
+    """Returns whether a folder exists; see `is_file`."""
     return os.path.isdir(path)  # noqa: PTH112 - see `is_file`
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is such a file or folder; see `is_file`."""
+    """Returns whether a file or folder exists; see `is_file`."""
     return os.path.exists(path)  # noqa: PTH110 - see `is_file`
 
 
@@ -78,7 +78,7 @@ def read_file(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """
     try:
         with open_regular(path, follow=follow) as stream:
-            # Asked first: a read of so many bytes would take the memory for them, however few there are.
+            # Question first: a read of so many bytes would take the memory for them, however few there are.
             size = os.fstat(stream.fileno()).st_size
             if size <= most_bytes:
                 return stream.read()
@@ -130,7 +130,7 @@ def checked_number(name: str, value: float, *, most: float = math.inf) -> float:
 
 @dataclass(frozen=True)
 class Setting:
-    """One `key: value` of a YAML file.
+    """A `key: value` of a YAML file.
 
     Attributes:
         value: None, bool, int, float, str, date, list or dict.
@@ -181,7 +181,7 @@ def read_mapping(path: Path, example: str, *, may_be_empty: bool = False) -> dic
 
 
 def _check_keys(path: Path, document: yaml.Node | None, example: str) -> None:
-    """Refuses what is no mapping, keys that are no names, keys that a mapping has twice, and references."""
+    """Refuses YAML that is no mapping, has keys that are no names, repeats a key, or has references."""
     if not isinstance(document, yaml.MappingNode):
         raise InputError(f"{path} line 1: it is a list of `key: value` lines, e.g. `{example}`")
     waiting: list[yaml.Node] = [document]

@@ -36,7 +36,7 @@ class Pixels:
     """The map from an 8-bit picture to the network's input: real = scale * pixel + offset, channel by channel.
 
     Attributes:
-        scale: One value for all channels, or one a channel in the order of `order`.
+        scale: One value for all channels, or one per channel in the order of `order`.
         offset: Likewise.
         order: Channels of the input, in order.
     """

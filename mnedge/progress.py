@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Lines:
-    """Progress where there is no terminal: a line on standard error at the end of each stage, with its time."""
+    """Progress without a terminal: a line on standard error at the end of each stage, with its time."""
 
     def __init__(self) -> None:
         self.started: dict[str, float] = {}
@@ -49,7 +49,7 @@ class Logged:
 
 
 def telling(progress: Progress | None) -> Progress:
-    """What a verb tells its progress: the function that was given, lines in a notebook or shell, nobody in a program.
+    """Chooses the progress of a verb: the given function, lines in a notebook or shell, nothing in a program.
 
     Args:
         progress: As the caller of the verb gave it; None where it gave none.

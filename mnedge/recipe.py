@@ -71,7 +71,7 @@ _FLAGS = ("int8_only",)
 
 @dataclass(frozen=True)
 class Recipe:
-    """One thing to build.
+    """A thing to build.
 
     Attributes:
         model: A model of one's own to build instead of a variant: a .keras, .h5, SavedModel folder, float
@@ -80,22 +80,22 @@ class Recipe:
         alpha: Width multiplier.
         resolution: Side of the input in pixels; None for the data set's own.
         classes: Number of classes; None for the data set's.
-        task: What the network is for.
-        head: Which of the task's heads; None for the one that the weights have, or the task's first. Of a model: what
-            its first output is (softmax, logits, sigmoid, multi-label, numbers, map); None for what it shows.
-        output_stride: Of the backbone's last map under the head; None for what the weights have, or the head's first.
-        int8: Whether int8 artifacts are built beside the float ones.
+        task: Name of the task.
+        head: Head of the task; None for that of the weights, or the task's first. For a model: the kind of its first
+            output (softmax, logits, sigmoid, multi-label, numbers, map); None for what the model shows.
+        output_stride: Output stride of the backbone under the head; None for that of the weights, or the head's first.
+        int8: Build int8 artifacts beside the float ones.
         method: Quantization after training (ptq) or with fake quantization in training (qat).
-        effort: How much quantization may cost; "max", and with training all but "fast", also takes slower gates.
-        granularity: Of the weight scales; None for what the target wants.
+        effort: Quantization effort; "max" (and "qat", unless "fast") may use slower hard-swishes that quantize better.
+        granularity: Granularity of the weight scales; None for the target's.
         io: dtype of the int8 artifacts' input and output.
-        post_processing: Whether what follows the raw outputs of a detector or segmenter is "inside" the files or
+        post_processing: Place of the steps after the raw outputs of a detector or segmenter: "inside" the files, or
             "outside", in the app.
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
         weights: demo, imagenet, random, or a file.
-        data: demo, a folder, or a labels.csv; other tasks than classifying say themselves what theirs look like. A
-            .npy or .npz of samples for a model of several inputs, or of inputs that are no pictures.
+        data: demo, a folder, a labels.csv, or a format of the task. A .npy or .npz of samples for a model with several
+            inputs, or with inputs that are not pictures.
         pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
         size: Height and width of the model's input, e.g. 96x128, where the model leaves them open.
         signature: Signature of the model, a SavedModel, to take; None for its default or only one.
@@ -106,9 +106,9 @@ class Recipe:
             None for the calibration split of the data.
         targets: Names of targets.
         threads: Threads of latency measurements.
-        seed: Of everything random.
+        seed: Seed of everything random.
         gates: Limits that can fail the build, by name.
-        tolerances: How much worse than a baseline each figure may be, by name; what is not named is not compared.
+        tolerances: Largest loss of each figure against a baseline, by name; other figures are not compared.
         bundles: Kinds of bundles to make.
         release: What bundles say of themselves, by name: version, group, license and description.
     """
@@ -201,7 +201,7 @@ def checked(name: str, value: object, kind: object) -> object:
     """A value of a recipe in its own type: whole numbers as float where a float is wanted, lists as tuples.
 
     Args:
-        name: What messages call it.
+        name: Name in messages.
         value: The value as given.
         kind: Its type, with its range.
 
@@ -220,7 +220,7 @@ def checked(name: str, value: object, kind: object) -> object:
 
 
 def _wanted(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
-    """What a value that is given is: nobody writes null, which is what leaving the key out means."""
+    """Returns the type of a value that is given: nobody writes null, which means leaving the key out."""
     if isinstance(kind, msgspec.inspect.UnionType):
         return next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
     return kind
@@ -242,7 +242,7 @@ def _in_words(kind: msgspec.inspect.Type) -> str:
 
 
 def known_gates() -> dict[str, str]:
-    """What each gate holds, by name: two gates for the headline of every task, and those of size and speed."""
+    """Describes each gate by name: two gates for the headline of every task, and those of size and speed."""
     headlines = HEADLINES.items()
     lowest = {f"min_{key}": f"lowest {name} of any int8 artifact, 0..1" for key, name in headlines}
     return {
@@ -258,7 +258,7 @@ def known_release() -> dict[str, str]:
 
 
 def known_tolerances() -> dict[str, str]:
-    """What each tolerance allows, by name: one for the headline of every task, and those of size and speed."""
+    """Describes each tolerance by name: one for the headline of every task, and those of size and speed."""
     return {**{key: f"largest loss of {name}, 0..1" for key, name in HEADLINES.items()}, **_TOLERANCES}
 
 

@@ -17,7 +17,7 @@ _STDERR = 2
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Drops what is written to standard error in the block, below Python too; with --verbose nothing is dropped.
+    """Suppresses native output to standard error in the block; --verbose shows it.
 
     TensorFlow and LiteRT announce their start there before any log level of theirs applies.
     """

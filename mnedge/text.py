@@ -27,7 +27,7 @@ def message(text: str) -> str:
 
 
 def line(text: str) -> str:
-    r"""A name or cell on one line: what is neither a letter nor a sign is shown as an escape such as \n or \x1b."""
+    r"""A name or cell on one line; characters other than letters and signs are escapes such as \n or \x1b."""
     return _NOT_LINE.sub(_escape, text)
 
 

@@ -1,4 +1,4 @@
-"""What an app, a board or a firmware takes; one kind of bundle = one file."""
+"""Bundles: what an app, a board or a firmware takes; one kind of bundle = one file."""
 
 from mnedge.bundles._bundle import Bundle, Parts, get
 

@@ -40,9 +40,9 @@ class Flavour:
     """An Android app's runtime.
 
     Attributes:
-        title: What it is called.
+        title: Name.
         model: File of the model, after the slug.
-        takes: What the model takes and what else reads it.
+        takes: Input of the model, and further inputs of the app.
         dependency: Line of build.gradle.kts.
         keep: Rules for R8, the shrinker of release builds.
         engine: Kotlin class that runs the model; "" where the task's own class does.

@@ -25,10 +25,10 @@ class AndroidApp:
     """The Android app of a task.
 
     Attributes:
-        noun: What the model is.
-        takers: What reads the metadata.
+        noun: Noun for the model in texts.
+        takers: Readers of the metadata.
         model: The Kotlin class that the app asks: _kotlin/MODEL.kt, and _kotlin/TasksMODEL.kt on MediaPipe Tasks.
-        show: What the camera's screen does with a picture: members of CameraActivity, in Kotlin.
+        show: Members of CameraActivity, in Kotlin, that show a picture on the camera's screen.
         described: Adds metadata and labels to a .tflite with uint8 ends.
     """
 
@@ -41,11 +41,11 @@ class AndroidApp:
 
 @dataclass(frozen=True)
 class App:
-    """The templates of one task; what is None has no bundle of that kind.
+    """Templates of a task's apps; None for a kind of bundle that the task does not have.
 
     Attributes:
-        network: What the network is, in a sentence.
-        output: What comes out of the .onnx, in a sentence.
+        network: Description of the network, in a sentence.
+        output: Description of the .onnx' outputs, in a sentence.
         android: For Android.
         program: The Python program for a Raspberry Pi, beside which classify.py always ships. Its name is that of its
             file without a leading underscore.

@@ -29,11 +29,11 @@ class Parts:
 
     Attributes:
         slug: Name of the model.
-        task: What it does: classify, segment, …
+        task: Task of the model: classify, segment, …
         size: Height and width of the input in pixels.
-        pixels: What a picture is to the network.
-        takes_pixels: Whether the int8 input is the pixel less 128 and a uint8 one the pixel itself.
-        head: What the values of the first output are.
+        pixels: Pixels of a picture at the input.
+        takes_pixels: Whether an int8 input is the pixel minus 128 and a uint8 input the pixel.
+        head: Kind of the values of the first output.
         labels: Class names, one an output.
         preprocessing: {crop_fraction, interpolation} that the model was calibrated and measured with.
         tools: Versions of the packages that made the model.
@@ -43,7 +43,7 @@ class Parts:
         group: Maven group; also the start of Android package names.
         version: Version under which the bundle is released.
         license: Licence of the weights, as text.
-        runtime: What runs the model of an Android app.
+        runtime: Runtime of an Android app.
     """
 
     slug: str
@@ -111,13 +111,11 @@ class Bundle:
     """A kind of bundle.
 
     Attributes:
-        description: One line for `mnedge bundle --help`.
         write: Fills an empty folder.
         has_archive: Whether the folder is also written as .tar.gz.
         needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
     """
 
-    description: str
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
     needs: artifact.Format = "tflite"

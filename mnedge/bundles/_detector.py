@@ -47,7 +47,7 @@ def with_detector_metadata(tflite: bytes, description: Description) -> bytes:
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; outputs boxes, classes, scores and count of
             TFLite_Detection_PostProcess, or scores (1, anchors, labels) and boxes (1, anchors, 4).
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite, which is a ZIP of labels.txt as well.

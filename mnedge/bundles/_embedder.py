@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def with_embedder_metadata(tflite: bytes, description: Description) -> bytes:
-    """Adds metadata to an embedding; there are no labels.
+    """Adds metadata to an embedding model, which has no labels.
 
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; output uint8 or float32, (1, dimensions).
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite.

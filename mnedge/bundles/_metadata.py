@@ -31,16 +31,16 @@ FEATURE_PROPERTIES = 1
 
 @dataclass(frozen=True)
 class Description:
-    """What the metadata says of a classifier.
+    """Metadata of a classifier.
 
     Attributes:
-        name: Of the model.
-        text: What it does.
-        version: Of the model.
-        author: Who made it.
-        license: Of its weights.
+        name: Name of the model.
+        text: Purpose of the model.
+        version: Version of the model.
+        author: Author of the model.
+        license: Licence of the weights.
         size: Height and width of the input in pixels.
-        pixels: What a picture is to the network.
+        pixels: Pixels of a picture at the input.
         labels: Class names, one an output.
     """
 
@@ -59,7 +59,7 @@ def with_metadata(tflite: bytes, description: Description) -> bytes:
 
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; output uint8, (1, labels).
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite, which is a ZIP of labels.txt as well.

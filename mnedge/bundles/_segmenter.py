@@ -36,7 +36,7 @@ def with_segmenter_metadata(tflite: bytes, description: Description) -> bytes:
     Args:
         tflite: Input uint8, (1, height, width, 3), RGB; output uint8 or float32, (1, H, W, labels), a score
             for each class at each pixel.
-        description: What the metadata says.
+        description: Content of the metadata.
 
     Returns:
         The .tflite, which is a ZIP of labels.txt as well.

@@ -247,8 +247,4 @@ def _put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-BUNDLE = Bundle(
-    description="assets, an .aar in a Maven repository, Gradle and Kotlin with the camera",
-    write=_write,
-    has_archive=False,
-)
+BUNDLE = Bundle(write=_write)

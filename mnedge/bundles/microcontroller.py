@@ -98,7 +98,7 @@ _YES_OR_NO = """  for (int index = 0; status == 0 && index < @UPPER@_OUTPUT_BYTE
 
 
 def _check(parts: Parts, target: str, source: Path) -> None:
-    """Refuses C whose input is not the pixel, and a classifier that does not name what it finds.
+    """Refuses C whose input is not the pixel, and a classifier without class names.
 
     Raises:
         UnsupportedError: It is one of these.
@@ -212,4 +212,4 @@ def _filled(template: str, words: Mapping[str, str]) -> str:
     return text
 
 
-BUNDLE = Bundle(description="the compiled C as a CMake project and as an Arduino library", write=_write, needs="c")
+BUNDLE = Bundle(write=_write, needs="c")

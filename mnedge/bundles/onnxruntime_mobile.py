@@ -84,6 +84,4 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
     return data
 
 
-BUNDLE = Bundle(
-    description=".onnx and .ort with labels inside, and the operators a reduced build needs", write=_write, needs="onnx"
-)
+BUNDLE = Bundle(write=_write, needs="onnx")

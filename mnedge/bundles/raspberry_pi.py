@@ -113,7 +113,7 @@ def _write(parts: Parts, folder: Path) -> None:
 
 
 def _prepared(parts: Parts) -> dict[str, object]:
-    """How a picture is brought to size; what its pixels are is told model by model."""
+    """Resizing and cropping of a picture; the range of its pixels is stated model by model."""
     return {name: value for name, value in parts.described_input.items() if name != "pixels"}
 
 
@@ -121,8 +121,4 @@ def _name(program: Path) -> str:
     return program.name.removeprefix("_")
 
 
-BUNDLE = Bundle(
-    description="models, a program for the task, pinned requirements, a systemd unit; also as .tar.gz",
-    write=_write,
-    has_archive=True,
-)
+BUNDLE = Bundle(write=_write, has_archive=True)

@@ -1,4 +1,4 @@
-"""What `mnedge cost --compare` prints and writes."""
+"""Output and files of `mnedge cost --compare`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, force: bool, 
 
     Args:
         chosen: A variant to mark; the others are then held against it.
-        plot: Where to draw: .html or .svg; None for nowhere.
-        force: Whether the plot replaces a file that is not mnedge's own, unchanged work.
-        as_json: Whether to print JSON.
+        plot: Path of the plot: .html or .svg; None for no plot.
+        force: Replace a file that is not mnedge's own, unchanged work.
+        as_json: Print JSON.
 
     Raises:
         InputError: The plot's file has another suffix, or cannot be written.

@@ -1,4 +1,4 @@
-"""How the program ends: by a signal, with nobody to read what it prints, or by a bug of its own."""
+"""Ends of the program: by a signal, without a reader of its output, or by a bug of its own."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _receive(number: int, frame: FrameType | None) -> None:
 
 
 class _Stream(io.FileIO):
-    """Standard output or error; what is written when its reader has left goes nowhere.
+    """Standard output or error; text is dropped once its reader has left.
 
     Raises:
         StorageError: (On writing.) It leads to a file, and the disk is full; later writes go nowhere.
@@ -148,7 +148,7 @@ def flushed(code: int) -> int:
 
 
 def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
-    """What to make of an error that nobody foresaw: a full disk, Ctrl-C that a library made another error of, or a bug.
+    """Classifies an unforeseen error: a full disk, Ctrl-C that a library turned into another error, or a bug.
 
     Returns:
         The exit code, and what to tell the user.

@@ -37,7 +37,7 @@ class Formatter(Protocol):
     width: int
 
     def section(self, name: str) -> AbstractContextManager[None]:
-        """Indents what is written in it, under a heading."""
+        """Indents the text that is written in the block, under a heading."""
         ...
 
     def write_dl(self, rows: Sequence[tuple[str, str]]) -> None:

@@ -29,7 +29,7 @@ def data(pictures: str) -> OptionInfo:
     """The option of the data.
 
     Args:
-        pictures: What it takes, and its default.
+        pictures: Kinds of data that it takes, and its default.
     """
     return _option("--data", metavar="D", text=pictures)
 
@@ -38,8 +38,8 @@ def pixels(when: str = "", default: str = "what the model says or labelled pictu
     """The option of the range of pixels.
 
     Args:
-        when: What it needs, e.g. "With --layers: "; "" for nothing.
-        default: Where the range comes from otherwise.
+        when: Condition, e.g. "With --layers: "; "" for none.
+        default: Origin of the range otherwise.
     """
     start = "range" if when else "Range"
     return _option(

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs, progress on standard error."""
+"""Output of the commands: tables for people, JSON for programs, progress on standard error."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _print_latency(rows: Sequence[LatencyRow]) -> None:
 
 
 def _board(told: Mapping[str, object]) -> str:
-    """What a device says of itself, in one line: what it is, and what its figures depend on."""
+    """Describes a device in one line: its name and what its figures depend on."""
     words = {
         **dict.fromkeys(("board", "model", "soc", "cpu"), "{}"),
         "cores": "{} cores",

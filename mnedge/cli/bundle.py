@@ -7,21 +7,23 @@ from typing import Annotated
 
 import typer
 
+from mnedge import registry
 from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json
 
 PANEL = "Ship"
+_KINDS = registry.names("mnedge.bundles")
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of bundle, see below.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"Kind of bundle: {', '.join(_KINDS)}.")],
     built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
     *,
     out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
     version: Annotated[
-        str | None, typer.Option(metavar="V", help="Version of what is shipped. [default: the recipe's, or 1.0.0]")
+        str | None, typer.Option(metavar="V", help="Version of the bundle. [default: the recipe's, or 1.0.0]")
     ] = None,
     group: Annotated[
         str | None,
@@ -53,12 +55,6 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Make what an app, board or firmware takes from a build.
-
-    \b
-    android             the model of one runtime, .aar with R8's rules, Gradle, Kotlin, camera
-    raspberry-pi        models, classify.py, requirements, systemd unit; folder and .tar.gz
-    microcontroller     the compiled C as CMake project and as Arduino library
-    onnxruntime-mobile  .ort, and the operators that it needs
 
     \b
     mnedge bundle android artifacts/mobilenet_v3_small_1.0_224 -o bundles/android

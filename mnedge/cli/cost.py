@@ -135,7 +135,7 @@ def print_published(title: str, comparisons: list[Comparison]) -> None:
 
 
 def comparison_row(comparison: Comparison) -> dict[str, object]:
-    """One published row as JSON values."""
+    """A published row as JSON values."""
     published = comparison.published
     return {
         "source": published.source,

@@ -52,7 +52,7 @@ def setup(
         bool, typer.Option("--wheels", help="Fetch wheels here and copy them: for a board without internet.")
     ] = False,
     package: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="What is installed instead, as pip takes it; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="Package to install instead, as pip takes it; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -143,7 +143,7 @@ def _installation(*, gpu: bool, as_json: bool) -> None:
 
 
 def _print(found: Diagnosis) -> None:
-    """One page: wrapped to the terminal, commands unbroken for pasting."""
+    """Writes the page, wrapped to the terminal; commands stay unbroken for pasting."""
     _section("What it is", _is(found))
     _section("What mnedge does with it", _sentences(found.plan))
     _section("What it needs to be told", _needs(found))

@@ -1,4 +1,4 @@
-"""`mnedge inspect`: what is in a model file, and how the runtime really takes it."""
+"""`mnedge inspect`: the content of a model file, and how the runtime really takes it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
     *,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and what it costs.")
+        bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and its cost.")
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
     data: Annotated[str, options.data("With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")] = "demo",

@@ -98,7 +98,7 @@ def command(
     """
     from mnedge.workflows.predict import predict
 
-    with progress() as told:
+    with progress() as notify:
         found = predict(
             model,
             pictures,
@@ -113,7 +113,7 @@ def command(
             device=device,
             runtime=runtime,
             force=force,
-            progress=told,
+            progress=notify,
         )
     if as_json:
         print_json(found)

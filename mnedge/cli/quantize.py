@@ -28,7 +28,7 @@ def command(
     signature: Annotated[str | None, options.signature()] = None,
     head: Annotated[
         Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
-        typer.Option(help="What the first output is. [default: what the model shows]"),
+        typer.Option(help="Kind of the first output. [default: what the model shows]"),
     ] = None,
     positive: Positive = None,
     method: options.Method[Method] = "ptq",
@@ -36,7 +36,7 @@ def command(
     granularity: options.Granularity[Granularity | None] = None,
     ranges: Annotated[
         Literal["min-max", "percentile", "mse", "output"] | None,
-        typer.Option(help="How ranges of activations are chosen. [default: output]"),
+        typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
     io: Io[IoDtype] = "int8",
@@ -99,7 +99,7 @@ def command(
 
 
 def _given(io: IoDtype) -> str:
-    """What a caller gives, in words."""
+    """Describes how a caller gives an input of the int8 model."""
     if io == "float32":
         return "given as real numbers"
     return "given as they are" if io == "uint8" else "given as pixel minus 128"

@@ -79,7 +79,7 @@ def command(
     ] = None,
     cycles_per_instruction: Annotated[float, typer.Option(help="Cycles per instruction of the microcontroller.")] = 1.0,
     budget: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="Minutes until the search ends with what it found.")
+        float | None, typer.Option(metavar="MINUTES", help="Minutes until the search ends with its best result so far.")
     ] = None,
     check_data: CheckData = False,
     seed: Seed[int] = 0,
@@ -179,5 +179,5 @@ def _print(result: SearchResult, folder: Path, *, as_json: bool) -> None:
 
 
 def _miss(row: TradeoffRow) -> float:
-    """How many times its worst limit an excluded variant needs."""
+    """Returns the largest ratio of an excluded variant's need to its limit."""
     return max((broken.needed or 0.0) / (broken.allowed or 1.0) for broken in row.broken)

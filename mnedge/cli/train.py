@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import Alpha, Force, Json, OutputStride, Positive, Seed, TaskName
+from mnedge.cli._options import Alpha, CheckData, Force, Json, OutputStride, Positive, Seed, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress
 from mnedge.models import families
 from mnedge.recipe import parse_size
@@ -25,10 +25,7 @@ _SUSPECTS = 10
 def command(
     *,
     data: Annotated[
-        str,
-        typer.Option(
-            metavar="D", help="Pictures: a folder with one folder per class, a labels.csv, demo, or the task's own."
-        ),
+        str, options.data("Pictures: a folder with one folder per class, a labels.csv, demo, or the task's own.")
     ],
     out: Annotated[Path, options.out_file("Write this .keras.")],
     model: Annotated[
@@ -127,13 +124,8 @@ def command(
             "expression.",
         ),
     ] = None,
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")
-    ] = False,
-    check_data: Annotated[
-        bool,
-        typer.Option("--check-data", help="Read every picture again; do not trust what the cache remembers of them."),
-    ] = False,
+    skip_broken: SkipBroken[bool] = False,
+    check_data: CheckData = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`mnedge verify`: is a bundle or a build still what it was?"""
+"""`mnedge verify`: checks that a bundle or a build is unchanged."""
 
 from __future__ import annotations
 

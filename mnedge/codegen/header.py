@@ -21,7 +21,7 @@ def header_text(unit: Unit, pixels: Pixels | None = None) -> str:
 
     Args:
         unit: The network.
-        pixels: What a picture is to it; None where its input is no picture, or nobody said.
+        pixels: Pixels of its input; None if the input is no picture, or its range is not stated.
     """
     upper, name = unit.name.upper(), unit.name
     c_in, c_out = io_types(unit)

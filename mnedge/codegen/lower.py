@@ -139,7 +139,7 @@ def _with_states(
 
 
 def _lowers(graph: Graph) -> bool:
-    """Whether a graph can be lowered."""
+    """Returns whether a graph can be lowered."""
     try:
         return bool(lower(graph).layers)
     except UnsupportedError:

@@ -1,4 +1,4 @@
-"""What keeps a model from becoming C, all of it at once: ops without a kernel, uint8 weights, float values."""
+"""Obstacles between a model and C, all at once: ops without a kernel, uint8 weights, float values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _is_float(graph: Graph, op: Op) -> bool:
 
 
 def _has_integers(graph: Graph) -> bool:
-    """Whether any activation is quantized; a float model has no op of its own to blame."""
+    """Returns whether any activation is quantized; a float model has no op of its own to blame."""
     return any(
         tensor.quantization is not None and not tensor.is_constant and not tensor.dtype.startswith("float")
         for tensor in graph.tensors.values()
@@ -77,7 +77,7 @@ def _where(graph: Graph, ops: Sequence[Op]) -> str:
 
 
 def _advice(graph: Graph, outside: Sequence[Op], lowers: Callable[[Graph], bool]) -> str:
-    """How to compile the rest of a model, where only its first or last ops have no kernel; "" where that fails."""
+    """Advises how to compile the rest of a model if only its first or last ops have no kernel; "" otherwise."""
     beside = {id(op) for op in outside} | {id(op) for op in graph.ops if op.kind in _BESIDE}
     readers, producers = graph.consumers(), graph.producers()
     before: set[str] = {*graph.inputs}  # made by ops in front of which none has a kernel

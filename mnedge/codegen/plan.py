@@ -45,7 +45,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything is.
+    """Memory plan: the place of every value.
 
     Attributes:
         segments: In order of execution.

@@ -1,4 +1,4 @@
-"""What a Graph goes through before it is lowered: shapes computed now, float ends cut off, uint8 brought to int8."""
+"""Preparation of a Graph for lowering: shapes computed now, float ends cut off, uint8 brought to int8."""
 
 from __future__ import annotations
 

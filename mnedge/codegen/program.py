@@ -62,7 +62,7 @@ class Value:
 
 
 class Kernel(Protocol):
-    """How one layer is computed; each file of `ops` holds the kernels of one kind of op.
+    """Kernel of a layer; each file of `ops` holds the kernels of one kind of op.
 
     Attributes:
         form: "window": an output row needs a window of input rows; "pixels": it needs the same row of every
@@ -77,11 +77,11 @@ class Kernel(Protocol):
 
     @property
     def form(self) -> Literal["window", "pixels", "whole"]:
-        """How its output depends on its inputs."""
+        """Dependence of the output on the inputs."""
 
     @property
     def in_place(self) -> bool:
-        """Whether an output element may take the place of the first input's."""
+        """Returns whether an output element may take the place of the first input's."""
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """First input row and one past the last that output row `row` reads of input `index`; unclipped."""
@@ -130,7 +130,7 @@ class CallSite:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One step of the program.
+    """A step of the program.
 
     Attributes:
         op: TFLite's name of the op, for people.
@@ -165,9 +165,9 @@ class Program:
     Attributes:
         values: Every activation by name.
         layers: The steps.
-        inputs: Names of what the caller feeds.
-        outputs: Names of what the caller gets.
-        states: What lives from one call to the next.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        states: State between two calls.
         homes: Values that are written to the place of a state, by name: they are what the next call finds there.
     """
 

@@ -1,4 +1,4 @@
-"""What lowering reads of a Graph: values with their quantization, constants, and the pads folded away."""
+"""Reads of lowering from a Graph: values with their quantization, constants, and the pads folded away."""
 
 from __future__ import annotations
 

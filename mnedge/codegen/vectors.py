@@ -87,7 +87,7 @@ class Vectors:
 
 
 def none(reason: str) -> Vectors:
-    """No vectors, and why."""
+    """Test vectors that are absent, and the reason."""
     return Vectors(None, None, f"none: {reason}")
 
 

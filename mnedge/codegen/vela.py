@@ -137,6 +137,6 @@ def _summary(folder: Path) -> tuple[Path, dict[str, str]]:
 
 
 def _count(place: str, text: str) -> int:
-    """How many operators run on the NPU or on the CPU."""
+    """Returns the number of operators in a place: NPU or CPU."""
     match = re.search(rf"^{place} operators = (\d+)", text, re.MULTILINE)
     return int(match[1]) if match else 0

@@ -16,7 +16,7 @@ def open_dataset(spec: str, *, skip_broken: bool = False, draw: Draw | None = No
     Args:
         spec: "demo", or the folder or file.
         skip_broken: Leave broken pictures out instead of stopping.
-        draw: How splits are drawn that the data does not have.
+        draw: Settings of the splits' draw, for data without its own.
 
     Raises:
         InputError: No such thing, or it cannot be used; the message says why.

@@ -34,10 +34,10 @@ SPLITS = ("train", "calibration", "eval", "test")
 
 @dataclass(frozen=True)
 class Found:
-    """What a data set was found as.
+    """Format that a data set was found in.
 
     Attributes:
-        format: What people call its format.
+        format: Name of the format for people.
         evidence: The file or folders that show it.
         counts: Number of pictures or boxes of each class; () for masks.
         boxes: Whether `counts` are of boxes.
@@ -56,23 +56,23 @@ class Dataset:
     """Labelled pictures.
 
     Attributes:
-        name: How reports call it: "demo", or the folder's or CSV's path as given.
+        name: Name in reports: "demo", or the folder's or CSV's path as given.
         classes: Class names by index.
         fixed_classes: Whether `classes` is the whole list (folders, demo); a CSV may show only some indices.
         labels: int64, (pictures,); class index of each picture.
         splits: Picture numbers of "train", "calibration", "eval" (validation) and "test".
-        sources: What each picture is called in messages (its path below the data set).
+        sources: Name of each picture in messages (its path below the data set).
         read: Gives one picture: (number, side of a square or height and width) -> uint8 (height, width, 3), RGB.
         truths: Gives what is marked in one picture: (number, resolution) -> a mask or boxes, as the task has it; a mask
             of resolution 0 has the picture's own size. None where a class index is all.
         content: The files, for `fingerprint`.
-        preprocessing: How pictures become pixels.
+        preprocessing: Preprocessing of the pictures.
         default_resolution: Resolution of a build that names none.
         skip_broken: Leave broken pictures out instead of stopping.
-        draw: How splits were drawn; None where the data came with all that it needs.
+        draw: Draw of the splits; None where the data came with all that it needs.
         drawn: Names of the splits that were drawn.
         root: The folder that the sources are relative to; None where there are no files.
-        findings: What the reading of its files showed.
+        findings: Findings of the reader.
         found: The format that it was found in; None for data that does not come from files.
     """
 
@@ -96,12 +96,12 @@ class Dataset:
 
     @property
     def measured(self) -> str:
-        """The split that figures are of: the test split, or, where there is none, that of validation ("eval")."""
+        """The split of the figures: the test split, or the validation split ("eval") if there is none."""
         return "test" if self.splits.get("test", _NONE).size else "eval"
 
     @property
     def is_divided(self) -> bool:
-        """Whether the data itself says what is to be measured on: it has a test or a validation split of its own."""
+        """Whether the data has a test or a validation split of its own."""
         return any(self.splits.get(name, _NONE).size and name not in self.drawn for name in ("test", "eval"))
 
     @cached_property

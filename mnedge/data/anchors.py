@@ -41,8 +41,8 @@ def paper_shapes(maps: int = MAPS, min_scale: float = _MIN_SCALE, max_scale: flo
 
     Args:
         maps: Number of feature maps, finest first.
-        min_scale: Of the first map, a share of the picture's side.
-        max_scale: Of the last one.
+        min_scale: Scale of the first map's boxes, a share of the picture's side.
+        max_scale: Scale of the last map's boxes.
 
     Returns:
         float32, (maps, 6, 2).
@@ -147,7 +147,7 @@ def encode(boxes: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[
 
 
 def decode(codes: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `encode` coded: (…, n, 4) codes and (n, 4) anchors give boxes y1, x1, y2, x2, not cut at the picture."""
+    """Decodes boxes: (…, n, 4) codes and (n, 4) anchors give y1, x1, y2, x2, not cut at the picture's edges."""
     centres = codes[..., :2] / CENTRE_SCALE * anchors[:, 2:] + anchors[:, :2]
     halves = np.exp(codes[..., 2:] / EXTENT_SCALE) * anchors[:, 2:] / 2
     return np.concatenate([centres - halves, centres + halves], axis=-1)

@@ -1,4 +1,4 @@
-"""What every reader of boxes and outlines gives: pictures and their objects as the file has them, not yet judged."""
+"""Output of every reader of boxes and outlines: pictures and their objects as the file has them, not yet checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = float(1 << 31)
 
 
 def is_length(value: float) -> bool:
-    """Whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
+    """Returns whether a number can be a place in a picture, in pixels: finite, and no larger than any picture."""
     return -_LONGEST < value < _LONGEST
 
 
@@ -52,12 +52,12 @@ class Outline:
 
 @dataclass(frozen=True)
 class Marked:
-    """One object as annotated.
+    """An annotated object.
 
     Attributes:
         name: Its class.
         corners: x1, y1, x2, y2 in pixels; x2 and y2 exclusive.
-        where: What messages call it, e.g. "labels.csv line 7".
+        where: Name in messages, e.g. "labels.csv line 7".
         is_crowd: A region of many objects that are not marked one by one, or one too difficult to count: neither
             learned nor missed.
         is_relative: Whether its numbers are fractions of the picture's width and height instead of pixels.
@@ -74,13 +74,13 @@ class Marked:
 
 @dataclass(frozen=True)
 class Annotated:
-    """One picture with its objects.
+    """A picture with its objects.
 
     Attributes:
         file: The picture.
         split: "train", "calibration", "eval", "test", or "" where none is given.
         objects: Possibly none; what stands later lies above what stands before.
-        where: What messages call its entry.
+        where: Name of its entry in messages.
         size: Width and height in pixels that the annotation claims; None where it does not say.
     """
 
@@ -100,7 +100,7 @@ class Annotations:
         pictures: All of them.
         classes: Class names in order, where the format or a classes.txt fixes it; () for the names in use, sorted.
         classes_from: The file that fixes them.
-        notes: What was left out or is unusual, and why.
+        notes: Objects that were left out or are unusual, and why.
         is_stacked: Whether the order of a picture's objects is that of their depth; otherwise the larger lie below.
     """
 

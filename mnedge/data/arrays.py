@@ -35,7 +35,7 @@ _MOST_SHRUNK = 4
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Inputs of a network, and what is right where that is known.
+    """Inputs of a network, and the right outputs if they are known.
 
     Attributes:
         name: The path as given.
@@ -133,7 +133,7 @@ def _shown(name: str, shape: tuple[int, ...], dtype: str) -> str:
 
 
 def _takes(entry: Input, values: AnyArray) -> bool:
-    """Whether an input takes an array: of the shape of its samples, and reals or bytes or whole numbers as it does."""
+    """Returns whether an input takes an array: the shape of its samples fits, and so does the dtype."""
     if values.shape[1:] != entry.shape[1:]:
         return False
     if is_real(entry):
@@ -149,7 +149,7 @@ def _fed(entry: Input, values: AnyArray) -> AnyArray:
 
 
 def is_arrays(spec: str) -> bool:
-    """Whether --data names arrays."""
+    """Returns whether --data names arrays."""
     return spec.endswith(SUFFIXES)
 
 

@@ -14,7 +14,7 @@ _EVEN = 3.0
 
 
 def is_uneven(labels: NDArray[np.int64]) -> bool:
-    """Whether the largest class has more than three times the pictures of the smallest that has any.
+    """Returns whether the largest class has more than three times the pictures of the smallest one with any.
 
     Args:
         labels: Class indices, int64, (pictures,).
@@ -58,7 +58,7 @@ def counted(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: in
     Args:
         predicted: Class indices, int64, (pictures,), below `classes`.
         labels: The right ones.
-        classes: How many there are.
+        classes: Number of classes.
     """
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (labels, predicted), 1)

@@ -59,7 +59,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class BoxFindings:
-    """What was found while the boxes were read; every list may be empty.
+    """Findings of reading the boxes; every list may be empty.
 
     Attributes:
         cut: Boxes that stuck out of their picture and were cut at its edge.
@@ -90,7 +90,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
     Args:
         path: A folder, file or .zip of any format that has boxes.
         skip_broken: Leave out pictures and boxes that cannot be used instead of stopping.
-        draw: How splits are drawn that the data does not have.
+        draw: Settings of the splits' draw, for data without its own.
 
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.
@@ -103,7 +103,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
 
 
 def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> tuple[Dataset, BoxFindings]:
-    """What `open_boxes` opens, and what was found in it."""
+    """Result of `open_boxes`, with its findings."""
     draw = draw or Draw()
     listing = look(path, draw)
     entry, evidence = formats.choose(listing, "boxes")

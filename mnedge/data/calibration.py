@@ -45,13 +45,13 @@ class CalibrationSet:
     """The pictures that quantization sees.
 
     Attributes:
-        name: How manifests and reports call it.
-        dataset: Where the pictures come from; None for arrays.
+        name: Name in manifests and reports.
+        dataset: Data set of the pictures; None for arrays.
         numbers: Their picture numbers in the data set, int64, (n,).
         arrays: Inputs as the network takes them; None for pictures.
         sha256: Checksum of the files, or of the arrays.
-        source: Where the pictures come from; "" where nobody says.
-        licence: What they may be used for; "" where nobody says.
+        source: Source of the pictures; "" if nobody states it.
+        licence: Licence of the pictures; "" if nobody states it.
     """
 
     name: str
@@ -97,7 +97,7 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class _Description:
-    """What a YAML file says of a set."""
+    """Content of a set's YAML file."""
 
     data: str
     split: str
@@ -122,15 +122,15 @@ def folder() -> Path:
 
 
 def describe(name: str) -> dict[str, str | int]:
-    """What the YAML of a set that comes with mnedge says: {data, split, images, source, licence, sha256}."""
-    told = _read(folder() / f"{name}.yaml")
+    """Content of the YAML of a set that comes with mnedge: {data, split, images, source, licence, sha256}."""
+    description = _read(folder() / f"{name}.yaml")
     return {
-        "data": told.data,
-        "split": told.split,
-        "images": told.images,
-        "source": told.source,
-        "licence": told.licence,
-        "sha256": told.sha256,
+        "data": description.data,
+        "split": description.split,
+        "images": description.images,
+        "source": description.source,
+        "licence": description.licence,
+        "sha256": description.sha256,
     }
 
 
@@ -171,21 +171,23 @@ def open_calibration(spec: str, *, skip_broken: bool = False) -> CalibrationSet:
 
 
 def _described(path: Path, name: str, *, skip_broken: bool) -> CalibrationSet:
-    told = _read(path)
-    data = os.path.expandvars(told.data)
+    description = _read(path)
+    data = os.path.expandvars(description.data)
     if "$" in data:
-        raise InputError(f"{path}: data is {told.data}; set that environment variable to your copy of: {told.source}")
-    place = data if data == "demo" or Path(data).is_absolute() else str(path.parent / data)
-    dataset = _opened(place, told.seed, skip_broken=skip_broken)
-    if told.preprocessing:
-        dataset = _preprocessed(dataset, path, told.preprocessing)
-    found = _of_pictures(name, dataset, _numbers(dataset, told.split, told.images))
-    if told.sha256 and found.sha256 != told.sha256:
         raise InputError(
-            f"{path}: the pictures of {data} have the checksum {found.sha256}, not {told.sha256}; get the right ones, "
-            "or write the new checksum down"
+            f"{path}: data is {description.data}; set that environment variable to your copy of: {description.source}"
         )
-    return replace(found, source=told.source, licence=told.licence)
+    place = data if data == "demo" or Path(data).is_absolute() else str(path.parent / data)
+    dataset = _opened(place, description.seed, skip_broken=skip_broken)
+    if description.preprocessing:
+        dataset = _preprocessed(dataset, path, description.preprocessing)
+    found = _of_pictures(name, dataset, _numbers(dataset, description.split, description.images))
+    if description.sha256 and found.sha256 != description.sha256:
+        raise InputError(
+            f"{path}: the pictures of {data} have the checksum {found.sha256}, not {description.sha256}; get the right "
+            "ones, or write the new checksum down"
+        )
+    return replace(found, source=description.source, licence=description.licence)
 
 
 def _read(path: Path) -> _Description:

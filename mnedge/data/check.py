@@ -1,4 +1,4 @@
-"""What is wrong with a data set, before it makes a training useless or its accuracy a lie."""
+"""Faults of a data set that make a training useless or its accuracy a lie."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
     """Makes sure that every class still has pictures to learn from, after all that was left out.
 
     Args:
-        dataset: Where they come from.
+        dataset: Data set of the pictures.
         numbers: Picture numbers that training learns from, int64.
 
     Raises:
@@ -91,8 +91,8 @@ def check_pictures(
     """Looks through the pictures of the train and validation splits.
 
     Args:
-        dataset: Where they come from.
-        resolution: Of the network's input, pixels.
+        dataset: Data set of the pictures.
+        resolution: Resolution of the network's input, pixels.
         train: Pixels, uint8 (n, side, side, 3), and picture numbers, int64 (n,).
         held: The same of the validation split; the side may be another one.
 
@@ -157,7 +157,7 @@ def _refuse_links_out(dataset: Dataset) -> None:
 
 
 def _outside(top: Path, source: str) -> Path | None:
-    """Where a picture really is, if a link takes it out of the folder."""
+    """Returns the real place of a picture, if a link leads out of the folder."""
     place, named = (top / source).resolve(), Path(os.path.normpath(top / source))
     # A labels.csv may name pictures elsewhere openly; a link does it in secret.
     return None if place.is_relative_to(top) or place == named else place

@@ -28,7 +28,7 @@ def open_classes(path: Path, *, skip_broken: bool = False, draw: Draw | None = N
     Args:
         path: A folder, file or .zip of any format that has classes.
         skip_broken: Leave broken pictures out instead of stopping.
-        draw: How splits are drawn that the data does not have.
+        draw: Settings of the splits' draw, for data without its own.
 
     Raises:
         InputError: No such data, or something in it cannot be used; the message says what and where.

@@ -30,12 +30,12 @@ _Mark = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class Content:
-    """What a data set is made of besides its labels and splits.
+    """Content of a data set besides its labels and splits.
 
     Attributes:
         files: Pictures and masks, in the order of the data set.
-        other: Checksum or version of what is not in `files`: boxes, or pictures out of a package.
-        root: The folder of the data set; "" where there are no files.
+        other: Checksum or version of the content outside `files`: boxes, or pictures out of a package.
+        root: The folder of the data set; "" without files.
         is_trusted: Whether the digest of an untouched file is taken from the cache; False reads every file.
     """
 
@@ -106,7 +106,7 @@ def _read(file: Path, what: Callable[[Path], _Value]) -> _Value:
 
 
 def _mark(file: Path) -> _Mark:
-    """What changes when a file does: device, inode, size, and times of modification and status change, ns."""
+    """Marks of a file that change when it does: device, inode, size, times of modification and status change, ns."""
     status = file.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 

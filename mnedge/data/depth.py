@@ -57,7 +57,7 @@ def white_of(files: Sequence[Path]) -> tuple[float, tuple[Finding, ...]]:
 
 
 def _may_be_deep(file: Path) -> bool:
-    """Whether a file is a PNG of 16 bits, or of a format that only opening tells."""
+    """Returns whether a file is a PNG of 16 bits, or of a format that only opening shows."""
     if file.suffix.lower() != ".png":
         return True
     try:

@@ -40,12 +40,12 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """How raw outputs become objects.
+    """Decoding of raw outputs into objects.
 
     Attributes:
         sides: Height and width of each feature map in cells.
         shapes: float32, (maps, per cell, 2), heights and widths of the anchors.
-        least_score: Of what is reported.
+        least_score: Lowest score of a reported object.
         overlap: IoU above which the less sure one of two boxes of a class is dropped.
         most: Objects reported in a picture.
     """
@@ -73,7 +73,7 @@ class Decoding:
 
     @classmethod
     def of_json(cls, told: dict[str, Any]) -> Decoding:
-        """What `as_json` wrote.
+        """Reads the JSON of `as_json`.
 
         Raises:
             InputError: It is damaged.
@@ -91,12 +91,12 @@ class Decoding:
 
 
 def metadata_of(decoding: Decoding) -> bytes:
-    """How files carry a decoding."""
+    """Metadata of a decoding, as files carry it."""
     return json.dumps(decoding.as_json(), sort_keys=True, separators=(",", ":")).encode()
 
 
 def of_metadata(content: bytes) -> Decoding:
-    """What `metadata_of` wrote.
+    """Reads the metadata of `metadata_of`.
 
     Raises:
         InputError: It is damaged.
@@ -109,7 +109,7 @@ def of_metadata(content: bytes) -> Decoding:
 
 
 class Anchored(Protocol):
-    """What `detect` takes of a decoding; see `Decoding`."""
+    """Arguments of `detect` from a decoding; see `Decoding`."""
 
     @property
     def anchors(self) -> NDArray[np.float32]:
@@ -118,7 +118,7 @@ class Anchored(Protocol):
 
     @property
     def least_score(self) -> float:
-        """Of what is reported."""
+        """Lowest score of a reported object."""
         ...
 
     @property

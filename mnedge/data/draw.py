@@ -1,4 +1,4 @@
-"""How splits are drawn that a data set does not have."""
+"""Drawing of splits that a data set does not have."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def group_of(group_by: str, source: str) -> str:
 
 @dataclass(frozen=True)
 class Draw:
-    """How splits are drawn that a data set does not have.
+    """Settings that draw the splits of a data set without its own.
 
     Attributes:
         seed: Another one draws other pictures.
@@ -52,7 +52,7 @@ class Draw:
         test_fraction: Share of the pictures for the test, 0..1; 0 for no test split.
         group_by: Pictures of one group stay on one side: "folder", "prefix" (the name up to its last number), or a
             regular expression whose first group, or match, is the group; "" for none.
-        keeps_twins: Whether pictures that are one picture stay on one side.
+        keeps_twins: Whether equal pictures stay on one side.
     """
 
     seed: int = 0
@@ -83,7 +83,7 @@ def draw_of(told: object, where: str) -> Draw:
 
     Args:
         told: The values.
-        where: What messages call the file they are from.
+        where: Name of their file in messages.
 
     Raises:
         InputError: They are none.

@@ -27,11 +27,11 @@ def gather(
     """Decodes pictures into an .npy file: uint8, (n, height, width, 3).
 
     Args:
-        dataset: Where they come from.
-        numbers: Which ones.
+        dataset: Data set of the pictures.
+        numbers: Numbers of the pictures.
         size: Size of the pictures as they are kept: side of a square, or height and width, pixels.
         path: The file to write.
-        told: Told the done fraction.
+        told: Called with the share that is done, 0..1.
 
     Returns:
         The numbers of the pictures in the file: without the broken ones, where the data set skips these.
@@ -70,10 +70,10 @@ def gather_masks(
 
     Args:
         dataset: Its `truths` are masks.
-        numbers: Which ones.
-        side: Of the masks as they are kept, pixels.
+        numbers: Numbers of the pictures.
+        side: Side of the masks as they are kept, pixels.
         path: The file to write.
-        told: Told the done fraction.
+        told: Called with the share that is done, 0..1.
 
     Raises:
         InputError: A mask cannot be used; the message says why.

@@ -15,7 +15,7 @@ SUFFIXES = (".heic", ".heif")
 
 
 def formats(path: Path) -> tuple[str, ...]:
-    """The format of a file for Pillow, which reads it from then on; () where its name is none of HEIC's.
+    """Registers HEIC with Pillow for a file of that name and returns its format; () for other names.
 
     Raises:
         InputError: It is, and pillow-heif is not installed.

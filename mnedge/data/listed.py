@@ -65,7 +65,7 @@ def look(path: Path, draw: Draw) -> Listing:
 
 
 def is_yolo_yaml(path: Path) -> bool:
-    """Whether a YAML file lists classes and folders as YOLO's does, not how pictures become pixels."""
+    """Returns whether a YAML file lists classes and folders as YOLO's does, instead of preprocessing."""
     try:
         with open_regular(path) as stream:
             return re.search(rb"^names\s*:", stream.read(1 << 20), re.MULTILINE) is not None
@@ -92,11 +92,11 @@ def dataset_of_files(
     """Makes a data set of picture files.
 
     Args:
-        name: How reports call it.
+        name: Name in reports.
         root: The folder that messages name files relative to; a dataset.yaml may lie in it.
         rows: The pictures.
         classes: Class names by index.
-        draw: How splits are drawn that no row names.
+        draw: Settings of the splits' draw, for data without its own.
         preprocessing: What holds where there is no dataset.yaml.
         truths: See `Dataset.truths`.
         masks: Files that the truths come from, beside the pictures.
@@ -140,7 +140,7 @@ def dataset_of_files(
 
 
 def read_preprocessing(root: Path, default: Preprocessing) -> Preprocessing:
-    """What a dataset.yaml in a folder says of preprocessing; `default` where there is none or it is silent.
+    """Reads the preprocessing of a folder's dataset.yaml; `default` without one or where it is silent.
 
     Raises:
         InputError: Not YAML, an unknown key, or a value that is not allowed.

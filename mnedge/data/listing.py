@@ -1,4 +1,4 @@
-"""What lies in the folder of a data set: its files, without what operating systems leave there."""
+"""Files in the folder of a data set, without those of operating systems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN_SUFFIXES = 4
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder is hidden, or left behind by an operating system."""
+    """Returns whether a file or folder is hidden, or left behind by an operating system."""
     return name.startswith(".") or name.lower() in _JUNK
 
 
@@ -46,7 +46,7 @@ class Listing:
 
     @property
     def is_folder(self) -> bool:
-        """Whether a folder was given, not one file of it."""
+        """Returns whether a folder was given, not one file of it."""
         return self.given.is_dir()
 
     @cached_property
@@ -123,7 +123,7 @@ class Listing:
         return found[0] if len(found) == 1 else places[0] / name
 
     def summary(self) -> str:
-        """What lies there, by suffix, for messages: "30 .jpg, 30 .txt in 2 folders"."""
+        """Describes the files by suffix, for messages: "30 .jpg, 30 .txt in 2 folders"."""
         counts = Counter(path.suffix.lower() or path.name for path in self.files)
         if not counts:
             return "no files"

@@ -54,7 +54,7 @@ def open_masks(root: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         root: A folder, file or .zip of any format that has masks or outlines.
         skip_broken: Leave out pictures whose mask cannot be used, as `Dataset.findings` then tells; without it, reading
             such a mask raises InputError.
-        draw: How splits are drawn that the data does not have.
+        draw: Settings of the splits' draw, for data without its own.
 
     Raises:
         InputError: Another layout, a picture without mask, a split with no known name, or a class without name.

@@ -28,10 +28,10 @@ _LEAST_FOUND = 0.5
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model comes from.
+    """Origin of a model: the data set that it was made with.
 
     Attributes:
-        draw: How the splits of its data were drawn.
+        draw: Draw of its data's splits.
         pictures: Number of pictures of the data.
         marks: Digests of the names and sizes of some pictures, by which the data set is known again.
         purpose: What the splits were drawn for: "training" or "calibration".
@@ -43,11 +43,11 @@ class Origin:
     purpose: str
 
     def to_bytes(self) -> bytes:
-        """How files carry it."""
+        """Metadata of an origin, as files carry it."""
         return msgspec.json.encode(asdict(self))
 
     def is_of(self, dataset: Dataset) -> bool:
-        """Whether a data set is the one that the model comes from, perhaps with more pictures."""
+        """Returns whether a data set is the one that the model was made with, perhaps with more pictures."""
         here = {_mark(dataset, number) for number in range(len(dataset.sources))}
         return bool(self.marks) and sum(mark in here for mark in self.marks) >= _LEAST_FOUND * len(self.marks)
 
@@ -61,11 +61,11 @@ def origin_of(dataset: Dataset, purpose: str) -> Origin | None:
 
 
 def origin_of_bytes(content: bytes, where: str) -> Origin:
-    """What `Origin.to_bytes` wrote.
+    """Reads the bytes of `Origin.to_bytes`.
 
     Args:
         content: The metadata.
-        where: What messages call the file.
+        where: Name of the file in messages.
 
     Raises:
         InputError: It is damaged.

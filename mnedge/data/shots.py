@@ -52,10 +52,10 @@ def grouping(
 
     Args:
         files: The pictures.
-        given: Of each, its split; "" where none is given.
+        given: Split of each picture; "" if none is given.
         labels: Class indices, int64, (pictures,).
         sources: Paths of the pictures below the data set.
-        draw: How splits are drawn.
+        draw: Settings of the splits' draw.
         root: The folder that digests of the files are remembered for.
     """
     named: dict[str, int] = {}

@@ -133,10 +133,10 @@ def assign_splits(
     no validation split keeps its test split, and validation pictures are drawn from the others.
 
     Args:
-        given: Of each picture, its split; "" where none is given.
+        given: Split of each picture; "" if none is given.
         labels: Class indices, int64, (pictures,).
         sources: Paths of the pictures.
-        draw: How splits are drawn.
+        draw: Settings of the splits' draw.
         groups: A number of each picture; pictures of one number stay on one side. None for pictures on their own.
     """
     splits: dict[str, list[int]] = {name: [] for name in SPLITS}

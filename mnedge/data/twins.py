@@ -37,8 +37,8 @@ class Twins:
     Attributes:
         first: Place in the first set.
         second: Place in the second set.
-        correlation: Of their grey thumbnails, at most 1.
-        is_mirrored: Whether one is the other's mirror image.
+        correlation: Correlation of the grey thumbnails, at most 1.
+        is_mirrored: Whether one picture mirrors the other.
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""Where artifacts execute; one way to get there = one file."""
+"""Devices that run artifacts; one way to reach a device = one file."""
 
 from mnedge.devices._device import (
     CutTimingError,

@@ -27,7 +27,7 @@ class Program:
     """A benchmark_model program on the phone.
 
     Attributes:
-        path: Where it is there.
+        path: Path on the device.
         writes_outputs: Whether it takes input files and writes outputs (the classic one).
         npu_flag: Its flag for an NPU.
     """
@@ -38,7 +38,7 @@ class Program:
 
     @classmethod
     def from_help(cls, path: str, text: str) -> Program:
-        """Reads what a program can do from what it prints for --help.
+        """Reads a program's abilities from its --help.
 
         Raises:
             ToolError: It is no benchmark_model.
@@ -74,7 +74,7 @@ def input_flags(spec: TensorSpec, file: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Delegation:
-    """What a log says of delegates.
+    """Reads the delegates from a log.
 
     Attributes:
         delegate: Name of the delegate, or "no delegate".
@@ -102,11 +102,11 @@ def delegation(log: str, accelerator: str) -> Delegation:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of a program measured.
+    """Measurements of one run of a program.
 
     Attributes:
         mean_ms: Mean of the timed inferences, in milliseconds.
-        runs: How many they were.
+        runs: Number of the runs.
     """
 
     mean_ms: float

@@ -1,4 +1,4 @@
-"""Whether a board is fit to measure, and what to fix."""
+"""Fitness of a board for measurements, and repairs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def try_runtimes(device: _Loads, facts: BoardFacts, probes: Mapping[str, Path]) 
 
 
 def phone_advice(facts: PhoneFacts, tried: Mapping[str, RuntimeTrial], missing: str | None) -> list[str]:
-    """What to fix on a phone before figures are taken, the worst first; empty where nothing is.
+    """Lists repairs of a phone before figures are taken, the most urgent first; empty if none is needed.
 
     Args:
         facts: What the phone says of itself.
@@ -79,7 +79,7 @@ def phone_advice(facts: PhoneFacts, tried: Mapping[str, RuntimeTrial], missing: 
 
 
 def advice(facts: BoardFacts, tried: Mapping[str, RuntimeTrial], uri: str) -> list[str]:
-    """What to fix before figures are taken, the worst first; empty where nothing is."""
+    """Lists repairs before figures are taken, the most urgent first; empty if none is needed."""
     found = []
     if not any(runtime.works for runtime in tried.values()):
         found.append(f"no runtime works: mnedge device setup {uri}")

@@ -1,4 +1,4 @@
-"""One agent on one device: started, asked, ended, and cleaned up after; every failure is one message."""
+"""An agent on a device: started, asked, ended, and cleaned up after; every failure is one message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FOLDER = re.compile(r"/[^\0\n]*/mnedge-agent-[0-9]+-[A-Za-z0-9_]+")
 
 @dataclass(frozen=True)
 class _Hello:
-    """What an agent says first: its process, its folder, and whether it is emulated."""
+    """Greeting of an agent: its process, its folder, and whether the device is emulated."""
 
     pid: int
     folder: str
@@ -48,7 +48,7 @@ class _Hello:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What an agent says of an error; kinds are those of `_agent.described`."""
+    """Error of an agent; kinds are those of `_agent.described`."""
 
     kind: str
     message: str
@@ -56,7 +56,7 @@ class _Problem:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """What an agent says of an input or output."""
+    """Input or output as an agent describes it."""
 
     name: str
     shape: tuple[int, ...]
@@ -67,7 +67,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """What an agent says of a model that it loaded."""
+    """Model as the agent describes it after loading."""
 
     package: str
     version: str
@@ -82,7 +82,7 @@ class Carrier(Protocol):
     Attributes:
         name: The device's URI without options.
         uri: The device's URI as the user gave it, for advice.
-        remedy: What to do where a runtime there is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a device that is alive.
         needs_delegate: Whether a figure without the delegate is an error.
@@ -110,7 +110,7 @@ class Carrier(Protocol):
         ...
 
     def is_cut(self, lost: LostError) -> bool:
-        """Whether the connection ended, and not the agent."""
+        """Returns whether the connection ended, and not the agent."""
         ...
 
     def reset(self) -> None:
@@ -119,7 +119,7 @@ class Carrier(Protocol):
 
 
 class Conversation:
-    """One agent on one device: started, asked, ended, and cleaned up after whatever happens."""
+    """An agent on a device: started, asked, ended, and cleaned up after whatever happens."""
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
@@ -161,7 +161,7 @@ class Conversation:
         return frame
 
     def told(self, kind: bytes, noun: type[Told]) -> Told:
-        """What the next frame says, which must be of one kind and whole."""
+        """Returns the payload of the next frame, which must be of one kind and whole."""
         return self._read(self.expect(kind), noun)
 
     def _read(self, frame: Frame, noun: type[Told]) -> Told:
@@ -225,7 +225,7 @@ class Conversation:
 
 
 def agent_facts(carrier: Carrier) -> BoardFacts:
-    """What an agent says of its device: see `_agent.facts`.
+    """Facts about the device: see `_agent.facts`.
 
     Raises:
         ToolError: The device cannot be reached or lacks Python.
@@ -244,7 +244,7 @@ def agent_facts(carrier: Carrier) -> BoardFacts:
 
 
 def board_facts(talk: Conversation) -> BoardFacts:
-    """What the agent knows of its board.
+    """Facts about the board.
 
     Raises:
         ToolError: What came over the line are no such facts.
@@ -291,7 +291,7 @@ def _raise_told(told: _Problem, carrier: Carrier) -> NoReturn:
 
 
 def _why_ended(lost: LostError, carrier: Carrier) -> str:
-    """One message for an agent that ended by itself."""
+    """Returns the message for an agent that ended by itself."""
     code = -lost.returncode if lost.returncode < 0 else lost.returncode - 128
     if "mnedge-old-python" in lost.stderr:
         found = next(iter(lost.stderr.rpartition("mnedge-old-python ")[2].split()), "there")

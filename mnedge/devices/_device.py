@@ -1,4 +1,4 @@
-"""What every device offers: it loads an artifact and runs it over pictures."""
+"""Interface of every device: it loads an artifact and runs it over pictures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed inference.
+    """A timed inference.
 
     Attributes:
         ms: Its time, in milliseconds.
@@ -67,7 +67,7 @@ class DeviceTiming:
     Attributes:
         info: The model as the device's runtime loaded it.
         samples: In the order of time, warm-up left out.
-        throttled: What the board said afterwards of power and temperature; None where it is not told.
+        throttled: Power and temperature flags of the board afterwards; None where it reports none.
         notes: Facts that belong beside the figure: SoC, governor, battery, delegate, pinning.
     """
 
@@ -90,7 +90,7 @@ class CutTimingError(ToolError):
     """A timing that its device did not bring to its end.
 
     Attributes:
-        samples: Those that were there by then; they show what sustained speed was, but are no figure of their own.
+        samples: Samples until then; they show sustained speed, but are no figure of their own.
     """
 
     def __init__(self, message: str, samples: Sequence[Sample]) -> None:
@@ -108,7 +108,7 @@ class LoadedModel(Protocol):
 
         Args:
             images: Tensors of the input's shape and dtype each; see `runtimes._runtime.encoded` for pictures.
-            count: How many there are.
+            count: Number of images.
         """
         ...
 
@@ -122,7 +122,7 @@ class TakesSeveral(Protocol):
 
         Args:
             samples: A tensor an input, in file order, of its shape and dtype.
-            count: How many there are.
+            count: Number of images.
         """
         ...
 
@@ -132,7 +132,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it: its URI."""
+        """Name in reports: the URI."""
         ...
 
     def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]:

@@ -41,8 +41,8 @@ class LostError(Exception):
 
     Attributes:
         returncode: Exit status of the program that carried the pipe.
-        stderr: The end of what it and the agent said.
-        stage: What the agent was doing, in its own words.
+        stderr: The end of the other side's and the agent's output.
+        stage: Work of the agent, in its own words.
     """
 
     def __init__(self, returncode: int, stderr: str, stage: str) -> None:
@@ -60,7 +60,7 @@ class SilentError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One message; `whole` tells whether the checksum fits."""
+    """A message; `whole` tells whether the checksum fits."""
 
     kind: bytes
     number: int
@@ -69,7 +69,7 @@ class Frame:
 
 
 def plain(text: str, most: int = 300) -> str:
-    """What a device says as one may show it: without control characters, and not endless."""
+    """Returns a device's text as it may be shown: without control characters, and not endless."""
     shown = "".join(
         letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -145,7 +145,7 @@ class Link:
 
     @property
     def last_words(self) -> str:
-        """The end of what the other side wrote to standard error."""
+        """Returns the end of the other side's standard error."""
         return plain(b"".join(self._said).decode(errors="replace").strip()[-1200:], 1200)
 
     def close(self, grace_s: float = _GRACE_S) -> None:

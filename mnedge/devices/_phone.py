@@ -52,7 +52,7 @@ class CutError(Exception):
 
 
 class Phone(Protocol):
-    """What is needed of an adb connection.
+    """Interface of an adb connection.
 
     Attributes:
         name: The device's URI without options.
@@ -93,7 +93,7 @@ class Phone(Protocol):
         ...
 
     def back(self) -> bool:
-        """Whether the phone is (again) in reach."""
+        """Returns whether the phone is (again) in reach."""
         ...
 
 
@@ -157,7 +157,7 @@ class Bench:
             raise
 
     def command(self, flags: Iterable[str]) -> str:
-        """One call of the program, as shell words; its process is known to the folder's keeper."""
+        """Returns the call of the program as shell words; the folder's keeper knows its process."""
         words = " ".join(shlex.quote(flag) for flag in flags)
         call = f"{self.phone.pinned()}{shlex.quote(self.program.path)} --graph={self.model} {words}"
         script = f"echo $$ >> {self.folder.path}/pids; exec {call}"
@@ -312,7 +312,7 @@ def gone(phone: Phone, exc: CutError) -> ToolError:
 
 
 def is_emulated(phone: Phone) -> bool:
-    """Whether the phone's instructions are translated: as in the agent, and Android's own emulator names itself.
+    """Returns whether the phone translates instructions: as in the agent, and Android's own emulator names itself.
 
     Raises:
         CutError: The phone is out of reach.
@@ -362,7 +362,7 @@ def _check_outputs(program: Program, phone: Phone) -> None:
 
 
 def _first_line(process: subprocess.Popen[bytes], phone: Phone) -> str:
-    """The folder's name, or why there is none."""
+    """Reads the first line: the folder's name, or the reason why there is none."""
     import threading
 
     lines: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Models on a device that has Python: the agent computes, and what it has computed is never lost or counted twice."""
+"""Models on a device that has Python: the agent computes; no result is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Chunk:
 
     Attributes:
         number: Its place among the chunks, from 0.
-        images: How many pictures.
+        images: Number of pictures.
         data: Their tensors, one after the other.
         result: Their raw outputs, once they are known.
-        damaged: How often it arrived damaged.
+        damaged: Number of damaged arrivals.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class _Samples:
-    """What an agent tells of timed inferences: see `_agent.Agent.latency`."""
+    """Timed inferences as the agent reports them: see `_agent.Agent.latency`."""
 
     samples: tuple[tuple[float, float, float | None, float | None], ...]
     last: bool

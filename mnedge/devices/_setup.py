@@ -67,7 +67,7 @@ def setup(
         environment: The environment's folder, as a shell word.
         packages: What to install, as pip takes it; empty for what suits the board.
         wheels: Fetch wheels here and copy them, for a board without internet.
-        progress: Told what is being done.
+        progress: Called with a description of each step.
 
     Returns:
         The packages that were installed, as pip takes them.

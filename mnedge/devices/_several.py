@@ -1,4 +1,4 @@
-"""Several devices at the same time: one that fails takes nothing from the others, nor from what it had by then."""
+"""Several devices at the same time: a device that fails takes nothing from the others, nor from its own results."""
 
 from __future__ import annotations
 

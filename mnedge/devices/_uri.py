@@ -23,8 +23,8 @@ class DeviceUri:
 
     Attributes:
         scheme: Way to get there: ssh, adb, …
-        place: What stands between `://` and `?`: [user@]host[:port], or a serial; may be empty.
-        options: What stands behind `?`, by name.
+        place: Text between `://` and `?`: [user@]host[:port], or a serial; may be empty.
+        options: Values behind `?`, by name.
     """
 
     scheme: str
@@ -56,7 +56,7 @@ def parse(uri: str, options: Collection[str]) -> DeviceUri:
     """Takes a device URI apart.
 
     Args:
-        uri: As the user gave it.
+        uri: URI as the user gave it.
         options: Names of the options that the device knows.
 
     Raises:

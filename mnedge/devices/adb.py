@@ -51,7 +51,7 @@ class AdbDevice:
     Attributes:
         name: adb:// and the serial, as reports show it.
         uri: The URI as given.
-        remedy: What to do where a runtime is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life of the agent.
         answer_s: Longest wait for one answer.
         needs_delegate: Whether a figure without the delegate is an error.
@@ -145,7 +145,7 @@ class AdbDevice:
         return DeviceTiming(info, tuple(samples), self._hot(), {**as_row(self.facts()), **each})
 
     def facts(self) -> PhoneFacts:
-        """What the phone says of itself: model, SoC, Android, ABI, battery, thermal status, cores.
+        """Facts about the phone: model, SoC, Android, ABI, battery, thermal status, cores.
 
         Raises:
             ToolError: The phone is out of reach.
@@ -176,7 +176,7 @@ class AdbDevice:
         )
 
     def python_facts(self) -> BoardFacts:
-        """What an agent in the Python there says: see `_agent.facts`.
+        """Facts from an agent in the Python there: see `_agent.facts`.
 
         Raises:
             ToolError: The phone is out of reach, or has no Python.
@@ -259,7 +259,7 @@ class AdbDevice:
         return done
 
     def run(self, script: str, *, timeout_s: float = 30.0, stdin: bytes | None = None) -> command.Finished:
-        """As `shell`, for scripts that are not tried again.
+        """Runs a script like `shell`, without a second try.
 
         Raises:
             ToolError: The phone is out of reach, or the script took too long.
@@ -286,7 +286,7 @@ class AdbDevice:
         return self._agent
 
     def is_cut(self, lost: LostError) -> bool:
-        """Whether the connection ended, and not the agent: adb then ends with any of these, 0 too."""
+        """Returns whether the connection ended, and not the agent: adb then ends with any of these, 0 too."""
         return bool(_OWN_WORDS.search(lost.stderr)) or (
             lost.returncode in (0, 1, 255) and "Traceback" not in lost.stderr
         )
@@ -304,7 +304,7 @@ class AdbDevice:
             command.run([self._adb, "connect", self._serial], timeout_s=15.0, check=False)
 
     def back(self) -> bool:
-        """Whether the phone is (again) in reach."""
+        """Returns whether the phone is (again) in reach."""
         if self._state() == "device":
             return True
         self.reset()
@@ -386,7 +386,7 @@ def _serial(adb: str, place: str) -> str:
 
 
 def _why_not_ready(state: str, phones: Mapping[str, str]) -> str:
-    """What is wrong with a phone in a state of `adb devices`, and what to do."""
+    """Describes the fault of a phone in a state of `adb devices`, and its repair."""
     untrusted = "does not trust this machine yet; unlock it and accept the dialog about USB debugging"
     for known, words in {
         "unauthorized": untrusted,

@@ -38,7 +38,7 @@ _TIMEOUT_S = 1800.0
 
 @dataclass(frozen=True)
 class Tools:
-    """What builds and runs the programs of some cores.
+    """Compiler and emulator of some cores.
 
     Attributes:
         compiler: Program name of the compiler.
@@ -46,7 +46,7 @@ class Tools:
         startup: File of the start-up code.
         options: Options of the emulator besides its machine and program.
         specs: Options that link the C library.
-        advice: How to get them.
+        advice: Advice on getting the tools.
     """
 
     compiler: str
@@ -81,7 +81,7 @@ class Board:
         ram: Origin and bytes of the region for data.
         code_bytes: Bytes of the region for code.
         code_origin: First byte of that region.
-        tools: Which compiler and emulator it takes.
+        tools: Compiler and emulator of the board.
     """
 
     machine: str
@@ -145,7 +145,7 @@ ALIASES = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a run on a board gave.
+    """Result of a run on a board.
 
     Attributes:
         outputs: In the outputs' one dtype, shape (images, output elements); bytes, as int8, where they differ.
@@ -295,7 +295,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "RESET": f"{header.name}_reset(arena.data)" if header.has_state else "0",
     }  # fmt: skip
     sources = files("mnedge.devices").joinpath("board")
-    for stem in (chosen.tools.startup, "harness.c", "board.ld"):
+    for stem in (chosen.tools.startup, "semihosting.c", "harness.c", "board.ld"):
         text = sources.joinpath(stem).read_text()
         (folder / stem).write_text(re.sub(r"@(\w+)@", lambda match: texts[match[1]], text))
     argv: list[str | Path] = [
@@ -307,7 +307,15 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "-Wl,--gc-sections",
     ]
     argv += ["-nostartfiles", *chosen.tools.specs, "-I", directory, folder / chosen.tools.startup]
-    argv += [folder / "harness.c", source, "-T", folder / "board.ld", "-o", folder / "model.elf"]
+    argv += [
+        folder / "semihosting.c",
+        folder / "harness.c",
+        source,
+        "-T",
+        folder / "board.ld",
+        "-o",
+        folder / "model.elf",
+    ]
     finished = command.run(argv, check=False)
     if finished.returncode != 0:
         overflow = re.search(r"region `(\w+)' overflowed by (\d+) bytes", finished.last_words)
@@ -394,7 +402,7 @@ class _QemuModel:
 
 
 def _typical_ram_bytes(core: str) -> int:
-    """RAM of the target of that name; 0 where there is no such target."""
+    """Returns the RAM of a target; 0 for an unknown name."""
     return targets.get(core).ram_bytes if core in registry.names("mnedge.targets") else 0
 
 

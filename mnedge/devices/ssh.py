@@ -57,7 +57,7 @@ _SSH_OPTIONS = (
 
 
 class _Master:
-    """The one connection that all commands share; it ends when this process does, even by SIGKILL."""
+    """Connection that all commands share; it ends when this process does, even by SIGKILL."""
 
     def __init__(self, ssh: list[str], host: list[str], name: str) -> None:
         _sweep()
@@ -110,7 +110,7 @@ class SshDevice:
     Attributes:
         name: The URI without options, as reports show it.
         uri: The URI as given.
-        remedy: What to do where a runtime is missing or broken.
+        remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a board that is alive.
         needs_delegate: Whether a figure without XNNPACK is an error.
@@ -177,7 +177,7 @@ class SshDevice:
         return time_model(self, path, runtime, threads=threads, warmup_s=warmup_s, runs=runs, seconds=seconds)
 
     def facts(self) -> BoardFacts:
-        """What the board says of itself: see `_agent.facts`.
+        """Facts about the board: see `_agent.facts`.
 
         Raises:
             ToolError: The board cannot be reached or lacks Python.
@@ -220,12 +220,12 @@ class SshDevice:
             ) from exc
 
     def interrupt(self) -> None:
-        """Cuts the connection for good; the agent sees the end of its input and removes what is its own."""
+        """Cuts the connection for good; the agent sees the end of its input and removes its files."""
         self.interrupted.set()
         self.reset()
 
     def is_cut(self, lost: LostError) -> bool:
-        """Whether the connection ended, and not the agent, which never ends with 0 while it is asked."""
+        """Returns whether the connection ended, and not the agent, which never ends with 0 while it is asked."""
         return lost.returncode in (0, _CONNECTION_LOST)
 
     def reset(self) -> None:
@@ -305,7 +305,7 @@ def _host_arguments(parts: DeviceUri) -> list[str]:
 
 
 def _why_not_connected(name: str, words: str) -> str:
-    """One message with the next step, from what ssh said."""
+    """Returns the message with the next step, from the words of ssh."""
     target = name.removeprefix("ssh://")
     host = target.rpartition("@")[2]
     for pattern, what, advice in (

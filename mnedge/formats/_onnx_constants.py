@@ -49,7 +49,7 @@ def constant_of(node: Node) -> Known:
 
 
 def folded(reading: Reading, node: Node, message: onnx.NodeProto) -> Sequence[Known]:
-    """What a node makes of constants.
+    """Folds a node of constants.
 
     Args:
         reading: Its inputs are in the values.
@@ -82,7 +82,7 @@ def folded(reading: Reading, node: Node, message: onnx.NodeProto) -> Sequence[Kn
 
 
 def _check_size(node: Node, arrays: list[AnyArray]) -> None:
-    """Refuses to make of a few numbers a value that no memory holds."""
+    """Refuses to make a value that no memory holds from a few numbers."""
     count = 0.0
     if node.kind in ("ConstantOfShape", "Expand", "Tile", "Resize", "Upsample", "Pad") and arrays:
         numbers = np.abs(arrays[-1 if node.kind != "Pad" else min(1, len(arrays) - 1)].astype(np.float64)).ravel()

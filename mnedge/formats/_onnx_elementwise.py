@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.formats._onnx_values import Held, Known
+from mnedge.formats._onnx_values import NO_ACTIVATION, Held, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 # What `fuse_patterns` makes of x * (1 + erf(x / sqrt 2)) / 2; no op of TFLite's is the error function alone.
 ERF = "ERF"
 
-_NONE = {"activation": "NONE"}
 _SAME = 1e-6
 
 
@@ -41,7 +40,7 @@ def _chain(reading: Reading, node: Node, value: Held, *steps: tuple[str, float |
         inputs = [name]
         if number is not None:
             inputs.append(reading.fixed(np.array(number, np.float32), f"{wish}/number"))
-        options = _NONE if kind in ("ADD", "DIV", "MUL", "SUB") else {}
+        options = NO_ACTIVATION if kind in ("ADD", "DIV", "MUL", "SUB") else {}
         name = reading.emit(node, kind, inputs, wish, options, shape=shape)[0]
     return reading.like(value, name)
 
@@ -98,7 +97,8 @@ def _reciprocal(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
     one = reading.fixed(np.array(1.0, np.float32), f"{node.outputs[0]}/one")
     shape = reading.tensors[value.name].shape
-    return [reading.like(value, reading.emit(node, "DIV", (one, value.name), node.outputs[0], _NONE, shape=shape)[0])]
+    made = reading.emit(node, "DIV", (one, value.name), node.outputs[0], NO_ACTIVATION, shape=shape)
+    return [reading.like(value, made[0])]
 
 
 def _binary(kind: str) -> Handler:
@@ -125,8 +125,8 @@ def _several(kind: str) -> Handler:
 
 
 def binary(reading: Reading, node: Node, kind: str, one: Value, other: Value, name: str) -> Held:
-    """One op of two values that broadcast, axes of both in one order."""
-    options = _NONE if kind in ("ADD", "DIV", "MUL", "SUB") else {}
+    """Emits an op of two values that broadcast, axes of both in one order."""
+    options = NO_ACTIVATION if kind in ("ADD", "DIV", "MUL", "SUB") else {}
     rank = max(len(one.shape), len(other.shape))
     try:
         np.broadcast_shapes(one.shape, other.shape)
@@ -178,7 +178,7 @@ def _pow(reading: Reading, node: Node) -> Sequence[Value]:
         number = float(power.ravel()[0])
         if number == 2.0:
             shape = reading.tensors[value.name].shape
-            made = reading.emit(node, "MUL", (value.name, value.name), node.outputs[0], _NONE, shape=shape)
+            made = reading.emit(node, "MUL", (value.name, value.name), node.outputs[0], NO_ACTIVATION, shape=shape)
             return [reading.like(value, made[0])]
         if number in (0.5, 1.0):
             return [_chain(reading, node, value, ("SQRT", None))] if number < 1 else [value]

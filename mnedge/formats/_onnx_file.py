@@ -26,7 +26,7 @@ class OnnxFile:
         model: The message; functions of its own are inlined, external data is there.
         source: The file, in errors.
         opset: Version of ONNX's operators that it is written in.
-        metadata: What its maker says of it, by key.
+        metadata: Metadata of its maker, by key.
     """
 
     model: onnx.ModelProto

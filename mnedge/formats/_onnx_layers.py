@@ -1,87 +1,25 @@
-"""ONNX's ops over windows, and with weights: Conv, ConvTranspose, Gemm, MatMul, pooling, batch norm, Pad."""
+"""ONNX's ops with weights: Conv, ConvTranspose, Gemm, MatMul, BatchNormalization."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.formats._onnx_values import NHWC, Held, Known, signed
+from mnedge.formats._onnx_values import NHWC, NO_ACTIVATION, Held, Known, signed
+from mnedge.formats._onnx_windows import PICTURE_RANK, check_picture, padded, pads_of, same_pads, two_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.formats._onnx_values import Handler, Node, Reading, Value
+    from mnedge.formats._onnx_windows import Pads
     from mnedge.graph.graph import Options, Quantization
     from mnedge.untyped import AnyArray
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
-_PICTURE_RANK = 4
-_NONE = {"activation": "NONE"}
-_NEVER_NEGATIVE = ("RELU", "RELU6", "LOGISTIC", "SOFTMAX", "EXP")
 _FIX_WEIGHTS = "Export the model with its weights as constants (torch.onnx.export with export_params=True)"
-
-
-def _two(node: Node, name: str, default: int = 1) -> tuple[int, int]:
-    found = node.wholes(name, (default, default)) or (default, default)
-    if len(found) != 2 or min(found) < 1:
-        node.damaged(f"{name} is {list(found)}; two whole numbers from 1 on are allowed")
-    return found[0], found[1]
-
-
-def _check_picture(node: Node, value: Held) -> None:
-    if value.rank != _PICTURE_RANK:
-        node.refuse(
-            f"its input has {value.rank} dimensions {value.shape}; four (a picture) are read",
-            "Export the part of the model that works on pictures",
-        )
-
-
-def same_pads(size: int, window: int, stride: int, dilation: int) -> tuple[int, int]:
-    """The rows or columns that TFLite's SAME adds before and behind."""
-    total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
-
-
-def _pads(node: Node, size: Sequence[int], window: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-          ) -> Pads:  # fmt: skip
-    """((top, bottom), (left, right)) of a node with windows."""
-    auto = node.text("auto_pad", "NOTSET")
-    if auto == "VALID":
-        return (0, 0), (0, 0)
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        found = [same_pads(*item) for item in zip(size, window, stride, dilation, strict=True)]
-        first, second = found if auto == "SAME_UPPER" else [(after, before) for before, after in found]
-        return first, second
-    if auto != "NOTSET":
-        node.damaged(f"auto_pad is {auto}")
-    told = node.wholes("pads", (0, 0, 0, 0)) or (0, 0, 0, 0)
-    if len(told) != 4:
-        node.damaged(f"pads are {list(told)}; four whole numbers are allowed")
-    if min(told) < 0:
-        node.refuse(f"pads are {list(told)}", "Export the model with a Slice before it instead of pads below 0")
-    return (told[0], told[2]), (told[1], told[3])
-
-
-def _padded(reading: Reading, node: Node, name: str, pads: Pads, size: Sequence[int], window: Sequence[int],
-            stride: Sequence[int], dilation: Sequence[int]) -> tuple[str, str]:  # fmt: skip
-    """The tensor that a convolution reads, and its padding: SAME where this adds the same rows and columns."""
-    if pads == ((0, 0), (0, 0)):
-        return name, "VALID"
-    if all(own == same_pads(*item) for own, item in zip(pads, zip(size, window, stride, dilation, strict=True),
-                                                        strict=True)):  # fmt: skip
-        return name, "SAME"
-    return pad(reading, node, name, ((0, 0), *pads, (0, 0))), "VALID"
-
-
-def pad(reading: Reading, node: Node, name: str, widths: Sequence[tuple[int, int]]) -> str:
-    """The tensor with zeros around it."""
-    wish = reading.fresh(f"{node.outputs[0]}/padded")
-    told = reading.fixed(np.array(widths, np.int32), f"{wish}/widths")
-    return reading.emit(node, "PAD", (name, told), wish)[0]
 
 
 def weights_of(node: Node, value: Value | None, channels_axis: int) -> tuple[AnyArray, Quantization | None]:
@@ -136,21 +74,21 @@ def _bias(reading: Reading, node: Node, place: int, channels: int) -> str | None
 
 def _conv(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
-    _check_picture(node, value)
+    check_picture(node, value)
     array, quantization = weights_of(node, reading.value(node, 1), 0)
-    if array.ndim != _PICTURE_RANK or 0 in array.shape:
+    if array.ndim != PICTURE_RANK or 0 in array.shape:
         node.damaged(f"its weights have the shape {array.shape}; four dimensions are allowed")
     group, inputs = node.whole("group", 1), value.shape[1]
     channels, depth, *window = array.shape
     if group < 1 or depth * group != inputs or channels % group:
         node.damaged(f"weights {array.shape} in {group} groups do not fit data of {inputs} channels")
-    stride, dilation = _two(node, "strides"), _two(node, "dilations")
+    stride, dilation = two_of(node, "strides"), two_of(node, "dilations")
     size = value.shape[2:]
-    pads = _pads(node, size, window, stride, dilation)
-    name, padding = _padded(reading, node, reading.ordered(node, value, NHWC), pads, size, window, stride, dilation)
+    pads = pads_of(node, size, window, stride, dilation)
+    name, padding = padded(reading, node, reading.ordered(node, value, NHWC), pads, size, window, stride, dilation)
     options = {
         "padding": padding, "stride_h": stride[0], "stride_w": stride[1], "dilation_h_factor": dilation[0],
-        "dilation_w_factor": dilation[1], **_NONE,
+        "dilation_w_factor": dilation[1], **NO_ACTIVATION,
     }  # fmt: skip
     # LiteRT's convolutions want a bias.
     bias = _bias(reading, node, 2, channels) or reading.fixed(np.zeros(channels, np.float32), f"{node.outputs[0]}/bias")
@@ -185,18 +123,18 @@ def _grouped(
         weights = reading.fixed(array[rows].transpose(0, 2, 3, 1), f"{node.inputs[1]}/{number}")
         own = reading.fixed(values[rows], f"{bias}/{number}")
         convolved += reading.emit(node, "CONV_2D", (part, weights, own), reading.fresh(f"{made}/part"), options)
-    return reading.make(node, "CONCATENATION", convolved, NHWC, {"axis": 3, **_NONE})
+    return reading.make(node, "CONCATENATION", convolved, NHWC, {"axis": 3, **NO_ACTIVATION})
 
 
 def _conv_transpose(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
-    _check_picture(node, value)
+    check_picture(node, value)
     array, quantization = weights_of(node, reading.value(node, 1), 1)
-    if node.whole("group", 1) != 1 or _two(node, "dilations") != (1, 1):
+    if node.whole("group", 1) != 1 or two_of(node, "dilations") != (1, 1):
         node.refuse("it has groups or dilations", "TFLite's TRANSPOSE_CONV has neither; use Resize and Conv instead")
-    if array.ndim != _PICTURE_RANK or array.shape[0] != value.shape[1]:
+    if array.ndim != PICTURE_RANK or array.shape[0] != value.shape[1]:
         node.damaged(f"weights {array.shape} do not fit data of {value.shape[1]} channels")
-    window, stride = array.shape[2:], _two(node, "strides")
+    window, stride = array.shape[2:], two_of(node, "strides")
     extra = node.wholes("output_padding", (0, 0)) or (0, 0)
     told = node.wholes("output_shape")
     if len(extra) != 2 or min(extra) < 0:
@@ -211,7 +149,7 @@ def _conv_transpose(reading: Reading, node: Node) -> Sequence[Value]:
         first, second = halves if auto == "SAME_UPPER" else [(after, before) for before, after in halves]
         pads: Pads = first, second
     else:
-        pads = _pads(node, (0, 0), window, stride, (1, 1))
+        pads = pads_of(node, (0, 0), window, stride, (1, 1))
     made = [whole[i] - sum(pads[i]) for i in (0, 1)]
     if min(made) < 1 or any(extra[i] >= stride[i] for i in (0, 1)):
         node.damaged(f"it makes {made[0]} x {made[1]} pixels with output_padding {list(extra)}")
@@ -220,7 +158,7 @@ def _conv_transpose(reading: Reading, node: Node) -> Sequence[Value]:
     bias = _bias(reading, node, 2, channels)
     name, batch = reading.ordered(node, value, NHWC), value.shape[0]
     read = (weights, name) if bias is None else (weights, name, bias)
-    options = {"stride_h": stride[0], "stride_w": stride[1], **_NONE}
+    options = {"stride_h": stride[0], "stride_w": stride[1], **NO_ACTIVATION}
     fits = [
         -(-made[i] // stride[i]) == value.shape[2 + i] and pads[i][0] == same_pads(made[i], window[i], stride[i], 1)[0]
         and max(whole[i] - extra[i] - made[i], 0) == sum(same_pads(made[i], window[i], stride[i], 1))
@@ -279,7 +217,7 @@ def _gemm(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 def _dense(reading: Reading, node: Node, name: str, weights: str, bias: str | None, shape: tuple[int, ...]) -> Held:
-    options = {**_NONE, "keep_num_dims": len(shape) > 2}
+    options = {**NO_ACTIVATION, "keep_num_dims": len(shape) > 2}
     order = tuple(range(len(shape)))
     return reading.make(node, "FULLY_CONNECTED", (name, weights, bias), order, options, shape=shape)
 
@@ -322,144 +260,16 @@ def _batch_norm(reading: Reading, node: Node) -> Sequence[Value]:
     name = node.outputs[0]
     factors = reading.fixed(reading.laid(factor.reshape(shape), value.order), f"{name}/factor")
     shifts = reading.fixed(reading.laid(shift.reshape(shape), value.order), f"{name}/shift")
-    scaled = reading.make(node, "MUL", (value.name, factors), value.order, _NONE, name=reading.fresh(f"{name}/scaled"))
-    return [reading.make(node, "ADD", (scaled.name, shifts), value.order, _NONE)]
-
-
-def _pool(reading: Reading, node: Node) -> Sequence[Value]:
-    value = reading.held(node, 0)
-    _check_picture(node, value)
-    is_max = node.kind == "MaxPool"
-    if len(node.outputs) > 1 and any(node.outputs[1:]):
-        node.refuse("its indices are read", "Export the model without unpooling")
-    if _two(node, "dilations") != (1, 1):
-        node.refuse("it has dilations", "TFLite's pooling has none; export the model without")
-    window, stride = _two(node, "kernel_shape"), _two(node, "strides")
-    size = value.shape[2:]
-    pads = _pads(node, size, window, stride, (1, 1))
-    if node.whole("ceil_mode", 0):
-        pads = _rounded_up(node, pads, size, window, stride, is_max=is_max)
-    name = reading.ordered(node, value, NHWC)
-    same = tuple(same_pads(*item, 1) for item in zip(size, window, stride, strict=True))
-    padding = "VALID"
-    # SAME pools over what lies on the picture alone, as ONNX does unless it counts the padding.
-    if pads != ((0, 0), (0, 0)):
-        counts = not is_max and bool(node.whole("count_include_pad", 0))
-        if pads == same and not counts:
-            padding = "SAME"
-        elif counts or (is_max and _never_negative(reading, name)):
-            name = pad(reading, node, name, ((0, 0), *pads, (0, 0)))
-        else:
-            node.refuse(
-                f"its pads are {pads}, where TFLite's SAME has {same}",
-                "Put a Relu before it, or count_include_pad, or export it with a size whose pads are even",
-            )
-    options = {
-        "padding": padding, "stride_h": stride[0], "stride_w": stride[1], "filter_height": window[0],
-        "filter_width": window[1], **_NONE,
-    }  # fmt: skip
-    return [reading.make(node, "MAX_POOL_2D" if is_max else "AVERAGE_POOL_2D", (name,), NHWC, options)]
-
-
-def _rounded_up(node: Node, pads: Pads, size: Sequence[int], window: Sequence[int], stride: Sequence[int], *,
-                is_max: bool) -> Pads:  # fmt: skip
-    """Pads with which rounding down makes what ceil_mode makes."""
-    found = []
-    for (before, after), extent, length, step in zip(pads, size, window, stride, strict=True):
-        total = extent + before + after
-        count = math.ceil((total - length) / step) + 1
-        # A last window that would start in the padding behind is left out.
-        count -= (count - 1) * step >= extent + before
-        missing = (count - 1) * step + length - total
-        if missing > 0 and not is_max and (before or after):
-            node.refuse("it has ceil_mode and pads", "Export it without ceil_mode")
-        found.append((before, after + max(missing, 0)))
-    return found[0], found[1]
-
-
-def _never_negative(reading: Reading, name: str) -> bool:
-    """Whether what makes a tensor makes no value below 0, so that zeros around it are never the largest."""
-    producers = {made: op for op in reading.ops for made in op.outputs}
-    op = producers.get(name)
-    while op is not None and op.kind in ("PAD", "MAX_POOL_2D", "RESHAPE", "TRANSPOSE"):
-        op = producers.get(str(op.inputs[0]))
-    return op is not None and op.kind in _NEVER_NEGATIVE
-
-
-def _pad(reading: Reading, node: Node) -> Sequence[Value]:
-    value = reading.unmixed(node, reading.held(node, 0))
-    widths = _pad_widths(reading, node, value.rank)
-    filling = _filling(reading, node, value)
-    lying = [widths[axis] for axis in value.order]
-    cut = [(max(-before, 0), max(-after, 0)) for before, after in lying]
-    grown = [(max(before, 0), max(after, 0)) for before, after in lying]
-    grows = any(before or after for before, after in grown)
-    if any(before or after for before, after in cut):
-        value = _cut(reading, node, value, cut, last=not grows)
-    if not grows:
-        return [value]
-    mode = node.text("mode", "constant")
-    told_name = reading.fixed(np.array(grown, np.int32), f"{node.outputs[0]}/widths")
-    if mode == "constant" and filling == 0.0:
-        return [reading.make(node, "PAD", (value.name, told_name), value.order)]
-    if mode == "constant":
-        filled = reading.fixed(np.array([filling], np.float32), f"{node.outputs[0]}/value")
-        return [reading.make(node, "PADV2", (value.name, told_name, filled), value.order)]
-    if mode == "reflect":
-        return [reading.make(node, "MIRROR_PAD", (value.name, told_name), value.order, {"mode": 0})]
-    return node.refuse(f"its mode is {mode}", "constant and reflect are read; export the model with one of them")
-
-
-def _pad_widths(reading: Reading, node: Node, rank: int) -> list[tuple[int, int]]:
-    """What is added before and behind along each of ONNX's axes; below 0 it is cut off."""
-    told = node.wholes("pads") if reading.opset < 11 else reading.ints(node, 1)
-    if told is None:
-        node.damaged("its pads are left out")
-    named = reading.ints(node, 3) if reading.opset >= 18 else None
-    axes = tuple(range(rank)) if named is None else named
-    if len(told) != 2 * len(axes) or any(not -rank <= axis < rank for axis in axes):
-        node.damaged(f"{len(told)} pads do not fit {len(axes)} axes")
-    widths = [(0, 0)] * rank
-    for place, axis in enumerate(axes):
-        widths[axis] = told[place], told[place + len(axes)]
-    return widths
-
-
-def _filling(reading: Reading, node: Node, value: Held) -> float:
-    """The number that a Pad adds."""
-    if reading.opset < 11:
-        return node.real("value", 0.0)
-    told = reading.known(node, 2)
-    filling = 0.0 if told is None or not told.size else float(told.ravel()[0])
-    steps = reading.tensors[value.name].quantization
-    if steps is None:
-        return filling
-    # uint8 steps lie 128 above the int8 ones here; PAD adds the step of 0.
-    step = filling - (128 if told is not None and told.dtype == np.uint8 else 0)
-    if told is None or step != float(steps.zero_point[0]):
-        node.refuse(f"it pads steps with {filling:g}, which stands for another number than 0",
-                    "Quantize the float model with mnedge")  # fmt: skip
-    return 0.0
-
-
-def _cut(reading: Reading, node: Node, value: Held, cut: Sequence[tuple[int, int]], *, last: bool) -> Held:
-    shape = reading.tensors[value.name].shape
-    begin = reading.fixed(np.array([before for before, _ in cut], np.int32), f"{node.outputs[0]}/begin")
-    left = [extent - before - after for extent, (before, after) in zip(shape, cut, strict=True)]
-    if min(left) < 1:
-        node.damaged(f"it leaves nothing of {value.shape}")
-    count = reading.fixed(np.array(left, np.int32), f"{node.outputs[0]}/count")
-    name = node.outputs[0] if last else reading.fresh(f"{node.outputs[0]}/cut")
-    return reading.make(node, "SLICE", (value.name, begin, count), value.order, name=name)
+    scaled = reading.make(
+        node, "MUL", (value.name, factors), value.order, NO_ACTIVATION, name=reading.fresh(f"{name}/scaled")
+    )
+    return [reading.make(node, "ADD", (scaled.name, shifts), value.order, NO_ACTIVATION)]
 
 
 LAYERS: Mapping[str, Handler] = {
-    "AveragePool": _pool,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "MatMul": _matmul,
-    "MaxPool": _pool,
-    "Pad": _pad,
 }

@@ -1,4 +1,4 @@
-"""What emitters of ONNX nodes share: the writer that they ask, and where NHWC tensors lie in NCHW."""
+"""Interface of the writer for emitters of ONNX nodes, and the layout of NHWC tensors in NCHW."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Attribute: TypeAlias = "float | str | bytes | Sequence[int] | Sequence[float]"
 
 
 class Writer(Protocol):
-    """What an emitter may ask of the writer. Values of rank 4 are NCHW, all others as in the graph.
+    """Interface of the writer for an emitter. Values of rank 4 are NCHW, all others as in the graph.
 
     Attributes:
         pads: Rows and columns, (top, bottom) and (left, right), that the convolutions behind a PAD add themselves.

@@ -1,4 +1,4 @@
-"""What an .onnx says of its pictures and classes in metadata_props, as mnedge, timm's config and others write it."""
+"""Pixels and classes in an .onnx's metadata_props, as mnedge, timm's config and others write them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_TEXT = 1 << 22
 
 
 def pixels_told(metadata: Mapping[str, str], order: Order) -> Pixels | None:
-    """What a picture is to the network: mnedge's own entry, or a mean and deviation; None where nothing says it.
+    """Reads the pixels: mnedge's own entry, or a mean and deviation; None if no entry has them.
 
     A mean and deviation of pixels in 0..1, as torchvision and timm have them, are those of the pixels divided by 255.
 

@@ -1,4 +1,4 @@
-"""Functions that exporters write out in arithmetic, found by what they compute: hard-swish and GELU."""
+"""Functions that exporters write out in arithmetic, recognised by their computation: hard-swish and GELU."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _match(
 
 
 def _is_of_numbers(graph: Graph, op: Op) -> bool:
-    """Whether every constant that an op reads is one number."""
+    """Returns whether every constant input of an op is one number."""
     tensors = [graph.tensors[str(name)] for name in op.inputs]
     return all(tensor.data is None or tensor.data.size == 1 for tensor in tensors)
 

@@ -34,7 +34,7 @@ def _weights(places: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 
 def _onnx_places(node: Node, new: int, old: int, scale: float) -> NDArray[np.float64]:
-    """Where new pixels lie among the old ones."""
+    """Source coordinates of a resize."""
     x = np.arange(new, dtype=np.float64)
     half_pixel = (x + 0.5) / scale - 0.5
     forms: dict[str, NDArray[np.float64]] = {
@@ -63,7 +63,7 @@ def _onnx_nearest(node: Node, places: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _tflite_places(new: int, old: int, *, align: bool, half: bool, nearest: bool) -> NDArray[np.float64]:
-    """Where LiteRT's kernels look, in their float32."""
+    """Source coordinates of LiteRT's kernels, in their float32."""
     x = np.arange(new, dtype=np.float32)
     scale = np.float32(old - 1) / np.float32(new - 1) if align and new > 1 else np.float32(old) / np.float32(new)
     offset = np.float32(0.5) if half else np.float32(0)

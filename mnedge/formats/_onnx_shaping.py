@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.formats._onnx_values import NHWC, Held, Known
+from mnedge.formats._onnx_values import NHWC, NO_ACTIVATION, Held, Known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.formats._onnx_values import Handler, Node, Order, Reading, Shape, Value
 
-_NONE = {"activation": "NONE"}
 _FAR = 1 << 30
 
 
@@ -74,7 +73,7 @@ def _blocks(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
 
 
 def _lies_in_order(value: Held, axes: Sequence[int]) -> bool:
-    """Whether axes lie side by side, in their order, as far as they are longer than 1."""
+    """Returns whether axes lie side by side, in their order, as far as they are longer than 1."""
     long = [axis for axis in value.order if value.shape[axis] > 1]
     own = [axis for axis in axes if value.shape[axis] > 1]
     return not own or long[long.index(own[0]) : long.index(own[0]) + len(own)] == own
@@ -183,7 +182,7 @@ def _concat(reading: Reading, node: Node) -> Sequence[Value]:
             names.append(reading.ordered(node, next(turned), order))
         else:
             names.append(reading.operand(value, order, f"{node.outputs[0]}/{place}", whole=True))
-    return [reading.make(node, "CONCATENATION", names, order, {"axis": order.index(axis), **_NONE})]
+    return [reading.make(node, "CONCATENATION", names, order, {"axis": order.index(axis), **NO_ACTIVATION})]
 
 
 def _split(reading: Reading, node: Node) -> Sequence[Value]:
@@ -323,7 +322,7 @@ def _length(reading: Reading, node: Node) -> Sequence[Value]:
     axes = _axes(reading, node, value.rank, 18) or tuple(range(value.rank))
     name = node.outputs[0]
     wish = reading.fresh(f"{name}/square")
-    square = reading.make(node, "MUL", (value.name, value.name), value.order, _NONE, name=wish)
+    square = reading.make(node, "MUL", (value.name, value.name), value.order, NO_ACTIVATION, name=wish)
     keeps = bool(node.whole("keepdims", 1))
     total = reduced(reading, node, "SUM", square, axes, keeps, reading.fresh(f"{name}/sum"))
     return [reading.make(node, "SQRT", (total.name,), total.order)]
@@ -352,7 +351,7 @@ def _last(kind: str) -> Handler:
         if value.order[-1] != axis:
             order = (*(place for place in value.order if place != axis), axis)
             value = reading.hold(reading.ordered(node, value, order), order)
-        every: dict[str, dict[str, object]] = {"SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {**_NONE}}
+        every: dict[str, dict[str, object]] = {"SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {**NO_ACTIVATION}}
         options = every.get(kind, {})
         return [reading.make(node, kind, (value.name,), value.order, options)]
 

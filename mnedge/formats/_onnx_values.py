@@ -1,4 +1,4 @@
-"""What reading an .onnx holds: nodes, constants, activations with where their axes lie, and the graph so far."""
+"""State of reading an .onnx: nodes, constants, activations with the order of their axes, and the graph so far."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ Shape: TypeAlias = tuple[int, ...]
 Order: TypeAlias = tuple[int, ...]
 
 NHWC: Order = (0, 2, 3, 1)
+# Options of an op that no activation is fused into.
+NO_ACTIVATION = {"activation": "NONE"}
 _MOST_ELEMENTS = 1 << 28
 
 
@@ -37,7 +39,7 @@ class Known:
 
     Attributes:
         array: Its values as ONNX has them; integers where it is quantized.
-        quantization: What its integers stand for; None where they stand for themselves.
+        quantization: Quantization of its integers; None where they stand for themselves.
     """
 
     array: Array
@@ -45,7 +47,7 @@ class Known:
 
     @property
     def shape(self) -> Shape:
-        """As ONNX has it."""
+        """Shape as ONNX has it."""
         return tuple(self.array.shape)
 
     def real(self) -> NDArray[np.float32]:
@@ -59,7 +61,7 @@ class Held:
 
     Attributes:
         name: The tensor.
-        shape: As ONNX has it.
+        shape: Shape as ONNX has it.
         order: The tensor's dimension j is ONNX's axis order[j].
         mixed: (C, H, W) where ONNX's axis 1 of two runs over these, and the tensor's over (H, W, C); () elsewhere.
     """
@@ -84,11 +86,11 @@ Value: TypeAlias = "Known | Held"
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One node of an .onnx.
+    """A node of an .onnx.
 
     Attributes:
         kind: Operator, e.g. "Conv"; those of other domains with the domain before it, e.g. "com.microsoft.Gelu".
-        name: Its own name, or that of what it makes.
+        name: Own name, or that of the node's first output.
         inputs: Names of values; "" where one is left out.
         outputs: Likewise.
         attributes: By name, as onnx decodes them: int, float, bytes, lists of these, TensorProto, GraphProto.
@@ -104,7 +106,7 @@ class Node:
 
     @property
     def where(self) -> str:
-        """How messages call it."""
+        """Name in messages."""
         return f"{self.source}: node {self.name[:80]} ({self.kind})"
 
     def refuse(self, why: str, way: str) -> NoReturn:
@@ -151,11 +153,11 @@ class Reading:
     Attributes:
         source: The file, in errors.
         opset: Version of the operators.
-        values: What is known so far, by ONNX's names.
-        tensors: Of the graph, by name.
-        ops: Of the graph, in order.
-        reserved: Names that ONNX's values have; what is made beside them is called otherwise.
-        notes: What reading changed, a sentence each.
+        values: Values that are known so far, by ONNX's names.
+        tensors: Tensors of the graph, by name.
+        ops: Ops of the graph, in order.
+        reserved: Names of ONNX's values; new tensors get other names.
+        notes: Notes of the reader, a sentence each.
     """
 
     source: str
@@ -260,7 +262,7 @@ class Reading:
         dtype: str | None = None,
         outputs: int = 1,
     ) -> list[str]:
-        """Adds an op and returns the names of what it makes.
+        """Adds an op and returns the names of its outputs.
 
         Args:
             node: What it comes from, in errors.
@@ -268,8 +270,8 @@ class Reading:
             inputs: Tensor names.
             name: Wish for the output's name.
             options: Of the op.
-            shape: Of the output, where no rule says it.
-            dtype: Of the output; None for that of the first activation among the inputs.
+            shape: Shape of the output, where no rule says it.
+            dtype: dtype of the output; None for that of the first activation among the inputs.
             outputs: How many.
         """
         names = [name if place == 0 else f"{name}/{place}" for place in range(outputs)]
@@ -321,7 +323,7 @@ class Reading:
     # Layout
 
     def ordered(self, node: Node, value: Held, order: Order) -> str:
-        """The tensor that has a value's axes in an order: itself, or what a RESHAPE or TRANSPOSE makes of it."""
+        """Returns the tensor with a value's axes in an order: itself, or a RESHAPE or TRANSPOSE of it."""
         value = self.unmixed(node, value)
         if value.order == order:
             return value.name
@@ -355,7 +357,7 @@ class Reading:
         return Held(self.reshaped(node, turned, value.shape), value.shape, (0, 1))
 
     def like(self, value: Held, name: str) -> Held:
-        """What an op that works value by value makes of a value."""
+        """Returns the value after an elementwise op."""
         return replace(value, name=name)
 
     def laid(self, array: Array, order: Order) -> Array:

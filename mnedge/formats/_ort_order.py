@@ -63,7 +63,7 @@ _ADVICE = "install the version of onnxruntime that mnedge's requirements name"
 
 
 def _resolver(session: InferenceSession) -> Resolver:
-    """What the resolver says, sorted."""
+    """Answers of the resolver, sorted."""
     resolver = session.KernelTypeStrResolver()
     if resolver is None:
         raise ToolError(f"ONNX Runtime wrote an .ort without KernelTypeStrResolver; {_ADVICE}")

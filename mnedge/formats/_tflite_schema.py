@@ -1,4 +1,4 @@
-"""What the .tflite reader and writer share: names of dtypes, ops, and the options table of each op."""
+"""Tables of the .tflite reader and writer: names of dtypes, ops, and the options table of each op."""
 
 from __future__ import annotations
 

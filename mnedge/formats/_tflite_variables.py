@@ -32,9 +32,9 @@ class Variables:
     """The variables of a subgraph under reading.
 
     Attributes:
-        source: What error messages call the file.
+        source: Name of the file in messages.
         owned: Tensors that an op keeps and changes itself, as an LSTM its cells.
-        renamed: What READ_VARIABLE made, to the tensor that it is another name for.
+        renamed: The tensor that each output of READ_VARIABLE is another name for.
     """
 
     source: str

@@ -80,7 +80,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int, source: st
 
 
 def read_associated(data: bytes, source: str) -> dict[str, bytes]:
-    """The files in the ZIP behind a .tflite, by name in the ZIP's order; {} where there is none.
+    """Returns the files in the ZIP behind a .tflite, by name in the ZIP's order; {} without a ZIP.
 
     Args:
         data: The whole file.

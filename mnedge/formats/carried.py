@@ -1,4 +1,4 @@
-"""What model files carry besides their network: metadata by name, and class names."""
+"""Content of model files besides their network: metadata by name, and class names."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LABELS = "labels.txt"
 
 
 def carried(path: Path, name: str) -> bytes | None:
-    """The metadata of a name in a .tflite, .onnx or .ort; None where there is none, or the file cannot be read.
+    """Reads the metadata of a name in a .tflite, .onnx or .ort; None without it, or if the file cannot be read.
 
     Args:
         path: The file.
-        name: Of the metadata.
+        name: Name of the metadata.
     """
     if path.suffix == ".tflite":
         return _of_tflite(path).get(name)

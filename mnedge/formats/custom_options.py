@@ -72,7 +72,7 @@ def detection_shapes(op: Op) -> list[tuple[int, ...]]:
 
 
 def detection_order(graph: Graph) -> tuple[int, ...]:
-    """Where boxes, classes, scores and count stand among the outputs: exporters sort them by name, too.
+    """Returns the places of boxes, classes, scores and count among the outputs: exporters sort them by name, too.
 
     Returns:
         Four places; () where the outputs are not those of one TFLite_Detection_PostProcess.

@@ -19,7 +19,7 @@ _FREE_BYTES = 64 << 20
 
 
 def check_hdf5(file: h5py.File, source: str) -> None:
-    """Refuses HDF5 that reads other files, or whose arrays are far larger than what is stored of them.
+    """Refuses HDF5 that reads other files, or whose arrays are far larger than their stored bytes.
 
     Args:
         file: The open file; only its structure is read.

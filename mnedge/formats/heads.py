@@ -1,4 +1,4 @@
-"""What an output of a file is, from the op that makes it."""
+"""Kind of a file's output, from the op that makes it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PROBABILITY_STEP = 1 / 256
 
 
 def head_of_file(path: Path, shape: tuple[int, ...], quantization: Quantization | None, output: str = "") -> Head:
-    """What an output of a .tflite, an .onnx, an .ort or a folder of C is.
+    """Returns the kind of an output of a .tflite, an .onnx, an .ort or a folder of C.
 
     Args:
         path: The file; its ops decide where they can be read.
-        shape: Of the output, as the runtime gives it.
-        quantization: Of the output; one column in steps of 1/256 is a probability.
+        shape: Shape of the output, as the runtime gives it.
+        quantization: Quantization of the output; one column in steps of 1/256 is a probability.
         output: Its name; "" for the first one.
     """
     kinds: set[str] = set()

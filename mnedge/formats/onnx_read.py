@@ -16,7 +16,9 @@ from mnedge.formats._onnx_constants import array_of, constant_of, folded
 from mnedge.formats._onnx_elementwise import ELEMENTWISE, ERF
 from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_layers import LAYERS
+from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
+from mnedge.formats._onnx_pooling import POOLING
 from mnedge.formats._onnx_quantized import QUANTIZED
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
@@ -35,7 +37,15 @@ if TYPE_CHECKING:
     from mnedge.formats._onnx_file import OnnxFile
     from mnedge.formats._onnx_values import Handler, Order, Shape, Value
 
-HANDLERS: Mapping[str, Handler] = {**ELEMENTWISE, **LAYERS, **QUANTIZED, **RESIZE, **SHAPING}
+HANDLERS: Mapping[str, Handler] = {
+    **ELEMENTWISE,
+    **LAYERS,
+    **PADDING,
+    **POOLING,
+    **QUANTIZED,
+    **RESIZE,
+    **SHAPING,
+}
 
 _CHANNELS = (1, 3, 4)
 _PICTURE_RANK = 4
@@ -48,9 +58,9 @@ class OnnxInput:
     """An input of a model.
 
     Attributes:
-        name: As the file calls it.
+        name: Name in the file.
         shape: As a Graph has it, pictures in NHWC; -1 where the file leaves an extent open.
-        dtype: Of the graph's input.
+        dtype: dtype of the graph's input.
         order: The graph's dimension j is ONNX's axis order[j].
     """
 
@@ -78,7 +88,7 @@ def read_onnx(path: Path) -> Graph:
 
 
 def _type_name(kind: int) -> str:
-    """Name of a tensor's type; its number where there is no such type."""
+    """Returns the name of a tensor's type; its number if the type is unknown."""
     import onnx
 
     known = onnx.TensorProto.DataType
@@ -121,7 +131,7 @@ def inputs_of(file: OnnxFile) -> list[OnnxInput]:
 
 
 def _order_of_input(body: onnx.GraphProto, name: str, dims: Sequence[int]) -> Order:
-    """How an input lies in the graph: a picture as NHWC, whether ONNX has it so or as NCHW."""
+    """Returns the layout of an input in the graph: a picture as NHWC, whether ONNX has it so or as NCHW."""
     order = tuple(range(len(dims)))
     if len(dims) != _PICTURE_RANK:
         return order

@@ -325,7 +325,7 @@ class _Writer:
 
     @staticmethod
     def _same_steps(source: Tensor, result: Tensor) -> bool:
-        """Whether both are stored as the same integers: int8 and uint8 that differ by 128."""
+        """Returns whether both are stored as the same integers: int8 and uint8 that differ by 128."""
         one, other = source.quantization, result.quantization
         assert one is not None
         assert other is not None

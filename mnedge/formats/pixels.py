@@ -1,4 +1,4 @@
-"""What a picture is to the network in a file: from mnedge's own metadata, the input's steps, or TFLite Metadata."""
+"""Pixels of a picture at a file's input: from mnedge's own metadata, the input's steps, or TFLite Metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, Unico
 
 
 def known_pixels(path: Path, told: Pixels | None = None) -> Pixels:
-    """What a picture is to the network in a file: as the user told it, or as the file shows.
+    """Returns the pixels at a file's input: as the user states them, or as the file shows them.
 
     Raises:
         InputError: The user told nothing and the file does not show it, or what was told has other channels.
@@ -73,7 +73,7 @@ def pixels_of(path: Path) -> Pixels | None:
 
 
 def pixels_of_steps(quantization: Quantization, dtype: str, channels: int) -> Pixels | None:
-    """What a picture is to an 8-bit input, where its steps prove it; None where they do not.
+    """Returns the pixels of an 8-bit input if its steps prove them; None otherwise.
 
     An input can only hold the reals between its lowest and highest step. Where both lie within 0.6 steps of -1 and 1,
     0 and 1, or 0 and 255, pixels have that range. Where the step is exactly 1/128 and the lowest stands for -1, as in
@@ -81,8 +81,8 @@ def pixels_of_steps(quantization: Quantization, dtype: str, channels: int) -> Pi
     other pictures than those of today, and proves nothing.
 
     Args:
-        quantization: Of the input, per tensor.
-        dtype: Of the input.
+        quantization: Quantization of the input, per tensor.
+        dtype: dtype of the input.
         channels: Of the input: 1, 3 or 4.
     """
     order = order_of(channels)
@@ -136,7 +136,7 @@ def _of_onnx(path: Path) -> Pixels | None:
 
 
 def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels | None:
-    """What the QuantizeLinear behind an input proves."""
+    """Returns the pixels that the QuantizeLinear behind an input proves."""
     from onnx import numpy_helper
 
     values = {item.name: item for item in body.initializer}

@@ -106,7 +106,7 @@ def _first_ops(
 
 
 def _tensors_of(node: tf.compat.v1.NodeDef) -> list[str]:
-    """What a node reads, without the nodes that it only waits for."""
+    """Returns the data inputs of a node, without those that it only waits for."""
     return [source for source in node.input if not source.startswith("^")]
 
 

@@ -36,10 +36,10 @@ _UINT8_MAX = 255
 
 @dataclass(frozen=True)
 class TensorMetadata:
-    """What the metadata say of one input or output.
+    """Metadata of an input or output.
 
     Attributes:
-        name: As its author calls it; "" where it has no name.
+        name: Name by its author; "" without one.
         is_picture: Whether it is a picture.
         color_space: RGB, GREY, or 0 where it is not said.
         mean: Of NormalizationOptions: real = (pixel - mean) / std; one value, or one a channel; () where there is none.
@@ -61,7 +61,7 @@ class TensorMetadata:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the metadata say of a model: one entry an input and an output, in the graph's order."""
+    """Metadata of a model: one entry per input and output, in the graph's order."""
 
     inputs: tuple[TensorMetadata, ...] = ()
     outputs: tuple[TensorMetadata, ...] = ()
@@ -196,7 +196,7 @@ def _tensor(table: Table) -> TensorMetadata:
 
 
 def _field(table: Table, field: int) -> int:
-    """Where a field stands, absolute; 0 where it is left out."""
+    """Returns the absolute place of a field; 0 for a field that is left out."""
     offset = int(table.Offset(4 + 2 * field))
     return int(table.Pos) + offset if offset else 0
 
@@ -217,7 +217,7 @@ def _table(table: Table, field: int) -> Table | None:
 
 
 def _vector(table: Table, field: int) -> tuple[int, int]:
-    """Where a vector's entries begin, and how many it has."""
+    """Returns the place of a vector's first entry, and the number of its entries."""
     place = _field(table, field)
     if not place:
         return 0, 0

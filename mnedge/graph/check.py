@@ -1,4 +1,4 @@
-"""The one check of a graph that comes from a file: what it passes, passes and quantizers may trust."""
+"""Check of a graph from a file: passes and quantizers may trust a graph that it accepts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_graph(graph: Graph, source: str, unknown: Collection[str] = ()) -> Non
 
 
 def _loses_values(tensor: Tensor, quantization: Quantization) -> bool:
-    """Whether a scale of 0 stands for anything but zeros; exporters write it for a channel without weights."""
+    """Returns whether a scale of 0 stands for anything but zeros; exporters write it for a channel without weights."""
     if np.all(quantization.scale != 0):
         return False
     if tensor.data is None or (quantization.axis is not None and quantization.axis >= tensor.data.ndim):
@@ -62,7 +62,7 @@ def _loses_values(tensor: Tensor, quantization: Quantization) -> bool:
 
 
 class _Check:
-    """One check.
+    """A check of a graph.
 
     Attributes:
         made: Tensors that are there when the op at hand runs.

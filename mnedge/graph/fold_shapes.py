@@ -54,7 +54,7 @@ def fold_shapes(graph: Graph) -> Graph:
 
 
 def _value(op: Op, table: Mapping[str, Tensor]) -> Values | None:
-    """What an op makes, where that is known."""
+    """Returns the output of an op, if it is known."""
     if op.kind == "SHAPE":
         if table[str(op.inputs[0])].is_open:
             return None

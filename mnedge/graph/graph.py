@@ -73,7 +73,7 @@ class Tensor:
         name: Unique in its graph.
         shape: Static; the batch dimension is 1 unless the file said otherwise. () is a scalar.
         dtype: NumPy's name: float32, int8, uint8, int16, int32, int64 or bool.
-        quantization: How integers stand for real values; None for real or index tensors.
+        quantization: Scale and zero point of the integers; None for real or index tensors.
         data: The values of a constant, of `shape` and `dtype`; None for an activation.
         open_shape: `shape` with -1 for every extent that the file leaves open; () where it leaves none.
     """
@@ -132,7 +132,7 @@ Options: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One operation.
+    """An operation.
 
     Attributes:
         kind: TFLite's builtin name, e.g. "CONV_2D"; for a custom op the name in its file.
@@ -176,7 +176,7 @@ class Signature:
     outputs: tuple[tuple[str, str], ...]
 
     def fits(self, inputs: Iterable[str], outputs: Iterable[str]) -> bool:
-        """Whether every tensor that it names is one of these ends."""
+        """Returns whether every tensor that it names is one of these ends."""
         return {name for _, name in self.inputs} <= {*inputs} and {name for _, name in self.outputs} <= {*outputs}
 
 
@@ -211,12 +211,12 @@ class Graph:
     Attributes:
         tensors: Every tensor by name.
         ops: In order of execution.
-        inputs: Names of what the caller feeds.
-        outputs: Names of what the caller gets.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
         metadata: The file's metadata buffers by name.
-        signatures: How programs call it by name.
+        signatures: Names of inputs and outputs for programs.
         associated: The files that travel behind the model (labels and the like), by name.
-        states: What lives from one call to the next; only `compile` takes graphs that have any.
+        states: State between two calls; only `compile` takes graphs that have any.
     """
 
     tensors: Mapping[str, Tensor]

@@ -28,7 +28,7 @@ THRESHOLD = 0.5
 
 
 def head_of(graph: Graph, output: str) -> Head:
-    """What the values of an output are, as far as its shape and the op that makes it tell.
+    """Kind of the values of an output, as far as its shape and the op that makes it show.
 
     Several columns without an activation are logits of classes: regression looks the same, and only its user knows.
     """
@@ -42,7 +42,7 @@ def head_of(graph: Graph, output: str) -> Head:
 
 
 def head_of_shape(shape: tuple[int, ...], kinds: set[str]) -> Head:
-    """What an output of a shape is whose last op and activation have these kinds, by TFLite's names."""
+    """Returns the kind of an output from its shape and the TFLite names of its last op and activation."""
     columns = shape[-1] if shape else 1
     if math.prod(shape) != columns:
         return "map"
@@ -57,7 +57,7 @@ def answering_output(heads: Sequence[tuple[Head, int]], classes: int) -> int:
     """The place of the output that tells classes apart: a softmax of as many, else as many logits, else the first.
 
     Args:
-        heads: What each output is, and its last extent.
+        heads: Kind and last extent of each output.
         classes: Number of classes of the data.
     """
     for kind in ("softmax", "logits"):
@@ -70,7 +70,7 @@ def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.flo
     """The share of each picture's answers that two versions of an output have in common.
 
     Args:
-        head: What the outputs are.
+        head: Kind of the outputs.
         ours: Real values, (pictures, …).
         theirs: Likewise.
 

@@ -1,4 +1,4 @@
-"""What a file has besides its computation goes through every rewrite, or its loss is an error."""
+"""Content of a file besides its computation: it goes through every rewrite, or its loss is an error."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer:
-    """Where an op with weights has what, and how its weights are laid out.
+    """Places of weights and bias among an op's inputs, and the layout of the weights.
 
     Attributes:
         weights: Index of the weights among the inputs.
@@ -48,7 +48,7 @@ class OpInfo:
         outputs: Least and greatest number of outputs.
         optional: Indices of inputs that may be left out (-1 in the file, None in a Graph).
         parameters: Indices of inputs that hold shapes, axes, sizes or places: integers that stand for themselves.
-        layer: Where weights and bias stand, for an op that has them.
+        layer: Places of weights and bias, for an op that has them.
         elementwise: Each output value depends on the input values at its own place alone, inputs broadcast.
         channelwise: Each output channel depends on the same channel of the activations alone, as long as the last
             dimension stays as it is.

@@ -1,4 +1,4 @@
-"""Which ops of a graph compute in float."""
+"""Precision of a graph's ops: which of them compute in float."""
 
 from __future__ import annotations
 

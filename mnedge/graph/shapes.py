@@ -268,7 +268,7 @@ def _expanded(_: Op, shapes: list[Shape], parameters: list[Ints]) -> list[Shape]
 
 
 def kept_count(op: Op, shapes: Mapping[str, Shape]) -> int | None:
-    """How many values an op's output has that keeps their number but not their shape; None for other ops.
+    """Returns the number of output values of an op that keeps their number but not their shape; None for other ops.
 
     Raises:
         ValueError: FULLY_CONNECTED cannot take these inputs.

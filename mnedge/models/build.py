@@ -30,7 +30,7 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
     """Builds a network with its head.
 
     Args:
-        variant: What to build.
+        variant: Variant to build.
         weights: "demo" (the packaged checkpoint), "imagenet" (the published weights), "random", or a file; with
             another head than a classifier, "random" or a file.
         seed: For random weights.
@@ -93,7 +93,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     """Builds a network without its classifier: what another head stands on.
 
     Args:
-        variant: What to build; its classes do not matter.
+        variant: Variant to build; its classes do not matter.
         weights: As for `build_model`; a file may be with or without a classifier.
         seed: For random weights.
 
@@ -122,7 +122,7 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
 
 
 def classes_of(variant: Variant, weights: Weights) -> int | None:
-    """How many classes some weights tell apart; None where they do not say: random, or a file without classifier.
+    """Returns the number of classes of some weights; None for random ones and a file without classifier.
 
     Args:
         variant: What the weights are of; its classes do not matter.

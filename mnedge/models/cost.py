@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds by layer, beside standard convolutions and published tables."""
+"""Cost of a network: parameters and multiply-adds by layer, beside standard convolutions and published tables."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One published row beside what the architecture counts.
+    """A published row beside the counts of the architecture.
 
     Attributes:
         published: The row.
-        cost: What is counted.
+        cost: Counts of the architecture.
         macs: Whether the multiply-adds agree.
         parameters: Whether the parameters agree.
-        remark: What is to be known about a figure that does not; "" where all agree.
+        remark: Remark on a figure that differs; "" if all agree.
     """
 
     published: Published
@@ -140,7 +140,7 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
 
 
 def verdict(printed: float, counted: float, tolerance: float) -> Verdict:
-    """Whether a printed figure is the counted one, within a tolerance, or at least rounded or cut to its digits."""
+    """Returns whether a printed figure is the counted one, within a tolerance or rounded or cut to its digits."""
     if abs(counted - printed) <= tolerance * printed:
         return "agrees"
     exponent = Decimal(str(printed)).as_tuple().exponent

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a head stands on; Keras tensors, float32 (1, H / stride, W / stride, channels), sides rounded up.
+    """Features that a head builds on: Keras tensors, float32 (1, H / stride, W / stride, channels), sides rounded up.
 
     Attributes:
         image: The network's input.

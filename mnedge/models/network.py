@@ -14,11 +14,11 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer with its batch norm and activation, as a folded graph has it.
+    """A layer with its batch norm and activation, as a folded graph has it.
 
     Attributes:
         name: Name of the Keras layer.
-        kind: What it does; only the first five kinds hold weights and multiply-adds.
+        kind: Kind of the layer; only the first five kinds hold weights and multiply-adds.
         input_shape: Height, width, channels.
         output_shape: Height, width, channels.
         kernel: Side of the square kernel.
@@ -71,8 +71,8 @@ class Network:
     """Layers written down one after the other.
 
     Attributes:
-        shape: Height, width and channels of what the next layer gets.
-        layers: What has been written so far.
+        shape: Height, width and channels of the next layer's input.
+        layers: Layers so far.
     """
 
     shape: Shape

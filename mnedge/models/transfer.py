@@ -49,10 +49,10 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[k
     Of a classifier only the last layer is new.
 
     Args:
-        variant: What to build, with the new number of classes.
+        variant: Variant to build, with the new number of classes.
         weights: "imagenet", "random", or a classifier's file; a hidden layer of a classifier (V3) comes along where the
             file has it.
-        seed: Of the new layers.
+        seed: Seed of the new layers.
 
     Returns:
         A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax. And the
@@ -111,17 +111,17 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
 
 
 class Description(TypedDict, total=False):
-    """What a .keras of mnedge says of itself; empty for other weights.
+    """Description in a .keras of mnedge; empty for other weights.
 
     Attributes:
-        task: What it was trained for.
+        task: Task of the training.
         head: Its head; "classifier", or that of another task.
         output_stride: Output stride of the backbone; None for its own.
         classes: Class names.
         outputs: Number of outputs.
-        draw: How the splits that it was trained with were drawn (see `Draw`); None where the data came with its own.
+        draw: Draw of the splits of its training (see `Draw`); None where the data came with its own.
         detection: The anchors of a detector.
-        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
+        pixels: Pixels of a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
 
     task: str
@@ -135,7 +135,7 @@ class Description(TypedDict, total=False):
 
 
 def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
-    """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
+    """Writes a .keras that Keras loads and that names its classes; the same weights give the same bytes.
 
     Args:
         model: Any Keras model.
@@ -176,7 +176,7 @@ def _numbered(node: Json, numbers: dict[Json, int]) -> Json:
 
 
 def description_of(weights: Weights) -> Description:
-    """What `save_trained` wrote into a .keras; empty for other weights.
+    """Reads the description that `save_trained` wrote; empty for other weights.
 
     Raises:
         InputError: The description is damaged.
@@ -201,7 +201,7 @@ def description_of(weights: Weights) -> Description:
 
 
 def trained_draw(weights: Weights) -> Draw | None:
-    """How the splits that a .keras of mnedge was trained with were drawn; None for other weights and the data's own.
+    """Reads how the splits of a .keras' training were drawn; None for other weights and for data with its own splits.
 
     Raises:
         InputError: The description is damaged.

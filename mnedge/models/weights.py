@@ -112,7 +112,7 @@ def load(model: keras.Model, path: Path) -> None:
 
 
 def classes_in(variant: Variant, path: Path) -> int | None:
-    """How many classes a file of this family and width tells apart; None for one without classifier.
+    """Returns the number of classes of a file of this family and width; None for a file without classifier.
 
     Raises:
         InputError: The file is missing, broken, or holds another architecture.
@@ -254,7 +254,7 @@ def _refuse_foreign(kernels: Kernels, path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file, which `_opened` has read, holds the network beside its weights."""
+    """Returns whether a file, which `_opened` has read, holds the network beside its weights."""
     import h5py
 
     if zipfile.is_zipfile(path):
@@ -289,7 +289,7 @@ def _kernels(file: h5py.File) -> Kernels:
 
 
 def has_hidden_head(variant: Variant) -> bool:
-    """Whether a layer with weights stands between the last pooling and the classifier, as in V3."""
+    """Returns whether a layer with weights stands between the last pooling and the classifier, as in V3."""
     return any(layer.kernel_shape for layer in _head(trace(variant))[:-1])
 
 
@@ -310,7 +310,7 @@ def _split(variant: Variant) -> tuple[Kernels, Kernels]:
 
 
 def _match(kernels: Kernels, variant: Variant) -> tuple[bool, int | None]:
-    """Whether the kernels are those of a variant, and with how many classes; None without classifier."""
+    """Returns whether the kernels are those of a variant, and the number of classes; None without classifier."""
     body, head = _split(variant)
     if kernels == body:
         return True, None
@@ -334,7 +334,7 @@ def _classes(kernels: Kernels, variant: Variant, path: Path) -> int | None:
 
 
 def _describe(kernels: Kernels) -> str:
-    """Says what a file holds instead: the published network that its kernels are of, if any."""
+    """Names the published network that the kernels of a file belong to, if any."""
     published = _published(kernels)
     if published is None:
         return f"its {kernels.total()} kernels are those of no published MobileNet"

@@ -1,4 +1,4 @@
-"""What passes share: how they are run, and the questions that several of them ask of a graph."""
+"""Running of passes, and questions that several passes ask of a graph."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def scaled(quantization: Quantization, factor: float | AnyArray) -> Quantization
 
 
 def same_quantization(one: Quantization | None, other: Quantization | None) -> bool:
-    """Whether the same steps stand for the same real values, to the last bits of the scale."""
+    """Returns whether the same steps stand for the same real values, to the last bits of the scale."""
     if one is None or other is None:
         return one is other
     return (

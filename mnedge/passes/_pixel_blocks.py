@@ -20,7 +20,7 @@ _IMAGE_RANK = 4
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """What a picture of even size goes through first.
+    """First convolution of a picture of even size.
 
     Attributes:
         pad: The PAD, or None.
@@ -94,7 +94,7 @@ def _like(source: Tensor, name: str, height: int, width: int, channels: int) -> 
 
 
 def _first(graph: Graph) -> _First | None:
-    """What reads the picture, where it is a CONV_2D of stride 2, alone or behind a PAD, and sizes are even."""
+    """Returns the CONV_2D of stride 2 that reads the picture, alone or behind a PAD, if sizes are even."""
     source = graph.tensors[graph.inputs[0]]
     readers = graph.consumers()[source.name]
     if len(source.shape) != _IMAGE_RANK or len(readers) != 1 or source.name in graph.outputs:
@@ -109,7 +109,7 @@ def _first(graph: Graph) -> _First | None:
 
 
 def _halves(graph: Graph, op: Op, source: Tensor, name: str) -> bool:
-    """Whether an op is a float CONV_2D with constant weights that makes half of an even height and width."""
+    """Returns whether an op is a float CONV_2D with constant weights that halves an even height and width."""
     height, width = source.shape[1:3]
     if op.kind != "CONV_2D" or op.inputs[0] != name or height % 2 or width % 2 or source.is_open:
         return False

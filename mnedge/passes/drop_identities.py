@@ -71,7 +71,7 @@ def _is_identity(graph: Graph, op: Op) -> bool:
 
 
 def _requantizes(graph: Graph, producer: Op, op: Op) -> bool:
-    """Whether `op` is a QUANTIZE whose scale `producer` can make itself."""
+    """Returns whether `op` is a QUANTIZE whose scale `producer` can make itself."""
     if op.kind != "QUANTIZE" or producer.kind not in _MAKES_ANY_SCALE:
         return False
     source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]

@@ -23,7 +23,7 @@ _INT8_MAX = 127
 
 @dataclass
 class _Affine:
-    """What the ops behind a convolution make of it: gamma * y + beta, channel by channel, float64 (channels,)."""
+    """Factor and shift of the ops behind a convolution: gamma * y + beta, channel by channel, float64 (channels,)."""
 
     gamma: NDArray[np.float64]
     beta: NDArray[np.float64]

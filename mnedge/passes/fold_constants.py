@@ -48,7 +48,7 @@ def _find(graph: Graph) -> tuple[Op, Op, NDArray[np.float64]] | None:
 
 
 def _is_plain(graph: Graph, convolution: Op) -> bool:
-    """Whether a convolution is float, has constant weights of its own, and no activation."""
+    """Returns whether a convolution is float, has constant weights of its own, and no activation."""
     weights, bias = graph.tensors[str(weights_of(convolution))], bias_of(convolution)
     return (
         convolution.options.get("activation", "NONE") == "NONE"

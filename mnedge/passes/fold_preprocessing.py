@@ -131,7 +131,7 @@ class Affine:
 
     Attributes:
         ops: In order; at least one.
-        end: What the last of them makes.
+        end: Output of the last of them.
         scale: float64, (channels,).
         offset: Likewise.
     """
@@ -162,7 +162,7 @@ def leading_affine(graph: Graph) -> Affine | None:
 
 
 def _step(graph: Graph, op: Op, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Factor and shift of one op, (channels,) each; None where it is no affine map of each channel."""
+    """Returns factor and shift of an op, (channels,) each; None if it is no affine map of each channel."""
     if op.kind not in ("ADD", "DIV", "MUL", "SUB") or op.options.get("activation", "NONE") != "NONE":
         return None
     place = op.inputs.index(name)
@@ -182,12 +182,12 @@ def _step(graph: Graph, op: Op, name: str) -> tuple[NDArray[np.float64], NDArray
 
 
 def _takes(graph: Graph, op: Op, found: Affine) -> bool:
-    """Whether a convolution can take a factor and a shift of its input exactly."""
+    """Returns whether a convolution can take a factor and a shift of its input exactly."""
     return _is_plain(graph, op, found.end) and (op.options["padding"] == "VALID" or not np.any(found.offset))
 
 
 def _is_plain(graph: Graph, op: Op, source: str) -> bool:
-    """Whether an op is a convolution of `source` with constant float weights, a depthwise one with one a channel."""
+    """Returns whether an op convolves `source` with constant float weights, depthwise with a multiplier of 1."""
     if op.kind not in _CONVOLUTIONS or op.inputs.index(source) != 0 or op.inputs.count(source) != 1:
         return False
     weights = graph.tensors[str(op.inputs[1])]
@@ -212,7 +212,7 @@ def _folded(
 
 
 def _short(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """One value where all are the same, else one a channel."""
+    """Returns one value if all are the same, else one per channel."""
     values = np.atleast_1d(values)
     if np.ptp(values) <= _SAME * np.abs(values).max():
         return (float(values[0]),)

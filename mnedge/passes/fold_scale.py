@@ -31,7 +31,7 @@ def apply(graph: Graph) -> Graph:
 
 
 def _scaled_values(graph: Graph) -> int:
-    """How many values are multiplied by a scalar constant."""
+    """Number of values that are multiplied by a scalar constant."""
     return sum(
         math.prod(graph.tensors[op.outputs[0]].shape)
         for op in graph.ops
@@ -52,7 +52,7 @@ def _multiplied(tensor: Tensor, factor: float) -> Tensor:
 
 
 class _Folding:
-    """One sweep in order of execution.
+    """A sweep in order of execution.
 
     Attributes:
         held: Per activation of the old graph the tensor that now holds `factor` times its real values, and the
@@ -102,7 +102,7 @@ class _Folding:
             self.ops.append(replace(op, inputs=tuple(name and self._plain(name) for name in op.inputs)))
 
     def _takes_factor(self, op: Op) -> bool:
-        """Whether f(k x) = k f(x), and every value that the op reads is held with one factor, its parameters with 1."""
+        """Returns whether f(k x) = k f(x), one factor is held on all its values, and none on its parameters."""
         values = operands(op)
         others = {name for name in op.inputs if name is not None and name not in values}
         one = len({self._hold(name)[1] for name in values}) == 1 and others.isdisjoint(self.held)

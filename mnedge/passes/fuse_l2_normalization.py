@@ -29,7 +29,7 @@ def apply(graph: Graph) -> Graph:
         return op if op is not None and op.kind == kind and name in once else None
 
     def normalized(op: Op) -> str | None:
-        """What a MUL normalizes; None where it is another MUL."""
+        """Returns the tensor that a MUL normalizes; None for another MUL."""
         if op.kind != "MUL" or op.options.get("activation", "NONE") != "NONE":
             return None
         for source, factor in (op.inputs, op.inputs[::-1]):

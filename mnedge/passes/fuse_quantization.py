@@ -158,7 +158,7 @@ def _values(op: Op) -> list[str]:
 
 
 class _Fusing:
-    """One sweep in order of execution.
+    """A sweep in order of execution.
 
     Attributes:
         tensors: New ones and changed ones.
@@ -198,7 +198,7 @@ class _Fusing:
         return found
 
     def _int8(self, name: str) -> Tensor | None:
-        """The int8 tensor whose real values a tensor has; None where there is none."""
+        """Returns the int8 tensor with the real values of a tensor; None if there is none."""
         maker = self._made_by.get(name)
         if maker is not None and maker.kind == "DEQUANTIZE":
             return self.graph.tensors[str(maker.inputs[0])]

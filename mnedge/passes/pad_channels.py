@@ -34,7 +34,7 @@ class _Group:
     """Activations that have the same channels, and the ops around them.
 
     Attributes:
-        channels: How many channels they have.
+        channels: Number of their channels.
         tensors: The activations.
         inner: Channelwise ops among them.
         makers: Convolutions whose output channels they are.
@@ -101,7 +101,7 @@ def _place(graph: Graph, op: Op, groups: dict[str, _Group]) -> None:
 
 
 def _is_plain(graph: Graph, op: Op) -> bool:
-    """Whether a convolution has weights of its own, for all channels of its input, with zero points 0."""
+    """Returns whether a convolution has weights of its own, for all channels of its input, with zero points 0."""
     weights = graph.tensors[str(weights_of(op))]
     return (
         weights.is_constant

@@ -43,7 +43,7 @@ def _is_pointwise(graph: Graph, op: Op) -> bool:
 
 
 def _is_less(graph: Graph, resize: Op, op: Op) -> bool:
-    """Whether both the convolution has fewer pixels in front and the resize fewer channels behind."""
+    """Returns whether the convolution has fewer pixels in front and the resize fewer channels behind."""
     source, enlarged = graph.tensors[str(resize.inputs[0])], graph.tensors[resize.outputs[0]]
     if source.is_open or enlarged.is_open:
         return False

@@ -41,7 +41,7 @@ class _Sinking:
     """Walks a graph and holds transposed values back until an op needs them in their order.
 
     Attributes:
-        graph: What is rewritten.
+        graph: Graph that is rewritten.
         held: Values that are not there yet: the tensor that is, and the order that makes them of it.
         tensors: New ones.
         ops: The new graph's.
@@ -80,7 +80,7 @@ class _Sinking:
         self.held[op.outputs[0]] = (there, tuple(before[axis] for axis in order))
 
     def _made(self, name: str) -> str:
-        """The tensor that has a held value in its order: the one that is there, or what a TRANSPOSE makes of it."""
+        """Returns the tensor with a held value in its order: an existing one, or the output of a new TRANSPOSE."""
         there, order = self.held[name]
         if order == tuple(range(len(order))):
             return there

@@ -56,7 +56,7 @@ def apply(graph: Graph) -> Graph:
 
 
 def _moves(graph: Graph, name: str) -> bool:
-    """Whether a tensor is an activation, or a constant among activations, in uint8 with one scale."""
+    """Returns whether a tensor is an activation, or a constant among activations, in uint8 with one scale."""
     tensor = graph.tensors[name]
     if tensor.dtype != "uint8" or tensor.quantization is None or tensor.quantization.axis is not None:
         return False
@@ -105,7 +105,7 @@ def _weighted(graph: Graph, op: Op) -> tuple[Op, list[Tensor]]:
 
 
 def _factors(steps: NDArray[np.int64], axis: int | None) -> NDArray[np.float64]:
-    """How much coarser each channel's steps become: 1 where they fit into int8 as they are."""
+    """Returns the factor by which each channel's steps become coarser: 1 for a channel that fits into int8 as it is."""
     others = None if axis is None else tuple(dim for dim in range(steps.ndim) if dim != axis)
     largest = np.max(np.abs(steps), axis=others).reshape(-1)
     factors: NDArray[np.float64] = np.maximum(largest / _INT8_MAX, 1.0)

@@ -35,10 +35,10 @@ def correct_biases(scheme: Scheme, parameters: Parameters, images: Samples, seed
     lets through, since only these move with the bias.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C), or a `Batch`; the first 128 are used.
-        seed: Of the choice of pixels.
+        seed: Seed of the choice of pixels.
     """
 
     def corrected(layer: Layer, problem: Problem, now: Settled) -> Settled:

@@ -1,4 +1,4 @@
-"""What the activations of a float graph look like on calibration images."""
+"""Calibration: ranges and statistics of a float graph's activations on calibration images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CHECKED = 4
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What was seen of one group.
+    """Statistics of one group.
 
     Attributes:
         low: Smallest value.
@@ -55,9 +55,9 @@ def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statist
     """Runs the float graph and collects the statistics of every free group, within the scheme's bounds.
 
     Args:
-        scheme: What is to be quantized.
+        scheme: Quantization scheme of the graph.
         images: float32 (N, H, W, C), or a `Batch`.
-        seed: Of the choice of samples.
+        seed: Seed of the choice of samples.
 
     Raises:
         InputError: An activation takes a value that is infinite or no number.

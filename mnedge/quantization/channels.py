@@ -1,4 +1,4 @@
-"""What calibration shows of every channel: its ends, its power, and what noise in it costs the output."""
+"""Statistics of every channel: its range, its power, and the cost of its noise at the output."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _SENSITIVITY_BATCH = 8
 
 @dataclass(frozen=True, eq=False)
 class ChannelStatistics:
-    """Of one activation, (channels,) each, over calibration images.
+    """Statistics of one activation over calibration images, (channels,) each.
 
     Attributes:
         low: Least x that matters to what reads it.
         high: Largest x.
-        typical_low: Mean over the images of the least x but for one pixel in a thousand.
-        typical_high: Mean over the images of the largest x but for one pixel in a thousand.
+        typical_low: Mean over the images of the least x, without one pixel in a thousand.
+        typical_high: Mean over the images of the largest x, without one pixel in a thousand.
         power: Mean of x^2.
     """
 
@@ -51,7 +51,7 @@ class ChannelStatistics:
     power: NDArray[np.float64]
 
     def scaled(self, factors: NDArray[np.float64]) -> ChannelStatistics:
-        """What they become when each channel is multiplied by a positive factor."""
+        """Returns the statistics after each channel is multiplied by a positive factor."""
         return ChannelStatistics(
             low=self.low * factors,
             high=self.high * factors,
@@ -63,7 +63,7 @@ class ChannelStatistics:
 
 @dataclass(frozen=True, eq=False)
 class ChannelMeasurements:
-    """Of some activations of one graph, by name; kept true while channels are scaled.
+    """Statistics of some activations of one graph, by name; kept true while channels are scaled.
 
     Attributes:
         statistics: See `channel_statistics`.
@@ -108,7 +108,7 @@ def channel_statistics(graph: Graph, names: Collection[str], images: Samples) ->
 
 
 def _of_image(made: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
-    """(channels,) each: least, largest, both but for outliers, and mean square."""
+    """Returns (channels,) each: least, largest, both without outliers, and mean square."""
     pixels = made.reshape(-1, made.shape[-1])
     low, high = pixels.min(0), pixels.max(0)
     typical_low, typical_high = low, high
@@ -124,7 +124,7 @@ def _of_image(made: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
 def sensitivities(
     graph: Graph, names: Collection[str], images: Samples, *, seed: int = 0, draws: int = 1
 ) -> dict[str, NDArray[np.float64]]:
-    """What noise of power 1 in each channel of an activation costs the network's outputs, in nats.
+    """Returns the cost of noise of power 1 in each channel of an activation at the network's outputs, nats.
 
     Small independent noise of power v on the pixels of a channel moves the outputs' distribution by a
     Kullback-Leibler divergence of v times half the Fisher information, summed over the pixels (Martens 2020,
@@ -136,7 +136,7 @@ def sensitivities(
         graph: Float graph.
         names: Activations.
         images: float32 (N, H, W, C), or a `Batch`; the first 32 are used.
-        seed: Of the draws of y.
+        seed: Seed of the draws of y.
         draws: Of y for each image; other images say more than other draws.
 
     Returns:

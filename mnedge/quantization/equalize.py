@@ -43,7 +43,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
     Args:
         graph: Float graph.
         images: float32 (N, H, W, C), or a `Batch`.
-        granularity: Of the weight scales that will follow.
+        granularity: Granularity of the weight scales that will follow.
 
     Returns:
         The equalized float graph.
@@ -93,7 +93,7 @@ def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, 
 
 
 def _measured(graph: Graph, streams: list[Stream], images: Samples, granularity: Granularity) -> ChannelMeasurements:
-    """What the noise around these streams depends on, and no more."""
+    """Inputs of the noise around these streams, and no more."""
     seen = {name for stream in streams for name in stream.members}
     costly = seen | {layer.output for stream in streams for layer in stream.readers}
     if granularity == "per-tensor":
@@ -171,7 +171,7 @@ def _power(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
 
 
 def _is_limited(graph: Graph, stream: Stream) -> bool:
-    """Whether ReLU6 bounds a stream.
+    """Returns whether ReLU6 bounds a stream.
 
     Up to 6 its channels share the steps well, and scaled, pictures that go further than those of calibration
     would be clipped where float does not.
@@ -193,7 +193,7 @@ def _upper_limit(graph: Graph, stream: Stream, statistics: dict[str, ChannelStat
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """What the rounding of a reader's weights depends on.
+    """Inputs of the rounding noise of a reader's weights.
 
     Attributes:
         depthwise: Whether each channel has an output of its own.
@@ -231,7 +231,7 @@ def _noise(
     readings: list[_Reading],
     granularity: Granularity,
 ) -> float:
-    """What the rounding around a stream costs the network's outputs, in nats.
+    """Returns the cost of the rounding around a stream at the network's outputs, nats.
 
     Rounding to a step s adds noise of power s^2/12 (Widrow 1956): that of the activations, that of the readers'
     weights, which arrives through the activation's power, and with per-tensor scales that of the makers' weights.

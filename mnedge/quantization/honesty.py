@@ -19,7 +19,7 @@ _LONGEST_NAME = 80
 
 
 def check_int8(graph: Graph, allowed: Collection[str] = ()) -> list[Op]:
-    """Makes sure that a graph computes in integers, but for the op kinds that were allowed to be float.
+    """Checks that a graph computes in integers, except for the op kinds that may stay float.
 
     Args:
         graph: The quantized graph.
@@ -49,7 +49,7 @@ def named_ops(ops: Sequence[Op]) -> str:
 
 
 def way_out(ops: Iterable[Op]) -> str:
-    """What to do about ops that int8 does not have: keep them float where they can be executed, or go without."""
+    """Advises on ops without an int8 form: keep them float where they can run, or go without."""
     kinds = {op.kind for op in ops}
     # What is allowed to be float is so with the QUANTIZE and DEQUANTIZE around it.
     kinds = kinds - {"QUANTIZE", "DEQUANTIZE"} or kinds

@@ -28,19 +28,19 @@ T = TypeVar("T")
 _MOST_WORKERS = 8
 
 
-def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
-    """Runs a graph picture by picture, and keeps of each what `told` makes of it.
+def interpret(graph: Graph, feeds: Samples, collect: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
+    """Runs a graph picture by picture, and keeps the result of `collect` for each.
 
     Args:
         graph: A float or an int8 graph, or a part of one; batch 1.
         feeds: (N, …) for every input of the graph; in its dtype, or float32, which becomes steps (with ties upward)
             where the input is quantized.
-        told: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
+        collect: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
             what it keeps must be a copy, and small, or N times that must fit the memory.
         least: Pictures for which another interpreter is worth its start.
 
     Returns:
-        What `told` returned, by picture; it does not depend on the number of cores.
+        What `collect` returned, by picture; it does not depend on the number of cores.
     """
     arrays = list(batch_of(graph.inputs, feeds).arrays.values())
     count = len(arrays[0])
@@ -54,7 +54,7 @@ def interpret(graph: Graph, feeds: Samples, told: Callable[[int, list[AnyArray]]
         with closing(open_session("litert", model, 1)) as session:
             for number in range(first, count, workers):
                 given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
-                results[number] = told(number, session.look(*given))
+                results[number] = collect(number, session.look(*given))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))

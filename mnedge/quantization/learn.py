@@ -1,4 +1,4 @@
-"""One step of training with fake quantization: its losses, its optimizer, its schedule."""
+"""A step of training with fake quantization: its losses, its optimizer, its schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What int8 may not change: the outputs of a network, and how two versions of them are compared."""
+"""Outputs of a network that int8 must keep, and the comparison of two versions of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def output_heads(graph: Graph) -> list[tuple[str, bool]]:
-    """What to compare of every output: (logits, True) before a softmax, otherwise (the output, False)."""
+    """Returns the tensor to compare of every output: (logits, True) before a softmax, else (the output, False)."""
     producers = graph.producers()
     heads = []
     for name in graph.outputs:

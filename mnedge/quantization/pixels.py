@@ -1,4 +1,4 @@
-"""What layers read and make at a few pixels of every picture: all that fitting a layer needs."""
+"""Samples of layer inputs and outputs at a few pixels per picture, for layer-wise fitting."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def draw_pixels(scheme: Scheme, images: int, rows: int, seed: int) -> dict[str, 
     """Pixels of every layer's output, (images, pixels of an image) in rising order, by the output's name.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         images: Number of images.
         rows: Pixels of a wide layer, over all images; narrow ones get up to twice as many, and depthwise ones
             a quarter of them.
-        seed: Of the choice.
+        seed: Seed of the choice.
     """
     random = np.random.default_rng(seed)
     drawn = {}
@@ -110,7 +110,7 @@ def problem_of(
     """The least squares of a layer.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         layer: A layer whose taps can be told (`has_taps`).
         data: (N, …) the steps that the quantized network gives it.
         quantization: What the steps stand for.
@@ -166,14 +166,14 @@ def _multiplied(subscripts: str, one: NDArray[np.float32], other: NDArray[np.flo
 
 
 def has_taps(layer: Layer) -> bool:
-    """Whether it can be told what each output pixel of a layer reads; not so of a transposed convolution."""
+    """Returns whether the inputs of each output pixel are known; not so for a transposed convolution."""
     return layer.op.kind != "TRANSPOSE_CONV"
 
 
 def _taps(
     graph: Graph, layer: Layer, data: AnyArray, quantization: Quantization, drawn: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """(rows, taps, channels) real values of what the drawn output pixels read; 0 beyond the edges."""
+    """Returns the real inputs of the drawn output pixels, (rows, taps, channels); 0 beyond the edges."""
     depth = graph.tensors[layer.weights].shape[-1] if layer.op.kind == "FULLY_CONNECTED" else data.shape[-1]
     flat = data.reshape(len(data), -1, depth)
     picture = np.arange(len(data))[:, None, None]

@@ -49,12 +49,12 @@ _ROWS = {"default": 8_000, "max": 48_000}
 
 @dataclass(frozen=True)
 class PostTraining:
-    """How a float graph becomes int8 without training.
+    """Settings of quantization without training.
 
     Attributes:
-        pixels: What a picture is to the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
+        pixels: Pixels of the graph: its int8 input is then the pixel minus 128 (see `input_quantization`).
             The range of inputs that are no pictures is that of their samples; None where none is a picture.
-        head: What the first output is, for the agreement of each step; None for what the graph shows.
+        head: Kind of the first output, for the agreement of each step; None for what the graph shows.
         effort: "fast" equalizes channels, chooses ranges and corrects biases (with `ranges="min-max"` it is plain
             min-max and nothing else); "default" fits every layer to the float output, with rounding in which each
             weight takes up the error of those before; "max" also fits with more pixels, and takes slower gates that
@@ -176,14 +176,14 @@ def _fitted(scheme: Scheme, parameters: Parameters, images: Samples, chosen: Pos
         _enough(scheme.graph, images),
         seed=chosen.seed,
         rows=_ROWS[chosen.effort],
-        told=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
+        progress=lambda share: log.begin("fit layers", 0.3 + 0.7 * share),
     )
     log.done("layers fitted, rounding with feedback, bias correction", scheme, parameters)
     return parameters
 
 
 def _enough(graph: Graph, images: Samples) -> Samples:
-    """As many pictures as fit the memory when a layer's steps are held for all of them."""
+    """Returns as many pictures as fit the memory while a layer's steps are held for all of them."""
     largest = max(math.prod(graph.tensors[name].shape) for op in graph.ops for name in op.outputs)
     return images[: max(_LEAST_TO_FIT, _FITTING_BYTES // (_COPIES * largest))]
 

@@ -111,7 +111,7 @@ def quantize_qat(
         raise InputError(f"training needs at least two pictures, got {len(images)}; give more, or use --method ptq")
     if labels is not None and len(labels) != len(images):
         raise InputError(f"{len(labels)} labels for {len(images)} pictures; give one for each, -1 where unknown")
-    told = progress or (lambda _name, _fraction: None)
+    notify = progress or (lambda _name, _fraction: None)
     started = time.monotonic()
     calibrating = images if calibration is None else batch_of(graph.inputs, calibration).arrays[graph.inputs[0]]
     taught = labels if _tells_classes(graph, start.head) else None
@@ -119,7 +119,7 @@ def quantize_qat(
     if start.scalable_gates is None:
         start = replace(start, scalable_gates=start.effort != "fast")
     scheme, parameters, log = post_training_parameters(
-        graph, calibrating, start, progress=lambda _, share: told("start from post-training", share)
+        graph, calibrating, start, progress=lambda _, share: notify("start from post-training", share)
     )
     # The key stands for all that the training depends on: another call cannot take up this one's checkpoint.
     settings = {
@@ -132,7 +132,7 @@ def quantize_qat(
         "rates": _RATES,
     }
     path = checkpoint_dir / f"{_key(scheme, pictures, calibrating, (settings, start.pixels))}.npz"
-    best = _train(scheme, parameters, pictures, path, epochs, start.seed, told)
+    best = _train(scheme, parameters, pictures, path, epochs, start.seed, notify)
     seconds = time.monotonic() - started - sum(step.seconds for step in log.steps)
     int8 = to_int8(scheme, best)
     step = measured_step("trained with fake quantization", seconds, int8, log.head, log.reference, log.images)
@@ -142,7 +142,7 @@ def quantize_qat(
 
 
 def _tells_classes(graph: Graph, head: Head | None) -> bool:
-    """Whether the first output has a value for each of several classes that exclude each other."""
+    """Returns whether the first output has a value for each of several classes that exclude each other."""
     output = graph.outputs[0]
     return (head or head_of(graph, output)) in ("softmax", "logits") and graph.tensors[output].shape[-1] > 1
 
@@ -191,7 +191,7 @@ def _train(
     path: Path,
     epochs: int,
     seed: int,
-    told: Callable[[str, float], None],
+    notify: Callable[[str, float], None],
 ) -> Parameters:
     import tensorflow as tf
 
@@ -217,7 +217,7 @@ def _train(
             done = epoch + number / per_epoch
             rate = cosine_rate(done / epochs, warm_up=0.1)
             step(tf.constant(batch), tf.constant(pictures.labels[picked]), tf.constant(rate, tf.float32))
-            told("train with fake quantization", (done + 1 / per_epoch) / epochs)
+            notify("train with fake quantization", (done + 1 / per_epoch) / epochs)
         score = _score(scheme, student, reference, pictures.held_out)
         stale += 1
         if score < best_score:
@@ -225,7 +225,7 @@ def _train(
         _save(path, variables, best, (epoch + 1, stale, best_score))
     for kind, value in best.items():
         student.variables[kind].assign(value)
-    told("train with fake quantization", 1.0)
+    notify("train with fake quantization", 1.0)
     return student.parameters()
 
 
@@ -243,10 +243,10 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
 
 
 def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArray[np.float32]) -> float:
-    """How far the int8 network is from float on some pictures, as the loss measures it: lower is better.
+    """Returns the distance of the int8 network from float on some pictures, as the loss measures it; lower is better.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         student: The network so far.
         reference: The first head (see `output_heads`) of the float network for these pictures.
         images: float32 (N, H, W, C).

@@ -29,7 +29,7 @@ class Quantized:
 
     Attributes:
         graph: int8, int8 in and out; tensor names are those of the float graph.
-        steps: What was done, in order.
+        steps: Steps of the quantization, in order.
         settings: The choices that make the result again.
     """
 
@@ -58,10 +58,10 @@ def measured_step(
     """The row of a finished step.
 
     Args:
-        name: Of the step.
+        name: Name of the step.
         seconds: That it took.
         int8: The quantized graph after it; it runs in LiteRT.
-        head: What the first output is.
+        head: Kind of the first output.
         reference: First output of the float graph for `images`.
         images: float32 (N, H, W, C), or a `Batch`.
     """

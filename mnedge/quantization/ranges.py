@@ -128,7 +128,7 @@ def _kept_whole(scheme: Scheme) -> set[str]:
 
 
 def channel_importance(graph: Graph, statistics: Mapping[str, Statistics]) -> dict[str, NDArray[np.float64]]:
-    """What a squared error in each channel of an activation costs the outputs of the layers that read it.
+    """Returns the cost of a squared error in each channel of an activation at the outputs of its readers.
 
     An error e in channel c adds sum over o of (W[o, c] e)^2 to a layer's outputs; each output counts in units of
     its own variance, so that a channel with small values counts as much as one with large values. Through

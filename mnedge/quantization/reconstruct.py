@@ -36,7 +36,7 @@ def reconstruct(
     seed: int = 0,
     refit: float = 0.3,
     rows: int = 16_000,
-    told: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Parameters:
     """Goes through the layers in order; each is fitted to the float output from the inputs that int8 gives it.
 
@@ -47,14 +47,14 @@ def reconstruct(
     activation clips anyway are left out.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C), or a `Batch`.
-        seed: Of the choice of pixels.
+        seed: Seed of the choice of pixels.
         refit: Ridge that holds weights at their float values, as a share of the inputs' mean power; inf leaves the
             weights and only rounds.
         rows: Pixels that a layer is fitted on; a quarter of them for each channel of a depthwise one.
-        told: Called with the share of the layers that is done.
+        progress: Called with the share of the layers that is done.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return settle_layers(
@@ -64,7 +64,7 @@ def reconstruct(
             lambda layer, problem, _: _fit(scheme, layer, problem, refit, pool),
             rows=rows,
             seed=seed,
-            told=told,
+            progress=progress,
         )
 
 

@@ -1,4 +1,4 @@
-"""What of a float graph becomes int8 and what the meaning of its ops fixes: shared scales, known ranges, layers."""
+"""Quantization scheme: which tensors become int8, and the scales and ranges that their ops prescribe."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Scheme:
         fixed: Quantization of the groups whose range the op's meaning fixes.
         bounds: Interval of each group outside which values cannot occur or do not matter.
         layers: Ops with weights, in order of execution.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
         float_kinds: Op kinds that stay float.
     """
 
@@ -121,7 +121,7 @@ class Scheme:
         return tuple(name for name in self.groups if name not in self.fixed)
 
     def is_float(self, op: Op) -> bool:
-        """Whether an op stays float."""
+        """Returns whether an op stays float."""
         return op.kind in self.float_kinds
 
 
@@ -137,9 +137,9 @@ def scheme_of(
     Args:
         graph: Float graph.
         images: float32 (N, H, W, C) as the graph wants them, or a `Batch`.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
         allow_float: Op kinds that may stay float.
-        pixels: What a picture is to the graph, which fixes the scale of the inputs that are pictures; None where none
+        pixels: Pixels of the graph, which fixes the scale of the inputs that are pictures; None where none
             is. The interval of their samples fixes that of the others.
 
     Raises:
@@ -198,7 +198,7 @@ def _input_quantizations(graph: Graph, images: Samples, pixels: Pixels | None) -
 
 
 def is_picture_of(pixels: Pixels, shape: tuple[int, ...]) -> bool:
-    """Whether an input of a shape, batch first, takes pictures of such channels."""
+    """Returns whether an input of a shape, batch first, takes pictures of such channels."""
     return len(shape) == _PICTURE_RANK and shape[3] == CHANNELS[pixels.order]
 
 
@@ -212,7 +212,7 @@ def input_quantization(images: NDArray[np.float32], pixels: Pixels | None) -> Qu
 
     Args:
         images: float32, what calibrates; their range counts where they are no pictures.
-        pixels: What a picture is to the network; None for an input that is no picture.
+        pixels: Pixels of the network; None for an input that is no picture.
     """
     if pixels is None:
         return range_quantization(float(images.min()), float(images.max()))
@@ -367,7 +367,7 @@ def _hull(intervals: list[Interval]) -> Interval:
 
 
 def made_interval(op: Op | None) -> Interval:
-    """Interval of what an op can make; `None` is a graph input or a constant."""
+    """Returns the interval of an op's values; `None` is a graph input or a constant."""
     if op is None:
         return INFINITE
     if op.kind in ACTIVATION_INTERVALS:
@@ -446,7 +446,7 @@ def channel_floor(graph: Graph, name: str) -> NDArray[np.float64]:
 
 
 def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[Layer, ...]:
-    """The ops with constant weights, in order of execution, but for kinds that stay float."""
+    """Returns the ops with constant weights, in order of execution, without the kinds that stay float."""
     layers = []
     for op in graph.ops:
         row = LAYERS.get(op.kind)

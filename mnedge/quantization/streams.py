@@ -79,7 +79,7 @@ def _pinned_by_layer(graph: Graph, op: Op, inputs: list[str]) -> list[str]:
 
 
 def _commutes(graph: Graph, op: Op, inputs: list[str]) -> bool:
-    """Whether an op without weights may be exchanged with a positive factor on each channel."""
+    """Returns whether an op without weights commutes with a positive factor on each channel."""
     shapes = [graph.tensors[name].shape for name in (*inputs, *op.outputs)]
     if not all(shapes) or len({shape[-1] for shape in shapes}) != 1:
         return False
@@ -102,7 +102,7 @@ def _commutes(graph: Graph, op: Op, inputs: list[str]) -> bool:
 
 
 def _product_ties(graph: Graph, inputs: list[str], output: str) -> tuple[list[str], list[str]]:
-    """Of the two factors of a product, the one with an upper limit is the gate and stays as it is."""
+    """Returns the gate of a product, its factor with an upper limit, which stays as it is."""
     producers = graph.producers()
     full = [name for name in inputs if graph.tensors[name].shape == graph.tensors[output].shape]
     gates = [

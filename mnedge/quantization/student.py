@@ -33,7 +33,7 @@ class Student:
     fits a whole kind. Each kind is one vector: few large variables train faster than many small ones.
 
     Attributes:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         variables: The trained vectors by kind: "ranges", "biases", "weights" and "scales".
     """
 
@@ -165,7 +165,7 @@ class Student:
         return self._made_in_float(op, env, grids)
 
     def _made_in_float(self, op: Op, env: Mapping[str, TensorLike], grids: Mapping[str, Grid]) -> dict[str, TensorLike]:
-        """What an op makes of real values, by output, rounded to steps where that has them."""
+        """Runs an op in float and rounds its outputs if they are quantized."""
         read = [str(name) for name in op.inputs if name in env]
         real = {name: self._real(name, env[name], grids) for name in read}
         made = execute(self.scheme.graph, real, ops=(op,))
@@ -198,7 +198,7 @@ class Student:
         }
 
     def parameters(self) -> Parameters:
-        """What has been learned so far, as a value."""
+        """Returns the state of the training, as a value."""
         lows, highs = (ends.numpy() for ends in self.range_ends())
         learned = {name: (float(lows[index]), float(highs[index])) for index, name in enumerate(self.trained)}
         constants = self._by_layer(self.weight_steps(), self.scales(), self.biases())

@@ -1,4 +1,4 @@
-"""The quantized network, layer by layer, each settled on what those before it, already settled, give it."""
+"""Fits the layers in order; each sees the outputs of the quantized layers before it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEAST_BYTES = 1 << 21
 
 
 class Settled(NamedTuple):
-    """Of one layer: weights in the op's layout, weight scales (channels,) or (1,), and bias (channels,); float32."""
+    """A layer: weights in the op's layout, weight scales (channels,) or (1,), and bias (channels,); float32."""
 
     weights: NDArray[np.float32]
     scales: NDArray[np.float32]
@@ -43,7 +43,7 @@ def settle_layers(
     *,
     rows: int,
     seed: int,
-    told: Callable[[float], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Parameters:
     """Goes through the layers in order of execution and replaces the parameters of each.
 
@@ -52,13 +52,13 @@ def settle_layers(
     are kept between the pieces.
 
     Args:
-        scheme: What is quantized.
+        scheme: Quantization scheme of the graph.
         parameters: Ranges, weights and biases so far.
         images: float32 (N, H, W, C), or a `Batch`.
         settle: From a layer, its least squares and its parameters so far to those that it gets.
         rows: Pixels of a layer's least squares, over all images.
-        seed: Of the choice of pixels.
-        told: Called with the share of the layers that is done.
+        seed: Seed of the choice of pixels.
+        progress: Called with the share of the layers that is done.
     """
     drawn = draw_pixels(scheme, len(images), rows, seed)
     targets = float_targets(scheme, images, drawn)
@@ -88,8 +88,8 @@ def settle_layers(
         if wanted:
             steps.update(_run(int8, ops, wanted, steps))
         steps = {name: value for name, value in steps.items() if name in read_later}
-        if told is not None:
-            told((number + 1) / len(pieces))
+        if progress is not None:
+            progress((number + 1) / len(pieces))
     return replace(parameters, weights=weights, weight_scales=scales, biases=biases)
 
 

@@ -22,13 +22,13 @@ class Tick:
 
 
 def along(low: float, high: float, start: float = LEFT, end: float = RIGHT) -> Callable[[float], float]:
-    """Says where a value lies on a straight axis.
+    """Position of a value on a straight axis.
 
     Args:
         low: The value at the start of the axis.
         high: The value at its end, another one.
-        start: Where it starts: percent across, or, of a y axis, pixels down to the foot of the plot.
-        end: Where it ends.
+        start: Start: percent across, or, for a y axis, pixels down to the foot of the plot.
+        end: End, likewise.
     """
 
     def place(value: float) -> float:

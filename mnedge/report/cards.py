@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """One figure: what, how much, and what that means."""
+    """A figure: its name, its value, and a note."""
 
     label: str
     value: str
@@ -28,7 +28,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the gates passed, in a sentence."""
+    """Returns the verdict of the gates, a sentence."""
 
     text: str
     tone: Tone

@@ -73,12 +73,12 @@ _STAGE_OF_TOOL = {
 
 @dataclass(frozen=True)
 class Build:
-    """What a build left behind.
+    """Files of a build.
 
     Attributes:
-        name: What the user called it.
+        name: Name that the user gave it.
         report: report.json.
-        manifest: manifest.json; None where there is none.
+        manifest: manifest.json; None if there is none.
     """
 
     name: str
@@ -162,7 +162,7 @@ def _note(rows: Sequence[Measured | None], conditions: Mapping[str, Callable[[Me
 
 
 def changes(builds: Sequence[Build]) -> list[Change]:
-    """What is not the same in all manifests, in the order of the stages; artifacts from the reports."""
+    """Returns the differences of the manifests, in the order of the stages; artifacts from the reports."""
     manifests = [build.manifest for build in builds]
     found = []
     for word, stages, tables in (

@@ -1,4 +1,4 @@
-"""What two measurements say about each other, and whether their intervals allow saying it."""
+"""Difference of two measurements, and whether their intervals show one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def of_accuracy(first: AccuracyRow | None, second: AccuracyRow | None, metric: s
 
 
 def of_latency(first: LatencyRow | None, second: LatencyRow | None) -> Difference | None:
-    """How many times faster the second one is than the first.
+    """Returns the speed of the second measurement relative to the first.
 
     The difference counts as shown where nine of ten runs of the faster one beat the median of the slower one.
     """

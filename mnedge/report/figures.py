@@ -1,4 +1,4 @@
-"""How numbers are written for people: one function per unit, the same in the terminal and in HTML."""
+"""Numbers for people: one function per unit, the same in the terminal and in HTML."""
 
 from __future__ import annotations
 

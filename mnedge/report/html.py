@@ -53,8 +53,8 @@ def render_html(report: Report, details: Details) -> str:
     """Renders the page.
 
     Args:
-        report: What was measured.
-        details: What the page shows beside it.
+        report: Measurements of the build.
+        details: Details that the page shows beside them.
 
     Returns:
         HTML; text from outside is escaped.
@@ -109,7 +109,7 @@ def _shown(value: object) -> object:
 
 
 def _lead(report: Report) -> Iterator[str]:
-    """What was built, in a few words each."""
+    """Yields the parts of the build's description, a few words each."""
     variant = report.variant
     if report.task != "classify":
         yield f"{report.task}, {variant.head}"
@@ -165,7 +165,7 @@ def _first_synonym(label: object) -> str:
 
 
 def _facts(report: Report, details: Details) -> Iterator[Table]:
-    """What the build was made from and with, and the checksums of what came out."""
+    """Returns the inputs and tools of the build, and the checksums of its files."""
     from mnedge.report.tables import Cell
 
     machine = asdict(details.machine) if details.machine else {}

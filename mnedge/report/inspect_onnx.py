@@ -1,4 +1,4 @@
-"""What is in an .onnx file: ops, dtypes, sizes, multiply-adds, in the words of `inspect_tflite`."""
+"""Content of an .onnx file: ops, dtypes, sizes, multiply-adds, in the words of `inspect_tflite`."""
 
 from __future__ import annotations
 

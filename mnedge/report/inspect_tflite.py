@@ -1,4 +1,4 @@
-"""What is in a Graph read from a .tflite: ops, dtypes, sizes, multiply-adds."""
+"""Content of a Graph read from a .tflite: ops, dtypes, sizes, multiply-adds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inspect_graph(graph: Graph) -> Contents:
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether the graph's convolutions and matrix products take integers: an int8 or uint8 model."""
+    """Returns whether the graph's convolutions and matrix products take integers: an int8 or uint8 model."""
     heavy = [op for op in graph.ops if op_macs(graph, op)]
     integer = [op for op in heavy if graph.tensors[op.outputs[0]].dtype in ("int8", "uint8", "int16")]
     return 2 * len(integer) > len(heavy) > 0
@@ -92,7 +92,7 @@ def _dilations(op: Op) -> tuple[int, int]:
 
 
 def _shapes_when_run(op: Op) -> dict[str, tuple[int, ...] | None]:
-    """What is known of the shapes of a custom op's outputs, where the file leaves them open."""
+    """Returns the known shapes of a custom op's outputs, if the file leaves them open."""
     shapes = detection_shapes(op)
     return dict(zip(op.outputs, shapes, strict=True)) if shapes else dict.fromkeys(op.outputs)
 

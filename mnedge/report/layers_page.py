@@ -77,7 +77,7 @@ def render_layers(result: LayerNoise, title: str) -> str:
 
 
 def cards(result: LayerNoise) -> list[Card]:
-    """How much is lost, and whether weights or activations lose it."""
+    """Cards of the loss: agreement and signal to noise, each with and without quantized activations."""
     agreement, noise = result.agreement, result.output_sqnr_db
     return [
         Card("Agreement with float", figures.percent(agreement.int8), f"top-1 on {result.images} pictures"),

@@ -63,14 +63,14 @@ class Disc:
 
 @dataclass(frozen=True)
 class NetworkPlot:
-    """One benchmark.
+    """A benchmark.
 
     Attributes:
-        title: What the networks do, and on what.
+        title: Task and data set of the networks.
         discs: Large ones first, so that none is hidden.
         trail: Percent across and pixels down of the best MobileNets, cheapest first: a line through them.
-        x_ticks: Of the multiply-adds.
-        y_ticks: Of the accuracy in percent.
+        x_ticks: Ticks of the multiply-adds.
+        y_ticks: Ticks of the accuracy in percent.
         y_title: Name of the accuracy.
         height: Pixels.
         legend: Radius in pixels and text of the discs that explain the areas.
@@ -140,7 +140,7 @@ def plot(benchmark: NetworkComparison) -> NetworkPlot | None:
 
 
 def tone(row: NetworkRow) -> str:
-    """What its disc is drawn as."""
+    """Style of the network's disc."""
     return "chosen" if row.chosen else "mobilenet" if row.mobilenet else "other"
 
 
@@ -244,7 +244,7 @@ def _box(label: Label, disc: tuple[float, float, float]) -> Box:
 
 
 def _cover(box: Box, taken: Sequence[Box], discs: Sequence[tuple[float, float, float]]) -> float:
-    """How much a name would cover: other names count most, the plot's edges as much, discs by their number."""
+    """Returns the area that a name would cover: names count most, the plot's edges as much, discs by their number."""
     left, top, right, bottom = box
     outside = left < LEFT * _NOMINAL_WIDTH / 100 or right > _NOMINAL_WIDTH - 4 or top < _TOP - 14 or bottom > _BOTTOM
     names = sum(left < x2 and right > x1 and top < y2 and bottom > y1 for x1, y1, x2, y2 in taken)

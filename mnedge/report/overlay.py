@@ -1,4 +1,4 @@
-"""What is marked in a picture, drawn into it: masks as colours, boxes as frames."""
+"""Annotations and predictions drawn into a picture: masks as colours, boxes as frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def colour_of(index: int) -> tuple[int, int, int]:
 
 
 def with_mask(pixels: NDArray[np.uint8], mask: AnyInts, ignored: int) -> NDArray[np.uint8]:
-    """Lays a mask over a picture; class 0, the background, stays as it is, and what is ignored turns grey.
+    """Lays a mask over a picture; class 0, the background, stays as it is, and ignored pixels turn grey.
 
     Args:
         pixels: uint8, (H, W, 3).
@@ -56,7 +56,7 @@ def with_frames(
         pixels: uint8, (H, W, 3).
         corners: float32, (n, 4): y1, x1, y2, x2 in fractions of the picture.
         classes: int64, (n,).
-        words: What stands in the corner of each box; () for nothing.
+        words: Text in the corner of each box; () for none.
     """
     from PIL import Image, ImageDraw
 

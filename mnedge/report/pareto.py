@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def front(points: Sequence[Sequence[float]]) -> list[bool]:
-    """Which points no other one dominates.
+    """Returns the points that no other point dominates.
 
     A point dominates another where it is at most as large in every figure and smaller in one. Equal points stay both.
 

@@ -1,4 +1,4 @@
-"""Where the marks of a plot stand. The page draws them; nothing here knows of SVG or colours.
+"""Positions of the marks of a plot. The page draws them; nothing here knows of SVG or colours.
 
 Across, positions are percentages of the plot's width, so that a plot fits a phone and a sheet of paper while its
 text keeps its size. Down, they are pixels from the top.
@@ -31,7 +31,7 @@ class Bubble:
     """An artifact in the plane.
 
     Attributes:
-        line: What it stands for.
+        line: The artifact on its device.
         x: Percent across.
         y: Pixels down.
         radius: Pixels; the area is proportional to the artifact's bytes.
@@ -176,10 +176,10 @@ def _labels(circles: Sequence[tuple[float, float, float]]) -> list[tuple[float, 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often each latency came up.
+    """Histogram of the latencies.
 
     Attributes:
-        line: Which artifact.
+        line: Line of the artifact.
         top: Pixels down to the row's text.
         base: Pixels down to the foot of the bars.
         bars: Left end and width in percent across, height in pixels.
@@ -258,7 +258,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of quantization did to the agreement with float.
+    """Change of the agreement with float by one step of quantization.
 
     Attributes:
         name: The step.
@@ -267,7 +267,7 @@ class Step:
         gain: Whether the agreement rose or stayed.
         agreement: After it, 0..1.
         change: Against the step before; None for the first.
-        seconds: What it took.
+        seconds: Duration of the step.
     """
 
     name: str

@@ -26,7 +26,7 @@ _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Line:
-    """One artifact on one device.
+    """An artifact on a device.
 
     Attributes:
         key: A letter that stands for it in the plots.
@@ -35,7 +35,7 @@ class Line:
         artifact: Its row of `artifacts`.
         accuracy: Its row of `accuracy` on this device; None where not measured.
         latency: Its row of `latency`, likewise.
-        flash_bytes: What C sources take when they are compiled; None for models and where that was not measured.
+        flash_bytes: Flash of compiled C sources; None for models and where it was not measured.
     """
 
     key: str
@@ -65,7 +65,7 @@ class Line:
 
     @property
     def bytes(self) -> int | None:
-        """Size of the model file; of C sources not theirs but what they take in flash."""
+        """Size of the model file; for C sources, their flash."""
         return self.flash_bytes if self.artifact.format == "c" else self.artifact.bytes
 
     @property

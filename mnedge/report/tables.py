@@ -32,7 +32,7 @@ Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell's text and what it is: good, bad, the letter of a float or int8 artifact in the plots, or code."""
+    """A cell: its text and its tone (good, bad), mark (the artifact's letter in the plots) or style (code)."""
 
     text: str
     tone: Tone = ""
@@ -43,7 +43,7 @@ class Table:
     """A table of text.
 
     Attributes:
-        title: What it shows.
+        title: Subject of the table.
         columns: Names; one that starts with ">" is set to the right.
         rows: Cells, as many as columns.
         notes: Sentences below it: where the figures come from, what the signs mean.
@@ -132,7 +132,7 @@ def artifacts(report: Report) -> Table:
 
 
 def outputs(rows: Sequence[OutputRow], slug: str = "") -> Table:
-    """One row an output of each artifact: its kind, its figures, and how far it agrees with the reference."""
+    """Returns one row per output of each artifact: its kind, its figures, and its agreement with the reference."""
     columns = ("artifact", "output", "kind", ">samples", "figures", ">same answers %", ">SNR, dB", ">largest error")
     cells = (
         (
@@ -213,7 +213,7 @@ def _faster(versus: AgainstFloat | None) -> Cell:
 
 
 def _provenance(found: Sequence[Line], *, starred: bool) -> Iterator[str]:
-    """Where the figures come from: every way in which something was measured, once."""
+    """Returns the sources of the figures: every method of measurement, once."""
     accuracy = {
         f"{figures.plain(line.accuracy.images)} pictures of {line.accuracy.dataset}, on {line.accuracy.device}": None
         for line in found

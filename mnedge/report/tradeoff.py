@@ -1,4 +1,4 @@
-"""Accuracy against what it costs, for many variants, as one self-contained page: for `search` and `sweep`."""
+"""Accuracy against cost of many variants, as one self-contained page: for `search` and `sweep`."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _accuracy_title(rows: Sequence[TradeoffRow], metric: str) -> str:
 
 
 def plots(rows: Sequence[TradeoffRow], limits: Mapping[str, float]) -> list[Plot]:
-    """One plot for every cost that two rows or more have beside an accuracy."""
+    """Returns one plot for every cost that at least two rows have beside an accuracy."""
     found = []
     for axis in AXES:
         # On a microcontroller flash is the cost, not the file.

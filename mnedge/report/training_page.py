@@ -39,7 +39,7 @@ _PHASE_NAME = 8.0
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a plot: what it is, and its points (percent across, pixels down)."""
+    """A line of a plot: its name, and its points (percent across, pixels down)."""
 
     name: str
     tone: str
@@ -51,12 +51,12 @@ class CurvePlot:
     """Curves over the epochs of all phases.
 
     Attributes:
-        title: What is plotted.
+        title: Plotted figures.
         curves: The lines.
         x_ticks: Epochs.
         y_ticks: Values.
-        phases: Where each phase begins, percent across, and its name.
-        best: Percent across of the epoch whose weights were taken; None where it is none of them.
+        phases: Start of each phase, percent across, and its name.
+        best: Epoch of the chosen weights, percent across; None for none of them.
         height: Pixels.
     """
 
@@ -93,7 +93,7 @@ def worst(
     Args:
         probabilities: float32, (n, classes).
         labels: int64, (n,).
-        sources: What each picture is called.
+        sources: Name of each picture.
         classes: Class names.
     """
     predicted, rows = probabilities.argmax(axis=1), np.arange(labels.size)
@@ -112,7 +112,7 @@ def worst(
 
 
 def mixups(confusion: NDArray[np.int64], classes: Sequence[str]) -> tuple[MixUp, ...]:
-    """Which classes are taken for which, the most frequent first."""
+    """Returns the mix-ups of classes, the most frequent first."""
     off = confusion - np.diag(confusion.diagonal())
     truths, predictions = np.nonzero(off)
     counts = off[truths, predictions]
@@ -195,7 +195,7 @@ def curve_plot(
     """Places the epochs of all phases one after the other; None where there are none, or none with a value.
 
     Args:
-        title: What is plotted.
+        title: Plotted figures.
         history: The epochs.
         best: The epoch whose weights were taken.
         lines: The value of an epoch, by the line's name; an epoch without one has no point.

@@ -30,10 +30,10 @@ def write_reports(folder: Path, report: Report, details: Details, manifest: Buil
     manifest.json and the reports, whose measured times differ from run to run.
 
     Args:
-        folder: Where the artifacts are: the scratch folder of a build.
-        report: It becomes report.json.
-        details: What report.html shows beside it.
-        manifest: It becomes manifest.json.
+        folder: Folder of the artifacts: the scratch folder of a build.
+        report: Report that becomes report.json.
+        details: Details that report.html shows beside it.
+        manifest: Manifest that becomes manifest.json.
 
     Raises:
         OSError: The folder cannot be written; who owns it says what that means.

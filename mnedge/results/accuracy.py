@@ -23,7 +23,7 @@ class WorstPicture:
 
     Attributes:
         source: The picture's file or name.
-        counts: What was counted or measured in it, by name: right, missed, wrong, or iou.
+        counts: Counts or measurements in it, by name: right, missed, wrong, or iou.
     """
 
     source: str
@@ -36,7 +36,7 @@ class WorstPicture:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a task counts over all pictures.
+    """Figures of a task over all pictures.
 
     Attributes:
         metrics: Figures by key (top1, map50, mean_iou, …), in 0..1; more is better.
@@ -67,8 +67,8 @@ class AccuracyRow:
         runtime: Runtime and version.
         device: URI of the device.
         dataset: Name of the data set.
-        images: How many pictures were counted.
-        figures: What the task counts.
+        images: Number of pictures that were counted.
+        figures: Figures of the task.
         partitions: Delegate partitions; None where the notion does not exist.
     """
 
@@ -112,7 +112,7 @@ class AccuracyRow:
 
 
 def _picture_of_stored(picture: Json) -> Json:
-    """Puts the counts of a stored picture into a value of their own; what is no picture is left to the reader."""
+    """Puts the counts of a stored picture into a value of their own; other values are left to the reader."""
     if not isinstance(picture, dict):
         return picture
     own = {"source": picture["source"]} if "source" in picture else {}
@@ -121,14 +121,14 @@ def _picture_of_stored(picture: Json) -> Json:
 
 @dataclass(frozen=True)
 class MixUp:
-    """What was taken for what.
+    """A mix-up: pictures of a class that were taken for another class.
 
     Attributes:
         truth: The class of the data.
-        predicted: What the artifact said.
-        images: How many pictures show it.
+        predicted: Class that the artifact gave.
+        images: Number of such pictures.
         fraction: Its share of all that is of the true class, 0..1.
-        objects: How many objects it happened to, where objects are counted.
+        objects: Number of such objects, where objects are counted.
     """
 
     truth: str

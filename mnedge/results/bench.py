@@ -1,4 +1,4 @@
-"""What `bench` measures."""
+"""Result of `bench`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Bench:
     """Latency of artifacts on devices, each against the first.
 
     Attributes:
-        conditions: What the figures of this machine depend on.
+        conditions: State of this machine that the figures depend on.
         latency: Latency of each artifact on each device.
         ratios: Each artifact against the first one, on each device by itself.
-        failed: Devices that could not be had or failed; what they measured by then is there all the same.
+        failed: Devices that failed or could not be had; their rows until then are kept.
         ops: Times of the ops by artifact, where they were asked for.
         sustained: Latency over time by artifact and device, where it was asked for.
         unsteady: Why a sustained run was not steady, by the same names.

@@ -9,13 +9,13 @@ from mnedge.results import shown
 
 @dataclass(frozen=True)
 class Difference:
-    """One measurement against another.
+    """A measurement against another one.
 
     Attributes:
         value: Second minus first for shares (-1..1); first over second for times and sizes (above 1 is better).
-        low: Lower end of the 95 % interval; None where there is none.
+        low: Lower end of the 95 % interval; None where it is unknown.
         high: Upper end.
-        shown: Whether the measurements show a difference; None where that cannot be told.
+        shown: Whether the measurements show a difference; None where they cannot.
     """
 
     value: float
@@ -26,13 +26,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of one artifact in every build.
+    """A figure of one artifact in every build.
 
     Attributes:
         artifact: File name without slug, and the device where it is not this machine.
         name: bytes, p50_ms or a metric.
-        values: One per build; None where it is not there.
-        changes: One per build but the first, against the first.
+        values: One value per build; None for a build without the figure.
+        changes: One difference per build but the first, against the first.
         note: Why they may not be held against each other, or "".
     """
 
@@ -66,7 +66,7 @@ class Comparison:
         builds: Their paths.
         slugs: Their names.
         figures: Size, accuracy and latency of every artifact that any build has.
-        changes: What is not the same in all of them, in the order of the stages.
+        changes: Differences of the manifests, in the order of the stages.
         verdict: A sentence that names the first stage whose results differ.
         without_manifest: Builds without a manifest.json: what changed is known from their artifacts alone.
     """

@@ -1,4 +1,4 @@
-"""What `compile` made of a model: C sources, a TFLM project or a model for an Ethos-U, and what it takes."""
+"""Result of `compile`: C sources, a TFLM project or a model for an Ethos-U, and its memory."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Compilation:
     flash_bytes: int | None
 
     def figures(self) -> tuple[tuple[str, int | None, str], ...]:
-        """What it takes: rows of name, value and unit."""
+        """Table of the memory: rows of name, value and unit."""
         return (("arena", self.arena_bytes, "bytes"), ("flash", self.flash_bytes, "bytes"))
 
     def _repr_html_(self) -> str:
@@ -96,23 +96,23 @@ class CSources(Compilation):
         flash_bytes: Code and constants of NAME.c at -O2; None without arm-none-eabi-gcc.
         stack_bytes: Deepest stack under NAME_run on the emulated board; None where it did not run.
         instructions: Executed by one NAME_run on the emulated board; None where it did not run.
-        layers: One row a layer.
+        layers: One row per layer.
         code_bytes: The code of `flash_bytes`.
         input_bytes: The input, which the caller keeps outside the arena unless `input_in_arena`.
         output_bytes: The output, which the caller keeps.
         ram_bytes: Arena, output, and the input where it is outside.
         input_in_arena: Whether the input lies in the arena and is overwritten.
-        streamed: Whether the input can be handed over row by row.
+        streamed: Whether the input may come row by row.
         kernels: Kernel set.
-        optimise: What the plan preferred.
+        optimise: Preference of the plan.
         macs: Multiply-adds of one run.
         model_sha256: Checksum of the .tflite.
         vectors: Test vectors from LiteRT's reference kernels, or why there are none.
-        verified: Where the C's outputs were compared with the vectors here; "" where nowhere.
+        verified: Where the C was run against the test vectors; "" for nowhere.
         pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
         plan: The memory plan as lines of text, time down, addresses to the right.
-        blocks: What lives in the arena, and between which segments, both included.
-        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
+        blocks: Tensors in the arena, and the segments between which each lives, both included.
+        metadata: Metadata of the model, by name: its pixels, the anchors of a detector.
     """
 
     stack_bytes: int | None
@@ -136,7 +136,7 @@ class CSources(Compilation):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def figures(self) -> tuple[tuple[str, int | None, str], ...]:
-        """What it takes: rows of name, value and unit."""
+        """Table of the memory: rows of name, value and unit."""
         return (
             ("arena", self.arena_bytes, "bytes"),
             ("ram", self.ram_bytes, "bytes with input and output"),
@@ -148,7 +148,7 @@ class CSources(Compilation):
 
 @dataclass(frozen=True, kw_only=True)
 class TflmProject(Compilation):
-    """What a TensorFlow Lite Micro project needs: the model as an array, its ops and the arena.
+    """Content of a TensorFlow Lite Micro project: the model as an array, its ops and the arena.
 
     Attributes:
         arena_bytes: Arena to give the interpreter, margin included.
@@ -230,8 +230,8 @@ class Compiled:
         stack_bytes: Deepest stack; None likewise.
         instructions: Executed by one inference; None where no board ran it.
         inference_ms: Vela's estimate, ms; None for forms without one.
-        blocks: What lives in the arena; empty for an NPU.
-        metadata: What the model says of itself, by name: its pixels, the anchors of a detector.
+        blocks: Tensors in the arena; empty for an NPU.
+        metadata: Metadata of the model, by name: its pixels, the anchors of a detector.
     """
 
     FILE: ClassVar[str] = Compilation.FILE

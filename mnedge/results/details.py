@@ -1,4 +1,4 @@
-"""What the page of a build shows beside report.json, and what a build keeps of its measurements."""
+"""Details of a build's page beside report.json, and measurements that a build keeps."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Step:
     """A step of quantization.
 
     Attributes:
-        name: What was done.
-        seconds: What it took.
+        name: Name of the step.
+        seconds: Duration of the step.
         agreement: Agreement with float after it, 0..1; None for outputs that give no answers.
         snr_db: Signal-to-noise ratio against float after it; None without noise.
     """
@@ -53,11 +53,11 @@ class Step:
 
 @dataclass(frozen=True)
 class QuantizationAccount:
-    """How an int8 graph was made.
+    """Account of a quantization: its steps and settings.
 
     Attributes:
         steps: The steps, in their order.
-        settings: What was chosen, by name.
+        settings: Chosen settings, by name.
         targets: Targets that share the graph.
     """
 
@@ -84,8 +84,8 @@ class Measured:
         latency: The same.
         parity: The same.
         int8: The same.
-        confusion: What each artifact mixes up, by its name.
-        counted: What the fractions of `confusion` are shares of: "pictures", "pixels" or "boxes".
+        confusion: Mix-ups of each artifact, by its name.
+        counted: Unit of the fractions in `confusion`: "pictures", "pixels" or "boxes".
         latency_samples: Milliseconds of each run, by artifact.
         warnings: Sentences about the measurements.
         gallery: The pictures that were met worst; None where the task shows none.
@@ -111,19 +111,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Details:
-    """What report.html shows beside report.json.
+    """Details that report.html shows beside report.json.
 
     Attributes:
-        confusion: What each artifact mixes up, by its name.
-        counted: What the fractions of `confusion` are shares of: "pictures", "pixels" or "boxes".
+        confusion: Mix-ups of each artifact, by its name.
+        counted: Unit of the fractions in `confusion`: "pictures", "pixels" or "boxes".
         latency_samples: Milliseconds of each run, by artifact.
         warnings: Sentences that a reader should know.
         gallery: The pictures that were met worst.
         steps: Steps of the first quantization.
         recipe: The recipe's values by key.
         tools: Versions by package.
-        machine: Where it was measured.
-        dataset: What the data set is, in a sentence.
+        machine: Machine of the measurements.
+        dataset: Description of the data set, in a sentence.
         plan: The memory plan of the first artifact in C.
     """
 

@@ -1,4 +1,4 @@
-"""What a board or a phone is, what its runtimes do with a small model, and what to fix before figures are taken."""
+"""Facts about a board or a phone, its runtimes on a small model, and repairs before figures are taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mnedge.results.stored import ABSENT, FLAT
 
 @dataclass(frozen=True, kw_only=True)
 class BoardFacts:
-    """What a board says of itself; None where it does not say.
+    """Facts about a board; None where it reports none.
 
     Attributes:
         board: Model of the board.
@@ -33,8 +33,8 @@ class BoardFacts:
         clock_mhz: Clock of the fastest core, MHz.
         clock_max_mhz: Largest clock, MHz.
         temperature_c: Temperature, degrees Celsius.
-        throttled: What a Raspberry Pi's firmware says of power and temperature.
-        emulated: Whether it is an emulator.
+        throttled: Power and temperature flags of a Raspberry Pi's firmware.
+        emulated: Whether the board is an emulator.
     """
 
     board: str | None = None
@@ -62,7 +62,7 @@ class BoardFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PhoneFacts:
-    """What a phone says of itself; None where it does not say.
+    """Facts about a phone; None where it reports none.
 
     Attributes:
         model: Model of the phone.
@@ -71,10 +71,10 @@ class PhoneFacts:
         sdk: Its API level.
         abi: Its first ABI.
         battery_percent: Battery, %.
-        charging: Whether it is plugged in.
+        charging: Whether the phone is plugged in.
         thermal_status: Android's thermal status, e.g. "none".
         pinned: Cores that measurements are pinned to.
-        emulated: Whether it is an emulator.
+        emulated: Whether the phone is an emulator.
     """
 
     model: str | None = None
@@ -91,10 +91,10 @@ class PhoneFacts:
 
 @dataclass(frozen=True)
 class RuntimeTrial:
-    """What a runtime on a device does with a small model.
+    """Result of a small model on a runtime of a device.
 
     Attributes:
-        works: Whether it loads the model.
+        works: Whether the runtime loads the model.
         says: Version and delegate, or why it does not load.
         partitions: Delegate partitions; None where the notion does not exist.
     """
@@ -106,14 +106,14 @@ class RuntimeTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardCheck:
-    """Whether a board is fit to measure.
+    """Fitness of a board for measurements.
 
     Attributes:
         installed: Packages that `setup_device` has installed, as pip takes them; None of a check.
         device: URI without options.
-        facts: What the board says of itself.
-        runtimes: What each runtime does there, by name.
-        advice: What to fix, the worst first; empty where nothing is.
+        facts: Facts about the board.
+        runtimes: Results of its runtimes, by name.
+        advice: Repairs, the most urgent first; empty if none is needed.
     """
 
     installed: tuple[str, ...] | None = field(default=None, metadata=ABSENT)
@@ -150,14 +150,14 @@ class BoardCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class PhoneCheck:
-    """Whether a phone is fit to measure.
+    """Fitness of a phone for measurements.
 
     Attributes:
         device: URI without options.
-        facts: What the phone says of itself.
+        facts: Facts about the phone.
         measures_with: Path of benchmark_model, or "Python there"; None where nothing measures.
-        runtimes: What each runtime in the Python there does, by name; empty where benchmark_model measures.
-        advice: What to fix, the worst first; empty where nothing is.
+        runtimes: Results of the runtimes in its Python, by name; empty where benchmark_model measures.
+        advice: Repairs, the most urgent first; empty if none is needed.
     """
 
     device: str

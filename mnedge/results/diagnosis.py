@@ -1,4 +1,4 @@
-"""What a model is, what mnedge does with it, and what it has to be told."""
+"""Diagnosis of a model: its content, its way to int8, and the options it needs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class End:
     Attributes:
         name: Tensor name.
         shape: Extents, with batch 1; -1 where the file leaves one open, None where only the run decides.
-        dtype: As the file has it.
-        head: Of an output: what its values are; None for an input, and where nothing shows it.
+        dtype: Name in the file.
+        head: Kind of an output's values; None for an input, and where nothing shows it.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Need:
 
     Attributes:
         option: The option that tells it, with a value where one is known.
-        why: One sentence.
-        required: Whether nothing can be built without it; otherwise labelled pictures or a default serve too.
+        why: Reason, one sentence.
+        required: Whether no build works without it; otherwise labelled pictures or a default serve too.
     """
 
     option: str
@@ -43,7 +43,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What becomes of a model for one target.
+    """Outlook of a model for one target.
 
     Attributes:
         target: Its name.
@@ -52,7 +52,7 @@ class Outlook:
         float_ops: Number of ops without an int8 form by kind, which the target's runtime executes in float.
         no_kernel: Number of ops by kind that the target's C has no kernel for.
         reason: Why it is refused; "" where it is not.
-        notes: What will be slow or not fit, a sentence each.
+        notes: Ops that will be slow or do not fit, a sentence each.
     """
 
     target: str
@@ -81,13 +81,13 @@ class Diagnosis:
         outputs: Outputs.
         assumed_size: Height and width in pixels that the rest was looked at with, because the file leaves them open.
         pixels: Range of a picture's pixels; None where it is not known, or no input is a picture.
-        pixels_origin: Where the range is known from: told, metadata, graph, shown or unknown.
+        pixels_origin: Origin of the pixels' range: told, metadata, graph, shown or unknown.
         labels: Class names; () where the file has none.
-        notes: What reading changed or found, a sentence each.
-        plan: What mnedge does on the way to int8 for the first target, a sentence each.
-        needs: What it has to be told.
-        commands: What to run next, complete but for names in capitals.
-        targets: What becomes of it for each target.
+        notes: Notes of the reader, a sentence each.
+        plan: Steps on the way to int8 for the first target, a sentence each.
+        needs: Options that the model needs.
+        commands: Next commands, complete except for names in capitals.
+        targets: Outlook for each target.
     """
 
     path: str

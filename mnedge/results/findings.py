@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a data set, or a user should know of it."""
+"""Findings: faults of a data set, and facts that a user should know."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Finding:
 
     Attributes:
         what: Words that follow their number, "boxes stick out of their picture and were cut at its edge".
-        where: Where each of them is.
+        where: Place of each of them.
     """
 
     what: str
     where: tuple[str, ...]
 
     def sentence(self) -> str:
-        """How many and what, with the first few."""
+        """The finding in a phrase: its number, its description, and the first few places."""
         rest = f" and {len(self.where) - _LISTED} more" if len(self.where) > _LISTED else ""
         return f"{len(self.where):,} {self.what} ({'; '.join(self.where[:_LISTED])}{rest})"
 
@@ -42,7 +42,7 @@ class Shared:
         train: Its source in the training split.
         held: Its source in the validation split.
         correlation: Correlation of their grey thumbnails; 1 for a copy.
-        is_mirrored: Whether one is the other's mirror image.
+        is_mirrored: Whether one picture mirrors the other.
         labels: Their class names; two different ones contradict each other.
     """
 
@@ -61,7 +61,7 @@ class Suspect:
         source: The picture.
         label: The class it is filed under.
         looks_like: The class that pictures like it are filed under.
-        margin: How far it is from its own class, in the scores of the probe; larger is surer.
+        margin: Distance from its own class, in the scores of the probe; larger is surer.
     """
 
     source: str
@@ -79,7 +79,7 @@ class Suspects:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found; every list may be empty.
+    """Findings of a data set; every list may be empty.
 
     Attributes:
         broken: Pictures that were left out because they cannot be read.

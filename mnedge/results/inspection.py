@@ -1,4 +1,4 @@
-"""What is in a model file, how the runtime takes it, and where an int8 model loses."""
+"""Content of a model file, its runtime, and where an int8 model loses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class KindRow:
 
     Attributes:
         kind: TFLite's or ONNX's name.
-        count: How many.
+        count: Number of ops of the kind.
         dtypes: dtypes of their outputs, the most frequent first.
         macs: Multiply-adds.
         weights_bytes: Bytes of their constants; shared ones count once.
-        dilated: How many have a dilation above 1; None for ONNX.
+        dilated: Number of ops with a dilation above 1; None for ONNX.
     """
 
     kind: str
@@ -64,11 +64,11 @@ class CustomOp:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a model file holds.
+    """Content of a model file.
 
     Attributes:
         ops: The ops by kind, the heaviest first.
-        op_count: How many ops.
+        op_count: Number of ops.
         macs: Multiply-adds of one picture.
         parameters: Trained numbers.
         weights_bytes: Bytes of all constants.
@@ -78,7 +78,7 @@ class Contents:
         custom_ops: Custom ops; None for ONNX.
         largest_weights: The largest constants.
         largest_activations: The largest activations.
-        metadata: Text, or the number of bytes of what is no text, by name.
+        metadata: Text, or the number of bytes of other values, by name.
     """
 
     ops: tuple[KindRow, ...]
@@ -97,7 +97,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class RuntimeView:
-    """How a runtime takes a file.
+    """A runtime's view of a file.
 
     Attributes:
         version: Runtime and version.
@@ -130,9 +130,9 @@ class Inspection:
         format: tflite or onnx.
         bytes: Its size.
         quantized: Whether its convolutions and matrix products take integers.
-        contents: What it holds.
+        contents: Content of the file.
         float_ops: Float ops of a quantized model; None for a float model, and where no runtime could tell.
-        runtime: How the runtime takes it, or why it does not.
+        runtime: The runtime's view of the file, or its reason for refusing it.
     """
 
     path: str
@@ -167,7 +167,7 @@ class TensorNoise:
         index: Place of its op.
         tensor: Its name.
         op: Kind of the op that makes or holds it.
-        what: Whether it is an activation or weights.
+        what: Whether the tensor is an activation or weights.
         dtype: Its dtype.
         sqnr_db: Signal to quantization noise; None without noise.
         agreement_gain: Top-1 agreement that leaving it unrounded wins, -1..1.
@@ -177,7 +177,7 @@ class TensorNoise:
         min: Lowest value that came up.
         max: Highest value that came up.
         clipped_fraction: Share of the values beyond the range; None for weights.
-        histogram: How often values came up.
+        histogram: Frequency of the values.
     """
 
     index: int
@@ -214,10 +214,10 @@ class OutputNoise:
 
 @dataclass(frozen=True)
 class LayerNoise:
-    """Where an int8 model loses.
+    """Noise of an int8 model's tensors, and its cost at the output.
 
     Attributes:
-        images: How many pictures were used.
+        images: Number of pictures.
         agreement: Agreement with float.
         output_sqnr_db: Signal to noise at the output.
         tensors: Every quantized tensor, those that cost most first.

@@ -1,4 +1,4 @@
-"""What an installation of mnedge has, what is missing, and what its machine offers."""
+"""Installation of mnedge: packages, missing parts, and the machine's features."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Part:
     """A package or program.
 
     Attributes:
-        name: As its installer calls it.
-        version: As installed; None where it is missing.
+        name: Name in its installer.
+        version: Installed version; None if missing.
         needed: Whether `mnedge build` needs it.
-        gives: What it is for.
+        gives: Purpose.
         get: The command that installs it.
     """
 
@@ -43,7 +43,7 @@ class Installation:
 
     @property
     def missing(self) -> tuple[Part, ...]:
-        """What `mnedge build` needs and is not here."""
+        """Parts that `mnedge build` needs and that are missing."""
         return tuple(part for part in self.parts if part.needed and part.version is None)
 
     def as_stored(self) -> Mapping[str, object]:

@@ -1,4 +1,4 @@
-"""Latency of artifacts on devices, what it depends on, and what it is made of."""
+"""Latency of artifacts on devices: its figures, its conditions, and its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Verdict = Literal["faster", "slower", "no difference shown"]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the figures of this machine depend on.
+    """State of this machine that its figures depend on.
 
     Attributes:
         cpu: Name of the processor.
@@ -50,10 +50,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class BoardState:
-    """What a device that is not this machine said while it measured.
+    """State of another device while it measured.
 
     Attributes:
-        board: What it is and what its figures depend on, by name: model, governor, temperature limits, …
+        board: Facts that the figures depend on, by name: model, governor, temperature limits, …
         emulated: Whether the times are an emulator's.
         unstable: Why the figures are not to be relied on.
         temperature_c: Temperature at the end.
@@ -77,12 +77,12 @@ class LatencyRow:
         device: URI of the device.
         threads: Threads of the runtime.
         p50_ms: Median of the runs.
-        p90_ms: What nine of ten runs stay below.
-        runs: How many runs were timed.
-        p99_ms: What 99 of 100 runs stay below.
+        p90_ms: 90th percentile of the runs.
+        runs: Number of timed runs.
+        p99_ms: 99th percentile of the runs.
         warmed_up: Whether the warm-up ended because the times were stable.
         partitions: Delegate partitions; None where the notion does not exist.
-        state: What the device said; None for this machine.
+        state: State of the device; None for this machine.
     """
 
     artifact: str
@@ -114,7 +114,7 @@ class LatencyRow:
 
 @dataclass(frozen=True)
 class RatioRow:
-    """How many times faster an artifact is than the first one on the same device.
+    """Speed of an artifact against the first one on the same device.
 
     Attributes:
         device: URI of the device.
@@ -122,7 +122,7 @@ class RatioRow:
         reference: File name of the first one.
         speedup: Its median by the artifact's; above 1 is faster.
         interval: The 95 % interval.
-        verdict: What the interval shows.
+        verdict: Verdict of the interval.
     """
 
     device: str
@@ -160,8 +160,8 @@ class Stretch:
     Attributes:
         seconds: When it ended.
         p50_ms: Median of its runs.
-        p90_ms: What nine of ten of them stay below.
-        runs: How many.
+        p90_ms: 90th percentile of the runs.
+        runs: Number of runs.
         temperature_c: Temperature at its end, where the device tells it.
         clock_mhz: Clock at its end, likewise.
     """

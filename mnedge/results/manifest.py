@@ -1,4 +1,4 @@
-"""manifest.json: what it takes to make a build or a bundle again, and what each of its files is to be."""
+"""manifest.json: the inputs that make a build or a bundle again, and the checksum of each file."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class DatasetRow:
 
     Attributes:
         name: Its name.
-        preprocessing: How its pictures are prepared.
-        draw: How its splits were drawn; None where it has its own.
+        preprocessing: Preprocessing of its pictures.
+        draw: How its splits were drawn; None for a data set with its own.
         sha256: Digest of its pictures, labels, splits and preprocessing; None in builds of older versions.
     """
 
@@ -63,18 +63,18 @@ class DatasetRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildManifest:
-    """What it takes to build the same again. No times, no host.
+    """Inputs that make the same build again. No times, no host.
 
     Attributes:
         schema: Version of manifest.json.
         slug: Name of the build.
         recipe: The resolved recipe, by key.
         tools: Versions by package.
-        weights_sha256: Checksum of the weights' file; None where there is none.
+        weights_sha256: Checksum of the weights' file; None without a file.
         dataset: The data set.
         calibration: The calibration set; None for a float build.
         calibration_sha256: Checksum of its pictures; None likewise.
-        artifacts: What was made.
+        artifacts: Artifacts of the build.
         labels: labels.txt; None for a build of an older version.
     """
 
@@ -122,7 +122,7 @@ class KeptGate:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleManifest:
-    """What a bundle is to be.
+    """Manifest of a bundle.
 
     Attributes:
         schema: Version of manifest.json.
@@ -131,8 +131,8 @@ class BundleManifest:
         version: Version of the bundle.
         tools: Versions of the packages that made the model.
         model: The build that it was made of.
-        gates: The gates of the build and whether it kept them.
-        files: What each file is to be.
+        gates: Gates of the build, and whether it kept them.
+        files: Checksum of each file.
     """
 
     FILE: ClassVar[str] = "manifest.json of a bundle"
@@ -185,10 +185,10 @@ class Verified:
     """A build or bundle whose files are all as its manifest says.
 
     Attributes:
-        path: What was checked.
+        path: Build or bundle that was checked.
         bundle: Its kind; "build" for a build.
         slug: Name of the model.
-        files: How many files were checked.
+        files: Number of files that were checked.
         broken_gates: Names of the gates that the build broke.
         signed: Whether a signature was checked.
     """

@@ -30,11 +30,11 @@ class NetworkRow:
         parameters: Number of parameters, counted.
         macs: Multiply-adds of one picture, counted.
         accuracy: Published accuracy, 0..1; None where nobody published it.
-        source: Who published it.
+        source: Source of the published figure.
         printed: The size as the paper prints it.
-        remark: Where printed and counted differ, and what else has to be known.
-        named: Whether people compare it; the others only fill the plot.
-        chosen: Whether it is the one that was asked for.
+        remark: Differences of printed and counted figures, and further remarks.
+        named: Whether people compare it; other networks only fill the plot.
+        chosen: Whether it is the network of the command.
     """
 
     name: str
@@ -56,7 +56,7 @@ class NetworkComparison:
     """The networks of one benchmark.
 
     Attributes:
-        task: What the networks are for.
+        task: Task of the networks.
         title: Name of the benchmark.
         dataset: Data set of the published accuracies.
         metric: Key of the accuracy.

@@ -1,4 +1,4 @@
-"""What `optimize` changed in a model, how far the result agrees with the original, and what it gained."""
+"""Result of `optimize`: the changes, the agreement with the original, and the gain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Unit = Literal["steps", "real", "indices"]
 
 @dataclass(frozen=True, kw_only=True)
 class OutputAgreement:
-    """How far two models say the same in one output.
+    """Agreement of two models in one output.
 
     Attributes:
         name: The output.
@@ -37,7 +37,7 @@ class OutputAgreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far two models say the same on the same inputs.
+    """Agreement of two models on the same inputs.
 
     Attributes:
         identical: Whether all values of all outputs are equal.
@@ -65,7 +65,7 @@ class AgreementRow:
         inputs: "random", or the data set.
         count: Number of inputs.
         delegate: Whether both ran with the delegate.
-        agreement: What was found.
+        agreement: Verdict of the measurement.
     """
 
     inputs: str
@@ -76,7 +76,7 @@ class AgreementRow:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What one pass did to a graph.
+    """Changes of one pass to a graph.
 
     Attributes:
         name: The pass.
@@ -112,13 +112,13 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Gain:
-    """What was measured on the original and the result.
+    """Measurements of the original and the result.
 
     Attributes:
         refused: Why the runtime does not load the original; None where it does.
         agreement: Agreement on random input, and on the data's pictures.
         latency: Latency of the original, unless it is refused, and of the result.
-        ratio: How many times faster the result is; None where the original is refused.
+        ratio: Speed of the result against the original; None if a runtime refuses the original.
     """
 
     refused: str | None
@@ -135,11 +135,11 @@ class Optimization:
         source: The original, as given.
         out: The result.
         target: Target that it was rewritten for; None for an .ort, which serves all.
-        passes: What each pass changed; passes that changed nothing are left out.
+        passes: Changes of each pass; passes without changes are left out.
         why: Why nothing was changed; "" where something was.
         before: The original.
         after: The result.
-        gain: What was measured; None where nothing was.
+        gain: Measurements; None without any.
         required_operators: Beside an .ort, the list of operators that a minimal build needs; None for a .tflite.
     """
 
@@ -155,11 +155,11 @@ class Optimization:
 
     @property
     def changed(self) -> bool:
-        """Whether the result is another file than the original."""
+        """Whether the result differs from the original."""
         return bool(self.passes) or self.required_operators is not None
 
     def as_stored(self) -> Mapping[str, object]:
-        """The row of `optimize --json`: keys of what was not measured are left out."""
+        """Row of `optimize --json`; keys without a measurement are left out."""
         row: dict[str, object] = {"source": self.source, "out": self.out}
         if self.target is not None:
             row["for"] = self.target

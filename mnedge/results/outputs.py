@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class OutputRow:
-    """One output of one artifact.
+    """An output of one artifact.
 
     Attributes:
         artifact: File name.
         output: Name of the output, as programs call it where the file says so.
-        kind: What its values are: softmax, logits, sigmoid, multi-label, numbers or map.
+        kind: Kind of its values: softmax, logits, sigmoid, multi-label, numbers or map.
         device: URI of the device.
         dataset: Name of the data.
-        images: How many samples.
+        images: Number of samples.
         figures: Figures against the right answers by key, as its kind has them (top1, roc_auc, map, mae, snr_db, …);
             empty where no answers are known.
         reference: The artifact that it is held against; None for that one itself.

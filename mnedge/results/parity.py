@@ -14,7 +14,7 @@ class ParityRow:
     Attributes:
         reference: Name of the one.
         artifact: Name of the other.
-        images: How many pictures.
+        images: Number of pictures.
         top1_agreement: Share of pictures (pixels, objects) of which both say the same, 0..1; None for numbers.
         snr_db: Signal-to-noise ratio of the other's output against the reference's; None where they are equal.
         max_abs_lsb: Largest difference in steps of the coarser output; None where neither has steps.

@@ -1,4 +1,4 @@
-"""What `predict` says of pictures."""
+"""Result of `predict`: the answers to pictures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mnedge.results.stored import ABSENT, FLAT
 
 @dataclass(frozen=True)
 class ClassAnswer:
-    """What a model says of a class in a picture.
+    """A class in a picture, with its probability.
 
     Attributes:
         label: Name of the class.
         index: Its index.
         score: Its probability, 0..1.
-        yes: Whether it is there, of labels that do not exclude each other; None of classes that do.
+        yes: Whether the label is there, for labels that do not exclude each other; None for classes that do.
     """
 
     label: str
@@ -90,7 +90,7 @@ class VectorAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model says of a picture, as its task has it; the other fields are None.
+    """Answer to a picture, in the field of its task; the other fields are None.
 
     Attributes:
         classes: The most probable classes, or each label with a yes or no.
@@ -119,9 +119,9 @@ class PicturePrediction:
 
     Attributes:
         picture: Its file, as given or found.
-        width: Of the upright picture, pixels.
+        width: Size of the upright picture, pixels.
         height: Likewise.
-        answer: What the model says.
+        answer: Answer of the model.
         saved: The file with the answer drawn into the picture; None where none was asked for.
     """
 
@@ -142,16 +142,16 @@ class BrokenPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model says of pictures.
+    """Answers of a model to pictures.
 
     Attributes:
         model: Its file.
-        task: What it does: classify, detect, segment, embed.
+        task: Task: classify, detect, segment, embed.
         runtime: Runtime, version and delegate.
         device: URI of the device.
         pictures: The pictures in order.
         broken: Pictures that were left out.
-        notes: What is not known of the model and may be told.
+        notes: Facts about the model that are not known and may be stated.
     """
 
     model: str

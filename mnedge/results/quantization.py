@@ -1,4 +1,4 @@
-"""What `quantize` made of a float model."""
+"""Result of `quantize`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mnedge.results.details import Step
 
 @dataclass(frozen=True)
 class OutputFidelity:
-    """One output of an int8 model against the float one, on the samples that calibrated.
+    """An output of an int8 model against the float one, on the samples of the calibration.
 
     Attributes:
         name: Its name.
-        kind: What its values are: softmax, logits, sigmoid, multi-label, numbers or map.
+        kind: Kind of its values: softmax, logits, sigmoid, multi-label, numbers or map.
         agreement: Share of the answers that are float's, 0..1; None for numbers and maps.
-        snr_db: Signal-to-noise ratio; None where there is no noise.
+        snr_db: Signal-to-noise ratio; None without noise.
     """
 
     name: str
@@ -37,10 +37,10 @@ class QuantizedModel:
         ops: Number of ops.
         float_ops: Kinds of the ops that stayed float.
         pixels: Range of a picture's pixels at the input; None for an input that is no picture.
-        pixels_origin: Where the range is known from: told, metadata, graph or shown.
+        pixels_origin: Origin of the pixels' range: told, metadata, graph or shown.
         steps: Steps of the quantization, with agreement and noise against float.
         settings: Choices that make the result again.
-        notes: What a user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
         outputs: Every output against float, where there are several.
     """
 

@@ -50,7 +50,7 @@ class VariantRow:
 
 @dataclass(frozen=True)
 class ArtifactRow:
-    """One file (or folder of C sources) of a build.
+    """A file (or folder of C sources) of a build.
 
     Attributes:
         path: Its name in the build's folder.
@@ -79,12 +79,12 @@ class ArtifactRow:
 
 @dataclass(frozen=True)
 class Int8Row:
-    """What an int8 artifact computes in.
+    """Ops of an int8 artifact by their arithmetic.
 
     Attributes:
         artifact: File name.
-        ops: How many ops there are.
-        float_ops: How many of them compute in float; None where this machine cannot tell.
+        ops: Number of ops.
+        float_ops: Number of float ops; None where this machine cannot count them.
         float_op_names: Kind and output of each.
         delegate_partitions: Partitions that the delegate makes; None where the notion does not exist.
     """
@@ -98,7 +98,7 @@ class Int8Row:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """Bytes that an artifact takes on a microcontroller or NPU; None for what is not known."""
+    """Memory of an artifact on a microcontroller or NPU, bytes; None where unknown."""
 
     artifact: str
     target: str
@@ -114,7 +114,7 @@ class GateRow:
     Attributes:
         name: Name of the gate.
         limit: The limit; true for a gate without a number.
-        measured: What was measured; None where nothing was, and the gate then fails.
+        measured: Measured value; None without a measurement, which fails the gate.
         passed: Whether the limit is kept.
     """
 
@@ -126,14 +126,14 @@ class GateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a build measured.
+    """All measurements of a build.
 
     Attributes:
         schema: Version of report.json.
         slug: Name of the build.
-        task: What the network is for.
+        task: Task of the network.
         variant: The network and its cost.
-        artifacts: What was made.
+        artifacts: Artifacts of the build.
         accuracy: Accuracy of each artifact; empty for random weights.
         latency: Latency of each model file.
         parity: Agreement between the artifacts.

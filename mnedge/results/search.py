@@ -25,7 +25,7 @@ class CandidateRow:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One training of a variant: its round of the successive halving, epochs so far, and top-1, 0..1."""
+    """A training of a variant: its round of the successive halving, epochs so far, and top-1, 0..1."""
 
     round: int
     epochs: int
@@ -34,7 +34,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class SearchRow:
-    """One variant: its figures, the network, and its trainings."""
+    """A variant: its figures, the network, and its trainings."""
 
     tradeoff: TradeoffRow = field(metadata=FLAT)
     variant: CandidateRow
@@ -47,7 +47,7 @@ class LatencyModelRow:
 
     Attributes:
         milliseconds_per: Milliseconds per unit of each term.
-        measured: How many measurements it was fitted to.
+        measured: Number of measurements that the model was fitted to.
         leave_one_out_median: Median relative error of measurements that were left out in turn.
         leave_one_out_worst: Largest of these errors.
     """

@@ -1,4 +1,4 @@
-"""How a noun shows itself in a notebook: plain HTML tables, without scripts or styles."""
+"""Notebook views of the nouns: plain HTML tables, without scripts or styles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON of the nouns: dataclasses to text and back, with the place of what does not fit.
+"""JSON of the nouns: dataclasses to text and back; errors name the place of a wrong value.
 
 A field of a noun may say how it stands in JSON: `FLAT`, its own fields stand in the row of the noun that holds it;
 `ABSENT`, it is left out while it is None.
@@ -105,7 +105,7 @@ def from_json(text: str | bytes, kind: type[Noun], source: str) -> Noun:
     Args:
         text: UTF-8.
         kind: The dataclass.
-        source: What messages call the text, e.g. the file's path.
+        source: Name of the text in messages, e.g. the file's path.
 
     Raises:
         InputError: The text is no JSON, or a value does not fit its field; the message names the place.

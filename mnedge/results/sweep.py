@@ -18,7 +18,7 @@ _HEADLINES = Declared(lambda metric: metric.is_headline)
 
 @dataclass(frozen=True)
 class SweptFile:
-    """One model file of a point.
+    """A model file of a point.
 
     Attributes:
         name: File name.
@@ -26,7 +26,7 @@ class SweptFile:
         precision: fp32 or int8.
         io: dtype of its input and output.
         target: Name of its target.
-        path: Where its worker keeps it; None once it is in the sweep's folder.
+        path: Path in its worker's cache; None once it is in the sweep's folder.
         sha256: Checksum; None before it is there.
         bytes: Size; None likewise.
     """
@@ -133,7 +133,7 @@ class SweptAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """One point of the grid.
+    """A point of the grid.
 
     Attributes:
         tradeoff: Accuracy and costs.

@@ -30,10 +30,10 @@ class BrokenLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class TradeoffRow:
-    """One variant; figures that are not known are None.
+    """A variant; unknown figures are None.
 
     Attributes:
-        name: As tables call it.
+        name: Name in tables.
         status: chosen, front, fits, not reached, excluded or failed.
         broken: Limits that it breaks.
         macs: Multiply-adds of a picture.
@@ -70,7 +70,7 @@ class TradeoffRow:
 
     @property
     def headline(self) -> float | None:
-        """What the variant is ranked by on the user's data, 0..1."""
+        """Figure that ranks the variant on the user's data, 0..1."""
         return self.score if self.top1 is None else self.top1
 
 

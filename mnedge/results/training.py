@@ -29,7 +29,7 @@ def finite(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch.
+    """An epoch.
 
     Attributes:
         phase: "head" or "fine-tune".
@@ -67,7 +67,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """How one class of the validation split was met.
+    """Figures of one class of the validation split.
 
     Attributes:
         name: Class name.
@@ -100,13 +100,13 @@ class MetPicture:
 
     Attributes:
         source: The picture's file or name.
-        words: What happened, for people; None where label and prediction say it.
+        words: Description of the event, for people; None where label and prediction suffice.
         label: Its class.
         predicted: The class that was predicted.
         probability: Probability of the predicted class.
         label_probability: Probability of its own class.
         nearest: The picture that is nearest to it, of an embedding.
-        counts: What was counted or measured in it, by name: right, missed, wrong, or iou.
+        counts: Counts or measurements in it, by name: right, missed, wrong, or iou.
     """
 
     source: str
@@ -128,7 +128,7 @@ class MetPicture:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which.
+    """Counts of predicted classes by true class.
 
     Attributes:
         classes: Class names.
@@ -141,12 +141,12 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How the best weights met the validation split.
+    """Outcome of the best weights on the validation split.
 
     Attributes:
         figures: The task's metrics by key, 0..1, and what else it measures, such as the best_score of a detector.
         classes: Each class.
-        confusion: What was taken for what, of a classifier; None for other tasks.
+        confusion: Confusion of a classifier; None for other tasks.
         mixups: The same as pairs, the most frequent first; None where the task has none.
         worst: The pictures that were met worst, the worst first.
     """
@@ -158,7 +158,7 @@ class Outcome:
     worst: tuple[MetPicture, ...] = ()
 
     def as_stored(self) -> Mapping[str, object]:
-        """Figures stand beside the tables; what is None is left out; the truth of a mix-up is its label."""
+        """Puts the figures beside the tables and leaves None out; the truth of a mix-up is its label."""
         row: dict[str, object] = {**self.figures, "classes": self.classes}
         if self.confusion is not None:
             row["confusion"] = self.confusion
@@ -211,11 +211,11 @@ class OwnNetwork:
         path: Its file, as given.
         sha256: Its checksum.
         size: Height and width of its input, pixels.
-        pixels: What a picture is to it, as `Pixels.parse` reads it.
+        pixels: Pixels of a picture at the input, as `Pixels.parse` reads them.
         head: Name of the layer that tells its classes apart.
-        is_new_head: Whether that layer was replaced.
+        is_new_head: Whether the last layer was replaced.
         classes: Number of classes.
-        notes: What its user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
     """
 
     path: str
@@ -230,15 +230,15 @@ class OwnNetwork:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training was given.
+    """Settings of a training.
 
     Attributes:
         variant: The network; None for a model of the user's.
         data: Name of the data set.
-        draw: How splits were drawn: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
+        draw: Draw of the splits: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
             with its own.
-        weights: What the backbone started from.
-        keep_shared: Whether it learned from pictures that the validation split has too.
+        weights: Weights that the backbone started from.
+        keep_shared: Whether the training used pictures that the validation split has too.
         model: A model of the user's; None for a variant.
         schedule: Epochs, rates, augmentation and so on, by name.
     """
@@ -270,18 +270,18 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """How a training went.
+    """Account of a training.
 
     Attributes:
-        is_complete: Whether it reached its end; False where it paused.
+        is_complete: Whether the training reached its end; False if it paused.
         best: The epoch of the last phase that the weights are of.
         images: Number of pictures.
         seconds: Wall time of the run that ended it.
         cpu_seconds: Processor time of that run.
         history: Every epoch of both phases.
-        findings: What is wrong with the pictures.
+        findings: Findings about the pictures.
         suspects: Pictures that look mislabelled; None where nobody looked.
-        settings: What it was given.
+        settings: Settings of the training.
         chosen_by: Key of the score that chose the best epoch; None in reports of before this was written.
     """
 
@@ -307,15 +307,15 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """What `mnedge train` gives.
+    """Result of `train`.
 
     Attributes:
         schema: Version of the JSON.
-        task: What the network is for.
+        task: Task of the network.
         metric: Key of the task's headline.
         model: The .keras.
-        outcome: How the best weights met the validation split.
-        account: How the training went.
+        outcome: Outcome of the best weights on the validation split.
+        account: Account of the training.
         tools: Versions of the packages that trained it.
         test: How the best weights met the test split, which had no say in anything; None where there is none, and the
             figure of `outcome` chose the epoch.
@@ -336,7 +336,7 @@ class TrainingReport:
         return self.outcome.figures[self.metric]
 
     def notes(self) -> list[str]:
-        """What has to be known of the figures: which pictures chose the epoch, and what uneven classes do to them."""
+        """Notes on the figures: which pictures chose the epoch, and the effect of uneven classes."""
         found = []
         figures, chosen_by = self.outcome.figures, self.account.chosen_by
         if "balanced_accuracy" in figures and "macro_f1" in figures:

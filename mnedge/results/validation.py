@@ -1,4 +1,4 @@
-"""What `validate` measures."""
+"""Result of `validate`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Validation:
         parity: Each artifact against the first one, and each further device against this machine or the first one.
         outputs: Each output of each artifact, where they have several or the data is of arrays.
         failed: Devices that could not be had or failed; the artifacts that they had finished have their rows.
-        pictures: Which pictures they are, for people: "9 of 45 pictures, as drawn for training".
-        warnings: What has to be known of the figures.
+        pictures: Pictures that were measured, for people: "9 of 45 pictures, as drawn for training".
+        warnings: Notes on the figures.
     """
 
     accuracy: tuple[AccuracyRow, ...]

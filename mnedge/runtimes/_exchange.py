@@ -1,4 +1,4 @@
-"""What a child process and its parent share: messages over two pipes, arrays in one file of memory."""
+"""Exchange between a child process and its parent: messages over two pipes, arrays in one file of memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SharedArrays:
     """Arrays of two processes in one file without a name, one behind the other; it grows and never shrinks.
 
     Args:
-        descriptor: Of the file; both sides have one.
+        descriptor: Descriptor of the file; both sides have one.
     """
 
     def __init__(self, descriptor: int) -> None:

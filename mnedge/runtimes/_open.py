@@ -1,4 +1,4 @@
-"""The one door to the runtimes: by name or by file, and always in a child process."""
+"""Opening of runtimes: by name or by file, and always in a child process."""
 
 from __future__ import annotations
 

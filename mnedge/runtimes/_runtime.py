@@ -1,4 +1,4 @@
-"""What every runtime offers: a Session that runs a model on one batch after the other."""
+"""Interface of every runtime: a Session that runs a model on one batch after the other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a model's input or output looks like.
+    """Input or output of a model.
 
     Attributes:
         name: As in the file.
@@ -125,7 +125,7 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> Any
     Args:
         pictures: uint8, NHWC, channels in the order of `pixels`.
         spec: The input; a quantized one must carry its quantization.
-        pixels: What a picture is to the model.
+        pixels: Pixels of the model.
 
     Returns:
         The shape of `pictures`, dtype of `spec`.

@@ -36,7 +36,7 @@ class Header:
     Attributes:
         name: Prefix of all C names.
         arena_bytes: Working memory of a call.
-        alignment: Of the arena's first byte.
+        alignment: Alignment of the arena's first byte.
         inputs: All inputs, in the order in which they lie behind each other.
         outputs: All outputs, likewise.
         has_state: Whether NAME_reset must be called before the first run.

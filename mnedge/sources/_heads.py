@@ -1,4 +1,4 @@
-"""What the values of a network's outputs are, as its last ops show it."""
+"""Kind of a network's outputs, as its last ops show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which source reads a path."""
+"""Source of a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture is to a network, as the first ops of its graph show it."""
+"""Pixels of a network, as the first ops of its graph show them."""
 
 from __future__ import annotations
 

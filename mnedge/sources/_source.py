@@ -94,7 +94,7 @@ class Float:
 
     Attributes:
         graph: float32, batch 1.
-        pixels: What a picture is to it; None where the file does not say and the graph does not show it.
+        pixels: Pixels of the network; None if neither the file nor the graph shows them.
         pixels_origin: Where `pixels` is known from.
         outputs: In the graph's order.
         labels: Class names in the order of the outputs; () where the file has none.

@@ -1,4 +1,4 @@
-"""What an artifact is for; one target = one file of plain data."""
+"""Targets: what an artifact is for; one target = one file of plain data."""
 
 from mnedge.targets._target import Target, get
 

@@ -36,7 +36,7 @@ MICROCONTROLLER_INT8_PASSES = (
 
 @dataclass(frozen=True)
 class Target:
-    """All that differs between targets, as data.
+    """A target: all differences between targets, as data.
 
     Attributes:
         description: One line for `mnedge targets`.

@@ -1,4 +1,4 @@
-"""Arm Ethos-U55 with 32 multiply-adds a cycle, compiled for by Vela; what it does not take stays on the Cortex-M."""
+"""Arm Ethos-U55 with 32 multiply-adds a cycle, compiled for by Vela; ops that Vela refuses run on the Cortex-M."""
 
 from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 

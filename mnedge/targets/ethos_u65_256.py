@@ -1,4 +1,4 @@
-"""Arm Ethos-U65 with 256 multiply-adds a cycle, compiled for by Vela; what it does not take stays on the Cortex-M."""
+"""Arm Ethos-U65 with 256 multiply-adds a cycle, compiled for by Vela; ops that Vela refuses run on the Cortex-M."""
 
 from mnedge.targets._target import MICROCONTROLLER_PASSES, Target
 

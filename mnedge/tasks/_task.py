@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
     from mnedge.untyped import AnyArray
-    from mnedge.validation.answers import Asked, Seen
+    from mnedge.validation.answers import Question, Seen
     from mnedge.validation.predict import Predictions
 
-    # What a trained network predicts for the validation split, by name.
+    # Predictions of a trained network for the validation split, by name.
     Arrays = Mapping[str, AnyArray]
 
 
@@ -51,14 +51,14 @@ class DecodedSplit:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a training objective is made from.
+    """Data of a training objective.
 
     Attributes:
-        dataset: Where the pictures come from, and what is marked in them.
+        dataset: Pictures and their annotations.
         variant: The network; None for a model of the user's.
         schedule: Settings of the training.
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
-        rows: Which of those count, int64: without pictures that the validation split has too.
+        rows: Rows of the pictures that count, int64: without pictures that the validation split has too.
         held: Validation pictures at the network's resolution; all count.
         new_layers: Names of the head's layers.
         keep_suspects: Keeps pictures that look mislabelled for the report.
@@ -84,34 +84,34 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Task:
-    """One task.
+    """A task.
 
     Attributes:
         name: The token of the command line.
-        metrics: What it is scored by, its headline first: figures of accuracy rows and training scores, and figures of
+        metrics: Metrics of the task, its headline first: figures of accuracy rows and training scores, and figures of
             each class.
         heads: Heads that serve it, the default first.
         open_dataset: Opens a data set: (spec, skip_broken=, draw=).
-        classes: What a variant's `classes` is for a data set; None where the data has no say in it.
+        classes: Returns the `classes` of a variant for a data set; None if the data does not decide it.
         check: Refuses a data set that cannot be trained on, before any picture is read.
-        objective: Makes what training needs.
+        objective: Makes the training objective.
         outcome: Makes the outcome of a training, with `metric` among its figures, from what `Objective.predict_all`
             gave, the numbers of the validation pictures and the data set.
-        show: Draws a picture for the page of a training, with what is marked in it and what was found, from the same
-            and the picture's number: uint8 (H, W, 3).
-        accuracy: Of what an artifact said and the data set: the figures of an accuracy row.
-        mistakes: Of the same: what the artifact mixes up, the worst first.
-        counted: What the fractions of `mistakes` are of: "pictures", "pixels" or "boxes".
-        gallery: Of the same: (source, words, picture) of those that were met worst, with what is marked and what was
-            found drawn into it, uint8 (H, W, 3); None where confusions say more.
-        answers: Of what an artifact said, how it sees each picture and what is asked: what it says of each picture;
-            None where nothing is said of single pictures.
+        show: Draws a picture for the page of a training, with its annotations and the predictions, from the arguments
+            of `outcome` and the picture's number: uint8 (H, W, 3).
+        accuracy: Returns the figures of an accuracy row, from the predictions of an artifact and the data set.
+        mistakes: Returns the mix-ups, the worst first, from the same.
+        counted: Unit of the fractions of `mistakes`: "pictures", "pixels" or "boxes".
+        gallery: Returns (source, words, picture) of the worst pictures, from the same; annotations and predictions are
+            drawn into the picture, uint8 (H, W, 3). None for a task whose confusions say more.
+        answers: Returns the answer to each picture, from the predictions, the view of each picture and the question;
+            None for a task without answers to single pictures.
         draw: Draws an answer into the upright picture, uint8 (H, W, 3), from the picture, the answer, what the artifact
             said, the picture's place in it, and how it sees it.
-        agreement: Of what two artifacts said: the share of each picture of which they say the same, 0..1, (pictures,).
+        agreement: Returns the share of each picture in which two artifacts agree, 0..1, (pictures,).
         schedule: Settings of a training that the user leaves open.
-        describe: Of a data set and a network that learned it: what its .keras has to carry besides weights and classes.
-        metadata: Of a network and what its weights carry: metadata of the files that are made of it.
+        describe: Returns what a .keras carries besides weights and classes, from a data set and a trained network.
+        metadata: Returns the metadata of a network's files, from the network and the facts in its weights.
         post_passes: Names of the passes that put post-processing into a file, by its format.
         learns_labels: Whether its outputs are probabilities of the data set's classes, so that training with fake
             quantization may learn from the labels of the pictures.
@@ -132,7 +132,7 @@ class Task:
     mistakes: Callable[[Predictions, Dataset], list[MixUp]]
     counted: str = "pictures"
     gallery: Callable[[Predictions, Dataset], list[tuple[str, str, NDArray[np.uint8]]]] | None = None
-    answers: Callable[[Predictions, Sequence[Seen], Asked], list[Answer]] | None = None
+    answers: Callable[[Predictions, Sequence[Seen], Question], list[Answer]] | None = None
     draw: Callable[[NDArray[np.uint8], Answer, Predictions, int, Seen], NDArray[np.uint8]] = (
         lambda pixels, _answer, _said, _place, _seen: pixels
     )

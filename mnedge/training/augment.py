@@ -102,7 +102,7 @@ def warp_masks(masks: tf.Tensor, warps: tf.Tensor, side: int) -> tf.Tensor:
     Args:
         masks: uint8, (n, S, S).
         warps: float32, (n, 8), see `draw_warps`.
-        side: Of the output.
+        side: Side of the output.
 
     Returns:
         uint8, (n, side, side).

@@ -125,7 +125,7 @@ def picture_feed(
     Args:
         pictures: Larger than the network's input by `augment.MARGIN`.
         weights: float32, (classes,): how much a picture of each class counts.
-        augmentation: How they are moved and tinted.
+        augmentation: Augmentation of the pictures.
         size: Height and width of the network's input, pixels.
     """
     import tensorflow as tf
@@ -182,7 +182,7 @@ def extract(
         pictures: Larger than the input or as large.
         augmentation: None for pictures as they are.
         size: Height and width of the network's input, pixels.
-        generator: Of the augmentation.
+        generator: Generator of the augmentation.
         progress: Called with the done fraction.
 
     Returns:

@@ -62,7 +62,7 @@ def train_demo(
         model: Takes float32 (1, H, W, 3) in [-1, 1], gives softmax (1, classes); its kernels are drawn afresh.
         images: Training pictures, uint8, (n, H, W, 3).
         labels: Class indices, (n,).
-        seed: Of the kernels, the order, the augmentation and the dropout.
+        seed: Seed of the kernels, the order, the augmentation and the dropout.
         epochs: Passes over the pictures; None for what suits the size of the network.
         progress: Called with the stage ("train", "batch norm") and its done fraction, 0..1.
     """

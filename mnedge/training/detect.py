@@ -64,7 +64,7 @@ class Pictured:
 
 @dataclass(frozen=True)
 class DetectScores:
-    """How detections are held against boxes.
+    """Metric of detections against boxes.
 
     Attributes:
         precision: Mean average precision at IoU 0.5, 0..1.
@@ -149,7 +149,7 @@ def detect(
 
 
 def class_weights(boxes: Sequence[Boxes], classes: int) -> NDArray[np.float32]:
-    """How much an object of each class counts, float32, (classes,), by the root of how rare it is.
+    """Returns the weight of an object of each class, float32, (classes,), by the root of its rarity.
 
     Average precision is a mean over classes, but where each counts alike the frequent ones lose more than the rare win.
     """
@@ -167,8 +167,8 @@ def box_feed(
         pictures: Larger than the network's input by `augment.MARGIN`.
         counts: float32, (classes,): how much an object of each class counts.
         decoding: The anchors.
-        augmentation: How they are moved and tinted.
-        side: Of the network's input.
+        augmentation: Augmentation of the pictures.
+        side: Side of the network's input.
     """
     source = int(pictures.pixels.shape[1])
 
@@ -234,7 +234,7 @@ def targets(
     counts: NDArray[np.float32],
     decoding: Decoding,
 ) -> NDArray[np.float32]:
-    """What every anchor should say of a picture.
+    """Returns the targets of every anchor of a picture.
 
     Args:
         corners: Boxes, float32, (n, 4).

@@ -44,7 +44,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Feed:
-    """Where batches come from.
+    """Batches of a training.
 
     Attributes:
         count: Pictures in an epoch.
@@ -61,7 +61,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Phase:
-    """How one part of a training runs.
+    """Settings of one part of a training.
 
     Attributes:
         name: "head" or "fine-tune".

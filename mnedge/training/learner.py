@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def strategy() -> tf.distribute.Strategy:
-    """What spreads a batch over the GPUs that TensorFlow sees; with fewer than two, what changes nothing.
+    """Returns the strategy that spreads a batch over the GPUs; with fewer than two, one that changes nothing.
 
     Keras' own `keras.distribution` serves JAX only.
     """
@@ -101,7 +101,7 @@ def unfreeze(learner: keras.Model, from_layer: str | None, *, batch_norm: bool, 
 
 
 def set_norm_momentum(learner: keras.Model, momentum: float) -> None:
-    """How fast running statistics follow: ImageNet's 0.999 is far behind after the few steps of a small data set."""
+    """Sets the momentum of running statistics: ImageNet's 0.999 lags after the few steps of a small data set."""
     import keras
 
     for layer in learner.layers:

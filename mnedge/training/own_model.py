@@ -93,7 +93,7 @@ def _no_classifier(source: str, why: str) -> str:
 
 
 def _activation(op: keras.Operation) -> str:
-    """Name of what an op does to each value: "linear" for nothing."""
+    """Returns the name of an op's elementwise function: "linear" for none."""
     kind = type(op).__name__
     if kind in ("Softmax", "Sigmoid"):
         return kind.lower()
@@ -159,7 +159,7 @@ def with_new_head(model: keras.Model, head: Head, classes: int, *, softmax: bool
 
 
 def is_untrained(model: keras.Model) -> bool:
-    """Whether no batch norm of a model has seen a picture: frozen ones would then normalize nothing."""
+    """Returns whether no batch norm of a model has seen a picture: frozen ones would then normalize nothing."""
     import keras
 
     every = model._flatten_layers()  # noqa: SLF001 - the only walk into nested models
@@ -181,7 +181,7 @@ def own_learner(
     Args:
         model: Takes one picture; its batch is open or 1.
         head: Its head, of `head_of`.
-        pixels: What a picture is to it.
+        pixels: Pixels of the model.
         size: Height and width of its input, pixels.
         precision: dtype policy of Keras; from the head on all is float32.
 
@@ -284,7 +284,7 @@ def _one_or_all(values: list[float]) -> float | list[float]:
 
 
 def _shares(output: keras.KerasTensor, activation: str) -> keras.KerasTensor:
-    """Shares of classes of what a classifier gives: itself, the softmax of logits, or no and yes of one probability."""
+    """Class shares from a classifier's output: itself, the softmax of logits, or no and yes of one probability."""
     import keras
 
     if activation == "linear":

@@ -27,7 +27,7 @@ HEAD, FINE_TUNE = "head", "fine-tune"
 
 @dataclass(frozen=True, eq=False)
 class Frozen:
-    """What the frozen phase trains: the model (all of it, or the head alone on features), its batches, its score."""
+    """Objects of the frozen phase: the model (all of it, or the head alone on features), its batches, its score."""
 
     model: keras.Model
     feed: Feed

@@ -45,7 +45,7 @@ class Masked:
 
 @dataclass(frozen=True)
 class SegmentScores:
-    """How a segmentation is scored.
+    """Metric of a segmentation.
 
     Attributes:
         iou: Mean IoU of a pixel confusion.
@@ -114,8 +114,8 @@ def mask_feed(pictures: Masked, augmentation: Augmentation, side: int) -> Feed:
 
     Args:
         pictures: Larger than the network's input by `augment.MARGIN`.
-        augmentation: How they are moved and tinted.
-        side: Of the network's input.
+        augmentation: Augmentation of the pictures.
+        side: Side of the network's input.
     """
 
     def draw(places: NDArray[np.int64], generator: np.random.Generator) -> tuple[AnyArray, ...]:

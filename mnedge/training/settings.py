@@ -14,7 +14,7 @@ Strength = Literal["none", "light", "default"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training picture is moved and tinted at random; each value is the end of a uniform range.
+    """Augmentation strengths; each is the bound of a uniform range.
 
     Attributes:
         zoom: Shares of the picture's side that a crop keeps; 1.0 is all of it.
@@ -64,7 +64,7 @@ class Schedule:
         precision: dtype policy of Keras; the mixed ones are for GPUs and TPUs.
         feature_copies: Augmented copies of each picture whose features the frozen phase learns from.
         augmentation: Of training pictures.
-        seed: Of the head's kernels, the order, the augmentation and the dropout.
+        seed: Seed of the head's kernels, the order, the augmentation and the dropout.
     """
 
     head_epochs: int = 20
@@ -111,5 +111,5 @@ class Schedule:
         return asdict(self)
 
     def horizon(self) -> dict[str, object]:
-        """All that the weights after some epoch depend on: the schedule without where it pauses."""
+        """Returns everything that the weights after an epoch depend on: the schedule without the epoch of its pause."""
         return {entry.name: self.as_json()[entry.name] for entry in fields(self) if entry.name != "until_epoch"}

@@ -23,7 +23,7 @@ def suspects(features: NDArray[np.float32], labels: NDArray[np.int64], classes: 
     Args:
         features: Of all pictures, by a backbone that has not learned these labels: float32, (n, d).
         labels: int64, (n,).
-        classes: How many classes there are.
+        classes: Number of classes.
 
     Returns:
         Place, the class that it looks like, and the margin to its own class; the surest first.

@@ -20,12 +20,12 @@ _MOST_NAMED = 100
 
 
 def topk_hits(outputs: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Whether the label is among the k highest scores of each row; ties go to the lower class index.
+    """Returns whether the label is among the k highest scores of each row; ties go to the lower class index.
 
     Args:
         outputs: Scores, float32, (pictures, classes).
         labels: Class indices, int64, (pictures,).
-        k: How many classes count.
+        k: Number of classes that count.
 
     Returns:
         bool, (pictures,).
@@ -39,7 +39,7 @@ def accuracy_row(predictions: Predictions, figures: Figures, *, artifact: str, d
     """Accuracy of one artifact on one device.
 
     Args:
-        predictions: What the artifact said.
+        predictions: Predictions of the artifact.
         figures: For example `accuracy_figures`.
         artifact: Its name.
         dataset: Name of the data set.
@@ -59,7 +59,7 @@ def accuracy_figures(predictions: Predictions, classes: tuple[str, ...] = ()) ->
     """Top-1, with Wilson's interval at 95 %, top-5, balanced accuracy, macro F1 and each class' recall.
 
     Args:
-        predictions: What it said.
+        predictions: Predictions of the artifact.
         classes: Names of the data's classes; the classifier may have more.
     """
     top1 = topk_hits(predictions.outputs, predictions.labels, 1)

@@ -1,4 +1,4 @@
-"""How far two models say the same on the same inputs, output by output: classes, scores, maps of classes, boxes."""
+"""Agreement of two models on the same inputs, output by output: classes, scores, maps of classes, boxes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def agreement(
 
 
 def _output(spec: TensorSpec, before: Sequence[AnyArray], after: Sequence[AnyArray]) -> tuple[OutputAgreement, bool]:
-    """One output compared, and whether all of its values are equal."""
+    """A compared output, and whether all of its values are equal."""
     unit = _unit(spec)
     shape = tuple(before[0].shape)
     if any(ours.shape != theirs.shape for ours, theirs in zip(before, after, strict=True)):

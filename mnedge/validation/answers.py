@@ -1,4 +1,4 @@
-"""What an artifact's outputs say of single pictures: classes, objects, shares of classes, vectors."""
+"""Answers to single pictures from an artifact's outputs: classes, objects, shares of classes, vectors."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SUM_ERROR = 0.02
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of a model.
+class Question:
+    """Question to a model.
 
     Attributes:
         labels: Class names by index; () where they are not known.
@@ -61,46 +61,47 @@ class Seen:
     part: tuple[float, float, float, float]
 
 
-def class_answers(said: Predictions, _seen: Sequence[Seen], asked: Asked) -> list[Answer]:
+def class_answers(predictions: Predictions, _seen: Sequence[Seen], question: Question) -> list[Answer]:
     """The most probable classes of each picture, or a yes or no for each label.
 
     Raises:
         InputError: The output says nothing of classes.
     """
-    if said.head in ("numbers", "map"):
-        shape = "x".join(map(str, said.outputs.shape[1:]))
+    if predictions.head in ("numbers", "map"):
+        shape = "x".join(map(str, predictions.outputs.shape[1:]))
         raise InputError(
-            f"{said.path} gives {said.head} of {shape}, no scores of classes; name what it is for with --task"
+            f"{predictions.path} gives {predictions.head} of {shape}, no scores of classes; name what it is for with "
+            "--task"
         )
-    columns = said.outputs.reshape(len(said.outputs), -1)
-    if said.head in ("sigmoid", "multi-label"):
-        least = THRESHOLD if asked.threshold is None else asked.threshold
+    columns = predictions.outputs.reshape(len(predictions.outputs), -1)
+    if predictions.head in ("sigmoid", "multi-label"):
+        least = THRESHOLD if question.threshold is None else question.threshold
         # With two names for one output, the second one is the yes.
-        first = 1 if columns.shape[1] == 1 and len(asked.labels) == 2 else 0
+        first = 1 if columns.shape[1] == 1 and len(question.labels) == 2 else 0
         rows = [
             [
-                ClassAnswer(asked.label(place + first), place + first, float(score), bool(score >= least))
+                ClassAnswer(question.label(place + first), place + first, float(score), bool(score >= least))
                 for place, score in enumerate(scores)
             ]
             for scores in columns
         ]
-        return [Answer(classes=tuple(row[: asked.top])) for row in rows]
-    least, top = asked.threshold or 0.0, TOP if asked.top is None else asked.top
+        return [Answer(classes=tuple(row[: question.top])) for row in rows]
+    least, top = question.threshold or 0.0, TOP if question.top is None else question.top
     return [
         Answer(
             classes=tuple(
-                ClassAnswer(asked.label(int(place)), int(place), float(scores[place]))
+                ClassAnswer(question.label(int(place)), int(place), float(scores[place]))
                 for place in np.argsort(-scores, kind="stable")[:top]
                 if scores[place] >= least
             )
         )
-        for scores in _probabilities(said, columns)
+        for scores in _probabilities(predictions, columns)
     ]
 
 
-def _probabilities(said: Predictions, columns: NDArray[np.float32]) -> NDArray[np.float32]:
+def _probabilities(predictions: Predictions, columns: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities of classes, float32 (pictures, classes), out of those or their logits."""
-    if said.head != "logits":
+    if predictions.head != "logits":
         return columns
     # A softmax that cannot be read, beside ops that no Graph holds, shows in its values.
     within = bool(((columns >= 0) & (columns <= 1)).all())
@@ -110,21 +111,21 @@ def _probabilities(said: Predictions, columns: NDArray[np.float32]) -> NDArray[n
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
-def object_answers(said: Predictions, seen: Sequence[Seen], asked: Asked) -> list[Answer]:
+def object_answers(predictions: Predictions, seen: Sequence[Seen], question: Question) -> list[Answer]:
     """The objects of each picture, in its pixels, the surest first.
 
     Raises:
         InputError: The artifact is no detector, or one whose anchors are not known.
     """
-    least = LEAST_SCORE if asked.threshold is None else asked.threshold
+    least = LEAST_SCORE if question.threshold is None else question.threshold
     answers = []
-    for found, view in zip(found_in(said), seen, strict=True):
+    for found, view in zip(found_in(predictions), seen, strict=True):
         left, top, right, bottom = view.part
         start, extent = np.array([top, left] * 2), np.array([bottom - top, right - left] * 2)
         rows = np.argsort(-found.scores, kind="stable")
         objects = [
-            ObjectAnswer(asked.label(index), index, float(found.scores[row]), (y1, x1, y2, x2))
-            for row in rows[found.scores[rows] >= least][: asked.top]
+            ObjectAnswer(question.label(index), index, float(found.scores[row]), (y1, x1, y2, x2))
+            for row in rows[found.scores[rows] >= least][: question.top]
             for index in [int(found.classes[row])]
             for y1, x1, y2, x2 in [(start + found.corners[row] * extent).tolist()]
         ]
@@ -132,7 +133,7 @@ def object_answers(said: Predictions, seen: Sequence[Seen], asked: Asked) -> lis
     return answers
 
 
-def share_answers(said: Predictions, seen: Sequence[Seen], asked: Asked) -> list[Answer]:
+def share_answers(predictions: Predictions, seen: Sequence[Seen], question: Question) -> list[Answer]:
     """The share that each class has of each picture, the largest first.
 
     Raises:
@@ -140,39 +141,41 @@ def share_answers(said: Predictions, seen: Sequence[Seen], asked: Asked) -> list
     """
     answers = []
     for place, view in enumerate(seen):
-        mask = mask_in(said, place, view)
+        mask = mask_in(predictions, place, view)
         counts = np.bincount(mask[mask != IGNORE])
         shares = counts / max(int(counts.sum()), 1)
         rows = [
-            ShareAnswer(asked.label(int(index)), int(index), float(shares[index]))
+            ShareAnswer(question.label(int(index)), int(index), float(shares[index]))
             for index in np.argsort(-shares, kind="stable")
-            if shares[index] > 0 and shares[index] >= (asked.threshold or 0.0)
+            if shares[index] > 0 and shares[index] >= (question.threshold or 0.0)
         ]
-        answers.append(Answer(shares=tuple(rows[: asked.top])))
+        answers.append(Answer(shares=tuple(rows[: question.top])))
     return answers
 
 
-def mask_in(said: Predictions, place: int, view: Seen) -> NDArray[np.int64]:
+def mask_in(predictions: Predictions, place: int, view: Seen) -> NDArray[np.int64]:
     """The class of each pixel of a picture, int64 (height, width); `IGNORE` where the model does not see it.
 
     Args:
-        said: What the artifact said of some pictures.
+        predictions: Predictions of an artifact for some pictures.
         place: Place of the picture among them.
         view: The picture.
 
     Raises:
         InputError: The output is no map of classes.
     """
-    output, (width, height) = said.outputs[place], view.size
-    is_map = output.ndim == (2 if said.gives_indices else 3) and (said.gives_indices or 1 < output.shape[-1] <= IGNORE)
+    output, (width, height) = predictions.outputs[place], view.size
+    is_map = output.ndim == (2 if predictions.gives_indices else 3) and (
+        predictions.gives_indices or 1 < output.shape[-1] <= IGNORE
+    )
     if not is_map:
         raise InputError(
-            f"{said.path} gives {'x'.join(map(str, output.shape))} a picture, no map of classes: height x width x 2 to "
-            f"{IGNORE} scores, or height x width class indices; name what it is for with --task"
+            f"{predictions.path} gives {'x'.join(map(str, output.shape))} a picture, no map of classes: height x width "
+            f"x 2 to {IGNORE} scores, or height x width class indices; name what it is for with --task"
         )
     left, top, right, bottom = (round(edge) for edge in view.part)
     size = (max(bottom - top, 1), max(right - left, 1))
-    found = enlarged(output, size, is_indices=said.gives_indices)
+    found = enlarged(output, size, is_indices=predictions.gives_indices)
     if size == (height, width):
         return found
     mask = np.full((height, width), IGNORE, np.int64)
@@ -180,9 +183,9 @@ def mask_in(said: Predictions, place: int, view: Seen) -> NDArray[np.int64]:
     return mask
 
 
-def vector_answers(said: Predictions, _seen: Sequence[Seen], _asked: Asked) -> list[Answer]:
+def vector_answers(predictions: Predictions, _seen: Sequence[Seen], _asked: Question) -> list[Answer]:
     """The vector of each picture, and its cosine with the first one's."""
-    vectors = said.outputs.reshape(len(said.outputs), -1).astype(np.float64)
+    vectors = predictions.outputs.reshape(len(predictions.outputs), -1).astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1)
     # 8 bits round the length that the model gave it.
     directions = vectors / np.maximum(lengths, 1e-12)[:, None]

@@ -1,4 +1,4 @@
-"""Which range of pixels labelled pictures show: a float network is scored under each, on the same pictures."""
+"""Range of pixels that labelled pictures show: a float network is scored under each range, on the same pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Candidate:
     """A range, and what the network gets right with it.
 
     Attributes:
-        pixels: What a picture is to the network, if this is it.
+        pixels: Candidate for the pixels of the network.
         right: Whether it is right of each picture, bool (pictures,).
     """
 
@@ -78,10 +78,10 @@ def score_candidates(
         graph: Float; one input, (1, height, width, channels).
         dataset: Labelled pictures whose class indices are the network's.
         numbers: Which of them; some hundred tell ranges apart.
-        head: What the first output is; None for what the graph shows.
+        head: Kind of the first output; None for what the graph shows.
         stated: A range that the user or the file names, to be scored with the others.
         positive: Class index that is the yes of a network with one output; None for data with two classes.
-        progress: Told the share that is done, 0..1.
+        progress: Called with the share that is done, 0..1.
 
     Returns:
         The candidates, the best one first.
@@ -157,12 +157,12 @@ def disagreement(candidates: Sequence[Candidate], stated: Pixels) -> str | None:
 
 
 def table(candidates: Sequence[Candidate]) -> str:
-    """What was measured, in a line: "-1..1 76.5 %, 0..1 41.0 %"."""
+    """Describes the scores in a line: "-1..1 76.5 %, 0..1 41.0 %"."""
     return ", ".join(f"{candidate.pixels} {100 * candidate.share:.1f} %" for candidate in candidates)
 
 
 def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """How often two equally good ranges would differ as much on these pictures: McNemar's exact test, two-sided.
+    """Returns the p-value of the difference of two ranges on these pictures: McNemar's exact test, two-sided.
 
     Only pictures of which one is right and the other wrong count; each is then a coin toss. McNemar 1947, "Note on the
     sampling error of the difference between correlated proportions", Psychometrika 12.
@@ -178,7 +178,7 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def _judge(
     head: Head, labels: NDArray[np.int64], columns: int, positive: int | None
 ) -> Callable[[NDArray[np.float32]], NDArray[np.bool_]]:
-    """What says of outputs, (pictures, …), whether each is right."""
+    """Returns the function that says of outputs, (pictures, …), whether each is right."""
     if head in ("softmax", "logits"):
         if labels.max() >= columns:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Which class of a data set each class of a model is, where the model was made for other classes."""
+"""Map from the classes of a model to those of a data set, for a model that was made for other classes."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ def _index(value: str, classes: Sequence[str]) -> int:
     raise InputError.unknown("class of the data", value, classes)
 
 
-def in_classes_of(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
-    """What a model said, in the classes of a data set.
+def in_classes_of(predictions: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+    """Returns predictions in the classes of a data set.
 
     Scores of classes that are one class of the data become the highest of them. Detections of classes that the data
     does not mark are left out.
 
     Args:
-        said: What it said.
+        predictions: Predictions of the artifact.
         dataset: The data, of boxes or masks.
         classes: Which class is which; None where they are the same.
 
@@ -118,43 +118,45 @@ def in_classes_of(said: Predictions, dataset: Dataset, classes: ClassMap | None)
     """
     count = len(dataset.classes)
     if dataset.truths is None and classes is None:
-        return said
-    if said.info.outputs[0].dtype in _INDICES:
-        return _map_of_indices(said, dataset, classes)
-    if len(said.others) == _POSTPROCESSED - 1:
-        return _postprocessed(said, dataset, classes)
-    if said.outputs.ndim < 2:
-        return said
+        return predictions
+    if predictions.info.outputs[0].dtype in _INDICES:
+        return _map_of_indices(predictions, dataset, classes)
+    if len(predictions.others) == _POSTPROCESSED - 1:
+        return _postprocessed(predictions, dataset, classes)
+    if predictions.outputs.ndim < 2:
+        return predictions
     if classes is None:
-        if said.outputs.shape[-1] > count:
-            raise _strange(said, dataset, [said.outputs.shape[-1] - 1])
-        return said
-    return replace(said, outputs=_grouped(said.outputs, classes.table(said.outputs.shape[-1], count), count))
+        if predictions.outputs.shape[-1] > count:
+            raise _strange(predictions, dataset, [predictions.outputs.shape[-1] - 1])
+        return predictions
+    return replace(
+        predictions, outputs=_grouped(predictions.outputs, classes.table(predictions.outputs.shape[-1], count), count)
+    )
 
 
-def _map_of_indices(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+def _map_of_indices(predictions: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
     count = len(dataset.classes)
-    shown = np.unique(said.outputs).astype(np.int64)
+    shown = np.unique(predictions.outputs).astype(np.int64)
     table = (classes or ClassMap({}, offset=0)).table(int(shown.max(initial=0)) + 1, count)
     strange = [int(index) for index in shown if table[index] < 0]
     if strange:
-        raise _strange(said, dataset, strange)
-    mapped = np.empty_like(said.outputs)
-    for place, output in enumerate(said.outputs):
+        raise _strange(predictions, dataset, strange)
+    mapped = np.empty_like(predictions.outputs)
+    for place, output in enumerate(predictions.outputs):
         mapped[place] = table[output.astype(np.int64)]
-    return replace(said, outputs=mapped)
+    return replace(predictions, outputs=mapped)
 
 
-def _postprocessed(said: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
-    """Boxes, classes, scores and count with what is none of the data's classes taken out."""
-    boxes, (found, scores, counts) = said.outputs, said.others
+def _postprocessed(predictions: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
+    """Returns boxes, classes, scores and count without classes that the data does not have."""
+    boxes, (found, scores, counts) = predictions.outputs, predictions.others
     valid = np.arange(found.shape[1]) < counts.reshape(-1, 1)
     indices = found.astype(np.int64)
     largest = int(indices[valid].max(initial=0))
     if classes is None:
         if largest >= len(dataset.classes):
-            raise _strange(said, dataset, sorted({int(index) for index in indices[valid]}))
-        return said
+            raise _strange(predictions, dataset, sorted({int(index) for index in indices[valid]}))
+        return predictions
     mapped = classes.table(largest + 1, len(dataset.classes))[np.where(valid, indices, 0)]
     # A stable sort brings what is kept to the front, in its order.
     order = np.argsort(~(valid & (mapped >= 0)), axis=1, kind="stable")
@@ -164,7 +166,7 @@ def _postprocessed(said: Predictions, dataset: Dataset, classes: ClassMap | None
         np.take_along_axis(scores, order, axis=1),
         kept,
     )
-    return replace(said, outputs=np.take_along_axis(boxes, order[..., None], axis=1), others=others)
+    return replace(predictions, outputs=np.take_along_axis(boxes, order[..., None], axis=1), others=others)
 
 
 def _grouped(scores: NDArray[np.float32], table: NDArray[np.int64], count: int) -> NDArray[np.float32]:
@@ -177,10 +179,10 @@ def _grouped(scores: NDArray[np.float32], table: NDArray[np.int64], count: int) 
     return grouped
 
 
-def _strange(said: Predictions, dataset: Dataset, indices: Sequence[int]) -> InputError:
+def _strange(predictions: Predictions, dataset: Dataset, indices: Sequence[int]) -> InputError:
     shown = ", ".join(map(str, indices[:_SHOWN])) + (" …" if len(indices) > _SHOWN else "")
     return InputError(
-        f"{said.path.name or 'the model'} knows classes ({shown}) that are none of {dataset.name}'s "
+        f"{predictions.path.name or 'the model'} knows classes ({shown}) that are none of {dataset.name}'s "
         f"({', '.join(dataset.classes[:_SHOWN])}{' …' if len(dataset.classes) > _SHOWN else ''}); say which is which "
         f"with --class-map: {_GRAMMAR}"
     )

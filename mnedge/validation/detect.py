@@ -1,4 +1,4 @@
-"""Average precision of detections, as COCO counts it; what is missed, and the pictures that were met worst."""
+"""Average precision of detections, as COCO counts it; missed objects, and the worst pictures."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def average_precisions(
     """Average precision by `pycocotools`, over at most 100 objects of a class in a picture.
 
     Args:
-        detections: What was found in each picture.
-        truths: What is marked in each picture; crowds are neither found nor missed.
+        detections: Detections of each picture.
+        truths: Annotations of each picture; crowds are neither found nor missed.
         classes: Class names.
 
     Returns:
@@ -182,7 +182,7 @@ def average_precisions(
 
 
 class _CocoRow(TypedDict):
-    """One box as pycocotools takes it; left, top, width and height in pixels."""
+    """A box as pycocotools takes it: left, top, width and height in pixels."""
 
     image_id: int
     category_id: int
@@ -254,7 +254,7 @@ def _coco_rows(number: int, corners: NDArray[np.float32], classes: NDArray[np.in
 
 
 def errors(found: Detections, truth: Boxes, least_score: float) -> dict[str, int]:
-    """Counts what is right and wrong in a picture: {right, missed, wrong}.
+    """Counts the objects of a picture: {right, missed, wrong}.
 
     Each object above a score is matched, the surest first, with the marked box of its class that it overlaps most, by
     an IoU of at least 0.5; what lies mostly in a crowd counts neither way.
@@ -288,11 +288,11 @@ def mixups(
     least_score: float,
     most: int = 10,
 ) -> list[MixUp]:
-    """What was taken for what, missed, or seen where nothing is marked, the most frequent first.
+    """Returns the mix-ups, misses and false alarms, the most frequent first.
 
     Args:
-        detections: What was found in each picture.
-        truths: What is marked in each picture.
+        detections: Detections of each picture.
+        truths: Annotations of each picture.
         classes: Class names.
         least_score: Objects below it are not looked at.
         most: Rows.

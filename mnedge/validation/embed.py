@@ -1,4 +1,4 @@
-"""How well embeddings tell classes apart: verification of pairs and retrieval, within one split."""
+"""Separation of classes by embeddings: verification of pairs and retrieval, within one split."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def nearest(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def same_nearest(one: Predictions, two: Predictions) -> NDArray[np.float64]:
-    """Whether two artifacts find the same picture nearest to each one, 0 or 1, (pictures,)."""
+    """Returns whether two artifacts find the same nearest picture for each picture, 0 or 1, (pictures,)."""
     return np.asarray(nearest(one.outputs) == nearest(two.outputs), np.float64)
 
 
 def recalled(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the nearest other row has a row's own class, bool (n,): recall at 1 (Jegou et al. 2011, section V)."""
+    """Whether the nearest other row has the same class, bool (n,): recall at 1 (Jegou et al. 2011, section V)."""
     return np.asarray(labels[nearest(embeddings)] == labels)
 
 

@@ -1,4 +1,4 @@
-"""Gates: limits on what was measured; one that is broken fails the build."""
+"""Gates: limits on measurements; a broken limit fails the build."""
 
 from __future__ import annotations
 

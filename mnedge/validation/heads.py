@@ -1,4 +1,4 @@
-"""Figures of a network by what its output is: classes, one probability, labels, or numbers."""
+"""Figures of a network by the kind of its output: classes, one probability, labels, or numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> 
     """The figures of an accuracy row.
 
     Args:
-        head: What the outputs are.
+        head: Kind of the outputs.
         outputs: Real values, (pictures, …).
         truths: Of classes their indices, int64 (pictures,); of one probability whether it is so, (pictures,); of
             labels whether each holds, (pictures, labels); of numbers and maps the right values, of the outputs' shape.
@@ -85,7 +85,7 @@ def warn_if_inverted(artifact: str, figures: Figures, classes: Sequence[str], po
 
     Args:
         artifact: Its name.
-        figures: Of a model with one output.
+        figures: Figures of a model with one output.
         classes: Class names of the data.
         positive: Index of the class that was taken for the yes.
     """

@@ -62,7 +62,7 @@ class Timing:
 
         Args:
             device: URI of the device.
-            state: What it said; None for this machine.
+            state: State of the device; None for this machine.
         """
         samples = self.samples_ms
         p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
@@ -155,7 +155,7 @@ def warm_up(session: Session, feed: tuple[AnyArray, ...]) -> tuple[float, bool]:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster an artifact is than the reference.
+    """Speed of an artifact against the reference.
 
     Attributes:
         artifact: Its path.
@@ -173,7 +173,7 @@ class Ratio:
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval shows: "faster", "slower", or "no difference shown"."""
+        """Returns the verdict of the interval: "faster", "slower", or "no difference shown"."""
         if self.low > 1.0:
             return "faster"
         return "slower" if self.high < 1.0 else "no difference shown"

@@ -1,4 +1,4 @@
-"""Where an int8 model loses: noise of every tensor, and what each costs at the output."""
+"""Noise of every tensor of an int8 model, and its cost at the output."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def noise_by_tensor(
     images: Samples,
     progress: Callable[[str, float], None],
 ) -> LayerNoise:
-    """Measures the quantization noise of every activation and what it does to the output.
+    """Measures the quantization noise of every activation and its effect on the output.
 
     Three runs are held against each other: the float reference; the quantized graph with its activations rounded;
     and the quantized graph with its weights as they are but no activation rounded. The noise of a tensor is what
@@ -79,7 +79,7 @@ def noise_by_tensor(
         graph: The quantized model, anybody's.
         reference: The float model that it should agree with.
         images: float32 (N, height, width, 3), in the range that both models take, or a `Batch`.
-        progress: Told the share that is done, 0..1.
+        progress: Called with the share that is done, 0..1.
 
     Raises:
         InputError: The graph has no quantized activation, or input or outputs of the two models do not fit.

@@ -69,7 +69,7 @@ def _alone(graph: Graph, op: Op) -> Graph:
 
 
 def _smallest() -> Graph:
-    """A graph that computes next to nothing: what is left is the call."""
+    """Returns a graph that computes next to nothing: its latency is that of the call."""
     value, one = Tensor("value", (1,), "float32"), constant("one", np.ones(1, np.float32))
     add = Op("ADD", ("value", "one"), ("sum",), {"activation": "NONE"})
     return Graph({"value": value, "one": one, "sum": Tensor("sum", (1,), "float32")}, (add,), ("value",), ("sum",))

@@ -31,12 +31,12 @@ def output_rows(
     dataset: str,
     truths: Mapping[str, AnyArray] = _NO_TRUTHS,
 ) -> tuple[OutputRow, ...]:
-    """One row an output of each artifact, the outputs of the first artifact being the reference.
+    """Returns one row per output of each artifact; the outputs of the first artifact are the reference.
 
     Args:
-        said: Artifacts by file name, and what they said of the same samples; their outputs stand in the same order.
+        said: Predictions of the artifacts for the same samples, by file name; their outputs stand in the same order.
         dataset: Name of the data.
-        truths: What is right, (samples, …), by the output's name; "" is the first output.
+        truths: Right outputs, (samples, …), by the output's name; "" is the first output.
 
     Raises:
         InputError: Truths are of no output or do not fit it, or an artifact has other outputs than the first one.
@@ -69,11 +69,11 @@ def output_rows(
 
 
 def outputs_of(said: Predictions, heads: Sequence[Head] | None = None) -> list[Predictions]:
-    """What an artifact said, output by output.
+    """Predictions of an artifact, output by output.
 
     Args:
-        said: What it said.
-        heads: What the outputs are; None for what the file shows.
+        said: Predictions of the artifact.
+        heads: Kind of the outputs; None for what the file shows.
     """
     found = []
     for place, (values, spec) in enumerate(zip((said.outputs, *said.others), said.info.outputs, strict=True)):
@@ -103,7 +103,7 @@ def _shapes(said: Sequence[Predictions]) -> str:
 
 
 def _names(path: Path, tensors: Sequence[str]) -> list[str]:
-    """What programs call the outputs: by a signature of the file where it has one, else by their tensors."""
+    """Returns the names of the outputs: from a signature of the file if it has one, else from their tensors."""
     if path.suffix != ".tflite":
         return list(tensors)
     from mnedge.formats.tflite_read import read_tflite

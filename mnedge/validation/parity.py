@@ -40,14 +40,14 @@ def parity_row(
     step: float = 0.0,
     agreement: Agreement = same_class,
 ) -> ParityRow:
-    """Agreement of two artifacts on the same pictures; class indices, which are no quantities, have no errors.
+    """Agreement of two artifacts on the same pictures; class indices, which are not quantities, have no errors.
 
     Args:
-        reference: What one artifact said.
-        other: What the other said of the same pictures.
+        reference: Predictions of one artifact.
+        other: Predictions of the other for the same pictures.
         names: Names of both artifacts.
         step: Real value of an output step, where the files' own outputs are float but their inside is int8.
-        agreement: Of both: the share of each picture of which they say the same, 0..1, (pictures,).
+        agreement: Returns the share of each picture in which both agree, 0..1, (pictures,).
     """
     assert np.array_equal(reference.numbers, other.numbers), "parity needs the same pictures"
     step = max(reference.step_size, other.step_size, step)
@@ -75,7 +75,7 @@ def parity_rows(
     """Compares each artifact with the first one, and each int8 artifact with the first int8 one.
 
     Args:
-        predictions: What each artifact said, by its name.
+        predictions: Predictions of each artifact, by its name.
         order: The artifacts' names; the first one is the reference, the float .tflite.
         agreement: See `parity_row`.
     """

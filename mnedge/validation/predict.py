@@ -41,7 +41,7 @@ _INDICES = ("int32", "int64")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What an artifact said of each picture.
+    """Predictions of an artifact for some pictures.
 
     Attributes:
         outputs: First output as real values, float32, (pictures, classes), or (pictures, H, W, classes) of a
@@ -53,7 +53,7 @@ class Predictions:
         info: The model as the device's runtime loaded it.
         device: URI of the device.
         path: The artifact, whose metadata may say how to read its outputs.
-        head: What the first output is.
+        head: Kind of the first output.
     """
 
     outputs: NDArray[np.float32]
@@ -102,16 +102,16 @@ def predict(
 
     Args:
         path: The artifact.
-        dataset: Where the pictures come from; their resolution follows from the artifact's input.
-        numbers: Which pictures.
-        device: Where it runs.
+        dataset: Data set of the pictures; their resolution follows from the artifact's input.
+        numbers: Numbers of the pictures.
+        device: Device that runs the artifact.
         runtime: Name of the runtime; "" for the one that loads such files.
-        pixels: What a picture is to the network; None for what the file says.
-        head: What the first output is; None for what the file shows.
+        pixels: Pixels of the network; None for what the file says.
+        head: Kind of the first output; None for what the file shows.
         classes: Number of classes that the data tells apart: of several outputs the one with as many scores comes
             first. None leaves the file's order.
-        opened: Told what the runtime has loaded, before the first picture; what it raises ends the run.
-        progress: Told the share of the pictures that are done, 0..1.
+        opened: Called with the loaded model before the first picture; an exception from it ends the run.
+        progress: Called with the share of the pictures that are done, 0..1.
 
     Raises:
         InputError: The runtime refuses the file, it does not say what its pixels are, or a picture is broken.
@@ -237,7 +237,7 @@ def _predictions(
 
 
 def _order(path: Path, count: int) -> tuple[int, ...]:
-    """Where boxes, classes, scores and count of a post-processing in a .tflite stand; () for all other outputs."""
+    """Places of boxes, classes, scores and count of a post-processing in a .tflite; () for other outputs."""
     if path.suffix != ".tflite" or count != _FOUND:
         return ()
     from mnedge.formats.custom_options import detection_order
@@ -257,7 +257,7 @@ def _answer_first(path: Path, specs: Sequence[TensorSpec], classes: int | None) 
 
 
 def gives_objects(specs: Sequence[TensorSpec]) -> bool:
-    """Whether outputs are those of post-processing in the file: boxes (1, n, 4), classes, scores and count."""
+    """Returns whether outputs are those of post-processing in the file: boxes (1, n, 4), classes, scores and count."""
     return len(specs) == _FOUND and any(len(spec.shape) == 3 and spec.shape[-1] == _CORNERS for spec in specs)
 
 
@@ -275,11 +275,11 @@ def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def pixels_for(path: Path, shape: tuple[int, ...], told: Pixels | None) -> Pixels:
-    """What a picture is to a network with an input of that shape; asked before the first picture is read.
+    """Returns the pixels of a network with an input of that shape; called before the first picture is read.
 
     Args:
-        path: The artifact, for what it says of its pixels and for messages.
-        shape: Of its input.
+        path: The artifact, for its metadata and for messages.
+        shape: Shape of its input.
         told: By the user; None for what the file says.
 
     Raises:

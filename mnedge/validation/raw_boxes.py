@@ -45,7 +45,7 @@ _ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = 
 
 @dataclass(frozen=True, eq=False)
 class ListedAnchors:
-    """How raw outputs of another's detector become objects.
+    """Decoding of the raw outputs of a foreign detector.
 
     Attributes:
         anchors: float32, (anchors, 4): centre y, centre x, height, width in fractions of the picture.
@@ -94,54 +94,56 @@ def read_anchors(path: Path) -> ListedAnchors:
     return listed
 
 
-def scores_and_boxes(said: Predictions, listed: ListedAnchors) -> Predictions:
-    """What a detector said, its scores first, as shares, and its boxes second, in this project's code.
+def scores_and_boxes(predictions: Predictions, listed: ListedAnchors) -> Predictions:
+    """Returns a detector's scores as shares, and its boxes in this project's code.
 
     Args:
-        said: Two outputs in either order: boxes (pictures, anchors, 4) and scores (pictures, anchors, classes).
+        predictions: Two outputs in either order: boxes (pictures, anchors, 4) and scores (pictures, anchors, classes).
         listed: Their anchors.
 
     Raises:
         InputError: The outputs are others, there is another number of anchors, or the scores are no shares.
     """
-    outputs = [output.reshape(len(output), -1, output.shape[-1]) for output in (said.outputs, *said.others)]
+    outputs = [
+        output.reshape(len(output), -1, output.shape[-1]) for output in (predictions.outputs, *predictions.others)
+    ]
     if len(outputs) != 2 or _COORDINATES not in (output.shape[2] for output in outputs):
-        told = ", ".join("x".join(map(str, output.shape[1:])) for output in (said.outputs, *said.others))
+        told = ", ".join("x".join(map(str, output.shape[1:])) for output in (predictions.outputs, *predictions.others))
         raise InputError(
-            f"{said.path} gives {told}; --anchors is for detectors that give boxes (anchors x 4) and scores (anchors x "
-            "classes): leave it out, or cut the model at those two"
+            f"{predictions.path} gives {told}; --anchors is for detectors that give boxes (anchors x 4) and scores "
+            "(anchors x classes): leave it out, or cut the model at those two"
         )
     order = (0, 1) if outputs[1].shape[2] == _COORDINATES else (1, 0)
     scores, boxes = (outputs[place] for place in order)
     if not len(listed.anchors) == scores.shape[1] == boxes.shape[1]:
         raise InputError(
-            f"{said.path} gives {boxes.shape[1]} boxes and {scores.shape[1]} scores, but there are "
+            f"{predictions.path} gives {boxes.shape[1]} boxes and {scores.shape[1]} scores, but there are "
             f"{len(listed.anchors)} anchors; give the anchors of this model and input size"
         )
     shares = _ACTIVATIONS[listed.activation](scores)
     # int8 may reach a step beyond.
     if shares.min() < -1 / 128 or shares.max() > 1 + 1 / 128:
         raise InputError(
-            f"{said.path} gives scores from {shares.min():.3g} to {shares.max():.3g}, which are no shares of 1; say "
-            f'in the file of anchors what makes shares of them: "activation": "sigmoid" or "softmax"'
+            f"{predictions.path} gives scores from {shares.min():.3g} to {shares.max():.3g}, which are no shares of 1; "
+            f'say in the file of anchors what makes shares of them: "activation": "sigmoid" or "softmax"'
         )
     codes = boxes * np.repeat([CENTRE_SCALE / listed.centre_scale, EXTENT_SCALE / listed.extent_scale], 2)
-    info = replace(said.info, outputs=tuple(said.info.outputs[place] for place in order))
-    return replace(said, outputs=shares, others=(codes.astype(np.float32),), info=info)
+    info = replace(predictions.info, outputs=tuple(predictions.info.outputs[place] for place in order))
+    return replace(predictions, outputs=shares, others=(codes.astype(np.float32),), info=info)
 
 
-def decoded(said: Predictions, listed: ListedAnchors) -> Predictions:
+def decoded(predictions: Predictions, listed: ListedAnchors) -> Predictions:
     """The same as if the file had post-processing in it: boxes, classes, scores and count.
 
     Args:
-        said: What `scores_and_boxes` gave, in the classes of the data.
+        predictions: What `scores_and_boxes` gave, in the classes of the data.
         listed: The anchors.
     """
-    count, most = len(said.outputs), listed.most
+    count, most = len(predictions.outputs), listed.most
     boxes = np.zeros((count, most, _COORDINATES), np.float32)
     classes, scores = np.zeros((count, most), np.float32), np.zeros((count, most), np.float32)
     found = np.zeros((count, 1), np.float32)
-    for place, (shares, codes) in enumerate(zip(said.outputs, said.others[0], strict=True)):
+    for place, (shares, codes) in enumerate(zip(predictions.outputs, predictions.others[0], strict=True)):
         objects = detect(codes, shares, listed)
         valid = slice(0, len(objects.scores))
         boxes[place, valid], classes[place, valid] = objects.corners, objects.classes
@@ -149,5 +151,9 @@ def decoded(said: Predictions, listed: ListedAnchors) -> Predictions:
     arrays: dict[str, AnyArray] = {"boxes": boxes, "classes": classes, "scores": scores, "count": found}
     specs = tuple(TensorSpec(name, (1, *array.shape[1:]), "float32") for name, array in arrays.items())
     return replace(
-        said, outputs=boxes, others=(classes, scores, found), step_size=0.0, info=replace(said.info, outputs=specs)
+        predictions,
+        outputs=boxes,
+        others=(classes, scores, found),
+        step_size=0.0,
+        info=replace(predictions.info, outputs=specs),
     )

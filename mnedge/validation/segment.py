@@ -1,4 +1,4 @@
-"""How well masks are met: intersection over union, class by class and picture by picture."""
+"""Overlap of masks: intersection over union, class by class and picture by picture."""
 
 from __future__ import annotations
 

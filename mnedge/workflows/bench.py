@@ -51,7 +51,7 @@ def bench(
         seconds: Measured time for each artifact.
         ops: Measure each op too (this machine only).
         sustained_s: Run each artifact without a pause for so many seconds too; None for no such run.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: A file is missing, its runtime refuses it, or a time is no number above 0.
@@ -176,7 +176,7 @@ def _sustained(
 def _sustained_on_board(
     device: Device, paths: Sequence[Path], threads: int, seconds: float
 ) -> Iterator[tuple[str, tuple[Stretch, ...], tuple[str, ...]]]:
-    """As `latency.sustained`, on another device, with its temperature and clock; a cut one as far as it came."""
+    """Measures sustained latency on another device, with its temperature and clock; keeps what a cut run has."""
     measure = _latency_of(device)
     for path in paths:
         name = f"{path.name} on {device.name}"

@@ -61,7 +61,7 @@ _UNSTATED = "see the licences of the weights and of the data they were trained o
 
 @dataclass(frozen=True)
 class Release:
-    """What the maker of a bundle says of it.
+    """A maker's description of a bundle.
 
     Attributes:
         group: Maven group, lower-case words with dots.
@@ -127,7 +127,7 @@ def bundle(
         built: Folder that `mnedge build` wrote.
         kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
-        release: What the maker says of it; None for what the build's recipe says.
+        release: Description of the release; None for that of the build's recipe.
         sbom: Add sbom.cdx.json, a CycloneDX 1.6 bill of materials.
         sign: Private key (PEM, elliptic curve) to sign all files with; None for no signature.
         force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
@@ -174,7 +174,7 @@ def check_place(kind: str, out: Path, *, force: bool = False) -> None:
 
 
 def archive_path(out: Path) -> Path:
-    """Where the .tar.gz of a bundle goes: beside the folder."""
+    """Returns the path of a bundle's .tar.gz, which lies beside the folder."""
     return out.with_name(f"{out.name}.tar.gz")
 
 
@@ -331,11 +331,11 @@ def _missing(due: Mapping[str, str], there: Collection[str]) -> list[str]:
 
 
 def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path) -> list[str]:
-    """What is wrong with the files of a folder, a phrase each; only regular files are opened.
+    """Describes each fault of a folder's files in a phrase; only regular files are opened.
 
     Args:
         due: The checksum that each file, or folder of C sources, is to have.
-        there: Where those are that there are.
+        there: Paths of the files that exist, by name.
         folder: What they are below.
     """
     wrong = _missing(due, there)
@@ -352,7 +352,7 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """All that lies in a folder or below it and is no folder; folders that links point to are not entered."""
+    """Returns everything below a folder except folders; linked folders are not entered."""
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 

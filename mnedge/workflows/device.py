@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def check_device(uri: str) -> BoardCheck | PhoneCheck:
-    """Asks a device what it is, whether its runtimes work, and what to fix.
+    """Checks a device: its facts, its runtimes, and what to fix.
 
     Args:
         uri: ssh://[user@]host[:port] of a board, or adb://[serial] of a phone, with options behind ?.
@@ -50,9 +50,9 @@ def setup_device(
 
     Args:
         uri: ssh://[user@]host[:port], with options behind ?.
-        packages: What is installed, as pip takes it; none for what suits the board.
+        packages: Packages to install, as pip takes them; none for those that suit the board.
         wheels: Fetch wheels here and copy them, for a board without internet.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The URI is of another kind, or has unknown options.
@@ -106,7 +106,7 @@ def _check_phone(uri: str) -> PhoneCheck:
 
 
 def _try(device: SshDevice | AdbDevice, facts: BoardFacts) -> Mapping[str, RuntimeTrial]:
-    """What each runtime there does with a small model."""
+    """Runs a small model with each runtime of the device."""
     with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
         return try_runtimes(device, facts, _probes(Path(folder)))
 

@@ -1,4 +1,4 @@
-"""What this installation and machine offer: packages, programs, CPU, disk. Quick: nothing heavy is imported."""
+"""Installation and machine: packages, programs, CPU, disk. Quick: nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _EXTRA = (
 
 @dataclass(frozen=True)
 class _Program:
-    """A program: names of which one is enough, how it tells its version, what it is for, its packages."""
+    """A program: alternative names, how its version is read, its purpose, its packages."""
 
     names: tuple[str, ...]
     arguments: tuple[str, ...]
@@ -103,7 +103,7 @@ _INT8_FEATURES = {
 
 
 def doctor(*, gpu: bool = False) -> Installation:
-    """Looks at what is installed, what is missing, and what this machine offers.
+    """Reports installed and missing software and the machine's features.
 
     Args:
         gpu: Also load TensorFlow and ask it for GPUs, which takes seconds.
@@ -157,7 +157,7 @@ def programs() -> list[Part]:
 
 
 def machine() -> dict[str, str]:
-    """This machine in a few lines: Python, system, CPU and what it has for int8, memory, room in the cache."""
+    """Describes this machine in a few lines: Python, system, CPU and its int8 features, memory, room in the cache."""
     import psutil
 
     from mnedge.validation.latency import conditions
@@ -179,7 +179,7 @@ def machine() -> dict[str, str]:
 
 
 def _for_int8(features: Iterable[str]) -> str:
-    """What of a CPU's features makes int8 fast."""
+    """Names the CPU features that make int8 fast."""
     found = [f"{_INT8_FEATURES[name]} ({name})" for name in features if name in _INT8_FEATURES]
     return ", ".join(found) or "no int8 instructions known: int8 gains less over float here"
 

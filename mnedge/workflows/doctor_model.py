@@ -89,7 +89,7 @@ def diagnose(
         pixels: Range of the pixels as `Pixels.parse` reads it; None for what the model says.
         size: Height and width in pixels, where the model leaves them open.
         signature: Signature of a SavedModel to take; None for its default or only one.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: There is no model at the path, it is damaged, or it contradicts what is told.

@@ -1,4 +1,4 @@
-"""`inspect`: what is in a model file, how the runtime really takes it, and where an int8 model loses."""
+"""`inspect`: the content of a model file, how the runtime really takes it, and where an int8 model loses."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def inspect_layers(
     images: int = 32,
     progress: Progress | None = None,
 ) -> LayerNoise:
-    """Measures the quantization noise of every tensor of an int8 model, and what it costs at the output.
+    """Measures the quantization noise of every tensor of an int8 model, and its cost at the output.
 
     Args:
         file: The int8 .tflite.
         reference: The float .tflite that it should agree with.
         data: demo, a folder or a labels.csv; or a .npy or .npz, which a model of several inputs needs.
-        pixels: What a picture is to the models, where the files do not say: a range as `Pixels.parse` reads it.
-        split: Which split of the data.
-        images: How many pictures.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        pixels: Range of the pixels if the files state none, as `Pixels.parse` reads it.
+        split: Split of the data.
+        images: Number of pictures.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: A file cannot be read, the model has no quantized activation, or the two do not fit each other.

@@ -54,7 +54,7 @@ def found_at(places: Sequence[Path]) -> dict[Path, PurePath]:
 def drawn_at(
     save: Path, found: Mapping[Path, PurePath], places: Sequence[Path | str], *, force: bool
 ) -> dict[Path, Path]:
-    """Where each picture goes once its answer is drawn: its own name below the folder, as .png.
+    """Returns the place of each drawn picture: its own name below the folder, as .png.
 
     Raises:
         InputError: One of them would be in the way of a file that is not mnedge's, or be looked at the next time.

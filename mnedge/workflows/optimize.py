@@ -1,4 +1,4 @@
-"""`optimize`: an existing model rewritten for a runtime, with an account of what changed."""
+"""`optimize`: rewrites an existing model for a runtime, with an account of the changes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def passes_for(graph: Graph, target: str, *, int8: bool = False) -> tuple[str, .
 
 
 def is_quantized(graph: Graph) -> bool:
-    """Whether any activation is int8 or uint8."""
+    """Returns whether any activation is int8 or uint8."""
     return any(
         tensor.dtype in ("int8", "uint8") and tensor.quantization is not None and not tensor.is_constant
         for tensor in graph.tensors.values()
@@ -128,13 +128,13 @@ def optimize(
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the file says. Only `data` needs it.
         measure: Measure agreement and speed.
         force: Replace files that are not mnedge's own, unchanged work.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The file cannot be read, there is no such target, or `out` is not mnedge's to replace.
         UnsupportedError: The model holds an op outside the supported ones.
     """
-    source, out, told = Path(source), Path(out), telling(progress)
+    source, out, notify = Path(source), Path(out), telling(progress)
     if is_there(out) and is_there(source) and out.samefile(source):
         raise InputError(f"{out} is the input itself, and both are compared; give another name with -o")
     check_file(out, force=force)
@@ -164,7 +164,7 @@ def optimize(
     )
     if not measure or not rewrites:
         return result
-    return _measured(result, source, out, graph, None if dataset is None or known is None else (dataset, known), told)
+    return _measured(result, source, out, graph, None if dataset is None or known is None else (dataset, known), notify)
 
 
 def _check_shapes(graph: Graph, source: Path) -> None:
@@ -172,9 +172,9 @@ def _check_shapes(graph: Graph, source: Path) -> None:
     for name in graph.inputs:
         shape = graph.tensors[name].open_shape
         if -1 in shape[1:]:
-            told = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
+            extents = " x ".join("?" if extent < 0 else str(extent) for extent in shape)
             raise UnsupportedError(
-                f"input {name} of {source} leaves its shape open ({told}), and rewrites need it; convert the model "
+                f"input {name} of {source} leaves its shape open ({extents}), and rewrites need it; convert the model "
                 "with a fixed size first"
             )
 
@@ -229,7 +229,7 @@ def _why(names: Sequence[str], target: str) -> str:
 
 
 def _summary(name: str) -> str:
-    """First line of what a pass says of itself, without its full stop."""
+    """Returns the first line of a pass' docstring without its full stop."""
     text = import_module(f"mnedge.passes.{name.replace('-', '_')}").__doc__ or ""
     return text.strip().partition("\n")[0].rstrip(".")
 
@@ -240,20 +240,22 @@ def _measured(
     out: Path,
     graph: Graph,
     pictures: tuple[Dataset, Pixels] | None,
-    told: Progress,
+    notify: Progress,
 ) -> Optimization:
     """The result with agreement and latency, and with partitions as far as the files load."""
     refusal = loads(source)
-    told("measure agreement", 0.0)
+    notify("measure agreement", 0.0)
     with tempfile.TemporaryDirectory() as scratch:
         reference = source if refusal is None else _reference(source, graph, Path(scratch))
         agreed = [_agreement("random", reference, out, None, delegate=refusal is None)]
         if pictures is not None:
             agreed.append(_agreement(pictures[0].name, reference, out, pictures, delegate=refusal is None))
-    told("measure agreement", 1.0)
-    told("measure latency", 0.0)
-    timings = time_in_turns([out] if refusal else [source, out], progress=lambda share: told("measure latency", share))
-    told("measure latency", 1.0)
+    notify("measure agreement", 1.0)
+    notify("measure latency", 0.0)
+    timings = time_in_turns(
+        [out] if refusal else [source, out], progress=lambda share: notify("measure latency", share)
+    )
+    notify("measure latency", 1.0)
     return replace(
         result,
         before=result.before if refusal else replace(result.before, partitions=timings[0].partitions),
@@ -293,7 +295,7 @@ def loads(path: Path) -> str | None:
 def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
-    """How far both files say the same, on random input or on pictures of a data set."""
+    """Measures the agreement of both files on random input or on pictures of a data set."""
     before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
     inputs = _inputs(before, pictures)
     outputs = [[session.run(*values) for values in inputs] for session in (before, after)]

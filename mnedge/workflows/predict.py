@@ -23,7 +23,7 @@ from mnedge.pixels import Pixels
 from mnedge.progress import telling
 from mnedge.results.compilation import read_compiled
 from mnedge.results.prediction import BrokenPicture, PicturePrediction, Prediction
-from mnedge.validation.answers import Asked
+from mnedge.validation.answers import Question
 from mnedge.validation.detect import decoding_of
 from mnedge.validation.predict import gives_objects
 from mnedge.validation.predict import predict as run
@@ -71,17 +71,17 @@ def predict(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Prediction:
-    """Runs a model over pictures and says what it sees in each.
+    """Runs a model over pictures and returns its answer to each.
 
     Args:
         model: A .tflite, .onnx, .ort or folder of C, float or int8.
         pictures: Files, and folders whose pictures are looked for at any depth.
-        task: What the model is for: classify, detect, segment, embed; None for what its build or its outputs say.
+        task: Task of the model: classify, detect, segment, embed; None for what its build or its outputs say.
         labels: A file of class names, one a line, or the names; None for those in the file or beside it.
         top: At most so many classes or objects a picture; None for 3 classes, or all objects.
         threshold: Score, 0..1, from which an answer is yes, and from which classes, objects and shares are said; None
             for 0.5 of a yes, 0.4 of objects and none of the others.
-        pixels: What a picture is to the network, where the file does not say: a range as `Pixels.parse` reads it.
+        pixels: Range of the pixels if the file states none, as `Pixels.parse` reads it.
         crop: The part of each picture that the model sees: the share of its side, above 0 and to 1, of a centred crop;
             or "stretch" for the whole picture in the input's proportions. None for what its build or bundle says.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
@@ -89,7 +89,7 @@ def predict(
         device: URI of the device that runs the model.
         runtime: Name of the runtime; "" for the one that loads such files.
         force: Replace files in `save` that mnedge did not write.
-        progress: Told what runs and the share of it that is done, 0..1.
+        progress: Called with the name of the stage and the share of it that is done, 0..1.
 
     Returns:
         The answers, picture by picture; broken pictures are left out and named.
@@ -137,7 +137,7 @@ def predict(
         said = decoded(scores_and_boxes(said, listed), listed)
     numbers = said.numbers.tolist()
     views = [shown.seen[number] for number in numbers]
-    asked = Asked(names or looked.names_of(said), top, threshold)
+    asked = Question(names or looked.names_of(said), top, threshold)
     assert what.answers is not None, what.name
     answers = what.answers(said, views, asked)
     saved: dict[int, str] = {}
@@ -212,7 +212,7 @@ class _Looked:
             )
 
     def task_of(self, info: ModelInfo) -> Task:
-        """What the model is for: as told, as its build says, or as its anchors or outputs show.
+        """Returns the task of a model: as stated, as its build states it, or as its anchors or outputs show.
 
         Raises:
             InputError: No such task, or nothing shows it.
@@ -250,14 +250,14 @@ def _has_anchors(path: Path) -> bool:
 
 
 def _gives_raw_boxes(specs: Sequence[TensorSpec]) -> bool:
-    """Whether outputs are scores and codes of boxes, (1, anchors, …) both."""
+    """Returns whether outputs are scores and codes of boxes, (1, anchors, …) both."""
     shapes = [spec.shape for spec in specs]
     is_pair = len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and shapes[0][1] == shapes[1][1]
     return is_pair and _CORNERS in (shapes[0][2], shapes[1][2])
 
 
 def _preprocessing(path: Path, crop: float | str | None, known: Preprocessing | None) -> Preprocessing:
-    """How pictures are prepared: as told, or as the model's build says.
+    """Returns the preprocessing of the pictures: as stated, or as the model's build states it.
 
     Raises:
         InputError: Neither, or what is told is no part of a picture.
@@ -294,8 +294,8 @@ def _all_broken(said: Sequence[str]) -> str:
     return "none of the pictures can be read:\n" + "\n".join([*said[:_MOST_NAMED], *more])
 
 
-def _notes(path: Path, asked: Asked, answers: Sequence[Answer]) -> tuple[str, ...]:
-    """What is not known, and how to tell it."""
+def _notes(path: Path, asked: Question, answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Describes what is not known, and how to state it."""
     if asked.labels or all(answer.vector is not None for answer in answers):
         return ()
     return (f"the names of {path.name}'s classes are not known; give them with --labels FILE, one a line",)

@@ -1,4 +1,4 @@
-"""How pictures were prepared for a model, and what it is for: from the build or bundle that its file lies in."""
+"""Preprocessing and task of a model, from the build or bundle that its file lies in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CROP = "crop_fraction"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is known of a model besides its network.
+    """Facts about a model besides its network.
 
     Attributes:
         preprocessing: How its pictures were prepared; None where nothing says it.
@@ -89,7 +89,7 @@ def _build_of(path: Path) -> BuildManifest | None:
 
 
 def _preprocessing(where: Path, told: Mapping[str, object]) -> Preprocessing | None:
-    """What a mapping says; None where it is silent, as that of a build from arrays."""
+    """Reads a mapping; None if it is silent, as that of a build from arrays."""
     if _CROP not in told:
         return None
     settings = {name: Setting(value, 0) for name, value in told.items() if name in PREPROCESSING}

@@ -1,4 +1,4 @@
-"""What a training teaches: the Keras model as it is saved, and the copy of it that learns."""
+"""Model of a training: the Keras model that is saved, and the copy of it that learns."""
 
 from __future__ import annotations
 

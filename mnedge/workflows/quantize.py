@@ -86,19 +86,19 @@ def quantize(
         pixels: Range of pixels as `Pixels.parse` reads it; None for what the model says or labelled pictures show.
         size: Height and width in pixels, where the model leaves them open.
         signature: Signature of a SavedModel to take; None for its default or only one.
-        head: What the first output is; None for what the model shows.
+        head: Kind of the first output; None for what the model shows.
         positive: With one output, yes or no: the class of the data that is the yes.
         method: Quantization after training (ptq), or with fake quantization in training (qat).
         effort: Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better.
         granularity: Granularity of the weight scales; None for the target's.
-        ranges: How ranges of activations are chosen; None for the default, by the output.
+        ranges: Method that chooses the ranges of activations; None for the default, by the output.
         epochs: Most epochs of qat.
         io: dtype of the input and the outputs.
         target: Target whose passes lower the graph first.
         allow_float: Kinds of ops that may stay float.
         seed: Seed of everything random.
         force: Replace `out` although mnedge did not write it.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: The model or the data cannot be read or do not fit, or the range of pixels is not known.

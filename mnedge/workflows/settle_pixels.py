@@ -1,4 +1,4 @@
-"""What a picture is to a model: told, said by its file, or shown by labelled pictures; never assumed."""
+"""Pixels of a model: stated, read from its file, or shown by labelled pictures; never assumed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def settle_pixels(
         positive: Class index that is the yes of a model with one output.
         output: Place of the output that tells the classes of the pictures.
         notice: Told what labelled pictures showed, and where they disagree with what is told or with the file.
-        progress: Told the name of the stage and the share of it that is done, 0..1.
+        progress: Called with the name of the stage and the share of it that is done, 0..1.
 
     Raises:
         InputError: Nothing says it; the message lists what was measured, and the choices.

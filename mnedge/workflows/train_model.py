@@ -40,7 +40,7 @@ class OwnClassifier:
         path: Its file.
         sha256: Its checksum.
         size: Height and width of its input, pixels.
-        pixels: What a picture is to it.
+        pixels: Pixels of the model.
         head: Name of the layer that tells its classes apart.
         is_new_head: Whether that layer is replaced, because it tells other classes apart than the data has.
         classes: Number of classes that are trained.
@@ -57,7 +57,7 @@ class OwnClassifier:
     notes: tuple[str, ...]
 
     def key(self) -> dict[str, object]:
-        """All that its training depends on, as JSON values; its file's name is no part of that."""
+        """Everything that the training depends on, as JSON values; the file's name is no part of it."""
         return {
             "sha256": self.sha256,
             "size": self.size,
@@ -82,7 +82,7 @@ class OwnClassifier:
 
 @dataclass(frozen=True)
 class Told:
-    """What the user says of a model; None where nothing is said.
+    """A user's statements about a model; None where nothing is stated.
 
     Attributes:
         pixels: Range of its pixels as `Pixels.parse` reads it.
@@ -109,9 +109,9 @@ def resolve_classifier(
     Args:
         path: A .keras or .h5 with a whole model.
         open_dataset: Opens the data with the draw of splits that the model was trained with, if it was trained here.
-        told: What the user says of it.
-        notice: Told what a user should know before the training begins, a sentence at a time.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        told: Statements of the user about the model.
+        notice: Called with notes for the user before the training begins, a sentence at a time.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
 
     Returns:
         The model, and the data with its classes in the model's order.

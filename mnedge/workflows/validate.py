@@ -66,18 +66,18 @@ def validate(
     Args:
         artifacts: .tflite, .onnx and .ort files, or folders of C.
         data: demo, a folder, or a labels.csv, as the task reads them.
-        task: What the artifacts are for.
-        split: Which split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
+        task: Task of the artifacts.
+        split: Split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
             validation split; of data without any, the pictures that the model's training kept apart, or else all.
         images: Use at most so many pictures; None for all.
-        class_map: Which class of the data each of the model's is, e.g. "8=cat,12=dog,rest=background".
+        class_map: Class of the data for each class of the model, e.g. "8=cat,12=dog,rest=background".
         positive: With one output, yes or no: the class of the data that is the yes.
-        pixels: What a picture is to the networks, where the files do not say: a range as `Pixels.parse` reads it.
+        pixels: Range of the pixels if the file states none, as `Pixels.parse` reads it.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
         devices: URIs; several devices run at the same time.
         runtime: Name of the runtime on them, e.g. "tflite-runtime"; "" for the one that loads such files.
         skip_broken: Leave out broken pictures, boxes and masks.
-        progress: Told what runs where and the share of it that is done, 0..1.
+        progress: Called with the artifact and device under way and the share that is done, 0..1.
 
     Raises:
         InputError: An artifact does not exist or does not fit the data, or the data cannot be read.
@@ -177,12 +177,12 @@ def measure(
 
     Args:
         artifacts: Their files.
-        dataset: The pictures, and what is right.
-        numbers: Which pictures.
-        uris: Of the devices.
-        progress: Told what runs where and the share of it that is done, 0..1.
+        dataset: Pictures with their labels.
+        numbers: Numbers of the pictures.
+        uris: URIs of the devices.
+        progress: Called with the artifact and device under way and the share that is done, 0..1.
         figures: The figures of an accuracy row, as the task has them.
-        pixels: What a picture is to a single network, or, of several, to those whose files do not say it; None for
+        pixels: Pixels of a single network, or, of several, those whose files do not state them; None for
             what each file says.
         agreement: Of two predictions: the share of each picture of which they say the same.
         classes: Number of classes that the data tells apart, where outputs are scores of classes; each output of files

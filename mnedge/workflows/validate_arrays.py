@@ -36,9 +36,9 @@ def validate_arrays(
     Args:
         artifacts: Their files.
         source: The .npy or .npz.
-        uri: Of the device.
-        progress: Told what runs and the share of it that is done, 0..1.
-        head: What the first output is; None for what each file shows.
+        uri: URI of the device.
+        progress: Called with the name of the stage and the share of it that is done, 0..1.
+        head: Kind of the first output; None for what each file shows.
         runtime: Name of the runtime on the device; "" for the one that loads such files.
 
     Returns:

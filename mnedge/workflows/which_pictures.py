@@ -1,4 +1,4 @@
-"""Which pictures of a data set a model is measured on, and which of the data's classes each of its classes is."""
+"""Pictures that a model is measured on, and the data set's class of each of its classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def choose(
 
     Args:
         artifacts: The files to be measured.
-        split: As asked for: a split, all, or None.
+        split: Split as given: a name, all, or None.
         images: At most so many, evenly spread; None for all of them.
         opened: Opens the data, with its missing splits drawn in a given way.
 
@@ -93,7 +93,7 @@ def _named(split: str | None) -> str | None:
 
 
 def _origin(artifacts: Sequence[Path], dataset: Dataset) -> Origin | None:
-    """How the splits were drawn that the first model with this data was made with."""
+    """Returns how the splits were drawn that the first model with this data was made with."""
     for path in artifacts:
         content = carried(path, METADATA) if path.is_file() else None
         origin = None if content is None else origin_of_bytes(content, str(path))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mnedge import bundles
 from mnedge.bundles._bundle import MANIFEST, get, write_manifest
+from mnedge.cli import _run
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.graph.graph import Graph, Op, Tensor
 from mnedge.pixels import SYMMETRIC
+from mnedge.recipe import Recipe
 from mnedge.results.manifest import BundledModel, BundleManifest
 from mnedge.results.stored import read
 
@@ -30,6 +34,46 @@ def test_the_input_is_described_with_its_pixels_and_its_preprocessing(parts_of: 
     described = parts_of().described_input
     assert (described["height"], described["width"], described["crop_fraction"]) == (96, 128, 0.875)
     assert described["pixels"] == {"scale": SYMMETRIC.scale, "offset": SYMMETRIC.offset, "order": "RGB"}
+
+
+_NEW = '''
+"""The model and its classes in one folder."""
+
+from mnedge.bundles._bundle import Bundle
+
+
+def _write(parts, folder):
+    (folder / f"{parts.identifier}.tflite").write_bytes(parts.tflite("int8"))
+    (folder / "classes.txt").write_text(parts.labels_text)
+
+
+BUNDLE = Bundle(write=_write)
+'''
+
+
+def test_a_new_kind_of_bundle_is_one_file(parts_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="unknown bundle 'plain-folder'"):
+        Recipe(bundles=("plain-folder",))
+    (tmp_path / "kinds").mkdir()
+    (tmp_path / "kinds" / "plain_folder.py").write_text(_NEW)
+    bundles.__path__.append(str(tmp_path / "kinds"))
+    # A process that has read the list of kinds does not read it again.
+    sys.modules.pop("mnedge.cli.bundle", None)
+    try:
+        assert Recipe(bundles=("plain-folder",)).bundles == ("plain-folder",)
+        assert _run(["bundle", "--help"]) == 0
+        assert "plain-folder" in capsys.readouterr().out
+        folder, parts = tmp_path / "out", parts_of()
+        folder.mkdir()
+        get("plain-folder").write(parts, folder)
+    finally:
+        bundles.__path__.remove(str(tmp_path / "kinds"))
+        for name in ("mnedge.bundles.plain_folder", "mnedge.cli.bundle"):
+            sys.modules.pop(name, None)
+    model = BundledModel(slug=parts.slug, weights_sha256=None, calibration_sha256=None, artifacts=())
+    manifest = write_manifest(folder, "plain-folder", parts, model)
+    assert [row.path for row in manifest.files] == ["classes.txt", "net_v1_0.tflite"]
+    assert manifest == read(folder / MANIFEST, BundleManifest)
 
 
 def test_an_onnx_that_does_not_say_its_pixels_is_refused(parts_of: Any, tmp_path: Path) -> None:

@@ -107,6 +107,6 @@ def test_depthwise_layers_are_fitted_channel_by_channel(net: Any, images: Any, m
 
 def test_progress_ends_at_one(separable: Any, images: Any) -> None:
     told: list[float] = []
-    fitted(separable().graph(), images(4), told=told.append)
+    fitted(separable().graph(), images(4), progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0

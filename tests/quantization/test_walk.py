@@ -30,7 +30,7 @@ def test_layers_come_in_order_with_what_int8_gives_them(separable: Any, images: 
         return now
 
     told: list[float] = []
-    after = settle_layers(scheme, parameters, images(6), settle, rows=40, seed=3, told=told.append)
+    after = settle_layers(scheme, parameters, images(6), settle, rows=40, seed=3, progress=told.append)
     assert list(shown) == [layer.output for layer in scheme.layers]
     assert told == sorted(told)
     assert told[-1] == 1.0

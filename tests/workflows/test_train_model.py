@@ -188,13 +188,3 @@ def test_what_is_no_classifier_is_refused_with_the_way_out(
     assert _run(["train", "--model", str(source), "--data", data, "--out", str(out)]) == 3
     assert "theirs.keras" in capsys.readouterr().err
     assert not out.exists()
-
-
-def test_a_model_is_no_variant(tmp_path: Path) -> None:
-    source, data = _saved(_model(_softmax(3)), tmp_path / "theirs.keras"), _pictures(tmp_path / "d")
-    with pytest.raises(InputError, match="--variant is of a variant, and --model is a network already"):
-        _train(data, tmp_path / "mine.keras", source, variant="v2", alpha=0.35)
-    with pytest.raises(InputError, match="--pixels is of a model"):
-        train(data, tmp_path / "mine.keras", pixels="0..255")
-    with pytest.raises(InputError, match="--task is embed"):
-        _train(data, tmp_path / "mine.keras", source, task="embed")

@@ -13,7 +13,8 @@ from mnedge.models import Variant
 from mnedge.models.transfer import description_of
 from mnedge.results.training import read_training
 from mnedge.training.settings import Augmentation, Schedule
-from mnedge.workflows.train import publish, train_network
+from mnedge.workflows.train import publish
+from mnedge.workflows.train_network import train_network
 
 _VARIANT = Variant("v2", 0.35, 32)
 _SCHEDULE = Schedule(epochs=2, batch_size=8, feature_copies=1, augmentation=Augmentation.of("none"))

@@ -1,1 +1,1 @@
-"""One file per kind of op: how it is lowered to integers, and the C calls it becomes."""
+"""Kernels by kind of op, one file a kind: its lowering to integers, and its C calls."""

@@ -1,4 +1,4 @@
-"""What most kernels have in common, by how their output depends on their inputs; see `Kernel` for each method."""
+"""Methods that most kernels share, by how their output depends on their inputs; see `Kernel` for each method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ALL_ROWS = 1 << 30
 
 
 class _Plain:
-    """No scratch memory, no multiply-adds, no constants."""
+    """A kernel without scratch memory, multiply-adds and constants."""
 
     in_place: bool = False
 

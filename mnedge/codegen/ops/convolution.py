@@ -29,7 +29,7 @@ _FAST_CHANNELS_A_SLOW_ONE = 8
 
 @dataclass(frozen=True)
 class Window:
-    """Where a kernel looks: extents, strides, dilations and the padding before the first row and column."""
+    """Window of a kernel: extents, strides, dilations and the padding before the first row and column."""
 
     rows: int = 1
     columns: int = 1

@@ -28,7 +28,7 @@ BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
 def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Value], y: Value) -> NDArray[np.int64]:
-    """What TFLite's reference kernel computes for steps of the operands.
+    """Returns the result of TFLite's reference kernel for steps of the operands.
 
     Args:
         op: One of `UNARY` or `BINARY`.

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Prelu(PixelByPixel):
-    """Slopes that start again with every pixel.
+class _Slopes:
+    """The slopes below 0, and the integers that rescale both sides.
 
     Attributes:
-        slopes: int8, shape (channels,).
+        slopes: int8, shape (channels,) or that of the output.
         fields: Multipliers, shifts and zero points by the C field's name.
-        output: The value it makes.
+        output: Output value.
     """
 
     slopes: NDArray[np.int8]
@@ -40,7 +40,12 @@ class Prelu(PixelByPixel):
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return _constants(self, symbol)
+        slopes = int_array("int8_t", f"{symbol}_slopes", self.slopes)
+        return slopes + descriptor("prelu", symbol, {"slopes": f"{symbol}_slopes", **self.fields})
+
+
+class Prelu(_Slopes, PixelByPixel):
+    """A slope per channel, the same in every pixel."""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -48,33 +53,13 @@ class Prelu(PixelByPixel):
         return f"prelu(&{site.symbol}, {site.inputs[0]}, {site.output}, {site.pixels}, {self.output.channels});"
 
 
-@dataclass(frozen=True, eq=False)
-class PreluOfElements(Whole):
-    """A slope an element; see `Prelu`."""
-
-    slopes: NDArray[np.int8]
-    fields: dict[str, int]
-    output: Value
-
-    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
-        """See `Kernel`."""
-        del kernels
-        return ("requantize", "prelu")
-
-    def constants(self, symbol: str, kernels: KernelSet) -> str:
-        """See `Kernel`."""
-        del kernels
-        return _constants(self, symbol)
+class PreluOfElements(_Slopes, Whole):
+    """A slope per element."""
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
         return f"prelu(&{site.symbol}, {site.inputs[0]}, {site.output}, 1, {self.output.size_bytes});"
-
-
-def _constants(kernel: Prelu | PreluOfElements, symbol: str) -> str:
-    slopes = int_array("int8_t", f"{symbol}_slopes", kernel.slopes)
-    return slopes + descriptor("prelu", symbol, {"slopes": f"{symbol}_slopes", **kernel.fields})
 
 
 def lower_prelu(source: Source, op: Op) -> Prelu | PreluOfElements:

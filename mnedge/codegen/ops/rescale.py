@@ -21,7 +21,7 @@ class Rescale:
         bias: int64 that fits int32, shape (channels,).
         multiplier: 0 or [2^30, 2^31), shape (channels,).
         shift: TFLite's sign: above 0 to the left; shape (channels,).
-        zero_point: Of the output.
+        zero_point: Zero point of the output.
         low: Smallest output step.
         high: Largest output step.
         table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.

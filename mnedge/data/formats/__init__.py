@@ -1,4 +1,4 @@
-"""Kinds of data sets, found by what lies there: one file a format; see `_format.Format`."""
+"""Kinds of data sets, recognised by their files: one file a format; see `_format.Format`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def found_in(listing: Listing, kind: Kind) -> list[tuple[Format, str]]:
 
 
 def choose(listing: Listing, kind: Kind) -> tuple[Format, str]:
-    """The one format that lies in a folder and holds a kind of labels, with the evidence for it.
+    """Returns the one format in a folder that holds a kind of labels, with the evidence for it.
 
     Raises:
         InputError: There is none, or there are several; the message says what was found and what to give.
@@ -70,6 +70,6 @@ def choose(listing: Listing, kind: Kind) -> tuple[Format, str]:
 
 
 def layouts(kind: Kind) -> str:
-    """How a kind of labels may come, for messages: "they come as …"."""
+    """Describes the forms of a kind of labels, for messages: "they come as …"."""
     known = [entry for entry in map(get, names()) if entry.reader(kind) is not None]
     return "they come as " + "; ".join(entry.layout for entry in known)

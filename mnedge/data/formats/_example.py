@@ -22,7 +22,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class Example:
-    """One tf.train.Example: values by key.
+    """A tf.train.Example: values by key.
 
     Attributes:
         values: Of each key, its bytes, real numbers or whole numbers.
@@ -36,7 +36,7 @@ class Example:
         return sorted(self.values)
 
     def has(self, key: str) -> bool:
-        """Whether there is such a key."""
+        """Returns whether a key exists."""
         return key in self.values
 
     def content(self, *keys: str) -> bytes:

@@ -31,7 +31,7 @@ class Labelled:
         rows: Each picture, its class index, and its split; "" where none is given.
         classes: Class names by index.
         is_fixed: Whether `classes` is the whole list; a table may show only some indices.
-        notes: What was left out or is unusual, and why.
+        notes: Objects that were left out or are unusual, and why.
     """
 
     root: Path
@@ -43,13 +43,13 @@ class Labelled:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """How the mask of one picture is made.
+    """Mask of one picture, and how it is made.
 
     Attributes:
         draw: Gives the class indices, uint8, (H, W), from the picture's (width, height).
-        where: What messages call it.
+        where: Name in messages.
         files: The files that it is read from.
-        told: What it is drawn from, for the data set's checksum, where that is in none of `files`.
+        told: Source of the drawing, for the data set's checksum, unless it is in `files`.
     """
 
     draw: Callable[[tuple[int, int]], NDArray[np.uint8]]
@@ -66,7 +66,7 @@ class Masked:
         root: The folder that the pictures lie in or below.
         rows: Each picture, its mask, and its split; "" where none is given.
         classes: Class names by index.
-        notes: What was left out or is unusual, and why.
+        notes: Objects that were left out or are unusual, and why.
     """
 
     root: Path
@@ -77,11 +77,11 @@ class Masked:
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """A format of data sets.
 
     Attributes:
-        title: What people call it.
-        layout: How it lies on the disk, for messages.
+        title: Name of the format for people.
+        layout: Layout on the disk, for messages.
         recognise: Names what shows that a folder or file is of this format; "" where it is not. Looks at names and the
             beginnings of files only.
         classes: Reads pictures with one class each; None, here and below, where the format holds none.
@@ -99,6 +99,6 @@ class Format:
     is_plain: bool = field(default=False, kw_only=True)
 
     def reader(self, kind: Kind) -> object | None:
-        """What reads a kind of labels; None where the format holds none."""
+        """Returns the reader of a kind of labels; None if the format holds none."""
         readers = {"classes": self.classes, "boxes": self.boxes, "masks": self.masks}
         return readers[kind]

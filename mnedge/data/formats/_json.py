@@ -33,7 +33,7 @@ def decoded(path: Path, shape: type[Shape], what: str, most_bytes: int = _LARGES
     Args:
         path: The file.
         shape: A msgspec struct, or a list or dict of such.
-        what: What messages call the format.
+        what: Name of the format in messages.
         most_bytes: Size of the largest file that is read.
 
     Raises:

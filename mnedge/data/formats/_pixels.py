@@ -36,13 +36,13 @@ _VOID_NAMES = ("void", "ignore", "unlabeled", "unlabelled")
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the pixels of all masks of a data set stand for.
+    """Meaning of the pixels of all masks of a data set.
 
     Attributes:
         classes: Class names by index.
         colours: Class index by colour, where pixels are colours or palettes of a file tell; None for class indices.
         values: Class index by pixel value, where that is not the index itself.
-        notes: What is unusual, and what was made of it.
+        notes: Findings about unusual pixels, and their meaning.
     """
 
     classes: tuple[str, ...]
@@ -120,7 +120,7 @@ def encoding_of(root: Path, masks: Sequence[Path], told: tuple[str, ...]) -> Enc
     """Finds what pixels stand for, of masks without palette file: class indices, or 0 and 255 for one class.
 
     Args:
-        root: What messages call the data set.
+        root: Name of the data set in messages.
         masks: The files.
         told: Class names that a file gives; () where none does.
 

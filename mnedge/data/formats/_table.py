@@ -29,7 +29,7 @@ class Table:
         path: The file.
         columns: Names in its header.
         rows: Line number and cells by column; a cell that a short row lacks is "".
-        separator: What stands between cells.
+        separator: Separator of the cells.
     """
 
     path: Path

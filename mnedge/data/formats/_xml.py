@@ -18,8 +18,8 @@ def parsed(path: Path, tag: str, what: str, most_bytes: int) -> ET.Element:
 
     Args:
         path: The file.
-        tag: Of its outermost element.
-        what: What messages call the format.
+        tag: Tag of its outermost element.
+        what: Name of the format in messages.
         most_bytes: Size of the largest file that is read.
 
     Raises:
@@ -47,7 +47,7 @@ class _FoundError(Exception):
 
 
 def _defines_entities(content: bytes) -> bool:
-    """Whether a document defines entities, as its parser sees it: in any encoding, before one is expanded."""
+    """Returns whether a document defines entities, as its parser sees it: in any encoding, before one is expanded."""
 
     def found(*_definition: object) -> None:
         raise _FoundError

@@ -106,7 +106,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 
 def _refuse_others(listing: Listing, names: list[str]) -> None:
-    """Refuses folders of pictures beside folders of masks, labels or annotations, which are no classes."""
+    """Refuses folders of pictures beside folders of masks, labels or annotations, which are not classes."""
     lower = {name.lower(): name for name in names}
     found = [name for name in lower if name in _OTHERS]
     if len(found) < 2:

@@ -110,7 +110,7 @@ def _class_index(path: Path, line: int, entry: Mapping[str, str]) -> int:
 def _class_names(
     path: Path, named: Mapping[int, tuple[str, int]], indices: set[int]
 ) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    """Class names by index, and what is unusual about the numbers."""
+    """Returns class names by index, and findings about the numbers."""
     twice: dict[str, int] = {}
     for index, (name, line) in sorted(named.items()):
         if twice.setdefault(name, index) != index:
@@ -145,7 +145,7 @@ def _class_names(
 
 
 def _listed_names(folder: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """Names from a labels.txt or synset_words.txt beside the CSV; none where there is no such file."""
+    """Reads names from a labels.txt or synset_words.txt beside the CSV; none without such a file."""
     for name in ("labels.txt", "synset_words.txt"):
         path = folder / name
         if path.is_file():

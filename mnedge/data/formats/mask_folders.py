@@ -125,7 +125,7 @@ def _with_splits(path: Path, pairs: list[tuple[Path, Path, str]]) -> list[tuple[
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """Names from classes.txt, "NAME" or "INDEX NAME" a line, 255 left out; none where there is no such file."""
+    """Reads names from classes.txt, "NAME" or "INDEX NAME" a line, without 255; none without such a file."""
     if not path.is_file():
         return ()
     names: dict[int, str] = {}

@@ -52,7 +52,7 @@ class _Yaml(msgspec.Struct):
 
 @dataclass(frozen=True)
 class _Set:
-    """What a data.yaml or a list of names says."""
+    """Content of a data.yaml or a list of names."""
 
     names: tuple[str, ...] = ()
     named_in: str = ""
@@ -207,7 +207,7 @@ def _pictures(listing: Listing, told: _Set, notes: list[Finding]) -> list[tuple[
 
 
 def _at(place: str, base: Path, listing: Listing) -> list[Path] | None:
-    """The pictures of a folder or list that a data.yaml names; None where there is none."""
+    """Returns the pictures of a folder or list that a data.yaml names; None if there is none."""
     # Roboflow's "../train/images" is meant from where the data.yaml lies.
     plain = place.replace("\\", "/")
     inner = re.sub(r"^(\.\./)+", "", plain)

@@ -1,45 +1,16 @@
 /* Start-up of a bare-metal Cortex-M program that talks to the emulator through semihosting. */
 #include <stdint.h>
 
-extern uint32_t stack_top, data_load, data_start, data_end, bss_start, bss_end;
-int main(void);
+extern uint32_t stack_top;
+long semihost(long operation, const void *argument);
+__attribute__((noreturn)) void board_main(void);
 
-static long semihost(long operation, const void *argument)
+long semihost(long operation, const void *argument)
 {
     register long r0 __asm__("r0") = operation;
     register const void *r1 __asm__("r1") = argument;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
-}
-
-/* SYS_EXIT_EXTENDED: the code becomes the emulator's exit status. */
-__attribute__((noreturn)) void board_exit(int code)
-{
-    const uint32_t arguments[2] = {0x20026u, (uint32_t)code};
-    semihost(0x20, arguments);
-    for (;;) {
-    }
-}
-
-/* SYS_OPEN with mode "rb" (1) or "wb" (5). */
-long board_open(const char *name, uint32_t length, int writing)
-{
-    const uint32_t arguments[3] = {(uint32_t)(uintptr_t)name, writing ? 5u : 1u, length};
-    return semihost(0x01, arguments);
-}
-
-/* SYS_READ; returns the number of bytes that could not be read. */
-long board_read(long file, void *data, uint32_t bytes)
-{
-    const uint32_t arguments[3] = {(uint32_t)file, (uint32_t)(uintptr_t)data, bytes};
-    return semihost(0x06, arguments);
-}
-
-/* SYS_WRITE; returns the number of bytes that could not be written. */
-long board_write(long file, const void *data, uint32_t bytes)
-{
-    const uint32_t arguments[3] = {(uint32_t)file, (uint32_t)(uintptr_t)data, bytes};
-    return semihost(0x05, arguments);
 }
 
 /* A stack that fell out of the RAM holds no frame of a handler: 93 from a stack of our own, as for one that reached its
@@ -67,14 +38,7 @@ __attribute__((noreturn)) static void reset_handler(void)
     *(volatile uint32_t *)0xE000ED14u |= (1u << 18) | (1u << 19); /* CCR: branch prediction, low-overhead loops */
 #endif
     __asm__ volatile("dsb\n isb" ::: "memory");
-    const uint32_t *from = &data_load;
-    for (uint32_t *to = &data_start; to < &data_end;) {
-        *to++ = *from++;
-    }
-    for (uint32_t *to = &bss_start; to < &bss_end;) {
-        *to++ = 0;
-    }
-    board_exit(main());
+    board_main();
 }
 
 __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {

@@ -2,12 +2,13 @@
 #include <stdint.h>
 
 extern uint8_t stack_guard[];
-extern uint32_t stack_top, stack_limit, data_load, data_start, data_end, bss_start, bss_end;
-int main(void);
+extern uint32_t stack_top, stack_limit;
+long semihost(long operation, const void *argument);
+__attribute__((noreturn)) void board_main(void);
 
 /* Three instructions that the emulator knows as one; they may not lie on two pages. */
-__attribute__((naked, noinline, aligned(16))) static long semihost(__attribute__((unused)) long operation,
-                                                                  __attribute__((unused)) const void *argument)
+__attribute__((naked, noinline, aligned(16))) long semihost(__attribute__((unused)) long operation,
+                                                            __attribute__((unused)) const void *argument)
 {
     __asm__(".option push\n\t"
             ".option norvc\n\t"
@@ -16,36 +17,6 @@ __attribute__((naked, noinline, aligned(16))) static long semihost(__attribute__
             "srai x0, x0, 7\n\t"
             "ret\n\t"
             ".option pop");
-}
-
-/* SYS_EXIT_EXTENDED: the code becomes the emulator's exit status. */
-__attribute__((noreturn)) void board_exit(int code)
-{
-    const uint32_t arguments[2] = {0x20026u, (uint32_t)code};
-    semihost(0x20, arguments);
-    for (;;) {
-    }
-}
-
-/* SYS_OPEN with mode "rb" (1) or "wb" (5). */
-long board_open(const char *name, uint32_t length, int writing)
-{
-    const uint32_t arguments[3] = {(uint32_t)(uintptr_t)name, writing ? 5u : 1u, length};
-    return semihost(0x01, arguments);
-}
-
-/* SYS_READ; returns the number of bytes that could not be read. */
-long board_read(long file, void *data, uint32_t bytes)
-{
-    const uint32_t arguments[3] = {(uint32_t)file, (uint32_t)(uintptr_t)data, bytes};
-    return semihost(0x06, arguments);
-}
-
-/* SYS_WRITE; returns the number of bytes that could not be written. */
-long board_write(long file, const void *data, uint32_t bytes)
-{
-    const uint32_t arguments[3] = {(uint32_t)file, (uint32_t)(uintptr_t)data, bytes};
-    return semihost(0x05, arguments);
 }
 
 /* As on Cortex-M: 93 for a stack that reached its end, 99 for any other trap. */
@@ -78,14 +49,7 @@ static void protect(void)
 __attribute__((noreturn, used)) static void start(void)
 {
     protect();
-    const uint32_t *from = &data_load;
-    for (uint32_t *to = &data_start; to < &data_end;) {
-        *to++ = *from++;
-    }
-    for (uint32_t *to = &bss_start; to < &bss_end;) {
-        *to++ = 0;
-    }
-    board_exit(main());
+    board_main();
 }
 
 __attribute__((section(".vectors"), naked, used)) void reset_handler(void)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a published table.
+    """A row of a published table.
 
     Attributes:
         alpha: Width multiplier.
@@ -25,7 +25,7 @@ class Published:
         macs_millions: Multiply-adds as printed.
         parameters_millions: Parameters as printed.
         top1: ImageNet top-1 of the float network as printed, 0..1.
-        source: Who printed it.
+        source: Source of the figures.
     """
 
     alpha: float
@@ -69,7 +69,7 @@ class Imagenet:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """One family token of the command line.
+    """A family token of the command line.
 
     Attributes:
         name: The token, e.g. "v3-small".

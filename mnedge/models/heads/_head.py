@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Head:
-    """One head.
+    """A head.
 
     Attributes:
-        slug: What artifacts' names begin with.
+        slug: Prefix of the artifacts' names.
         output_strides: Strides of the backbone's last map that it can stand on, the default first. Where the backbone
             would go further down it keeps the resolution and spreads its kernels (atrous convolution). () if it stands
             on the backbone's own last map, whatever its stride.

@@ -1,4 +1,4 @@
-"""What other papers' networks need beyond a MobileNet's layers: other padding, branches, a limit to the stride."""
+"""Layers of other papers' networks beyond a MobileNet's: other padding, branches, a limit to the stride."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Tracer(Network):
         self._write(Layer(name, "pool", self.shape, shape, kernel, stride))
 
     def branches(self, *branches: Callable[[], None]) -> None:
-        """Branches that start from what is there and whose channels are joined."""
+        """Adds branches that start from the present map, and joins their channels."""
         start, stride, channels = self.shape, self.stride, 0
         for branch in branches:
             self.shape, self.stride = start, stride

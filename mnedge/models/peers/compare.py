@@ -1,4 +1,4 @@
-"""The MobileNets beside the other networks: what is counted and what was published, benchmark by benchmark."""
+"""Comparison of the MobileNets with other networks: counted and published figures, benchmark by benchmark."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Network:
     """A network in a comparison.
 
     Attributes:
-        name: As people call it.
+        name: Name for people.
         family: Token of the MobileNet that it is; "" for other networks and for detectors and segmenters.
         mobilenet: Whether it is one, or has one as its backbone.
         resolution: Side of the input in pixels.
-        cost: What is counted.
-        accuracy: As published, 0..1; None where nobody published it.
-        source: Who published it.
-        parameters_millions: As printed; None where it is not.
-        macs_billions: As printed; None where it is not.
-        remark: Where printed and counted differ, and what else has to be known.
+        cost: Counts of the architecture.
+        accuracy: Published accuracy, 0..1; None if nobody published it.
+        source: Source of the figures.
+        parameters_millions: Printed parameters; None if none are printed.
+        macs_billions: Printed multiply-adds; None if none are printed.
+        remark: Differences of printed and counted figures, and further remarks.
         named: Whether it is one of those that people compare: the others only fill the plot.
-        chosen: Whether it is the one that was asked for.
+        chosen: Whether it is the network of the command.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What is published of the MobileNets and of the networks that their papers compare with, row by row."""
+"""Published figures of the MobileNets and of the networks that their papers compare with, row by row."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Peer:
     """A network of a published table.
 
     Attributes:
-        name: As the papers call it.
+        name: Name in the papers.
         resolution: Side of the input in pixels.
         layers: Writes its layers down.
-        accuracy: As printed, 0..1.
-        source: Who printed it.
-        parameters_millions: As printed there; None where it is not.
-        macs_billions: As printed there; None where it is not.
-        note: What has to be known about the figures.
-        mobilenet: Whether its backbone is one.
+        accuracy: Printed accuracy, 0..1.
+        source: Source of the figures.
+        parameters_millions: Printed parameters; None if none are printed.
+        macs_billions: Printed multiply-adds; None if none are printed.
+        note: Remarks on the figures.
+        mobilenet: Whether its backbone is a MobileNet.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Benchmark:
     Attributes:
         task: classify, detect or segment.
         title: For people.
-        dataset: What they were judged on.
+        dataset: Data set of the accuracy.
         metric: By what.
         peers: The rows; MobileNets as classifiers stand in their families' own tables.
     """

@@ -80,7 +80,7 @@ def ssdlite(family: str, alpha: float = 1.0, *, halved: bool = False) -> list[La
     """SSDLite at 320 px: every convolution behind the backbone is a depthwise separable one.
 
     Args:
-        family: Of the backbone.
+        family: Family of the backbone.
         alpha: Width multiplier of the backbone.
         halved: Whether the channels of the blocks between the two taps are halved (V3, section 6.3).
     """

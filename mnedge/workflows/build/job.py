@@ -43,7 +43,7 @@ _DIMENSIONS = 128
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What a build works on.
+    """A recipe with everything resolved that a stage may ask for.
 
     Attributes:
         recipe: As given.
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def pixels(self) -> Pixels | None:
-        """What a picture is to the float network; None for one on arrays of which nothing was told."""
+        """The pixels of the float network; None for a model on arrays whose range is not stated."""
         return SYMMETRIC if self.model is None else self.model.pixels
 
     @property
@@ -96,12 +96,12 @@ class Job:
 
     @property
     def told_head(self) -> Head | None:
-        """What the user says the first output of a model is; None where nothing is said."""
+        """The kind of a model's first output as the user states it; None if it is not stated."""
         return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
 
     @property
     def origin(self) -> Origin | None:
-        """How the splits of the data were drawn, for the files that are built; None where it has its own."""
+        """How the splits of the data were drawn, for the built files; None for data with its own splits."""
         # A .keras of `mnedge train` was measured on the pictures that its own draw kept apart.
         return origin_of(self.dataset, "training" if isinstance(self.weights, Path) else "calibration")
 
@@ -125,7 +125,7 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """What the network is for."""
+        """The task of the network."""
         return tasks.get(self.recipe.task)
 
     @property
@@ -133,8 +133,13 @@ class Job:
         """Whether accuracy means anything: random weights know no classes."""
         return self.weights != "random" and (self.model is None or self.model.is_labelled)
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the data has the right answers: labels of pictures, or truths of the first output beside arrays."""
+        return self.is_labelled and (self.arrays is None or "" in self.arrays.truths)
+
     def labels(self) -> list[str]:
-        """Class names, one an output: numbers where the data set names none; [] where outputs are no classes."""
+        """Class names, one per output; numbers if the data set names none; [] for outputs that are not classes."""
         if self.model is not None:
             return list(self.model.labels)
         if self.task.classes(self.dataset) is None:
@@ -150,7 +155,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     """Opens the data, finds the weights and makes sure that both fit the variant.
 
     Args:
-        recipe: What to build.
+        recipe: Recipe to build.
         progress: Told the name of a stage and the share of it that is done, 0..1; reading a model may take seconds.
         check_data: Read every file of the data again, whatever the cache remembers of it.
 
@@ -167,12 +172,12 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
         weights = cast("Weights", recipe.weights)
     if isinstance(weights, Path) and not is_file(weights):
         raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
-    told = description_of(weights)
-    _check_task(recipe, told)
-    head = _head(recipe, task, told)
+    description = description_of(weights)
+    _check_task(recipe, description)
+    head = _head(recipe, task, description)
     # `Recipe` refuses 0, which is no network's and must not become the default.
     plain = Variant(recipe.variant, recipe.alpha, recipe.resolution or 224, recipe.classes or 1000, *head)
-    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _told_classes(weights, told, task)
+    known = classes_of(plain, weights) if plain.head == CLASSIFIER else _trained_classes(weights, description, task)
     # Weights that were trained here are measured on the pictures that were held out then.
     draw = trained_draw(weights)
     dataset = task.open_dataset(recipe.data, skip_broken=recipe.skip_broken, draw=draw)
@@ -187,7 +192,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
         )
     if weights != "random" and task.classes(dataset) is not None:
         _check_classes(recipe, task, dataset, classes)
-        dataset = _named_as(dataset, told.get("classes", ()), recipe)
+        dataset = _named_as(dataset, description.get("classes", ()), recipe)
     checkpoint = weights if isinstance(weights, Path) else packaged_demo(variant) if weights == "demo" else None
     return _checked(Job(recipe, variant, dataset, weights, sha256(checkpoint) if checkpoint else "", chosen))
 
@@ -199,29 +204,29 @@ def _checked(job: Job) -> Job:
     return job
 
 
-def _check_task(recipe: Recipe, told: Description) -> None:
-    trained = told.get("task", "classify")
-    if told and trained != recipe.task:
+def _check_task(recipe: Recipe, description: Description) -> None:
+    trained = description.get("task", "classify")
+    if description and trained != recipe.task:
         raise InputError(
             f"the weights {recipe.weights} were trained to {trained}, asked for is {recipe.task}; "
             f"give --task {trained}, or weights of `mnedge train --task {recipe.task}`"
         )
 
 
-def _head(recipe: Recipe, task: Task, told: Description) -> tuple[str, int | None]:
+def _head(recipe: Recipe, task: Task, description: Description) -> tuple[str, int | None]:
     """The head and its output stride: as asked for, as the weights have them, or the task's own."""
-    head = recipe.head or told.get("head") or task.heads[0]
+    head = recipe.head or description.get("head") or task.heads[0]
     if head not in task.heads:
         raise InputError.unknown(f"head for --task {task.name}", head, task.heads)
-    if told and head != told.get("head", CLASSIFIER):
+    if description and head != description.get("head", CLASSIFIER):
         raise InputError(
-            f"the weights {recipe.weights} have the head {told.get('head')}, asked for is {head}; leave --head out, or "
-            f"train another with `mnedge train --task {task.name} --head {head}`"
+            f"the weights {recipe.weights} have the head {description.get('head')}, asked for is {head}; leave --head "
+            f"out, or train another with `mnedge train --task {task.name} --head {head}`"
         )
-    return head, recipe.output_stride or told.get("output_stride")
+    return head, recipe.output_stride or description.get("output_stride")
 
 
-def _told_classes(weights: Weights, told: Description, task: Task) -> int | None:
+def _trained_classes(weights: Weights, description: Description, task: Task) -> int | None:
     if weights == "random":
         return None
     if not isinstance(weights, Path):
@@ -229,12 +234,12 @@ def _told_classes(weights: Weights, told: Description, task: Task) -> int | None
             f"the {weights} weights are a classifier's and know nothing of --task {task.name}; train some with "
             f"`mnedge train --task {task.name}` and give them with --weights, or take --weights random"
         )
-    if not told:
+    if not description:
         raise InputError(
             f"{weights} does not say which classes its head knows; take the .keras that `mnedge train` wrote, or "
             "--weights random"
         )
-    return int(told.get("outputs") or len(told["classes"]))
+    return int(description.get("outputs") or len(description["classes"]))
 
 
 def _named_as(dataset: Dataset, names: Sequence[str], recipe: Recipe) -> Dataset:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.artifact import Artifact
-    from mnedge.results.accuracy import AccuracyRow, MixUp
+    from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.details import QuantizationAccount
     from mnedge.results.latency import LatencyRow
     from mnedge.results.outputs import OutputRow
@@ -67,7 +67,7 @@ def measure(
     report = Report(
         slug=job.slug,
         task=job.task.name,
-        variant=_variant_row(job, artifacts[0]),
+        variant=variant_row(job, artifacts[0].path),
         artifacts=rows,
         accuracy=measured.accuracy,
         latency=measured.latency,
@@ -94,7 +94,7 @@ def measure(
 
 def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Measured:
     from mnedge.validation.accuracy import accuracy_row
-    from mnedge.validation.heads import head_figures, warn_if_inverted
+    from mnedge.validation.heads import warn_if_inverted
     from mnedge.validation.latency import time_in_turns
     from mnedge.validation.parity import parity_rows
 
@@ -102,18 +102,14 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
     predictions = _predictions(job, runnable, progress)
     accuracy: list[AccuracyRow] = []
     confusion: dict[str, tuple[MixUp, ...]] = {}
-    labelled = job.is_labelled and (job.arrays is None or "" in job.arrays.truths)
-    if labelled:
+    if job.has_accuracy:
         for name in (artifact.path.name for artifact in runnable):
             said = predictions[name]
-            if job.arrays is not None:
-                figures = head_figures(said.head, said.outputs, said.labels)
-                accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
-                continue
-            figures = job.task.accuracy(said, job.dataset)
-            warn_if_inverted(name, figures, job.dataset.classes, 1)
+            figures = figures_of(job, said)
             accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
-            confusion[name] = tuple(job.task.mistakes(said, job.dataset))
+            if job.arrays is None:
+                warn_if_inverted(name, figures, job.dataset.classes, 1)
+                confusion[name] = tuple(job.task.mistakes(said, job.dataset))
     progress("measure latency", 0.0)
     # How long this machine takes for the C of another says nothing.
     files = [artifact for artifact in runnable if artifact.format != "c"]
@@ -158,7 +154,7 @@ def _gallery(job: Job, predictions: dict[str, Predictions]) -> Gallery | None:
 
 
 def _warnings(latency: Sequence[LatencyRow]) -> tuple[str, ...]:
-    """Says so where latencies spread as they only do when other programs take the cores."""
+    """Warns of latencies that spread as they do when other programs take the cores."""
     spread = max((row.p90_ms / row.p50_ms for row in latency), default=1.0)
     if spread < _WIDE_SPREAD:
         return ()
@@ -167,18 +163,14 @@ def _warnings(latency: Sequence[LatencyRow]) -> tuple[str, ...]:
 
 
 def _runs_here(artifact: Artifact) -> bool:
-    """Whether this machine executes it: generated C needs a C compiler, and what is for an Ethos-U an Ethos-U."""
+    """Returns whether this machine runs an artifact: generated C needs a C compiler, Vela's models an Ethos-U."""
     if not artifact.path.is_dir():
         return True
     return artifact.format == "c" and runtimes.get("compiled-c").version() is not None
 
 
 def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> dict[str, Predictions]:
-    from mnedge.validation.predict import predict, predict_arrays
-
     numbers = _measured_on(job)
-    local = devices.get("local")
-    classes = job.classes if job.task.learns_labels else None
     found = {}
     for place, artifact in enumerate(artifacts):
 
@@ -186,23 +178,46 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
             progress("validate", (place + fraction) / len(artifacts) * 0.999)
 
         told(0.0)
-        if job.model is not None and job.arrays is not None:
-            named = arguments_of(job.model.network.graph.signatures)
-            found[artifact.path.name] = predict_arrays(
-                artifact.path, job.arrays.part(numbers), device=local, arguments=named, progress=told
-            )
-        else:
-            found[artifact.path.name] = predict(
-                artifact.path,
-                job.dataset,
-                numbers,
-                device=local,
-                classes=classes,
-                head=job.told_head,
-                progress=told,
-            )
+        found[artifact.path.name] = predictions_of(job, artifact.path, numbers, told)
     progress("validate", 1.0)
     return found
+
+
+def predictions_of(
+    job: Job, artifact: Path, numbers: NDArray[np.int64], progress: Callable[[float], None] | None = None
+) -> Predictions:
+    """Runs an artifact of a job on this machine.
+
+    Args:
+        job: The job.
+        artifact: The artifact.
+        numbers: Picture or sample numbers in the data set.
+        progress: Called with the share of the pictures that are done, 0..1.
+    """
+    from mnedge.validation.predict import predict, predict_arrays
+
+    local = devices.get("local")
+    if job.model is not None and job.arrays is not None:
+        named = arguments_of(job.model.network.graph.signatures)
+        return predict_arrays(artifact, job.arrays.part(numbers), device=local, arguments=named, progress=progress)
+    return predict(
+        artifact,
+        job.dataset,
+        numbers,
+        device=local,
+        classes=job.classes if job.task.learns_labels else None,
+        head=job.told_head,
+        progress=progress,
+    )
+
+
+def figures_of(job: Job, predictions: Predictions) -> Figures:
+    """The figures of the job's task; for arrays, the figures of the output's kind."""
+    from mnedge.validation.heads import head_figures
+
+    if job.arrays is not None:
+        return head_figures(predictions.head, predictions.outputs, predictions.labels)
+    return job.task.accuracy(predictions, job.dataset)
 
 
 def _measured_on(job: Job) -> NDArray[np.int64]:
@@ -247,8 +262,8 @@ def _memory_plan(artifacts: Sequence[Artifact]) -> MemoryPlan | None:
     return MemoryPlan(takes.arena_bytes, takes.blocks, first.target)
 
 
-def _variant_row(job: Job, float_artifact: Artifact) -> VariantRow:
-    """The network and its cost: of a classifier by its published table, of another head by what was built."""
+def variant_row(job: Job, float_tflite: Path) -> VariantRow:
+    """The network and its cost: a classifier's from the published table, any other network's from its float graph."""
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.graph.macs import graph_macs, graph_parameters
     from mnedge.models.cost import cost
@@ -256,7 +271,7 @@ def _variant_row(job: Job, float_artifact: Artifact) -> VariantRow:
     if job.variant is not None and job.variant.head == CLASSIFIER:
         counted = cost(job.variant)
         return VariantRow(**asdict(job.variant), parameters=counted.parameters, macs=counted.macs)
-    graph = read_tflite(float_artifact.path)
+    graph = read_tflite(float_tflite)
     parameters, macs = graph_parameters(graph), graph_macs(graph)
     if job.model is None:
         return VariantRow(**asdict(job.network), parameters=parameters, macs=macs)
@@ -291,7 +306,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
 
     Args:
         job: What was built.
-        rows: What was made.
+        rows: Artifacts of the build.
         labels: The file of the class names.
         quantized: Whether the calibration set was used.
     """

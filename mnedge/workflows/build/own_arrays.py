@@ -1,4 +1,4 @@
-"""A build of somebody's own model on arrays: for several inputs, and for inputs that are no pictures."""
+"""Builds of a user's model on arrays: several inputs, or inputs that are not pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_samples(path: Path, network: Float, recipe: Recipe) -> tuple[Arrays, Da
     Args:
         path: The model, for messages.
         network: What it computes.
-        recipe: What to build.
+        recipe: Recipe to build.
 
     Returns:
         The arrays, and a data set without pictures that stands for them in reports.

@@ -43,7 +43,7 @@ class OwnModel:
         path: Its file or folder.
         sha256: Checksum of the file or folder.
         network: What it computes.
-        pixels: What a picture is to it; None where it takes arrays and nothing was told.
+        pixels: Pixels of the model; None for one that takes arrays whose range is not stated.
         labels: Class names, one an output; () where outputs are no classes.
         is_labelled: Whether the data says what its outputs should be.
         notes: What a user should know, a sentence each.
@@ -186,7 +186,7 @@ def _fitted(
 
 
 def _may_be_classes(values: int, dataset: Dataset) -> bool:
-    """Whether plain numbers may be the logits of the data's classes; a CSV may show only some of their indices."""
+    """Returns whether plain numbers may be the logits of the data's classes; a CSV may show only some indices."""
     shown = len(dataset.classes)
     return values == shown or (not dataset.fixed_classes and 1 < shown <= values)
 

@@ -38,9 +38,9 @@ def build(
     """Builds, measures and writes all that a recipe asks for.
 
     Args:
-        recipe: What to build: a Recipe, the name of one that comes with mnedge, or a YAML file.
+        recipe: Recipe to build: a Recipe, the name of one that comes with mnedge, or a YAML file.
         out: Folder of the artifacts; None for artifacts/SLUG.
-        progress: Told the name of a stage and the share of it that is done, 0..1.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
         baseline: report.json of an earlier build that this one is held against; None for none.
         locked: Refuse other tool versions than manifest.json in `out` has.
         locked_to: Refuse other tool versions than this manifest.json has.
@@ -53,23 +53,23 @@ def build(
     Raises:
         MnedgeError: A stage cannot do its work; `out` is what it was before.
     """
-    told = telling(progress)
+    notify = telling(progress)
     wanted = recipe if isinstance(recipe, Recipe) else load(str(recipe))
     if out is not None:
         # Before the data is opened: a place that cannot be written is the cheapest thing to find out.
         artifact.check_reachable(Path(out))
-    work = job.resolve(wanted, told, check_data=check_data)
+    work = job.resolve(wanted, notify, check_data=check_data)
     folder = Path(out) if out is not None else Path("artifacts") / work.slug
     artifact.check_folder(folder, kind="build", force=force)
     preflight.check(work, folder)
     if locked or locked_to is not None:
         check_tools(folder / "manifest.json" if locked_to is None else Path(locked_to))
     before = None if baseline is None else read_baseline(Path(baseline), work.slug)
-    found, accounts = stages.artifacts(work, told)
+    found, accounts = stages.artifacts(work, notify)
     # The models, what was measured of them and the bundles appear together, in place of an older build.
     with artifact.folder(folder, kind="build", force=force) as scratch:
         placed = _place(found, scratch, work.labels())
-        measured, details = measure.measure(work, placed, accounts, told)
+        measured, details = measure.measure(work, placed, accounts, notify)
         gates = gate_rows(measured, wanted.gates)
         if before is not None:
             gates += baseline_rows(measured, before, wanted.tolerances)

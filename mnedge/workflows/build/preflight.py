@@ -1,4 +1,4 @@
-"""What a build can know before its first stage: everything that would make it fail at its end."""
+"""Checks before the first stage: everything that would make a build fail at its end."""
 
 from __future__ import annotations
 

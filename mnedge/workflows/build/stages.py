@@ -42,13 +42,13 @@ _INNER, _SHIPPED, _ACCOUNT = "int8.tflite", "shipped.tflite", "int8.json"
 
 @dataclass(frozen=True)
 class Lowering:
-    """How a float graph becomes int8: targets that agree in this share one int8 artifact.
+    """A way from a float graph to int8; targets that share it share one int8 artifact.
 
     Attributes:
         targets: The targets that share it, by name.
         passes: Names of the passes of the float graph, in order.
         tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
-        granularity: Of the weight scales.
+        granularity: Granularity of the weight scales.
     """
 
     targets: tuple[str, ...]
@@ -273,7 +273,7 @@ def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
 
 
 def _head(job: Job) -> Head | None:
-    """A segmentation's map holds scores of classes, place by place; every other output shows what it is."""
+    """Returns the head of a segmentation, whose map holds scores of classes; every other output shows its own."""
     if job.model is not None and job.model.network.outputs[0].head != "map":
         return job.model.network.outputs[0].head
     return "logits" if job.task.name == "segment" else None

@@ -1,4 +1,4 @@
-"""The variant that fits: what a device cannot take is ruled out by numbers, what is left is ranked and trained.
+"""Search for the variant that fits: figures rule out what a device cannot take; the rest is ranked and trained.
 
 Read in this order:
 

@@ -32,7 +32,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As tables call it, e.g. "v2 0.35 96"."""
+        """Name in tables, e.g. "v2 0.35 96"."""
         shown = f"{self.variant.family} {self.variant.alpha:g} {self.variant.resolution}"
         return shown if self.granularity == "per-channel" else f"{shown} {self.granularity}"
 

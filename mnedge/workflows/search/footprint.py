@@ -82,7 +82,7 @@ def int8_tflite(candidate: Candidate, target: str) -> Path:
 
 
 def footprint(candidate: Candidate, target: str) -> Footprint:
-    """Builds, quantizes and compiles a candidate for a target, once, and reads what it takes.
+    """Builds, quantizes and compiles a candidate for a target, once, and reads its memory.
 
     Raises:
         UnsupportedError: An op has no kernel on the target.

@@ -34,7 +34,7 @@ class Trial(Generic[Arm]):
 
 
 def rounds(arms: int, epochs: int) -> list[tuple[int, int]]:
-    """How many arms are in each round, and how many epochs each has behind it after the round.
+    """Returns the number of arms of each round, and the epochs that each arm has after it.
 
     The number halves (rounded up) and the epochs double from round to round; the last round has at most two arms, and
     the epochs of the first are such that the last ends at `epochs`.

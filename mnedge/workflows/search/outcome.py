@@ -57,7 +57,7 @@ class Finding:
 
     @property
     def fits(self) -> bool:
-        """Whether it is known to break no limit."""
+        """Whether the variant is known to break no limit."""
         return self.footprint is not None and not self.broken and not self.is_doubtful
 
     @property

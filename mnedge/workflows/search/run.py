@@ -85,7 +85,7 @@ def search(
         threads: Threads of the runtime.
         clock_mhz: Clock of the microcontroller, MHz; None for the clock of the target's typical part.
         cycles_per_instruction: Cycles per instruction of the microcontroller.
-        budget_s: Seconds after which the search ends with what it found; None for no limit.
+        budget_s: Seconds until the search ends with its best result so far; None for no limit.
         check_data: Read every picture again instead of trusting what the cache remembers.
         seed: Seed of the training.
         out: Folder that is written; None for artifacts/search-TARGET.
@@ -165,7 +165,7 @@ def nearest_miss(result: SearchResult) -> BudgetError:
 
 
 def _or_typical(given: int | None, typical: int) -> int | None:
-    """The limit that was given, or what the target's typical part has; 0 is no limit."""
+    """Returns the given limit, or that of the target's typical part; 0 stands for no limit."""
     return typical or None if given is None else given
 
 

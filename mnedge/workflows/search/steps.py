@@ -163,7 +163,7 @@ class _Search:
         return [finding.candidate for finding in left]
 
     def time_some(self) -> None:
-        """Measures a few, fits the model, predicts the others, and rules out what is certainly too slow."""
+        """Measures a few candidates, predicts the others, and excludes those that are surely too slow."""
         watch, left = self.settings.watch, self.open_ones()
         if watch.kind in ("none", "estimate") or not left:
             return
@@ -210,7 +210,7 @@ class _Search:
         self.compile([finding.candidate for finding in out[:_NEAREST]], "compile the nearest misses")
 
     def time_best(self) -> None:
-        """Measures the best that fit, so that what is chosen or trained rests on no model."""
+        """Measures the best candidates that fit, so that no choice rests on the model."""
         while self.settings.watch.kind != "none":
             best = [candidate for candidate in self.open_ones() if self.findings[candidate].fits]
             best = best[: max(1, self.settings.trained)]

@@ -39,7 +39,7 @@ class _Medians:
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """How latency is determined on a target.
+    """Method of determining latency on a target.
 
     Attributes:
         target: The target.
@@ -115,7 +115,7 @@ def measure_ms(
     """Measures candidates, or finds what was measured of them before.
 
     Args:
-        watch: How latency is determined.
+        watch: Method of determining latency.
         candidates: Candidates to measure; those that run on this machine take turns.
         progress: Called with the share that is done, 0..1.
 

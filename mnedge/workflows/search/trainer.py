@@ -12,7 +12,7 @@ from mnedge.foreign import is_file
 from mnedge.models import families
 from mnedge.models.build import classes_of
 from mnedge.training.settings import Schedule
-from mnedge.workflows import train
+from mnedge.workflows.train_network import train_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class TransferTrainer:
         """Trains a candidate up to a total number of epochs of fine-tuning; returns top-1 on the eval split, 0..1."""
         weights = self.weights_of(candidate.variant)
         assert weights is not None, candidate.name
-        trained = train.train_network(
+        trained = train_network(
             candidate.variant,
             self.dataset,
             replace(self.schedule, until_epoch=min(epochs, self.schedule.epochs)),

@@ -161,14 +161,14 @@ def _row(result: PointResult, latency_ms: Mapping[str, float]) -> SweepRow:
 
 
 def _score(accuracy: SweptAccuracy | None, metric: str) -> float | None:
-    """The headline of a task whose figures do not add up."""
-    return None if accuracy is None or accuracy.metrics is None else accuracy.metrics[metric]
+    """The headline of an artifact that was scored at once; None if its output has no such figure."""
+    return None if accuracy is None or accuracy.metrics is None else accuracy.metrics.get(metric)
 
 
 def _is_evaluated(result: PointResult) -> bool:
-    """Whether every .tflite of a point was evaluated on all pictures."""
+    """Returns whether every .tflite of a point was evaluated on all pictures."""
     assert result.build is not None
-    wanted = len(result.work.dataset.split("eval")) if result.work.is_labelled else 0
+    wanted = len(result.work.dataset.split("eval")) if result.work.has_accuracy else 0
     count = sum(file.format == "tflite" for file in result.build.artifacts)
     counted = sum(hits.images for hits in result.hits.values())
     return counted + sum(scored.images for scored in result.scores.values()) == wanted * count

@@ -112,7 +112,7 @@ class Cluster:
         return list(found)
 
     def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:
-        """Which of some parcels a worker's machine has; it is asked for each of them once."""
+        """Returns the parcels that a worker's machine has; the machine is asked for each parcel once."""
         have, asked = self._have.setdefault(worker, set()), self._asked.setdefault(worker, set())
         unknown = sorted(set(addresses) - asked)
         if unknown:

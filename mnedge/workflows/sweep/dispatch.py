@@ -62,7 +62,7 @@ class Workers(Protocol):
         ...
 
     def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:
-        """Which of some parcels a worker's machine has."""
+        """Returns the parcels that a worker's machine has."""
         ...
 
     def start(self, worker: str, unit: Unit) -> None:

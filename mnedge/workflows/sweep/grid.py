@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,11 +30,13 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "calibration": (str,),
     "seed": (int,),
 }
+# The keys that describe a variant, which the recipe of a model does not have.
+_OF_VARIANTS = ("variant", "alpha", "resolution", "classes", "weights")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point.
+    """A point of the grid.
 
     Attributes:
         values: Values of the swept keys.
@@ -46,7 +48,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """As tables call it, e.g. "alpha=0.35 resolution=96"."""
+        """Name in tables, e.g. "alpha=0.35 resolution=96"."""
         return " ".join(f"{key}={value}" for key, value in self.values) or "as it is"
 
     @property
@@ -92,16 +94,16 @@ def points(recipe: Recipe, axes: Mapping[str, Sequence[Value]]) -> list[Point]:
     """All combinations of the axes' values, in their order.
 
     Raises:
-        InputError: A key cannot be swept, has no values, or has one that the recipe does not take.
-        UnsupportedError: The recipe is of a model of the user's.
+        InputError: A key cannot be swept, has no values, has one that the recipe does not take, or describes a variant
+            while the recipe names a model.
     """
-    if recipe.model is not None:
-        raise UnsupportedError(
-            f"the recipe names the model {recipe.model}, and sweep takes variants; build the model once a value, "
-            "e.g. `mnedge build MODEL --effort fast --out fast`, and hold the builds together with `mnedge compare`"
-        )
     for key, listed in axes.items():
         _check(key, listed)
+        if recipe.model is not None and key in _OF_VARIANTS:
+            others = ", ".join(known for known in KEYS if known not in _OF_VARIANTS)
+            raise InputError(
+                f"{key} describes a variant, and the recipe names the model {recipe.model}; sweep one of {others}"
+            )
     found = []
     for combination in itertools.product(*axes.values()):
         values = tuple(zip(axes, combination, strict=True))

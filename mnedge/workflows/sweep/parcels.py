@@ -209,12 +209,12 @@ def find(address: str) -> Path | None:
 
 
 def held(addresses: Iterable[str]) -> list[str]:
-    """Which of some parcels this machine has."""
+    """Returns the parcels that this machine has."""
     return [address for address in addresses if find(address) is not None]
 
 
 def recall(key: Mapping[str, object], kind: type[Noun]) -> Noun | None:
-    """The answer to a unit of this key in an earlier sweep; None if there is none."""
+    """Returns the answer of an earlier sweep to a unit with this key; None if there is none."""
     return _recall("sweep-answer", key, kind)
 
 

@@ -1,12 +1,18 @@
-"""Workers on this machine: processes that share its cores, each its own part of them."""
+"""Workers on this machine: processes that share its cores, each with a thread of an executor that talks to it.
+
+The processes are programs of `command`, not children of `multiprocessing`, for three reasons. A spawned child imports
+the caller's `__main__`, so a script or notebook without a guard would start its sweep again in every worker. An
+executor of processes gives up all units that wait when one process dies. And its workers are only ever killed, so a
+build in one of them would leave its temporary folder behind.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import queue
 import sys
 import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -43,7 +49,7 @@ def started(count: int, cores: int) -> Iterator[Processes]:
 
 
 class Processes:
-    """So many processes; one that dies is started again.
+    """Processes of this machine; one that dies is started again.
 
     Args:
         count: Number of processes.
@@ -53,24 +59,19 @@ class Processes:
     def __init__(self, count: int, cores: int) -> None:
         self._threads = max(1, cores // count)
         self._closing = False
-        self._ended: queue.Queue[tuple[str, Done]] = queue.Queue()
         self._alive = {f"process {number}": self._started() for number in range(count)}
-        self._given: dict[str, queue.Queue[Unit | None]] = {}
-        self._threads_of: list[threading.Thread] = []
-        for name in self._alive:
-            self._given[name] = queue.Queue()
-            thread = threading.Thread(target=self._serve, args=(name,), daemon=True)
-            thread.start()
-            self._threads_of.append(thread)
+        self._lanes = {name: ThreadPoolExecutor(1) for name in self._alive}
+        self._running: dict[Future[Answer | None], Unit] = {}
 
     def close(self) -> None:
         """Ends all processes, whatever they are at; they have a moment to remove their temporary files."""
         self._closing = True
-        for given in self._given.values():
-            given.put(None)
+        for lane in self._lanes.values():
+            lane.shutdown(wait=False, cancel_futures=True)
         command.end_gently(list(self._alive.values()), _GRACE_S)
-        for thread in self._threads_of:
-            thread.join(5.0)
+        # Each reads the end of its process' output now.
+        for lane in self._lanes.values():
+            lane.shutdown()
         for process in self._alive.values():
             command.kill(process)
 
@@ -85,17 +86,12 @@ class Processes:
 
     def start(self, worker: str, unit: Unit) -> None:
         """Gives a process a unit of work."""
-        self._given[worker].put(unit)
+        self._running[self._lanes[worker].submit(self._answer, worker, unit)] = unit
 
     def finished(self, timeout_s: float) -> list[Done]:
         """The units that ended since the last call."""
-        found = []
-        try:
-            found.append(self._ended.get(timeout=timeout_s)[1])
-            while True:
-                found.append(self._ended.get_nowait()[1])
-        except queue.Empty:
-            return found
+        ended, _ = wait(self._running, timeout_s, FIRST_COMPLETED)
+        return [Done(self._running.pop(future), future.result()) for future in ended]
 
     def pids(self) -> dict[str, int]:
         """The process of each worker."""
@@ -108,25 +104,23 @@ class Processes:
         threading.Thread(target=_drain, args=(process,), daemon=True).start()
         return process
 
-    def _serve(self, name: str) -> None:
-        while (unit := self._given[name].get()) is not None:
-            process = self._alive[name]
-            answer = None
-            try:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                process.stdin.write(to_line(unit.ask()).encode())
-                process.stdin.flush()
-                line = process.stdout.readline()
-                answer = from_json(line, Answer, "a worker's answer") if line.endswith(b"\n") else None
-            except (OSError, ValueError, InputError):
-                answer = None
-            if answer is None:
-                if self._closing:
-                    return
-                command.kill(process)
-                self._alive[name] = self._started()
-            self._ended.put((name, Done(unit, answer)))
+    def _answer(self, worker: str, unit: Unit) -> Answer | None:
+        """Asks a process and waits for its answer; None if the process died, which is then started again."""
+        process = self._alive[worker]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(to_line(unit.ask()).encode())
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if line.endswith(b"\n"):
+                return from_json(line, Answer, "a worker's answer")
+        except (OSError, ValueError, InputError) as exc:
+            _LOG.info("%s gave no answer: %s", worker, exc)
+        if not self._closing:
+            command.kill(process)
+            self._alive[worker] = self._started()
+        return None
 
 
 def _drain(process: subprocess.Popen[bytes]) -> None:

@@ -46,6 +46,7 @@ class EvaluateRequest:
 
     Attributes:
         artifact: The artifact.
+        recipe: The recipe of a model of the user's, which decides how the data is read and scored; None for a variant.
         task: Name of the task; what does not add up is scored on all pictures at once.
         data: The data set, as --data takes it; unused if the pictures come as a parcel.
         skip_broken: Leave broken pictures of `data` out.
@@ -55,6 +56,7 @@ class EvaluateRequest:
     """
 
     artifact: Place
+    recipe: Recipe | None = None
     task: str = "classify"
     data: str = ""
     skip_broken: bool = False

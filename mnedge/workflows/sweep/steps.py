@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from mnedge.artifact import RECORD, check_file, check_reachable, deliver, sha256
 from mnedge.errors import InputError
 from mnedge.foreign import checked_number
-from mnedge.results.sweep import Built, Hits, Scored
+from mnedge.results.sweep import Answer, Built
 from mnedge.workflows.build import job
 from mnedge.workflows.sweep import parcels
 from mnedge.workflows.sweep.dispatch import Unit, dispatch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mnedge.data.calibration import CalibrationSet
     from mnedge.recipe import Recipe
-    from mnedge.results.sweep import SweptFile
+    from mnedge.results.sweep import Hits, Scored, SweptFile
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.sweep.dispatch import Done, Workers
     from mnedge.workflows.sweep.grid import Point
@@ -131,7 +131,7 @@ def run_steps(settings: Settings, progress: Progress) -> Swept:
         if path.suffix in _WRITTEN and path.name != RECORD:
             check_file(path, force=settings.force)
     results = list(_resolved(settings))
-    _check_tasks(settings, results)
+    _check_cluster(settings, results)
     swept = Swept(results)
     progress("sweep", 0.0)
     work = _Sweep(settings, swept, progress)
@@ -160,9 +160,14 @@ def _resolved(settings: Settings) -> Iterator[PointResult]:
         yield PointResult(point, work)
 
 
-def _check_tasks(settings: Settings, results: Sequence[PointResult]) -> None:
-    """Refuses to send what no parcel holds: the boxes and masks of pictures."""
+def _check_cluster(settings: Settings, results: Sequence[PointResult]) -> None:
+    """Refuses to send what no parcel holds: the boxes and masks of pictures, and models of the user's."""
     for work in (result.work for result in results):
+        if settings.scheduler is not None and work.model is not None:
+            raise InputError(
+                f"--scheduler takes recipes of variants, and this one names the model {work.model.path}; leave "
+                "--scheduler out to sweep on this machine"
+            )
         if settings.scheduler is not None and not work.task.adds_up:
             raise InputError(
                 f"--scheduler takes recipes to classify, and this one is to {work.task.name}; leave --scheduler out to "
@@ -216,8 +221,15 @@ class _Sweep:
     def add_build(self, result: PointResult) -> None:
         """Makes the unit of a build, or takes up the build of an earlier sweep."""
         work = result.work
-        recipe = replace(work.recipe, resolution=work.network.resolution, classes=work.network.classes)
-        key = {"build": recipe.as_json(), "data": work.dataset.fingerprint, "weights": _weights(work)}
+        recipe = work.recipe
+        if work.model is None:
+            recipe = replace(recipe, resolution=work.network.resolution, classes=work.network.classes)
+        key = {
+            "build": recipe.as_json(),
+            "data": work.dataset.fingerprint,
+            "weights": _weights(work),
+            "labels": None if work.model is None else work.labels(),
+        }
         known = parcels.recall(key, Built)
         if known is not None and self._is_in_place(result, known):
             self.swept.recalled += 1
@@ -238,12 +250,9 @@ class _Sweep:
             built = self._place(about.result, answer.built, done.files)
             parcels.remember(about.key, built)
             self._built(about.result, built)
-        elif answer.hits is not None:
-            parcels.remember(about.key, answer.hits)
-            self._counted(about.result, about.artifact, answer.hits)
-        elif answer.scored is not None:
-            parcels.remember(about.key, answer.scored)
-            about.result.scores[about.artifact] = answer.scored
+        else:
+            parcels.remember(about.key, answer)
+            self._evaluated(about.result, about.artifact, answer)
         self._report()
 
     def _report(self) -> None:
@@ -319,17 +328,17 @@ class _Sweep:
         """The unit that evaluates an artifact on a shard; None if the answer is known from an earlier sweep."""
         work, path = result.work, self._folder(result) / file.name
         numbers = tuple(shard.tolist())
-        key = {"evaluate": file.sha256, "data": work.dataset.fingerprint, "numbers": numbers}
-        if work.task.adds_up and (hits := parcels.recall(key, Hits)) is not None:
+        key = {
+            "answer": file.sha256,
+            "data": work.dataset.fingerprint,
+            "numbers": numbers,
+            "task": work.task.name,
+            "model": None if work.model is None else [work.model.sha256, work.recipe.as_json(), work.labels()],
+        }
+        if (known := parcels.recall(key, Answer)) is not None:
             self.swept.recalled += 1
-            self._counted(result, file.name, hits)
+            self._evaluated(result, file.name, known)
             return None
-        if not work.task.adds_up:
-            key["task"] = work.task.name
-            if (scored := parcels.recall(key, Scored)) is not None:
-                self.swept.recalled += 1
-                result.scores[file.name] = scored
-                return None
         artifact = parcels.of_file(path) if self.is_remote else None
         pictures = self._shard_parcel(work, shard) if self.is_remote and work.recipe.data != "demo" else None
 
@@ -339,6 +348,7 @@ class _Sweep:
                     Place(path=str(path.resolve()))
                     if artifact is None
                     else Place(parcel=artifact.address, name=path.name),
+                    recipe=None if work.model is None else work.recipe,
                     task=work.task.name,
                     data=work.recipe.data,
                     skip_broken=work.recipe.skip_broken,
@@ -354,16 +364,24 @@ class _Sweep:
         return unit
 
     @staticmethod
-    def _counted(result: PointResult, artifact: str, hits: Hits) -> None:
-        before = result.hits.get(artifact)
-        result.hits[artifact] = hits if before is None else before.plus(hits)
+    def _evaluated(result: PointResult, artifact: str, answer: Answer) -> None:
+        if answer.hits is not None:
+            before = result.hits.get(artifact)
+            result.hits[artifact] = answer.hits if before is None else before.plus(answer.hits)
+        if answer.scored is not None:
+            result.scores[artifact] = answer.scored
 
     def _shards(self, result: PointResult) -> list[NDArray[np.int64]]:
-        """Picture numbers of each shard: strided, so that each has pictures of all classes; one, if none add up."""
-        if not result.work.is_labelled:
+        """Picture numbers of each shard: strided, so that each has pictures of all classes.
+
+        One shard holds all pictures if the figures of parts do not add up. For a model of the user's they may not:
+        its output need not be scores of classes.
+        """
+        work = result.work
+        if not work.has_accuracy:
             return []
-        numbers = result.work.dataset.split("eval")
-        if not result.work.task.adds_up:
+        numbers = work.dataset.split("eval")
+        if work.model is not None or not work.task.adds_up:
             return [numbers]
         count = math.ceil(len(numbers) / self.settings.shard_images)
         return [numbers[place::count] for place in range(count)]

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mnedge.errors import InputError, MnedgeError, ToolError
+from mnedge.recipe import Recipe
 from mnedge.results.compilation import Compiled, read_compiled
-from mnedge.results.report import VariantRow
 from mnedge.results.stored import from_json, to_line
 from mnedge.results.sweep import Answer, Built, Failed, Hits, Scored, SweptFile, SweptMemory
 from mnedge.workflows.sweep import parcels
@@ -29,8 +29,10 @@ from mnedge.workflows.sweep.requests import Request
 if TYPE_CHECKING:
     from types import FrameType
 
+    from numpy.typing import NDArray
+
     from mnedge.data._dataset import Dataset
-    from mnedge.recipe import Recipe
+    from mnedge.workflows.build.job import Job
     from mnedge.workflows.sweep.requests import BuildRequest, EvaluateRequest, Place
 
 # Keras and the silence of native libraries are of the whole process.
@@ -62,15 +64,13 @@ def _answer(request: Request) -> Answer:
 
 def build(request: BuildRequest) -> Built:
     """Builds the artifacts of a recipe, without measuring them."""
-    from mnedge.models.cost import cost
-    from mnedge.workflows.build import job, stages
+    from mnedge.workflows.build import job, measure, stages
 
     work = job.resolve(_recipe(request))
     found, _ = stages.artifacts(work, _quiet)
-    counted = cost(work.network)
     return Built(
         slug=work.slug,
-        variant=VariantRow(**asdict(work.network), parameters=counted.parameters, macs=counted.macs),
+        variant=measure.variant_row(work, found[0][0]),
         artifacts=tuple(
             SweptFile(made.path.name, made.format, made.precision, made.io, made.target, str(path))
             for path, made in found
@@ -113,23 +113,48 @@ def evaluate(request: EvaluateRequest) -> Answer:
     from mnedge.validation.accuracy import topk_hits
     from mnedge.validation.predict import predict
 
+    if request.recipe is not None:
+        return _evaluate_model(request.recipe, _path(request.artifact), np.array(request.numbers, np.int64))
     if request.pictures is None:
         dataset = _opened(request.task, request.data, request.skip_broken)
     else:
         dataset = parcels.open_pictures(_path(request.pictures))
     numbers = dataset.split("eval") if request.numbers is None else np.array(request.numbers, np.int64)
-    said = predict(_path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads))
+    predictions = predict(
+        _path(request.artifact), dataset, numbers, device=LocalDevice("local", workers=request.threads)
+    )
     task = tasks.get(request.task)
     if not task.adds_up:
-        metrics = task.accuracy(said, dataset).metrics
-        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=said.info.version))
+        metrics = task.accuracy(predictions, dataset).metrics
+        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=predictions.info.version))
     hits = Hits(
-        images=len(said.labels),
-        top1=int(topk_hits(said.outputs, said.labels, 1).sum()),
-        top5=int(topk_hits(said.outputs, said.labels, 5).sum()),
-        runtime=said.info.version,
+        images=len(predictions.labels),
+        top1=int(topk_hits(predictions.outputs, predictions.labels, 1).sum()),
+        top5=int(topk_hits(predictions.outputs, predictions.labels, 5).sum()),
+        runtime=predictions.info.version,
     )
     return Answer(hits=hits)
+
+
+def _evaluate_model(recipe: Recipe, artifact: Path, numbers: NDArray[np.int64]) -> Answer:
+    """Scores an artifact of a model of the user's as a build does."""
+    from mnedge.workflows.build import measure
+
+    work = _resolved(to_line(recipe))
+    predictions = measure.predictions_of(work, artifact, numbers)
+    metrics = measure.figures_of(work, predictions).metrics
+    if not {"top1", "top5"} <= metrics.keys():
+        return Answer(scored=Scored(images=len(numbers), metrics=metrics, runtime=predictions.info.version))
+    top1, top5 = (round(metrics[name] * len(numbers)) for name in ("top1", "top5"))
+    return Answer(hits=Hits(images=len(numbers), top1=top1, top5=top5, runtime=predictions.info.version))
+
+
+@cache
+def _resolved(recipe: str) -> Job:
+    # The model of another artifact of the same point is not read again; no Recipe is a key, as its gates are a dict.
+    from mnedge.workflows.build import job
+
+    return job.resolve(from_json(recipe, Recipe, "a request's recipe"))
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError
 from mnedge.recipe import Recipe
 from mnedge.workflows.sweep.grid import parse_axes, points
 
@@ -21,9 +21,10 @@ def test_a_value_twice_is_one_point() -> None:
     assert len(points(Recipe(), parse_axes(["alpha=0.5,0.50,0.5"]))) == 1
 
 
-def test_a_model_of_ones_own_is_refused_before_anything_is_built() -> None:
-    with pytest.raises(UnsupportedError, match=r"names the model my\.keras, and sweep takes variants"):
-        points(Recipe(model="my.keras"), {})
+def test_the_model_of_a_recipe_has_no_keys_of_variants() -> None:
+    assert [point.recipe.seed for point in points(Recipe(model="my.keras"), {"seed": (1, 2)})] == [1, 2]
+    with pytest.raises(InputError, match=r"alpha describes a variant, and the recipe names the model my\.keras; sweep"):
+        points(Recipe(model="my.keras"), {"alpha": (0.5,)})
 
 
 def test_a_path_makes_a_folder_name_that_leads_nowhere() -> None:

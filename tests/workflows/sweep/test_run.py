@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mnedge.models.transfer import save_trained
 from mnedge.recipe import Recipe
 from mnedge.results import stored
 from mnedge.results.sweep import SweepResult
+from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.sweep.run import default_out, sweep
 from mnedge.workflows.validate import validate
 
@@ -89,6 +91,68 @@ def test_a_segmenter_is_ranked_by_its_own_headline(tmp_path: Path, segmenting: R
 def test_masks_are_not_sent_to_a_cluster(tmp_path: Path, segmenting: Recipe) -> None:
     with pytest.raises(InputError, match="--scheduler takes recipes to classify, and this one is to segment"):
         sweep(segmenting, {"seed": [1]}, out=tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+
+
+def _model(path: Path, activation: str, outputs: int) -> Path:
+    """A .keras that tells the pictures apart by their mean colours; one output says whether green is the strongest."""
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Rescaling(1 / 127.5, -1.0),
+            layers.Conv2D(3, 1, name="colours"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(outputs, activation=activation, name="classes"),
+        ]
+    )
+    model.get_layer("colours").set_weights([np.eye(3)[None, None], np.full(3, 0.5)])
+    # Folders come in the order of names: green's "bananas" first.
+    lines = 20 * np.eye(3)[:, [1, 0, 2]] if outputs == 3 else np.array([[-20.0], [30.0], [-20.0]])
+    model.get_layer("classes").set_weights([lines, np.full(outputs, 0.25)])
+    model.save(path)
+    return path
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_a_model_is_swept_and_scored_as_a_build_scores_it(tmp_path: Path, pictures: Path) -> None:
+    model = _model(tmp_path / "mine.keras", "softmax", 3)
+    recipe = Recipe(model=str(model), data=str(pictures), int8=True, effort="fast")
+    arguments: dict[str, Any] = {"out": tmp_path / "out", "workers": 1, "device": "", "shard": 5}
+    result = sweep(recipe, {"granularity": ["per-channel"]}, **arguments)
+    (row,) = result.rows
+    assert row.error is None
+    # One build, and the whole split at once for each of the two artifacts.
+    assert (row.slug, row.images, row.tradeoff.status, result.units.done) == ("mine", 18, "front", 3)
+    assert row.tradeoff.parameters == 2 * (3 * 3 + 3)
+    report = build(replace(recipe, granularity="per-channel"), tmp_path / "built")
+    built = {entry.artifact: entry.metric("top1") for entry in report.accuracy}
+    assert row.tradeoff.top1 == built["mine.int8.tflite"] == 1.0
+    assert row.fp32_top1 == built["mine.fp32.tflite"]
+    assert (tmp_path / "out" / row.folder / "mine.int8.tflite").read_bytes() == (
+        tmp_path / "built" / "mine.int8.tflite"
+    ).read_bytes()
+    again = sweep(recipe, {"granularity": ["per-channel"]}, **arguments)
+    assert (again.units.done, again.rows) == (0, result.rows)
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_a_model_with_one_output_is_ranked_by_its_own_top1(tmp_path: Path, pictures: Path) -> None:
+    model = _model(tmp_path / "mine.keras", "sigmoid", 1)
+    recipe = Recipe(model=str(model), data=str(pictures), int8=True, effort="fast", positive="bananas")
+    (row,) = sweep(recipe, {"seed": [1]}, out=tmp_path / "out", workers=1, device="").rows
+    assert (row.error, row.tradeoff.status, row.images) == (None, "front", 18)
+    metrics = next(entry.metrics for entry in row.accuracy if entry.artifact == "mine.int8.tflite")
+    assert metrics is not None
+    assert row.tradeoff.headline == metrics["top1"]
+    assert 0.0 <= metrics["roc_auc"] <= 1.0
+
+
+def test_a_model_is_not_sent_to_a_cluster(tmp_path: Path, pictures: Path) -> None:
+    recipe = Recipe(model=str(_model(tmp_path / "mine.keras", "softmax", 3)), data=str(pictures))
+    with pytest.raises(InputError, match=r"--scheduler takes recipes of variants, and this one names the model"):
+        sweep(recipe, {"seed": [1]}, out=tmp_path / "out", scheduler="tcp://127.0.0.1:9")
 
 
 @pytest.mark.parametrize(
