@@ -106,6 +106,25 @@ class Schedule:
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it is above 0 and below 1, e.g. 0.0005")
 
+    @property
+    def until(self) -> int:
+        """Epochs of fine-tuning that are run."""
+        return self.epochs if self.until_epoch is None else self.until_epoch
+
+    def check_trains(self, *, from_scratch: bool) -> None:
+        """Makes sure that there is an epoch to run.
+
+        Args:
+            from_scratch: Whether the backbone knows nothing yet, so that there is no frozen phase.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.until == 0 and (from_scratch or self.head_epochs == 0):
+            name = "epochs" if self.until_epoch is None else "until_epoch"
+            why = "random weights have no frozen phase" if from_scratch else "head_epochs is 0"
+            raise InputError(f"{name} is 0 and {why}, so nothing would be trained; give {name} of at least 1")
+
     def as_json(self) -> dict[str, object]:
         """The schedule as JSON values, for keys and reports."""
         return asdict(self)
