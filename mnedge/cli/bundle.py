@@ -10,7 +10,7 @@ import typer
 from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 
 PANEL = "Ship"
 
@@ -63,7 +63,7 @@ def command(
         print_json(manifest)
         return
     for row in manifest.files:
-        typer.echo(f"{row.bytes:>12,}  {row.path}")
-    typer.echo(f"{out}/ is the {kind} bundle of {manifest.slug}")
+        say(f"{row.bytes:>12,}  {row.path}")
+    say(f"{out}/ is the {kind} bundle of {manifest.slug}")
     if archive_path(out).is_file():
-        typer.echo(f"{archive_path(out)} is the same in one file")
+        say(f"{archive_path(out)} is the same in one file")

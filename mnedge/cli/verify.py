@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnedge.cli._options import Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 
 PANEL = "Ship"
 
@@ -37,4 +37,4 @@ def command(
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were")
+        say(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were")

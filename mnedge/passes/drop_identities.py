@@ -11,7 +11,7 @@ import numpy as np
 from mnedge.passes._pass import read_once, same_quantization
 
 if TYPE_CHECKING:
-    from mnedge.graph.graph import Graph, Op
+    from mnedge.graph.graph import Graph, Op, Tensor
 
 _BROADCASTS = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
 _MAKES_ANY_SCALE = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB")
@@ -79,25 +79,21 @@ def _is_identity(graph: Graph, op: Op) -> bool:
 def _is_broadcast(graph: Graph, op: Op) -> bool:
     """Whether `op` only adds or takes ones in front, and its readers give the same without it."""
     source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]
-    if op.kind not in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS") or op.outputs[0] in graph.outputs:
+    is_moved = op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS") and not (source.is_open or result.is_open)
+    if not is_moved or _without_ones(source.shape) != _without_ones(result.shape):
         return False
-    if source.is_open or result.is_open or _without_ones(source.shape) != _without_ones(result.shape):
+    if result.name in graph.outputs or not same_quantization(source.quantization, result.quantization):
         return False
-    if not same_quantization(source.quantization, result.quantization):
+    return all(_broadcasts(graph, reader, result, source) for reader in graph.ops if result.name in reader.inputs)
+
+
+def _broadcasts(graph: Graph, reader: Op, old: Tensor, new: Tensor) -> bool:
+    """Whether an op that reads a tensor gives the same of another one with other ones in front."""
+    if reader.kind not in _BROADCASTS:
         return False
-    for reader in graph.ops:
-        if result.name not in reader.inputs:
-            continue
-        if reader.kind not in _BROADCASTS:
-            return False
-        names = [source.name if name == result.name else str(name) for name in reader.inputs]
-        try:
-            shape = np.broadcast_shapes(*(graph.tensors[name].shape for name in names))
-        except ValueError:
-            return False
-        if shape != graph.tensors[reader.outputs[0]].shape:
-            return False
-    return True
+    shapes = [(new if name == old.name else graph.tensors[str(name)]).shape for name in reader.inputs]
+    # What broadcasts in the one rank does so in every other.
+    return np.broadcast_shapes(*shapes) == graph.tensors[reader.outputs[0]].shape
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
