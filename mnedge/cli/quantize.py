@@ -38,7 +38,7 @@ def command(
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="How ranges of activations are chosen. [default: output]"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most epochs of qat.")] = 20,
     io: Io[IoDtype] = "int8",
     target: Target[str] = "cpu",
     allow_float: AllowFloat = None,

@@ -70,7 +70,7 @@ def command(
         ),
     ] = None,
     train: Annotated[int, typer.Option(min=0, help="Number of variants to train.")] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the longest training.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Epochs of the longest training.")] = 12,
     measure: Annotated[int, typer.Option(min=3, help="Number of variants to measure for the latency model.")] = 8,
     device: Annotated[str | None, options.measuring("local, or the target's emulated core")] = None,
     threads: Threads[int] = 1,

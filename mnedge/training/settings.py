@@ -10,6 +10,8 @@ from mnedge.errors import InputError
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 ClassWeights = Literal["balanced", "none"]
 Strength = Literal["none", "light", "default"]
+# Of epochs or of pictures a step: more would be a slip of the hand, and end at no time.
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,17 @@ class Schedule:
             ("patience", 1),
             ("feature_copies", 1),
         ):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; it is a whole number of at least {least}")
+            if not least <= getattr(self, name) <= _MOST:
+                raise InputError(f"{name} is {getattr(self, name)}; it is a whole number from {least} to {_MOST:,}")
         if self.head_epochs + self.epochs == 0:
             raise InputError("head_epochs and epochs are both 0, so nothing would be trained; give one of them")
         if self.until_epoch is not None and not 0 <= self.until_epoch <= self.epochs:
             raise InputError(f"until_epoch is {self.until_epoch}; it is 0 to epochs, which is {self.epochs}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed is {self.seed}; it is a whole number from 0 to {2**32 - 1}")
+        for name in ("weight_decay", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it is at least 0 and below 1, e.g. 0.05")
         for name in ("head_learning_rate", "learning_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it is above 0 and below 1, e.g. 0.0005")

@@ -201,6 +201,18 @@ def test_rounds_of_training_end_where_one_run_ends(
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 10**20), ("head_epochs", 10**20), ("batch_size", 10**20), ("batch_size", 0), ("patience", 0),
+        ("weight_decay", float("nan")), ("label_smoothing", -0.1), ("learning_rate", float("inf")),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_schedule_have_limits(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} is "):
+        Schedule(**{name: value})
+
+
+@pytest.mark.parametrize(
     ("schedule", "message"),
     [
         (Schedule(epochs=0), "epochs is 0 and random weights have no frozen phase, so nothing would be trained"),
