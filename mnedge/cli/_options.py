@@ -165,7 +165,9 @@ Devices = Annotated[
 ]
 Threads = Annotated[
     Value,
-    typer.Option("--threads", min=1, metavar="N", help="Threads of the runtime. [default: 1]", show_default=False),
+    typer.Option(
+        "--threads", min=1, max=1024, metavar="N", help="Threads of the runtime. [default: 1]", show_default=False
+    ),
 ]
 Seed = Annotated[
     Value,

@@ -28,6 +28,11 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, default=_json).replace("\x7f", "\\u007f"))
 
 
+def say(words: str, *, err: bool = False) -> None:
+    """Prints one line on standard output or error, also where a name in it has line breaks."""
+    typer.echo(line(words), err=err)
+
+
 def _json(value: object) -> object:
     from mnedge.results.stored import as_json
 

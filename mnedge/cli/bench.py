@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli._options import Devices, Json, Threads
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,15 +76,15 @@ def _print(result: Bench) -> None:
     for name, stretches in (result.sustained or {}).items():
         _print_sustained(name, stretches)
     for name, reasons in (result.unsteady or {}).items():
-        typer.echo(f"{name} did not run steadily: {', '.join(reasons)}")
+        say(f"{name} did not run steadily: {', '.join(reasons)}")
 
 
 def _print_conditions(machine: Conditions) -> None:
     features = f" ({' '.join(machine.features)})" if machine.features else ""
-    typer.echo(f"{machine.cpu}{features}, {machine.cores} cores", nl=False)
-    typer.echo(f", governor {machine.governor or 'unknown'}, load {machine.load:.2f}")
+    governor = machine.governor or "unknown"
+    say(f"{machine.cpu}{features}, {machine.cores} cores, governor {governor}, load {machine.load:.2f}")
     if machine.busy:
-        typer.echo("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
+        say("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
 
 
 def _print_latency(rows: Sequence[LatencyRow]) -> None:
@@ -103,12 +103,12 @@ def _print_latency(rows: Sequence[LatencyRow]) -> None:
     ]
     print_table("Latency", columns, cells)
     for device, told in {row.device: row.state.board for row in rows if row.state and row.state.board}.items():
-        typer.echo(f"{device}: {_board(told)}")
+        say(f"{device}: {_board(told)}")
     for row in rows:
         if row.state and row.state.unstable:
-            typer.echo(f"{row.artifact} on {row.device} is not to be relied on: {', '.join(row.state.unstable)}")
+            say(f"{row.artifact} on {row.device} is not to be relied on: {', '.join(row.state.unstable)}")
     if any(row.emulated for row in rows):
-        typer.echo("Emulated: these times are the emulator's, not a board's.")
+        say("Emulated: these times are the emulator's, not a board's.")
 
 
 def _board(told: Mapping[str, object]) -> str:

@@ -23,7 +23,7 @@ from mnedge.cli._options import (
     TaskName,
     Threads,
 )
-from mnedge.cli._output import print_json, progress
+from mnedge.cli._output import print_json, progress, say
 from mnedge.models import families
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
@@ -215,7 +215,7 @@ def command(
     else:
         print_report(report)
         folder = out or Path("artifacts") / report.slug
-        typer.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
+        say(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
         if wanted.bundles and not all(gate.passed for gate in report.gates):
             typer.echo("no bundles were made: a gate failed", err=True)
     check_gates(report.gates)

@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
@@ -94,15 +94,15 @@ def command(
 def _print(result: Compilation, out: Path) -> None:
     from mnedge.results.compilation import CSources, VelaModel
 
-    typer.echo(f"{out}: {result.name} for {result.target}")
+    say(f"{out}: {result.name} for {result.target}")
     for name, value, unit in result.figures():
         if value is not None:
-            typer.echo(f"  {name:<13}{value:>12,} {unit}")
+            say(f"  {name:<13}{value:>12,} {unit}")
     if isinstance(result, CSources):
         for name, text in (("vectors", result.vectors), ("verified", result.verified)):
             if text:
-                typer.echo(f"  {name:<13}{text}")
+                say(f"  {name:<13}{text}")
         for line in result.plan:
-            typer.echo(f"  {line}")
+            say(f"  {line}")
     elif isinstance(result, VelaModel) and result.cpu_ops:
-        typer.echo(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")
+        say(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")

@@ -10,7 +10,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def _report(place: Path, log: Path | None, *, gpu: bool, force: bool) -> None:
     check_file(place, force=force)
     kept = os.environ.get(VARIABLE)
     deliver(place, issue_report(doctor(gpu=gpu), log or (Path(kept) if kept else None)), force=force)
-    typer.echo(f"{place} holds versions, machine and log; read it, and attach it to your report")
+    say(f"{place} holds versions, machine and log; read it, and attach it to your report")
 
 
 def _installation(*, gpu: bool, as_json: bool) -> None:
@@ -136,7 +136,7 @@ def _installation(*, gpu: bool, as_json: bool) -> None:
             )
         print_table("This machine", ("", ""), found.machine.items())
         if found.gpus is not None:
-            typer.echo(f"TensorFlow sees {', '.join(found.gpus) if found.gpus else 'no GPU; training runs on the CPU'}")
+            say(f"TensorFlow sees {', '.join(found.gpus) if found.gpus else 'no GPU; training runs on the CPU'}")
     if found.missing:
         commands = "; ".join(part.get for part in found.missing)
         raise ToolError(f"{', '.join(part.name for part in found.missing)} missing, which build needs; {commands}")
@@ -149,9 +149,9 @@ def _print(found: Diagnosis) -> None:
     _section("What it needs to be told", _needs(found))
     _section("For each target", _outlooks(found))
     if found.commands:
-        typer.echo("Next")
-        for line in found.commands:
-            typer.echo(f"  {line}")
+        say("Next")
+        for command in found.commands:
+            say(f"  {command}")
 
 
 def _section(title: str, rows: Iterator[tuple[str, str]]) -> None:
@@ -159,20 +159,27 @@ def _section(title: str, rows: Iterator[tuple[str, str]]) -> None:
     import shutil
     import textwrap
 
+    from mnedge.text import line
+
     listed = list(rows)
     if not listed:
         return
     width = max((len(word) for word, _ in listed), default=0)
     indent = " " * (width + 4 if width else 4)
     columns = max(shutil.get_terminal_size((120, 24)).columns, len(indent) + _NARROWEST)
-    typer.echo(title)
+    say(title)
     for word, text in listed:
         first = f"  {word:<{width}}  " if width else "  - "
         wrapped = textwrap.fill(
-            text, columns, initial_indent=first, subsequent_indent=indent, break_long_words=True, break_on_hyphens=False
+            line(text),
+            columns,
+            initial_indent=first,
+            subsequent_indent=indent,
+            break_long_words=True,
+            break_on_hyphens=False,
         )
         typer.echo(wrapped)
-    typer.echo()
+    say("")
 
 
 def _is(found: Diagnosis) -> Iterator[tuple[str, str]]:

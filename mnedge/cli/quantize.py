@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import AllowFloat, Calibration, Force, Io, Json, Positive, Seed, Target
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
 PANEL = "Build"
@@ -38,7 +38,7 @@ def command(
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most epochs of qat.")] = 20,
     io: Io[IoDtype] = "int8",
     target: Target[str] = "cpu",
     allow_float: AllowFloat = None,
@@ -84,7 +84,7 @@ def command(
             progress=told,
         )
     for note in result.notes:
-        typer.echo(note, err=True)
+        say(note, err=True)
     if as_json:
         print_json(result)
         return
@@ -94,8 +94,8 @@ def command(
         ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
         print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)
     if result.pixels is not None:
-        typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
-    typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")
+        say(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
+    say(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")
 
 
 def _given(io: IoDtype) -> str:

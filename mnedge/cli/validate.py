@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Devices, Json, Positive, SkipBroken, TaskName
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Task
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _print(result: Validation, metric: str) -> None:
     which, comma, why = (result.pictures or f"{rows[0].images} pictures").partition(", ")
     print_table(f"Accuracy on {which} of {rows[0].dataset}{comma}{why}", columns, cells)
     for line in result.warnings:
-        typer.echo(line, err=True)
+        say(line, err=True)
     if not result.parity:
         return
     print_table(
@@ -139,7 +139,7 @@ def _print_outputs(result: Validation) -> None:
     table = outputs(result.outputs)
     print_table(table.title, table.columns, [tuple(cell.text for cell in row) for row in table.rows])
     for note in table.notes:
-        typer.echo(note)
+        say(note)
 
 
 def _share(row: AccuracyRow | None, metric: str) -> str:

@@ -105,6 +105,7 @@ def train_network(
     """
     chosen = tasks.get(task)
     chosen.check(dataset)
+    schedule.check_trains(from_scratch=weights == "random" and not isinstance(variant, OwnClassifier))
     own = variant if isinstance(variant, OwnClassifier) else None
     run = _Run(
         chosen,
@@ -119,8 +120,7 @@ def train_network(
     )
     key = {**run.key(), **schedule.horizon()}
     work = cache.resumable("transfer-work", {**key, "tools": cache.tool_versions()})
-    until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
-    folder = cache.stage("transfer", {**key, "until": until}, lambda made: _make(made, run, work))
+    folder = cache.stage("transfer", {**key, "until": schedule.until}, lambda made: _make(made, run, work))
     trained = _trained(folder, chosen, dataset)
     if trained.account.is_complete:
         cache.forget(work)

@@ -109,3 +109,19 @@ def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["validate", *arguments], catch_exceptions=False).stdout
     assert "40" in shown
     assert "SNR, dB" in shown
+
+
+def test_a_model_that_ends_the_runtime_is_named(
+    source: Path, tmp_path: Path, digits_fp32: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A custom op under the name of LiteRT's own, without the tensors that it reads, in all that is calibrated."""
+    boxes = Tensor("boxes", (1, 4), "float32")
+    last = Op("TFLite_Detection_PostProcess", (digits_fp32.outputs[0],), ("boxes",), {"custom_options": b""})
+    killer = write_tflite(digits_fp32.replaced(tensors=[boxes], ops=(*digits_fp32.ops, last)))
+    monkeypatch.setattr("mnedge.quantization.interpret.write_tflite", lambda _: killer)
+    np.savez(tmp_path / "data.npz", image=np.zeros((2, 16, 16, 3), np.float32))
+    arguments = [str(source), "-o", str(tmp_path / "out.tflite"), "--data", str(tmp_path / "data.npz")]
+    done = CliRunner().invoke(app, ["quantize", *arguments])
+    assert isinstance(done.exception, InputError)
+    assert f"what was made of {source} at op " in str(done.exception)
+    assert not (tmp_path / "out.tflite").exists()

@@ -207,6 +207,47 @@ def test_an_archive_is_read_within_limits(tmp_path: Path) -> None:
         open_source(path)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("layer", "field", "value"),
+    [
+        ("scores", "units", 10**9), ("conv", "filters", 10**7), ("depthwise", "depth_multiplier", 10**8),
+        ("conv", "kernel_size", [9999, 9999]), ("image", "shape", [None, 16, 16, 10**9]),
+    ],
+)  # fmt: skip
+def test_layers_with_more_weights_than_the_file_holds_take_no_memory(
+    tmp_path: Path, suffix: str, layer: str, field: str, value: object
+) -> None:
+    layers, path = keras.layers, tmp_path / f"m{suffix}"
+    image = keras.Input((16, 16, 3), name="image")
+    x = layers.DepthwiseConv2D(3, name="depthwise")(layers.Conv2D(4, 3, padding="same", name="conv")(image))
+    x = layers.Dense(2, name="scores")(layers.GlobalAveragePooling2D()(x))
+    keras.Model(image, x).save(path)
+
+    def changed(text: str | bytes) -> str:
+        config = json.loads(text)
+        for node in _nodes(config):
+            if node.get("config", {}).get("name") == layer:
+                node["config"]["batch_shape" if field == "shape" else field] = value
+            if layer == "image":
+                # What Keras 3 would build layers for before it calls them.
+                node.pop("build_config", None)
+        return json.dumps(config)
+
+    if suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = changed(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        path.write_bytes(_zipped({**members, "config.json": changed(members["config.json"]).encode()}))
+    named = "conv" if layer == "image" else layer
+    with pytest.raises(InputError, match=rf"its layer {named} wants [0-9 x]+ weights, and the file holds \d+ in all"):
+        open_source(path)
+    # What a layer asks for is Keras' own again.
+    assert keras.layers.Layer.add_weight.__module__.startswith("keras")
+
+
 def test_hdf5_that_reads_other_files_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)

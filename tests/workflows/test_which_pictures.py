@@ -54,6 +54,14 @@ def test_the_pictures_that_training_kept_apart(tmp_path: Path, small_int8: Graph
     assert result.accuracy[0].images == 12
     found = choose([model], None, None, lambda draw: open_dataset(str(root), draw=draw))
     assert found.numbers.tolist() == drawn.splits["eval"].tolist()
+    opened: list[Draw | None] = []
+
+    def noted(draw: Draw | None) -> Dataset:
+        opened.append(draw)
+        return open_dataset(str(root), draw=draw)
+
+    choose([model], None, None, noted)
+    assert opened == [drawn.draw], "opening looks at every picture, and once is enough"
     # Pictures that came later do not make it another data set; those of another folder do.
     _pictures(root, 18)
     again = choose([model], None, None, lambda draw: open_dataset(str(root), draw=draw))
