@@ -10,6 +10,8 @@ import numpy as np
 from mnedge.pixels import CHANNELS, Order, Pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
@@ -77,8 +79,14 @@ def affine_of_input(graph: Graph, name: str) -> Affine | None:
     scale, offset = np.ones(channels), np.zeros(channels)
     consumers = graph.consumers()
     found = False
-    while len(consumers[name]) == 1:
-        op = consumers[name][0]
+    while consumers[name]:
+        turned = _turned(graph, consumers[name])
+        if turned is not None:
+            scale, offset, name = scale[::-1], offset[::-1], turned
+            continue
+        op, *others = consumers[name]
+        if others:
+            break
         step = _step(graph, op, name, channels)
         if step is not None:
             scale, offset, found = scale * step.scale, offset * step.scale + step.offset, True
@@ -130,6 +138,20 @@ def _reverses_channels(graph: Graph, op: Op, name: str) -> bool:
     if op.kind != "STRIDED_SLICE" or values[2] is None:
         return False
     return values[2].ravel().tolist() == [1] * (len(graph.tensors[name].shape) - 1) + [-1]
+
+
+def _turned(graph: Graph, slices: Sequence[Op]) -> str | None:
+    """What stacks the channels of a picture the other way around, one STRIDED_SLICE each; None where nothing does."""
+    consumers = graph.consumers()
+    if any(op.kind != "STRIDED_SLICE" or len(consumers[op.outputs[0]]) != 1 for op in slices):
+        return None
+    pack = consumers[slices[0].outputs[0]][0]
+    begins = {op.outputs[0]: graph.tensors[str(op.inputs[1])].data for op in slices}
+    is_last = pack.kind == "PACK" and pack.options["axis"] in (-1, len(graph.tensors[pack.outputs[0]].shape) - 1)
+    if not is_last or set(pack.inputs) != set(begins):
+        return None
+    channels = [begin[-1] if (begin := begins[str(name)]) is not None else None for name in pack.inputs]
+    return pack.outputs[0] if len(channels) > 1 and channels == list(range(len(channels)))[::-1] else None
 
 
 def _range(affine: Affine) -> tuple[float, float] | None:

@@ -146,9 +146,9 @@ def shown_pixels(candidates: Sequence[Candidate]) -> Pixels:
         )
     if best.share <= best.blind.mean() or chance_of(best.right, best.blind) >= _CHANCE:
         raise InputError(
-            f"{best.right.size} labelled pictures do not show the range of the model's pixels: {table(candidates)}, and "
-            f"naming the commonest class of all is right of {best.blind.mean():.1%}. Perhaps the model was not trained, "
-            "or its classes are not the data's, or in another order; state the range with --pixels, as the code that "
+            f"{best.right.size} labelled pictures do not show the range of the model's pixels: {table(candidates)}, "
+            f"and naming the commonest class of all is right of {best.blind.mean():.1%}. Perhaps the model was not "
+            "trained, or its classes are not the data's, or in another order; state the range with --pixels, as the code that "
             "trained the model prepares its pictures"
         )
     return best.pixels
