@@ -148,8 +148,8 @@ def shown_pixels(candidates: Sequence[Candidate]) -> Pixels:
         raise InputError(
             f"{best.right.size} labelled pictures do not show the range of the model's pixels: {table(candidates)}, "
             f"and naming the commonest class of all is right of {best.blind.mean():.1%}. Perhaps the model was not "
-            "trained, or its classes are not the data's, or in another order; state the range with --pixels, as the code that "
-            "trained the model prepares its pictures"
+            "trained, or its classes are not the data's, or in another order; state the range with --pixels, as the "
+            "code that trained the model prepares its pictures"
         )
     return best.pixels
 

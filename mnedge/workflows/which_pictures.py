@@ -95,7 +95,7 @@ def _named(split: str | None) -> str | None:
 def _origin(artifacts: Sequence[Path], dataset: Dataset) -> Origin | None:
     """How the splits were drawn that the first model with this data was made with."""
     for path in artifacts:
-        content = carried(path, METADATA) if path.is_file() else None
+        content = carried(path, METADATA) if path.exists() else None
         origin = None if content is None else origin_of_bytes(content, str(path))
         if origin is not None and origin.is_of(dataset):
             return origin
