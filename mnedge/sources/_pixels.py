@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.pixels import CHANNELS, Order, Pixels
+from mnedge.sources._turned import turn_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from mnedge.graph.graph import Graph, Op
@@ -80,9 +79,10 @@ def affine_of_input(graph: Graph, name: str) -> Affine | None:
     consumers = graph.consumers()
     found = False
     while consumers[name]:
-        turned = _turned(graph, consumers[name])
-        if turned is not None:
-            scale, offset, name = scale[::-1], offset[::-1], turned
+        turn = turn_of(graph, name)
+        if turn is not None:
+            # Caffe's preprocessing brings RGB to BGR.
+            scale, offset, name = scale[::-1], offset[::-1], turn.end
             continue
         op, *others = consumers[name]
         if others:
@@ -90,9 +90,6 @@ def affine_of_input(graph: Graph, name: str) -> Affine | None:
         step = _step(graph, op, name, channels)
         if step is not None:
             scale, offset, found = scale * step.scale, offset * step.scale + step.offset, True
-        elif _reverses_channels(graph, op, name):
-            # Caffe's preprocessing brings RGB to BGR.
-            scale, offset = scale[::-1], offset[::-1]
         else:
             break
         name = op.outputs[0]
@@ -126,32 +123,6 @@ def _step(graph: Graph, op: Op, name: str, channels: int) -> Affine | None:
         return Affine(one, -values) if first else Affine(-one, values)
     # The reciprocal of the input is not affine.
     return Affine(1 / values, zero) if first and np.all(values != 0) else None
-
-
-def _reverses_channels(graph: Graph, op: Op, name: str) -> bool:
-    """Whether an op turns the last axis around and does nothing else."""
-    values = [graph.tensors[str(item)].data for item in op.inputs[1:]]
-    if op.inputs[0] != name or graph.tensors[op.outputs[0]].shape != graph.tensors[name].shape:
-        return False
-    if op.kind == "REVERSE_V2":
-        return values[0] is not None and values[0].ravel().tolist() in ([3], [-1])
-    if op.kind != "STRIDED_SLICE" or values[2] is None:
-        return False
-    return values[2].ravel().tolist() == [1] * (len(graph.tensors[name].shape) - 1) + [-1]
-
-
-def _turned(graph: Graph, slices: Sequence[Op]) -> str | None:
-    """What stacks the channels of a picture the other way around, one STRIDED_SLICE each; None where nothing does."""
-    consumers = graph.consumers()
-    if any(op.kind != "STRIDED_SLICE" or len(consumers[op.outputs[0]]) != 1 for op in slices):
-        return None
-    pack = consumers[slices[0].outputs[0]][0]
-    begins = {op.outputs[0]: graph.tensors[str(op.inputs[1])].data for op in slices}
-    is_last = pack.kind == "PACK" and pack.options["axis"] in (-1, len(graph.tensors[pack.outputs[0]].shape) - 1)
-    if not is_last or set(pack.inputs) != set(begins):
-        return None
-    channels = [begin[-1] if (begin := begins[str(name)]) is not None else None for name in pack.inputs]
-    return pack.outputs[0] if len(channels) > 1 and channels == list(range(len(channels)))[::-1] else None
 
 
 def _range(affine: Affine) -> tuple[float, float] | None:

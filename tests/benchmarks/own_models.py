@@ -35,6 +35,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import THRESHOLD, head_of
 from mnedge.graph.precision import float_ops
 from mnedge.pixels import Pixels
+from mnedge.sources.keras import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -485,14 +486,13 @@ def compared(name: str, case: Case, kind: str, labels: Any, said: tuple[Said, Sa
 
 def measure(name: str, case: Case, effort: Any, limit: int | None) -> Row:
     """Quantizes a model with both, and runs all three on the validation photos."""
-    import keras
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         path = case.model if isinstance(case.model, Path) else folder / "made.keras"
         if not isinstance(case.model, Path):
             case.model().save(path)
-        model = None if path.suffix == ".tflite" else keras.models.load_model(path, compile=False)
+        # Keras does not load the arithmetic on tensors of an .h5 of its own.
+        model = None if path.suffix == ".tflite" else load_model(path)[0]
         inputs = _inputs(path, model)
         shape = next(shape for shape in inputs.values() if len(shape) == 4)
         size = case.size or (shape[1], shape[2])

@@ -328,6 +328,8 @@ def test_preparation_channel_by_channel_is_seen(
     picture = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
     expected = model.predict(picture, verbose=0)
     np.testing.assert_allclose(runs(network.graph, picture)[0], expected, rtol=1e-3, atol=1e-2)
+    # Caffe's order of channels has gone into the weights.
+    assert {op.kind for op in network.graph.ops} <= {"SUB", "MUL", "ADD", "CONV_2D", "MEAN", "FULLY_CONNECTED"}
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
