@@ -6,7 +6,7 @@ only the condition or the default differs, a function gives the option.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -150,6 +150,10 @@ Calibration = Annotated[
 Positive = Annotated[
     str | None,
     typer.Option("--positive", metavar="CLASS", help="Class of the data that is the yes of a model with one output."),
+]
+HeadName = Annotated[
+    Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
+    typer.Option("--head", help="What the first output is. [default: what the model shows]"),
 ]
 SkipBroken = Annotated[Value, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")]
 CheckData = Annotated[

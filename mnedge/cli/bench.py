@@ -22,7 +22,9 @@ PANEL = "Measure"
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files, or Keras models.")
+    ],
     *,
     devices: Devices = None,
     threads: Threads[int] = 1,

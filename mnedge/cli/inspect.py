@@ -22,7 +22,7 @@ PANEL = "Measure"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file, or a Keras model.")],
     *,
     layers: Annotated[
         bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and its cost.")

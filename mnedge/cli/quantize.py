@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import AllowFloat, Calibration, Force, Io, Json, Positive, Seed, Target
+from mnedge.cli._options import AllowFloat, Calibration, Force, HeadName, Io, Json, Positive, Seed, Target
 from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
@@ -26,10 +26,7 @@ def command(
     pixels: Annotated[str | None, options.pixels()] = None,
     size: Annotated[str | None, options.size()] = None,
     signature: Annotated[str | None, options.signature()] = None,
-    head: Annotated[
-        Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
-        typer.Option(help="Kind of the first output. [default: what the model shows]"),
-    ] = None,
+    head: HeadName = None,
     positive: Positive = None,
     method: options.Method[Method] = "ptq",
     effort: options.Effort[Effort] = "default",

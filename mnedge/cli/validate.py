@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import Devices, Json, Positive, SkipBroken, TaskName
+from mnedge.cli._options import Devices, HeadName, Json, Positive, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Task
 
@@ -20,7 +20,9 @@ PANEL = "Measure"
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files, or Keras models.")
+    ],
     *,
     task: TaskName[Task] = "classify",
     data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
@@ -36,6 +38,7 @@ def command(
         str | None, typer.Option(metavar="M=D,...", help="Class of the data that each of the model's is.")
     ] = None,
     positive: Positive = None,
+    head: HeadName = None,
     anchors: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Anchors of a foreign detector with raw boxes, JSON."),
@@ -74,6 +77,7 @@ def command(
             images=images,
             class_map=class_map,
             positive=positive,
+            head=head,
             pixels=pixels,
             anchors=anchors,
             devices=devices or ("local",),

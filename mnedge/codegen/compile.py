@@ -17,6 +17,7 @@ from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
+from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.pixels import pixels_of_steps
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mnedge.results.compilation import Prefer
 
 _DEFAULT_CORE = "cortex-m3"
+# Metadata of a model that go into the manifest: a detector's anchors, its pixels, how its data's splits were drawn.
+_CARRIED = (METADATA, PIXELS, ORIGIN)
 # fmt: off
 _C_WORDS = frozenset((
     "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
@@ -123,7 +126,7 @@ def compile_c(
             (folder / file).write_text(text)
         project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
         manifest = _manifest(unit, target, prefer, model_sha256, found.note)
-        metadata = {name: data.decode() for name, data in graph.metadata.items() if name in (METADATA, PIXELS)}
+        metadata = {name: data.decode() for name, data in graph.metadata.items() if name in _CARRIED}
         manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)

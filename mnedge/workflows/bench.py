@@ -15,6 +15,7 @@ from mnedge.results.bench import Bench
 from mnedge.results.latency import BoardState, Stretch
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
 from mnedge.validation.op_latency import op_latency
+from mnedge.workflows.executable import executable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,8 @@ def bench(
     """Measures artifacts, each against the first.
 
     Args:
-        artifacts: .tflite and .onnx files.
+        artifacts: .tflite and .onnx files; a Keras model or SavedModel is measured as the float .tflite that it
+            becomes.
         devices: URIs; ratios are taken on each device by itself.
         threads: Threads of the runtime.
         seconds: Measured time for each artifact.
@@ -58,16 +60,29 @@ def bench(
         UnsupportedError: `ops` on another device.
         ToolError: No device could be had.
     """
-    paths = [Path(artifact) for artifact in artifacts]
-    missing = next((path for path in paths if not is_there(path)), None)
+    missing = next((path for path in map(Path, artifacts) if not is_there(path)), None)
     if missing is not None:
-        raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
+        raise InputError(f"{missing} does not exist; give .tflite or .onnx files, or Keras models")
     if ops and tuple(devices) != (_LOCAL,):
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(devices)}")
     checked_number("--seconds", seconds, most=_LONGEST_S)
     if sustained_s is not None:
         checked_number("--sustained, in seconds,", sustained_s, most=_LONGEST_S)
-    told = telling(progress)
+    with executable(artifacts) as paths:
+        return _measured(paths, devices, threads, seconds, telling(progress), ops=ops, sustained_s=sustained_s)
+
+
+def _measured(
+    paths: Sequence[Path],
+    devices: Sequence[str],
+    threads: int,
+    seconds: float,
+    told: Progress,
+    *,
+    ops: bool,
+    sustained_s: float | None,
+) -> Bench:
+    """What `bench` returns, of files that runtimes load."""
     now = conditions()
     latency, ratios, failed = _latencies(paths, devices, threads, seconds, lambda share: told("measure latency", share))
     told("measure latency", 1.0)

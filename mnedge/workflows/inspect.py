@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,20 @@ def inspect(file: Path | str) -> Inspection:
     """Counts ops, dtypes, sizes, inputs and outputs of a model file, and asks the runtime how it takes it.
 
     Args:
-        file: A .tflite or .onnx file.
+        file: A .tflite or .onnx file; a Keras model or SavedModel is inspected as the float .tflite that it becomes.
 
     Raises:
         InputError: The file has another suffix, cannot be read, or is damaged.
     """
-    path = Path(file)
+    from mnedge.workflows.executable import executable
+
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
-    if path.suffix not in inspectors:
-        raise InputError(f"{path} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
-    return inspectors[path.suffix](path)
+    with executable([file]) as (path,):
+        if path.suffix not in inspectors:
+            known = f"{' and '.join(inspectors)} files, Keras models and SavedModel folders"
+            raise InputError(f"{path} has no suffix that mnedge inspects; it inspects {known}")
+        found = inspectors[path.suffix](path)
+    return found if path == Path(file) else replace(found, path=str(file))
 
 
 def inspect_layers(

@@ -143,7 +143,7 @@ def quantize(
             else:
                 quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
     allowed = check_int8(quantized.graph, allow_float)
-    original = read_tflite(source) if source.suffix == ".tflite" else network.graph
+    original = _as_told(read_tflite(source), network.graph) if source.suffix == ".tflite" else network.graph
     finished = refitted(original, with_io(quantized.graph, io))
     check_kept(original, finished)
     content = write_tflite(finished)
@@ -182,6 +182,16 @@ def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str
     """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
     graph = run_passes(graph, tuple(passes))
     return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
+
+
+def _as_told(file: Graph, network: Graph) -> Graph:
+    """The graph of a file with the height and width at its ends that --size gave where the file leaves them open."""
+    ends = {name for name in (*file.inputs, *file.outputs) if file.tensors[name].is_open and name in network.tensors}
+    shaped = [
+        replace(file.tensors[name], shape=network.tensors[name].shape, open_shape=network.tensors[name].open_shape)
+        for name in ends
+    ]
+    return file.replaced(tensors=shaped) if shaped else file
 
 
 def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:

@@ -12,7 +12,7 @@ from mnedge.data.draw import Draw
 from mnedge.data.origin import METADATA, origin_of_bytes
 from mnedge.data.splits import SPLIT_NAMES
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
+from mnedge.foreign import is_there
 from mnedge.formats.carried import carried, class_names
 from mnedge.validation.class_map import ClassMap
 
@@ -99,7 +99,7 @@ def _named(split: str | None) -> str | None:
 
 def _origins(artifacts: Sequence[Path]) -> list[Origin]:
     """What models say of the data that they were made with, in their order."""
-    contents = [(path, carried(path, METADATA)) for path in artifacts if is_file(path)]
+    contents = [(path, carried(path, METADATA)) for path in artifacts if is_there(path)]
     return [origin_of_bytes(content, str(path)) for path, content in contents if content is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["quantize", str(path), "-o", str(tmp_path / "out.tflite")])
     assert isinstance(done.exception, InputError)
     assert "height x width" in str(done.exception)
+
+
+def test_a_size_that_is_told_becomes_the_shape_of_the_file(tmp_path: Path, digits_fp32: Graph) -> None:
+    opened = [
+        replace(digits_fp32.tensors[name], shape=(1, 1, 1, depth), open_shape=(-1, -1, -1, depth))
+        for name, depth in (("image", 3), ("conv", 8))
+    ]
+    path, out = tmp_path / "open.tflite", tmp_path / "m.int8.tflite"
+    path.write_bytes(write_tflite(digits_fp32.replaced(tensors=opened)))
+    arguments = [str(path), "-o", str(out), "--effort", "fast", "--pixels=-1..1", "--size", "12x20"]
+    CliRunner().invoke(app, ["quantize", *arguments], catch_exceptions=False)
+    image = read_tflite(out).tensors["image"]
+    assert (image.shape, image.open_shape) == ((1, 12, 20, 3), (-1, 12, 20, 3))
 
 
 def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:

@@ -344,6 +344,49 @@ def _zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def _prepared(prepare: Callable[[Any], Any], padding: str = "same") -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, padding=padding)(prepare(image))
+    return keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("name", ["caffe", "torch", "normalization"])
+def test_preparation_channel_by_channel_is_seen(
+    name: str, padding: str, tmp_path: Path, runs: Callable[..., Any]
+) -> None:
+    def prepare(image: Any) -> Any:
+        if name == "normalization":
+            layer = keras.layers.Normalization()
+            layer.adapt(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.float32))
+            return layer(image)
+        return keras.applications.imagenet_utils.preprocess_input(image, data_format="channels_last", mode=name)
+
+    model, path = _prepared(prepare, padding), tmp_path / "m.keras"
+    model.save(path)
+    network = open_source(path)
+    assert str(network.pixels) == "0..255"
+    picture = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
+    expected = model.predict(picture, verbose=0)
+    np.testing.assert_allclose(runs(network.graph, picture)[0], expected, rtol=1e-3, atol=1e-2)
+    # Caffe's order of channels has gone into the weights.
+    assert {op.kind for op in network.graph.ops} <= {"SUB", "MUL", "ADD", "CONV_2D", "MEAN", "FULLY_CONNECTED"}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_mixed_precision_is_of_training(suffix: str, tmp_path: Path, runs: Callable[..., Any], picture: Any) -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model, path = _tutorial(), tmp_path / f"m{suffix}"
+        model.save(path)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    network = open_source(path)
+    assert network.graph.tensors["scores"].dtype == "float32"
+    expected = model.predict(picture, verbose=0).astype(np.float32)
+    np.testing.assert_allclose(runs(network.graph, picture)[0], expected, atol=5e-3)
+
+
 def test_damaged_models(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     layers = keras.layers
     model = keras.Sequential([

@@ -168,6 +168,18 @@ def test_two_inputs_are_said_and_what_feeds_them(digits_fp32: Graph, tmp_path: P
     assert _for(found, "cpu").verdict == "int8"
 
 
+def test_labels_are_of_the_output_that_tells_classes_apart(digits_fp32: Graph, tmp_path: Path) -> None:
+    def asked(graph: Graph) -> list[str]:
+        return [need.option for need in diagnose(_written(graph, tmp_path)).needs]
+
+    assert asked(digits_fp32.replaced(outputs=["mean", "scores"])) == ["--labels FILE"]
+    numbers = digits_fp32.replaced(ops=digits_fp32.ops[:-1], outputs=["logits"])
+    assert asked(numbers) == ["--labels FILE"]
+    points = Op("RESHAPE", ("logits", "rows"), ("points",), {})
+    extra = [constant("rows", np.array([1, 5, 2], np.int32)), Tensor("points", (1, 5, 2), "float32")]
+    assert asked(numbers.replaced(tensors=extra, ops=[*numbers.ops, points], outputs=["points"])) == []
+
+
 def test_an_int8_model_is_said_to_be_one(small_int8: Graph, tmp_path: Path) -> None:
     path = _written(small_int8, tmp_path, "m.tflite")
     found = diagnose(path)
