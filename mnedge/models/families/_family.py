@@ -24,16 +24,21 @@ class Published:
         resolution: Side of the input in pixels.
         macs_millions: Multiply-adds as printed.
         parameters_millions: Parameters as printed.
-        top1: ImageNet top-1 of the float network as printed, 0..1.
+        top1: ImageNet top-1 of the float network as printed, 0..1; None if there are no weights.
         source: Who printed it.
+        macs_unit_millions: What the last printed digit of the multiply-adds stands for, e.g. 10 for 0.19 G; None for
+            the last digit of `macs_millions`.
+        difference: Why the source's figures differ from the architecture, for remarks; "" if no reason is known.
     """
 
     alpha: float
     resolution: int
     macs_millions: float
     parameters_millions: float
-    top1: float
+    top1: float | None
     source: str
+    macs_unit_millions: float | None = None
+    difference: str = ""
 
 
 class Build(Protocol):

@@ -124,6 +124,7 @@ def _masks(root: Path) -> Path:
 def test_the_families_are_the_tokens_of_the_command_line_in_the_order_of_the_papers() -> None:
     assert families.names() == (
         "v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic",
+        "v4-conv-small", "v4-conv-medium", "v4-conv-large",
     )  # fmt: skip
 
 
