@@ -94,7 +94,7 @@ def _first_ops(
                 place = node.name
                 continue
             sides = [None if _node_of(source) == place else value(source) for source in _tensors_of(node)]
-            if node.op not in _ARITHMETIC or len(sides) != 2 or sides.count(None) != 1:
+            if node.op not in _ARITHMETIC or len(sides) != 2 or sum(side is None for side in sides) != 1:
                 break
             side = next(item for item in sides if item is not None)
             other = constant(f"{node.name}/constant", side.astype("float32"))

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,8 +17,8 @@ from mnedge.data.check import check_left, check_pictures
 from mnedge.data.draw import Draw
 from mnedge.data.gather import gather
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
 from mnedge.models import Variant
+from mnedge.models.build import named_weights, style_key
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
 from mnedge.results.findings import Suspects
@@ -172,7 +172,7 @@ def train(
         seed=_given(seed, own.seed),
         augmentation=Augmentation.of(augment, flip=flip),
     )
-    source = _source("imagenet" if weights is None else weights)
+    source = named_weights("imagenet" if weights is None else str(weights), ("imagenet", "random"))
     told_draw = {"seed": split_seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by}
     drawn = {name: value for name, value in told_draw.items() if value is not None}
     # Who wants to learn from pictures that both sides have does not want them kept together.
@@ -266,14 +266,6 @@ def _opened(
 
 def _given(value: Setting | None, own: Setting) -> Setting:
     return own if value is None else value
-
-
-def _source(weights: str | Path) -> Weights:
-    if weights in ("imagenet", "random"):
-        return cast("Weights", weights)
-    if not is_file(Path(weights)):
-        raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
-    return Path(weights)
 
 
 def _logged(on_epoch: OnEpoch | None, folder: Path | str | None) -> OnEpoch | None:
@@ -413,6 +405,7 @@ class _Run:
             "labels": None if self.own is None else self.dataset.labels.tolist(),
             "skip_broken": self.dataset.skip_broken,
             "weights": sha256(self.weights) if isinstance(self.weights, Path) else self.weights,
+            "style": None if self.own is not None else style_key(self.weights),
             "keep_shared": self.keep_shared,
         }
 
@@ -540,6 +533,7 @@ def _description(run: _Run) -> dict[str, object]:
         "output_stride": run.network.output_stride,
         "outputs": run.network.classes,
         "pixels": SYMMETRIC.to_bytes().decode(),
+        "pytorch": style_key(run.weights),
         **run.task.describe(run.dataset, run.network),
     }
 

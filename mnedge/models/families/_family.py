@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.models.families._pytorch import PyTorch
     from mnedge.models.network import Network
 
 
@@ -87,6 +88,7 @@ class Family:
         imagenet: Published ImageNet weights; None if there are none.
         stride: Stride of the last feature map, a power of two; also the smallest side of an input, in pixels.
         least_alpha: The smallest width at which every layer has a channel; 0 if the widths are rounded up.
+        pytorch: Libraries of PyTorch whose weights of this family are read, and how they name its layers.
         demos: Packaged demo checkpoints, names of files beside `mnedge/models/build.py`, by (alpha, resolution).
     """
 
@@ -99,6 +101,7 @@ class Family:
     imagenet: Imagenet | None = None
     stride: int = 32
     least_alpha: float = 0.0
+    pytorch: tuple[PyTorch, ...] = ()
     demos: Mapping[tuple[float, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

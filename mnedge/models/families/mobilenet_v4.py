@@ -8,17 +8,19 @@ V2, with the first ConvNext's block, with none a feed-forward network.
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mnedge.models.families._family import Family, Published
+from mnedge.models.families._pytorch import Names, PyTorch, timm
 from mnedge.models.network import round_to_eight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import keras
 
-    from mnedge.models.network import Network
+    from mnedge.models.network import Layer, Network
 
 # Multiply-adds and parameters: results/benchmark-infer-*.csv; top-1: results/results-imagenet.csv.
 _TIMM = "timm, results-imagenet and benchmark-infer"
@@ -183,6 +185,29 @@ def _layer(source: keras.KerasTensor, step: _Step) -> keras.KerasTensor:
     return keras.layers.ReLU(name=f"{step.name}_relu")(made) if step.has_relu else made
 
 
+def _stages(blocks: tuple[_Block, ...]) -> tuple[int, ...]:
+    """Number of blocks of each stage: one begins where the map is halved, and the last convolution is one."""
+    begins = [place for place, block in enumerate(blocks) if block.stride > 1] + [len(blocks) - 1, len(blocks)]
+    return tuple(after - begin for begin, after in pairwise(begins))
+
+
+def _block_names(prefix: str, layers: Sequence[Layer]) -> Iterator[Names]:
+    """Names the layers of one block as timm does."""
+    kinds = [layer.kind for layer in layers]
+    if len(layers) == 1:
+        yield Names(layers[0], f"{prefix}conv", f"{prefix}bn1")
+        return
+    if kinds[0] == "conv":
+        for layer, name, norm in zip(layers, ("conv_exp", "conv_pwl"), ("bn1", "bn2"), strict=True):
+            yield Names(layer, prefix + name, prefix + norm)
+        return
+    names = ["pw_exp", *(["dw_mid"] if "depthwise" in kinds[1:] else []), "pw_proj"]
+    if kinds[0] == "depthwise":
+        names.insert(0, "dw_start")
+    for layer, name in zip(layers, names, strict=True):
+        yield Names(layer, f"{prefix}{name}.conv", f"{prefix}{name}.bn")
+
+
 def _timm(alpha: float, resolution: int, macs: float, parameters: float, top1: float | None) -> Published:
     return Published(
         alpha, resolution, macs, parameters, top1, _TIMM,
@@ -198,6 +223,7 @@ def _paper(resolution: int, macs: float, parameters: float, top1: float) -> Publ
 
 
 def _family(size: str, blocks: tuple[_Block, ...], stem: int, published: tuple[Published, ...]) -> Family:
+    names = timm(_stages(blocks), (("conv_head", "norm_head"), ("classifier", "")), _block_names)
     return Family(
         name=f"v4-conv-{size}",
         title=f"MobileNet V4-Conv-{size.capitalize()}",
@@ -205,6 +231,7 @@ def _family(size: str, blocks: tuple[_Block, ...], stem: int, published: tuple[P
         published=published,
         trace=partial(_trace, blocks=blocks, stem=stem),
         build=partial(_build, blocks=blocks, stem=stem),
+        pytorch=(PyTorch("timm", names),),
     )
 
 
