@@ -6,7 +6,7 @@ The format is https://huggingface.co/docs/safetensors: its header names dtype, s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _array(path: Path, name: str, entry: object, body: memoryview) -> NDArray[np
     return values
 
 
-def _are_counts(value: object) -> bool:
+def _are_counts(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 

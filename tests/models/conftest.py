@@ -281,32 +281,32 @@ def _timm_v3_small(_alpha: float, classes: int) -> Net:
     return net
 
 
-# Rows of timm's definitions: "cn" kernel, stride, width; "er" expansion, stride, width; "uir" start, middle, stride,
+# Rows of timm's definitions: "cn" kernel, stride, width; "er" expansion, stride, width; "ui" start, middle, stride,
 # expansion, width.
-_V4 = {
+_V4: dict[str, tuple[tuple[tuple[str, tuple[int, ...]], ...], ...]] = {
     "small": (
-        (("cn", 3, 2, 32), ("cn", 1, 1, 32)),
-        (("cn", 3, 2, 96), ("cn", 1, 1, 64)),
-        (("uir", 5, 5, 2, 3, 96), *(("uir", 0, 3, 1, 2, 96),) * 4, ("uir", 3, 0, 1, 4, 96)),
+        (("cn", (3, 2, 32)), ("cn", (1, 1, 32))),
+        (("cn", (3, 2, 96)), ("cn", (1, 1, 64))),
+        (("ui", (5, 5, 2, 3, 96)), *(("ui", (0, 3, 1, 2, 96)),) * 4, ("ui", (3, 0, 1, 4, 96))),
         (
-            ("uir", 3, 3, 2, 6, 128), ("uir", 5, 5, 1, 4, 128), ("uir", 0, 5, 1, 4, 128), ("uir", 0, 5, 1, 3, 128),
-            ("uir", 0, 3, 1, 4, 128), ("uir", 0, 3, 1, 4, 128),
+            ("ui", (3, 3, 2, 6, 128)), ("ui", (5, 5, 1, 4, 128)), ("ui", (0, 5, 1, 4, 128)), ("ui", (0, 5, 1, 3, 128)),
+            ("ui", (0, 3, 1, 4, 128)), ("ui", (0, 3, 1, 4, 128)),
         ),
-        (("cn", 1, 1, 960),),
+        (("cn", (1, 1, 960)),),
     ),
     "medium": (
-        (("er", 4, 2, 48),),
-        (("uir", 3, 5, 2, 4, 80), ("uir", 3, 3, 1, 2, 80)),
+        (("er", (4, 2, 48)),),
+        (("ui", (3, 5, 2, 4, 80)), ("ui", (3, 3, 1, 2, 80))),
         (
-            ("uir", 3, 5, 2, 6, 160), ("uir", 3, 3, 1, 4, 160), ("uir", 3, 3, 1, 4, 160), ("uir", 3, 5, 1, 4, 160),
-            ("uir", 3, 3, 1, 4, 160), ("uir", 3, 0, 1, 4, 160), ("uir", 0, 0, 1, 2, 160), ("uir", 3, 0, 1, 4, 160),
+            ("ui", (3, 5, 2, 6, 160)), ("ui", (3, 3, 1, 4, 160)), ("ui", (3, 3, 1, 4, 160)), ("ui", (3, 5, 1, 4, 160)),
+            ("ui", (3, 3, 1, 4, 160)), ("ui", (3, 0, 1, 4, 160)), ("ui", (0, 0, 1, 2, 160)), ("ui", (3, 0, 1, 4, 160)),
         ),
         (
-            ("uir", 5, 5, 2, 6, 256), ("uir", 5, 5, 1, 4, 256), ("uir", 3, 5, 1, 4, 256), ("uir", 3, 5, 1, 4, 256),
-            ("uir", 0, 0, 1, 4, 256), ("uir", 3, 0, 1, 4, 256), ("uir", 3, 5, 1, 2, 256), ("uir", 5, 5, 1, 4, 256),
-            ("uir", 0, 0, 1, 4, 256), ("uir", 0, 0, 1, 4, 256), ("uir", 5, 0, 1, 2, 256),
+            ("ui", (5, 5, 2, 6, 256)), ("ui", (5, 5, 1, 4, 256)), ("ui", (3, 5, 1, 4, 256)), ("ui", (3, 5, 1, 4, 256)),
+            ("ui", (0, 0, 1, 4, 256)), ("ui", (3, 0, 1, 4, 256)), ("ui", (3, 5, 1, 2, 256)), ("ui", (5, 5, 1, 4, 256)),
+            ("ui", (0, 0, 1, 4, 256)), ("ui", (0, 0, 1, 4, 256)), ("ui", (5, 0, 1, 2, 256)),
         ),
-        (("cn", 1, 1, 960),),
+        (("cn", (1, 1, 960)),),
     ),
 }  # fmt: skip
 
@@ -322,9 +322,9 @@ def _timm_v4(size: str, alpha: float, classes: int) -> Net:
 
     conv("conv_stem", "bn1", 32, 3, 2, relu=True)
     for stage, rows in enumerate(_V4[size]):
-        for place, (kind, *row) in enumerate(rows):
+        for place, (kind, row) in enumerate(rows):
             prefix, source, channels_in = f"blocks.{stage}.{place}.", net.last, net.channels
-            width, stride = _eight(row[-1] * alpha), row[2] if kind == "uir" else row[1]
+            width, stride = _eight(row[-1] * alpha), row[2] if kind == "ui" else row[1]
             if kind == "cn":
                 conv(f"{prefix}conv", f"{prefix}bn1", width, row[0], stride, relu=True)
                 continue

@@ -140,7 +140,7 @@ def test_v4_costs_what_timm_prints(row: tuple[str, float, int]) -> None:
 
 
 def test_v4_says_where_a_source_and_the_architecture_disagree() -> None:
-    said = {}
+    said: dict[tuple[str, float, int, str], tuple[str, str]] = {}
     for family in families.names():
         for row in published_comparisons(family) if family.startswith("v4") else ():
             key = (family, row.published.alpha, row.published.resolution, row.published.source[:5])
