@@ -275,3 +275,10 @@ FAMILIES = (
         ),
     ),
 )
+
+REFUSED = {
+    "v4-hybrid-medium": (
+        "its mobile attention (multi-query, with keys and values of half the side) has no layers here yet; take "
+        "v4-conv-medium, or export the network with torch.onnx.export and give the .onnx as MODEL"
+    )
+}
