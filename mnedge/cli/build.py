@@ -78,7 +78,9 @@ def command(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="W", help="Weights: demo, imagenet, random, or a .h5, .weights.h5 or .keras file. [default: demo]"
+            metavar="W",
+            help="Weights: demo, imagenet, random, timm:NAME, or a .h5, .weights.h5, .keras or .safetensors file. "
+            "[default: demo]",
         ),
     ] = None,
     data: Annotated[

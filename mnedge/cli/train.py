@@ -52,8 +52,8 @@ def command(
         str | None,
         typer.Option(
             metavar="W",
-            help="Start the backbone from these: imagenet, random, or a .h5, .weights.h5 or .keras file. [default: "
-            "imagenet]",
+            help="Start the backbone from these: imagenet, random, timm:NAME, or a .h5, .weights.h5, .keras or "
+            ".safetensors file. [default: imagenet]",
         ),
     ] = None,
     task: TaskName[str] = "classify",

@@ -189,7 +189,7 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def _judge(
     head: Head, labels: NDArray[np.int64], columns: int, positive: int | None
 ) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.bool_]]:
-    """Returns the function that tells of outputs, (pictures, …), whether each is right, and the commonest class' hits."""
+    """Returns a judge of outputs, (pictures, …), and what the commonest class hits."""
     if head in ("softmax", "logits"):
         if labels.max() >= columns:
             raise InputError(

@@ -14,6 +14,7 @@ from mnedge import cache, tasks
 from mnedge.artifact import sha256, write_text
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.gather import gather
+from mnedge.models.build import style_key
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
 from mnedge.results.findings import Suspects
@@ -167,6 +168,7 @@ class _Run:
             "labels": None if self.own is None else self.dataset.labels.tolist(),
             "skip_broken": self.dataset.skip_broken,
             "weights": sha256(self.weights) if isinstance(self.weights, Path) else self.weights,
+            "style": None if self.own is not None else style_key(self.weights),
             "keep_shared": self.keep_shared,
         }
 
@@ -294,6 +296,7 @@ def _description(run: _Run) -> dict[str, object]:
         "output_stride": run.network.output_stride,
         "outputs": run.network.classes,
         "pixels": SYMMETRIC.to_bytes().decode(),
+        "pytorch": style_key(run.weights),
         **run.task.describe(run.dataset, run.network),
     }
 

@@ -18,6 +18,7 @@ import pytest
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.models.variant import Variant
 from mnedge.models.weights import classes_in
+from mnedge.pixels import Pixels
 from mnedge.sources import open_source
 from mnedge.sources._keras_config import check_harmless, modern
 from mnedge.sources.keras import load_model
@@ -300,6 +301,15 @@ def test_a_whole_offset_before_a_convolution_without_padding_is_seen(tmp_path: P
     keras.Model(image, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))).save(path)
     network = open_source(path)
     assert (str(network.pixels), network.pixels_origin) == ("0..255", "graph")
+
+
+def test_a_rescaling_of_each_channel_is_seen(tmp_path: Path) -> None:
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling([0.017, 0.018, 0.019], [-2.1, -2.0, -1.8])(image)
+    path = tmp_path / "m.keras"
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x))).save(path)
+    network = open_source(path)
+    assert network.pixels == Pixels.parse("0..255")
 
 
 _ODD: tuple[Any, ...] = (

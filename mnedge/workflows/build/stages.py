@@ -100,11 +100,14 @@ def float_model(job: Job, progress: Progress) -> Path:
     """The float .tflite: a variant's Keras model, converted, batch norm folded; or a model of the user's."""
     if job.model is not None:
         return _own_float(job.model, _origin(job))
+    from mnedge.models.build import style_key
+
     variant, source = job.network, weights(job, progress)
     key = {
         "variant": asdict(variant),
         "weights": str(job.weights) if isinstance(source, str) else sha256(source),
         "packaged": job.weights_sha256,
+        "style": style_key(source),
         "seed": job.recipe.seed,
         "origin": _origin(job),
     }
