@@ -208,9 +208,19 @@ def _layers(unit: Unit) -> tuple[Layer, ...]:
     )
 
 
+def core_of(target: str) -> str:
+    """The emulated core that measures C for a target."""
+    return _core(targets.get(target).device)
+
+
+def _core(device: str) -> str:
+    name = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    return qemu.ALIASES.get(name, name)
+
+
 def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
-    core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    core = _core(device)
     missing = qemu.missing_tools(core)
     if qemu.board(core).tools.compiler in missing:
         return manifest

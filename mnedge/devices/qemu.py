@@ -133,6 +133,7 @@ BOARDS = {
     ),
 }
 ALIASES = {
+    "esp32-c3": "rv32imc",
     "m0plus": "cortex-m0plus",
     "m3": "cortex-m3",
     "m33": "cortex-m33",

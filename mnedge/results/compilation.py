@@ -147,6 +147,21 @@ class CSources(Compilation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Firmware(Compilation):
+    """Several models as one library of C that share kernels.
+
+    Attributes:
+        arena_bytes: Working memory where models run in turn: one arena for all, and those that keep a state their own.
+        flash_bytes: Code and constants of all at -O2; None without a cross compiler.
+        code_bytes: The code of `flash_bytes`.
+        models: Each model by itself; their code holds the kernels once more.
+    """
+
+    code_bytes: int | None
+    models: tuple[CSources, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TflmProject(Compilation):
     """What a TensorFlow Lite Micro project needs: the model as an array, its ops and the arena.
 
