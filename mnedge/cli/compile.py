@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli import _options as options
+from mnedge.cli._layers import print_layers
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json
 from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
-    from mnedge.results.compilation import Compilation
+    from mnedge.results.compilation import Compilation, CSources
 
 
 PANEL = "Build"
@@ -115,10 +116,18 @@ def _print(result: Compilation, out: Path) -> None:
         for model in result.models:
             _print(model, out / model.name)
     elif isinstance(result, CSources):
-        for name, text in (("vectors", result.vectors), ("verified", result.verified)):
-            if text:
-                typer.echo(f"  {name:<13}{text}")
-        for line in result.plan:
-            typer.echo(f"  {line}")
+        _print_sources(result)
     elif isinstance(result, VelaModel) and result.cpu_ops:
         typer.echo(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")
+
+
+def _print_sources(result: CSources) -> None:
+    from mnedge.results.compilation import slowest_first
+
+    for name, text in (("vectors", result.vectors), ("verified", result.verified)):
+        if text:
+            typer.echo(f"  {name:<13}{text}")
+    for line in result.plan:
+        typer.echo(f"  {line}")
+    if result.instructions is not None:
+        print_layers(slowest_first(result.layers))

@@ -110,6 +110,9 @@ _MACROS = """#if defined(KERNEL)
 #define KERNEL static
 #define INLINE static inline
 #endif
+#ifndef MNEDGE_LAYER /* define it to time layers: it comes before each part of one */
+#define MNEDGE_LAYER(model, index)
+#endif
 """
 
 
@@ -190,7 +193,7 @@ def _single(unit: Unit, part: Segment, number: int) -> str:
     """The C statements of a layer on its own."""
     layer = unit.program.layers[part.first]
     kernel = layer.kernel
-    title = f"    /* layer {part.first}: {_title(unit, layer)} */\n"
+    title = f"    /* layer {part.first}: {_title(unit, layer)} */\n    MNEDGE_LAYER({unit.name}, {part.first})\n"
     if kernel.form == "window":
         body = _row_call(unit, part, number, part.first)
         return f"{title}    for (int32_t row = 0; row < {kernel.output.rows}; row++) {{\n        {body}\n    }}\n"
@@ -228,7 +231,7 @@ def _stage(unit: Unit, part: Segment, index: int) -> str:
         f"/* layer {index}: {_title(unit, layer)} */\n"
         f"static void {unit.name}_make{index:02}(struct {unit.name}_state *run)\n{{\n"
         f"    while ({' && '.join(conditions)}) {{\n"
-        f"        const int32_t row = run->made[{place}];\n"
+        f"        const int32_t row = run->made[{place}];\n        MNEDGE_LAYER({unit.name}, {index})\n"
         f"        {_row_call(unit, part, number, index)}\n"
         f"        run->made[{place}] = row + 1;\n{passes}    }}\n}}\n"
     )

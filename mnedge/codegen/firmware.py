@@ -50,6 +50,7 @@ def compile_firmware(
     budget_bytes: int | None = None,
     stream_input: bool = False,
     input_may_be_overwritten: bool = False,
+    measure: bool = True,
     force: bool = False,
 ) -> Firmware:
     """Writes a library of several models; the folder appears whole or not at all.
@@ -63,6 +64,7 @@ def compile_firmware(
         budget_bytes: Largest arena of each model; None for no limit.
         stream_input: As `compile_c`.
         input_may_be_overwritten: As `compile_c`.
+        measure: As `compile_c`.
         force: Write into a folder that is not an unchanged one of mnedge's.
 
     Raises:
@@ -86,6 +88,7 @@ def compile_firmware(
                 input_may_be_overwritten=input_may_be_overwritten,
                 model_sha256=part.sha256,
                 model=part.data,
+                measure=measure,
             )
             for part in parts
         )

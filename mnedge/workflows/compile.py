@@ -40,6 +40,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
     budget_bytes: int | str | None = None,
     stream_input: bool = False,
     input_may_be_overwritten: bool = False,
+    measure: bool = True,
     force: bool = False,
 ) -> Compilation:
     """Compiles an int8 model for a microcontroller; the folder appears whole or not at all.
@@ -58,6 +59,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         budget_bytes: Largest arena, as a number of bytes or as text with its unit, e.g. "64K"; None for any.
         stream_input: Make calls that take the picture row by row.
         input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+        measure: Build C and run it on the emulated board, where the tools are there.
         force: Write into a folder that is not an unchanged one of mnedge's.
 
     Returns:
@@ -91,6 +93,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
             budget_bytes=budget,
             stream_input=stream_input,
             input_may_be_overwritten=input_may_be_overwritten,
+            measure=measure,
             force=force,
         )
     (source,) = sources
@@ -119,6 +122,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         stream_input=stream_input,
         input_may_be_overwritten=input_may_be_overwritten,
         model_sha256=digest,
+        measure=measure,
         force=force,
     )
 

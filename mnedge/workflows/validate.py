@@ -23,6 +23,8 @@ from mnedge.validation.heads import warn_if_inverted
 from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
+from mnedge.validation.raw_samples import is_raw
+from mnedge.workflows.on_boards import on_board, runs_here
 from mnedge.workflows.validate_arrays import validate_arrays
 from mnedge.workflows.which_pictures import by_model, choose, named_map
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from mnedge.validation.class_map import ClassMap
 
 _MOST_NAMED = 10
-_RUNS_HERE = (".tflite", ".onnx", ".ort")
 
 
 def validate(
@@ -65,7 +66,7 @@ def validate(
 
     Args:
         artifacts: .tflite, .onnx and .ort files, or folders of C.
-        data: demo, a folder, or a labels.csv, as the task reads them.
+        data: demo, a folder, or a labels.csv, as the task reads them; a .npy, .npz or raw file of samples.
         task: What the artifacts are for.
         split: Which split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
             validation split; of data without any, the pictures that the model's training kept apart, or else all.
@@ -88,7 +89,7 @@ def validate(
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
 
     paths = [Path(artifact) for artifact in artifacts]
-    if is_arrays(data):
+    if is_arrays(data) or is_raw(data):
         if len(devices) > 1:
             raise InputError("arrays are measured on one device at a time; name one --device")
         return validate_arrays(paths, Path(data), devices[0], telling(progress), runtime=runtime)
@@ -198,7 +199,7 @@ def measure(
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
-    host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
+    host = "local" not in uris and all(runs_here(path) for path in artifacts)
     results, failed = _run(artifacts, dataset, numbers, uris, progress, (pixels, classes, runtime), with_host=host)
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
@@ -233,6 +234,7 @@ def _run(
 
     def on_device(device: Device) -> Iterator[Predictions]:
         first: tuple[int, ...] = ()
+        device = on_board(device)
         engine = "" if with_host and device.name == "local" else runtime
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
