@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.cli._layers import print_layers
 from mnedge.cli._options import Devices, Json, Threads
 from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnedge.results.bench import Bench
+    from mnedge.results.bench import Bench, BoardCost
     from mnedge.results.latency import Conditions, LatencyRow, OpTime, RatioRow, Stretch
 
 _LONGEST_BAR = 50
@@ -23,7 +24,7 @@ PANEL = "Measure"
 
 def command(
     artifacts: Annotated[
-        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files, or Keras models.")
+        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files, Keras models, or folders of C.")
     ],
     *,
     devices: Devices = None,
@@ -45,6 +46,7 @@ def command(
     mnedge bench model.fp32.tflite model.int8.tflite model.int8.onnx
     mnedge bench model.int8.tflite --ops --json
     mnedge bench model.int8.tflite --sustained 60
+    mnedge bench model.int8.tflite --device qemu://cortex-m4
     """
     from mnedge.errors import ToolError
     from mnedge.workflows.bench import bench
@@ -70,7 +72,10 @@ def command(
 def _print(result: Bench) -> None:
     if any(row.device == "local" for row in result.latency):
         _print_conditions(result.conditions)
-    _print_latency(result.latency)
+    if result.latency:
+        _print_latency(result.latency)
+    for cost in result.costs or ():
+        _print_cost(cost)
     if result.ratios:
         _print_ratios(result.ratios)
     for name, times in (result.ops or {}).items():
@@ -111,6 +116,14 @@ def _print_latency(rows: Sequence[LatencyRow]) -> None:
             say(f"{row.artifact} on {row.device} is not to be relied on: {', '.join(row.state.unstable)}")
     if any(row.emulated for row in rows):
         say("Emulated: these times are the emulator's, not a board's.")
+
+
+def _print_cost(cost: BoardCost) -> None:
+    typer.echo(
+        f"{cost.artifact} on {cost.device} (emulated): {cost.instructions:,} instructions an inference, "
+        f"{cost.macs:,} multiply-adds, arena {cost.arena_bytes:,} bytes, stack {cost.stack_bytes:,} bytes"
+    )
+    print_layers(cost.layers)
 
 
 def _board(told: Mapping[str, object]) -> str:

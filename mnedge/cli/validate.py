@@ -13,6 +13,8 @@ from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnedge.results.accuracy import AccuracyRow
     from mnedge.results.validation import Validation
 
@@ -25,7 +27,9 @@ def command(
     ],
     *,
     task: TaskName[Task] = "classify",
-    data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
+    data: Annotated[
+        str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy, .npz, or raw .bin.")
+    ] = "demo",
     pixels: Annotated[str | None, options.pixels(default="what the files say")] = None,
     split: Annotated[
         str | None,
@@ -95,13 +99,19 @@ def command(
 
 def _print(result: Validation, metric: str) -> None:
     """Accuracy with one column a device, then what agrees with what."""
-    from mnedge.report.summary import METRICS
-
     if result.outputs:
         _print_outputs(result)
     rows = [row for row in result.accuracy if row.metric(metric) is not None or not result.outputs]
-    if not rows:
-        return
+    if rows:
+        _print_accuracy(result, rows, metric)
+    # Of arrays the table of outputs says how artifacts agree; what devices say of one stands in no other table.
+    if result.parity and (rows or len({row.artifact for row in result.outputs}) == 1):
+        _print_parity(result)
+
+
+def _print_accuracy(result: Validation, rows: Sequence[AccuracyRow], metric: str) -> None:
+    from mnedge.report.summary import METRICS
+
     devices = list(dict.fromkeys([*(row.device for row in rows), *(failure.device for failure in result.failed)]))
     found = {(row.artifact, row.device): row for row in rows}
     columns = (
@@ -118,10 +128,11 @@ def _print(result: Validation, metric: str) -> None:
     print_table(f"Accuracy on {which} of {rows[0].dataset}{comma}{why}", columns, cells)
     for line in result.warnings:
         say(line, err=True)
-    if not result.parity:
-        return
+
+
+def _print_parity(result: Validation) -> None:
     print_table(
-        "Parity, picture by picture",
+        "Parity, picture by picture" if result.accuracy else "Parity, sample by sample",
         ("artifact", "agrees with", ">same answers %", ">SNR, dB", ">largest error, LSB", ">largest error"),
         (
             (

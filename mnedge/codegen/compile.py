@@ -211,9 +211,19 @@ def _layers(unit: Unit) -> tuple[Layer, ...]:
     )
 
 
+def core_of(target: str) -> str:
+    """The emulated core that measures C for a target."""
+    return _core(targets.get(target).device)
+
+
+def _core(device: str) -> str:
+    name = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    return qemu.ALIASES.get(name, name)
+
+
 def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
-    core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    core = _core(device)
     missing = qemu.missing_tools(core)
     if qemu.board(core).tools.compiler in missing:
         return manifest
@@ -231,5 +241,15 @@ def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vect
         return manifest
     if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
         raise AssertionError(f"{manifest.name} on the emulated {core} differs from its vectors ({found.note})")
+    layers = manifest.layers
+    counted = qemu.run_inputs(folder, inputs[:1], core=core, layers=len(layers)).layers if run.instructions else ()
+    if counted:
+        layers = tuple(replace(row, instructions=found) for row, found in zip(layers, counted, strict=True))
     verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""
-    return replace(manifest, stack_bytes=run.stack_bytes, instructions=run.instructions or None, verified=verified)
+    return replace(
+        manifest,
+        layers=layers,
+        stack_bytes=run.stack_bytes,
+        instructions=run.instructions or None,
+        verified=verified,
+    )

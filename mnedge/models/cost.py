@@ -142,7 +142,7 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
 
 
 def verdict(printed: float, counted: float, tolerance: float, unit: float | None = None) -> Verdict:
-    """Returns whether a printed figure is the counted one, within a tolerance, or at least rounded or cut to its digits.
+    """Returns whether a printed figure is the counted one, within a tolerance or rounded or cut to its digits.
 
     Args:
         printed: The printed figure.

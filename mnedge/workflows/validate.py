@@ -23,7 +23,9 @@ from mnedge.validation.heads import warn_if_inverted
 from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
+from mnedge.validation.raw_samples import is_raw
 from mnedge.workflows.executable import executable
+from mnedge.workflows.on_boards import on_board, runs_here
 from mnedge.workflows.validate_arrays import validate_arrays
 from mnedge.workflows.which_pictures import by_model, choose, named_map
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from mnedge.validation.class_map import ClassMap
 
 _MOST_NAMED = 10
-_RUNS_HERE = (".tflite", ".onnx", ".ort")
 
 
 def validate(
@@ -69,7 +70,7 @@ def validate(
     Args:
         artifacts: .tflite, .onnx and .ort files, or folders of C; a Keras model or SavedModel is measured as the float
             .tflite that it becomes.
-        data: demo, a folder, or a labels.csv, as the task reads them.
+        data: demo, a folder, or a labels.csv, as the task reads them; a .npy, .npz or raw file of samples.
         task: Task of the artifacts.
         split: Split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
             validation split; of data without any, the pictures that the model's training kept apart, or else all.
@@ -93,7 +94,7 @@ def validate(
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
 
     with executable(artifacts) as paths:
-        if is_arrays(data):
+        if is_arrays(data) or is_raw(data):
             if len(devices) > 1:
                 raise InputError("arrays are measured on one device at a time; name one --device")
             return validate_arrays(paths, Path(data), devices[0], telling(progress), head=head, runtime=runtime)
@@ -206,7 +207,7 @@ def measure(
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
-    host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
+    host = "local" not in uris and all(runs_here(path) for path in artifacts)
     results, failed = _run(
         artifacts, dataset, numbers, uris, progress, (pixels, classes, runtime, head), with_host=host
     )
@@ -243,6 +244,7 @@ def _run(
 
     def on_device(device: Device) -> Iterator[Predictions]:
         first: tuple[int, ...] = ()
+        device = on_board(device)
         engine = "" if with_host and device.name == "local" else runtime
         for path in artifacts:
             stage = f"{path.name} on {device.name}"

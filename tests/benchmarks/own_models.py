@@ -200,7 +200,7 @@ def flower_model(
 def rescaling(scale: Any, offset: Any) -> Callable[[Any], Any]:
     import keras
 
-    return keras.layers.Rescaling(scale, offset)  # type: ignore[no-any-return]
+    return keras.layers.Rescaling(scale, offset)
 
 
 def symmetric(image: Any) -> Any:
