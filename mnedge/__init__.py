@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
-    from mnedge.results.compilation import Compilation, CSources, Layer, TflmProject, VelaModel
+    from mnedge.results.compilation import Compilation, CSources, Firmware, Layer, TflmProject, VelaModel
     from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
     from mnedge.results.diagnosis import Diagnosis
     from mnedge.results.inspection import Inspection, LayerNoise
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.train import train
     from mnedge.workflows.validate import validate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AccuracyRow",
@@ -78,6 +78,7 @@ __all__ = [
     "Compilation",
     "Diagnosis",
     "Figures",
+    "Firmware",
     "Float",
     "GateError",
     "GateRow",
@@ -188,6 +189,7 @@ _PLACES = {
     "Compilation": "results.compilation",
     "Diagnosis": "results.diagnosis",
     "Figures": "results.accuracy",
+    "Firmware": "results.compilation",
     "GateRow": "results.report",
     "Inspection": "results.inspection",
     "Installation": "results.installation",

@@ -157,7 +157,8 @@ def copy(source: Path, path: Path) -> None:
 def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
     """Gives an empty folder that takes the place of `path` when the block ends well; a symbolic link is followed.
 
-    An older folder is replaced where all that is in it is mnedge's own, unchanged work of this kind. With `force` a
+    An older folder is replaced where all that is in it is mnedge's own, unchanged work of this kind; files that were
+    delivered into it one by one, such as the gates of a build as JUnit, stay in the new one. With `force` a
     folder that holds other things is written into: files of the same name are replaced, what mnedge did not write
     stays. After an error nothing is left behind and the older folder stays.
 
@@ -360,11 +361,11 @@ def _strangers(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
     for name in _names(folder):
         if any(is_scratch(part) for part in name.split("/")) or (name == RECORD and record != _Record()):
             continue
-        if name not in whole:
-            yield name, "did not write as part of it" if name in record.files else "did not write"
+        if name not in whole and name not in record.files:
+            yield name, "did not write"
         elif not record.owns(name, folder / name):
             yield name, "wrote, but which was changed since"
-        elif record.kind != kind:
+        elif name in whole and record.kind != kind:
             yield name, f"wrote as part of a {record.kind}"
 
 
@@ -465,8 +466,19 @@ def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bo
         (aside / _OLD).rename(place)
         aside.rmdir()
         raise _occupied(path, *stranger)
+    _keep_delivered(aside / _OLD, scratch)
     scratch.rename(place)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _keep_delivered(old: Path, new: Path) -> None:
+    """Takes files that were delivered one by one along from an older folder, where the new one has none of the name."""
+    record, made = _recorded(old), _recorded(new)
+    kept = {name: value for name, value in record.files.items() if name not in made.folder and (old / name).is_file()}
+    for name in kept:
+        os.link(old / name, new / name)
+    if kept:
+        write_text(new / RECORD, replace(made, files=kept).text)
 
 
 def _merge(scratch: Path, place: Path, path: Path, kind: Kind) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from mnedge.text import line
 
 Progress = Callable[[str, float], None]
+# Its records are for MNEDGE_LOG: people see the stages already.
+log = logging.getLogger(__name__)
 
 
 class Lines:
@@ -24,6 +27,25 @@ class Lines:
         if fraction >= 1.0 and started >= 0:
             print(f"{line(stage)}: done in {now - started:.1f} s", file=sys.stderr, flush=True)  # noqa: T201 - that is it
             self.started[stage] = -1.0
+
+
+class Logged:
+    """Progress that also writes the begin and the end of each stage into the log, with its time."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+        self.started: dict[str, float] = {}
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        """Hands on what a stage says of itself."""
+        now = time.monotonic()
+        if stage not in self.started:
+            self.started[stage] = now
+            log.info("%s: begins", line(stage))
+        if fraction >= 1.0 and self.started[stage] >= 0:
+            log.info("%s: done in %.1f s", line(stage), now - self.started[stage])
+            self.started[stage] = -1.0
+        self.shown(stage, fraction)
 
 
 def telling(progress: Progress | None) -> Progress:

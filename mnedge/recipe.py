@@ -93,7 +93,7 @@ class Recipe:
             "outside", in the app.
         onnx_activations: dtype of the activations in int8 ONNX; None for what the target's runtime fuses.
         allow_float: Ops that may stay float in an int8 artifact.
-        weights: demo, imagenet, random, or a file.
+        weights: demo, imagenet, random, timm:NAME, or a file.
         data: demo, a folder, a labels.csv, or a format of the task. A .npy or .npz of samples for a model with several
             inputs, or with inputs that are not pictures.
         pixels: Range of the model's pixels, as `Pixels.parse` reads it; None for what the model says or the data shows.
@@ -340,7 +340,8 @@ def _with_paths(recipe: Recipe, base: Path) -> Recipe:
     """Resolves weights and data that are paths against the recipe's own folder."""
 
     def resolve(value: str, words: tuple[str, ...]) -> str:
-        return value if value in words or Path(value).is_absolute() else str(base / value)
+        is_name = value in words or value.startswith("timm:")
+        return value if is_name or Path(value).is_absolute() else str(base / value)
 
     return replace(
         recipe,

@@ -192,11 +192,6 @@ def _edit(place: Path) -> str:
     return "a"
 
 
-def _deliver(place: Path) -> str:
-    artifact.deliver(place / "model.tflite", b"quantized a minute ago")
-    return "model.tflite"
-
-
 def _nest(place: Path) -> str:
     _put(place / "nested", x="1")
     return f"nested/{artifact.RECORD}"
@@ -207,7 +202,7 @@ def _damage_record(place: Path) -> str:
     return artifact.RECORD
 
 
-@pytest.mark.parametrize("change", [_add_source, _add_link, _add_folder, _edit, _deliver, _nest, _damage_record])
+@pytest.mark.parametrize("change", [_add_source, _add_link, _add_folder, _edit, _nest, _damage_record])
 def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path: Path, change: Callable[[Path], str]) -> None:
     place = tmp_path / "out"
     _put(place, a="1", gone="1", sub__b="1")
@@ -356,6 +351,28 @@ def test_folders_that_replace_each_other_at_once_are_whole(tmp_path: Path) -> No
     assert len({(place / name).read_text() for name in "abc"}) == 1
     assert _names(place) == {"a", "b", "c"}
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_was_delivered_into_a_folder_stays_when_that_is_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in (1, 2):
+        with artifact.folder(out, kind="build") as scratch:
+            artifact.write_text(scratch / "model", str(number))
+        artifact.deliver(out / "gates.xml", "the same")
+        assert (out / "model").read_text() == str(number)
+    with artifact.folder(out, kind="build") as scratch:
+        artifact.write_text(scratch / "model", "3")
+    assert (out / "gates.xml").read_text() == "the same"
+    # It is still mnedge's own: it may be written again, and the folder be made again.
+    artifact.deliver(out / "gates.xml", "another")
+    (out / "gates.xml").write_text("of the user")
+    with (
+        pytest.raises(InputError, match=r"gates\.xml, which mnedge wrote, but which was changed since"),
+        artifact.folder(out, kind="build") as scratch,
+    ):
+        artifact.write_text(scratch / "model", "4")
+    assert (out / "gates.xml").read_text() == "of the user"
+    assert (out / "model").read_text() == "3"
 
 
 def test_files_delivered_at_once_are_all_recorded(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ _RANKS = {
     "mnedge": 0,
     "errors": 0,
     "untyped": 0,
+    "redaction": 0,
     "text": 0,
     "registry": 1,
     "command": 1,

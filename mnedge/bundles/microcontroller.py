@@ -56,7 +56,9 @@ _README = """# @SLUG@ for @TARGET@
 | stack under one run | @STACK@ |
 
 - `cmake/`: `add_subdirectory(cmake)`, then `target_link_libraries(firmware PRIVATE @NAME@)`. With test vectors in the
-  folder it tests itself on a PC: `cmake -S cmake -B b && cmake --build b && ctest --test-dir b`.
+  folder it tests itself on a PC: `cmake -S cmake -B b && cmake --build b && ctest --test-dir b`. The same folder is a
+  component of ESP-IDF (`idf_component.yml`), a PlatformIO library (`library.json`) and a Zephyr module
+  (`zephyr/module.yml`).
 - `arduino/@NAME@.zip`: in the Arduino IDE, Sketch, Include Library, Add .ZIP Library; its example is a whole sketch.
   `arduino/@NAME@/` is the same unpacked, for `arduino-cli` and PlatformIO.
 
@@ -121,7 +123,7 @@ def _write(parts: Parts, folder: Path) -> None:
     if not parts.sources:
         raise InputError(
             f"the build of {parts.slug} has no C sources; "
-            "build it with --target cortex-m4, cortex-m7, cortex-m55 or generic"
+            "build it with a target that takes C, e.g. --target cortex-m4, esp32-s3 or generic"
         )
     for target, source in sorted(parts.sources.items()):
         _write_target(parts, target, source, folder if len(parts.sources) == 1 else folder / target)

@@ -5,7 +5,6 @@ The commands are the files of this folder, and only the one that is asked for is
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -16,10 +15,13 @@ from typer.main import get_command
 from mnedge import __version__
 from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
 from mnedge.cli._group import Commands, plain_app
+from mnedge.cli._log import start_log
 from mnedge.errors import MnedgeError
 from mnedge.text import message
 
 _INTERRUPTED = 130
+# The command line, for the log.
+_WORDS: list[str] = []
 # The variable by which a shell asks for completions.
 _COMPLETING = "_MNEDGE_COMPLETE"
 
@@ -36,7 +38,8 @@ app = plain_app(cls=Commands)
 @app.callback()
 def _mnedge(
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Tell the stages; -vv tells every program that is run.")
+        int,
+        typer.Option("-v", "--verbose", count=True, help="Tell stages and times; -vv also each program that is run."),
     ] = 0,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -47,12 +50,11 @@ def _mnedge(
     \b
     mnedge build --variant v3-small --int8      the whole way, with the demo data
     mnedge doctor                               what is installed, and what is missing
+
+    MNEDGE_LOG=FILE keeps a log of all that -vv tells, with times.
     """
     del version
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    # Findings about a data set are printed before any work, in one line.
-    logging.getLogger("mnedge.data").setLevel(min(level, logging.INFO))
+    start_log(verbose, _WORDS)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -73,6 +75,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _run(args: list[str] | None) -> int:
     words = sys.argv[1:] if args is None else args
+    _WORDS[:] = words
     try:
         result = _invoke(words)
     except typer.Exit as exc:

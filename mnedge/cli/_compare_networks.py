@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from mnedge.cli._output import print_json, print_table
+from mnedge.cli._output import print_json, print_table, say
 from mnedge.results.networks import NetworkComparison, NetworkComparisons, NetworkRow, Printed
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ def compare_networks(chosen: Variant | None, *, plot: Path | None, force: bool, 
     for benchmark in benchmarks:
         _print(benchmark)
     if plot is not None:
-        typer.echo(f"plots: {plot}")
+        say(f"plots: {plot}")
 
 
 def _draw(benchmarks: Sequence[NetworkComparison], plot: Path, *, force: bool) -> None:

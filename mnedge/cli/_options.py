@@ -6,7 +6,7 @@ only the condition or the default differs, a function gives the option.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -151,6 +151,10 @@ Positive = Annotated[
     str | None,
     typer.Option("--positive", metavar="CLASS", help="Class of the data that is the yes of a model with one output."),
 ]
+HeadName = Annotated[
+    Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
+    typer.Option("--head", help="Kind of the first output. [default: what the model shows]"),
+]
 SkipBroken = Annotated[Value, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")]
 CheckData = Annotated[
     bool, typer.Option("--check-data", help="Read every picture again, whatever the cache remembers of them.")
@@ -165,7 +169,9 @@ Devices = Annotated[
 ]
 Threads = Annotated[
     Value,
-    typer.Option("--threads", min=1, metavar="N", help="Threads of the runtime. [default: 1]", show_default=False),
+    typer.Option(
+        "--threads", min=1, max=1024, metavar="N", help="Threads of the runtime. [default: 1]", show_default=False
+    ),
 ]
 Seed = Annotated[
     Value,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mnedge.progress import Lines
+from mnedge.progress import Lines, Logged
 from mnedge.text import line
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ def print_json(value: object) -> None:
     """Prints a result, a noun or JSON values, as JSON on standard output."""
     # The one control character that JSON lets stand.
     typer.echo(json.dumps(value, indent=2, default=_json).replace("\x7f", "\\u007f"))
+
+
+def say(words: str, *, err: bool = False) -> None:
+    """Prints one line on standard output or error, also where a name in it has line breaks."""
+    typer.echo(line(words), err=err)
 
 
 def _json(value: object) -> object:
@@ -61,13 +68,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float], None]]:
-    """Shows stages on standard error: bars with time left in a terminal, one line a stage elsewhere.
+    """Shows stages on standard error: bars with time left in a terminal, one line a stage elsewhere and with -v.
 
     Yields:
         A function of the stage's name and the share that is done, 0..1.
     """
-    if not sys.stderr.isatty():
-        yield Lines()
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or _is_chatty():
+        yield Logged(Lines())
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -87,4 +94,9 @@ def progress() -> Iterator[Callable[[str, float], None]]:
                 tasks[stage] = bars.add_task(line(stage), total=1.0)
             bars.update(tasks[stage], completed=fraction)
 
-        yield told
+        yield Logged(told)
+
+
+def _is_chatty() -> bool:
+    """Tells whether -v was given: bars would be torn by the lines that it prints."""
+    return logging.getLogger().isEnabledFor(logging.INFO)

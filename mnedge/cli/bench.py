@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.cli._layers import print_layers
 from mnedge.cli._options import Devices, Json, Threads
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnedge.results.bench import Bench
+    from mnedge.results.bench import Bench, BoardCost
     from mnedge.results.latency import Conditions, LatencyRow, OpTime, RatioRow, Stretch
 
 _LONGEST_BAR = 50
@@ -22,7 +23,9 @@ PANEL = "Measure"
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite and .onnx files, Keras models, or folders of C.")
+    ],
     *,
     devices: Devices = None,
     threads: Threads[int] = 1,
@@ -43,6 +46,7 @@ def command(
     mnedge bench model.fp32.tflite model.int8.tflite model.int8.onnx
     mnedge bench model.int8.tflite --ops --json
     mnedge bench model.int8.tflite --sustained 60
+    mnedge bench model.int8.tflite --device qemu://cortex-m4
     """
     from mnedge.errors import ToolError
     from mnedge.workflows.bench import bench
@@ -68,7 +72,10 @@ def command(
 def _print(result: Bench) -> None:
     if any(row.device == "local" for row in result.latency):
         _print_conditions(result.conditions)
-    _print_latency(result.latency)
+    if result.latency:
+        _print_latency(result.latency)
+    for cost in result.costs or ():
+        _print_cost(cost)
     if result.ratios:
         _print_ratios(result.ratios)
     for name, times in (result.ops or {}).items():
@@ -76,15 +83,15 @@ def _print(result: Bench) -> None:
     for name, stretches in (result.sustained or {}).items():
         _print_sustained(name, stretches)
     for name, reasons in (result.unsteady or {}).items():
-        typer.echo(f"{name} did not run steadily: {', '.join(reasons)}")
+        say(f"{name} did not run steadily: {', '.join(reasons)}")
 
 
 def _print_conditions(machine: Conditions) -> None:
     features = f" ({' '.join(machine.features)})" if machine.features else ""
-    typer.echo(f"{machine.cpu}{features}, {machine.cores} cores", nl=False)
-    typer.echo(f", governor {machine.governor or 'unknown'}, load {machine.load:.2f}")
+    governor = machine.governor or "unknown"
+    say(f"{machine.cpu}{features}, {machine.cores} cores, governor {governor}, load {machine.load:.2f}")
     if machine.busy:
-        typer.echo("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
+        say("This machine is busy: the medians are high, the ratios hold as far as their intervals say.")
 
 
 def _print_latency(rows: Sequence[LatencyRow]) -> None:
@@ -103,12 +110,20 @@ def _print_latency(rows: Sequence[LatencyRow]) -> None:
     ]
     print_table("Latency", columns, cells)
     for device, told in {row.device: row.state.board for row in rows if row.state and row.state.board}.items():
-        typer.echo(f"{device}: {_board(told)}")
+        say(f"{device}: {_board(told)}")
     for row in rows:
         if row.state and row.state.unstable:
-            typer.echo(f"{row.artifact} on {row.device} is not to be relied on: {', '.join(row.state.unstable)}")
+            say(f"{row.artifact} on {row.device} is not to be relied on: {', '.join(row.state.unstable)}")
     if any(row.emulated for row in rows):
-        typer.echo("Emulated: these times are the emulator's, not a board's.")
+        say("Emulated: these times are the emulator's, not a board's.")
+
+
+def _print_cost(cost: BoardCost) -> None:
+    typer.echo(
+        f"{cost.artifact} on {cost.device} (emulated): {cost.instructions:,} instructions an inference, "
+        f"{cost.macs:,} multiply-adds, arena {cost.arena_bytes:,} bytes, stack {cost.stack_bytes:,} bytes"
+    )
+    print_layers(cost.layers)
 
 
 def _board(told: Mapping[str, object]) -> str:

@@ -23,7 +23,7 @@ from mnedge.cli._options import (
     TaskName,
     Threads,
 )
-from mnedge.cli._output import print_json, progress
+from mnedge.cli._output import print_json, progress, say
 from mnedge.models import families
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
@@ -78,7 +78,9 @@ def command(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="W", help="Weights: demo, imagenet, random, or a .h5, .weights.h5 or .keras file. [default: demo]"
+            metavar="W",
+            help="Weights: demo, imagenet, random, timm:NAME, or a .h5, .weights.h5, .keras or .safetensors file. "
+            "[default: demo]",
         ),
     ] = None,
     data: Annotated[
@@ -105,6 +107,13 @@ def command(
     ] = None,
     threads: Threads[int | None] = None,
     seed: Seed[int | None] = None,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=TEXT",
+            help="Give the bundles a version, group, license or description; repeatable, wins over the recipe.",
+        ),
+    ] = None,
     recipe_name: Annotated[
         str | None, typer.Option("--recipe", metavar="R", help="A recipe's name or file; flags win over it.")
     ] = None,
@@ -177,6 +186,7 @@ def command(
             "targets": tuple(targets or ()),
             "threads": threads,
             "seed": seed,
+            "release": {**wanted.release, **_entries(release or [])} or None,
         }
     )
     for path in filter(None, (junit, markdown)):
@@ -207,10 +217,20 @@ def command(
     else:
         print_report(report)
         folder = out or Path("artifacts") / report.slug
-        typer.echo(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
+        say(f"{folder}/ holds the artifacts; open {folder / 'report.html'} to see them")
         if wanted.bundles and not all(gate.passed for gate in report.gates):
             typer.echo("no bundles were made: a gate failed", err=True)
     check_gates(report.gates)
+
+
+def _entries(given: list[str]) -> dict[str, str]:
+    """Reads KEY=TEXT pairs."""
+    from mnedge.errors import InputError
+
+    pairs = [text.partition("=") for text in given]
+    if wrong := [text for text, (_, sign, _) in zip(given, pairs, strict=True) if not sign]:
+        raise InputError(f"--release {wrong[0]} is no KEY=TEXT; give e.g. --release version=1.2.0")
+    return {key: text for key, _, text in pairs}
 
 
 def _check_alone(**given: object) -> None:

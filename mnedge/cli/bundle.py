@@ -11,7 +11,7 @@ from mnedge import registry
 from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 
 PANEL = "Ship"
 _KINDS = registry.names("mnedge.bundles")
@@ -74,12 +74,12 @@ def command(
     release = release_of(built, said, target=target, runtime=runtime)
     manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, force=force)
     if broken := [gate.name for gate in manifest.gates if not gate.passed]:
-        typer.echo(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)
+        say(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)
     if as_json:
         print_json(manifest)
         return
     for row in manifest.files:
-        typer.echo(f"{row.bytes:>12,}  {row.path}")
-    typer.echo(f"{out}/ is the {kind} bundle of {manifest.slug}")
+        say(f"{row.bytes:>12,}  {row.path}")
+    say(f"{out}/ is the {kind} bundle of {manifest.slug}")
     if archive_path(out).is_file():
-        typer.echo(f"{archive_path(out)} is the same in one file")
+        say(f"{archive_path(out)} is the same in one file")

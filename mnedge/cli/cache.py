@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnedge.cli._options import Json
-from mnedge.cli._output import print_json, print_table
+from mnedge.cli._output import print_json, print_table, say
 
 PANEL = "Look"
 
@@ -32,7 +32,7 @@ def command(
         print_json({"root": str(cache.root()), "freed_bytes": freed, "entries": rows})
         return
     if freed is not None:
-        typer.echo(f"freed {freed / 2**20:.1f} MiB")
+        say(f"freed {freed / 2**20:.1f} MiB")
     total = sum(entry.size_bytes for entry in entries)
     print_table(
         f"{cache.root()}: {len(entries)} entries, {total / 2**20:.1f} MiB",

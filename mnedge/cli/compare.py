@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli._options import Json
-from mnedge.cli._output import print_json, print_table
+from mnedge.cli._output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from mnedge.results.comparison import Comparison, Difference, Figure
@@ -37,14 +37,14 @@ def command(
     _print_figures(found, letters)
     if found.without_manifest:
         missing = ", ".join(found.without_manifest)
-        typer.echo(f"no manifest.json beside {missing}: what changed is known from the artifacts alone")
+        say(f"no manifest.json beside {missing}: what changed is known from the artifacts alone")
     if found.changes:
         print_table(
             "What changed",
             ("first acts in", "what", *letters),
             ((change.stage, change.what, *(_value(value) for value in change.values)) for change in found.changes),
         )
-    typer.echo(found.verdict)
+    say(found.verdict)
 
 
 def _letters(found: Comparison) -> list[str]:
@@ -53,7 +53,7 @@ def _letters(found: Comparison) -> list[str]:
 
 def _print_figures(found: Comparison, letters: list[str]) -> None:
     for letter, build, slug in zip(letters, found.builds, found.slugs, strict=True):
-        typer.echo(f"{letter}  {build}  {slug}")
+        say(f"{letter}  {build}  {slug}")
     columns = ["artifact", "", f">{letters[0]}"]
     for letter in letters[1:]:
         columns += [f">{letter}", f">{letter} against {letters[0]}"]
@@ -68,9 +68,9 @@ def _print_figures(found: Comparison, letters: list[str]) -> None:
     noted = any(figure.note for figure in found.figures)
     print_table("", (*columns, *([""] if noted else [])), (row if noted else row[:-1] for row in rows))
     if any(str(cell).endswith("*") for row in rows for cell in row):
-        typer.echo("* the measurements show the difference")
+        say("* the measurements show the difference")
     if any(figure.name == "p50_ms" for figure in found.figures):
-        typer.echo("latencies come from separate runs; `mnedge bench` times artifacts side by side in one")
+        say("latencies come from separate runs; `mnedge bench` times artifacts side by side in one")
 
 
 def _name(figure: Figure) -> str:

@@ -8,31 +8,43 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli import _options as options
+from mnedge.cli._layers import print_layers
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
-    from mnedge.results.compilation import Compilation
+    from mnedge.results.compilation import Compilation, CSources
 
 
 PANEL = "Build"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An int8 .tflite or QDQ .onnx.", show_default=False)],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL",
+            help="An int8 .tflite or QDQ .onnx; several become one library that shares kernels.",
+            show_default=False,
+        ),
+    ],
     *,
     target: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Target: a Cortex-M, rv32imc, generic, or an ethos-u; see `mnedge targets`.",
+            help="Target: a Cortex-M, esp32-c3, esp32-s3, rv32imc, generic, or an ethos-u; see `mnedge targets`.",
             show_default=False,
         ),
     ],
     out: Annotated[Path, options.out_folder("Write into this folder.")],
     name: Annotated[
-        str | None, typer.Option(metavar="N", help="Prefix of the C names. [default: the file's name]")
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Prefix of the C names; of several models, the library. [default: the file's name; models]",
+        ),
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="C without an interpreter, or a TFLM project.")] = "c",
     prefer: Annotated[
@@ -60,18 +72,20 @@ def command(
 ) -> None:
     """Compile an int8 model for a microcontroller.
 
-    The C is bit-exact with TFLite's reference kernels, and needs no interpreter, no allocation and no library. Ops
+    The C is bit-exact with TFLite's reference kernels, and needs no interpreter, no allocation and no library. The
+    folder is a CMake project, an Arduino library, a component of ESP-IDF, a PlatformIO library and a Zephyr module. Ops
     that have no kernel are all named; where they stand at the ends, --input and --outputs compile the rest.
 
     \b
     mnedge compile model.int8.tflite --target cortex-m4 --out firmware/model
     mnedge compile model.int8.tflite --target cortex-m55 --budget 64K --stream-input --out firmware/model
+    mnedge compile wake.tflite person.tflite --target esp32-s3 --out firmware/models
     mnedge compile model.int8.tflite --target ethos-u55-128 --out firmware/model
     """
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
 
     result = compile(
-        model,
+        models,
         out,
         target,
         name=name,
@@ -92,17 +106,28 @@ def command(
 
 
 def _print(result: Compilation, out: Path) -> None:
-    from mnedge.results.compilation import CSources, VelaModel
+    from mnedge.results.compilation import CSources, Firmware, VelaModel
 
-    typer.echo(f"{out}: {result.name} for {result.target}")
+    say(f"{out}: {result.name} for {result.target}")
     for name, value, unit in result.figures():
         if value is not None:
-            typer.echo(f"  {name:<13}{value:>12,} {unit}")
-    if isinstance(result, CSources):
-        for name, text in (("vectors", result.vectors), ("verified", result.verified)):
-            if text:
-                typer.echo(f"  {name:<13}{text}")
-        for line in result.plan:
-            typer.echo(f"  {line}")
+            say(f"  {name:<13}{value:>12,} {unit}")
+    if isinstance(result, Firmware):
+        for model in result.models:
+            _print(model, out / model.name)
+    elif isinstance(result, CSources):
+        _print_sources(result)
     elif isinstance(result, VelaModel) and result.cpu_ops:
-        typer.echo(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")
+        say(f"  {'cpu_ops':<13}{', '.join(result.cpu_ops)}")
+
+
+def _print_sources(result: CSources) -> None:
+    from mnedge.results.compilation import slowest_first
+
+    for name, text in (("vectors", result.vectors), ("verified", result.verified)):
+        if text:
+            say(f"  {name:<13}{text}")
+    for line in result.plan:
+        say(f"  {line}")
+    if result.instructions is not None:
+        print_layers(slowest_first(result.layers))

@@ -125,7 +125,7 @@ def print_published(title: str, comparisons: list[Comparison]) -> None:
                 comparison.published.parameters_millions,
                 f"{comparison.cost.macs / 1e6:.1f}",
                 comparison.published.macs_millions,
-                f"{comparison.published.top1:.3f}",
+                "" if comparison.published.top1 is None else f"{comparison.published.top1:.3f}",
                 comparison.published.source,
                 comparison.remark,
             )

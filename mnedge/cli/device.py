@@ -8,7 +8,7 @@ import typer
 
 from mnedge.cli._group import plain_app
 from mnedge.cli._options import Json
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from mnedge.results.device import BoardCheck, PhoneCheck
@@ -87,6 +87,6 @@ def _print(result: BoardCheck | PhoneCheck, *, as_json: bool) -> None:
         return
     print_table(result.device, ("", ""), result.rows())
     for line in result.advice:
-        typer.echo(f"! {line}")
+        say(f"! {line}")
     if not result.advice:
-        typer.echo("Ready.")
+        say("Ready.")

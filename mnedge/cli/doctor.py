@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import Json
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._options import Force, Json
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,14 @@ def command(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Also load TensorFlow and ask it for GPUs, which takes seconds.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write versions, machine and log into FILE, without your paths and names."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --report: the log to add. [default: that of MNEDGE_LOG]")
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Diagnose this installation, or a model.
@@ -58,6 +67,7 @@ def command(
     mnedge doctor
     mnedge doctor my.keras
     mnedge doctor my.keras --data photos
+    mnedge doctor --report issue.txt
 
     Exits with 4 if a part is missing that `mnedge build` needs.
     """
@@ -67,8 +77,15 @@ def command(
         told = (("--data", data), ("--pixels", pixels), ("--size", size), ("--signature", signature))
         if named := [name for name, value in told if value]:
             raise InputError(f"{named[0]} is of a model; name it: mnedge doctor MODEL {named[0]} …")
+        if report is not None:
+            _report(report, log, gpu=gpu, force=force)
+            return
+        if log is not None:
+            raise InputError("--log is of --report; give --report FILE")
         _installation(gpu=gpu, as_json=as_json)
         return
+    if report is not None or log is not None:
+        raise InputError("--report and --log are of this installation; leave MODEL out")
     if gpu:
         raise InputError("--gpu is of this installation; leave MODEL out")
     from mnedge.recipe import parse_size
@@ -80,6 +97,17 @@ def command(
         print_json(found)
     else:
         _print(found)
+
+
+def _report(place: Path, log: Path | None, *, gpu: bool, force: bool) -> None:
+    from mnedge.artifact import check_file, deliver
+    from mnedge.cli._log import VARIABLE
+    from mnedge.workflows.doctor import doctor, issue_report
+
+    check_file(place, force=force)
+    kept = os.environ.get(VARIABLE)
+    deliver(place, issue_report(doctor(gpu=gpu), log or (Path(kept) if kept else None)), force=force)
+    say(f"{place} holds versions, machine and log; read it, and attach it to your report")
 
 
 def _installation(*, gpu: bool, as_json: bool) -> None:
@@ -108,7 +136,7 @@ def _installation(*, gpu: bool, as_json: bool) -> None:
             )
         print_table("This machine", ("", ""), found.machine.items())
         if found.gpus is not None:
-            typer.echo(f"TensorFlow sees {', '.join(found.gpus) if found.gpus else 'no GPU; training runs on the CPU'}")
+            say(f"TensorFlow sees {', '.join(found.gpus) if found.gpus else 'no GPU; training runs on the CPU'}")
     if found.missing:
         commands = "; ".join(part.get for part in found.missing)
         raise ToolError(f"{', '.join(part.name for part in found.missing)} missing, which build needs; {commands}")
@@ -121,9 +149,9 @@ def _print(found: Diagnosis) -> None:
     _section("What it needs to be told", _needs(found))
     _section("For each target", _outlooks(found))
     if found.commands:
-        typer.echo("Next")
-        for line in found.commands:
-            typer.echo(f"  {line}")
+        say("Next")
+        for command in found.commands:
+            say(f"  {command}")
 
 
 def _section(title: str, rows: Iterator[tuple[str, str]]) -> None:
@@ -131,20 +159,27 @@ def _section(title: str, rows: Iterator[tuple[str, str]]) -> None:
     import shutil
     import textwrap
 
+    from mnedge.text import line
+
     listed = list(rows)
     if not listed:
         return
     width = max((len(word) for word, _ in listed), default=0)
     indent = " " * (width + 4 if width else 4)
     columns = max(shutil.get_terminal_size((120, 24)).columns, len(indent) + _NARROWEST)
-    typer.echo(title)
+    say(title)
     for word, text in listed:
         first = f"  {word:<{width}}  " if width else "  - "
         wrapped = textwrap.fill(
-            text, columns, initial_indent=first, subsequent_indent=indent, break_long_words=True, break_on_hyphens=False
+            line(text),
+            columns,
+            initial_indent=first,
+            subsequent_indent=indent,
+            break_long_words=True,
+            break_on_hyphens=False,
         )
         typer.echo(wrapped)
-    typer.echo()
+    say("")
 
 
 def _is(found: Diagnosis) -> Iterator[tuple[str, str]]:

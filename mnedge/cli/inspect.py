@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ PANEL = "Measure"
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .tflite or .onnx file, or a Keras model.")],
     *,
     layers: Annotated[
         bool, typer.Option("--layers", help="Measure the quantization noise of every tensor and its cost.")
@@ -73,7 +73,7 @@ def command(
         return
     _print_layers(noise)
     if page is not None:
-        typer.echo(f"{page} shows all of them")
+        say(f"{page} shows all of them")
 
 
 def _print(found: Inspection) -> None:
@@ -83,9 +83,9 @@ def _print(found: Inspection) -> None:
     kind = "quantized" if found.quantized else "float"
     overhead = found.bytes - held.weights_bytes
     dtypes = ", ".join(f"{name} {figures.size(size)}" for name, size in held.weights_bytes_by_dtype.items())
-    typer.echo(f"{found.path}: {kind} {found.format}, {figures.size(found.bytes)}")
-    typer.echo(f"  {figures.magnitude(held.parameters)} parameters, {figures.magnitude(held.macs)} multiply-adds")
-    typer.echo(f"  constants {figures.size(held.weights_bytes)} ({dtypes}), the rest {figures.size(overhead)}")
+    say(f"{found.path}: {kind} {found.format}, {figures.size(found.bytes)}")
+    say(f"  {figures.magnitude(held.parameters)} parameters, {figures.magnitude(held.macs)} multiply-adds")
+    say(f"  constants {figures.size(held.weights_bytes)} ({dtypes}), the rest {figures.size(overhead)}")
     print_table(
         "Ends",
         ("", "name", "shape", "dtype", ">scale", ">zero point"),
@@ -116,7 +116,7 @@ def _print(found: Inspection) -> None:
         if op.options:
             print_table(f"Options of the custom op {op.kind}", ("option", ">value"), options)
         else:
-            typer.echo(f"The custom op {op.kind} has no options that can be read")
+            say(f"The custom op {op.kind} has no options that can be read")
     for title, tensors in (
         ("Largest constants", held.largest_weights),
         ("Largest activations", held.largest_activations),
@@ -129,7 +129,7 @@ def _print(found: Inspection) -> None:
         )
         print_table("Metadata", ("name", "value"), texts)
     for sentence in _verdicts(found):
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _verdicts(found: Inspection) -> Iterable[str]:
@@ -182,9 +182,9 @@ def _print_layers(result: LayerNoise) -> None:
     titled = f"The {len(worst)} of {len(result.tensors)} tensors that cost most at the output"
     print_table(titled, columns, ((*row, spark) for row, spark in zip(rows, sparks, strict=True)))
     for note in shown.notes:
-        typer.echo(note)
+        say(note)
     agreement = result.agreement
-    typer.echo(
+    say(
         f"agreement with float on {result.images} pictures: {figures.percent(agreement.int8)}; "
         f"with real activations, so by the weights alone: {figures.percent(agreement.weights_only)}"
     )

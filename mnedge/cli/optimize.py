@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json, Target
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from mnedge.results.optimization import AgreementRow, Gain, Optimization, OutputAgreement
@@ -72,12 +72,12 @@ def _print(result: Optimization) -> None:
     from mnedge.results.optimization import counted
 
     if not result.changed:
-        typer.echo(f"{result.out} is {result.source}, unchanged: {result.why}.")
+        say(f"{result.out} is {result.source}, unchanged: {result.why}.")
         return
     before, after = result.before, result.after
     sizes = f"{before.bytes:,} -> {after.bytes:,} bytes"
     if result.required_operators is not None:
-        typer.echo(f"{result.out}: {sizes}; a minimal build needs {result.required_operators}")
+        say(f"{result.out}: {sizes}; a minimal build needs {result.required_operators}")
         return
     cells = [
         (row.name, row.what, counted(row.removed), counted(row.added), row.rescaled or "", row.rounded or "")
@@ -85,25 +85,25 @@ def _print(result: Optimization) -> None:
     ]
     columns = ("rewrite", "what", "gone", "new", ">rescaled", ">rounded")
     print_table(f"{result.source} for {result.target}", columns, cells)
-    typer.echo(f"{result.out}: {before.ops} -> {after.ops} ops, {sizes}")
+    say(f"{result.out}: {before.ops} -> {after.ops} ops, {sizes}")
     if result.gain is not None:
         _print_gain(result, result.gain)
 
 
 def _print_gain(result: Optimization, gain: Gain) -> None:
     if gain.refused:
-        typer.echo(f"The runtime refuses the original: {gain.refused}")
+        say(f"The runtime refuses the original: {gain.refused}")
     partitions = "refused" if gain.refused else result.before.partitions
-    typer.echo(f"Delegate partitions: {partitions} -> {result.after.partitions}")
+    say(f"Delegate partitions: {partitions} -> {result.after.partitions}")
     for row in gain.agreement:
         _print_agreement(row)
     if gain.ratio is None:
-        typer.echo(f"Speed: {gain.latency[0].p50_ms:.3f} ms")
+        say(f"Speed: {gain.latency[0].p50_ms:.3f} ms")
         return
     first, second = (row.p50_ms for row in gain.latency)
     low, high = gain.ratio.interval
     speedup = f"{gain.ratio.speedup:.2f} x ({low:.2f} to {high:.2f})"
-    typer.echo(f"Speed: {first:.3f} -> {second:.3f} ms, {speedup}: {gain.ratio.verdict}")
+    say(f"Speed: {first:.3f} -> {second:.3f} ms, {speedup}: {gain.ratio.verdict}")
 
 
 def _print_agreement(row: AgreementRow) -> None:
@@ -112,15 +112,15 @@ def _print_agreement(row: AgreementRow) -> None:
     start = f"Agreement on {row.count} {row.inputs} inputs:"
     if found.identical:
         several = f" in all {len(found.outputs)} outputs" if len(found.outputs) > 1 else ""
-        typer.echo(f"{start} identical{several}{kernels}")
+        say(f"{start} identical{several}{kernels}")
         return
     if found.top1_agreement is not None:
         difference = f"outputs differ by at most {found.max_abs_difference:g} {found.unit}"
-        typer.echo(f"{start} top-1 {found.top1_agreement:.1%}, {difference}{kernels}")
+        say(f"{start} top-1 {found.top1_agreement:.1%}, {difference}{kernels}")
         return
-    typer.echo(f"{start.removesuffix(':')}{kernels}:")
+    say(f"{start.removesuffix(':')}{kernels}:")
     for output in found.outputs:
-        typer.echo(f"  {output.name}: {_equal(output)}")
+        say(f"  {output.name}: {_equal(output)}")
 
 
 def _equal(output: OutputAgreement) -> str:

@@ -10,7 +10,7 @@ import typer
 from mnedge import registry
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json, progress
+from mnedge.cli._output import print_json, progress, say
 
 if TYPE_CHECKING:
     from mnedge.results.prediction import Prediction
@@ -126,10 +126,8 @@ def command(
 
 
 def _print(found: Prediction) -> None:
-    from mnedge.text import line
-
     for row in found.pictures:
-        typer.echo(line(f"{row.picture}: {row.answer.said}"))
+        say(f"{row.picture}: {row.answer.said}")
     for note in found.notes:
         _tell(note)
 

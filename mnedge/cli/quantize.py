@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import AllowFloat, Calibration, Force, Io, Json, Positive, Seed, Target
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._options import AllowFloat, Calibration, Force, HeadName, Io, Json, Positive, Seed, Target
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
 PANEL = "Build"
@@ -26,10 +26,7 @@ def command(
     pixels: Annotated[str | None, options.pixels()] = None,
     size: Annotated[str | None, options.size()] = None,
     signature: Annotated[str | None, options.signature()] = None,
-    head: Annotated[
-        Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
-        typer.Option(help="Kind of the first output. [default: that of the model]"),
-    ] = None,
+    head: HeadName = None,
     positive: Positive = None,
     method: options.Method[Method] = "ptq",
     effort: options.Effort[Effort] = "default",
@@ -38,7 +35,7 @@ def command(
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Most epochs of qat.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most epochs of qat.")] = 20,
     io: Io[IoDtype] = "int8",
     target: Target[str] = "cpu",
     allow_float: AllowFloat = None,
@@ -84,7 +81,7 @@ def command(
             progress=told,
         )
     for note in result.notes:
-        typer.echo(note, err=True)
+        say(note, err=True)
     if as_json:
         print_json(result)
         return
@@ -94,8 +91,8 @@ def command(
         ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
         print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)
     if result.pixels is not None:
-        typer.echo(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
-    typer.echo(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")
+        say(f"A picture's pixels are {result.pixels} to the input, {_given(io)}.")
+    say(f"{result.out}: {result.bytes:,} bytes, {result.ops} ops, {len(result.float_ops)} of them float")
 
 
 def _given(io: IoDtype) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import CheckData, Force, Json, Seed, Target, Threads
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.errors import InputError
 from mnedge.recipe import Granularity
 
@@ -70,7 +70,7 @@ def command(
         ),
     ] = None,
     train: Annotated[int, typer.Option(min=0, help="Number of variants to train.")] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the longest training.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Epochs of the longest training.")] = 12,
     measure: Annotated[int, typer.Option(min=3, help="Number of variants to measure for the latency model.")] = 8,
     device: Annotated[str | None, options.measuring("local, or the target's emulated core")] = None,
     threads: Threads[int] = 1,
@@ -170,12 +170,12 @@ def _print(result: SearchResult, folder: Path, *, as_json: bool) -> None:
     title = f"{len(rows)} variants for {result.target}, {len(out)} excluded"
     print_table(title, printed.columns, [[cell.text for cell in row] for row in printed.rows])
     if len(out) > _SHOWN_EXCLUDED:
-        typer.echo(f"{_SHOWN_EXCLUDED} of the {len(out)} excluded variants are shown, the nearest first.")
+        say(f"{_SHOWN_EXCLUDED} of the {len(out)} excluded variants are shown, the nearest first.")
     for note in (*printed.notes, *result.notes):
-        typer.echo(note)
+        say(note)
     if result.chosen:
-        typer.echo(f"Chosen: {result.chosen}. Build it: mnedge build --recipe {folder / 'recipe.yaml'}")
-    typer.echo(f"{folder}/ holds the account; open {folder / 'search.html'} to see it")
+        say(f"Chosen: {result.chosen}. Build it: mnedge build --recipe {folder / 'recipe.yaml'}")
+    say(f"{folder}/ holds the account; open {folder / 'search.html'} to see it")
 
 
 def _miss(row: TradeoffRow) -> float:

@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import CheckData, Force, Json
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ def _print(result: SweepResult, folder: Path, *, as_json: bool) -> None:
     printed = table([row.tradeoff for row in result.rows], HEADLINES[result.metric])
     print_table(f"Sweep of {result.recipe}", printed.columns, [[cell.text for cell in row] for row in printed.rows])
     for note in result.notes:
-        typer.echo(note)
-    typer.echo(f"{result.units.done} units of work done, {result.units.known} known from before")
-    typer.echo(f"{folder}/ holds the artifacts; open {folder / 'sweep.html'} to see them")
+        say(note)
+    say(f"{result.units.done} units of work done, {result.units.known} known from before")
+    say(f"{folder}/ holds the artifacts; open {folder / 'sweep.html'} to see them")

@@ -9,7 +9,7 @@ import typer
 
 from mnedge.cli import _options as options
 from mnedge.cli._options import Alpha, CheckData, Force, Json, OutputStride, Positive, Seed, SkipBroken, TaskName
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.models import families
 from mnedge.recipe import parse_size
 from mnedge.training.settings import ClassWeights, Precision, Strength
@@ -52,8 +52,8 @@ def command(
         str | None,
         typer.Option(
             metavar="W",
-            help="Start the backbone from these: imagenet, random, or a .h5, .weights.h5 or .keras file. [default: "
-            "imagenet]",
+            help="Start the backbone from these: imagenet, random, timm:NAME, or a .h5, .weights.h5, .keras or "
+            ".safetensors file. [default: imagenet]",
         ),
     ] = None,
     task: TaskName[str] = "classify",
@@ -184,10 +184,10 @@ def command(
                 force=force,
                 progress=notify,
                 on_epoch=_print_epoch,
-                notice=lambda words: typer.echo(words, err=True),
+                notice=lambda words: say(words, err=True),
             )
     except KeyboardInterrupt:
-        typer.echo("every whole epoch is kept; run the same command again to go on from there", err=True)
+        say("every whole epoch is kept; run the same command again to go on from there", err=True)
         raise
     if as_json:
         print_json(stored.as_json(report))
@@ -198,7 +198,7 @@ def command(
 def _print_epoch(epoch: Epoch) -> None:
     """Prints an epoch as a line on standard error."""
     scores = ", ".join(f"validation {name} {_number(value)}" for name, value in epoch.scores.items())
-    typer.echo(
+    say(
         f"{epoch.phase} {epoch.number}/{epoch.epochs}: loss {_number(epoch.loss)}, {scores}, {epoch.seconds:.1f} s",
         err=True,
     )
@@ -210,15 +210,15 @@ def _print(report: TrainingReport, out: Path) -> None:
     account, outcome, task = report.account, report.outcome, tasks.get(report.task)
     for shared in account.findings.shared:
         contradiction = "" if len(set(shared.labels)) == 1 else f", filed under {' and '.join(shared.labels)}"
-        typer.echo(f"in train and validation both: {shared.train} and {shared.held}{contradiction}", err=True)
+        say(f"in train and validation both: {shared.train} and {shared.held}{contradiction}", err=True)
     for kind, sources in (("broken", account.findings.broken), ("blank", account.findings.blank)):
         for source in sources:
-            typer.echo(f"{kind}: {source}", err=True)
+            say(f"{kind}: {source}", err=True)
     for tiny in account.findings.tiny:
-        typer.echo(f"tiny: {tiny.source}, {tiny.width} x {tiny.height} pixels", err=True)
+        say(f"tiny: {tiny.source}, {tiny.width} x {tiny.height} pixels", err=True)
     for suspect in (account.suspects or ())[:_SUSPECTS]:
         words = f"filed under {suspect.label}, looks like {suspect.looks_like}"
-        typer.echo(f"mislabelled? {suspect.source}: {words}", err=True)
+        say(f"mislabelled? {suspect.source}: {words}", err=True)
     print_table(
         str(out),
         ("class", ">pictures", *(f">{metric.name} %" for metric in task.class_metrics)),
@@ -227,13 +227,13 @@ def _print(report: TrainingReport, out: Path) -> None:
             for row in outcome.classes
         ),
     )
-    typer.echo(
+    say(
         f"{task.metrics[0].name} {_percent(report.score)} % on {account.images.eval:,} validation pictures after "
         f"{account.images.train:,} for training; {_chosen(account.best)}; {account.seconds:.0f} s"
     )
     for line in report.notes():
-        typer.echo(line)
-    typer.echo(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
+        say(line)
+    say(f"open {out.with_suffix('.report.html')} to see curves, mix-ups and the worst pictures")
 
 
 def _chosen(best: Epoch) -> str:

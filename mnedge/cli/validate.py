@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnedge.cli import _options as options
-from mnedge.cli._options import Devices, Json, Positive, SkipBroken, TaskName
-from mnedge.cli._output import print_json, print_table, progress
+from mnedge.cli._options import Devices, HeadName, Json, Positive, SkipBroken, TaskName
+from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.recipe import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnedge.results.accuracy import AccuracyRow
     from mnedge.results.validation import Validation
 
@@ -20,10 +22,14 @@ PANEL = "Measure"
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files.")],
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files, or Keras models.")
+    ],
     *,
     task: TaskName[Task] = "classify",
-    data: Annotated[str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy or .npz.")] = "demo",
+    data: Annotated[
+        str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy, .npz, or raw .bin.")
+    ] = "demo",
     pixels: Annotated[str | None, options.pixels(default="the files'")] = None,
     split: Annotated[
         str | None,
@@ -36,6 +42,7 @@ def command(
         str | None, typer.Option(metavar="M=D,...", help="Class of the data that each of the model's is.")
     ] = None,
     positive: Positive = None,
+    head: HeadName = None,
     anchors: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Anchors of a foreign detector with raw boxes, JSON."),
@@ -74,6 +81,7 @@ def command(
             images=images,
             class_map=class_map,
             positive=positive,
+            head=head,
             pixels=pixels,
             anchors=anchors,
             devices=devices or ("local",),
@@ -91,13 +99,19 @@ def command(
 
 def _print(result: Validation, metric: str) -> None:
     """Accuracy with one column a device, then what agrees with what."""
-    from mnedge.report.summary import METRICS
-
     if result.outputs:
         _print_outputs(result)
     rows = [row for row in result.accuracy if row.metric(metric) is not None or not result.outputs]
-    if not rows:
-        return
+    if rows:
+        _print_accuracy(result, rows, metric)
+    # Of arrays the table of outputs says how artifacts agree; what devices say of one stands in no other table.
+    if result.parity and (rows or len({row.artifact for row in result.outputs}) == 1):
+        _print_parity(result)
+
+
+def _print_accuracy(result: Validation, rows: Sequence[AccuracyRow], metric: str) -> None:
+    from mnedge.report.summary import METRICS
+
     devices = list(dict.fromkeys([*(row.device for row in rows), *(failure.device for failure in result.failed)]))
     found = {(row.artifact, row.device): row for row in rows}
     columns = (
@@ -113,11 +127,12 @@ def _print(result: Validation, metric: str) -> None:
     which, comma, why = (result.pictures or f"{rows[0].images} pictures").partition(", ")
     print_table(f"Accuracy on {which} of {rows[0].dataset}{comma}{why}", columns, cells)
     for line in result.warnings:
-        typer.echo(line, err=True)
-    if not result.parity:
-        return
+        say(line, err=True)
+
+
+def _print_parity(result: Validation) -> None:
     print_table(
-        "Parity, picture by picture",
+        "Parity, picture by picture" if result.accuracy else "Parity, sample by sample",
         ("artifact", "agrees with", ">same answers %", ">SNR, dB", ">largest error, LSB", ">largest error"),
         (
             (
@@ -139,7 +154,7 @@ def _print_outputs(result: Validation) -> None:
     table = outputs(result.outputs)
     print_table(table.title, table.columns, [tuple(cell.text for cell in row) for row in table.rows])
     for note in table.notes:
-        typer.echo(note)
+        say(note)
 
 
 def _share(row: AccuracyRow | None, metric: str) -> str:

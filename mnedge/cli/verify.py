@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnedge.cli._options import Json
-from mnedge.cli._output import print_json
+from mnedge.cli._output import print_json, say
 
 PANEL = "Ship"
 
@@ -44,6 +44,6 @@ def command(
         return
     for row in rows:
         signed = f", signed by the owner of {key}" if row.signed else ""
-        typer.echo(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were{signed}")
+        say(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were{signed}")
         if row.broken_gates:
-            typer.echo(f"{row.path}: the build broke {', '.join(row.broken_gates)}")
+            say(f"{row.path}: the build broke {', '.join(row.broken_gates)}")

@@ -17,6 +17,7 @@ from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
+from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.pixels import pixels_of_steps
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mnedge.results.compilation import Prefer
 
 _DEFAULT_CORE = "cortex-m3"
+# Metadata of a model that go into the manifest: a detector's anchors, its pixels, how its data's splits were drawn.
+_CARRIED = (METADATA, PIXELS, ORIGIN)
 # fmt: off
 _C_WORDS = frozenset((
     "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
@@ -123,7 +126,7 @@ def compile_c(
             (folder / file).write_text(text)
         project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
         manifest = _manifest(unit, target, prefer, model_sha256, found.note)
-        metadata = {name: data.decode() for name, data in graph.metadata.items() if name in (METADATA, PIXELS)}
+        metadata = {name: data.decode() for name, data in graph.metadata.items() if name in _CARRIED}
         manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:
             manifest = _measured(folder, manifest, chosen.device, found)
@@ -208,9 +211,19 @@ def _layers(unit: Unit) -> tuple[Layer, ...]:
     )
 
 
+def core_of(target: str) -> str:
+    """The emulated core that measures C for a target."""
+    return _core(targets.get(target).device)
+
+
+def _core(device: str) -> str:
+    name = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    return qemu.ALIASES.get(name, name)
+
+
 def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
-    core = device.removeprefix("qemu://") if device else _DEFAULT_CORE
+    core = _core(device)
     missing = qemu.missing_tools(core)
     if qemu.board(core).tools.compiler in missing:
         return manifest
@@ -228,5 +241,15 @@ def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vect
         return manifest
     if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
         raise AssertionError(f"{manifest.name} on the emulated {core} differs from its vectors ({found.note})")
+    layers = manifest.layers
+    counted = qemu.run_inputs(folder, inputs[:1], core=core, layers=len(layers)).layers if run.instructions else ()
+    if counted:
+        layers = tuple(replace(row, instructions=found) for row, found in zip(layers, counted, strict=True))
     verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""
-    return replace(manifest, stack_bytes=run.stack_bytes, instructions=run.instructions or None, verified=verified)
+    return replace(
+        manifest,
+        layers=layers,
+        stack_bytes=run.stack_bytes,
+        instructions=run.instructions or None,
+        verified=verified,
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.picture import draw
 from mnedge.codegen.program import CallSite, Layer, int_array
 
@@ -32,7 +32,7 @@ class Unit:
 
     def symbol(self, index: int) -> str:
         """Name of a layer's descriptor."""
-        return f"layer{index:02}"
+        return f"{self.name}_layer{index:02}"
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -60,6 +60,17 @@ def kernel_source(stem: str) -> str:
     return files("mnedge.codegen").joinpath("kernels", f"{stem}.c").read_text()
 
 
+def _shared(stem: str) -> str:
+    """A kernel's C text, which models in one translation unit have once; the checksum tells kernels of others apart."""
+    text = kernel_source(stem)
+    mark = f"MNEDGE_{stem.upper()}"
+    version = f"0x{zlib.crc32(text.encode()):08X}u"
+    return (
+        f"#ifndef {mark}\n#define {mark} {version}\n{text}#elif {mark} != {version}\n"
+        f'#error "another version of mnedge made {stem} above: compile all models with one"\n#endif\n'
+    )
+
+
 def kernel_stems(unit: Unit) -> list[str]:
     """The kernel files a program needs, each once, in the order in which C needs them."""
     stems: dict[str, None] = {}
@@ -73,49 +84,36 @@ def source_text(unit: Unit) -> str:
     parts = [
         f"/* {unit.description}\n *\n{draw(unit.program, unit.plan, comment=True)} */\n",
         f'#include "{unit.name}.h"\n',
-        f"#include <stddef.h>\n\n{_MACROS}{_limits(unit)}\n",
+        f"#include <stddef.h>\n\n{_MACROS}",
     ]
-    parts += [kernel_source(stem) + "\n" for stem in kernel_stems(unit)]
+    parts += [_shared(stem) for stem in kernel_stems(unit)]
     for index, layer in enumerate(unit.program.layers):
         constants = layer.kernel.constants(unit.symbol(index), unit.kernels)
         if constants:
             parts.append(f"/* layer {index}: {_title(unit, layer)} */\n{constants}\n")
     parts.append(_run_struct(unit))
     if any(layer.kernel.form == "window" for layer in unit.program.layers):
-        parts.append(kernel_source("window") + "\n")
+        parts.append(_shared("window"))
     chained = [part for part in unit.plan.segments if _is_chained(unit, part)]
     if chained:
-        parts.append(_declarations(chained))
+        parts.append(_declarations(unit, chained))
         parts += [_stage(unit, part, index) for part in chained for index in range(part.first, part.last + 1)]
     parts.append(_entry_points(unit))
     return "\n".join(parts)
 
 
-_MACROS = """#if defined(__GNUC__)
+_MACROS = """#if defined(KERNEL)
+#elif defined(__GNUC__)
 #define KERNEL static __attribute__((noinline, unused))
 #define INLINE static inline __attribute__((always_inline, unused))
 #else
 #define KERNEL static
 #define INLINE static inline
 #endif
+#ifndef MNEDGE_LAYER /* define it to time layers: it comes before each part of one */
+#define MNEDGE_LAYER(model, index)
+#endif
 """
-
-
-def _limits(unit: Unit) -> str:
-    # Depthwise kernels have a pointer a tap on the stack; pools, whose windows may be as large as their input, do not.
-    taps = [
-        kernel.window.rows * kernel.window.columns
-        for layer in unit.program.layers
-        if isinstance(kernel := layer.kernel, Convolution) and kernel.depthwise
-    ]
-    patches = max((stack_bytes(unit, layer) for layer in unit.program.layers), default=0)
-    lines = f"#define MAXIMUM_TAPS {max(taps, default=1)}\n"
-    return lines + (f"#define STACK_PATCHES {-(-patches // 8)} /* of 8 bytes */\n" if patches else "")
-
-
-def stack_bytes(unit: Unit, layer: Layer) -> int:
-    """Bytes that a layer's kernel takes on the stack for its patches."""
-    return layer.kernel.stack_bytes(unit.kernels) if isinstance(layer.kernel, Convolution) else 0
 
 
 def _title(unit: Unit, layer: Layer) -> str:
@@ -130,7 +128,7 @@ def _is_chained(unit: Unit, part: Segment) -> bool:
 def _run_struct(unit: Unit) -> str:
     longest = max((part.last - part.first + 2 for part in unit.plan.segments), default=2)
     return (
-        f"struct run {{\n    const int8_t *input;\n    int8_t *output;\n    int8_t *arena;\n"
+        f"struct {unit.name}_state {{\n    const int8_t *input;\n    int8_t *output;\n    int8_t *arena;\n"
         f"    int32_t made[{longest}]; /* rows made so far: of the input, then by each layer of the segment */\n}};\n"
     )
 
@@ -195,7 +193,7 @@ def _single(unit: Unit, part: Segment, number: int) -> str:
     """The C statements of a layer on its own."""
     layer = unit.program.layers[part.first]
     kernel = layer.kernel
-    title = f"    /* layer {part.first}: {_title(unit, layer)} */\n"
+    title = f"    /* layer {part.first}: {_title(unit, layer)} */\n    MNEDGE_LAYER({unit.name}, {part.first})\n"
     if kernel.form == "window":
         body = _row_call(unit, part, number, part.first)
         return f"{title}    for (int32_t row = 0; row < {kernel.output.rows}; row++) {{\n        {body}\n    }}\n"
@@ -205,9 +203,9 @@ def _single(unit: Unit, part: Segment, number: int) -> str:
     return f"{title}    {kernel.call(site, unit.kernels)}\n"
 
 
-def _declarations(chained: list[Segment]) -> str:
+def _declarations(unit: Unit, chained: list[Segment]) -> str:
     indices = [index for part in chained for index in range(part.first, part.last + 1)]
-    return "".join(f"static void make{index:02}(struct run *run);\n" for index in indices)
+    return "".join(f"static void {unit.name}_make{index:02}(struct {unit.name}_state *run);\n" for index in indices)
 
 
 def _stage(unit: Unit, part: Segment, index: int) -> str:
@@ -228,12 +226,12 @@ def _stage(unit: Unit, part: Segment, index: int) -> str:
         else:
             conditions.append(f"{made} > run->made[{place}]")
     next_layers = [i for i in range(part.first, part.last + 1) if layer.output in unit.program.layers[i].inputs]
-    passes = "".join(f"        make{i:02}(run);\n" for i in next_layers)
+    passes = "".join(f"        {unit.name}_make{i:02}(run);\n" for i in next_layers)
     return (
         f"/* layer {index}: {_title(unit, layer)} */\n"
-        f"static void make{index:02}(struct run *run)\n{{\n"
+        f"static void {unit.name}_make{index:02}(struct {unit.name}_state *run)\n{{\n"
         f"    while ({' && '.join(conditions)}) {{\n"
-        f"        const int32_t row = run->made[{place}];\n"
+        f"        const int32_t row = run->made[{place}];\n        MNEDGE_LAYER({unit.name}, {index})\n"
         f"        {_row_call(unit, part, number, index)}\n"
         f"        run->made[{place}] = row + 1;\n{passes}    }}\n}}\n"
     )
@@ -261,7 +259,7 @@ def _segments(unit: Unit, start: int) -> str:
             lines.append(
                 f"    /* layers {part.first} to {part.last} pass rows on, up to {_title(unit, last)} */\n"
                 f"{_no_rows_made(part)}"
-                f"    make{part.first:02}(run);\n"
+                f"    {unit.name}_make{part.first:02}(run);\n"
             )
         else:
             lines.append(_single(unit, part, number))
@@ -285,8 +283,8 @@ def _entry_points(unit: Unit) -> str:
             )
         return _reset(unit) + (
             f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
-            f"    struct run local = {{(const int8_t *)input, (int8_t *)output, (int8_t *)arena, {{0}}}};\n"
-            f"    struct run *const run = &local;\n{copy}{_segments(unit, 0)}    return 0;\n}}\n"
+            f"    struct {name}_state local = {{(const int8_t *)input, (int8_t *)output, (int8_t *)arena, {{0}}}};\n"
+            f"    struct {name}_state *const run = &local;\n{copy}{_segments(unit, 0)}    return 0;\n}}\n"
         )
     first = unit.plan.segments[0]
     (source,) = unit.inputs
@@ -298,7 +296,7 @@ def _entry_points(unit: Unit) -> str:
             f"    for (int32_t i = 0; i < {row_bytes}; i++) {{\n        place[i] = (int8_t)input[i];\n    }}\n"
         )
     readers = "".join(
-        f"    make{i:02}(run);\n"
+        f"    {name}_make{i:02}(run);\n"
         for i in range(first.first, first.last + 1)
         if source.name in unit.program.layers[i].inputs
     )
@@ -306,19 +304,19 @@ def _entry_points(unit: Unit) -> str:
         f"{_is_begun(unit)}\n"
         f"int {name}_begin({c_out} *output, void *arena)\n{{\n"
         f"    if (output == NULL || arena == NULL || {alignment}) {{\n        return -1;\n    }}\n"
-        f"    struct run *const run = (struct run *)arena;\n"
+        f"    struct {name}_state *const run = (struct {name}_state *)arena;\n"
         f"    run->output = (int8_t *)output;\n    run->arena = (int8_t *)arena;\n"
         f"{_no_rows_made(first)}    return 0;\n}}\n\n"
         f"int {name}_row(const {c_in} *input, void *arena)\n{{\n"
-        f"    struct run *const run = (struct run *)arena;\n"
-        f"    if (input == NULL || !is_begun(arena) || run->made[0] >= {rows}) {{\n        return -1;\n    }}\n"
+        f"    struct {name}_state *const run = (struct {name}_state *)arena;\n"
+        f"    if (input == NULL || !{name}_is_begun(arena) || run->made[0] >= {rows}) {{\n        return -1;\n    }}\n"
         f"{keep}    run->made[0]++;\n{readers}    return 0;\n}}\n\n"
         f"int {name}_end(void *arena)\n{{\n"
-        f"    struct run *const state = (struct run *)arena;\n"
-        f"    if (!is_begun(arena) || state->made[0] != {rows}) {{\n        return -1;\n    }}\n"
+        f"    struct {name}_state *const state = (struct {name}_state *)arena;\n"
+        f"    if (!{name}_is_begun(arena) || state->made[0] != {rows}) {{\n        return -1;\n    }}\n"
         f"    /* The state gives way to what follows, which reads no input; `made` may reach past the arena. */\n"
-        f"    struct run local = {{NULL, state->output, state->arena, {{0}}}};\n"
-        f"    struct run *const run = &local;\n    (void)run;\n{_segments(unit, 1)}"
+        f"    struct {name}_state local = {{NULL, state->output, state->arena, {{0}}}};\n"
+        f"    struct {name}_state *const run = &local;\n    (void)run;\n{_segments(unit, 1)}"
         f"    state->arena = NULL;\n    return 0;\n}}\n\n"
         f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
         f"    int status = {name}_begin(output, arena);\n"
@@ -339,8 +337,8 @@ def _reset(unit: Unit) -> str:
         place = f"state + {unit.plan.offsets[state.name]}"
         source = str(int(pattern[0]))
         if (pattern != pattern[0]).any():
-            constants.append(int_array("int8_t", f"state{number:02}_initial", pattern))
-            source = f"state{number:02}_initial[i]"
+            constants.append(int_array("int8_t", f"{unit.name}_state{number:02}_initial", pattern))
+            source = f"{unit.name}_state{number:02}_initial[i]"
         lines.append(
             f"    for (int32_t i = 0; i < {value.size_bytes}; i++) {{\n        ({place})[i] = {source};\n    }}\n"
         )
@@ -362,9 +360,9 @@ def _is_begun(unit: Unit) -> str:
     return (
         "/* Whether the arena holds the state of a picture under way, which points at the arena that it lies in.\n"
         " * What was there before NAME_begin does not, nor what the last layers and NAME_end leave. */\n"
-        "INLINE int is_begun(const void *arena)\n{\n"
+        f"INLINE int {unit.name}_is_begun(const void *arena)\n{{\n"
         f"    if (arena == NULL || {_misaligned(unit)}) {{\n        return 0;\n    }}\n"
-        "    return ((const struct run *)arena)->arena == (const int8_t *)arena;\n}\n"
+        f"    return ((const struct {unit.name}_state *)arena)->arena == (const int8_t *)arena;\n}}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""The rest of the folder: CMakeLists.txt, and a test program with vectors."""
+"""The rest of the folder: what makes it a package, and a test program with vectors."""
 
 from __future__ import annotations
 
@@ -6,40 +6,19 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from mnedge.codegen.emit import io_types
+from mnedge.codegen.packages import Package, package_files
 from mnedge.codegen.program import int_array
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.codegen.emit import Unit
+    from mnedge.codegen.program import KernelSet
     from mnedge.codegen.vectors import Vectors
-
-_CMAKE = """cmake_minimum_required(VERSION 3.13)
-project(@NAME@ C)
-
-add_library(@NAME@ STATIC @NAME@.c@BESIDE@)
-target_include_directories(@NAME@ PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
-set_target_properties(@NAME@ PROPERTIES C_STANDARD 99 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF)
-if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  target_compile_options(@NAME@ PRIVATE -O2 -Wall -Wextra -Wconversion -pedantic)
-endif()
-"""
-_CMAKE_MATHEMATICS = """if(UNIX OR CMAKE_CROSSCOMPILING)
-  target_link_libraries(@NAME@ PUBLIC m)
-endif()
-"""
-_CMAKE_TEST = """
-if(NOT CMAKE_CROSSCOMPILING)
-  enable_testing()
-  add_executable(test_@NAME@ test_@NAME@.c)
-  target_link_libraries(test_@NAME@ PRIVATE @NAME@)
-  add_test(NAME test_@NAME@ COMMAND test_@NAME@)
-endif()
-"""
 
 
 def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = ()) -> None:
-    """Writes CMakeLists.txt and, where there are vectors, test_NAME.c.
+    """Writes the files of a package and, where there are vectors, test_NAME.c.
 
     Args:
         folder: Where.
@@ -48,9 +27,15 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
         beside: Names of further sources; they need the mathematics library.
     """
     has_test = vectors.inputs is not None and vectors.outputs is not None
-    cmake = _CMAKE + (_CMAKE_MATHEMATICS if beside else "") + (_CMAKE_TEST if has_test else "")
-    cmake = cmake.replace("@BESIDE@", "".join(f" {name}" for name in beside))
-    (folder / "CMakeLists.txt").write_text(cmake.replace("@NAME@", unit.name))
+    package = Package(
+        unit.name,
+        f"An int8 model as plain C, {unit.plan.arena_bytes} bytes of working memory.",
+        (f"{unit.name}.c", *beside),
+        ((unit.name, f"test_{unit.name}.c"),) if has_test else (),
+        optimize_option(unit.kernels),
+        bool(beside),
+    )
+    write_package(folder, package)
     if vectors.inputs is None or vectors.outputs is None:
         return
     c_in, c_out = io_types(unit)
@@ -68,3 +53,16 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
     for key, value in {**words, "NAME": unit.name}.items():
         text = text.replace(f"@{key}@", value)
     (folder / f"test_{unit.name}.c").write_text(text)
+
+
+def write_package(folder: Path, package: Package) -> None:
+    """Writes the files that make a folder of C a package."""
+    for file, text in package_files(package).items():
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def optimize_option(kernels: KernelSet) -> str:
+    """What our builds compile with: portable C gains by -O3, the assembly of the others does not."""
+    return "-O3" if kernels == "portable" else "-O2"

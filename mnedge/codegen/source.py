@@ -106,6 +106,16 @@ class Source:
             )
         return data
 
+    def axis(self, op: Op, axis: int, shape: tuple[int, ...]) -> int:
+        """An axis along which an op works, counted from the front.
+
+        Raises:
+            UnsupportedError: The value has no such axis.
+        """
+        if not -len(shape) <= axis < len(shape):
+            raise UnsupportedError(f"{self.where(op)} works along axis {axis} of a value of the shape {shape}")
+        return axis % len(shape)
+
     def weights(self, op: Op, place: int = 1) -> NDArray[np.int64]:
         """The weights of an op as int64, without their zero point: of uint8 ones -255 … 255.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
     from mnedge.batch import Input
@@ -188,13 +189,25 @@ def _loaded(stream: BinaryIO, source: str) -> dict[str, AnyArray]:
             _check_members(stream, source)
         stream.seek(0)
         loaded = np.load(stream, allow_pickle=False)
-        return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        return {"": loaded} if isinstance(loaded, np.ndarray) else _members(loaded, source)
     except MnedgeError:
         raise
     except MemoryError as exc:
         raise InputError(f"{source} promises arrays of more memory than there is ({exc}); write it again") from exc
     except Exception as exc:  # NumPy reads headers as Python, so damage is any of Python's errors, and zipfile's
         raise InputError(f"{source} is no .npy or .npz of numbers ({exc}); write it with numpy.save or savez") from exc
+
+
+def _members(loaded: NpzFile, source: str) -> dict[str, AnyArray]:
+    twice = next((name for name in loaded.files if loaded.files.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{source} holds {twice} {loaded.files.count(twice)} times; each array has a name of its own")
+    members = {name: loaded[name] for name in loaded.files}
+    # NumPy gives the bytes of what is none of its arrays.
+    other = next((name for name, member in members.items() if not isinstance(member, np.ndarray)), None)
+    if other is not None:
+        raise InputError(f"{source} holds {other}, which is no array; write it with numpy.savez")
+    return members
 
 
 def _check_members(stream: BinaryIO, source: str) -> None:

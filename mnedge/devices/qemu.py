@@ -19,6 +19,7 @@ import numpy as np
 
 from mnedge import command, registry, targets
 from mnedge.devices._device import ModelInfo
+from mnedge.devices._layer_marks import counts_by_layer, mark_sources
 from mnedge.errors import BudgetError, InputError, ToolError
 from mnedge.runtimes.compiled_c import Header, read_header
 
@@ -133,6 +134,7 @@ BOARDS = {
     ),
 }
 ALIASES = {
+    "esp32-c3": "rv32imc",
     "m0plus": "cortex-m0plus",
     "m3": "cortex-m3",
     "m33": "cortex-m33",
@@ -152,12 +154,14 @@ class Run:
         instructions: Executed by one call of NAME_run, the mean of all; 0 where no host compiler built the counter.
         stack_bytes: Deepest stack below the call of NAME_run.
         functions: Instructions a call by C function, largest first.
+        layers: Instructions a call by layer, where they were asked for; () otherwise.
     """
 
     outputs: AnyArray
     instructions: int
     stack_bytes: int
     functions: dict[str, int]
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def measure_size(source: Path, core: str) -> Size:
     return Size(code, constants)
 
 
-def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int = 0) -> Run:
+def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int = 0, layers: int = 0) -> Run:
     """Builds the C sources in a folder, runs them on every input and collects the outputs.
 
     Args:
@@ -221,6 +225,7 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
         inputs: int8 or uint8 steps, shape (images, …), as many bytes an image as the model takes.
         core: One of `BOARDS`.
         ram_bytes: RAM of the part that is stood in for; 0 for what the board has.
+        layers: Number of layers to count one by one; `instructions` then holds the marks between them too.
 
     Raises:
         ToolError: A tool is missing, the sources do not compile, the program crashed, wrote outside the arena, the
@@ -231,7 +236,7 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
     program = command.find(tools.emulator, tools.advice)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        header = _build(directory, folder, core, ram_bytes)
+        header = _build(directory, folder, core, ram_bytes, layers)
         (folder / "inputs.bin").write_bytes(np.ascontiguousarray(inputs).tobytes())
         argv: list[str | Path] = [
             program,
@@ -254,8 +259,10 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
     count = len(inputs)
     outputs = np.frombuffer(raw[:-4], header.output_dtype).reshape(count, -1)
     stack_bytes = int.from_bytes(raw[-4:], "little")
-    functions = _functions((finished.stderr + finished.stdout).decode(errors="replace"), count)
-    return Run(outputs, sum(functions.values()), stack_bytes, functions)
+    log = (finished.stderr + finished.stdout).decode(errors="replace")
+    functions = _functions(log, count)
+    by_layer = counts_by_layer(log, layers, count)
+    return Run(outputs, sum(functions.values()), stack_bytes, functions, by_layer)
 
 
 def _why(finished: command.Finished, core: str) -> str:
@@ -273,7 +280,7 @@ def _why(finished: command.Finished, core: str) -> str:
     return f"the program on the emulated {core} ended early: {reason}"
 
 
-def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
+def _build(directory: Path, folder: Path, core: str, ram_bytes: int, layers: int) -> Header:
     chosen = board(core)
     compiler = command.find(chosen.tools.compiler, chosen.tools.advice)
     header = read_header(directory)
@@ -307,6 +314,9 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int) -> Header:
         "-Wl,--gc-sections",
     ]
     argv += ["-nostartfiles", *chosen.tools.specs, "-I", directory, folder / chosen.tools.startup]
+    for name, text in mark_sources(layers).items() if layers else ():
+        (folder / name).write_text(text)
+        argv += [folder / name] if name.endswith(".c") else ["-include", folder / name]
     argv += [
         folder / "semihosting.c",
         folder / "harness.c",
@@ -383,15 +393,20 @@ class _QemuModel:
         self._header = header = read_header(directory)
         self._directory, self._core = directory, core
         version = f"generated C on {board(core).machine} ({board(core).tools.emulator})"
-        self.info = ModelInfo(version, None, header.input, header.outputs, emulated=True)
+        first, *others = header.inputs
+        self.info = ModelInfo(version, None, first, header.outputs, emulated=True, others=tuple(others))
 
     def run(self, images: Iterable[AnyArray], count: int) -> Iterator[list[AnyArray]]:
         """Runs all images in one program and gives all raw outputs of each, in order.
 
         Afterwards the version in `info` also tells the instructions of a call and the deepest stack.
         """
+        return self.run_several(((image,) for image in images), count)
+
+    def run_several(self, samples: Iterable[tuple[AnyArray, ...]], count: int) -> Iterator[list[AnyArray]]:
+        """The same with a tensor an input."""
         del count
-        steps = [image[0] for image in images]
+        steps = [np.concatenate([tensor.reshape(-1).view(np.int8) for tensor in sample]) for sample in samples]
         finished = run_inputs(
             self._directory, np.stack(steps), core=self._core, ram_bytes=_typical_ram_bytes(self._core)
         )

@@ -96,9 +96,19 @@ def _batch_matmul(writer: Writer, op: Op) -> str:
 
 def _binary(kind: str) -> Callable[[Writer, Op], str]:
     def emit(writer: Writer, op: Op) -> str:
-        return writer.node(kind, [writer.real(name) for name in op.inputs], op.outputs[0])
+        rank = len(tensor_of(writer, op.outputs[0]).shape)
+        return writer.node(kind, [_operand(writer, name, rank) for name in op.inputs], op.outputs[0])
 
     return emit
+
+
+def _operand(writer: Writer, name: str | None, rank: int) -> str:
+    """An operand of arithmetic of a rank; a computed one of less axes has its channels where NCHW has them."""
+    tensor, value = tensor_of(writer, name), writer.real(name)
+    missing = rank - len(tensor.shape)
+    if rank != 4 or missing == 0 or tensor.is_constant or not tensor.shape:
+        return value
+    return folded(writer, value, (1,) * missing + tensor.shape, f"{value}/raised")
 
 
 def _unary(kind: str) -> Callable[[Writer, Op], str]:

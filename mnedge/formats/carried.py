@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError
+from mnedge.foreign import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from ai_edge_litert import schema_py_generated as schema
 
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError)
-_LABELS = "labels.txt"
+_LABELS, _MANIFEST = "labels.txt", "manifest.json"
 
 
 def carried(path: Path, name: str) -> bytes | None:
-    """Reads the metadata of a name in a .tflite, .onnx or .ort; None without it, or if the file cannot be read.
+    """Reads the metadata of a name in a .tflite, .onnx, .ort or folder of C; None without it or if it cannot be read.
 
     Args:
-        path: The file.
+        path: The file or folder.
         name: Name of the metadata.
     """
     if path.suffix == ".tflite":
@@ -33,6 +34,11 @@ def carried(path: Path, name: str) -> bytes | None:
         except MnedgeError:
             # A fault of the file is reported where the file is run.
             return None
+        return None if told is None else told.encode()
+    if is_file(path / _MANIFEST):
+        from mnedge.results.compilation import read_compiled
+
+        told = read_compiled(path).metadata.get(name)
         return None if told is None else told.encode()
     return None
 

@@ -18,12 +18,15 @@ _MOST_SHRUNK = 100
 _FREE_BYTES = 64 << 20
 
 
-def check_hdf5(file: h5py.File, source: str) -> None:
+def check_hdf5(file: h5py.File, source: str) -> int:
     """Refuses HDF5 that reads other files, or whose arrays are far larger than their stored bytes.
 
     Args:
         file: The open file; only its structure is read.
         source: Its name in errors.
+
+    Returns:
+        The number of values in all its arrays.
 
     Raises:
         InputError: A link out of the file, values that are stored outside, an array of more than 100 times its stored
@@ -33,7 +36,7 @@ def check_hdf5(file: h5py.File, source: str) -> None:
 
     waiting: list[tuple[h5py.Group, int]] = [(file, 0)]
     seen = {_address(file)}
-    declared = stored = 0
+    declared = stored = values = 0
     while waiting:
         group, depth = waiting.pop()
         if depth > _MOST_DEPTH or len(seen) > _MOST_OBJECTS:
@@ -53,7 +56,7 @@ def check_hdf5(file: h5py.File, source: str) -> None:
                 waiting.append((item, depth + 1))
             elif isinstance(item, h5py.Dataset):
                 size, kept = int(item.nbytes), int(item.id.get_storage_size())
-                declared, stored = declared + size, stored + kept
+                declared, stored, values = declared + size, stored + kept, values + int(item.size or 0)
                 if size > max(_FREE_BYTES, _MOST_SHRUNK * kept) or declared > MOST_BYTES:
                     raise InputError(
                         f"{source} says that {group.name}/{name} has {size:,} bytes, and holds {kept:,} of them; an "
@@ -61,6 +64,7 @@ def check_hdf5(file: h5py.File, source: str) -> None:
                         "save the model again"
                     )
     _check_configuration(file, source, stored)
+    return values
 
 
 def _check_configuration(file: h5py.File, source: str, stored: int) -> None:

@@ -184,8 +184,7 @@ def graph_of(file: OnnxFile, shapes: Sequence[Shape]) -> tuple[Graph, tuple[str,
             f"{file.source}: the node that makes {left.outputs[0]} (Erf) is no part of a GELU, and TFLite has no error "
             "function; export the model with another activation"
         )
-    check_graph(graph, file.source)
-    return graph, tuple(reading.notes)
+    return check_graph(graph, file.source), tuple(reading.notes)
 
 
 def _initialize(reading: Reading, body: onnx.GraphProto) -> None:

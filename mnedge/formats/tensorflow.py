@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant, fresh_name
@@ -12,7 +15,7 @@ from mnedge.graph.ops import LAYERS
 from mnedge.silence import native_stderr, paused_collection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import tensorflow as tf
 
@@ -67,42 +70,72 @@ def function_to_graph(
 def _first_ops(
     definition: tf.compat.v1.GraphDef, names: Sequence[str], inputs: Sequence[tuple[tuple[int, ...], str]]
 ) -> Graph:
-    """The chains of additions, subtractions, multiplications and divisions by constants behind each input."""
-    from tensorflow.python.framework.tensor_util import MakeNdarray
-
+    """The chains of arithmetic with constants behind each input, with the turning around of its channels."""
     nodes = {node.name: node for node in definition.node}
     readers: dict[str, list[tf.compat.v1.NodeDef]] = {}
     for node in definition.node:
         for source in _tensors_of(node):
             readers.setdefault(_node_of(source), []).append(node)
 
-    def value(source: str) -> AnyArray | None:
-        node = nodes.get(_node_of(source))
-        # An offset that is a whole number, as in Rescaling(1 / 127.5, -1), is cast.
-        while node is not None and node.op in _PASSING:
-            node = nodes.get(_node_of(node.input[0]))
-        return MakeNdarray(node.attr["value"].tensor) if node is not None and node.op == "Const" else None
-
+    value = partial(_constant_value, nodes)
     tensors: list[Tensor] = []
     ops: list[Op] = []
     for name, (shape, _) in zip(names, inputs, strict=True):
         tensors.append(Tensor(name, shape, "float32"))
         current, place = name, name
-        while len(readers.get(place, [])) == 1:
-            node = readers[place][0]
+        while place in readers:
+            turned = _turned(readers, place, value)
+            if turned is not None:
+                tensors += [
+                    constant(f"{turned}/axis", np.array([3], np.int32)),
+                    Tensor(f"{turned}/made", shape, "float32"),
+                ]
+                ops.append(Op("REVERSE_V2", (current, f"{turned}/axis"), (f"{turned}/made",)))
+                current, place = f"{turned}/made", turned
+                continue
+            node, *others = readers[place]
+            if others:
+                break
             if node.op in _PASSING:
                 place = node.name
                 continue
             sides = [None if _node_of(source) == place else value(source) for source in _tensors_of(node)]
-            if node.op not in _ARITHMETIC or len(sides) != 2 or sides.count(None) != 1:
+            known = [item for item in sides if item is not None]
+            if node.op not in _ARITHMETIC or len(sides) != 2 or len(known) != 1:
                 break
-            side = next(item for item in sides if item is not None)
-            other = constant(f"{node.name}/constant", side.astype("float32"))
+            other = constant(f"{node.name}/constant", known[0].astype("float32"))
             tensors += [other, Tensor(f"{node.name}/made", shape, "float32")]
             ends = [current if item is None else other.name for item in sides]
             ops.append(Op(_ARITHMETIC[node.op], tuple(ends), (f"{node.name}/made",)))
             current, place = f"{node.name}/made", node.name
     return Graph({tensor.name: tensor for tensor in tensors}, tuple(ops), tuple(names), ())
+
+
+def _constant_value(nodes: Mapping[str, tf.compat.v1.NodeDef], source: str) -> AnyArray | None:
+    """The value of a constant that a node reads; None where it is computed."""
+    from tensorflow.python.framework.tensor_util import MakeNdarray
+
+    node = nodes.get(_node_of(source))
+    # An offset that is a whole number, as in Rescaling(1 / 127.5, -1), is cast.
+    while node is not None and node.op in _PASSING:
+        node = nodes.get(_node_of(node.input[0]))
+    return np.asarray(MakeNdarray(node.attr["value"].tensor)) if node is not None and node.op == "Const" else None
+
+
+def _turned(
+    readers: Mapping[str, Sequence[tf.compat.v1.NodeDef]], place: str, value: Callable[[str], AnyArray | None]
+) -> str | None:
+    """The node that stacks the channels of a picture the other way around, as Caffe's order needs it; None if none."""
+    slices = readers[place]
+    packs = {node.name for item in slices for node in readers.get(item.name, ())}
+    if len(packs) != 1 or any(item.op != "StridedSlice" for item in slices):
+        return None
+    (pack,) = readers[slices[0].name]
+    begins = {item.name: value(item.input[1]) for item in slices}
+    if pack.op != "Pack" or pack.attr["axis"].i not in (-1, 3) or any(begin is None for begin in begins.values()):
+        return None
+    places = [int(np.asarray(begins[_node_of(source)])[-1]) for source in _tensors_of(pack)]
+    return pack.name if len(places) > 1 and places == list(range(len(places)))[::-1] else None
 
 
 def _tensors_of(node: tf.compat.v1.NodeDef) -> list[str]:

@@ -70,8 +70,7 @@ def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:
         graph = reader.graph()
     except _BROKEN as exc:
         raise InputError(f"{source} is cut short or damaged ({exc}); copy or convert it again") from exc
-    check_graph(graph, source, reader.open)
-    return graph
+    return check_graph(graph, source, reader.open)
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from mnedge.graph.graph import Graph, Op, Quantization, State, Tensor
+    from mnedge.graph.shapes import Shape
 
 # dtypes of weights, and of biases, for each dtype of the data.
 _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8": ("uint8",), "int16": ("int8",)}
@@ -34,21 +36,28 @@ _MIXED = ("BATCH_MATMUL", "CAST", "DEQUANTIZE", "NON_MAX_SUPPRESSION_V4", "NON_M
           "ARG_MIN")  # fmt: skip
 
 
-def check_graph(graph: Graph, source: str, unknown: Collection[str] = ()) -> None:
+def check_graph(graph: Graph, source: str, unknown: Collection[str] = ()) -> Graph:
     """Checks arity, order, dtypes, shapes, options and scales of every op against its row in OPS.
 
-    A rank of 0 of an activation says in a file that its shape is unknown, and is not checked.
+    A rank of 0 of an activation says in a file that its shape is unknown: it is what the op's inputs make.
 
     Args:
         graph: The graph as read.
         source: Name of the file, for messages.
         unknown: Tensors whose height, width or other dimension but the first the file leaves open.
 
+    Returns:
+        The graph, with the shapes that its file does not say where they follow from the others.
+
     Raises:
         InputError: The graph is damaged; the message names the op's number and kind, and the tensor.
         UnsupportedError: The graph is sound, but of a kind that is not read.
     """
-    _Check(graph, source, unknown).run()
+    check = _Check(graph, source, unknown)
+    check.run()
+    tensors = graph.tensors
+    found = [replace(tensors[name], shape=shape) for name, shape in check.found.items()]
+    return replace(graph, tensors={**tensors, **{tensor.name: tensor for tensor in found}}) if found else graph
 
 
 def _loses_values(tensor: Tensor, quantization: Quantization) -> bool:
@@ -67,6 +76,7 @@ class _Check:
     Attributes:
         made: Tensors that are there when the op at hand runs.
         shapes: Shapes of the tensors whose shape is known.
+        found: Shapes that the file does not say.
     """
 
     def __init__(self, graph: Graph, source: str, unknown: Collection[str]) -> None:
@@ -79,6 +89,7 @@ class _Check:
             for name, tensor in graph.tensors.items()
             if tensor.is_constant or (tensor.shape and name not in unknown)
         }
+        self.found: dict[str, Shape] = {}
 
     def run(self) -> None:
         self._ends()
@@ -270,6 +281,10 @@ class _Check:
         for name, shape in zip(op.outputs, made or (), strict=False):
             if name in self.shapes and self.shapes[name] != shape:
                 self._refuse(where, f"{name} has the shape {self.shapes[name]}; {shape} is what its inputs make")
+            if not self.graph.tensors[name].shape:
+                if 0 in shape:
+                    self._refuse(where, f"{name} would have the shape {shape}, which holds no value")
+                self.shapes[name] = self.found[name] = shape
         name = op.outputs[0]
         if count is not None and name in self.shapes and math.prod(self.shapes[name]) != count:
             self._refuse(where, f"{name} has the shape {self.shapes[name]}; {count} values are what its inputs make")

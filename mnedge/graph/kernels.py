@@ -133,16 +133,33 @@ def _reduce(function: str) -> Kernel:
 
 
 def _elementwise(function: str) -> Kernel:
-    def kernel(_: Op, inputs: list[TensorLike], __: Graph) -> TensorLike:
+    def kernel(op: Op, inputs: list[TensorLike], graph: Graph) -> TensorLike:
         import tensorflow as tf
 
         names = function.split(".")
         target = tf
         for name in names:
             target = getattr(target, name)
-        return target(*inputs)
+        return target(*_raised(inputs, op, graph))
 
     return kernel
+
+
+def _raised(inputs: list[TensorLike], op: Op, graph: Graph) -> list[TensorLike]:
+    """Operands, (N, C) as (N, 1, 1, C) where the result has four axes: else N pictures would meet N columns."""
+    import tensorflow as tf
+
+    rank, raised = len(graph.tensors[op.outputs[0]].shape), []
+    for name, value in zip(op.inputs, inputs, strict=True):
+        shape = graph.tensors[str(name)].shape
+        if 0 < len(shape) < rank and not isinstance(value, np.ndarray):
+            if shape[0] != 1:
+                raise UnsupportedError(
+                    f"{op.kind} of {op.outputs[0]} reads {name}, {shape}, which has no axis for the pictures of a batch"
+                )
+            value = tf.reshape(value, (-1, *[1] * (rank - len(shape)), *shape[1:]))  # noqa: PLW2901
+        raised.append(value)
+    return raised
 
 
 def _same(_: Op, inputs: list[TensorLike], __: Graph) -> TensorLike:

@@ -9,24 +9,27 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.models import heads
+from mnedge.foreign import is_file
+from mnedge.models import heads, pytorch
 from mnedge.models import weights as weight_files
 from mnedge.models.variant import CLASSIFIER, Variant, classifier_of, family_of
 
 if TYPE_CHECKING:
     import keras
 
+    from mnedge.untyped import JsonObject
+
 Weights = Literal["demo", "imagenet", "random"] | Path
 
 DEMO_CLASSES = 10
 
 
-def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Model:
+def build_model(variant: Variant, weights: Weights, seed: int = 0, style: pytorch.Style | None = None) -> keras.Model:
     """Builds a network with its head.
 
     Args:
@@ -34,6 +37,7 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
         weights: "demo" (the packaged checkpoint), "imagenet" (the published weights), "random", or a file; with
             another head than a classifier, "random" or a file.
         seed: For random weights.
+        style: For random weights that others replace; a file says its own.
 
     Returns:
         A model that takes float32 (1, H, W, 3) in [-1, 1]; a classifier gives float32 (1, classes), softmax.
@@ -46,15 +50,57 @@ def build_model(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mode
     file = _demo_file(variant) if weights == "demo" else weights
     if isinstance(file, Path):
         weight_files.check(variant, file)
-        model = _architecture(variant)
-        weight_files.load(model, file)
+        model = _architecture(variant, style_of(file))
+        weight_files.load(model, variant, file)
     elif file == "imagenet":
         model = _architecture(variant)
         weight_files.load_imagenet(model, variant)
     else:
-        model = _architecture(variant)
+        model = _architecture(variant, style)
         _fill_randomly(model, seed)
     return model
+
+
+def named_weights(text: str, words: tuple[str, ...]) -> Weights:
+    """The weights that a user names.
+
+    Args:
+        text: One of the words, `timm:NAME` or a file.
+        words: Those of demo, imagenet and random that are taken.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if text in words:
+        return cast("Weights", text)
+    path = pytorch.hub_file(text.removeprefix(pytorch.HUB)) if text.startswith(pytorch.HUB) else Path(text)
+    if not is_file(path):
+        raise InputError(
+            f"no weights file {path}; --weights takes {', '.join(words)}, {pytorch.HUB}NAME, or a file that exists"
+        )
+    return path
+
+
+def style_of(weights: Weights) -> pytorch.Style | None:
+    """How the network of some weights differs from Keras' own; None for those that were trained in Keras.
+
+    Raises:
+        InputError: The file, or what stands beside it, is damaged.
+    """
+    from mnedge.models.transfer import description_of
+
+    if not isinstance(weights, Path):
+        return None
+    if pytorch.is_pytorch(weights):
+        return pytorch.style_of_file(weights)
+    told = description_of(weights).get("pytorch")
+    return None if told is None else pytorch.Style.from_json(told)
+
+
+def style_key(weights: Weights) -> JsonObject | None:
+    """`style_of` as JSON values, for keys and descriptions."""
+    style = style_of(weights)
+    return None if style is None else style.to_json()
 
 
 def _build_with_head(variant: Variant, weights: Weights, seed: int) -> keras.Model:
@@ -63,11 +109,11 @@ def _build_with_head(variant: Variant, weights: Weights, seed: int) -> keras.Mod
             f"the {weights} weights are a classifier's and hold no {variant.head} head; train one with "
             f"`mnedge train`, or take --weights random"
         )
-    backbone = _architecture(classifier_of(variant), include_top=False)
+    backbone = _architecture(classifier_of(variant), style_of(weights), include_top=False)
     model = add_head(backbone, variant)
     if isinstance(weights, Path):
         weight_files.check_kernels(model, variant.slug, weights)
-        weight_files.load(model, weights)
+        weight_files.load(model, variant, weights)
     else:
         _fill_randomly(model, seed)
     return model
@@ -106,9 +152,9 @@ def load_backbone(variant: Variant, weights: Weights, seed: int = 0) -> keras.Mo
     """
     variant = classifier_of(variant)
     classes = classes_of(variant, weights)
-    backbone = _architecture(variant, include_top=False)
+    backbone = _architecture(variant, style_of(weights), include_top=False)
     if isinstance(weights, Path) and classes is None:
-        weight_files.load(backbone, weights)
+        weight_files.load(backbone, variant, weights)
         return backbone
     if weights == "imagenet":
         weight_files.load_imagenet(backbone, variant, include_top=False)
@@ -152,7 +198,7 @@ def _demo_file(variant: Variant) -> Path:
     return checkpoint
 
 
-def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:
+def _architecture(variant: Variant, style: pytorch.Style | None = None, *, include_top: bool = True) -> keras.Model:
     import keras
 
     # Keras numbers unnamed layers over the life of the process; artifacts must not depend on what was built before.
@@ -161,7 +207,8 @@ def _architecture(variant: Variant, *, include_top: bool = True) -> keras.Model:
     # A batch of one keeps SHAPE, STRIDED_SLICE and PACK out of the converted graph.
     image = keras.Input(batch_shape=(1, side, side, 3), name="image")
     output = family_of(variant).build(image, variant.alpha, variant.classes if include_top else None)
-    return keras.Model(image, output, name=variant.slug)
+    model = keras.Model(image, output, name=variant.slug)
+    return model if style is None else pytorch.restyled(model, style)
 
 
 def _fill_randomly(model: keras.Model, seed: int) -> None:

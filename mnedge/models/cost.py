@@ -119,7 +119,7 @@ def compare(variant: Variant) -> list[Comparison]:
 
 
 def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparison:
-    macs = verdict(row.macs_millions, counted.macs / 1e6, MACS_TOLERANCE)
+    macs = verdict(row.macs_millions, counted.macs / 1e6, MACS_TOLERANCE, row.macs_unit_millions)
     parameters = verdict(row.parameters_millions, counted.parameters / 1e6, PARAMETERS_TOLERANCE)
     remarks = []
     for what, found, printed, counts in (
@@ -128,7 +128,9 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
     ):
         if found != "agrees":
             reason = (
-                "printed rounded or cut" if found == "rounded" else "the architecture does not have what is printed"
+                "printed rounded or cut"
+                if found == "rounded"
+                else row.difference or "the architecture does not have what is printed"
             )
             remarks.append(f"{what}: {printed} M printed, {counts:.2f} M counted, {reason}")
     remarks += [
@@ -139,12 +141,20 @@ def _compare(row: Published, counted: Cost, others: list[Published]) -> Comparis
     return Comparison(row, counted, macs, parameters, "; ".join(remarks))
 
 
-def verdict(printed: float, counted: float, tolerance: float) -> Verdict:
-    """Returns whether a printed figure is the counted one, within a tolerance or rounded or cut to its digits."""
+def verdict(printed: float, counted: float, tolerance: float, unit: float | None = None) -> Verdict:
+    """Returns whether a printed figure is the counted one, within a tolerance or rounded or cut to its digits.
+
+    Args:
+        printed: The printed figure.
+        counted: The counted one.
+        tolerance: Largest relative difference that still agrees.
+        unit: Value of one step of the last printed digit; None for that of `printed`.
+    """
     if abs(counted - printed) <= tolerance * printed:
         return "agrees"
-    exponent = Decimal(str(printed)).as_tuple().exponent
-    assert isinstance(exponent, int)
-    unit = 10.0**exponent
+    if unit is None:
+        exponent = Decimal(str(printed)).as_tuple().exponent
+        assert isinstance(exponent, int)
+        unit = 10.0**exponent
     steps = round(printed / unit)
     return "rounded" if steps in (round(counted / unit), math.floor(counted / unit)) else "differs"

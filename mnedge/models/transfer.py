@@ -19,7 +19,8 @@ from mnedge.data.names import checked_name
 from mnedge.errors import InputError
 from mnedge.foreign import parse_json
 from mnedge.formats.archive import read_member
-from mnedge.models.build import add_head, build_model, classes_of, load_backbone
+from mnedge.models.build import add_head, build_model, classes_of, load_backbone, style_of
+from mnedge.models.pytorch import Style
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
 from mnedge.pixels import Pixels
@@ -70,7 +71,7 @@ def transfer_model(variant: Variant, weights: Weights, seed: int = 0) -> tuple[k
         model = add_head(backbone, variant)
         known = {layer.name for layer in backbone.layers}
         return model, frozenset(layer.name for layer in model.layers if layer.name not in known)
-    model = build_model(variant, "random", seed)
+    model = build_model(variant, "random", seed, style_of(weights))
     source = _source(variant, weights, seed)
     given = {} if source is None else {layer.name: layer for layer in source.layers}
     generator = np.random.default_rng(seed)
@@ -121,6 +122,7 @@ class Description(TypedDict, total=False):
         outputs: Number of outputs.
         draw: Draw of the splits of its training (see `Draw`); None where the data came with its own.
         detection: The anchors of a detector.
+        pytorch: Differences of a network with weights of PyTorch from Keras' own; None for none.
         pixels: Pixels of a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
     """
 
@@ -131,6 +133,7 @@ class Description(TypedDict, total=False):
     outputs: int
     draw: JsonObject | None
     detection: JsonObject
+    pytorch: JsonObject | None
     pixels: str | None
 
 
@@ -190,6 +193,8 @@ def description_of(weights: Weights) -> Description:
             told = _checked(parse_json(read_member(archive, DESCRIPTION, _DESCRIPTION_BYTES, str(weights))))
         for name in told["classes"]:
             checked_name(name, f"{weights}, {DESCRIPTION}")
+        if (style := told.get("pytorch")) is not None:
+            Style.from_json(style)
         pixels = told.get("pixels")
         if pixels is not None:
             Pixels.from_bytes(pixels.encode())

@@ -1,8 +1,9 @@
 """Weights files: read, checked against the architecture, refused with a reason.
 
-Three formats hold weights: the older HDF5 of Keras 2 and keras.applications (.h5), Keras 3's (.weights.h5), and the
-.keras archive. They are told apart by what is in them, not by their names. Only arrays are read: no configuration is
-ever deserialized, and a file whose configuration asks for code of its own is refused: stricter than Keras' safe mode.
+Four formats hold weights: the older HDF5 of Keras 2 and keras.applications (.h5), Keras 3's (.weights.h5), the .keras
+archive, and PyTorch's .safetensors (see `mnedge.models.pytorch`). They are told apart by what is in them, not by their
+names. Only arrays are read: no configuration is ever deserialized, a file whose configuration asks for code of its own
+is refused, stricter than Keras' safe mode, and so is a pickle.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mnedge.errors import InputError, last_line
 from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
-from mnedge.models import families
+from mnedge.models import families, pytorch
 from mnedge.models.variant import Variant, family_of, trace
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 IMAGENET_CLASSES = 1000
 
-_ALLOWED = "allowed are the .h5, .weights.h5 and .keras files of a Keras MobileNet"
+_ALLOWED = "allowed are the .h5, .weights.h5 and .keras files of a Keras MobileNet, and PyTorch's .safetensors"
 _HARMLESS_MODULES = (
     "builtins", "keras", "keras.activations", "keras.constraints", "keras.dtype_policies", "keras.initializers",
     "keras.layers", "keras.losses", "keras.metrics", "keras.models", "keras.optimizers", "keras.optimizers.schedules",
@@ -86,6 +87,11 @@ def check_kernels(model: keras.Model, name: str, path: Path) -> None:
     Raises:
         InputError: The file is missing, broken, or holds another architecture.
     """
+    if pytorch.is_pytorch(path):
+        raise InputError(
+            f"{path} is a classifier's and holds no other head; train one on it with `mnedge train --weights "
+            f"{shlex.quote(str(path))}`"
+        )
     wanted: Kernels = Counter(tuple(weight.shape) for weight in model.weights if len(weight.shape) > 1)
     with _opened(path) as file:
         found = _kernels(file)
@@ -97,16 +103,20 @@ def check_kernels(model: keras.Model, name: str, path: Path) -> None:
         )
 
 
-def load(model: keras.Model, path: Path) -> None:
+def load(model: keras.Model, variant: Variant, path: Path) -> None:
     """Fills a model with the weights of a file that has been found to hold its architecture.
 
     Args:
         model: With or without classifier, as the file is.
+        variant: What the model is.
         path: The file.
 
     Raises:
         InputError: The file is broken, or its arrays do not fit after all.
     """
+    if pytorch.is_pytorch(path):
+        pytorch.load(model, variant, path)
+        return
     with _opened(path) as file:
         _fill(model, file, path)
 
@@ -117,6 +127,8 @@ def classes_in(variant: Variant, path: Path) -> int | None:
     Raises:
         InputError: The file is missing, broken, or holds another architecture.
     """
+    if pytorch.is_pytorch(path):
+        return pytorch.classes_in(variant, path)
     with _opened(path) as file:
         return _classes(_kernels(file), variant, path)
 
@@ -194,6 +206,12 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         magic = stream.read(8)
     if not magic:
         raise InputError(f"weights file {path} is empty; {_ALLOWED}")
+    if _is_pickle(path, magic):
+        raise InputError(
+            f"{path} is a pickle of PyTorch, which can run code, and is never loaded. Where torch is installed: from "
+            "safetensors.torch import save_file; "
+            f"save_file(torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
+        )
     try:
         if magic.startswith(b"PK"):
             with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
@@ -268,6 +286,17 @@ def _whole_model(path: Path) -> InputError:
         f"{path} is a whole Keras model, not the weights of a MobileNet; give it as the model: "
         f"`mnedge build {shlex.quote(str(path))} --data DIR --int8`"
     )
+
+
+def _is_pickle(path: Path, magic: bytes) -> bool:
+    """Whether a file is one of `torch.save`: a ZIP with a data.pkl, or before PyTorch 1.6 a bare pickle."""
+    if not magic.startswith(b"PK"):
+        return magic[:1] == b"\x80" and b"\x02" <= magic[1:2] <= b"\x05"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
 
 
 def _is_legacy(file: h5py.File) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ import numpy as np
 from mnedge.passes._pass import read_once, same_quantization
 
 if TYPE_CHECKING:
-    from mnedge.graph.graph import Graph, Op
+    from mnedge.graph.graph import Graph, Op, Tensor
 
+_BROADCASTS = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
 _MAKES_ANY_SCALE = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB")
 
 
@@ -19,8 +21,10 @@ def apply(graph: Graph) -> Graph:
     """Drops ops whose result is their input, and merges the two of a pair that one can do.
 
     Exact. Dropped: RESHAPE, SQUEEZE, PAD, TILE, TRANSPOSE and RESIZE to the shape and order that already is, pooling
-    over one pixel, QUANTIZE to the same scale. Merged: RESHAPE of a RESHAPE; and a QUANTIZE to the same dtype into the
-    convolution, ADD or MUL that makes its input, which then rounds once, not twice.
+    over one pixel, QUANTIZE to the same scale, and RESHAPE, SQUEEZE and EXPAND_DIMS that add or take ones in front for
+    arithmetic that broadcasts over them anyway: the TFLite converter makes (C,) of the (1, 1, 1, C) that a residual
+    adds to one pixel. Merged: RESHAPE of a RESHAPE; and a QUANTIZE to the same dtype into the convolution, ADD or MUL
+    that makes its input, which then rounds once, not twice.
     """
     while True:
         slimmer = _drop_one(graph)
@@ -41,6 +45,8 @@ def _drop_one(graph: Graph) -> Graph | None:
                 return _without(graph, op)
             if producer is not None and source in once:
                 return _merged(graph, producer, op)
+        elif _is_broadcast(graph, op):
+            return _without(graph, op)
         elif producer is not None and source in once and _requantizes(graph, producer, op):
             return _merged(graph, producer, op)
         elif producer is not None and {op.kind, producer.kind} <= {"RESHAPE", "SQUEEZE"} and source in once:
@@ -68,6 +74,31 @@ def _is_identity(graph: Graph, op: Op) -> bool:
         order = graph.tensors[str(op.inputs[1])].data
         return order is not None and bool(np.all(order == np.arange(order.size)))
     return False
+
+
+def _is_broadcast(graph: Graph, op: Op) -> bool:
+    """Whether `op` only adds or takes ones in front, and its readers give the same without it."""
+    source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]
+    is_moved = op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS") and not (source.is_open or result.is_open)
+    if not is_moved or _without_ones(source.shape) != _without_ones(result.shape):
+        return False
+    if result.name in graph.outputs or not same_quantization(source.quantization, result.quantization):
+        return False
+    return all(_broadcasts(graph, reader, result, source) for reader in graph.ops if result.name in reader.inputs)
+
+
+def _broadcasts(graph: Graph, reader: Op, old: Tensor, new: Tensor) -> bool:
+    """Whether an op that reads a tensor gives the same of another one with other ones in front."""
+    if reader.kind not in _BROADCASTS:
+        return False
+    shapes = [(new if name == old.name else graph.tensors[str(name)]).shape for name in reader.inputs]
+    # What broadcasts in the one rank does so in every other.
+    return np.broadcast_shapes(*shapes) == graph.tensors[reader.outputs[0]].shape
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the ones in front."""
+    return tuple(itertools.dropwhile(lambda extent: extent == 1, shape))
 
 
 def _requantizes(graph: Graph, producer: Op, op: Op) -> bool:

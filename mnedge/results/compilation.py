@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from mnedge.results import shown, stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 # C without an interpreter, or a project for TensorFlow Lite Micro.
@@ -50,6 +51,7 @@ class Layer:
         macs: Multiply-adds.
         kernel: The kernel's source.
         segment: Segment of the memory plan that it runs in.
+        instructions: Executed by it in one run on the emulated board; None where it did not run.
     """
 
     index: int
@@ -59,6 +61,17 @@ class Layer:
     macs: int
     kernel: str
     segment: int
+    instructions: int | None = None
+
+    @property
+    def instructions_a_mac(self) -> float | None:
+        """Instructions a multiply-add; None where nothing was counted or multiplied."""
+        return self.instructions / self.macs if self.instructions is not None and self.macs else None
+
+
+def slowest_first(layers: Iterable[Layer]) -> list[Layer]:
+    """Layers by what they take, the largest first; in their own order where nothing was counted."""
+    return sorted(layers, key=lambda layer: -(layer.instructions or 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +157,21 @@ class CSources(Compilation):
             ("stack", self.stack_bytes, "bytes"),
             ("instructions", self.instructions, "an inference, emulated"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firmware(Compilation):
+    """Several models as one library of C that share kernels.
+
+    Attributes:
+        arena_bytes: Working memory where models run in turn: one arena for all, and those that keep a state their own.
+        flash_bytes: Code and constants of all at -O2; None without a cross compiler.
+        code_bytes: The code of `flash_bytes`.
+        models: Each model by itself; their code holds the kernels once more.
+    """
+
+    code_bytes: int | None
+    models: tuple[CSources, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

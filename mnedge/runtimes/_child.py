@@ -72,11 +72,13 @@ class DiedError(Exception):
     Attributes:
         returncode: Negative for a signal; None where it gave no answer.
         words: The end of what it said on standard error.
+        blamed: Where it ran a model that has no file: the error, given the name of what the model comes from.
     """
 
     def __init__(self, returncode: int | None, words: str) -> None:
         super().__init__(returncode, words)
         self.returncode, self.words = returncode, words
+        self.blamed: Callable[[str], MnedgeError] | None = None
 
     def told(self) -> str:
         """How it ended, as the verb of a sentence."""
@@ -346,7 +348,24 @@ class ChildSession:
         op = None
         if died.returncode is not None and died.blames_model:
             op = _killing_op(self, images)
-        return blame(died, self._runtime, f"{stage} {self._name}", limit_s, op)
+
+        def blamed(name: str) -> MnedgeError:
+            return blame(died, self._runtime, f"{stage} {name}", limit_s, op)
+
+        died.blamed = blamed if isinstance(self._model, bytes) else None
+        return blamed(self._name)
+
+
+@contextlib.contextmanager
+def naming(source: Path | str) -> Iterator[None]:
+    """Names what models without a file come from, in the error for one that ends its runtime."""
+    try:
+        yield
+    except MnedgeError as exc:
+        died = exc.__cause__
+        if not isinstance(died, DiedError) or died.blamed is None:
+            raise
+        raise died.blamed(f"what was made of {source}") from died
 
 
 def open_session(runtime: str, model: Path | bytes, threads: int, **options: object) -> ChildSession:

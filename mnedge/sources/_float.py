@@ -16,6 +16,7 @@ from mnedge.sources._family import family_of_graph
 from mnedge.sources._heads import outputs_of, with_labels
 from mnedge.sources._pixels import picture_order, pixels_of_graph
 from mnedge.sources._source import Float, Origin
+from mnedge.sources._turned import without_turn
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op, Tensor
@@ -28,7 +29,8 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = (), first: Grap
     """Brings a graph to float32 and reads from it all that it shows.
 
     float16 constants, and int8 ones that only store weights, become float32 constants; CAST, QUANTIZE and DEQUANTIZE at
-    the ends go, so that the ends are float32 under their own names.
+    the ends go, so that the ends are float32 under their own names. Channels that are turned around first go into the
+    first convolutions.
 
     Args:
         graph: Batch 1, every extent known.
@@ -42,7 +44,7 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = (), first: Grap
     """
     graph, more = _with_float_constants(graph)
     graph, taken = _with_float_inputs(graph)
-    graph = fold_shapes(_with_float_outputs(graph))
+    graph = without_turn(fold_shapes(_with_float_outputs(graph)))
     _check_float(graph, source)
     pixels, origin = _pixels(graph, taken or (None if first is None else pixels_of_graph(first)))
     family = family_of_graph(graph)

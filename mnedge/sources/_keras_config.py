@@ -47,6 +47,9 @@ _ONLY_IN_TRAINING = (
 # Where Keras 3 has the classes of models.
 _MODEL_MODULES = {"Functional": "keras.src.models.functional", "Sequential": "keras"}
 _MOST_DEPTH = 100
+# How Keras 3 and Keras 2 write a policy of dtypes, and those of half precision.
+_POLICIES = ("DTypePolicy", "Policy")
+_HALF = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
 def check_harmless(config: object, source: str) -> None:
@@ -94,6 +97,7 @@ def modern(config: Config, source: str) -> Config:
         inside = node.get("config")
         if not isinstance(name, str) or not isinstance(inside, dict):
             continue
+        _in_float32(name, inside)
         module = node.get("module")
         if isinstance(module, str) and module.startswith(_OLD_MODULES) and not module.startswith("keras.src.models"):
             node["module"] = _MODEL_MODULES.get(name) or _new_module(module)
@@ -114,6 +118,14 @@ def modern(config: Config, source: str) -> Config:
             inside["axis"] = axis[0]
         _drop_fields(name, inside, source)
     return config
+
+
+def _in_float32(name: str, inside: Config) -> None:
+    """Lets a layer that was trained in mixed precision compute in float32, as its weights are; converters need it."""
+    if name in _POLICIES and inside.get("name") in _HALF:
+        inside["name"] = "float32"
+    if inside.get("dtype") in _HALF:
+        inside["dtype"] = "float32"
 
 
 def training_only(names: Counter[str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.pixels import CHANNELS, Order, Pixels
+from mnedge.sources._turned import turn_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,14 +78,18 @@ def affine_of_input(graph: Graph, name: str) -> Affine | None:
     scale, offset = np.ones(channels), np.zeros(channels)
     consumers = graph.consumers()
     found = False
-    while len(consumers[name]) == 1:
-        op = consumers[name][0]
+    while consumers[name]:
+        turn = turn_of(graph, name)
+        if turn is not None:
+            # Caffe's preprocessing brings RGB to BGR.
+            scale, offset, name = scale[::-1], offset[::-1], turn.end
+            continue
+        op, *others = consumers[name]
+        if others:
+            break
         step = _step(graph, op, name, channels)
         if step is not None:
             scale, offset, found = scale * step.scale, offset * step.scale + step.offset, True
-        elif _reverses_channels(graph, op, name):
-            # Caffe's preprocessing brings RGB to BGR.
-            scale, offset = scale[::-1], offset[::-1]
         else:
             break
         name = op.outputs[0]
@@ -118,18 +123,6 @@ def _step(graph: Graph, op: Op, name: str, channels: int) -> Affine | None:
         return Affine(one, -values) if first else Affine(-one, values)
     # The reciprocal of the input is not affine.
     return Affine(1 / values, zero) if first and np.all(values != 0) else None
-
-
-def _reverses_channels(graph: Graph, op: Op, name: str) -> bool:
-    """Whether an op turns the last axis around and does nothing else."""
-    values = [graph.tensors[str(item)].data for item in op.inputs[1:]]
-    if op.inputs[0] != name or graph.tensors[op.outputs[0]].shape != graph.tensors[name].shape:
-        return False
-    if op.kind == "REVERSE_V2":
-        return values[0] is not None and values[0].ravel().tolist() in ([3], [-1])
-    if op.kind != "STRIDED_SLICE" or values[2] is None:
-        return False
-    return values[2].ravel().tolist() == [1] * (len(graph.tensors[name].shape) - 1) + [-1]
 
 
 def _range(affine: Affine) -> tuple[float, float] | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
+import threading
 import zipfile
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +25,8 @@ from mnedge.sources._keras_config import TO_TFLITE, check_harmless, modern, trai
 from mnedge.sources._source import Float, Source, reason, sized
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import keras
 
     from mnedge.sources._keras_config import Config
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
 _ABOUT_BYTES = 1 << 20
+# Weights that need not be in the file, such as states of random layers.
+_FREE_VALUES = 1 << 20
 
 
 def load_model(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
@@ -121,15 +128,15 @@ def _load_archive(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
         import h5py
 
         with h5py.File(inside) as opened:
-            check_hdf5(opened, str(path))
-        return _loaded(file)
+            values = check_hdf5(opened, str(path))
+        return _loaded(file, values)
 
 
 def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
     import h5py
 
     with h5py.File(path) as file:
-        check_hdf5(file, str(path))
+        values = check_hdf5(file, str(path))
         if "model_config" not in file.attrs:
             raise InputError(
                 f"{path} holds weights without the network; give it with --weights FILE and --variant NAME, or save "
@@ -147,13 +154,14 @@ def _load_hdf5(path: Path) -> tuple[keras.Model, tuple[str, ...]]:
             for name in ("training_config", "optimizer_weights"):
                 if name in file.attrs:
                     del file.attrs[name]
-        return _loaded(copy)
+        return _loaded(copy, values)
 
 
-def _loaded(file: Path) -> tuple[keras.Model, tuple[str, ...]]:
+def _loaded(file: Path, values: int) -> tuple[keras.Model, tuple[str, ...]]:
     import keras
 
-    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    with _weights_up_to(values):
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
     if not getattr(model, "inputs", None):
         raise InputError(
             "the model has no input of a known shape, so nothing can be built from it; give its first layer an "
@@ -162,6 +170,48 @@ def _loaded(file: Path) -> tuple[keras.Model, tuple[str, ...]]:
     layers = Counter(type(layer).__name__ for layer in model._flatten_layers())  # noqa: SLF001 - the only walk
     note = training_only(layers)
     return model, (note,) if note else ()
+
+
+@contextmanager
+def _weights_up_to(stored: int) -> Iterator[None]:
+    """Refuses, before it takes memory, a network of more weights than there are values for.
+
+    What a layer makes follows from its configuration and its input, by rules of its own; so they are counted where
+    every layer asks for them.
+
+    Args:
+        stored: Number of values in the file.
+
+    Raises:
+        InputError: There are more weights.
+    """
+    import keras
+
+    asked, thread, refused = keras.layers.Layer.add_weight, threading.get_ident(), []
+    left = stored + _FREE_VALUES
+
+    def add_weight(self: keras.layers.Layer, shape: object = None, *arguments: object, **options: object) -> object:
+        nonlocal left
+        if threading.get_ident() == thread and isinstance(shape, (tuple, list)):
+            left -= math.prod(extent for extent in shape if isinstance(extent, int))
+            if left < 0:
+                words = " x ".join(map(str, shape))
+                refused.append(f"its layer {self.name} wants {words} weights, and the file holds {stored:,} in all")
+                raise ValueError(refused[0])
+        return asked(self, shape, *arguments, **options)
+
+    keras.layers.Layer.add_weight = add_weight
+    try:
+        yield
+    except Exception as exc:
+        # Keras writes its own words around those of a layer.
+        if refused:
+            raise ValueError(refused[0]) from exc
+        raise
+    finally:
+        keras.layers.Layer.add_weight = asked
+    if refused:
+        raise ValueError(refused[0])
 
 
 def _json(text: bytes | str, path: Path) -> Config:

@@ -90,17 +90,17 @@ def train_in_phases(
     Returns:
         The state of each phase that there was, in order.
     """
+    schedule.check_trains(from_scratch=from_scratch)
     states = []
     learner = objective.extend(learner)
     if schedule.head_epochs and not from_scratch:
         states.append(_train_head(learner, objective, schedule, work, progress, on_epoch))
-    until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
-    if until:
+    if schedule.until:
         norms_learn = from_scratch or objective.norm_momentum is not None
         unfreeze(learner, schedule.from_layer, batch_norm=norms_learn, new_layers=new_layers)
         if objective.norm_momentum is not None:
             set_norm_momentum(learner, objective.norm_momentum)
-        phase = _phase(FINE_TUNE, schedule, objective, schedule.epochs, until)
+        phase = _phase(FINE_TUNE, schedule, objective, schedule.epochs, schedule.until)
         states.append(
             fit(
                 objective.as_trained(learner),

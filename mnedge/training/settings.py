@@ -10,6 +10,18 @@ from mnedge.errors import InputError
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 ClassWeights = Literal["balanced", "none"]
 Strength = Literal["none", "light", "default"]
+# Of epochs or of pictures a step: more would be a slip of the hand, and end at no time.
+_MOST = 1_000_000
+_WHOLE = (
+    ("head_epochs", 0, _MOST), ("epochs", 0, _MOST), ("batch_size", 1, _MOST), ("patience", 1, _MOST),
+    ("feature_copies", 1, 1000), ("seed", 0, 2**32 - 1),
+)  # fmt: skip
+
+
+_SHARES = (
+    ("weight_decay", 0.0, 0.05), ("label_smoothing", 0.0, 0.1), ("head_learning_rate", 5e-324, 0.002),
+    ("learning_rate", 5e-324, 0.0005),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,24 +99,38 @@ class Schedule:
         for name, allowed in (("class_weights", get_args(ClassWeights)), ("precision", get_args(Precision))):
             if getattr(self, name) not in allowed:
                 raise InputError.unknown(name, str(getattr(self, name)), allowed)
-        for name, least in (
-            ("head_epochs", 0),
-            ("epochs", 0),
-            ("batch_size", 1),
-            ("patience", 1),
-            ("feature_copies", 1),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; it is a whole number of at least {least}")
+        for name, least, most in _WHOLE:
+            if not least <= getattr(self, name) <= most:
+                raise InputError(f"{name} is {getattr(self, name)}; it is a whole number from {least} to {most:,}")
         if self.head_epochs + self.epochs == 0:
             raise InputError("head_epochs and epochs are both 0, so nothing would be trained; give one of them")
         if self.until_epoch is not None and not 0 <= self.until_epoch <= self.epochs:
             raise InputError(f"until_epoch is {self.until_epoch}; it is 0 to epochs, which is {self.epochs}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed is {self.seed}; it is a whole number from 0 to {2**32 - 1}")
-        for name in ("head_learning_rate", "learning_rate"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}; it is above 0 and below 1, e.g. 0.0005")
+        for name, lowest, example in _SHARES:
+            value = getattr(self, name)
+            # nan is in no range.
+            if not 0 <= value < 1 or value < lowest:
+                low = "above" if lowest else "at least"
+                raise InputError(f"{name} is {value}; it is {low} 0 and below 1, e.g. {example}")
+
+    @property
+    def until(self) -> int:
+        """Epochs of fine-tuning that are run."""
+        return self.epochs if self.until_epoch is None else self.until_epoch
+
+    def check_trains(self, *, from_scratch: bool) -> None:
+        """Makes sure that there is an epoch to run.
+
+        Args:
+            from_scratch: Whether the backbone knows nothing yet, so that there is no frozen phase.
+
+        Raises:
+            InputError: There is none.
+        """
+        if self.until == 0 and (from_scratch or self.head_epochs == 0):
+            name = "epochs" if self.until_epoch is None else "until_epoch"
+            why = "random weights have no frozen phase" if from_scratch else "head_epochs is 0"
+            raise InputError(f"{name} is 0 and {why}, so nothing would be trained; give {name} of at least 1")
 
     def as_json(self) -> dict[str, object]:
         """The schedule as JSON values, for keys and reports."""

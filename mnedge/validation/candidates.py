@@ -42,10 +42,12 @@ class Candidate:
     Attributes:
         pixels: Candidate for the pixels of the network.
         right: Whether it is right of each picture, bool (pictures,).
+        blind: Whether the commonest class, named without a look, is right of each, bool (pictures,).
     """
 
     pixels: Pixels
     right: NDArray[np.bool_]
+    blind: NDArray[np.bool_]
 
     @property
     def share(self) -> float:
@@ -96,7 +98,7 @@ def score_candidates(
     if not usual:
         raise InputError(f"the input is {shape}, which takes no pictures of 1, 3 or 4 channels")
     pictures, labels = dataset.pixels(numbers, (shape[1], shape[2]))
-    judge = _judge(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
+    judge, blind = _judge(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
     listed = [*usual, *([stated] if stated is not None and stated not in usual else [])]
     model = write_tflite(graph)
     sessions = [open_session("litert", model, 1) for _ in range(_WORKERS)]
@@ -116,7 +118,7 @@ def score_candidates(
             outputs = [np.empty(0)] * len(arranged)
             for first, made in enumerate(pool.map(work, range(_WORKERS))):
                 outputs[first::_WORKERS] = made
-            found.append(Candidate(pixels, judge(np.stack(outputs))))
+            found.append(Candidate(pixels, judge(np.stack(outputs)), blind))
             if progress is not None:
                 progress((place + 1) / len(listed))
     for session in sessions:
@@ -126,7 +128,9 @@ def score_candidates(
 
 
 def shown_pixels(candidates: Sequence[Candidate]) -> Pixels:
-    """The range that labelled pictures prove: better than every other in a paired test, and better than guessing.
+    """The range that labelled pictures prove: better than every other in a paired test, and than naming one class.
+
+    An untrained network, or one of other classes, is right by chance, in some range more often than in the others.
 
     Raises:
         InputError: None is; the message lists what was measured, and how to state it.
@@ -139,6 +143,13 @@ def shown_pixels(candidates: Sequence[Candidate]) -> Pixels:
             f"{best.pixels} is best, but {', '.join(str(other.pixels) for other in close)} may be as good (a "
             f"paired test of each at {_CHANCE:.0%}); state the range with --pixels, as the code that trained the model "
             "prepares its pictures, or give more labelled pictures of the model's own classes"
+        )
+    if best.share <= best.blind.mean() or chance_of(best.right, best.blind) >= _CHANCE:
+        raise InputError(
+            f"{best.right.size} labelled pictures do not show the range of the model's pixels: {table(candidates)}, "
+            f"and naming the commonest class of all is right of {best.blind.mean():.1%}. Perhaps the model was not "
+            "trained, or its classes are not the data's, or in another order; state the range with --pixels, as the "
+            "code that trained the model prepares its pictures"
         )
     return best.pixels
 
@@ -177,15 +188,15 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 
 def _judge(
     head: Head, labels: NDArray[np.int64], columns: int, positive: int | None
-) -> Callable[[NDArray[np.float32]], NDArray[np.bool_]]:
-    """Returns the function that says of outputs, (pictures, …), whether each is right."""
+) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.bool_]]:
+    """Returns a judge of outputs, (pictures, …), and what the commonest class hits."""
     if head in ("softmax", "logits"):
         if labels.max() >= columns:
             raise InputError(
                 f"the model has {columns} classes, but the data has class_index {labels.max()}; give the data that the "
                 "model was made for"
             )
-        return lambda outputs: topk_hits(outputs, labels, 1)
+        return lambda outputs: topk_hits(outputs, labels, 1), labels == np.bincount(labels).argmax()
     if head == "sigmoid":
         if positive is None and labels.max() > 1:
             raise InputError(
@@ -193,7 +204,7 @@ def _judge(
                 "yes with --positive"
             )
         truths = labels == (1 if positive is None else positive)
-        return lambda outputs: (outputs.reshape(len(outputs)) >= THRESHOLD) == truths
+        return lambda outputs: (outputs.reshape(len(outputs)) >= THRESHOLD) == truths, truths == (truths.mean() > 1 / 2)
     raise InputError(
         f"the output is {head}, and class indices cannot show which range of pixels it needs; state it with --pixels"
     )

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _INDICES = ("int32", "int64")
 _POSTPROCESSED = 4
 _SHOWN = 5
+# No further than there may be classes.
+_OFFSET = rf"[+-]?\d{{1,{len(str(MOST_CLASSES))}}}"
 _GRAMMAR = (
     "it is MODEL=DATA,... with indices of the model's classes and names or indices of the data's, such as "
     "8=cat,12=dog,rest=background; 1-19=background maps a range, offset=-1 all that is not named"
@@ -44,14 +46,19 @@ class ClassMap:
 
     def table(self, model_classes: int, data_classes: int) -> NDArray[np.int64]:
         """The data's class of each of the model's, int64 (model_classes,); -1 for none."""
-        found = np.full(model_classes, -1 if self.rest is None else self.rest, np.int64)
+        return self.of(np.arange(model_classes), data_classes)
+
+    def of(self, indices: NDArray[np.int64], data_classes: int) -> NDArray[np.int64]:
+        """The data's class of each of some of the model's, int64; -1 for none. Models of others give any numbers."""
+        shown, places = np.unique(indices, return_inverse=True)
+        found = np.full(shown.shape, -1 if self.rest is None else self.rest, np.int64)
         if self.offset is not None:
-            shifted = np.arange(model_classes) + self.offset
-            found = np.where((shifted >= 0) & (shifted < data_classes), shifted, found)
+            near = (shown >= -self.offset) & (shown < data_classes - self.offset)
+            found[near] = shown[near] + self.offset
         for model, data in self.named.items():
-            if model < model_classes:
-                found[model] = data
-        return found
+            found[shown == model] = data
+        found[shown < 0] = -1
+        return found[places].reshape(indices.shape)
 
 
 def parse_class_map(text: str, classes: Sequence[str]) -> ClassMap:
@@ -69,7 +76,7 @@ def parse_class_map(text: str, classes: Sequence[str]) -> ClassMap:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = (part.strip() for part in entry.partition("="))
         span = re.fullmatch(r"(\d+)(?:-(\d+))?", key)
-        if key == "offset" and re.fullmatch(r"[+-]?\d+", value):
+        if key == "offset" and re.fullmatch(_OFFSET, value):
             offset = int(value)
         elif key == "rest" and value:
             rest = _index(value, classes)
@@ -97,7 +104,7 @@ def _span(text: str, first: str, last: str) -> tuple[int, int]:
 def _index(value: str, classes: Sequence[str]) -> int:
     if value in classes:
         return list(classes).index(value)
-    if value.isdecimal() and int(value) < len(classes):
+    if re.fullmatch(r"\d{1,18}", value) and int(value) < len(classes):
         return int(value)
     raise InputError.unknown("class of the data", value, classes)
 
@@ -137,13 +144,13 @@ def in_classes_of(predictions: Predictions, dataset: Dataset, classes: ClassMap 
 def _map_of_indices(predictions: Predictions, dataset: Dataset, classes: ClassMap | None) -> Predictions:
     count = len(dataset.classes)
     shown = np.unique(predictions.outputs).astype(np.int64)
-    table = (classes or ClassMap({}, offset=0)).table(int(shown.max(initial=0)) + 1, count)
-    strange = [int(index) for index in shown if table[index] < 0]
+    chosen = classes or ClassMap({}, offset=0)
+    strange = shown[chosen.of(shown, count) < 0].tolist()
     if strange:
         raise _strange(predictions, dataset, strange)
     mapped = np.empty_like(predictions.outputs)
     for place, output in enumerate(predictions.outputs):
-        mapped[place] = table[output.astype(np.int64)]
+        mapped[place] = chosen.of(output.astype(np.int64), count)
     return replace(predictions, outputs=mapped)
 
 
@@ -152,12 +159,11 @@ def _postprocessed(predictions: Predictions, dataset: Dataset, classes: ClassMap
     boxes, (found, scores, counts) = predictions.outputs, predictions.others
     valid = np.arange(found.shape[1]) < counts.reshape(-1, 1)
     indices = found.astype(np.int64)
-    largest = int(indices[valid].max(initial=0))
     if classes is None:
-        if largest >= len(dataset.classes):
+        if np.any((indices[valid] < 0) | (indices[valid] >= len(dataset.classes))):
             raise _strange(predictions, dataset, sorted({int(index) for index in indices[valid]}))
         return predictions
-    mapped = classes.table(largest + 1, len(dataset.classes))[np.where(valid, indices, 0)]
+    mapped = classes.of(np.where(valid, indices, 0), len(dataset.classes))
     # A stable sort brings what is kept to the front, in its order.
     order = np.argsort(~(valid & (mapped >= 0)), axis=1, kind="stable")
     kept = (valid & (mapped >= 0)).sum(axis=1).astype(np.float32).reshape(counts.shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mnedge.graph.precision import float_ops
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _ONNX_ENDS = ("QuantizeLinear", "DequantizeLinear")
@@ -33,6 +34,11 @@ def _onnx_ops(path: Path) -> tuple[int, list[str]]:
     from mnedge.runtimes.onnxruntime import optimized_nodes
 
     nodes = optimized_nodes(path)
+    return len(nodes), float_nodes(nodes)
+
+
+def float_nodes(nodes: Sequence[tuple[str, str, bool]]) -> list[str]:
+    """Of what `optimized_nodes` gave, "KIND name" of each that computes in float; see `int8_ops`."""
     # The writer's own step before the first QuantizeLinear belongs to the conversion of the input.
     inner = [node for node in nodes if node[0] not in _ONNX_ENDS and not node[1].endswith("/off_ties")]
-    return len(nodes), [f"{kind} {name}" for kind, name, is_float in inner if is_float]
+    return [f"{kind} {name}" for kind, name, is_float in inner if is_float]

@@ -32,7 +32,12 @@ def op_latency(path: Path, *, threads: int = 1) -> list[OpTime]:
     Returns:
         The ops in order of execution.
     """
-    return _onnx_ops(path, threads) if path.suffix == ".onnx" else _tflite_ops(path, threads)
+    if path.suffix == ".onnx":
+        return _onnx_ops(path, threads)
+    from mnedge.runtimes import naming
+
+    with naming(path):
+        return _tflite_ops(path, threads)
 
 
 def by_kind(rows: Sequence[OpTime]) -> list[KindTime]:

@@ -18,6 +18,7 @@ from mnedge.graph.graph import arguments_of
 from mnedge.graph.heads import answering_output
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
+from mnedge.validation.raw_samples import open_raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ def predict(
 
 def predict_arrays(
     path: Path,
-    arrays: Arrays,
+    arrays: Arrays | Path,
     *,
     device: Device,
     runtime: str = "",
@@ -148,6 +149,8 @@ def predict_arrays(
     progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Runs an artifact of one or several inputs over arrays, real numbers as the network takes them.
+
+    `arrays` may be the path of a raw file, which the inputs then cut into samples.
 
     Its `labels` are the truths, of whatever shape they have, or -1 where there are none. `arguments` are other names
     for its inputs (see `Arrays.batch`). For the other arguments see `predict`.
@@ -159,6 +162,7 @@ def predict_arrays(
     """
     with device.load(path, runtime) as model:
         specs = model.info.inputs
+        arrays = open_raw(arrays, specs) if isinstance(arrays, Path) else arrays
         batch = arrays.batch(specs, arguments)
         fed = [(batch.arrays[spec.name], spec) for spec in specs]
         samples = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import devices as boards
+from mnedge.devices import qemu
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.foreign import checked_number, is_there
 from mnedge.progress import telling
@@ -15,6 +16,8 @@ from mnedge.results.bench import Bench
 from mnedge.results.latency import BoardState, Stretch
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
 from mnedge.validation.op_latency import op_latency
+from mnedge.workflows.executable import executable
+from mnedge.workflows.on_boards import cost_on_board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from mnedge.devices import Device, DeviceTiming, Sample
     from mnedge.progress import Progress
+    from mnedge.results.bench import BoardCost
     from mnedge.results.latency import LatencyRow, OpTime, RatioRow
     from mnedge.results.parity import DeviceFailure
 
@@ -30,6 +34,7 @@ _BOARD_TURNS = 3
 _LONGEST_S = 7 * 86_400.0
 _ROUNDS_PER_TURN = 5
 _LOCAL = "local"
+_EMULATED = "qemu://"
 
 
 def bench(
@@ -45,8 +50,9 @@ def bench(
     """Measures artifacts, each against the first.
 
     Args:
-        artifacts: .tflite and .onnx files.
-        devices: URIs; ratios are taken on each device by itself.
+        artifacts: .tflite and .onnx files; a Keras model or SavedModel is measured as the float .tflite that it
+            becomes; for emulated boards also folders that `compile` wrote.
+        devices: URIs; ratios are taken on each device by itself. Emulated boards (qemu://…) count instructions.
         threads: Threads of the runtime.
         seconds: Measured time for each artifact.
         ops: Measure each op too (this machine only).
@@ -58,19 +64,43 @@ def bench(
         UnsupportedError: `ops` on another device.
         ToolError: No device could be had.
     """
-    paths = [Path(artifact) for artifact in artifacts]
-    missing = next((path for path in paths if not is_there(path)), None)
+    missing = next((path for path in map(Path, artifacts) if not is_there(path)), None)
     if missing is not None:
-        raise InputError(f"{missing} does not exist; give .tflite or .onnx files")
+        raise InputError(f"{missing} does not exist; give .tflite or .onnx files, or Keras models")
     if ops and tuple(devices) != (_LOCAL,):
         raise UnsupportedError(f"--ops runs on this machine only, not on {', '.join(devices)}")
+    if sustained_s is not None and all(uri.startswith(_EMULATED) for uri in devices):
+        raise UnsupportedError(f"--sustained measures times, and {', '.join(devices)} counts instructions")
     checked_number("--seconds", seconds, most=_LONGEST_S)
     if sustained_s is not None:
         checked_number("--sustained, in seconds,", sustained_s, most=_LONGEST_S)
-    told = telling(progress)
+    with executable(artifacts) as paths:
+        return _measured(paths, devices, threads, seconds, telling(progress), ops=ops, sustained_s=sustained_s)
+
+
+def _measured(
+    paths: Sequence[Path],
+    devices: Sequence[str],
+    threads: int,
+    seconds: float,
+    told: Progress,
+    *,
+    ops: bool,
+    sustained_s: float | None,
+) -> Bench:
+    """Measures files that runtimes load, for `bench`."""
+    emulated = [uri for uri in devices if uri.startswith(_EMULATED)]
+    devices = [uri for uri in devices if uri not in emulated]
     now = conditions()
-    latency, ratios, failed = _latencies(paths, devices, threads, seconds, lambda share: told("measure latency", share))
-    told("measure latency", 1.0)
+    costs = _costs(paths, emulated, told) if emulated else None
+    latency: list[LatencyRow] = []
+    ratios: list[RatioRow] = []
+    failed: list[DeviceFailure] = []
+    if devices:
+        latency, ratios, failed = _latencies(
+            paths, devices, threads, seconds, lambda share: told("measure latency", share)
+        )
+        told("measure latency", 1.0)
     times = _op_times(paths, threads, lambda share: told("measure ops", share)) if ops else None
     over_time: dict[str, tuple[Stretch, ...]] | None = None
     unsteady: dict[str, tuple[str, ...]] | None = None
@@ -83,7 +113,19 @@ def bench(
         over_time |= away
         failed += failed_since
         told("run on", 1.0)
-    return Bench(now, tuple(latency), tuple(ratios), tuple(failed), times, over_time, unsteady)
+    return Bench(now, tuple(latency), tuple(ratios), tuple(failed), times, over_time, unsteady, costs)
+
+
+def _costs(paths: Sequence[Path], uris: Sequence[str], told: Callable[[str, float], None]) -> tuple[BoardCost, ...]:
+    """Instructions of every artifact on every emulated board."""
+    costs = []
+    for uri in uris:
+        board = qemu.connect(uri)
+        for number, path in enumerate(paths):
+            told(f"count instructions on {uri}", number / len(paths))
+            costs.append(cost_on_board(path, board))
+        told(f"count instructions on {uri}", 1.0)
+    return tuple(costs)
 
 
 def _latencies(

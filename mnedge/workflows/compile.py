@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mnedge import targets
 from mnedge.amounts import bytes_of
 from mnedge.artifact import check_folder
+from mnedge.errors import InputError
 from mnedge.foreign import MODEL_BYTES, read_file
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -18,11 +19,16 @@ from mnedge.sources.onnx import read_int8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.codegen.firmware import Part as FirmwarePart
     from mnedge.results.compilation import Compilation, Form, Prefer
 
 
+# Internal names that C99 compilers tell apart have so many characters.
+_LONGEST_NAME = 63
+
+
 def compile(  # noqa: A001 - the verb is called so, as the command is
-    model: Path | str,
+    model: Path | str | Sequence[Path | str],
     out: Path | str,
     target: str,
     *,
@@ -34,15 +40,18 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
     budget_bytes: int | str | None = None,
     stream_input: bool = False,
     input_may_be_overwritten: bool = False,
+    measure: bool = True,
     force: bool = False,
 ) -> Compilation:
     """Compiles an int8 model for a microcontroller; the folder appears whole or not at all.
 
     Args:
-        model: An int8 .tflite, with int8 or uint8 ends; or a QDQ int8 .onnx, whose ends become int8.
+        model: An int8 .tflite, with int8 or uint8 ends; or a QDQ int8 .onnx, whose ends become int8. Several become one
+            library of C, in which they share kernels.
         out: Folder to write.
         target: Name of a target with C kernels or an Ethos-U, which is compiled for through Vela.
-        name: Prefix of the C names; None for the file's name.
+        name: Prefix of the C names; None for the file's name. Of several models, the name of the library; None for
+            "models".
         form: C without an interpreter, or a TFLM project; an Ethos-U has one form.
         prefer: Preference of the memory plan: "ram", the smallest arena; "speed", layer by layer; "balanced".
         feed: Tensor to compile from, which the caller feeds; None for the input.
@@ -50,10 +59,11 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         budget_bytes: Largest arena, as a number of bytes or as text with its unit, e.g. "64K"; None for any.
         stream_input: Make calls that take the picture row by row.
         input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+        measure: Build C and run it on the emulated board, where the tools are there.
         force: Write into a folder that is not an unchanged one of mnedge's.
 
     Returns:
-        The CSources, TflmProject or VelaModel; its JSON is the folder's manifest.json.
+        The CSources, Firmware, TflmProject or VelaModel; its JSON is the folder's manifest.json.
 
     Raises:
         InputError: The model cannot be read, a tensor or target is not there, or the name is no C identifier.
@@ -61,10 +71,32 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         BudgetError: No plan fits the budget.
         ToolError: A compiler, the emulator, tflite-micro or Vela failed or is missing.
     """
-    source, folder = Path(model), Path(out)
+    sources = [Path(model)] if isinstance(model, (str, Path)) else [Path(entry) for entry in model]
+    folder = Path(out)
     chosen = targets.get(target)
     budget = bytes_of(budget_bytes, "--budget")
     check_folder(folder, kind="compiled model", force=force)
+    if len(sources) != 1:
+        if not sources or form != "c" or chosen.accelerator or feed or outputs:
+            raise InputError(
+                f"{len(sources)} models were given; several become C together, whole; compile one at a time for an "
+                "Ethos-U, --format tflm, --input and --outputs"
+            )
+        from mnedge.codegen.firmware import compile_firmware
+
+        return compile_firmware(
+            [_firmware_part(source) for source in sources],
+            name=name or "models",
+            target=target,
+            out=folder,
+            prefer=prefer,
+            budget_bytes=budget,
+            stream_input=stream_input,
+            input_may_be_overwritten=input_may_be_overwritten,
+            measure=measure,
+            force=force,
+        )
+    (source,) = sources
     prefix = default_name(source) if name is None else name
     data = _part(_read(source), str(source), feed, outputs)
     digest = hashlib.sha256(data).hexdigest()
@@ -90,14 +122,25 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         stream_input=stream_input,
         input_may_be_overwritten=input_may_be_overwritten,
         model_sha256=digest,
+        measure=measure,
         force=force,
     )
 
 
+def _firmware_part(source: Path) -> FirmwarePart:
+    from mnedge.codegen.firmware import Part
+
+    data = _read(source)
+    graph = parse_tflite(data, str(source), stateful=True)
+    return Part(default_name(source), graph, data, hashlib.sha256(data).hexdigest())
+
+
 def default_name(source: Path) -> str:
-    """A C identifier from the file's name, e.g. mobilenet_v3_small_1_0_224_int8."""
-    stem = re.sub(r"\W+", "_", source.name.removesuffix(".tflite").removesuffix(".onnx"), flags=re.ASCII).strip("_")
-    return stem if stem and stem[0].isalpha() else f"model_{stem}".rstrip("_")
+    """A C identifier from the file's name, e.g. mobilenet_v3_small_1_0_224_int8, at most 63 characters."""
+    base = re.sub(r"\.(tflite|lite|onnx)$", "", source.name)
+    stem = re.sub(r"\W+", "_", base, flags=re.ASCII).strip("_")
+    name = stem if stem and stem[0].isalpha() else f"model_{stem}".rstrip("_")
+    return name[:_LONGEST_NAME].rstrip("_")
 
 
 def _part(data: bytes, source: str, feed: str | None, outputs: Sequence[str]) -> bytes:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, command
 from mnedge.errors import ToolError
+from mnedge.foreign import read_file
+from mnedge.redaction import without_names
 from mnedge.results.installation import Installation, Part
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION_TIMEOUT_S = 10.0
+# The end of a log is what matters.
+_LOG_BYTES = 64 << 20
+_LOG_LINES = 2000
 # Bytes that a build may leave in the cache and in the artifacts folder.
 _ROOM_BYTES = 2 << 30
 
@@ -108,6 +113,24 @@ def doctor(*, gpu: bool = False) -> Installation:
     """
     parts = (*packages(), *programs())
     return Installation(parts=parts, machine=machine(), gpus=tuple(gpus()) if gpu else None)
+
+
+def issue_report(found: Installation, log: Path | None = None) -> str:
+    """Gives what a report of a fault needs, as one text without paths and names: versions, machine, log.
+
+    Args:
+        found: This installation.
+        log: The file of MNEDGE_LOG, or the one that an error with exit code 70 named; None for none.
+
+    Raises:
+        InputError: The log cannot be read.
+    """
+    lines = [f"{name}: {value}" for name, value in found.machine.items()]
+    lines += [f"{part.name}: {part.version or 'absent'}" for part in found.parts]
+    if log is not None:
+        text = read_file(log, _LOG_BYTES).decode(errors="replace")
+        lines += ["", "log:", *text.splitlines()[-_LOG_LINES:]]
+    return without_names("\n".join(lines)) + "\n"
 
 
 def packages() -> list[Part]:

@@ -201,7 +201,8 @@ def _start(looked: _Looked, passes: Iterable[str] = ()) -> Graph:
 
 def _needs(looked: _Looked) -> tuple[Need, ...]:
     network = looked.network
-    first = network.outputs[0]
+    # Of several outputs the one that tells classes apart is what labels are of.
+    first = next((output for output in network.outputs if output.head in _CLASSES), network.outputs[0])
     found = []
     if len(network.graph.inputs) > 1:
         names = ", ".join(network.graph.inputs)
@@ -227,7 +228,8 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
         found.append(
             Need("--positive CLASS", "One output, yes or no: where --data has more than two classes", required=False)
         )
-    if first.head == "numbers" and math.prod(first.shape) > 1 and not network.labels:
+    # Rows of numbers, such as key points, are no scores of classes.
+    if first.head == "numbers" and math.prod(first.shape) == first.shape[-1] > 1 and not network.labels:
         why = f"Its {first.shape[-1]} numbers are logits of classes if they have names, else a regression"
         found.append(Need("--labels FILE", why, required=False))
     return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,20 @@ def inspect(file: Path | str) -> Inspection:
     """Counts ops, dtypes, sizes, inputs and outputs of a model file, and asks the runtime how it takes it.
 
     Args:
-        file: A .tflite or .onnx file.
+        file: A .tflite or .onnx file; a Keras model or SavedModel is inspected as the float .tflite that it becomes.
 
     Raises:
         InputError: The file has another suffix, cannot be read, or is damaged.
     """
-    path = Path(file)
+    from mnedge.workflows.executable import executable
+
     inspectors = {".tflite": _inspect_tflite, ".onnx": _inspect_onnx}
-    if path.suffix not in inspectors:
-        raise InputError(f"{path} has no suffix that mnedge inspects; it inspects {' and '.join(inspectors)} files")
-    return inspectors[path.suffix](path)
+    with executable([file]) as (path,):
+        if path.suffix not in inspectors:
+            known = f"{' and '.join(inspectors)} files, Keras models and SavedModel folders"
+            raise InputError(f"{path} has no suffix that mnedge inspects; it inspects {known}")
+        found = inspectors[path.suffix](path)
+    return found if path == Path(file) else replace(found, path=str(file))
 
 
 def inspect_layers(
@@ -66,6 +71,7 @@ def inspect_layers(
     """
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.graph.graph import arguments_of
+    from mnedge.runtimes import naming
     from mnedge.validation.layers import noise_by_tensor
     from mnedge.validation.predict import pixels_for
     from mnedge.workflows.settle_pixels import check_takes_one
@@ -74,14 +80,16 @@ def inspect_layers(
     if is_arrays(data):
         inputs = [graph.tensors[name] for name in graph.inputs]
         samples = open_arrays(Path(data)).batch(inputs, arguments_of(graph.signatures))
-        return noise_by_tensor(graph, other, samples[:images], telling(progress))
+        with naming(f"{file} or {reference}"):
+            return noise_by_tensor(graph, other, samples[:images], telling(progress))
     check_takes_one(Path(file), graph)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     shape = graph.tensors[graph.inputs[0]].shape
     known = pixels_for(Path(file), shape, asked)
     log.info("pixels are %s to the model", known)
     pictures = _pictures(data, split, images, shape, known)
-    return noise_by_tensor(graph, other, pictures, telling(progress))
+    with naming(f"{file} or {reference}"):
+        return noise_by_tensor(graph, other, pictures, telling(progress))
 
 
 def _inspect_tflite(path: Path) -> Inspection:
@@ -117,7 +125,7 @@ def _inspect_onnx(path: Path) -> Inspection:
     from mnedge.artifact import size_bytes
     from mnedge.report.inspect_onnx import inspect_onnx
     from mnedge.runtimes.onnxruntime import optimized_nodes
-    from mnedge.validation.int8 import int8_ops
+    from mnedge.validation.int8 import float_nodes
 
     contents = inspect_onnx(path)
     quantized = any(row.kind.startswith("QLinear") or row.kind == "DequantizeLinear" for row in contents.ops)
@@ -131,7 +139,7 @@ def _inspect_onnx(path: Path) -> Inspection:
         executes = dict(Counter(kind for kind, _, _ in nodes).most_common())
         version = runtimes.get("onnxruntime").version() or "onnxruntime"
         runtime = RuntimeView(version, None, len(nodes), executes=executes)
-        float_ops = tuple(int8_ops(path)[1]) if quantized else None
+        float_ops = tuple(float_nodes(nodes)) if quantized else None
     return Inspection(str(path), "onnx", size_bytes(path), quantized, contents, float_ops, runtime)
 
 

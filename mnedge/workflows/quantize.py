@@ -29,6 +29,7 @@ from mnedge.quantization.io import with_io
 from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.quantization.quantized import agreement_of
 from mnedge.results.quantization import OutputFidelity, QuantizedModel
+from mnedge.runtimes import naming
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
 from mnedge.workflows.settle_pixels import settle_pixels
@@ -127,7 +128,8 @@ def quantize(
             raise InputError(f"{which} is of pictures, and {data} holds arrays, which calibrate; leave {which} out")
         graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
         known, settings = asked, replace(settings, pixels=asked)
-        quantized = _after_training(graph, images, settings, told)
+        with naming(source):
+            quantized = _after_training(graph, images, settings, told)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
@@ -135,15 +137,18 @@ def quantize(
         graph, known = lowered(network.graph, settled, chosen.passes, io)
         settings = replace(settings, pixels=known)
         images = _calibration_images(graph, known, dataset, calibration)
-        if method == "ptq":
-            quantized = _after_training(graph, images, settings, told)
-        else:
-            quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
+        with naming(source):
+            if method == "ptq":
+                quantized = _after_training(graph, images, settings, told)
+            else:
+                quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
     allowed = check_int8(quantized.graph, allow_float)
-    original = read_tflite(source) if source.suffix == ".tflite" else network.graph
+    original = _as_told(read_tflite(source), network.graph) if source.suffix == ".tflite" else network.graph
     finished = refitted(original, with_io(quantized.graph, io))
     check_kept(original, finished)
     content = write_tflite(finished)
+    with naming(source):
+        fidelity = _fidelity(graph, quantized.graph, images, original.signatures)
     deliver(place, content, force=force)
     return QuantizedModel(
         source=str(source),
@@ -156,7 +161,7 @@ def quantize(
         steps=quantized.steps,
         settings=quantized.settings,
         notes=tuple(notes),
-        outputs=_fidelity(graph, quantized.graph, images, original.signatures),
+        outputs=fidelity,
     )
 
 
@@ -177,6 +182,16 @@ def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str
     """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
     graph = run_passes(graph, tuple(passes))
     return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
+
+
+def _as_told(file: Graph, network: Graph) -> Graph:
+    """The graph of a file with the height and width at its ends that --size gave where the file leaves them open."""
+    ends = {name for name in (*file.inputs, *file.outputs) if file.tensors[name].is_open and name in network.tensors}
+    shaped = [
+        replace(file.tensors[name], shape=network.tensors[name].shape, open_shape=network.tensors[name].open_shape)
+        for name in ends
+    ]
+    return file.replaced(tensors=shaped) if shaped else file
 
 
 def _origin(network: Float, asked: Pixels | None, known: Pixels | None) -> str | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 from mnedge.formats.pixels import unknown_pixels
+from mnedge.runtimes import naming
 from mnedge.validation.candidates import disagreement, score_candidates, shown_pixels, table
 from mnedge.validation.predict import check_takes_pictures, pixels_for
 
@@ -56,14 +57,15 @@ def settle_pixels(
     if stated is not None:
         stated = pixels_for(path, shape, stated)
     try:
-        candidates = score_candidates(
-            graph.replaced(outputs=[graph.outputs[output]]),
-            dataset,
-            dataset.split("eval", _TO_SHOW if stated is None else _TO_CHECK),
-            stated=stated,
-            positive=positive,
-            progress=lambda share: progress(_STAGE, share),
-        )
+        with naming(path):
+            candidates = score_candidates(
+                graph.replaced(outputs=[graph.outputs[output]]),
+                dataset,
+                dataset.split("eval", _TO_SHOW if stated is None else _TO_CHECK),
+                stated=stated,
+                positive=positive,
+                progress=lambda share: progress(_STAGE, share),
+            )
     except InputError as exc:
         # Pictures that cannot show it: others' classes, an output without answers. A stated range stands.
         if stated is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -12,8 +12,8 @@ from mnedge import cache, tasks
 from mnedge.artifact import check_file, deliver, sha256, size_bytes
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
 from mnedge.models import Variant
+from mnedge.models.build import named_weights
 from mnedge.results import stored
 from mnedge.results.training import ModelFile, TrainingReport
 from mnedge.training.settings import Augmentation
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.models.build import Weights
     from mnedge.pixels import Pixels
     from mnedge.results.training import Epoch
     from mnedge.tasks import Task
@@ -158,7 +157,7 @@ def train(
         seed=_given(seed, own.seed),
         augmentation=Augmentation.of(augment, flip=flip),
     )
-    source = _source("imagenet" if weights is None else weights)
+    source = named_weights("imagenet" if weights is None else str(weights), ("imagenet", "random"))
     told_draw = {"seed": split_seed, "val_fraction": val_fraction, "test_fraction": test_fraction, "group_by": group_by}
     drawn = {name: value for name, value in told_draw.items() if value is not None}
     # Who wants to learn from pictures that both sides have does not want them kept together.
@@ -252,14 +251,6 @@ def _opened(
 
 def _given(value: Setting | None, own: Setting) -> Setting:
     return own if value is None else value
-
-
-def _source(weights: str | Path) -> Weights:
-    if weights in ("imagenet", "random"):
-        return cast("Weights", weights)
-    if not is_file(Path(weights)):
-        raise InputError(f"no weights file {weights}; --weights takes imagenet, random or a file that exists")
-    return Path(weights)
 
 
 def _logged(on_epoch: OnEpoch | None, folder: Path | str | None) -> OnEpoch | None:

@@ -14,6 +14,7 @@ from mnedge import cache, tasks
 from mnedge.artifact import sha256, write_text
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.gather import gather
+from mnedge.models.build import style_key
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
 from mnedge.results.findings import Suspects
@@ -105,6 +106,7 @@ def train_network(
     """
     chosen = tasks.get(task)
     chosen.check(dataset)
+    schedule.check_trains(from_scratch=weights == "random" and not isinstance(variant, OwnClassifier))
     own = variant if isinstance(variant, OwnClassifier) else None
     run = _Run(
         chosen,
@@ -119,8 +121,7 @@ def train_network(
     )
     key = {**run.key(), **schedule.horizon()}
     work = cache.resumable("transfer-work", {**key, "tools": cache.tool_versions()})
-    until = schedule.epochs if schedule.until_epoch is None else schedule.until_epoch
-    folder = cache.stage("transfer", {**key, "until": until}, lambda made: _make(made, run, work))
+    folder = cache.stage("transfer", {**key, "until": schedule.until}, lambda made: _make(made, run, work))
     trained = _trained(folder, chosen, dataset)
     if trained.account.is_complete:
         cache.forget(work)
@@ -167,6 +168,7 @@ class _Run:
             "labels": None if self.own is None else self.dataset.labels.tolist(),
             "skip_broken": self.dataset.skip_broken,
             "weights": sha256(self.weights) if isinstance(self.weights, Path) else self.weights,
+            "style": None if self.own is not None else style_key(self.weights),
             "keep_shared": self.keep_shared,
         }
 
@@ -294,6 +296,7 @@ def _description(run: _Run) -> dict[str, object]:
         "output_stride": run.network.output_stride,
         "outputs": run.network.classes,
         "pixels": SYMMETRIC.to_bytes().decode(),
+        "pytorch": style_key(run.weights),
         **run.task.describe(run.dataset, run.network),
     }
 

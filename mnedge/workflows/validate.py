@@ -23,6 +23,9 @@ from mnedge.validation.heads import warn_if_inverted
 from mnedge.validation.outputs import output_rows
 from mnedge.validation.parity import parity_row, same_class
 from mnedge.validation.predict import Predictions, predict
+from mnedge.validation.raw_samples import is_raw
+from mnedge.workflows.executable import executable
+from mnedge.workflows.on_boards import on_board, runs_here
 from mnedge.workflows.validate_arrays import validate_arrays
 from mnedge.workflows.which_pictures import by_model, choose, named_map
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
+    from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
@@ -42,7 +46,6 @@ if TYPE_CHECKING:
     from mnedge.validation.class_map import ClassMap
 
 _MOST_NAMED = 10
-_RUNS_HERE = (".tflite", ".onnx", ".ort")
 
 
 def validate(
@@ -54,6 +57,7 @@ def validate(
     images: int | None = None,
     class_map: str | None = None,
     positive: str | None = None,
+    head: Head | None = None,
     pixels: Pixels | str | None = None,
     anchors: Path | str | None = None,
     devices: Sequence[str] = ("local",),
@@ -64,14 +68,16 @@ def validate(
     """Measures the accuracy of artifacts on labelled pictures, and how far they agree.
 
     Args:
-        artifacts: .tflite, .onnx and .ort files, or folders of C.
-        data: demo, a folder, or a labels.csv, as the task reads them.
+        artifacts: .tflite, .onnx and .ort files, or folders of C; a Keras model or SavedModel is measured as the float
+            .tflite that it becomes.
+        data: demo, a folder, or a labels.csv, as the task reads them; a .npy, .npz or raw file of samples.
         task: Task of the artifacts.
         split: Split of the data: train, calibration, eval (val), test, or all. None for the data's own test or
             validation split; of data without any, the pictures that the model's training kept apart, or else all.
         images: Use at most so many pictures; None for all.
         class_map: Class of the data for each class of the model, e.g. "8=cat,12=dog,rest=background".
         positive: With one output, yes or no: the class of the data that is the yes.
+        head: Kind of the first output; None for what each file shows.
         pixels: Range of the pixels if the file states none, as `Pixels.parse` reads it.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
         devices: URIs; several devices run at the same time.
@@ -87,56 +93,57 @@ def validate(
     from mnedge.validation.detect import check_decodable
     from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
 
-    paths = [Path(artifact) for artifact in artifacts]
-    if is_arrays(data):
-        if len(devices) > 1:
-            raise InputError("arrays are measured on one device at a time; name one --device")
-        return validate_arrays(paths, Path(data), devices[0], telling(progress), runtime=runtime)
-    what = tasks.get(task)
-    if anchors is not None and not what.finds_boxes:
-        raise InputError(f"--anchors is for detectors; leave it out of --task {what.name}")
-    listed = read_anchors(Path(anchors)) if anchors is not None else None
-    chosen = choose(paths, split, images, lambda draw: what.open_dataset(data, skip_broken=skip_broken, draw=draw))
-    dataset = chosen.dataset
-    classes = parse_class_map(class_map, dataset.classes) if class_map else None
-    warnings: list[str] = []
-    has_classes = any(metric.key == "balanced_accuracy" for metric in what.metrics)
+    with executable(artifacts) as paths:
+        if is_arrays(data) or is_raw(data):
+            if len(devices) > 1:
+                raise InputError("arrays are measured on one device at a time; name one --device")
+            return validate_arrays(paths, Path(data), devices[0], telling(progress), head=head, runtime=runtime)
+        what = tasks.get(task)
+        if anchors is not None and not what.finds_boxes:
+            raise InputError(f"--anchors is for detectors; leave it out of --task {what.name}")
+        listed = read_anchors(Path(anchors)) if anchors is not None else None
+        chosen = choose(paths, split, images, lambda draw: what.open_dataset(data, skip_broken=skip_broken, draw=draw))
+        dataset = chosen.dataset
+        classes = parse_class_map(class_map, dataset.classes) if class_map else None
+        warnings: list[str] = []
+        has_classes = any(metric.key == "balanced_accuracy" for metric in what.metrics)
 
-    def read(said: Predictions, classes: ClassMap | None = classes) -> Predictions:
-        if listed is not None:
-            return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
-        if what.finds_boxes:
-            # Before its boxes are taken for scores of classes.
-            check_decodable(said)
-        return in_classes_of(said, dataset, classes)
+        def read(said: Predictions, classes: ClassMap | None = classes) -> Predictions:
+            if listed is not None:
+                return decoded(in_classes_of(scores_and_boxes(said, listed), dataset, classes), listed)
+            if what.finds_boxes:
+                # Before its boxes are taken for scores of classes.
+                check_decodable(said)
+            return in_classes_of(said, dataset, classes)
 
-    def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
-        return what.agreement(*((one, two) if listed is None else (read(one), read(two))))
+        def agreement(one: Predictions, two: Predictions) -> NDArray[np.float64]:
+            return what.agreement(*((one, two) if listed is None else (read(one), read(two))))
 
-    yes = None if positive is None else dataset.class_index(positive)
+        yes = None if positive is None else dataset.class_index(positive)
 
-    def figures(said: Predictions, _pictures: Dataset) -> Figures:
-        said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
-        by_name = class_map is None and yes is None
-        made = _figures_by_name(said, dataset, what, read) if by_name else what.accuracy(read(said), dataset)
-        if has_classes and "top1" in made.metrics and (told := warning(made.metrics["top1"], said.labels)):
-            warnings.append(f"{said.path.name}: {told}")
-        warn_if_inverted(said.path.name, made, dataset.classes, 1 if yes is None else yes)
-        return made
+        def figures(said: Predictions, _pictures: Dataset) -> Figures:
+            said = said if yes is None else replace(said, labels=(said.labels == yes).astype(np.int64))
+            by_name = class_map is None and yes is None
+            made = _figures_by_name(said, dataset, what, read) if by_name else what.accuracy(read(said), dataset)
+            if has_classes and "top1" in made.metrics and (told := warning(made.metrics["top1"], said.labels)):
+                warnings.append(f"{said.path.name}: {told}")
+            warn_if_inverted(said.path.name, made, dataset.classes, 1 if yes is None else yes)
+            return made
 
-    measured = measure(
-        paths,
-        dataset,
-        chosen.numbers,
-        devices,
-        telling(progress),
-        figures=figures,
-        pixels=Pixels.parse(pixels) if isinstance(pixels, str) else pixels,
-        agreement=agreement,
-        classes=len(dataset.classes) if what.learns_labels and classes is None else None,
-        runtime=runtime,
-    )
-    return replace(measured, pictures=chosen.told, warnings=tuple(dict.fromkeys(warnings)))
+        measured = measure(
+            paths,
+            dataset,
+            chosen.numbers,
+            devices,
+            telling(progress),
+            figures=figures,
+            pixels=Pixels.parse(pixels) if isinstance(pixels, str) else pixels,
+            agreement=agreement,
+            classes=len(dataset.classes) if what.learns_labels and classes is None else None,
+            runtime=runtime,
+            head=head,
+        )
+        return replace(measured, pictures=chosen.told, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _figures_by_name(
@@ -169,6 +176,7 @@ def measure(
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class,
     classes: int | None = None,
     runtime: str = "",
+    head: Head | None = None,
 ) -> Validation:
     """Runs artifacts over pictures on devices, several devices in parallel.
 
@@ -188,6 +196,7 @@ def measure(
         classes: Number of classes that the data tells apart, where outputs are scores of classes; each output of files
             with several then has a row of its own.
         runtime: Name of the runtime on the devices; "" for the one that loads such files.
+        head: What the first output is; None for what each file shows.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.
@@ -198,8 +207,10 @@ def measure(
             raise InputError(f"{path} does not exist; give .tflite or .onnx files that `mnedge build` wrote")
 
     # The host is what a device's outputs are held against, picture by picture; it is no column of its own then.
-    host = "local" not in uris and all(path.suffix in _RUNS_HERE for path in artifacts)
-    results, failed = _run(artifacts, dataset, numbers, uris, progress, (pixels, classes, runtime), with_host=host)
+    host = "local" not in uris and all(runs_here(path) for path in artifacts)
+    results, failed = _run(
+        artifacts, dataset, numbers, uris, progress, (pixels, classes, runtime, head), with_host=host
+    )
     asked = {name: found for name, found in results.items() if name != "local" or not host}
     if not asked:
         raise ToolError("\n".join(failure.error for failure in failed))
@@ -224,15 +235,16 @@ def _run(
     numbers: NDArray[np.int64],
     uris: Sequence[str],
     progress: Progress,
-    asked: tuple[Pixels | None, int | None, str],
+    asked: tuple[Pixels | None, int | None, str, Head | None],
     *,
     with_host: bool,
 ) -> tuple[dict[str, list[Predictions]], list[DeviceFailure]]:
     """Runs artifacts on devices, and on this host in its own runtime; what `devices.side_by_side` returns."""
-    pixels, classes, runtime = asked
+    pixels, classes, runtime, head = asked
 
     def on_device(device: Device) -> Iterator[Predictions]:
         first: tuple[int, ...] = ()
+        device = on_board(device)
         engine = "" if with_host and device.name == "local" else runtime
         for path in artifacts:
             stage = f"{path.name} on {device.name}"
@@ -244,7 +256,15 @@ def _run(
             # than the float one that it comes from.
             known = pixels if len(artifacts) == 1 else pixels_of(path) or pixels
             said = predict(
-                path, dataset, numbers, device=device, runtime=engine, pixels=known, classes=classes, progress=told
+                path,
+                dataset,
+                numbers,
+                device=device,
+                runtime=engine,
+                pixels=known,
+                head=head,
+                classes=classes,
+                progress=told,
             )
             progress(stage, 1.0)
             first = first or said.outputs.shape[1:]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data._dataset import SPLITS
+from mnedge.data.draw import Draw
 from mnedge.data.origin import METADATA, origin_of_bytes
 from mnedge.data.splits import SPLIT_NAMES
 from mnedge.errors import InputError
+from mnedge.foreign import is_there
 from mnedge.formats.carried import carried, class_names
 from mnedge.validation.class_map import ClassMap
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.data.draw import Draw
     from mnedge.data.origin import Origin
 
 ALL = "all"
@@ -60,10 +61,14 @@ def choose(
     Raises:
         InputError: The data cannot be opened, or has no such split.
     """
-    dataset = opened(None)
-    origin = None if dataset.draw is None or dataset.is_divided else _origin(artifacts, dataset)
-    if origin is not None and origin.draw != dataset.draw:
-        dataset = opened(origin.draw)
+    known = _origins(artifacts)
+    # Opened as the model has it, mostly for good: drawing looks at every picture.
+    dataset = opened(known[0].draw if known else None)
+    is_drawn = dataset.draw is not None and not dataset.is_divided
+    origin = next((found for found in known if found.is_of(dataset)), None) if is_drawn else None
+    wanted = Draw() if origin is None else origin.draw
+    if dataset.draw not in (None, wanted):
+        dataset = opened(wanted)
     count = len(dataset.sources)
     name = _named(split)
     if name is None:
@@ -92,14 +97,10 @@ def _named(split: str | None) -> str | None:
     return SPLIT_NAMES[split.lower()]
 
 
-def _origin(artifacts: Sequence[Path], dataset: Dataset) -> Origin | None:
-    """Returns how the splits were drawn that the first model with this data was made with."""
-    for path in artifacts:
-        content = carried(path, METADATA) if path.is_file() else None
-        origin = None if content is None else origin_of_bytes(content, str(path))
-        if origin is not None and origin.is_of(dataset):
-            return origin
-    return None
+def _origins(artifacts: Sequence[Path]) -> list[Origin]:
+    """What models say of the data that they were made with, in their order."""
+    contents = [(path, carried(path, METADATA)) for path in artifacts if is_there(path)]
+    return [origin_of_bytes(content, str(path)) for path, content in contents if content is not None]
 
 
 def named_map(path: Path, dataset: Dataset, outputs: int | None) -> tuple[tuple[str, ...], ClassMap | None]:

@@ -65,6 +65,7 @@ def _run(step: dict[str, Any], runner: Path, values: dict[str, str]) -> subproce
     (runner / "summary").write_text("")
     given = {key: _filled(text, values) for key, text in step.get("env", {}).items()}
     given |= {"GITHUB_OUTPUT": str(runner / "output"), "GITHUB_STEP_SUMMARY": str(runner / "summary")}
+    given |= {"GITHUB_PATH": str(runner / "path")}
     (runner / "step.sh").write_text(_filled(step["run"], values))
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", runner / "step.sh"],
@@ -98,7 +99,7 @@ def _values(runner: Path, recipe: str, **inputs: str) -> dict[str, str]:
     defaults = {f"inputs.{name}": str(entry.get("default", "")) for name, entry in _ACTION["inputs"].items()}
     return {
         **defaults, "inputs.recipe": recipe, "steps.python.outputs.python-path": sys.executable,
-        "github.action_path": str(runner / "checkout"), "runner.temp": str(runner / "temp"),
+        "github.action_path": str(runner / "checkout"), "runner.temp": str(runner / "temp"), "github.token": "t",
         **{f"inputs.{name}": value for name, value in inputs.items()},
     }  # fmt: skip
 
@@ -108,6 +109,9 @@ def installed(runner: Path) -> Path:
     done = _run(_step("install"), runner, _values(runner, "good.yaml"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("mnedge ")
+    # Later steps call it by its name.
+    added = Path((runner / "path").read_text().splitlines()[-1])
+    assert [path.name for path in added.iterdir()] == ["mnedge"]
     return runner
 
 
@@ -136,6 +140,29 @@ def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
     assert "max_size_kib: limit 1" in done.stderr
     assert "max" in (installed / "summary").read_text()
     assert _outputs(installed)["out"] == "out dir"
+
+
+def test_the_last_release_is_the_baseline_where_there_is_one(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The forge's own program: it gives a report of another build, or says that there is no release.
+    (tmp_path / "gh").write_text('#!/bin/sh\n[ -n "$NONE" ] && exit 1\ncp "$REPORT" "$6/report.json"\n')
+    (tmp_path / "gh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    values = _values(installed, "good.yaml", baseline="last-release", version="3.1.4", out="released")
+    step = _step("build")
+    done = _run({**step, "env": {**step["env"], "NONE": "1"}}, installed, values)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to hold this build against" in done.stdout
+    bundled = json.loads((installed / "released" / "bundles" / "raspberry-pi" / "manifest.json").read_text())
+    assert bundled["version"] == "3.1.4"
+    report = json.loads((installed / "released" / "report.json").read_text())
+    for row in report["artifacts"]:
+        row["bytes"] = int(row["bytes"] / 2)
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    done = _run({**step, "env": {**step["env"], "REPORT": str(tmp_path / "report.json")}}, installed, values)
+    assert done.returncode == 1
+    assert "baseline bytes" in done.stderr
 
 
 def test_an_input_is_never_code(installed: Path) -> None:

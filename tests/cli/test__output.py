@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.cli._output import print_json, print_table, progress
+import pytest
+
+from mnedge.cli import main
+from mnedge.cli._output import print_json, print_table, progress, say
+from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
-    import pytest
+    from mnedge.graph.graph import Graph
 
 
 def test_a_table_neither_colours_nor_cuts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,6 +31,29 @@ def test_a_title_wider_than_its_table_stays_in_one_line(capsys: pytest.CaptureFi
     title = "/a/path/that/is/wider/than/the/table [cache]: 2 entries"
     print_table(title, ("n",), [(1,)])
     assert capsys.readouterr().out.splitlines()[0] == title
+
+
+def test_a_line_is_one_line_whatever_is_in_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    say("net\nok: 100 %.tflite\x1b[2J holds\u2028it")
+    assert capsys.readouterr().out == "net\\nok: 100 %.tflite\\x1b[2J holds\\u2028it\n"
+
+
+def test_commands_print_names_through_that(
+    tmp_path: Path, small_int8: Graph, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a\nverified"
+    folder.mkdir()
+    (folder / "m.tflite").write_bytes(write_tflite(small_int8))
+    for arguments in (
+        ("inspect", folder / "m.tflite"),
+        ("optimize", folder / "m.tflite", "-o", folder / "o.tflite", "--no-measure"),
+        ("compile", folder / "m.tflite", "--target", "generic", "--out", folder / "c"),
+    ):
+        with pytest.raises(SystemExit, match="0"):
+            main([str(argument) for argument in arguments])
+        printed = capfd.readouterr().out
+        assert "a\\nverified" in printed
+        assert not [found for found in printed.splitlines() if found.startswith("verified")]
 
 
 def test_json_takes_paths(capsys: pytest.CaptureFixture[str]) -> None:

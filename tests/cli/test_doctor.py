@@ -93,3 +93,23 @@ def test_options_of_a_model_need_one(capsys: pytest.CaptureFixture[str], model: 
     code, _, err = _run(capsys, "doctor", "--gpu", str(model))
     assert code == 2
     assert "--gpu" in err
+
+
+def test_a_report_holds_what_a_fault_needs_and_no_names(
+    capsys: pytest.CaptureFixture[str], private_cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").write_text(f"mnedge build {tmp_path}/secret.keras\nrun gcc\n")
+    place = tmp_path / "issue.txt"
+    code, out, _ = _run(capsys, "doctor", "--report", str(place), "--log", str(tmp_path / "log.txt"))
+    text = place.read_text()
+    assert code == 0
+    assert "read it" in out
+    assert str(tmp_path) not in text
+    assert str(private_cache) not in text
+    assert "secret" not in text
+    assert "mnedge build <path" in text
+    assert text.endswith("run gcc\n")
+    assert "numpy: " in text
+    code, _, error = _run(capsys, "doctor", "--log", str(tmp_path / "log.txt"))
+    assert code == 2
+    assert "give --report" in error

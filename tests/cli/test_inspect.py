@@ -8,6 +8,7 @@ from mnedge.cli import main
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.runtimes import _child
 
 
 def _run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
@@ -63,6 +64,24 @@ def test_float_ops_of_a_quantized_model_are_named(
     path.write_bytes(write_tflite(small_int8.replaced(tensors=extra, ops=ops, outputs=("soft",))))
     _, out, _ = _run(capfd, "inspect", path, "--json")
     assert "SOFTMAX soft" in json.loads(out)["float_ops"]
+
+
+def test_one_child_says_all_of_an_onnx(
+    small_int8: Graph, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_bytes(write_onnx(small_int8))
+    started: list[Path] = []
+
+    class Counted(_child.Child):
+        def __init__(self) -> None:
+            started.append(path)
+            super().__init__()
+
+    monkeypatch.setattr(_child, "Child", Counted)
+    _, out, _ = _run(capfd, "inspect", path, "--json")
+    assert json.loads(out)["float_ops"] == []
+    assert len(started) == 1
 
 
 def test_a_float_model_is_not_blamed_for_float_ops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

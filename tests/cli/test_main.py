@@ -307,3 +307,31 @@ def test_what_will_fail_fails_before_tensorflow_is_loaded(
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert said in " ".join(done.stderr.split())
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "mine.txt").read_text() == "mine"
+
+
+def test_a_log_keeps_what_was_run_with_times(tmp_path: Path, small_int8: Graph) -> None:
+    model = tmp_path / "net.tflite"
+    model.write_bytes(write_tflite(small_int8))
+    log = tmp_path / "log.txt"
+    done = _cli("bench", str(model), "--seconds", "0.1", MNEDGE_LOG=str(log), MNEDGE_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    assert f"mnedge bench {model} --seconds 0.1" in lines[0]
+    assert any(" run " in line for line in lines)
+    assert any(line.endswith(" s") and ": done in " in line for line in lines)
+    assert all(line[:4].isdecimal() or line.startswith("  ") for line in lines)
+    # Nothing more than without it stands in the terminal.
+    assert " run " not in done.stderr
+    done = _cli("targets", MNEDGE_LOG=str(tmp_path / "none" / "log.txt"))
+    assert done.returncode == 2
+    assert "name another file" in done.stderr
+
+
+def test_verbose_tells_each_stage_once(tmp_path: Path, small_int8: Graph) -> None:
+    model = tmp_path / "net.tflite"
+    model.write_bytes(write_tflite(small_int8))
+    done = _cli("-v", "bench", str(model), "--seconds", "0.1", MNEDGE_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    stages = [line for line in done.stderr.splitlines() if ": done in " in line]
+    assert stages
+    assert len(stages) == len(set(stages))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +92,19 @@ def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     assert "height x width" in str(done.exception)
 
 
+def test_a_size_that_is_told_becomes_the_shape_of_the_file(tmp_path: Path, digits_fp32: Graph) -> None:
+    opened = [
+        replace(digits_fp32.tensors[name], shape=(1, 1, 1, depth), open_shape=(-1, -1, -1, depth))
+        for name, depth in (("image", 3), ("conv", 8))
+    ]
+    path, out = tmp_path / "open.tflite", tmp_path / "m.int8.tflite"
+    path.write_bytes(write_tflite(digits_fp32.replaced(tensors=opened)))
+    arguments = [str(path), "-o", str(out), "--effort", "fast", "--pixels=-1..1", "--size", "12x20"]
+    CliRunner().invoke(app, ["quantize", *arguments], catch_exceptions=False)
+    image = read_tflite(out).tensors["image"]
+    assert (image.shape, image.open_shape) == ((1, 12, 20, 3), (-1, 12, 20, 3))
+
+
 def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data.npz", tmp_path / "m.int8.tflite"
     values = np.random.default_rng(0).uniform(-2, 3, (40, 16, 16, 3)).astype(np.float32)
@@ -109,3 +123,19 @@ def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["validate", *arguments], catch_exceptions=False).stdout
     assert "40" in shown
     assert "SNR, dB" in shown
+
+
+def test_a_model_that_ends_the_runtime_is_named(
+    source: Path, tmp_path: Path, digits_fp32: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A custom op under the name of LiteRT's own, without the tensors that it reads, in all that is calibrated."""
+    boxes = Tensor("boxes", (1, 4), "float32")
+    last = Op("TFLite_Detection_PostProcess", (digits_fp32.outputs[0],), ("boxes",), {"custom_options": b""})
+    killer = write_tflite(digits_fp32.replaced(tensors=[boxes], ops=(*digits_fp32.ops, last)))
+    monkeypatch.setattr("mnedge.quantization.interpret.write_tflite", lambda _: killer)
+    np.savez(tmp_path / "data.npz", image=np.zeros((2, 16, 16, 3), np.float32))
+    arguments = [str(source), "-o", str(tmp_path / "out.tflite"), "--data", str(tmp_path / "data.npz")]
+    done = CliRunner().invoke(app, ["quantize", *arguments])
+    assert isinstance(done.exception, InputError)
+    assert f"what was made of {source} at op " in str(done.exception)
+    assert not (tmp_path / "out.tflite").exists()

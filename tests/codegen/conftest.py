@@ -140,12 +140,21 @@ def _run_sanitized(folder: Path, units: Sequence[tuple[Unit, np.ndarray]]) -> li
     subprocess.run(
         ["gcc", *FLAGS.split(), *sources, "-o", "run"], cwd=folder, check=True, capture_output=True, text=True
     )
+    _check_as_one_unit_of_cpp(folder, [unit.name for unit, _ in units])
     finished = subprocess.run(["./run"], cwd=folder, check=False, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return [
         Ran(np.frombuffer((folder / f"{unit.name}.out").read_bytes(), np.int8).reshape(len(images), -1), int(touched))
         for (unit, images), touched in zip(units, finished.stdout.split(), strict=True)
     ]
+
+
+def _check_as_one_unit_of_cpp(folder: Path, names: Sequence[str]) -> None:
+    """All generated files in one translation unit must be C++ too."""
+    (folder / "all.cpp").write_text("".join(f'#include "{name}.c"\n' for name in dict.fromkeys(names)))
+    checked = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "all.cpp"]
+    finished = subprocess.run(checked, cwd=folder, check=False, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-3000:]
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ def run_test_program(
 def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, small_int8: Graph) -> None:
     manifest = build(small_int8, tmp_path / "out", measure=False, model_sha256="ab" * 32)
     files = {file.name for file in (tmp_path / "out").iterdir()}
-    assert files == {"tiny.h", "tiny.c", "test_tiny.c", "CMakeLists.txt", "manifest.json", RECORD}
+    packages = {"CMakeLists.txt", "idf_component.yml", "library.json", "library.properties", "zephyr"}
+    assert files == {"tiny.h", "tiny.c", "test_tiny.c", *packages, "manifest.json", RECORD}
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["model_sha256"] == "ab" * 32
     assert written["arena_bytes"] == manifest.arena_bytes  # type: ignore[attr-defined]

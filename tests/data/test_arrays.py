@@ -145,6 +145,20 @@ def test_an_npz_that_unpacks_to_much_more_is_refused(tmp_path: Path, monkeypatch
         open_arrays(tmp_path / "a.npz")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_npz_holds_arrays_alone_each_once(tmp_path: Path) -> None:
+    for name, member, message in (
+        ("a.npz", "notes.txt", "holds notes.txt, which is no array"),
+        ("b.npz", "x.npy", "holds x 2 times; each array has a name of its own"),
+        ("c.npz", "x", "holds x 2 times"),
+    ):
+        np.savez(tmp_path / name, x=np.ones((5, 2)))
+        with zipfile.ZipFile(tmp_path / name, "a") as archive:
+            archive.writestr(member, b"no array")
+        with pytest.raises(InputError, match=message):
+            open_arrays(tmp_path / name)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npy")
     with pytest.raises(InputError, match="it is no regular file"):

@@ -69,6 +69,14 @@ _FLOAT_OPS = {
     "mean of channels": _one_op(
         Op("MEAN", ("x", "a"), ("y",), {"keep_dims": True}), _IMAGE, (1, 5, 7, 1), _ints("a", [3])
     ),
+    "mean of each channel taken away": Graph(
+        {
+            **{name: Tensor(name, _IMAGE, "float32") for name in "xy"}, "m": Tensor("m", (1, 4), "float32"),
+            "a": _ints("a", [1, 2]),
+        },
+        (Op("MEAN", ("x", "a"), ("m",), {"keep_dims": False}), Op("SUB", ("x", "m"), ("y",), {"activation": "NONE"})),
+        ("x",), ("y",),
+    ),
     "mean of rows": _one_op(Op("MEAN", ("x", "a"), ("y",), {"keep_dims": False}), _IMAGE, (1, 7, 4), _ints("a", [1])),
     "sum": _one_op(Op("SUM", ("x", "a"), ("y",), {"keep_dims": False}), _IMAGE, (1, 4), _ints("a", [1, 2])),
     "average pool": _one_op(

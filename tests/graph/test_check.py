@@ -193,7 +193,9 @@ def test_what_the_file_leaves_open_is_not_held_against_shapes(small_int8: Graph)
     with pytest.raises(InputError, match="conv has the shape"):
         check_graph(wrong, "m")
     check_graph(wrong, "m", unknown={"conv"})
-    check_graph(_with(small_int8, "conv", shape=()), "m")
+    found = check_graph(_with(small_int8, "conv", shape=()), "m")
+    assert found.tensors["conv"].shape == small_int8.tensors["conv"].shape, "it follows from what the op reads"
+    assert check_graph(small_int8, "m") is small_int8
 
 
 def test_a_bias_with_the_axis_of_its_weights_is_read(small_int8: Graph) -> None:

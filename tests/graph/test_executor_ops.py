@@ -591,3 +591,21 @@ def _one_op(kind: str, shape: tuple[int, ...], made: tuple[int, ...], *constants
 def test_what_mixes_pictures_or_is_unknown_says_so(graph: Graph, said: str) -> None:
     with pytest.raises(UnsupportedError, match=said):
         execute(graph, {"x": np.ones(graph.tensors["x"].shape, np.float32)})
+
+
+@pytest.mark.parametrize("pictures", [3, 5])
+def test_a_row_of_each_picture_meets_its_own_picture(pictures: int) -> None:
+    """As many pictures as the maps have columns would broadcast along the columns."""
+    shapes = {"x": (1, 4, 5, 3), "m": (1, 3), "y": (1, 4, 5, 3)}
+    graph = Graph(
+        {
+            **{name: Tensor(name, shape, "float32") for name, shape in shapes.items()},
+            "a": constant("a", np.array([1, 2], np.int32)),
+        },
+        (Op("MEAN", ("x", "a"), ("m",), {"keep_dims": False}), Op("MUL", ("x", "m"), ("y",), {"activation": "NONE"})),
+        ("x",),
+        ("y",),
+    )  # fmt: skip
+    values = np.random.default_rng(0).normal(0, 1, (pictures, 4, 5, 3)).astype(np.float32)
+    found = predict(graph, values)
+    np.testing.assert_allclose(found, values * values.mean((1, 2))[:, None, None], rtol=1e-5, atol=1e-6)

@@ -47,6 +47,22 @@ V3 = {
     ("v3-small", 0.75, 224): (44, 2.4), ("v3-large-minimalistic", 1.0, 224): (209, 3.9),
     ("v3-small-minimalistic", 1.0, 224): (65, 2.0),
 }  # fmt: skip
+# results/results-imagenet.csv and results/benchmark-infer-*.csv of timm: multiply-adds in billions, parameters in
+# millions. timm counts the batch norms' multiply-adds as well, and of a batch norm's four values only the two trained.
+V4_TIMM = {
+    ("v4-conv-small", 0.35, 224): (0.05, 1.91), ("v4-conv-small", 0.35, 256): (0.06, 1.91),
+    ("v4-conv-small", 0.5, 224): (0.07, 2.24), ("v4-conv-small", 0.5, 256): (0.09, 2.24),
+    ("v4-conv-small", 1.0, 224): (0.19, 3.77), ("v4-conv-small", 1.0, 256): (0.25, 3.77),
+    ("v4-conv-medium", 1.0, 224): (0.84, 9.72), ("v4-conv-medium", 1.0, 256): (1.1, 9.72),
+    ("v4-conv-medium", 1.0, 320): (1.71, 9.72),
+    ("v4-conv-large", 1.0, 256): (2.86, 32.59), ("v4-conv-large", 1.0, 320): (4.47, 32.59),
+    ("v4-conv-large", 1.0, 384): (6.43, 32.59), ("v4-conv-large", 1.0, 448): (8.75, 32.59),
+}  # fmt: skip
+# arXiv:2404.10518, table 5: likewise.
+V4_PAPER = {
+    ("v4-conv-small", 1.0, 224): (0.2, 3.8), ("v4-conv-medium", 1.0, 256): (1.0, 9.2),
+    ("v4-conv-large", 1.0, 384): (5.9, 31),
+}  # fmt: skip
 PRINTED = {("v1", *key): row for key, row in V1.items()} | {("v2", *key): row for key, row in V2.items()} | V3
 
 # Printed whole or to one digit, and so coarse that the rounding alone exceeds the tolerance.
@@ -85,6 +101,8 @@ def test_a_network_costs_what_is_printed(row: tuple[str, float, int]) -> None:
 def test_a_figure_that_does_not_agree_is_said_so() -> None:
     said = {}
     for family in families.names():
+        if family.startswith("v4"):
+            continue
         for row in published_comparisons(family):
             key = (family, row.published.alpha, row.published.resolution)
             if row.macs != "agrees":
@@ -97,6 +115,47 @@ def test_a_figure_that_does_not_agree_is_said_so() -> None:
     expected |= {("parameters", *row): "differs" for row in WRONG_PARAMETERS}
     expected |= {("parameters", *row): "rounded" for row in COARSE_PARAMETERS}
     assert said == expected
+
+
+def test_v4_has_the_printed_rows() -> None:
+    for source, table in (("timm", V4_TIMM), ("arXiv", V4_PAPER)):
+        rows = {
+            (family.name, row.alpha, row.resolution): (row.macs_millions / 1000, row.parameters_millions)
+            for family in families.by_name().values()
+            for row in family.published
+            if family.name.startswith("v4") and row.source.startswith(source)
+        }
+        assert rows == table
+
+
+@pytest.mark.parametrize("row", V4_TIMM)
+def test_v4_costs_what_timm_prints(row: tuple[str, float, int]) -> None:
+    layers, (billions, millions) = cost(Variant(*row)).layers, V4_TIMM[row]
+    normed = [layer.output_shape for layer in layers if layer.batch_norm]
+    trained = sum(layer.parameters for layer in layers) - 2 * sum(shape[2] for shape in normed)
+    assert trained / 1e6 == pytest.approx(millions, abs=0.0051)
+    # A batch norm multiplies and adds once for each value; timm's counter takes both for one each.
+    counted = sum(layer.macs for layer in layers) + 2 * sum(math.prod(shape) for shape in normed)
+    assert counted / 1e9 == pytest.approx(billions, abs=0.0051)
+
+
+def test_v4_says_where_a_source_and_the_architecture_disagree() -> None:
+    said: dict[tuple[str, float, int, str], tuple[str, str]] = {}
+    for family in families.names():
+        for row in published_comparisons(family) if family.startswith("v4") else ():
+            key = (family, row.published.alpha, row.published.resolution, row.published.source[:5])
+            said |= {key: (row.macs, row.parameters)} if (row.macs, row.parameters) != ("agrees", "agrees") else {}
+            assert (row.published.difference in row.remark) == ("differs" in (row.macs, row.parameters))
+    assert said == {
+        ("v4-conv-small", 1.0, 256, "timm,"): ("differs", "agrees"),
+        ("v4-conv-small", 1.0, 224, "arXiv"): ("rounded", "agrees"),
+        ("v4-conv-small", 0.5, 256, "timm,"): ("differs", "agrees"),
+        ("v4-conv-small", 0.5, 224, "timm,"): ("differs", "agrees"),
+        ("v4-conv-small", 0.35, 256, "timm,"): ("rounded", "agrees"),
+        ("v4-conv-small", 0.35, 224, "timm,"): ("rounded", "agrees"),
+        ("v4-conv-medium", 1.0, 256, "arXiv"): ("rounded", "differs"),
+        ("v4-conv-large", 1.0, 384, "arXiv"): ("differs", "differs"),
+    }
 
 
 def test_two_sources_that_print_different_figures_both_stand_there() -> None:
@@ -144,6 +203,9 @@ def test_standard_convolutions_take_the_place_of_every_depthwise_one(family: str
         ("v3-large", 1.1, 224, 10),
         ("v3-small-minimalistic", 0.5, 127, 5),
         ("v3-large-minimalistic", 0.35, 33, 1001),
+        ("v4-conv-small", 0.35, 47, 5),
+        ("v4-conv-medium", 1.1, 47, 7),
+        ("v4-conv-large", 0.1, 33, 2),
     ],
 )
 def test_counts_are_those_of_the_keras_layers(family: str, alpha: float, resolution: int, classes: int) -> None:

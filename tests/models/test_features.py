@@ -14,7 +14,7 @@ from mnedge.models.features import features, with_output_stride
 if TYPE_CHECKING:
     import keras
 
-FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic")
+FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic", "v4-conv-small")
 
 
 def _backbone(family: str, side: int = 96) -> keras.Model:
@@ -27,7 +27,7 @@ def test_every_stride_has_its_map(family: str) -> None:
     assert {stride: tensor.shape[1] for stride, tensor in maps.by_stride.items()} == {
         1: 96, 2: 48, 4: 24, 8: 12, 16: 6, 32: 3,
     }  # fmt: skip
-    # V2 and V3 widen once more for their classifier; V1 does not.
+    # V2, V3 and V4 widen once more for their classifier; V1 does not.
     assert (maps.narrow.shape[-1] < maps.last.shape[-1]) == (family != "v1")
 
 

@@ -267,3 +267,32 @@ def test_a_pool_over_an_open_picture_is_not_global(sketch: Any) -> None:
     assert _kinds(pool_to_mean.apply(graph)) == ["MEAN"]
     opened = graph.replaced(tensors=[replace(graph.tensors["x"], open_shape=(1, -1, 2, 3))])
     assert _kinds(pool_to_mean.apply(opened)) == ["AVERAGE_POOL_2D"]
+
+
+@pytest.mark.parametrize("q", [None, (0.05, 3)], ids=["float", "int8"])
+def test_ones_in_front_go_where_arithmetic_broadcasts(sketch: Any, q: Any, execute: Any, feed: Any) -> None:
+    """The converter makes (C,) of what a residual adds to one pixel; a batch of pictures has no such shape."""
+    for name, *shape in (("x", 1, 1, 1, 4), ("r", 4), ("a", 1, 1, 1, 4), ("y", 1, 1, 1, 4)):
+        sketch.value(name, *shape, q=q)
+    sketch.constant("shape", np.array([4], np.int32))
+    sketch.op("RESHAPE", ("x", "shape"), "r")
+    sketch.conv("x", "a", (4, 1, 1, 4))
+    sketch.op("ADD", ("a", "r"), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    slim = drop_identities.apply(graph)
+    assert _kinds(slim) == ["CONV_2D", "ADD"]
+    np.testing.assert_array_equal(execute(slim, feed(graph))[0], execute(graph, feed(graph))[0])
+
+
+def test_ones_in_front_stay_where_they_are_seen(sketch: Any) -> None:
+    for name, *shape in (("x", 1, 1, 4), ("r", 4), ("s", 1, 4), ("y", 1, 4), ("z", 4)):
+        sketch.value(name, *shape)
+    for name, shape in (("shape", [4]), ("other", [1, 4])):
+        sketch.constant(name, np.array(shape, np.int32))
+    sketch.op("RESHAPE", ("x", "shape"), "r")
+    sketch.op("RESHAPE", ("x", "other"), "s")
+    sketch.op("RELU", ("r",), "z")
+    # With (1, 1, 4) in its place the sum had three extents.
+    sketch.op("ADD", ("s", "r"), "y", activation="NONE")
+    graph = sketch.graph("x", "y", "z")
+    assert drop_identities.apply(graph) is graph

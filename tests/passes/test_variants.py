@@ -24,9 +24,10 @@ _ALPHAS = {
     "v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
     "v3-small": (0.75, 1.0),
     "v3-large": (0.75, 1.0),
+    "v4-conv-small": (0.35, 0.5, 1.0),
 }
-# Each takes seconds to convert: two always, all with `-m slow`.
-_ALWAYS = {("v1", 0.25), ("v3-small", 1.0)}
+# Each takes seconds to convert: three always, all with `-m slow`.
+_ALWAYS = {("v1", 0.25), ("v3-small", 1.0), ("v4-conv-small", 0.35)}
 _VARIANTS = [
     pytest.param(family, alpha, marks=() if (family, alpha) in _ALWAYS else pytest.mark.slow)
     for family in families.names()

@@ -91,6 +91,19 @@ def test_a_model_that_ends_the_runtime_is_an_error_that_names_file_signal_and_op
     assert "\n" not in message
 
 
+def test_what_has_no_file_is_named_by_what_it_comes_from(killer: Path) -> None:
+    with (
+        pytest.raises(
+            InputError, match=r"while it \w+ what was made of my\.tflite at op 3 .TFLite_Detection_PostProcess"
+        ),
+        runtimes.naming("my.tflite"),
+        closing(open_session("litert", killer.read_bytes(), 1)) as session,
+    ):
+        session.run(_images(1)[0])
+    with pytest.raises(InputError, match="another fault"), runtimes.naming("my.tflite"):
+        raise InputError("another fault")
+
+
 def test_weights_without_a_scale_abort_the_child_alone(small_int8: Graph, tmp_path: Path) -> None:
     data = small_int8.tensors["weights"].data
     assert data is not None

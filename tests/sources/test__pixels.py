@@ -84,3 +84,24 @@ def test_channels_may_be_turned_around_and_counted_otherwise() -> None:
     assert str(pixels_of_graph(_graph(("DIV", 255.0), channels=1))) == "0..255 GREY"
     assert str(pixels_of_graph(_graph(("DIV", 255.0), channels=4))) == "0..255 RGBA"
     assert pixels_of_graph(_graph(("DIV", 255.0), channels=5)) is None
+
+
+def test_channels_may_be_sliced_and_stacked_the_other_way_around() -> None:
+    graph = _graph(("SUB", [103.939, 116.779, 123.68]))
+    slices = [constant(f"{end}{place}", np.array([0, 0, 0, place], np.int32)) for place in range(4) for end in "be"]
+    ones = [Tensor(f"s{place}", (1, 8, 8), "float32") for place in range(3)]
+    turned = Tensor("turned", (1, 8, 8, 3), "float32")
+    options = {"begin_mask": 7, "end_mask": 7, "shrink_axis_mask": 8}
+    strides = constant("strides", np.ones(4, np.int32))
+    cut = [
+        Op("STRIDED_SLICE", ("image", f"b{place}", f"e{place + 1}", "strides"), (f"s{place}",), options)
+        for place in range(3)
+    ]
+
+    def stacked(*order: str) -> Graph:
+        pack = Op("PACK", order, ("turned",), {"axis": 3, "values_count": 3})
+        others = [op.with_inputs({"image": "turned"}) for op in graph.ops]
+        return graph.replaced(tensors=[*slices, *ones, turned, strides], ops=[*cut, pack, *others])
+
+    assert str(pixels_of_graph(stacked("s2", "s1", "s0"))) == "0..255"
+    assert pixels_of_graph(stacked("s1", "s2", "s0")) is None

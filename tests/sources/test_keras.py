@@ -18,6 +18,7 @@ import pytest
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.models.variant import Variant
 from mnedge.models.weights import classes_in
+from mnedge.pixels import Pixels
 from mnedge.sources import open_source
 from mnedge.sources._keras_config import check_harmless, modern
 from mnedge.sources.keras import load_model
@@ -207,6 +208,47 @@ def test_an_archive_is_read_within_limits(tmp_path: Path) -> None:
         open_source(path)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize(
+    ("layer", "field", "value"),
+    [
+        ("scores", "units", 10**9), ("conv", "filters", 10**7), ("depthwise", "depth_multiplier", 10**8),
+        ("conv", "kernel_size", [9999, 9999]), ("image", "shape", [None, 16, 16, 10**9]),
+    ],
+)  # fmt: skip
+def test_layers_with_more_weights_than_the_file_holds_take_no_memory(
+    tmp_path: Path, suffix: str, layer: str, field: str, value: object
+) -> None:
+    layers, path = keras.layers, tmp_path / f"m{suffix}"
+    image = keras.Input((16, 16, 3), name="image")
+    x = layers.DepthwiseConv2D(3, name="depthwise")(layers.Conv2D(4, 3, padding="same", name="conv")(image))
+    x = layers.Dense(2, name="scores")(layers.GlobalAveragePooling2D()(x))
+    keras.Model(image, x).save(path)
+
+    def changed(text: str | bytes) -> str:
+        config = json.loads(text)
+        for node in _nodes(config):
+            if node.get("config", {}).get("name") == layer:
+                node["config"]["batch_shape" if field == "shape" else field] = value
+            if layer == "image":
+                # What Keras 3 would build layers for before it calls them.
+                node.pop("build_config", None)
+        return json.dumps(config)
+
+    if suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = changed(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        path.write_bytes(_zipped({**members, "config.json": changed(members["config.json"]).encode()}))
+    named = "conv" if layer == "image" else layer
+    with pytest.raises(InputError, match=rf"its layer {named} wants [0-9 x]+ weights, and the file holds \d+ in all"):
+        open_source(path)
+    # What a layer asks for is Keras' own again.
+    assert keras.layers.Layer.add_weight.__module__.startswith("keras")
+
+
 def test_hdf5_that_reads_other_files_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
@@ -261,6 +303,15 @@ def test_a_whole_offset_before_a_convolution_without_padding_is_seen(tmp_path: P
     assert (str(network.pixels), network.pixels_origin) == ("0..255", "graph")
 
 
+def test_a_rescaling_of_each_channel_is_seen(tmp_path: Path) -> None:
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling([0.017, 0.018, 0.019], [-2.1, -2.0, -1.8])(image)
+    path = tmp_path / "m.keras"
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(x))).save(path)
+    network = open_source(path)
+    assert network.pixels == Pixels.parse("0..255")
+
+
 _ODD: tuple[Any, ...] = (
     None, True, -1, 0, 1e308, 10**400, 10**10, 70_000, 3.5, "", "x" * 300, "a\0b", "\ud800", [], {}, [[]], [None, -1],
     {"class_name": "Dense"}, "relu6", "float64", "int8", [None, 8, 8, 100_000],
@@ -301,6 +352,49 @@ def _zipped(members: dict[str, bytes]) -> bytes:
         for name, data in members.items():
             archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def _prepared(prepare: Callable[[Any], Any], padding: str = "same") -> keras.Model:
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, padding=padding)(prepare(image))
+    return keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("name", ["caffe", "torch", "normalization"])
+def test_preparation_channel_by_channel_is_seen(
+    name: str, padding: str, tmp_path: Path, runs: Callable[..., Any]
+) -> None:
+    def prepare(image: Any) -> Any:
+        if name == "normalization":
+            layer = keras.layers.Normalization()
+            layer.adapt(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3)).astype(np.float32))
+            return layer(image)
+        return keras.applications.imagenet_utils.preprocess_input(image, data_format="channels_last", mode=name)
+
+    model, path = _prepared(prepare, padding), tmp_path / "m.keras"
+    model.save(path)
+    network = open_source(path)
+    assert str(network.pixels) == "0..255"
+    picture = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
+    expected = model.predict(picture, verbose=0)
+    np.testing.assert_allclose(runs(network.graph, picture)[0], expected, rtol=1e-3, atol=1e-2)
+    # Caffe's order of channels has gone into the weights.
+    assert {op.kind for op in network.graph.ops} <= {"SUB", "MUL", "ADD", "CONV_2D", "MEAN", "FULLY_CONNECTED"}
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_mixed_precision_is_of_training(suffix: str, tmp_path: Path, runs: Callable[..., Any], picture: Any) -> None:
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model, path = _tutorial(), tmp_path / f"m{suffix}"
+        model.save(path)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    network = open_source(path)
+    assert network.graph.tensors["scores"].dtype == "float32"
+    expected = model.predict(picture, verbose=0).astype(np.float32)
+    np.testing.assert_allclose(runs(network.graph, picture)[0], expected, atol=5e-3)
 
 
 def test_damaged_models(tmp_path: Path, request: pytest.FixtureRequest) -> None:

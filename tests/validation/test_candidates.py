@@ -100,6 +100,25 @@ def test_what_cannot_be_told_apart_is_an_error_with_the_table() -> None:
         shown_pixels(found)
 
 
+def test_what_is_right_no_more_often_than_one_class_shows_nothing() -> None:
+    blind = np.arange(_COUNT) < 40
+    right = np.arange(_COUNT) >= _COUNT - 44
+    never = np.zeros(_COUNT, bool)
+    found = [Candidate(Pixels.parse(words), hits, blind) for words, hits in (("0..1", right), ("-1..1", never))]
+    with pytest.raises(InputError, match=r"0\.\.1 36\.7 %.*commonest class of all is right of 33\.3%.*not trained"):
+        shown_pixels(found)
+    surely = np.arange(_COUNT) >= 20
+    assert shown_pixels([Candidate(Pixels.parse("0..1"), surely, blind), found[1]]) == Pixels.parse("0..1")
+
+
+def test_blind_is_the_commonest_class() -> None:
+    found = score_candidates(network("0..255"), pictures(), np.arange(_COUNT))
+    labels = pictures().labels
+    assert found[0].blind.sum() == np.bincount(labels).max()
+    yes = score_candidates(network("0..255", head="LOGISTIC"), pictures(4), np.arange(_COUNT), positive=2)
+    assert yes[0].blind.tolist() == (labels != 2).tolist()
+
+
 def test_a_stated_range_that_is_wrong_is_a_warning_with_its_points() -> None:
     stated = Pixels.parse("-1..1")
     found = score_candidates(network("0..255"), pictures(), np.arange(_COUNT), stated=stated)
@@ -138,7 +157,7 @@ def test_the_paired_test_is_the_exact_one(first: int, second: int) -> None:
     other = np.array([False] * first + [True] * second + [True] * 50)
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
     assert chance_of(one, other) == pytest.approx(expected)
-    assert Candidate(Pixels.parse("0..1"), one).share == one.mean()
+    assert Candidate(Pixels.parse("0..1"), one, other).share == one.mean()
 
 
 def test_grey_has_no_range_of_colours() -> None:

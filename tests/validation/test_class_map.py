@@ -48,6 +48,9 @@ def test_a_map_is_read_by_names_indices_ranges_and_offsets() -> None:
         ("cat=8", "'cat=8' is no part of a class map"),
         ("8", "'8' is no part"),
         ("offset=two", "no part"),
+        ("offset=99999999999999999999", "no part"),
+        ("offset=" + "9" * 5000, "no part"),
+        ("8=" + "9" * 5000, "unknown class of the data"),
         (",", "maps nothing"),
         ("9-3=cat", "9-3 is no span of classes"),
         ("0-99999999999=cat", "0-99999999999 is no span of classes; it runs upwards and ends below 100000"),
@@ -57,6 +60,18 @@ def test_a_map_is_read_by_names_indices_ranges_and_offsets() -> None:
 def test_what_is_no_map_is_told(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_class_map(text, CLASSES)
+
+
+def test_indices_of_others_may_be_any_number() -> None:
+    """A table as long as the largest would take gigabytes, and those below 0 are no places in it."""
+    for index in (2**30, -1, -(2**40)):
+        with pytest.raises(InputError, match=f"knows classes .{index}. that are none of pets's"):
+            in_classes_of(_said([[[index]]], dtype="int32"), _dataset(), None)
+    boxes, scores, one = np.zeros((1, 1, 4)), np.ones((1, 1)), np.ones((1, 1))
+    for index in (2**30, -1):
+        with pytest.raises(InputError, match=f"knows classes .{index}. that"):
+            in_classes_of(_said(boxes, [[index]], scores, one), _dataset(), None)
+        assert in_classes_of(_said(boxes, [[index]], scores, one), _dataset(), ClassMap({1: 1})).others[2] == 0
 
 
 def test_a_map_of_indices_is_translated() -> None:

@@ -87,6 +87,8 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_name_from_the_file(tmp_path: Path) -> None:
     assert default_name(tmp_path / "mobilenet_v1_0.25.int8.tflite") == "mobilenet_v1_0_25_int8"
     assert default_name(tmp_path / "3.tflite") == "model_3"
+    assert default_name(tmp_path / "palm_detection.lite") == "palm_detection"
+    assert default_name(tmp_path / f"{'a' * 62}_b.tflite") == "a" * 62
 
 
 def test_an_int8_onnx_is_compiled_as_the_tflite_that_it_becomes(tmp_path: Path, model: Path, small_int8: Graph) -> None:

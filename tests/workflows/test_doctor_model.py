@@ -168,6 +168,18 @@ def test_two_inputs_are_said_and_what_feeds_them(digits_fp32: Graph, tmp_path: P
     assert _for(found, "cpu").verdict == "int8"
 
 
+def test_labels_are_of_the_output_that_tells_classes_apart(digits_fp32: Graph, tmp_path: Path) -> None:
+    def asked(graph: Graph) -> list[str]:
+        return [need.option for need in diagnose(_written(graph, tmp_path)).needs]
+
+    assert asked(digits_fp32.replaced(outputs=["mean", "scores"])) == ["--labels FILE"]
+    numbers = digits_fp32.replaced(ops=digits_fp32.ops[:-1], outputs=["logits"])
+    assert asked(numbers) == ["--labels FILE"]
+    points = Op("RESHAPE", ("logits", "rows"), ("points",), {})
+    extra = [constant("rows", np.array([1, 5, 2], np.int32)), Tensor("points", (1, 5, 2), "float32")]
+    assert asked(numbers.replaced(tensors=extra, ops=[*numbers.ops, points], outputs=["points"])) == []
+
+
 def test_a_float_onnx_is_a_model_like_any_other(digits_fp32: Graph, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(write_onnx(_without_pixels(digits_fp32)))

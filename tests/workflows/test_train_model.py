@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mnedge.results.training import Epoch
+
 layers = keras.layers
 _SIZE = (16, 20)
 _CLASSES = ("amber", "blue", "cyan")
@@ -159,6 +161,26 @@ def test_a_model_of_keras_2_and_logits_and_a_second_run_that_trains_nothing(tmp_
     assert losses[0] is not None
     assert losses[-1] is not None
     assert losses[-1] < losses[0]
+
+
+def test_what_was_interrupted_goes_on_at_the_epoch_under_way(tmp_path: Path) -> None:
+    data, source = _pictures(tmp_path / "d"), _saved(_model(_softmax(3)), tmp_path / "own.keras")
+    short = {"head_epochs": 2, "epochs": 2}
+    heard: list[tuple[str, int]] = []
+
+    def stop(epoch: Epoch) -> None:
+        heard.append((epoch.phase, epoch.number))
+        if heard[-1] == ("fine-tune", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _train(data, tmp_path / "tuned.keras", source, on_epoch=stop, **short)
+    assert not (tmp_path / "tuned.keras").exists()
+    heard.clear()
+    _train(data, tmp_path / "tuned.keras", source, on_epoch=stop, **short)
+    # Neither the head nor the first epoch is trained again.
+    assert heard == [("fine-tune", 2)]
+    assert (tmp_path / "tuned.keras").exists()
 
 
 def test_pixels_are_asked_for_where_nothing_says_them(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mnedge.artifact import RECORD
 from mnedge.data import open_dataset
+from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.transfer import description_of
@@ -198,3 +199,32 @@ def test_rounds_of_training_end_where_one_run_ends(
         assert found.account.is_complete == (until == 4)
     assert heard == [("head", number) for number in (1, 2, 3)] + [("fine-tune", number) for number in (1, 2, 3, 4)]
     np.testing.assert_allclose(_losses(found), _losses(trained), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 10**20), ("head_epochs", 10**20), ("batch_size", 10**20), ("batch_size", 0), ("patience", 0),
+        ("weight_decay", float("nan")), ("label_smoothing", -0.1), ("learning_rate", float("inf")),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_schedule_have_limits(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name} is "):
+        Schedule(**{name: value})  # type: ignore[arg-type] # what a command line may give
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (Schedule(epochs=0), "epochs is 0 and random weights have no frozen phase, so nothing would be trained"),
+        (replace(SCHEDULE, until_epoch=0), "until_epoch is 0 and random weights"),
+        (replace(SCHEDULE, head_epochs=0, until_epoch=0), "until_epoch is 0 and"),
+    ],
+)
+def test_nothing_to_train_is_said_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: Schedule, message: str
+) -> None:
+    monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=message):
+        train_network(VARIANT, open_dataset(str(folder)), schedule, weights="random")
+    assert not list(tmp_path.rglob("*.keras"))

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnedge.codegen.compile import compile_c
 from mnedge.data import open_dataset
 from mnedge.data._dataset import Dataset
 from mnedge.data.draw import Draw
 from mnedge.data.origin import METADATA, origin_of
 from mnedge.errors import InputError
+from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.workflows.validate import validate
@@ -54,6 +56,14 @@ def test_the_pictures_that_training_kept_apart(tmp_path: Path, small_int8: Graph
     assert result.accuracy[0].images == 12
     found = choose([model], None, None, lambda draw: open_dataset(str(root), draw=draw))
     assert found.numbers.tolist() == drawn.splits["eval"].tolist()
+    opened: list[Draw | None] = []
+
+    def noted(draw: Draw | None) -> Dataset:
+        opened.append(draw)
+        return open_dataset(str(root), draw=draw)
+
+    choose([model], None, None, noted)
+    assert opened == [drawn.draw], "opening looks at every picture, and once is enough"
     # Pictures that came later do not make it another data set; those of another folder do.
     _pictures(root, 18)
     again = choose([model], None, None, lambda draw: open_dataset(str(root), draw=draw))
@@ -63,6 +73,16 @@ def test_the_pictures_that_training_kept_apart(tmp_path: Path, small_int8: Graph
     other = _pictures(tmp_path / "e", 5, ("cow", "ant", "elk", "fox"))
     assert validate([model], str(other)).pictures == "all 20 pictures"
     assert validate([model], str(root), split="all").pictures == "all 72 pictures"
+
+
+def test_a_folder_of_c_knows_what_training_kept_apart(tmp_path: Path, small_int8: Graph) -> None:
+    root = _pictures(tmp_path / "d")
+    drawn = open_dataset(str(root), draw=Draw(seed=7, val_fraction=0.2))
+    model = read_tflite(_model(tmp_path / "m.tflite", small_int8, drawn))
+    compile_c(model, name="m", target="generic", out=tmp_path / "c", measure=False)
+    found = choose([tmp_path / "c"], None, None, lambda draw: open_dataset(str(root), draw=draw))
+    assert found.numbers.tolist() == drawn.splits["eval"].tolist()
+    assert found.told == "12 of 60 pictures, as drawn for training"
 
 
 def test_the_test_split_is_measured(tmp_path: Path, small_int8: Graph) -> None:

@@ -115,11 +115,11 @@ INLINE void dsp_channels(const uint32_t *packed, const struct tap_row *row, int3
 }
 
 /* One row of a depthwise convolution, four channels at a time. rows[i] is NULL in the padding; scratch holds one
- * input pixel. */
-KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
+ * input pixel, taps a pointer a tap. */
+KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch,
+                          const int8_t **taps)
 {
     const struct geometry *const geometry = &layer->geometry;
-    const int8_t *taps[MAXIMUM_TAPS];
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
     struct tap_row row = {taps, taps + count, layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, output,
                           channels & ~3, 0};

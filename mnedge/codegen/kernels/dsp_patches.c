@@ -3,15 +3,11 @@ struct dsp_patches {
     struct dsp_pointwise pointwise; /* over patches of kernel_rows * kernel_columns * input_channels bytes, padded */
 };
 
-/* One row of a dense convolution: three patches are gathered, then a 1x1 convolution runs over them. They lie on
- * the stack where there is no scratch. */
+/* One row of a dense convolution: three patches are gathered, then a 1x1 convolution runs over them.
+ * scratch holds them. */
 KERNEL void dsp_patches(const struct dsp_patches *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
 {
     const int32_t bytes = layer->pointwise.input_channels;
-#ifdef STACK_PATCHES
-    uint64_t own[STACK_PATCHES];
-    scratch = scratch != NULL ? scratch : (int8_t *)own;
-#endif
     int8_t *const patches = scratch;
     int8_t *const wide = scratch + 3 * bytes;
     for (int32_t column = 0; column < layer->geometry.output_columns; column += 3) {

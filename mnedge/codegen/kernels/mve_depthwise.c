@@ -165,11 +165,11 @@ static void mve_nine_taps(const uint32_t *packed, const struct tap_row *row)
 #endif
 
 /* One row of a depthwise convolution, eight channels at a time. rows[i] is NULL in the padding; scratch holds one
- * input pixel. */
-KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
+ * input pixel, taps a pointer a tap. */
+KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch,
+                          const int8_t **taps)
 {
     const struct geometry *const geometry = &layer->geometry;
-    const int8_t *taps[MAXIMUM_TAPS];
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
     struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0,
                           channels >> 3};

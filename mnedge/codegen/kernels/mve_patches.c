@@ -3,15 +3,11 @@ struct mve_patches {
     struct mve_pointwise pointwise; /* over patches of kernel_rows * kernel_columns * input_channels bytes */
 };
 
-/* One row of a dense convolution: two patches are gathered, then a 1x1 convolution runs over them. They lie on
- * the stack where there is no scratch. */
+/* One row of a dense convolution: two patches are gathered, then a 1x1 convolution runs over them.
+ * scratch holds them. */
 KERNEL void mve_patches(const struct mve_patches *layer, const int8_t *const *rows, int8_t *output, int8_t *scratch)
 {
     const int32_t bytes = layer->pointwise.input_channels;
-#ifdef STACK_PATCHES
-    uint64_t own[STACK_PATCHES];
-    scratch = scratch != NULL ? scratch : (int8_t *)own;
-#endif
     int8_t *const patches = scratch;
     int8_t *const rest = scratch + ((2 * bytes + 7) & ~7);
     for (int32_t column = 0; column < layer->geometry.output_columns; column += 2) {

@@ -1,7 +1,6 @@
 struct portable_add {
-    int32_t zero_point_1, multiplier_1, shift_1;
-    int32_t zero_point_2, multiplier_2, shift_2;
-    int32_t multiplier, shift, zero_point, low, high;
+    int32_t zero_point_1, zero_point_2, zero_point, low, high;
+    int32_t multiplier_1, shift_1, multiplier_2, shift_2, multiplier, shift;
     const int8_t *table; /* replaces each output step, or NULL */
 };
 

@@ -17,13 +17,12 @@ INLINE int8_t depthwise_step(const struct portable_depthwise *layer, int32_t cha
 }
 
 /* One row of a depthwise convolution. rows[i] is the input row under kernel row i, NULL in the padding;
- * scratch holds one input pixel. */
+ * scratch holds one input pixel, taps a pointer a tap. */
 KERNEL void portable_depthwise(const struct portable_depthwise *layer, const int8_t *const *rows, int8_t *output,
-                               int8_t *scratch)
+                               int8_t *scratch, const int8_t **taps)
 {
     const struct geometry *const geometry = &layer->geometry;
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = layer->output_channels;
-    const int8_t *taps[MAXIMUM_TAPS];
     for (int32_t channel = 0; channel < geometry->input_channels; channel++) {
         scratch[channel] = (int8_t)geometry->pad_value;
     }

@@ -43,7 +43,7 @@ def lower_arg_max(source: Source, op: Op) -> ArgMax:
         UnsupportedError: Another axis, or other scores.
     """
     x = source.value(str(op.inputs[0]))
-    axis = int(np.ravel(source.constant(str(op.inputs[1]), op))[0]) % len(x.shape)
+    axis = source.axis(op, int(np.ravel(source.constant(str(op.inputs[1]), op))[0]), x.shape)
     if axis != len(x.shape) - 1 or x.dtype != "int8" or op.outputs[0] not in source.graph.outputs:
         raise UnsupportedError(
             f"{source.where(op)} is over axis {axis} of {x.dtype} {x.shape}; the channels of int8 scores, at the end "

@@ -259,22 +259,33 @@ class Convolution:
         if not self._apart(kernels).any():
             return fast
         pixels = site.pixels if self.form == "pixels" else str(self.pixels if self.is_flat else self.output.columns)
-        rows = site.inputs[0] if self.form == "window" else f"&(const int8_t *){{{site.inputs[0]}}}"
-        return f"{fast}\n        some_channels(&{site.symbol}_slow, {rows}, {site.output}, {pixels});"
+        rows = "rows" if self.form == "window" else "slow_rows"
+        slow = f"some_channels(&{site.symbol}_slow, {rows}, {site.output}, {pixels});"
+        if self.form == "window":
+            return f"{fast}\n        {slow}"
+        return (
+            f"{fast}\n    {{\n        const int8_t *const slow_rows[1] = {{{site.inputs[0]}}};\n        {slow}\n    }}"
+        )
 
     def _call(self, site: CallSite, kernels: KernelSet) -> str:
         variant = self.variant(kernels)
         function = variant if variant.startswith("portable") else f"{kernels}_{variant}"
-        scratch = "NULL" if self.stack_bytes(kernels) else site.scratch
-        arguments = [f"&{site.symbol}", site.inputs[0], site.output, scratch]
+        arguments = [f"&{site.symbol}", site.inputs[0], site.output, site.scratch]
+        if variant.endswith("depthwise"):
+            taps = self.window.rows * self.window.columns
+            return f"const int8_t *taps[{taps}];\n        {function}({', '.join(arguments)}, taps);"
+        if words := -(-self.stack_bytes(kernels) // 8):
+            arguments[3] = "(int8_t *)patches"
+            return f"uint64_t patches[{words}];\n        {function}({', '.join(arguments)});"
         if variant == "pointwise":
             pixels = str(self.pixels) if self.is_flat else site.pixels
             return f"{function}({', '.join([*arguments[:3], pixels, site.scratch])});"
         if variant == "portable_convolution" and self.form != "window":
             # One row pointer: the run of pixels is a row.
             pixels = str(self.pixels) if self.is_flat else site.pixels
-            arguments[1] = f"&(const int8_t *){{{site.inputs[0]}}}"
-            return f"{function}({', '.join(arguments)}, {pixels});"
+            arguments[1] = "one_row"
+            row = f"const int8_t *const one_row[1] = {{{site.inputs[0]}}};"
+            return f"{{\n        {row}\n        {function}({', '.join(arguments)}, {pixels});\n    }}"
         if variant == "portable_convolution":
             return f"{function}({', '.join(arguments)}, {self.output.columns});"
         return f"{function}({', '.join(arguments)});"
@@ -352,7 +363,7 @@ class Convolution:
             "high": rescale.high,
         }
         if self.depthwise:
-            fields["geometry"] = braced(self._geometry("depthwise"))
+            fields = {"geometry": braced(self._geometry("depthwise")), **fields}
             fields["multiplicity"] = self.output_channels // self.input.channels
         else:
             fields = {**fields, "round_once": int(rescale.round_once), **self._geometry("portable")}

@@ -125,7 +125,7 @@ def lower_concatenation(source: Source, op: Op) -> Concatenation:
         UnsupportedError: Scales that differ, which TFLite's int8 kernel refuses too.
     """
     y = source.value(op.outputs[0])
-    axis = int(op.options.get("axis", 0)) % len(y.shape)
+    axis = source.axis(op, int(op.options.get("axis", 0)), y.shape)
     inner = math.prod(y.shape[axis + 1 :])
     return _joined(source, op, math.prod(y.shape[:axis]), [source.value(str(x)).shape[axis] * inner for x in op.inputs])
 
@@ -147,7 +147,7 @@ def lower_uint8_concatenation(source: Source, op: Op) -> list[Layer]:
         made = replace(x, name=f"{name} (rescaled for {y.name})", scale=y.scale, zero_point=y.zero_point)
         layers.append(Layer("table", (name,), made.name, Table(table, x, made)))
         names.append(made.name)
-    axis = int(op.options.get("axis", 0)) % len(y.shape)
+    axis = source.axis(op, int(op.options.get("axis", 0)), y.shape)
     inner = math.prod(y.shape[axis + 1 :])
     lengths = tuple(source.value(str(name)).shape[axis] * inner for name in op.inputs)
     constants = tuple(source.graph.tensors[str(name)].data for name in op.inputs)
@@ -163,7 +163,7 @@ def lower_pack(source: Source, op: Op) -> Concatenation:
         UnsupportedError: Scales that differ.
     """
     y = source.value(op.outputs[0])
-    axis = int(op.options.get("axis", 0)) % len(y.shape)
+    axis = source.axis(op, int(op.options.get("axis", 0)), y.shape)
     return _joined(source, op, math.prod(y.shape[:axis]), [math.prod(y.shape[axis + 1 :])] * len(op.inputs))
 
 

@@ -130,7 +130,7 @@ def lower_split(source: Source, op: Op) -> list[Pick]:
     """
     data, where = (1, 0) if op.kind == "SPLIT" else (0, 2)
     x = source.value(str(op.inputs[data]))
-    axis = int(np.ravel(source.constant(str(op.inputs[where]), op))[0]) % len(x.shape)
+    axis = source.axis(op, int(np.ravel(source.constant(str(op.inputs[where]), op))[0]), x.shape)
     strides, place, parts = strides_of(x.shape), 0, []
     for name in op.outputs:
         y = source.value(name)
@@ -143,7 +143,7 @@ def lower_split(source: Source, op: Op) -> list[Pick]:
 def lower_unpack(source: Source, op: Op) -> list[Pick]:
     """UNPACK: one slice an output, without the axis."""
     x = source.value(str(op.inputs[0]))
-    axis = int(op.options.get("axis", 0)) % len(x.shape)
+    axis = source.axis(op, int(op.options.get("axis", 0)), x.shape)
     loops = list(zip(x.shape, strides_of(x.shape), strict=True))
     others = loops[:axis] + loops[axis + 1 :]
     return [_pick(source, op, place * loops[axis][1], others, 0, name) for place, name in enumerate(op.outputs)]
@@ -195,7 +195,7 @@ def lower_gather(source: Source, op: Op) -> Gather:
         raise UnsupportedError(
             f"{source.where(op)} gathers at places of each batch; the same places for all are compiled"
         )
-    axis = int(op.options.get("axis", 0)) % len(x.shape)
+    axis = source.axis(op, int(op.options.get("axis", 0)), x.shape)
     places = [int(place) for place in np.ravel(source.constant(str(op.inputs[1]), op))]
     if any(not 0 <= place < x.shape[axis] for place in places):
         raise UnsupportedError(

@@ -106,7 +106,7 @@ def axes_of(source: Source, op: Op, x: Value) -> set[int]:
     Raises:
         UnsupportedError: They are computed at run time.
     """
-    return {int(axis) % len(x.shape) for axis in np.ravel(source.constant(str(op.inputs[1]), op))}
+    return {source.axis(op, int(axis), x.shape) for axis in np.ravel(source.constant(str(op.inputs[1]), op))}
 
 
 def _filled(source: Source, op: Op, loops: Sequence[tuple[int, int]], count: int) -> tuple[tuple[int, int], ...]:

@@ -1,5 +1,5 @@
 /* TCG plugin for QEMU (plugin API version 1): instructions executed between roi_begin() and roi_end() of the
- * guest, by function. Debian ships QEMU with plugins but without qemu-plugin.h, hence the declarations here. */
+ * guest, by function, and by layer where layer_mark_N() is called before each. Debian ships QEMU with plugins but without qemu-plugin.h, hence the declarations here. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,12 +29,18 @@ struct function {
 struct block {
     struct function *function;
     uint64_t instructions;
-    int edge; /* +1 starts the region of interest, -1 ends it */
+    int edge;   /* +1 starts the region of interest, -1 ends it */
+    long layer; /* that begins here, or -1 */
 };
 
 static struct function *functions;
 static bool inside;
 static uint64_t runs;
+
+#define MARK "layer_mark_"
+enum { MOST_LAYERS = 4096 };
+static uint64_t layers[MOST_LAYERS];
+static long current; /* the layer under way, or -1 */
 
 static struct function *find(const char *name)
 {
@@ -57,8 +63,18 @@ static void executed(unsigned cpu, void *data)
     if (block->edge != 0) {
         inside = block->edge > 0;
         runs += block->edge > 0;
+        current = -1;
+    } else if (block->layer >= 0) {
+        /* Neither the mark nor the call of it is the program's own. */
+        if (current >= 0 && layers[current] > 0) {
+            layers[current]--;
+        }
+        current = block->layer;
     } else if (inside) {
         block->function->instructions += block->instructions;
+        if (current >= 0) {
+            layers[current] += block->instructions;
+        }
     }
 }
 
@@ -71,6 +87,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
     block->function = find(name);
     block->instructions = qemu_plugin_tb_n_insns(tb);
     block->edge = strcmp(name, "roi_begin") == 0 ? 1 : strcmp(name, "roi_end") == 0 ? -1 : 0;
+    block->layer = strncmp(name, MARK, strlen(MARK)) == 0 ? atol(name + strlen(MARK)) : -1;
+    if (block->layer >= MOST_LAYERS) {
+        block->layer = -1;
+    }
     qemu_plugin_register_vcpu_tb_exec_cb(tb, executed, 0, block);
 }
 
@@ -84,6 +104,12 @@ static void finished(qemu_plugin_id_t id, void *data)
     for (const struct function *entry = functions; entry != NULL; entry = entry->next) {
         if (entry->instructions != 0) {
             snprintf(line, sizeof line, "icount %" PRIu64 " %s\n", entry->instructions, entry->name);
+            qemu_plugin_outs(line);
+        }
+    }
+    for (int layer = 0; layer < MOST_LAYERS; layer++) {
+        if (layers[layer] != 0) {
+            snprintf(line, sizeof line, "icount layer %d %" PRIu64 "\n", layer, layers[layer]);
             qemu_plugin_outs(line);
         }
     }

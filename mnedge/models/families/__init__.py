@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mnedge import registry
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.models.families._family import Family, Imagenet, Published
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def get(name: str) -> Family:
     Raises:
         InputError: No such family; the message names the known ones.
     """
+    if name not in by_name() and name in (refused := _refused()):
+        raise UnsupportedError(f"{name} cannot be built: {refused[name]}")
     if name not in by_name():
         raise InputError.unknown("variant", name, by_name())
     return by_name()[name]
+
+
+@cache
+def _refused() -> Mapping[str, str]:
+    """Published networks that cannot be built, with the reason; a file that knows of some has a `REFUSED`."""
+    found: dict[str, str] = {}
+    for name in registry.names(__name__):
+        found |= getattr(import_module(f"{__name__}.{name.replace('-', '_')}"), "REFUSED", {})
+    return MappingProxyType(found)

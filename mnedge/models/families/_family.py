@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.models.families._pytorch import PyTorch
     from mnedge.models.network import Network
 
 
@@ -24,16 +25,21 @@ class Published:
         resolution: Side of the input in pixels.
         macs_millions: Multiply-adds as printed.
         parameters_millions: Parameters as printed.
-        top1: ImageNet top-1 of the float network as printed, 0..1.
+        top1: ImageNet top-1 of the float network as printed, 0..1; None if there are no weights.
         source: Source of the figures.
+        macs_unit_millions: What the last printed digit of the multiply-adds stands for, e.g. 10 for 0.19 G; None for
+            the last digit of `macs_millions`.
+        difference: Why the source's figures differ from the architecture, for remarks; "" if no reason is known.
     """
 
     alpha: float
     resolution: int
     macs_millions: float
     parameters_millions: float
-    top1: float
+    top1: float | None
     source: str
+    macs_unit_millions: float | None = None
+    difference: str = ""
 
 
 class Build(Protocol):
@@ -82,6 +88,7 @@ class Family:
         imagenet: Published ImageNet weights; None if there are none.
         stride: Stride of the last feature map, a power of two; also the smallest side of an input, in pixels.
         least_alpha: The smallest width at which every layer has a channel; 0 if the widths are rounded up.
+        pytorch: Libraries of PyTorch whose weights of this family are read, and how they name its layers.
         demos: Packaged demo checkpoints, names of files beside `mnedge/models/build.py`, by (alpha, resolution).
     """
 
@@ -94,6 +101,7 @@ class Family:
     imagenet: Imagenet | None = None
     stride: int = 32
     least_alpha: float = 0.0
+    pytorch: tuple[PyTorch, ...] = ()
     demos: Mapping[tuple[float, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.models.families._family import Family, Imagenet, Published
 from mnedge.models.families._keras_application import build, imagenet
+from mnedge.models.families._pytorch import PyTorch, timm
 
 if TYPE_CHECKING:
     from mnedge.models.network import Network
@@ -65,6 +66,7 @@ FAMILIES = (
         trace=_trace,
         build=partial(build, "MobileNet"),
         imagenet=Imagenet(_imagenet_file, partial(imagenet, "MobileNet")),
+        pytorch=(PyTorch("timm", timm((1, 2, 2, 6, 2), (("classifier", ""),))),),
         # The first layer has 32 channels at full width, and widths are rounded down.
         least_alpha=1 / 32,
     ),

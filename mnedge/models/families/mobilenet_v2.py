@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from mnedge.models.families._family import Family, Imagenet, Published
 from mnedge.models.families._keras_application import build, imagenet
+from mnedge.models.families._pytorch import Names, PyTorch, blocks_of, timm
 from mnedge.models.network import round_to_eight
 
 if TYPE_CHECKING:
-    from mnedge.models.network import Network
+    from collections.abc import Iterator, Sequence
+
+    from mnedge.models.network import Layer, Network
 
 _SLIM = "tensorflow/models, slim/nets/mobilenet/README.md"
 
@@ -70,6 +73,19 @@ def _imagenet_file(alpha: float, resolution: int, has_classifier: bool) -> str:
     return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{resolution}{ending}.h5"
 
 
+def _torchvision(layers: Sequence[Layer]) -> Iterator[Names]:
+    (stem,), *blocks, (last,), (classifier,) = blocks_of(layers)
+    yield Names(stem, "features.0.0", "features.0.1")
+    for number, block in enumerate(blocks, start=1):
+        prefix = f"features.{number}.conv."
+        # Each layer with an activation is a module of its own; the projection's two parts stand behind them.
+        for place, layer in enumerate(block[:-1]):
+            yield Names(layer, f"{prefix}{place}.0", f"{prefix}{place}.1")
+        yield Names(block[-1], f"{prefix}{len(block) - 1}", f"{prefix}{len(block)}")
+    yield Names(last, f"features.{len(blocks) + 1}.0", f"features.{len(blocks) + 1}.1")
+    yield Names(classifier, "classifier.1")
+
+
 FAMILIES = (
     Family(
         name="v2",
@@ -79,5 +95,9 @@ FAMILIES = (
         trace=_trace,
         build=partial(build, "MobileNetV2"),
         imagenet=Imagenet(_imagenet_file, partial(imagenet, "MobileNetV2")),
+        pytorch=(
+            PyTorch("timm", timm((1, 2, 3, 4, 3, 3, 1), (("conv_head", "bn2"), ("classifier", "")))),
+            PyTorch("torchvision", _torchvision),
+        ),
     ),
 )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnedge.models.families._family import Family, Imagenet, Published
 from mnedge.models.families._keras_application import build, imagenet
+from mnedge.models.families._pytorch import Names, PyTorch, blocks_of, timm
 from mnedge.models.network import round_to_eight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from mnedge.models.network import Network
+    from mnedge.models.network import Layer, Network
 
 _SLIM = "tensorflow/models, slim/nets/mobilenet/README.md"
 
@@ -95,6 +96,26 @@ def _imagenet_file(alpha: float, _resolution: int, has_classifier: bool, *, kind
     return f"weights_mobilenet_v3_{kind}_224_{alpha}_float{'' if has_classifier else '_no_top_v2'}.h5"
 
 
+def _torchvision(layers: Sequence[Layer]) -> Iterator[Names]:
+    (stem,), *blocks, (last,), (hidden,), (classifier,) = blocks_of(layers)
+    yield Names(stem, "features.0.0", "features.0.1")
+    for number, block in enumerate(blocks, start=1):
+        place = 0
+        for layer in block:
+            prefix = f"features.{number}.block.{place}"
+            if layer.kind != "squeeze_excite":
+                yield Names(layer, f"{prefix}.0", f"{prefix}.1")
+            elif layer.output_shape[2] < layer.input_shape[2]:
+                yield Names(layer, f"{prefix}.fc1")
+                continue
+            else:
+                yield Names(layer, f"{prefix}.fc2")
+            place += 1
+    yield Names(last, f"features.{len(blocks) + 1}.0", f"features.{len(blocks) + 1}.1")
+    yield Names(hidden, "classifier.0")
+    yield Names(classifier, "classifier.3")
+
+
 def _family(
     size: str,
     published: tuple[Published, ...],
@@ -107,6 +128,9 @@ def _family(
     kind, builder = f"{size}{suffix}".replace("-", "_"), f"MobileNetV3{size.capitalize()}"
     # The input is p / 127.5 - 1 for every family, so none carries its own rescaling.
     arguments = {"include_preprocessing": False, "minimalistic": minimalistic}
+    stages = (1, 2, 3, 2, 3) if size == "small" else (1, 2, 3, 4, 2, 3)
+    last = f"blocks.{len(stages)}.0."
+    tail = ((f"{last}conv", f"{last}bn1"), ("conv_head", ""), ("classifier", ""))
     return Family(
         name=f"v3-{size}{suffix}",
         title=f"MobileNet V3-{size.capitalize()}{suffix.replace('-', ' ')}",
@@ -116,6 +140,8 @@ def _family(
         build=partial(build, builder, **arguments),
         imagenet=Imagenet(partial(_imagenet_file, kind=kind), partial(imagenet, builder, **arguments)),
         demos=demos,
+        # torchvision's V3 has the epsilon of the paper's code; it has no minimalistic networks.
+        pytorch=(PyTorch("timm", timm(stages, tail)), PyTorch("torchvision", _torchvision, epsilon=1e-3)),
     )
 
 

@@ -85,8 +85,8 @@ def _peer(peer: Peer) -> Network:
 def _mobilenets(chosen: Variant | None) -> list[Network]:
     found = []
     for name, family in families.by_name().items():
-        # Where two sources print the same variant, the later one stands.
-        rows = {(row.alpha, row.resolution): row for row in family.published}
+        # Where two sources print the same variant, the later one stands; without accuracy there is nothing to compare.
+        rows = {(row.alpha, row.resolution): row for row in family.published if row.top1 is not None}
         found += [_mobilenet(Variant(name, *key), row, chosen) for key, row in rows.items()]
     if chosen and not any(network.chosen for network in found):
         counted = cost(chosen)

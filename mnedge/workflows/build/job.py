@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mnedge import targets, tasks
 from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
-from mnedge.models.build import classes_of, packaged_demo
+from mnedge.models.build import classes_of, named_weights, packaged_demo
 from mnedge.models.cost import least_bytes
+from mnedge.models.pytorch import resolution_of
 from mnedge.models.transfer import description_of, trained_draw
 from mnedge.models.variant import CLASSIFIER
 from mnedge.pixels import SYMMETRIC, Pixels
@@ -167,11 +167,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     if recipe.model is not None:
         model, pictures = resolve_model(recipe, task, telling(progress), check_data=check_data)
         return _checked(Job(recipe, None, pictures, model.path, model.sha256, chosen, model))
-    weights: Weights = Path(recipe.weights)
-    if recipe.weights in ("demo", "imagenet", "random"):
-        weights = cast("Weights", recipe.weights)
-    if isinstance(weights, Path) and not is_file(weights):
-        raise InputError(f"no weights file {weights}; --weights takes demo, imagenet, random or a file that exists")
+    weights = named_weights(recipe.weights, ("demo", "imagenet", "random"))
     description = description_of(weights)
     _check_task(recipe, description)
     head = _head(recipe, task, description)
@@ -184,7 +180,9 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
     if check_data:
         dataset = dataset.read_again()
     classes = recipe.classes or known or task.classes(dataset) or _DIMENSIONS
-    variant = replace(plain, resolution=recipe.resolution or dataset.default_resolution, classes=classes)
+    trained_on = resolution_of(weights) if isinstance(weights, Path) else None
+    resolution = recipe.resolution or trained_on or dataset.default_resolution
+    variant = replace(plain, resolution=resolution, classes=classes)
     if known is not None and classes != known:
         raise InputError(
             f"--classes {classes} does not fit the weights {recipe.weights}, which tell {known} classes apart; "

@@ -12,6 +12,7 @@ from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
+from mnedge.runtimes import naming
 from mnedge.silence import start_tensorflow
 from mnedge.workflows.quantize import lowered, lowered_for_arrays
 
@@ -99,11 +100,14 @@ def float_model(job: Job, progress: Progress) -> Path:
     """The float .tflite: a variant's Keras model, converted, batch norm folded; or a model of the user's."""
     if job.model is not None:
         return _own_float(job.model, _origin(job))
+    from mnedge.models.build import style_key
+
     variant, source = job.network, weights(job, progress)
     key = {
         "variant": asdict(variant),
         "weights": str(job.weights) if isinstance(source, str) else sha256(source),
         "packaged": job.weights_sha256,
+        "style": style_key(source),
         "seed": job.recipe.seed,
         "origin": _origin(job),
     }
@@ -211,7 +215,8 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
         from mnedge.quantization.io import with_io
 
         graph, pixels = _lowered(job, read_tflite(float_tflite), lowering)
-        quantized = _quantize(job, graph, pixels, lowering, progress)
+        with naming(job.model.path if job.model is not None else job.slug):
+            quantized = _quantize(job, graph, pixels, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)

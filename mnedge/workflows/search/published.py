@@ -58,7 +58,8 @@ def _rows() -> dict[tuple[str, float, int], float]:
     found: dict[tuple[str, float, int], float] = {}
     for family in families.by_name().values():
         for row in family.published:
-            found.setdefault((family.name, row.alpha, row.resolution), row.top1)
+            if row.top1 is not None:
+                found.setdefault((family.name, row.alpha, row.resolution), row.top1)
     return found
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.data.check import check_layout
 from mnedge.errors import InputError
-from mnedge.foreign import is_file
 from mnedge.models import families
-from mnedge.models.build import classes_of
+from mnedge.models.build import classes_of, named_weights
 from mnedge.training.settings import Schedule
 from mnedge.workflows.train_network import train_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
@@ -66,10 +65,11 @@ class TransferTrainer:
                     return "imagenet"
                 continue
             try:
-                classes_of(variant, Path(source))
+                found = named_weights(source, ())
+                classes_of(variant, found)
             except InputError:
                 continue
-            return Path(source)
+            return found
         return None
 
 
@@ -87,6 +87,5 @@ def trainer(dataset: Dataset, sources: Sequence[str], *, epochs: int, seed: int)
     """
     check_layout(dataset)
     for source in sources:
-        if source not in WORDS and not is_file(Path(source)):
-            raise InputError(f"no weights file {source}; --weights takes imagenet, random or files that exist")
+        named_weights(source, WORDS)
     return TransferTrainer(dataset, tuple(sources), Schedule(epochs=epochs, seed=seed))

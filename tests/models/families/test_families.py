@@ -14,7 +14,7 @@ from PIL import Image
 
 from mnedge.cli import _run
 from mnedge.data.demo import open_demo
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.models import Variant, families
 from mnedge.models.build import build_model, classes_of, load_backbone
 from mnedge.models.cost import cost
@@ -124,7 +124,15 @@ def _masks(root: Path) -> Path:
 def test_the_families_are_the_tokens_of_the_command_line_in_the_order_of_the_papers() -> None:
     assert families.names() == (
         "v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic",
+        "v4-conv-small", "v4-conv-medium", "v4-conv-large",
     )  # fmt: skip
+
+
+def test_a_published_network_that_cannot_be_built_is_refused_by_name() -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"v4-hybrid-medium cannot be built: its mobile attention .* take v4-conv-m"
+    ):
+        Variant("v4-hybrid-medium")
 
 
 @pytest.mark.parametrize("name", families.names())
