@@ -40,7 +40,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Names = tuple[str, ...]
 
-# The figure that each task is judged by, as accuracy rows have it.
+# The headline of each task, as accuracy rows have it.
 HEADLINES = Declared(lambda metric: metric.is_headline)
 # Ending of the descriptions of figures that are shares.
 _SHARE = ", 0..1"
