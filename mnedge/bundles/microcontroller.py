@@ -112,7 +112,7 @@ def _check(parts: Parts, target: str, source: Path) -> None:
             f"{parts.slug} for {target} has an {spec.dtype} input whose steps are no pixels (range {said}), "
             "which a sketch would have to scale; build it with --io int8 or uint8, which folds the range into the model"
         )
-    if parts.task == "classify" and (parts.head in ("numbers", "map") or not parts.labels):
+    if app_of(parts).names_classes and (parts.head in ("numbers", "map") or not parts.labels):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head} without labels, and the sketch says names of classes; take the C itself, "
             f"{source.name}, or build the model with --labels"

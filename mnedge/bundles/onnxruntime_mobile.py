@@ -60,7 +60,8 @@ def _readme(parts: Parts) -> str:
     text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
     text = text.replace("@NAMES@", "class names, " if parts.labels else "")
     order = "" if parts.pixels.order == "RGB" else f", channels {parts.pixels.order}"
-    output = _OUTPUTS.get(parts.head, parts.head) if parts.task == "classify" else app_of(parts).output
+    app = app_of(parts)
+    output = _OUTPUTS.get(parts.head, parts.head) if app.names_classes else app.output
     text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}")
     return text.replace("@OUTPUT@", output).replace("@SLUG@", parts.slug)
 
