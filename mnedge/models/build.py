@@ -17,6 +17,7 @@ from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.models import heads, pytorch
 from mnedge.models import weights as weight_files
+from mnedge.models.description import description_of
 from mnedge.models.variant import CLASSIFIER, Variant, classifier_of, family_of
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ def style_of(weights: Weights) -> pytorch.Style | None:
     Raises:
         InputError: The file, or what stands beside it, is damaged.
     """
-    from mnedge.models.transfer import description_of
-
     if not isinstance(weights, Path):
         return None
     if pytorch.is_pytorch(weights):

@@ -117,7 +117,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         from mnedge.formats.pixels import with_pixels
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
-        from mnedge.models.transfer import description_of
+        from mnedge.models.description import description_of
         from mnedge.passes._pass import run_passes
 
         progress("build the Keras model", 0.0)
