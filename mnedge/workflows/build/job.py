@@ -156,7 +156,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
 
     Args:
         recipe: Recipe to build.
-        progress: Told the name of a stage and the share of it that is done, 0..1; reading a model may take seconds.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
         check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Raises:
