@@ -165,7 +165,7 @@ _PLACES = {
     "train": "workflows.train",
     "validate": "workflows.validate",
     "verify": "workflows.bundle",
-    # What they take.
+    # Their arguments.
     "CalibrationSet": "data.calibration",
     "Float": "sources",
     "Pixels": "pixels",
@@ -173,7 +173,7 @@ _PLACES = {
     "Release": "workflows.bundle",
     "open_calibration": "data.calibration",
     "open_source": "sources",
-    # What they give.
+    # Their results.
     "AccuracyRow": "results.accuracy",
     "Agreement": "results.optimization",
     "AgreementRow": "results.optimization",
@@ -221,7 +221,7 @@ _PLACES = {
     "Verified": "results.manifest",
     "check_gates": "validation.gates",
     "read_report": "results.report",
-    # What they raise.
+    # Their errors.
     "BudgetError": "errors",
     "GateError": "errors",
     "InputError": "errors",

@@ -1,4 +1,4 @@
-"""Files that leave the program: whole or not there, and never in the place of what is somebody else's.
+"""Files that leave the program: complete or absent, and never in the place of a user's file.
 
 The one rule: what mnedge cannot prove to be its own, unchanged work is not touched. The proof is RECORD, a hidden file
 in every folder that mnedge writes to, with the checksum of each file that it wrote there. The cache and scratch
@@ -405,7 +405,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what a killed program left of `path`; what is young may be another program's work under way."""
+    """Removes the leftovers of a killed program beside `path`; young ones may be another program's work under way."""
     start = temporary(path).name[: -len(secrets.token_hex(8))]
     with suppress(OSError):
         for left in path.parent.iterdir():
@@ -535,7 +535,7 @@ def _explained(path: Path) -> Iterator[None]:
             raise StorageError(f"{path} cannot be written: {exc.strerror}; free some space there") from exc
         raise InputError(f"{path} cannot be written: {exc.strerror or exc}; choose another place with --out") from exc
     except RuntimeError as exc:
-        # What Python below 3.13 makes of symbolic links in a circle.
+        # Python below 3.13 raises this for symbolic links in a circle.
         if "Symlink loop" not in str(exc):
             raise
         raise InputError(f"{path} cannot be written: its symbolic links lead in a circle") from exc

@@ -60,7 +60,7 @@ class Batch:
         return Batch({name: values[which] for name, values in self.arrays.items()})
 
 
-# What every function on samples takes: an array is the batch of a graph with one input.
+# Argument of every function on samples: an array is the batch of a graph with one input.
 Samples: TypeAlias = "NDArray[np.float32] | Batch"
 
 

@@ -111,7 +111,7 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None], *,
     entry = next((place for place in places if _is_whole(place)), None)
     if entry is not None:
         with suppress(OSError):
-            # Of a cache that may only be read, the time of the last use stays.
+            # In a cache that may only be read, the time of the last use stays.
             os.utime(entry)
         log.info("%s: from the cache", name)
         return entry

@@ -252,7 +252,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     end(process)
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            # What was still to be written goes nowhere.
+            # Input that was still to be written goes nowhere.
             with contextlib.suppress(OSError):
                 stream.close()
 
@@ -281,7 +281,7 @@ def last_words(process: subprocess.Popen[bytes]) -> str:
     """Returns the end of a process' standard error and ends the process."""
     end(process)
     assert process.stderr is not None
-    # What its children may still write is not waited for.
+    # Output that its children may still write is not waited for.
     os.set_blocking(process.stderr.fileno(), False)
     with contextlib.suppress(BlockingIOError):
         return os.read(process.stderr.fileno(), _PART_BYTES).decode(errors="replace").strip()[-_LAST_WORDS:]

@@ -40,9 +40,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Names = tuple[str, ...]
 
-# The figure that each task is judged by, as accuracy rows have it.
+# The headline of each task, as accuracy rows have it.
 HEADLINES = Declared(lambda metric: metric.is_headline)
-# What descriptions of figures end with that are shares.
+# Ending of the descriptions of figures that are shares.
 _SHARE = ", 0..1"
 _GATES = {
     "max_p50_ms": "highest median latency of any int8 artifact, ms",
@@ -253,7 +253,7 @@ def known_gates() -> dict[str, str]:
 
 
 def known_release() -> dict[str, str]:
-    """What each entry of `release` says, by name."""
+    """Describes each entry of `release`, by name."""
     return dict(_RELEASE)
 
 

@@ -32,7 +32,7 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
 </project>
 """
 
-# Of what has classes: in the README.
+# Paragraph of the README for a model with classes.
 LABELS_INSIDE = ", labels inside"
 LABELS_ROW = """| `assets/@SLUG@.labels.txt` | @CLASSES@ class names, one a score |
 """
@@ -103,7 +103,7 @@ dependencies {
 }
 """
 
-# Of a network that was trained on another range than MobileNets are: in the README.
+# Paragraph of the README for a network that was trained on another range than MobileNets are.
 RANGE = """No app scales the values of pixels: the model's steps hold what the network was trained on, @FORMULA@.
 
 """

@@ -30,6 +30,7 @@ class AndroidApp:
         model: The Kotlin class that the app asks: _kotlin/MODEL.kt, and _kotlin/TasksMODEL.kt on MediaPipe Tasks.
         show: Members of CameraActivity, in Kotlin, that show a picture on the camera's screen.
         described: Adds metadata and labels to a .tflite with uint8 ends.
+        finds_boxes: Whether the app finds objects, and decodes them by anchors outside MediaPipe Tasks.
     """
 
     noun: str
@@ -37,6 +38,7 @@ class AndroidApp:
     model: str
     show: str
     described: Callable[[bytes, Description], bytes]
+    finds_boxes: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class App:
         program: The Python program for a Raspberry Pi, beside which classify.py always ships. Its name is that of its
             file without a leading underscore.
         sketch: The Arduino sketch, with @WORDS@ to fill in.
+        names_classes: Whether the apps name classes: the outputs must then be scores with labels.
     """
 
     network: str
@@ -57,6 +60,7 @@ class App:
     android: AndroidApp | None = None
     program: Path | None = None
     sketch: str | None = None
+    names_classes: bool = False
 
 
 def app_of(parts: Parts) -> App:

@@ -73,7 +73,7 @@ def tar_members(stream: BinaryIO | gzip.GzipFile, source: str) -> Iterator[tuple
             raise InputError(f"{source} holds more than {_LARGEST_BYTES:,} bytes; no bundle is as large")
         contents = _pieces(stream, entry.size)
         yield entry, contents
-        # What was not read, and what fills the last block.
+        # The rest that was not read, and the padding of the last block.
         for _ in chain(contents, _pieces(stream, -entry.size % tarfile.BLOCKSIZE)):
             pass
     while piece := stream.read(_PIECE_BYTES):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
 from mnedge.errors import UnsupportedError
-from mnedge.formats.pixels import pixels_of
 from mnedge.results.manifest import BundleManifest, FileRow
 from mnedge.results.stored import to_json
 
@@ -86,6 +85,8 @@ class Parts:
         Raises:
             UnsupportedError: It does not say so.
         """
+        from mnedge.formats.pixels import pixels_of
+
         assert self.onnx is not None, "the kind of bundle looks whether there is one"
         pixels = pixels_of(self.onnx)
         if pixels is None:

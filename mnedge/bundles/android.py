@@ -30,7 +30,7 @@ _YES, _OBJECT = 0.5, 0.3
 # Words of Kotlin that are none of Java, and stand in backticks as parts of a package.
 _KOTLIN_WORDS = frozenset(("as", "fun", "in", "is", "object", "typealias", "typeof", "val", "var", "when"))
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
-# What Android Gradle Plugin 4.1 and later reads of an .aar; 1.0 is the only version there is.
+# Content of an .aar for Android Gradle Plugin 4.1 and later; 1.0 is the only version there is.
 _AAR_METADATA = "META-INF/com/android/build/gradle/aar-metadata.properties"
 
 
@@ -58,7 +58,7 @@ def _check(parts: Parts) -> None:
             f"{parts.slug} has an int8 input whose steps are not 8-bit pixels ({parts.pixels}), which an app would "
             "have to scale; build it with --io int8 or uint8, which folds the range into the first layer"
         )
-    if parts.task == "classify" and (parts.head not in _PROBABILITIES or not parts.labels):
+    if app_of(parts).names_classes and (parts.head not in _PROBABILITIES or not parts.labels):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head}, and the Android apps show probabilities of labels; {others}, or end the "
             "model with a softmax or a sigmoid"
@@ -135,7 +135,8 @@ def model_json(parts: Parts) -> dict[str, object]:
         pixels, layout = parts.onnx_pixels(), _layout(_onnx(parts))
     scales = [out.quantization for out in outputs]
     detection = graph.metadata.get(METADATA)
-    if parts.task == "detect" and parts.runtime != "tasks" and (detection is None or len(outputs) != 2):
+    finds_boxes = _kind(parts).finds_boxes
+    if finds_boxes and parts.runtime != "tasks" and (detection is None or len(outputs) != 2):
         raise UnsupportedError(
             f"{parts.slug} gives objects, not scores and codes of boxes, and Detector.kt decodes codes; take "
             "--runtime tasks, or build it without post-processing"
@@ -153,7 +154,7 @@ def model_json(parts: Parts) -> dict[str, object]:
         "task": parts.task,
         "head": parts.head,
         "labels": list(parts.labels),
-        "threshold": _OBJECT if parts.task == "detect" else _YES,
+        "threshold": _OBJECT if finds_boxes else _YES,
         "height": parts.size[0],
         "width": parts.size[1],
         "layout": layout,

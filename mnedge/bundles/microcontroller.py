@@ -112,7 +112,7 @@ def _check(parts: Parts, target: str, source: Path) -> None:
             f"{parts.slug} for {target} has an {spec.dtype} input whose steps are no pixels (range {said}), "
             "which a sketch would have to scale; build it with --io int8 or uint8, which folds the range into the model"
         )
-    if parts.task == "classify" and (parts.head in ("numbers", "map") or not parts.labels):
+    if app_of(parts).names_classes and (parts.head in ("numbers", "map") or not parts.labels):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head} without labels, and the sketch says names of classes; take the C itself, "
             f"{source.name}, or build the model with --labels"
@@ -177,7 +177,7 @@ def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[s
         "STACK": compiled.stack_bytes,
     }
     return {
-        # What is put in has words of its own, so it stands first.
+        # The inserted text has words of its own, so it stands first.
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
         "ANSWER": _YES_OR_NO if parts.head in ("sigmoid", "multi-label") else _BEST_CLASS,
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",

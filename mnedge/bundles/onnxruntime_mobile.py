@@ -28,7 +28,7 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 Input: float32, @INPUT@. Output: @OUTPUT@.
 """
 
-# What a classifier's outputs are, by their head.
+# Outputs of a classifier, by their head.
 _OUTPUTS = {
     "softmax": "probabilities",
     "logits": "logits of each class, whose softmax are probabilities",
@@ -60,7 +60,8 @@ def _readme(parts: Parts) -> str:
     text = _README.replace("@LABELS@", "`@SLUG@.labels.txt`, " if parts.labels else "")
     text = text.replace("@NAMES@", "class names, " if parts.labels else "")
     order = "" if parts.pixels.order == "RGB" else f", channels {parts.pixels.order}"
-    output = _OUTPUTS.get(parts.head, parts.head) if parts.task == "classify" else app_of(parts).output
+    app = app_of(parts)
+    output = _OUTPUTS.get(parts.head, parts.head) if app.names_classes else app.output
     text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}")
     return text.replace("@OUTPUT@", output).replace("@SLUG@", parts.slug)
 
@@ -71,7 +72,7 @@ def _with_properties(model: bytes, parts: Parts) -> bytes:
 
     proto = onnx.load_model_from_string(model)
     properties = {
-        # Of a detector, its anchors.
+        # Anchors of a detector.
         **{entry.key: entry.value for entry in proto.metadata_props},
         "name": parts.slug,
         "version": parts.version,

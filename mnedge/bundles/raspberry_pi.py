@@ -74,7 +74,7 @@ Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: f
 
 
 def _write(parts: Parts, folder: Path) -> None:
-    if parts.task == "classify" and (parts.head in ("numbers", "map") or not parts.labels):
+    if app_of(parts).names_classes and (parts.head in ("numbers", "map") or not parts.labels):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head} without labels, and classify.py says names of classes; build the model "
             "with --labels, or ship the .tflite itself"

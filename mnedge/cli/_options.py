@@ -34,7 +34,7 @@ def data(pictures: str) -> OptionInfo:
     return _option("--data", metavar="D", text=pictures)
 
 
-def pixels(when: str = "", default: str = "what the model says or labelled pictures show") -> OptionInfo:
+def pixels(when: str = "", default: str = "the model's, or what labelled pictures show") -> OptionInfo:
     """The option of the range of pixels.
 
     Args:
@@ -79,18 +79,18 @@ def out_folder(what: str) -> OptionInfo:
 
 
 def out_file(what: str) -> OptionInfo:
-    """The option of the file that is written: what it is."""
+    """Returns the option of the file that is written, from its description."""
     return _option("-o", "--out", metavar="FILE", text=what, show_default=False)
 
 
-# Of every command that writes what a user may have changed.
+# For every command that writes files which a user may have changed.
 Force = Annotated[
     bool,
     typer.Option(
         "--force", help="Replace files that mnedge did not write, or that were changed since; all others stay."
     ),
 ]
-# Of every command that prints a result.
+# For every command that prints a result.
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on stdout.")]
 
 Alpha = Annotated[
@@ -109,7 +109,7 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help=f"What the network is for: {', '.join(registry.names('mnedge.tasks'))}. [default: classify]",
+        help=f"Task of the network: {', '.join(registry.names('mnedge.tasks'))}. [default: classify]",
         show_default=False,
     ),
 ]
@@ -153,7 +153,7 @@ Positive = Annotated[
 ]
 HeadName = Annotated[
     Literal["softmax", "logits", "sigmoid", "multi-label", "numbers", "map"] | None,
-    typer.Option("--head", help="What the first output is. [default: what the model shows]"),
+    typer.Option("--head", help="Kind of the first output. [default: what the model shows]"),
 ]
 SkipBroken = Annotated[Value, typer.Option("--skip-broken", help="Leave out broken pictures, boxes and masks.")]
 CheckData = Annotated[

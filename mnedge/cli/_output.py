@@ -44,7 +44,7 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    # What rich draws with is let through; its text is escaped by who prints it.
+    # Drawing characters of rich are let through; its text is escaped by the caller that prints it.
     return Console(file=getattr(stream, "terminal", stream), width=None if stream.isatty() else 160, highlight=False)
 
 

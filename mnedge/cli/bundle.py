@@ -36,7 +36,7 @@ def command(
         typer.Option("--license", metavar="TEXT", help="Licence of the weights, for metadata and card."),
     ] = None,
     description: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A sentence on what the model is for, for the card.")
+        str | None, typer.Option(metavar="TEXT", help="Purpose of the model, a sentence for its card.")
     ] = None,
     target: Annotated[
         str, typer.Option(metavar="NAME", help="Ship the C of this microcontroller alone. [default: all of the build]")
@@ -54,7 +54,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make what an app, board or firmware takes from a build.
+    """Make a bundle for an app, a board or a firmware.
 
     \b
     mnedge bundle android artifacts/mobilenet_v3_small_1.0_224 -o bundles/android

@@ -72,7 +72,7 @@ def setup(
 def check(
     uri: Annotated[str, typer.Argument(help="The device.", show_default=False)], *, as_json: Json = False
 ) -> None:
-    """Show what a device is, whether its runtimes work, and what to fix.
+    """Check a device and its runtimes, and say what to fix.
 
     URI is ssh://[user@]host[:port] or adb://[serial].
     """

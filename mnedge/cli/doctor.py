@@ -1,4 +1,4 @@
-"""`mnedge doctor`: what this installation is and needs; with a model, what that is and needs."""
+"""`mnedge doctor`: a diagnosis of this installation, or of a model."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is installed, or what a model is and needs.
+    """Diagnose this installation, or a model.
 
-    Without MODEL: packages, programs and this machine, and how to get what is missing. With MODEL: what it is, what
-    mnedge does with it, what it has to be told, and what stays float or is refused for which target. Nothing is
+    Without MODEL: packages, programs and this machine, and how to get missing parts. With MODEL: its content, its way
+    to int8, the options that it needs, and the ops that stay float or are refused for each target. Nothing is
     quantized.
 
     \b
@@ -69,7 +69,7 @@ def command(
     mnedge doctor my.keras --data photos
     mnedge doctor --report issue.txt
 
-    Exits with 4 where something is missing that `mnedge build` needs.
+    Exits with 4 if a part is missing that `mnedge build` needs.
     """
     from mnedge.errors import InputError
 

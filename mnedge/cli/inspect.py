@@ -29,7 +29,7 @@ def command(
     ] = False,
     reference: Annotated[Path | None, typer.Option(metavar="FILE", help="With --layers: the float .tflite.")] = None,
     data: Annotated[str, options.data("With --layers: demo, a folder or a labels.csv; or a .npy or .npz.")] = "demo",
-    pixels: Annotated[str | None, options.pixels("With --layers: ", "what the files say")] = None,
+    pixels: Annotated[str | None, options.pixels("With --layers: ", "the files'")] = None,
     split: Annotated[str, options.split("With --layers: ")] = "eval",
     images: Annotated[int, typer.Option(min=1, metavar="N", help="With --layers: number of pictures.")] = 32,
     page: Annotated[
@@ -38,7 +38,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is in a model file and how the runtime takes it.
+    """Show the content of a model file, and how the runtime takes it.
 
     Ops, dtypes, sizes, inputs and outputs. For a .tflite it also says how many delegate partitions LiteRT makes of it
     and which ops stay outside, for an .onnx which nodes ONNX Runtime executes after its own rewriting. In an int8

@@ -28,7 +28,7 @@ def command(
     data: Annotated[
         str | None, options.data("Measure agreement on these pictures too: demo, a folder, or a CSV.")
     ] = None,
-    pixels: Annotated[str | None, options.pixels("With --data: ", "what the file says")] = None,
+    pixels: Annotated[str | None, options.pixels("With --data: ", "the file's")] = None,
     no_measure: Annotated[
         bool, typer.Option("--no-measure", help="Rewrite only: measure neither agreement nor speed.")
     ] = False,

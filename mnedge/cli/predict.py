@@ -28,8 +28,8 @@ def command(
         str | None,
         typer.Option(
             metavar="TASK",
-            help=f"What the model is for: {', '.join(registry.names('mnedge.tasks'))}. [default: what its build or its "
-            "outputs say]",
+            help=f"Task of the model: {', '.join(registry.names('mnedge.tasks'))}. [default: that of its build "
+            "or its outputs]",
         ),
     ] = None,
     labels: Annotated[
@@ -54,13 +54,13 @@ def command(
             "0.5 for a yes, 0.4 for objects]",
         ),
     ] = None,
-    pixels: Annotated[str | None, options.pixels(default="what the file says")] = None,
+    pixels: Annotated[str | None, options.pixels(default="the file's")] = None,
     crop: Annotated[
         str | None,
         typer.Option(
             metavar="PART",
             help="Part of a picture that the model sees: stretch for all of it, or the share of its side of a centred "
-            "crop. [default: what the model's build or bundle says]",
+            "crop. [default: that of the model's build or bundle]",
         ),
     ] = None,
     anchors: Annotated[
@@ -84,7 +84,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a model sees in pictures.
+    """Show the answers of a model to pictures.
 
     One line a picture: the best classes and their probability, or yes or no for each label; objects with score and
     place in the picture's pixels; the share of each class; or how alike the picture is to the first one.

@@ -30,7 +30,7 @@ def command(
     data: Annotated[
         str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy, .npz, or raw .bin.")
     ] = "demo",
-    pixels: Annotated[str | None, options.pixels(default="what the files say")] = None,
+    pixels: Annotated[str | None, options.pixels(default="the files'")] = None,
     split: Annotated[
         str | None,
         options.split(default="its test or val; of data without splits, the pictures that training kept apart, or all"),

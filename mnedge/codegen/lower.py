@@ -109,7 +109,7 @@ def lower(graph: Graph) -> Program:
 def _with_states(
     layers: Sequence[Layer], written: dict[str, str], values: dict[str, Value], outputs: Sequence[str]
 ) -> tuple[list[Layer], dict[str, str]]:
-    """The layers, and copies of what the next call finds in a state; and which values lie in the place of a state.
+    """Returns the layers, copies of values that the next call finds in a state, and the values in the place of a state.
 
     A value lies there from the start where its layer makes it in one call, after all that read the state. Anything else
     is copied there behind the last layer that reads the state.
@@ -147,7 +147,7 @@ def _lowers(graph: Graph) -> bool:
 
 
 def _outputs(source: Source, values: dict[str, Value]) -> tuple[tuple[str, ...], list[Layer], list[Layer]]:
-    """The values that the caller gets, and layers that copy what is there at first, or handed out a second time."""
+    """Returns the values for the caller, and layers that copy those that are there at first or handed out twice."""
     names: list[str] = []
     early: list[Layer] = []
     late: list[Layer] = []
@@ -214,7 +214,7 @@ class _Functions:
     tables: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def of(self, name: str, value: Value) -> tuple[str, NDArray[np.int64]]:
-        """The root and table of a tensor; its own identity where it is no function of another."""
+        """Returns the root and table of a tensor; its own identity if it is no function of another."""
         if name in self.roots:
             return self.roots[name], self.tables[name]
         limits = np.iinfo(value.dtype)
@@ -319,7 +319,7 @@ def _activations(source: Source, op: Op) -> tuple[str, ...]:
 
 
 def _needed(source: Source, functions: _Functions) -> set[str]:
-    """The tensors that must exist: outputs, and what ops read that are no functions of one value."""
+    """Returns the tensors that must exist: outputs, and inputs of ops that are no functions of one value."""
     graph = source.graph
     needed = {source.resolve(name) for name in _taken(graph)}
     for op in graph.ops:

@@ -64,7 +64,7 @@ def prune(program: Program) -> tuple[Program, int]:
 
 
 def _constant_outputs(kernel: Convolution) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which output channels have no weight, and the step that every channel would have without input."""
+    """Returns the output channels without weights, and the step that every channel would have without input."""
     axes = (0, 1) if kernel.depthwise else (1, 2, 3)
     steps = kernel.rescale.steps(np.zeros(kernel.output_channels, np.int64))
     dead: NDArray[np.bool_] = ~np.any(kernel.weights, axis=axes)

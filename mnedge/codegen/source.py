@@ -90,7 +90,7 @@ class Source:
         """
         tensor = self.graph.tensors[name]
         if tensor.dtype not in ("int32", "int64"):
-            raise UnsupportedError(f"tensor {name} is {tensor.dtype} where indices, int32 or int64, are due")
+            raise UnsupportedError(f"tensor {name} is {tensor.dtype}; indices are int32 or int64")
         return Value(name, tensor.shape, tensor.dtype, 1.0, 0)
 
     def constant(self, name: str, op: Op) -> AnyArray:

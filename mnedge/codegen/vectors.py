@@ -102,7 +102,7 @@ def noise(size_bytes: int, count: int = _COUNT) -> NDArray[np.int8]:
 def reference_outputs(
     model: bytes, inputs: NDArray[np.int8], ends: Ends, *, kernels: Literal["litert", "tflm"] = "litert"
 ) -> NDArray[np.int8] | None:
-    """What reference kernels make of inputs one after another, shape (count, output bytes); None where they refuse.
+    """Returns outputs of reference kernels for inputs one after another, (count, output bytes); None where they refuse.
 
     Args:
         model: The .tflite.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mnedge.untyped import AnyArray, AnyFloats
 
-# What centre and extent codes are multiplied by, so that all four have about variance one
+# Factors of centre and extent codes, so that all four have about variance one
 # (https://arxiv.org/abs/1512.02325, the released code's variances 0.1 and 0.2).
 CENTRE_SCALE, EXTENT_SCALE = 10.0, 5.0
 MAPS = 6

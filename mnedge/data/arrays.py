@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".npy", ".npz")
 # Name of the right answers in an .npz: of the first output, and before the name of any output.
 TRUTHS, TRUTHS_OF = "y", "y:"
-# What TensorFlow makes of an argument's name when it names the tensor.
+# Name of the tensor that TensorFlow gives an argument.
 _SERVED = re.compile(r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*?_default_(?P<argument>.+?)(?::\d+)?")
 _MOST_BYTES = 1 << 30
 _MOST_SHRUNK = 4

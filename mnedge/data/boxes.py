@@ -74,7 +74,7 @@ class BoxFindings:
     crowd: tuple[str, ...] = ()
 
     def told(self) -> tuple[Finding, ...]:
-        """Those that there are, for logs and reports."""
+        """Returns the findings that exist, for logs and reports."""
         told = (
             (self.cut, "boxes stick out of their picture and were cut at its edge"),
             (self.left_out, "entries were left out"),
@@ -238,7 +238,7 @@ def _in_pixels(marked: Marked, size: tuple[int, int]) -> Marked:
         return marked
     x1, y1, x2, y2 = marked.corners
     width, height = size
-    # What is a whole pixel in the file's decimals should not stick out by their rounding.
+    # An edge on a whole pixel in the file's decimals should not stick out by their rounding.
     corners = (x1 * width, y1 * height, x2 * width, y2 * height)
     rounded = tuple(round(value) if abs(value - round(value)) < _ROUNDING * width else value for value in corners)
     return replace(marked, corners=(rounded[0], rounded[1], rounded[2], rounded[3]), is_relative=False)

@@ -105,7 +105,7 @@ def check_pictures(
     fresh = np.ones(len(numbers[0]), bool)
     fresh[[pair.first for pair in pairs]] = False
     sources, classes, labels = dataset.sources, dataset.classes, dataset.labels
-    # What is marked in a picture is not its class.
+    # An annotation in a picture is not its class.
     has_class = dataset.truths is None
     shared = tuple(
         Shared(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".ppm")
 # Fractions, 8, 10, 12, 14 and 16 bits.
 _WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, WHITE)
-# Of the upper 8 bits; 14 bits of 16 reach it.
+# Least value of the upper 8 bits; 14 bits of 16 reach it.
 _LEAST_UPPER = 32
 
 
@@ -80,6 +80,6 @@ def _highest(file: Path) -> tuple[float, bool] | None:
                 return (float(np.asarray(image).max(initial=0)), True) if is_colour else None
             values = np.asarray(image, np.float32)
     except InputError:
-        # What is wrong with it is said where it is needed.
+        # A fault of the file is reported where the file is needed.
         return None
     return float(values[np.isfinite(values)].max(initial=0.0)), False

@@ -104,7 +104,7 @@ def dataset_of_files(
     """
     preprocessing = read_preprocessing(root, preprocessing or Preprocessing())
     notes: tuple[Finding, ...] = ()
-    # What a dataset.yaml says is not looked for.
+    # A white level that dataset.yaml states is not searched for.
     if preprocessing.white == WHITE:
         white, notes = white_of([file for file, _, _ in rows])
         preprocessing = replace(preprocessing, white=white)

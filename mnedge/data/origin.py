@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METADATA = "MNEDGE_SPLIT"
 _MARKS = 24
 _LETTERS = 8
-# Of the marks, how many must be there: some pictures may have been taken out.
+# Share of the marks that must be there: some pictures may have been taken out.
 _LEAST_FOUND = 0.5
 
 

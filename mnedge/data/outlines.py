@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BACKGROUND = "background"
 _MOST_CLASSES = 255
-# Of the picture's sides, how far a polygon's corners may lie outside before they are cut.
+# Share of the picture's sides by which a polygon's corners may lie outside before they are cut.
 _OUTSIDE = 1.0
 
 

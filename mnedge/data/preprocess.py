@@ -45,18 +45,18 @@ _LONGEST_LIMIT = 12
 _LARGE_PIXELS = 1 << 24
 _REDUCING_GAP = 2
 _MAGIC_BYTES = 256
-# Of EXIF, and its values that turn a picture by a quarter.
+# Tag of EXIF, and its values that turn a picture by a quarter.
 _ORIENTATION = 0x0112
 _QUARTERS = (5, 6, 7, 8)
 _OPENING = threading.Lock()
 _LARGE = threading.RLock()
-# Of 16 bits.
+# Largest value of 16 bits.
 WHITE = 65535.0
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes a model's input; it belongs to the data set and travels with the artifact.
+    """Preprocessing of pictures; it belongs to the data set and travels with the artifact.
 
     Attributes:
         crop_fraction: Side of the centred square that is kept, as a share of the shorter side (of the largest part
@@ -75,7 +75,7 @@ class Preprocessing:
     white: float = field(default=WHITE, repr=False)
 
 
-# Of pictures with boxes or masks.
+# For pictures with boxes or masks.
 WHOLE = Preprocessing(1.0, "bilinear", "stretch")
 
 
@@ -202,7 +202,7 @@ def _parsed(stack: ExitStack, path: Path) -> Image.Image:
 
 
 def _drafted(image: Image.Image, least: float | None) -> bool:
-    """Lets a large JPEG be decoded smaller, if that loses nothing; says whether what is decoded is not large."""
+    """Lets a large JPEG be decoded smaller, if that loses nothing; returns whether the decoded picture is small."""
     if image.width * image.height <= _LARGE_PIXELS:
         return True
     if least is not None and image.format in ("JPEG", "MPO"):
@@ -269,7 +269,7 @@ def rgb(image: Image.Image, white: float = WHITE) -> Image.Image:
 
 
 def _step_of(image: Image.Image, values: NDArray[np.float32]) -> float:
-    """What brings grey values of more than 8 bits to 0..255."""
+    """Returns the factor that brings grey values of more than 8 bits to 0..255."""
     least, most = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     # PPM, and PNG in older Pillows, have 16 bits in 32; TIFF of 32 bits does not say what is white.
     if image.mode.startswith("I;16") or image.format in ("PPM", "PNG"):

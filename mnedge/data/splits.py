@@ -1,4 +1,4 @@
-"""Which pictures are for training, calibration, validation and test: as given, or drawn by the hash of their names.
+"""Splits of pictures: training, calibration, validation and test, as given, or drawn by the hash of their names.
 
 The validation split ("eval") chooses the epoch of a training; the test split is only reported.
 """
@@ -126,7 +126,7 @@ def assign_splits(
     draw: Draw,
     groups: Sequence[int] | None = None,
 ) -> Drawn:
-    """Takes the splits as given; what is missing is drawn by the hash of seed and file name, class by class.
+    """Takes the splits as given; missing ones are drawn by the hash of seed and file name, class by class.
 
     A drawn split does not move when pictures are added. Calibration needs no labels of its own, so where only it
     is missing it is taken from train without taking those pictures away from there. A data set with a test split and
@@ -193,7 +193,7 @@ def _take(waiting: list[list[int]], count: int) -> list[list[int]]:
     for members in list(waiting):
         if so_far >= count or len(waiting) <= 1:
             break
-        # Of a large group too many, or none of it: whichever is nearer to what is wanted.
+        # A large group too many, or none of it: whichever is nearer to the wanted number.
         if taken and so_far + len(members) - count >= count - so_far:
             continue
         if not taken and len(members) > 2 * count and min(map(len, waiting)) < len(members):

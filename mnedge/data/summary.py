@@ -1,4 +1,4 @@
-"""What a data set holds, in one line, before any work begins."""
+"""Content of a data set, in one line, before any work begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_CLASSES = 12
 
 
 def summary(dataset: Dataset) -> str:
-    """One line: format, classes with their numbers, splits, boxes, and pictures without any."""
+    """Describes a data set in a line: format, classes with their numbers, splits, boxes, and pictures without any."""
     found = dataset.found
     parts = []
     counts = found.counts if found is not None else ()

@@ -59,7 +59,7 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def is_flat(thumbs: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which thumbnails show nothing: their standard deviation is below 2 of 255 grey levels."""
+    """Returns which thumbnails show nothing: their standard deviation is below 2 of 255 grey levels."""
     return np.asarray(thumbs.std(axis=(1, 2)) < _FLAT)
 
 

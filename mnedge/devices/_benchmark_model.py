@@ -1,4 +1,4 @@
-"""The benchmark_model programs, classic TFLite's and LiteRT's: their flags and what they print."""
+"""The benchmark_model programs, classic TFLite's and LiteRT's: their flags and their output."""
 
 from __future__ import annotations
 

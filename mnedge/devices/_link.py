@@ -19,7 +19,7 @@ from mnedge.devices import _agent
 
 _PING_S = 10.0
 _GRACE_S = 5.0
-# What a login may print before the agent does; a message of the day has some KiB.
+# A login may print so much before the agent does; a message of the day has some KiB.
 _MOST_BEFORE_BYTES = 1 << 20
 # All but the results of pictures is small; who awaits larger frames says so.
 _LARGEST_FRAME_BYTES = 16 << 20

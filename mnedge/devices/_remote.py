@@ -146,7 +146,7 @@ class RemoteModel:
                 raise nonsense(
                     self._carrier,
                     f"{len(frame.payload):,} bytes are its outputs of {chunk.images} pictures, where "
-                    f"{self._result_bytes(chunk):,} are due{self._so_far()}",
+                    f"{self._result_bytes(chunk):,} are expected{self._so_far()}",
                 )
             chunk.result = frame.payload
             cache.keep(self._kept, chunk.data, chunk.result)

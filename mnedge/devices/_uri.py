@@ -13,7 +13,7 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-# What may stand in a user, host, port or serial: nothing that a shell or an option parser would take as its own.
+# Characters of a user, host, port or serial: none that a shell or an option parser would take as its own.
 _PLACE = re.compile(r"[A-Za-z0-9_.:@%\[\]-]*")
 
 

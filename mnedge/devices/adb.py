@@ -41,7 +41,7 @@ _USUAL_PROGRAM = "/data/local/tmp/benchmark_model"
 _ROUNDS = 5
 _LONGEST_ROUND_S = 10.0
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
-# What adb itself says, in contrast to what it carries.
+# Messages of adb itself, in contrast to those that it carries.
 _OWN_WORDS = re.compile(r"^(adb: |error: |adb\.exe: )", re.MULTILINE)
 
 

@@ -288,7 +288,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int, layers: int
     source = directory / f"{header.name}.c"
     const_origin, const_bytes = chosen.const
     ram_origin, most = chosen.ram
-    # What a part has is for the model alone, not for the guards.
+    # The RAM of a part is for the model alone, not for the guards.
     guards = 2 * len(_GUARDED) * _GUARD_BYTES
     usable = min(ram_bytes or most, most - guards)
     texts = {

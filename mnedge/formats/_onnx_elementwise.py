@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mnedge.formats._onnx_values import Handler, Node, Order, Reading, Value
     from mnedge.graph.graph import Options
 
-# What `fuse_patterns` makes of x * (1 + erf(x / sqrt 2)) / 2; no op of TFLite's is the error function alone.
+# `fuse_patterns` makes it of x * (1 + erf(x / sqrt 2)) / 2; no op of TFLite's is the error function alone.
 ERF = "ERF"
 
 _SAME = 1e-6

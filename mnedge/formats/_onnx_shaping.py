@@ -80,7 +80,7 @@ def _lies_in_order(value: Held, axes: Sequence[int]) -> bool:
 
 
 def _moved_order(value: Held, blocks: Sequence[tuple[list[int], list[int]]], shape: Shape) -> Order:
-    """Where the axes of a new shape lie when nothing is moved; those of extent 1 as in a picture, where it is one."""
+    """Returns the order of the axes of a new shape when nothing is moved; extents of 1 stay as in a picture."""
     placed = []
     for number, (axes, made) in enumerate(blocks):
         own = [value.order.index(axis) for axis in axes if value.shape[axis] > 1]

@@ -47,7 +47,7 @@ def in_order(data: bytes) -> bytes:
     start = min(at, at - table.Get(number_types.SOffsetTFlags, at))
     resolver = _resolver(session)
     head, place = _head(session.OrtVersion() or b"", resolver)
-    # What follows keeps its alignment.
+    # The following values keep their alignment.
     padded = head + bytes((start - len(head)) % _ALIGNMENT)
     written = bytearray(padded + data[start:])
     offset = len(padded) + at - start - place

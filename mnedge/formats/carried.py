@@ -32,7 +32,7 @@ def carried(path: Path, name: str) -> bytes | None:
         try:
             told = metadata_of(path).get(name)
         except MnedgeError:
-            # What is wrong with the file is said where it is run.
+            # A fault of the file is reported where the file is run.
             return None
         return None if told is None else told.encode()
     if is_file(path / _MANIFEST):

@@ -23,7 +23,7 @@ _KINDS = {
     "Tanh": "TANH", "Relu": "RELU", "Clip": "RELU6",
 }  # fmt: skip
 _SAME_VALUES = ("DequantizeLinear", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Transpose", "Flatten")
-# Of LOGISTIC and SOFTMAX by TFLite's int8 specification; no other output has it by chance.
+# Scale of LOGISTIC and SOFTMAX by TFLite's int8 specification; no other output has it by chance.
 _PROBABILITY_STEP = 1 / 256
 
 

@@ -49,7 +49,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 _CHANNELS = (1, 3, 4)
 _PICTURE_RANK = 4
-# What may stand between an input and the Transpose that shows its layout.
+# Ops that may stand between an input and the Transpose that shows its layout.
 _PASSING = ("Add", "Cast", "DequantizeLinear", "Div", "Identity", "Mul", "QuantizeLinear", "Sub")
 
 

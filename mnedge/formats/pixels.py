@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Where MediaPipe, ML Kit and others keep what they know of a model: a FlatBuffer with the identifier M001.
 _TFLITE_METADATA = "TFLITE_METADATA"
 _ENDS = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0))
-# Of a step. At -1..1 each end lies half a step beside what 8 bits with a whole zero point can hold.
+# Share of a step. At -1..1 each end lies half a step beside the range of 8 bits with a whole zero point.
 _NEAR = 0.6
 _NORMALIZATION_OPTIONS = 1
 _PICTURE = ("batch", "height", "width", "channels")

@@ -197,7 +197,7 @@ class _Reader:
             raw = buffer.DataAsNumpy()
         expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if raw.size != expected:
-            raise ValueError(f"tensor {name} has {raw.size} bytes of data where {expected} are due")
+            raise ValueError(f"tensor {name} has {raw.size} bytes of data, and its shape needs {expected}")
         return np.frombuffer(raw.tobytes(), np.dtype(dtype).newbyteorder("<")).astype(dtype).reshape(shape)
 
     def _quantization(self, entry: schema.Tensor, name: str, shape: tuple[int, ...]) -> Quantization | None:

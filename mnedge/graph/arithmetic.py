@@ -17,7 +17,7 @@ from mnedge.errors import UnsupportedError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-# Of a step. A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: this sends it to p - 128.
+# Share of a step. A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: this sends it to p - 128.
 PIXEL_NUDGE = 1e-3
 _INT32_MAX = (1 << 31) - 1
 _INT32_MIN = -(1 << 31)

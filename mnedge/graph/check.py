@@ -30,7 +30,7 @@ _RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 _PRODUCTS = (*LAYERS, "BATCH_MATMUL", "MUL")
 _MOST_FACTOR = 2.0**30
 _STEPS = ("int8", "uint8", "int16")
-# What makes another dtype than it reads, or reads several.
+# Ops whose output has another dtype than their input, or that read several.
 _MIXED = ("BATCH_MATMUL", "CAST", "DEQUANTIZE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "QUANTIZE",
           "SELECT", "SELECT_V2", "SHAPE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHERE", "ARG_MAX",
           "ARG_MIN")  # fmt: skip

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnedge.models.variant import Variant
     from mnedge.untyped import Json
 
-# What Keras calls an object that several layers refer to; only equality of its values means something.
+# Keras' name for an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

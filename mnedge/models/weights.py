@@ -55,7 +55,7 @@ _CODE_RUNNERS = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "Jax
 _MODELS = ("Functional", "Sequential", "Model")
 _ARRAYS = "model.weights.h5"
 _LOG = logging.getLogger(__name__)
-# What h5py, zipfile, json and Keras raise on damaged bytes; HDF5 tells of most damage as a RuntimeError.
+# Exceptions of h5py, zipfile, json and Keras on damaged bytes; HDF5 reports most damage as a RuntimeError.
 # RuntimeError covers RecursionError.
 _DAMAGE = (
     OSError, KeyError, IndexError, RuntimeError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error,

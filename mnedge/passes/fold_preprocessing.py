@@ -1,4 +1,4 @@
-"""What a model does to pixels before its first layer, folded into that layer or into the meaning of its input."""
+"""Arithmetic on pixels before the first layer, folded into that layer or into the meaning of the input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _IMAGE_RANK = 4
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
-# Of the largest value: what float32 constants of one range may differ by.
+# Share of the largest value by which float32 constants of one range may differ.
 _SAME = 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Multiplications by a positive constant, folded forward into the weights of what consumes them."""
+"""Multiplications by a positive constant, folded forward into the weights of their consumers."""
 
 from __future__ import annotations
 

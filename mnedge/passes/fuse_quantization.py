@@ -15,7 +15,7 @@ from mnedge.passes._pass import same_quantization
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What an op makes can be told without the file: its result is brought to such steps before anything else.
+# The range of these ops is known without the file: their result is brought to such steps before anything else.
 _RELU6 = Quantization.per_tensor(6 / 255, -128)
 _INT32_MAX = float(np.iinfo(np.int32).max)
 _MOST_STEPS = 127

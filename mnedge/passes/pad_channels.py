@@ -18,7 +18,7 @@ _FOLLOWED = ("ADD", "DEPTHWISE_CONV_2D", "MEAN", "MUL", "RELU", "RELU6", "SUB")
 
 
 def apply(graph: Graph) -> Graph:
-    """Widens the layers around each quantized DEPTHWISE_CONV_2D whose channels are no multiple of 16.
+    """Widens the layers around each quantized DEPTHWISE_CONV_2D to a multiple of 16 channels.
 
     Exact. The convolutions that make the new channels have zero weights and biases there, and those that read them
     multiply them by zero weights. ONNX Runtime's depthwise kernel for x86 takes 16 channels at once and handles the

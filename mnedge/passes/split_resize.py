@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # From there on a resize fills the vector units by itself, and the convolution's work grows with the square.
 _MOST_CHANNELS = 7
-# What networks enlarge by. LiteRT's own int8 kernel is steps off real numbers elsewhere.
+# Factors by which networks enlarge. LiteRT's own int8 kernel is steps off real numbers elsewhere.
 _FACTORS = (2, 4, 8, 16, 32)
 
 

@@ -36,7 +36,7 @@ def apply(graph: Graph) -> Graph:
     again: set[str] = set()
     for op in graph.ops:
         if "custom_options" in op.options:
-            # What it reads is made in uint8 once more, and what it makes is taken down.
+            # Its inputs are made in uint8 once more, and its outputs are taken down.
             wanted = [str(name) for name in op.inputs if name in inner and name not in again]
             ops += [Op("QUANTIZE", (inner[name],), (name,)) for name in wanted if name not in graph.inputs]
             again.update(wanted)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
     from mnedge.quantization.scheme import Interval, Scheme
 
-# Of one activation and one image: smallest and largest value, and rows (pixels, channels).
+# For one activation and one image: smallest and largest value, and rows (pixels, channels).
 _Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
 _SAMPLES_PER_IMAGE = 2048
 # How many steps from 0 the divisors of calibration must stay, so that those of other pictures do not reach it.

@@ -51,7 +51,7 @@ def named_ops(ops: Sequence[Op]) -> str:
 def way_out(ops: Iterable[Op]) -> str:
     """Advises on ops without an int8 form: keep them float where they can run, or go without."""
     kinds = {op.kind for op in ops}
-    # What is allowed to be float is so with the QUANTIZE and DEQUANTIZE around it.
+    # An op that may be float is so with the QUANTIZE and DEQUANTIZE around it.
     kinds = kinds - {"QUANTIZE", "DEQUANTIZE"} or kinds
     floats = [f"--allow-float {kind}" for kind in sorted(kinds) if kind in KERNELS]
     others = sorted(kind for kind in kinds if kind not in KERNELS)

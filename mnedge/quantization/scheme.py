@@ -50,7 +50,7 @@ ACTIVATION_INTERVALS: dict[str, Interval] = {
     "RELU6": (0.0, 6.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
-# What an op can make, whatever it reads.
+# Ranges of ops' outputs, whatever they read.
 _MADE_INTERVALS: dict[str, Interval] = {
     "ABS": (0.0, np.inf),
     "ELU": (-1.0, np.inf),

@@ -53,6 +53,7 @@ _STAGE_OF_KEY = {
     "onnx_activations": "formats",
     "targets": "quantization",
     "bundles": "bundle",
+    "release": "bundle",
     "threads": "measurement",
     "gates": "gates",
     "tolerances": "gates",

@@ -18,8 +18,8 @@ _SIGNS = {"good": "✅ ", "bad": "❌ "}
 
 def render_markdown(report: Report) -> str:
     """Renders the verdict and all tables of a report in GitHub's Markdown; text from outside is escaped."""
-    judged = verdict(report)
-    parts = [f"## {escaped(report.slug)}", _SIGNS.get(judged.tone, "") + escaped(judged.text)]
+    outcome = verdict(report)
+    parts = [f"## {escaped(report.slug)}", _SIGNS.get(outcome.tone, "") + escaped(outcome.text)]
     parts += [markdown_table(table) for table in tables(report)]
     return "\n\n".join(parts) + "\n"
 

@@ -21,7 +21,7 @@ _OPACITY = 0.55
 _BACKGROUND = 0
 _GAP = 4
 _FRAME = 2
-# Of the shorter side: width of frames and height of letters are such a part, and no less than so many pixels.
+# Share of the shorter side: width of frames and height of letters, and no less than so many pixels.
 _FRAMES, _LETTERS, _LEAST_LETTERS = 200, 24, 10
 
 

@@ -73,21 +73,21 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
         None where fewer than two artifacts can be placed.
     """
     timed = any(line.p50_ms is not None for line in found)
-    judged = metric is not None and any(line.metric(metric) is not None for line in found)
-    if not (timed or judged):
+    has_accuracy = metric is not None and any(line.metric(metric) is not None for line in found)
+    if not (timed or has_accuracy):
         return None
 
     def across(line: Line) -> float | None:
         return line.p50_ms if timed else _mib(line)
 
     def down(line: Line) -> float | None:
-        return line.metric(metric) if judged else _mib(line)
+        return line.metric(metric) if has_accuracy else _mib(line)
 
     placed = [line for line in found if across(line) is not None and down(line) is not None]
     if len(placed) < 2:
         return None
     x_values = ticks(0.0, 1.06 * max(across(line) or 0.0 for line in placed), 6)
-    low, high = _vertical_range(placed, metric if judged else None)
+    low, high = _vertical_range(placed, metric if has_accuracy else None)
     y_values = ticks(low, high, 5)
     y_low, y_high = min(y_values[0], low), max(y_values[-1], high)
     top, bottom = 40.0, height - 40.0
@@ -99,21 +99,21 @@ def bubbles(found: Sequence[Line], metric: str | None, *, height: float = 300.0)
     labels = _labels([(x * _NOMINAL_WIDTH / 100, y, radius) for _, x, y, radius in rough])
     marks = []
     for (line, x, y, radius), label in zip(rough, labels, strict=True):
-        bounds = line.interval(metric) if judged else None
+        bounds = line.interval(metric) if has_accuracy else None
         whisker = (y_of(bounds[1]), y_of(bounds[0])) if bounds else None
         marks.append(Bubble(line, x, y, radius, whisker, label, words(line, metric)))
     # Small ones are drawn last, so that none is hidden.
     marks.sort(key=lambda bubble: -bubble.radius)
-    percent = judged
-    measured = [word for word, is_there in (("accuracy", judged), ("latency", timed)) if is_there]
+    percent = has_accuracy
+    measured = [word for word, is_there in (("accuracy", has_accuracy), ("latency", timed)) if is_there]
     return BubblePlot(
         title=", ".join(("Size", *measured)),
-        better="up and left is better" if judged else "down and left is better",
+        better="up and left is better" if has_accuracy else "down and left is better",
         bubbles=tuple(marks),
         x_ticks=tuple(Tick(x_of(value), figures.axis(value)) for value in x_values),
         y_ticks=tuple(Tick(y_of(value), figures.axis(100 * value if percent else value)) for value in y_values),
         x_title="median latency, ms" if timed else "size, MiB",
-        y_title=f"{METRICS[metric]}, %" if judged and metric else "size, MiB",
+        y_title=f"{METRICS[metric]}, %" if has_accuracy and metric else "size, MiB",
         height=height,
     )
 

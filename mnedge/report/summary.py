@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mnedge.results.latency import LatencyRow
     from mnedge.results.report import ArtifactRow, Report
 
-# What an accuracy row may hold, in the order in which one of them is the headline, with the name for people.
+# Figures of an accuracy row, in the order in which one of them is the headline, with the name for people.
 METRICS = Declared(lambda metric: not metric.by_class)
-# What an accuracy row may hold of each class, {class: figure}, with the name for people.
+# Figures of each class in an accuracy row, {class: figure}, with the name for people.
 CLASS_METRICS = Declared(lambda metric: metric.by_class)
 _KEYS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

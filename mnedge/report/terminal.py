@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mnedge.results.report import Report
 
 _WIDTH_WITHOUT_TERMINAL = 160
-# What a narrow terminal goes without first.
+# Columns that a narrow terminal goes without first.
 _DISPENSABLE = (">p90 ms", ">top-5 %", ">smaller", ">95 % interval", ">faster")
 _STYLES = {"good": "green", "bad": "bold red", "fp32": "dim"}
 

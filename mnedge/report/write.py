@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 MANIFEST = "manifest.json"
-# What lists the manifest and the reports: these hold measured times, which manifest.json must not depend on.
+# Lists the manifest and the reports: these hold measured times, which manifest.json must not depend on.
 CHECKSUMS = "checksums.json"
 REPORT = "report.json"
 REPORTS = (REPORT, "report.html")

@@ -1,4 +1,4 @@
-"""Accuracy of an artifact: the figures of its task, with their intervals, and what it errs in."""
+"""Accuracy of an artifact: the figures of its task, with their intervals, and its mistakes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # C without an interpreter, or a project for TensorFlow Lite Micro.
 Form = Literal["c", "tflm"]
-# What a memory plan prefers: the smallest arena, layer by layer, or in between.
+# Preference of a memory plan: the smallest arena, layer by layer, or in between.
 Prefer = Literal["balanced", "ram", "speed"]
 
 

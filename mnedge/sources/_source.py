@@ -1,4 +1,4 @@
-"""Float: a float network with what is known of its pictures, outputs and names; Source: what reads one kind of file."""
+"""Float: a float network and the facts about its pictures, outputs and names; Source: a reader of one kind of file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def reason(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Output:
-    """One output of a float network.
+    """An output of a float network.
 
     Attributes:
         name: Tensor name.

@@ -31,7 +31,7 @@ METRIC = "map50"
 _BATCH = 16
 # Candidates of a box on each map (https://arxiv.org/abs/1912.02424, section 4.1; it hardly matters which, table 4).
 _NEAREST = 9
-# Of a score that is neither right nor wrong.
+# Weight of a score that is neither right nor wrong.
 IGNORED = -1.0
 # Varifocal loss: how fast easy background stops counting, how much it counts, and the least target of a matched anchor,
 # which a new network's boxes would not reach (2008.13367, eq. 2; the paper's background counts 0.75).
@@ -101,7 +101,7 @@ def detect(
     loss = detection_loss(decoding, counts)
 
     def evaluated(model: keras.Model) -> tuple[list[Detections], float]:
-        """What is found in the validation pictures, and the loss as of one batch; part by part, for many classes."""
+        """Scores of the validation pictures, and the loss as of one batch; part by part, for many classes."""
         predict, found, total, matched = predictor(model), [], 0.0, 0.0
         for start in range(0, len(held.boxes), _BATCH):
             marked = held.boxes[start : start + _BATCH]

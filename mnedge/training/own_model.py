@@ -207,7 +207,7 @@ def own_learner(
                 config |= {"name": name, "dtype": "float32" if id(op) in behind else precision}
             copy = op.__class__.from_config(config)
             copy.name = name
-            # What the file has frozen, its training may change; the schedule says what.
+            # Layers that the file has frozen may be trained; the schedule says which.
             copy.trainable = True
             copies[id(op)] = op, copy
         found: Callable[..., keras.KerasTensor] = copies[id(op)][1]

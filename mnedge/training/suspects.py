@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Of the mean eigenvalue of the features' covariance.
+# Share of the mean eigenvalue of the features' covariance.
 _RIDGE = 1.0
 
 

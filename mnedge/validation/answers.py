@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Where objects count, and how many classes are said, where nothing is asked for; as the programs for boards have it.
 LEAST_SCORE = 0.4
 TOP = 3
-# What rounding may take from or add to a sum of probabilities.
+# Rounding may take so much from a sum of probabilities, or add it.
 _SUM_ERROR = 0.02
 
 

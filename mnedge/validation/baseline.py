@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mnedge.results.report import Report
 
-    # What tells the rows of a table apart, as text, and the row's figure.
+    # Columns that tell the rows of a table apart, as text, and the row's figure.
     Figures = Mapping[tuple[str, ...], float | None]
 
 

@@ -98,7 +98,7 @@ def score_candidates(
     if not usual:
         raise InputError(f"the input is {shape}, which takes no pictures of 1, 3 or 4 channels")
     pictures, labels = dataset.pixels(numbers, (shape[1], shape[2]))
-    judge, blind = _judge(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
+    score, blind = _scorer(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
     listed = [*usual, *([stated] if stated is not None and stated not in usual else [])]
     model = write_tflite(graph)
     sessions = [open_session("litert", model, 1) for _ in range(_WORKERS)]
@@ -118,7 +118,7 @@ def score_candidates(
             outputs = [np.empty(0)] * len(arranged)
             for first, made in enumerate(pool.map(work, range(_WORKERS))):
                 outputs[first::_WORKERS] = made
-            found.append(Candidate(pixels, judge(np.stack(outputs)), blind))
+            found.append(Candidate(pixels, score(np.stack(outputs)), blind))
             if progress is not None:
                 progress((place + 1) / len(listed))
     for session in sessions:
@@ -186,7 +186,7 @@ def chance_of(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return min(1.0, 2 * (tail / (1 << count)))
 
 
-def _judge(
+def _scorer(
     head: Head, labels: NDArray[np.int64], columns: int, positive: int | None
 ) -> tuple[Callable[[NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.bool_]]:
     """Returns a judge of outputs, (pictures, …), and what the commonest class hits."""

@@ -325,7 +325,7 @@ def _confusion(found: Detections, truth: Boxes, classes: int, least_score: float
         index = found.classes[place]
         fitting = np.where(open_boxes, overlaps[place], 0.0)
         if fitting.size and fitting.max() >= _MATCH:
-            # Of boxes in one place, the one of the right class.
+            # Among boxes in one place, the one of the right class.
             fitting += np.where((fitting >= _MATCH) & (truth.classes == index), 1.0, 0.0)
             open_boxes[fitting.argmax()] = False
             counts[truth.classes[fitting.argmax()], index] += 1

@@ -54,7 +54,7 @@ def _max_size_kib(report: Report) -> float | None:
 def _memory_kib(field: Literal["arena_bytes", "flash_bytes"]) -> Callable[[Report], float | None]:
     def measure(report: Report) -> float | None:
         rows = [row.arena_bytes if field == "arena_bytes" else row.flash_bytes for row in report.memory]
-        # What one artifact takes is not known where it was not compiled: no limit is then shown to be kept.
+        # The memory of an artifact is not known where it was not compiled: no limit is then shown to be kept.
         return None if None in rows else max((size / _KIB for size in rows if size is not None), default=None)
 
     return measure

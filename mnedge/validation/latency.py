@@ -217,7 +217,7 @@ def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.
     return found
 
 
-# What the integer and float kernels of these runtimes choose by.
+# Features by which the integer and float kernels of these runtimes are chosen.
 _KERNEL_FEATURES = (
     "sse4_1", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "amx_int8",
     "neon", "asimd", "asimdhp", "asimddp", "i8mm", "sve",

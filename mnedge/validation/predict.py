@@ -266,7 +266,7 @@ def gives_objects(specs: Sequence[TensorSpec]) -> bool:
 
 
 def check_takes_pictures(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuses an input that is no picture.
+    """Refuses an input that is not a picture.
 
     Raises:
         InputError: It has no height, width and channels.

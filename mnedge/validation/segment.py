@@ -99,7 +99,7 @@ def enlarged(output: NDArray[np.float32], size: tuple[int, ...], *, is_indices: 
     from PIL import Image
 
     def resized(plane: NDArray[np.float32], how: Image.Resampling) -> NDArray[np.float32]:
-        # What a class map gives no score is -inf, of which interpolation makes NaN.
+        # A class without a score in the map is -inf, of which interpolation makes NaN.
         finite = np.ascontiguousarray(np.maximum(plane, _LOWEST), np.float32)
         return np.asarray(Image.fromarray(finite).resize((size[1], size[0]), how), np.float32)
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VERSION_TIMEOUT_S = 10.0
-# Of a log, its end is what tells.
+# The end of a log is what matters.
 _LOG_BYTES = 64 << 20
 _LOG_LINES = 2000
-# What a build may leave in the cache and in the artifacts folder.
+# Bytes that a build may leave in the cache and in the artifacts folder.
 _ROOM_BYTES = 2 << 30
 
 

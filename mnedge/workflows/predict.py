@@ -48,7 +48,7 @@ _CORNERS = 4
 _STRETCH = "stretch"
 _INDICES = ("int32", "int64")
 _MOST_NAMED = 5
-# What an output shows the model to be for.
+# Task of a model by its output.
 _KINDS = {
     "softmax": "classify", "logits": "classify", "sigmoid": "classify", "multi-label": "classify", "map": "segment",
 }  # fmt: skip

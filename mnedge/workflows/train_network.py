@@ -22,8 +22,8 @@ from mnedge.results.training import Account, Images, Network, Settings
 from mnedge.silence import start_tensorflow
 from mnedge.tasks._task import DecodedSplit, TrainingData
 from mnedge.training.augment import MARGIN
-from mnedge.workflows.pupil import own_pupil, variants_pupil
 from mnedge.workflows.train_model import OwnClassifier
+from mnedge.workflows.trainable import trainable_model, trainable_variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -200,24 +200,27 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     schedule, dataset = run.schedule, run.dataset
     keras.utils.set_random_seed(schedule.seed)
     # Wrong weights and layers are refused before the pictures are read.
-    pupil = variants_pupil(run.network, run.weights, schedule) if run.own is None else own_pupil(run.own, schedule)
-    check_layer(pupil.layers, schedule.from_layer)
-    data, findings = _training_data(run, pupil.new_layers, work)
+    if run.own is None:
+        trainable = trainable_variant(run.network, run.weights, schedule)
+    else:
+        trainable = trainable_model(run.own, schedule)
+    check_layer(trainable.layers, schedule.from_layer)
+    data, findings = _training_data(run, trainable.new_layers, work)
     objective = run.task.objective(data)
     with strategy().scope():
-        learner, give_back = pupil.learner()
+        learner, give_back = trainable.learner()
         states = train_in_phases(
             learner,
             objective,
             schedule,
-            from_scratch=pupil.from_scratch,
-            new_layers=pupil.new_layers,
+            from_scratch=trainable.from_scratch,
+            new_layers=trainable.new_layers,
             work=work,
             progress=run.progress,
             on_epoch=run.on_epoch,
         )
     give_back()
-    save_trained(pupil.model, folder / "model.keras", _description(run))
+    save_trained(trainable.model, folder / "model.keras", _description(run))
     predictions = objective.predict_all(learner)
     np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
     tested = None

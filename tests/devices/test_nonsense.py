@@ -177,7 +177,7 @@ def test_values_that_cannot_be(kind: str, answer: dict[str, object], int8_tflite
 @pytest.mark.parametrize("size", [0, 3, 5, 4096])
 def test_results_of_another_size(size: int, int8_tflite: Path) -> None:
     model = RemoteModel(_device(C=bytes(size)), int8_tflite, "")
-    with pytest.raises(ToolError, match=rf"{size:,} bytes are its outputs of 1 pictures, where 4 are due"):
+    with pytest.raises(ToolError, match=rf"{size:,} bytes are its outputs of 1 pictures, where 4 are expected"):
         list(model.run([np.zeros((1, 8, 8, 3), np.int8)], 1))
     model.abort()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
 
 
-def _judge(graph: Graph, feeds: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def _reference(graph: Graph, feeds: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """First output of BUILTIN_REF for a batch, picture by picture; feeds have the dtype of their tensors."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -38,4 +38,4 @@ def _judge(graph: Graph, feeds: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarra
 
 @pytest.fixture(name="judge", scope="session")
 def judge_fixture() -> Any:
-    return _judge
+    return _reference

@@ -16,7 +16,7 @@ from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.workflows.doctor_model import diagnose
 from mnedge.workflows.quantize import quantize
 
@@ -180,30 +180,6 @@ def test_labels_are_of_the_output_that_tells_classes_apart(digits_fp32: Graph, t
     assert asked(numbers.replaced(tensors=extra, ops=[*numbers.ops, points], outputs=["points"])) == []
 
 
-def test_an_int8_model_is_said_to_be_one(small_int8: Graph, tmp_path: Path) -> None:
-    path = _written(small_int8, tmp_path, "m.tflite")
-    found = diagnose(path)
-    assert (found.precision, found.pixels) == ("int8", "-1..1")
-    assert [(end.dtype, end.head) for end in found.outputs] == [("int8", "softmax")]
-    assert _for(found, "cpu").verdict == "int8"
-    assert found.notes == ()
-    assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
-    unknown = diagnose(_written(_without_pixels(small_int8), tmp_path, "n.tflite"))
-    assert unknown.pixels == "-1..1", "the steps of the input say it"
-
-
-def test_an_onnx_is_looked_at(small_int8: Graph, tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    path.write_bytes(write_onnx(small_int8))
-    found = diagnose(path)
-    assert found.precision == "int8"
-    assert found.pixels == "-1..1"
-    assert found.notes == ()
-    assert _for(found, "cortex-m4").verdict == "int8"
-    assert f"mnedge inspect {path}" in found.commands
-    assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
-
-
 def test_a_float_onnx_is_a_model_like_any_other(digits_fp32: Graph, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(write_onnx(_without_pixels(digits_fp32)))
@@ -253,36 +229,3 @@ def test_models_of_others_are_understood_or_refused_with_a_reason(shared_data: P
         assert found.targets
         assert found.outputs
     assert understood > len(files) / 2
-
-
-def test_what_litert_does_not_load_is_not_called_ok(small_int8: Graph, tmp_path: Path) -> None:
-    # LiteRT takes an int8 softmax in steps of 1/256 alone.
-    scores = replace(small_int8.tensors["scores"], quantization=Quantization.per_tensor(1 / 100, -128))
-    found = diagnose(_written(small_int8.replaced(tensors=[scores]), tmp_path))
-    said = _for(found, "cpu")
-    assert said.verdict == "refused"
-    assert "LiteRT does not load" in said.reason
-    assert "mends that" not in " ".join(found.notes)
-
-
-def test_what_optimize_mends_is_called_ok(small_int8: Graph, tmp_path: Path) -> None:
-    path = _written(small_int8, tmp_path)
-    path.write_bytes(_with_bias_axis(path.read_bytes(), 3))
-    found = diagnose(path)
-    assert _for(found, "cpu").verdict == "int8"
-    assert any("`mnedge optimize` mends that" in note for note in found.notes)
-
-
-def _with_bias_axis(content: bytes, axis: int) -> bytes:
-    """The same file with scales of its biases along another axis, as old converters wrote it."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content)
-    for tensor in model.subgraphs[0].tensors:
-        scales = None if tensor.quantization is None else tensor.quantization.scale
-        if tensor.type == schema.TensorType.INT32 and scales is not None:
-            tensor.quantization.quantizedDimension = axis
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

@@ -47,4 +47,5 @@ APP = App(
     ),
     program=SHIPPED / "_classify.py",
     sketch=_SKETCH,
+    names_classes=True,
 )

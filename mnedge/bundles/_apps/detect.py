@@ -59,6 +59,7 @@ APP = App(
         model="Detector",
         show=_SHOW,
         described=with_detector_metadata,
+        finds_boxes=True,
     ),
     program=SHIPPED / "_detect.py",
     sketch=_SKETCH,

@@ -46,6 +46,7 @@ def lower_l2_normalization(source: Source, op: Op) -> L2Normalize:
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     if y.zero_point != 0 or abs(y.scale * 128 - 1) > 1e-3:
         raise UnsupportedError(
-            f"{source.where(op)} has the output scale {y.scale:g} and zero point {y.zero_point}; 1/128 and 0 are due"
+            f"{source.where(op)} has the output scale {y.scale:g} and zero point {y.zero_point}; 1/128 and 0 are "
+            "required"
         )
     return L2Normalize(x.zero_point, y)

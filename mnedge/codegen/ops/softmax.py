@@ -50,7 +50,8 @@ def lower_softmax(source: Source, op: Op) -> Softmax:
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     if y.dtype != "int8" or y.zero_point != -128 or abs(y.scale * 256 - 1) > 1e-3:
         raise UnsupportedError(
-            f"{source.where(op)} has the output scale {y.scale:g} and zero point {y.zero_point}; 1/256 and -128 are due"
+            f"{source.where(op)} has the output scale {y.scale:g} and zero point {y.zero_point}; 1/256 and -128 "
+            "are required"
         )
     return Softmax(softmax_exponentials(float(op.options.get("beta", 1.0)), x.scale), y)
 

@@ -59,6 +59,6 @@ def _defines_entities(content: bytes) -> bool:
     except _FoundError:
         return True
     except expat.ExpatError:
-        # What reads the document tells where it is broken.
+        # The reader of the document reports where it is broken.
         return False
     return False

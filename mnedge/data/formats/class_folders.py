@@ -23,7 +23,7 @@ _OTHERS = {
     "segmentationobject": "masks", "labels": "labels", "annotations": "annotations", "imagesets": "lists of splits",
     "trimaps": "masks",
 }  # fmt: skip
-# What may lie between pictures without being one.
+# Files that may lie between pictures without being one.
 _BESIDE = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".pdf", ".html", ".ini", ".db", ".py", ".zip")
 
 

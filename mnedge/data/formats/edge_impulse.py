@@ -62,7 +62,7 @@ def _read(listing: Listing) -> Annotations:
             file = listing.picture(name, [path.parent])
             seen.add(file)
             pictures.append(Annotated(file, split_of(listing.parts(path)), tuple(objects), f"{path.name}, {name}"))
-    # What has no box stands in the file with an empty list.
+    # A picture without a box stands in the file with an empty list.
     folders = {path.parent for path in files}
     rest = tuple(listing.relative(path) for path in listing.pictures if path.parent in folders and path not in seen)
     notes = (Finding("pictures are not named in bounding_boxes.labels and were left out", rest),) if rest else ()

@@ -81,7 +81,7 @@ def _read(listing: Listing) -> Annotations:
             Annotated(file, split_of(listing.parts(path)), tuple(objects), path.name, size if all(size) else None)
         )
     notes = [Finding("points and lines enclose nothing and were left out", tuple(left_out))] if left_out else []
-    # What nobody has opened in labelme is not background: it was not looked at.
+    # A picture that nobody has opened in labelme is not background: nobody looked at it.
     unseen = tuple(listing.relative(path) for path in listing.pictures if path not in seen)
     if unseen:
         notes.append(Finding("pictures have no .json and were left out", unseen))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mnedge.models.features import Features
 
 _FILTERS, _FINE_FILTERS = 128, 48
-# Of the three branches at stride 16 (https://arxiv.org/abs/1706.05587, section 3.3); twice that at stride 8.
+# Rates of the three branches at stride 16 (https://arxiv.org/abs/1706.05587, section 3.3); twice that at stride 8.
 _RATES = (6, 12, 18)
 
 

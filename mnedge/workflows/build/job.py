@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mnedge.targets import Target
     from mnedge.tasks import Task
 
-# Of an embedding that nobody asked for another size of.
+# Length of an embedding that nobody asked for another one of.
 _DIMENSIONS = 128
 
 
@@ -101,7 +101,7 @@ class Job:
 
     @property
     def origin(self) -> Origin | None:
-        """How the splits of the data were drawn, for the built files; None for data with its own splits."""
+        """Returns how the splits of the data were drawn, for the built files; None for data with its own splits."""
         # A .keras of `mnedge train` was measured on the pictures that its own draw kept apart.
         return origin_of(self.dataset, "training" if isinstance(self.weights, Path) else "calibration")
 

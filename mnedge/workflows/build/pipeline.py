@@ -77,7 +77,7 @@ def build(
         labels = scratch / artifact.LABELS
         manifest = measure.manifest(work, report.artifacts, labels, quantized=bool(accounts))
         write_reports(scratch, report, details, manifest)
-        # What broke a gate is not shipped.
+        # A build that broke a gate is not shipped.
         for kind in wanted.bundles if all(gate.passed for gate in gates) else ():
             bundle(scratch, kind, scratch / "bundles" / kind)
     return report

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 # Training pictures of qat: as float32 at 224 px, 2,000 take 1.2 GB.
 _QAT_IMAGES = 2000
-# What is compiled for a target, and the format that its folder counts as.
+# Compiled forms of a target, and the format that their folder counts as.
 _COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
-# What brings the converter's graph to the ops that every format knows.
+# Passes that bring the converter's graph to the ops that every format knows.
 _FLOAT_PASSES = ("fuse-l2-normalization",)
 _INNER, _SHIPPED, _ACCOUNT = "int8.tflite", "shipped.tflite", "int8.json"
 

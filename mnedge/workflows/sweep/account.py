@@ -48,7 +48,7 @@ def latencies(swept: Swept, settings: Settings, progress: Callable[[str, float],
 
 
 def shipped_file(result: PointResult) -> SweptFile | None:
-    """The artifact that a point is judged by: its first int8 .tflite, or the float one if it has no int8."""
+    """The artifact that a point is ranked by: its first int8 .tflite, or the float one if it has no int8."""
     if result.build is None:
         return None
     found = [file for file in result.build.artifacts if file.format == "tflite"]

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Pupil:
-    """A Keras model that is going to learn.
+class Trainable:
+    """A Keras model before its training.
 
     Attributes:
-        model: As it is saved.
+        model: Model that is saved.
         layers: The model whose layers the schedule names.
         new_layers: Names of the layers of its head.
-        from_scratch: Whether it knows nothing yet.
-        learner: Makes the copy that learns, and what writes its weights into the model; called in the scope of the
-            distribution strategy.
+        from_scratch: Whether its weights are random.
+        learner: Makes the copy that learns, and the function that writes its weights into the model; called in the
+            scope of the distribution strategy.
     """
 
     model: keras.Model
@@ -36,8 +36,8 @@ class Pupil:
     learner: Callable[[], tuple[keras.Model, Callable[[], None]]]
 
 
-def variants_pupil(variant: Variant, weights: Weights, schedule: Schedule) -> Pupil:
-    """A variant with a new head on the backbone of some weights."""
+def trainable_variant(variant: Variant, weights: Weights, schedule: Schedule) -> Trainable:
+    """Returns a variant with a new head on the backbone of some weights."""
     from mnedge.models.transfer import transfer_model
     from mnedge.training.learner import make_learner
 
@@ -47,11 +47,11 @@ def variants_pupil(variant: Variant, weights: Weights, schedule: Schedule) -> Pu
         made = make_learner(model, schedule.precision, new_layers)
         return made, lambda: model.set_weights(made.get_weights())
 
-    return Pupil(model, model, new_layers, weights == "random", learner)
+    return Trainable(model, model, new_layers, weights == "random", learner)
 
 
-def own_pupil(own: OwnClassifier, schedule: Schedule) -> Pupil:
-    """A model of the user's, with a new head where its own tells other classes apart."""
+def trainable_model(own: OwnClassifier, schedule: Schedule) -> Trainable:
+    """Returns a model of the user's, with a new head if its own is for other classes."""
     from mnedge.sources.keras import load_model
     from mnedge.training.own_model import head_of, is_untrained, own_learner, with_new_head
 
@@ -67,4 +67,4 @@ def own_pupil(own: OwnClassifier, schedule: Schedule) -> Pupil:
         return made.model, made.give_back
 
     # Frozen batch norms that have seen nothing would normalize nothing.
-    return Pupil(model, plain.model, plain.new_layers, is_untrained(model) and schedule.epochs > 0, learner)
+    return Trainable(model, plain.model, plain.new_layers, is_untrained(model) and schedule.epochs > 0, learner)
