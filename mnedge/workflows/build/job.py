@@ -13,6 +13,7 @@ from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
+from mnedge.graph.heads import shows_numbers
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, packaged_demo
@@ -96,8 +97,14 @@ class Job:
 
     @property
     def told_head(self) -> Head | None:
-        """What the user says the first output of a model is; None where nothing is said."""
-        return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
+        """What the user, or right answers in arrays, say the first output of a model is; None where nothing is said."""
+        if self.model is None:
+            return None
+        first = self.model.network.outputs[0].head
+        if self.recipe.head is not None:
+            return first
+        truths = None if self.arrays is None else self.arrays.truths.get("")
+        return "numbers" if first in ("logits", "numbers") and truths is not None and shows_numbers(truths) else None
 
     @property
     def origin(self) -> Origin | None:

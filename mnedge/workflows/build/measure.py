@@ -189,7 +189,12 @@ def _predictions(job: Job, artifacts: Sequence[Artifact], progress: Progress) ->
         if job.model is not None and job.arrays is not None:
             named = arguments_of(job.model.network.graph.signatures)
             found[artifact.path.name] = predict_arrays(
-                artifact.path, job.arrays.part(numbers), device=local, arguments=named, progress=told
+                artifact.path,
+                job.arrays.part(numbers),
+                device=local,
+                arguments=named,
+                head=job.told_head,
+                progress=told,
             )
         else:
             found[artifact.path.name] = predict(
