@@ -97,7 +97,7 @@ class Job:
 
     @property
     def told_head(self) -> Head | None:
-        """The kind of a model's first output as the user or the right answers in arrays state it; None if neither does."""
+        """The kind of a model's first output as the user or the right answers in arrays state it; None if not."""
         if self.model is None:
             return None
         first = self.model.network.outputs[0].head
