@@ -1,10 +1,14 @@
+struct tile_row;
+/* Makes all output channels of the two pixels of a row. */
+typedef void mve_tile(const uint32_t *packed, struct tile_row *row);
+
 struct mve_pointwise {
     /* For each four output channels: four biases with -input_zero_point * sum(weights); their weights for each 16
      * input channels, then for the rest; four multipliers; four shifts, -31 … -1, a byte each. */
     const uint32_t *packed, *packed_end;
+    mve_tile *tiles;     /* for how steps are rounded */
     const int8_t *table; /* replaces each output step, or NULL */
     int32_t input_channels, output_channels, zero_point;
-    int32_t round_once; /* as LiteRT's FULLY_CONNECTED does, and no other op */
 };
 
 /* Two pixels under way; the assembly below reads it by offset. */
@@ -125,10 +129,13 @@ struct tile_row {
     "vadd.i32 q0, q0, q4\n\t"   \
     "vshr.s32 q4, q1, #31\n\t"  \
     "vadd.i32 q1, q1, q4\n\t"
+/* _up: ties go up, which differs for steps below the zero point alone, and there is none. _once: one rounding, as LiteRT's
+ * FULLY_CONNECTED has it, and no other op. */
 TILES(mve_tiles, "vqrdmulh", TIES_AWAY)
+TILES(mve_tiles_up, "vqrdmulh", "")
 TILES(mve_tiles_once, "vqdmulh", "")
 #else
-static void tiles(const uint32_t *packed, struct tile_row *row, int once)
+INLINE void tiles(const uint32_t *packed, struct tile_row *row, int once)
 {
     for (; packed != row->packed_end; row->output += 4) {
         const uint32_t *const bias = packed;
@@ -152,9 +159,27 @@ static void tiles(const uint32_t *packed, struct tile_row *row, int once)
     }
 }
 
-#define mve_tiles(packed, row) tiles(packed, row, 0)
-#define mve_tiles_once(packed, row) tiles(packed, row, 1)
+KERNEL void mve_tiles(const uint32_t *packed, struct tile_row *row)
+{
+    tiles(packed, row, 0);
+}
+
+KERNEL void mve_tiles_once(const uint32_t *packed, struct tile_row *row)
+{
+    tiles(packed, row, 1);
+}
+
+#define mve_tiles_up mve_tiles
 #endif
+
+/* Where the steps of two pixels go, the second one `next` bytes behind the first. */
+INLINE void place_tiles(struct tile_row *row, int32_t next)
+{
+    for (int32_t i = 0; i < 4; i++) {
+        row->places[2 * i] = (uint16_t)i;
+        row->places[2 * i + 1] = (uint16_t)(i + next);
+    }
+}
 
 /* A dense 1x1 convolution of a run of pixels, two pixels and four output channels at a time. scratch holds two output
  * pixels where the channels are no multiple of four. */
@@ -164,22 +189,17 @@ KERNEL void mve_pointwise(const struct mve_pointwise *layer, const int8_t *input
     const int32_t channels = layer->output_channels, whole = (channels + 3) & ~3;
     struct tile_row row = {NULL, NULL, layer->input_channels >> 4, layer->input_channels & 15, NULL, layer->packed_end,
                            layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, {0, 0, 0, 0, 0, 0, 0, 0}};
-    for (int32_t first = 1; pixels > 0; pixels -= 2, first = 0) {
+    place_tiles(&row, channels == whole ? channels : whole);
+    for (; pixels > 0; pixels -= 2) {
         /* The last pixel of an odd run is computed twice. */
         const int32_t step = pixels > 1;
-        if (first || !step) {
-            for (int32_t i = 0; i < 8; i++) {
-                row.places[i] = (uint16_t)((i >> 1) + (i & 1) * (channels == whole ? step * channels : whole));
-            }
+        if (!step) {
+            place_tiles(&row, channels == whole ? 0 : whole);
         }
         row.input = input;
         row.next_input = input + step * layer->input_channels;
         row.output = channels == whole ? output : scratch;
-        if (layer->round_once) {
-            mve_tiles_once(layer->packed, &row);
-        } else {
-            mve_tiles(layer->packed, &row);
-        }
+        layer->tiles(layer->packed, &row);
         for (int32_t i = 0; i < channels && channels != whole; i++) {
             output[i] = scratch[i];
             output[step * channels + i] = scratch[whole + i];

@@ -8,8 +8,12 @@ INLINE void copy_bytes(const int8_t *from, int8_t *to, int32_t count)
         to[0] = from[0], to[1] = from[1], to[2] = from[2], to[3] = from[3];
 #endif
     }
-    for (; count > 0; count--) {
-        *to++ = *from++;
+    if ((count & 2) != 0) {
+        to[0] = from[0], to[1] = from[1];
+        from += 2, to += 2;
+    }
+    if ((count & 1) != 0) {
+        to[0] = from[0];
     }
 }
 

@@ -194,6 +194,8 @@ class Convolution:
             # Two products are summed in 16 bits.
             fast = fast and (kernels != "mve" or int(self._without(self._wide_channels()).weights.min()) > -128)
             fast = fast and one_to_one and self.output_channels >= packing.DEPTHWISE_LANES[kernels]
+            # The kernel takes two taps at a time.
+            fast = fast and (kernels != "dsp" or self.window.rows * self.window.columns > 1)
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
             return "portable_convolution"
@@ -243,8 +245,10 @@ class Convolution:
             fast, beside = self._without(apart), self._slow_constants(symbol, apart)
         if variant.startswith("portable"):
             return beside + fast._portable_constants(symbol)  # noqa: SLF001 - the same layer
-        pack = packing.depthwise if variant == "depthwise" else packing.pointwise
-        arrays, fields = pack(fast.weights, fast.rescale, kernels, symbol)
+        if variant == "depthwise":
+            arrays, fields = packing.depthwise(fast.weights, fast.rescale, kernels, symbol)
+        else:
+            arrays, fields = packing.pointwise(fast.weights, fast.rescale, kernels, symbol, self.pixels)
         if variant != "pointwise":
             if variant == "patches":
                 # What a patch holds beyond its last byte meets weights of 0.
