@@ -160,9 +160,7 @@ KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const
     struct tap_row row = {taps, taps + (count & ~1), layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, output,
                           channels & ~3, 0};
     int32_t behind = 0;
-    for (int32_t channel = 0; channel < channels; channel++) {
-        scratch[channel] = (int8_t)geometry->pad_value;
-    }
+    fill_pixel(scratch, channels, geometry->pad_value);
     const int whole = all_rows_are_there(geometry, rows);
     for (int32_t column = 0; column < geometry->output_columns; column++, output += channels) {
         behind = next_taps(geometry, rows, column, scratch, taps, whole, behind);

@@ -212,9 +212,7 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
     const int32_t whole_blocks = channels >> 3, step = geometry->stride * channels;
     struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0,
                           whole_blocks, step - 8 * whole_blocks, channels - 8 * whole_blocks, 1};
-    for (int32_t channel = 0; channel < channels; channel++) {
-        scratch[channel] = (int8_t)geometry->pad_value;
-    }
+    fill_pixel(scratch, channels, geometry->pad_value);
     const int whole = all_rows_are_there(geometry, rows);
     const int nine = whole && count == 9 && geometry->kernel_rows == 3 && geometry->dilation == 1;
     int32_t behind = 0;

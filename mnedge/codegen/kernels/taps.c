@@ -1,3 +1,17 @@
+/* Fills a pixel of padding, a word at a time where the compiler knows how. */
+INLINE void fill_pixel(int8_t *pixel, int32_t channels, int32_t value)
+{
+#if defined(__GNUC__)
+    const uint32_t word = (uint32_t)(uint8_t)value * 0x01010101u;
+    for (; channels >= 4; channels -= 4, pixel += 4) {
+        __builtin_memcpy(pixel, &word, 4);
+    }
+#endif
+    for (; channels > 0; channels--) {
+        *pixel++ = (int8_t)value;
+    }
+}
+
 /* Points taps at the input pixels under one output column; pad stands in for pixels outside. Columns come in order:
  * where the column before and this one lie inside the input, all taps move on together. */
 INLINE void move_taps(const struct geometry *layer, const int8_t *const *rows, int32_t column, const int8_t *pad,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # An output pixel more saves so much that weights are worth twice the flash.
 _WIDE_PIXELS = 32
+# Bytes of a Helium register: so many input channels the kernel takes that keeps its weights there.
+MOST_SHALLOW = 16
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
 _DSP_DEPTHS = (12, 28)
@@ -76,11 +78,8 @@ def pointwise(
     extra = (0, even - channels)
     fours = padded.reshape(even // 2, 2, depth // 4, 4)
     is_wide = pixels >= _WIDE_PIXELS and not rescale.round_once
-    if is_wide:
-        # Pairs of input channels 1 3 of either channel, then 0 2.
-        lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4)
-    else:
-        lanes = fours.transpose(0, 2, 1, 3)
+    # As int16 pairs of input channels 1 3 of either channel, then 0 2.
+    lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4) if is_wide else fours.transpose(0, 2, 1, 3)
     records = [
         np.pad(2 * rescale.bias, extra).reshape(-1, 2),
         words(2 * lanes.reshape(even // 2, -1), 16) if is_wide else words(lanes.reshape(even // 2, -1), 8),
@@ -141,10 +140,9 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
     matrix = weights.reshape(channels, -1)
     depth, whole = matrix.shape[1], _up(channels, 4)
     extra = (0, whole - channels)
-    fours = np.pad(matrix, (extra, (0, 0))).reshape(-1, 4, depth)
-    main = depth // 16 * 16
-    blocks = fours[:, :, :main].reshape(whole // 4, 4, main // 16, 16).transpose(0, 2, 1, 3)
-    lanes = np.concatenate([blocks.reshape(whole // 4, -1), fours[:, :, main:].reshape(whole // 4, -1)], axis=1)
+    filled = _up(depth, 16)
+    fours = np.pad(matrix, (extra, (0, filled - depth))).reshape(whole // 4, 4, filled // 16, 16)
+    lanes = fours.transpose(0, 2, 1, 3).reshape(whole // 4, -1)
     records = [
         np.pad(rescale.bias, extra).reshape(-1, 4),
         words(lanes, 8),
@@ -152,8 +150,36 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
         words(-np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 4), 8),
     ]
     tiles = "_once" if rescale.round_once else "_up" if rounds_up(rescale) else ""
+    tiles += ("_16" if depth % 16 == 0 else "_rest" if depth < 16 else "") + (
+        "_table" if table_of(rescale, symbol)[0] else ""
+    )
     shape = {"tiles": f"mve_tiles{tiles}", "input_channels": depth, "output_channels": channels}
     return _dense_arrays(records, rescale, symbol, shape)
+
+
+def shallow(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
+    """Arrays and descriptor fields of the dense Helium kernel of at most 16 input channels; weights OHWI."""
+    channels = weights.shape[0]
+    matrix = weights.reshape(channels, -1)
+    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 4, -1)
+    records = [
+        words(lanes, 8),
+        rescale.bias.reshape(-1, 4),
+        rescale.multiplier.reshape(-1, 4),
+        words(-right_shifts(rescale).reshape(-1, 4), 8),
+    ]
+    table, pointer = table_of(rescale, symbol)
+    form = "_16" if matrix.shape[1] == MOST_SHALLOW else ""
+    form += ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
+    fields: dict[str, object] = {
+        "packed": f"{symbol}_packed",
+        "tile": f"mve_shallow_tile{form}",
+        "table": pointer,
+        "input_channels": matrix.shape[1],
+        "output_channels": channels,
+        "zero_point": rescale.zero_point,
+    }
+    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 
 def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
