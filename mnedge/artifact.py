@@ -133,7 +133,7 @@ def deliver(path: Path, data: bytes | str, *, force: bool = False) -> None:
     """
     content = utf8(data).encode() if isinstance(data, str) else data
     with _explained(path):
-        place = path.resolve()
+        place = _resolved(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         with _locked(place.parent):
             _check_file(place, path, force=force)
@@ -203,7 +203,7 @@ def check_file(path: Path, *, force: bool = False) -> None:
         InputError: What is there is not mnedge's to replace, or the folder cannot be written.
     """
     with _explained(path):
-        place = path.resolve()
+        place = _resolved(path)
         with _locked(place.parent):
             _check_file(place, path, force=force)
         _check_writable(place.parent)
@@ -216,7 +216,7 @@ def check_folder(path: Path, *, kind: Kind, force: bool = False) -> None:
         InputError: What is there is not mnedge's to replace, or the parent cannot be written.
     """
     with _explained(path):
-        place = path.resolve()
+        place = _resolved(path)
         with _locked(place.parent):
             # Behind the lock, where no other process is about to put its folder in place.
             if place.exists() and not place.is_dir():
@@ -234,7 +234,7 @@ def check_reachable(path: Path) -> None:
         InputError: A file is in the way, or the folder cannot be written.
     """
     with _explained(path):
-        _check_writable(path.resolve())
+        _check_writable(_resolved(path))
 
 
 def check_space(folder: Path, least_bytes: int) -> None:
@@ -387,6 +387,16 @@ def _check_file(place: Path, path: Path, *, force: bool) -> None:
     known = {**record.folder, **record.files}
     what = "was changed since mnedge wrote it" if place.name in known else "exists, and mnedge did not write it"
     raise InputError(f"{path} {what}, so it is not replaced; {_FORCE} to replace it")
+
+
+def _resolved(path: Path) -> Path:
+    """Where a path leads, the names in it no longer than its file system takes: what tells so else is the writing."""
+    place = path.resolve()
+    existing = _existing(place)
+    longest = os.pathconf(existing, "PC_NAME_MAX")
+    if any(len(os.fsencode(name)) > longest for name in place.parts):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(place))
+    return place
 
 
 def _existing(folder: Path) -> Path:

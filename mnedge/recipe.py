@@ -30,7 +30,7 @@ PostProcessing = Literal["inside", "outside"]
 OnnxActivations = Literal["uint8", "int8"]
 
 # Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
-Side = Annotated[int, Meta(ge=1, le=65_535)]
+Side = Annotated[int, Meta(ge=1, le=4096)]
 Classes = Annotated[int, Meta(ge=1, le=1_000_000)]
 Stride = Annotated[int, Meta(ge=1, le=32)]
 Threads = Annotated[int, Meta(ge=1, le=1024)]

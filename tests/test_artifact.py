@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,20 @@ def test_a_long_name_can_be_written(tmp_path: Path) -> None:
     artifact.deliver(tmp_path / ("ä" * 127), b"1")
     with pytest.raises(InputError, match="cannot be written"):
         artifact.deliver(tmp_path / ("ä" * 128), b"1")
+
+
+@pytest.mark.parametrize("below", ["", "x"])
+def test_a_name_that_is_too_long_is_found_out_before_the_work(tmp_path: Path, below: str) -> None:
+    place = tmp_path / ("n" * 300) / below
+    for check in (
+        artifact.check_file,
+        partial(artifact.check_folder, kind="build"),
+        artifact.check_reachable,
+        partial(artifact.deliver, data=b"x"),
+    ):
+        with pytest.raises(InputError, match="cannot be written: File name too long; choose another place"):
+            check(place)
+    assert not list(tmp_path.iterdir())
 
 
 def test_folder_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
         ("alpha: .nan\n", r"line 1: alpha is nan; it is a number above 0"),
         ("alpha: .inf\n", r"alpha is inf"),
         ("alpha: -1\n", r"alpha is -1"),
-        ("resolution: 0\n", r"line 1: resolution is 0; it is a whole number from 1 to 65535"),
+        ("resolution: 0\n", r"line 1: resolution is 0; it is a whole number from 1 to 4096"),
         ("classes: 0\n", r"classes is 0; it is a whole number from 1"),
         ("output_stride: 0\n", r"output_stride is 0"),
         ("seed: -1\n", r"seed is -1; it is a whole number from 0"),

@@ -5,6 +5,7 @@ Read in this order:
     source.py    what lowering reads of a Graph
     lower.py     Graph -> Program: integer parameters for every op, tables for chains of elementwise ops
     prune.py     Program -> Program: channels that are constant go into biases
+    quicken.py   Program -> Program: faster kernels where they cost no arena
     schedule.py  runs of layers that pass rows on to each other, simulated row by row
     plan.py      which runs to take, and where everything lies in the arena
     emit.py      Program and plan -> NAME.c; header.py -> NAME.h; project.py -> the rest of the folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mnedge import artifact, registry, targets
@@ -16,6 +17,7 @@ from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
+from mnedge.codegen.quicken import quicken
 from mnedge.data.detections import METADATA
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
@@ -105,14 +107,15 @@ def compile_c(
     program, pruned_channels = prune(lower(graph))
     if not program.layers:
         raise UnsupportedError("the model computes nothing: its output is its input")
-    memory = plan(
-        program,
-        kernels,
+    planned = partial(
+        plan,
+        kernels=kernels,
         prefer=prefer,
         budget_bytes=budget_bytes,
         streamed=stream_input,
         input_in_arena=input_may_be_overwritten,
     )
+    program, memory = quicken(program, kernels, planned)
     description = (
         f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
     )

@@ -25,6 +25,9 @@ _LAST_EPOCH = 4354819199  # 2107-12-31, the last one
 _END, _END_BYTES, _COMMENT_BYTES = b"PK\x05\x06", 22, 0xFFFF
 _ASSOCIATED_FILES = 64
 _ASSOCIATED_BYTES = 64 << 20
+# Weights hardly shrink, and configurations repeat themselves.
+_MOST_SHRUNK = 100
+_FREE_BYTES = 64 << 20
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, RuntimeError,
     NotImplementedError, EOFError, IndexError,
@@ -65,15 +68,22 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int, source: st
     """The contents of one member of an archive, read up to a limit whatever its header says.
 
     Raises:
-        InputError: The member is missing, larger than `most_bytes`, or damaged.
+        InputError: The member is missing, larger than `most_bytes`, damaged, or far larger than what is stored of it.
     """
     try:
+        stored = archive.getinfo(name).compress_size
+        most = min(most_bytes, max(_FREE_BYTES, _MOST_SHRUNK * stored))
         with archive.open(name) as stream:
-            data = stream.read(most_bytes + 1)
+            data = stream.read(most + 1)
     except KeyError as exc:
         raise InputError(f"{source} holds no {name}; save or copy it again") from exc
     except _DAMAGE as exc:
         raise InputError(f"{name} in {source} is cut short or damaged ({exc}); save or copy it again") from exc
+    if most < len(data) <= most_bytes:
+        raise InputError(
+            f"{name} in {source} unpacks to more than {_MOST_SHRUNK} times the {stored:,} bytes that are stored of it; "
+            "save or copy it again"
+        )
     if len(data) > most_bytes:
         raise InputError(f"{name} in {source} is larger than {most_bytes:,} bytes, the limit for such a member")
     return data

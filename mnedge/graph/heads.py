@@ -25,6 +25,8 @@ _SAME_VALUES = ("ARG_MAX", "DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE")
 _NUMBERS = ("L2_NORMALIZATION", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 # Where a probability says yes.
 THRESHOLD = 0.5
+# How far shares of classes, as float32, may sum up to beside 1.
+_SHARES_MISS = 1e-3
 
 
 def head_of(graph: Graph, output: str) -> Head:
@@ -85,6 +87,16 @@ def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.flo
     else:
         return None
     return np.asarray(same.reshape(len(ours), -1).mean(1), np.float64)
+
+
+def shows_numbers(truths: AnyArray) -> bool:
+    """Whether right answers are plain numbers: several reals a sample that are no shares of classes."""
+    return truths.dtype.kind == "f" and truths.ndim > 1 and truths.shape[-1] > 1 and not are_shares(truths)
+
+
+def are_shares(truths: AnyArray) -> bool:
+    """Whether right answers are shares of classes, (…, classes), such as one-hot ones."""
+    return bool(np.all(truths >= 0) and np.allclose(truths.sum(-1), 1, atol=_SHARES_MISS))
 
 
 def snr_db(reference: Iterable[AnyArray], other: Iterable[AnyArray]) -> float | None:

@@ -209,6 +209,9 @@ def restyled(model: keras.Model, style: Style) -> keras.Model:
     import keras
 
     first = _reader(model.inputs[0])
+    # What comes in is p / 127.5 - 1.
+    scale = 127.5 * np.asarray(style.pixels.scale)
+    offset = scale + np.asarray(style.pixels.offset)
     strided = {layer.name: _side(layer) for layer in model.layers if style.symmetric and _is_strided(layer)}
     kernels = {
         _maker(layer.input).name: strided[layer.name]
@@ -226,11 +229,8 @@ def restyled(model: keras.Model, style: Style) -> keras.Model:
 
     def called(layer: keras.Layer, *inputs: keras.KerasTensor, **arguments: object) -> keras.KerasTensor:
         source, *rest = inputs
-        if layer.name == first:
-            # p / 127.5 - 1 is what comes in.
-            scale, offset = (np.asarray(values) for values in (style.pixels.scale, style.pixels.offset))
-            half = 127.5 * scale
-            source = keras.layers.Rescaling(half.tolist(), (half + offset).tolist(), name="pixels")(source)
+        if layer.name == first and not (np.allclose(scale, 1) and np.allclose(offset, 0)):
+            source = keras.layers.Rescaling(scale.tolist(), offset.tolist(), name="pixels")(source)
         if layer.name in strided and not isinstance(_maker(source), keras.layers.ZeroPadding2D):
             source = keras.layers.ZeroPadding2D(strided[layer.name] // 2, name=f"{layer.name}_pad")(source)
         return layer(source, *rest, **arguments)

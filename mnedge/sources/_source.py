@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Origin = Literal["told", "metadata", "graph", "shown", "unknown"]
 
 _LONGEST_REASON = 300
+# 4,729 x 4,729 pixels in colour; TensorFlow's converter ends the process at some hundred times of that.
+_MOST_VALUES = 1 << 26
 
 
 class OpenSizeError(InputError):
@@ -63,6 +66,11 @@ def sized(shape: Sequence[int | None], name: str, source: str, size: tuple[int, 
         if is_picture and extents[3] > 0:
             raise OpenSizeError(f"{said}; give --size HEIGHTxWIDTH")
         raise InputError(f"{said}; export the model with fixed shapes")
+    if math.prod(extents) > _MOST_VALUES:
+        raise InputError(
+            f"input {name} of {source} is {' x '.join(map(str, extents))}, {math.prod(extents):,} values, and at most "
+            f"{_MOST_VALUES:,} are taken; export the model for a smaller one"
+        )
     return tuple(extents)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.graph.heads import THRESHOLD, snr_db
+from mnedge.graph.heads import THRESHOLD, are_shares, snr_db
 from mnedge.results.accuracy import Figures
 from mnedge.validation.accuracy import topk_hits, wilson_interval
 
@@ -31,7 +31,8 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> 
     Args:
         head: Kind of the outputs.
         outputs: Real values, (pictures, …).
-        truths: Of classes their indices, int64 (pictures,); of one probability whether it is so, (pictures,); of
+        truths: Of classes their indices, int64 (pictures,) or (pictures, 1), or shares of the classes, of the outputs'
+            shape; of one probability whether it is so, (pictures,); of
             labels whether each holds, (pictures, labels); of numbers and maps the right values, of the outputs' shape.
 
     Returns:
@@ -42,6 +43,7 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> 
         InputError: Truths do not fit the outputs.
     """
     if head in ("softmax", "logits"):
+        truths = _class_indices(outputs, truths)
         top1, top5 = (topk_hits(outputs, truths, count) for count in (1, 5))
         return Figures(
             {"top1": float(top1.mean()), "top5": float(top5.mean())},
@@ -62,6 +64,21 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> 
     noise = snr_db(truths, outputs)
     error = float(np.abs(outputs.astype(np.float64) - truths).mean())
     return Figures({"mae": error} if noise is None else {"mae": error, "snr_db": noise})
+
+
+def _class_indices(outputs: NDArray[np.float32], truths: AnyArray) -> AnyArray:
+    """(pictures,) indices of right answers that may also stand one a row, or as shares of the classes (one-hot)."""
+    if truths.ndim == 2 and truths.shape[-1] == 1:
+        truths = truths[:, 0]
+    if truths.ndim > 1 and truths.shape == outputs.shape and are_shares(truths):
+        indices: AnyArray = truths.argmax(-1)
+        return indices
+    if truths.ndim != 1 or (truths.dtype.kind == "f" and np.any(truths != np.round(truths))):
+        raise InputError(
+            f"the truths are {truths.dtype} of shape {truths.shape}, and the output is scores of {outputs.shape[-1]} "
+            "classes, whose truths are one index a sample; if the output is plain numbers, say so with --head numbers"
+        )
+    return truths
 
 
 def _sigmoid(scores: NDArray[np.float32], truths: AnyArray) -> Figures:

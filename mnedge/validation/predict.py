@@ -15,7 +15,7 @@ from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.heads import head_of_file
 from mnedge.formats.pixels import known_pixels, order_of
 from mnedge.graph.graph import arguments_of
-from mnedge.graph.heads import answering_output
+from mnedge.graph.heads import answering_output, shows_numbers
 from mnedge.pixels import CHANNELS
 from mnedge.runtimes._runtime import decode, encode_values, encoded
 from mnedge.validation.raw_samples import open_raw
@@ -181,7 +181,9 @@ def predict_arrays(
         results = _collected(made, model.info.outputs, arrays.count, progress)
         info = model.info
     truths = arrays.truths.get("", np.full(arrays.count, -1, np.int64))
-    return _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
+    said = _predictions(path, results, info, (np.arange(arrays.count), truths), device, head)
+    # Logits and other numbers look the same in a file; the right answers tell them apart.
+    return replace(said, head="numbers") if head is None and said.head == "logits" and shows_numbers(truths) else said
 
 
 def arguments_of_file(path: Path) -> dict[str, str]:

@@ -179,8 +179,11 @@ def lowered(graph: Graph, pixels: Pixels, passes: Sequence[str], io: IoDtype) ->
 
 
 def lowered_for_arrays(graph: Graph, pixels: Pixels | None, passes: Sequence[str]) -> tuple[Graph, Pixels | None]:
-    """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels."""
-    graph = run_passes(graph, tuple(passes))
+    """The graph after a target's passes, which goes on taking what the arrays hold, and what was told of pixels.
+
+    Preparation that fits the first convolution exactly goes into it; the int8 input is then a step of what arrays hold.
+    """
+    graph = run_passes(graph, ("fold-preprocessing", *passes))
     return (graph if pixels is None else replace(graph, metadata=with_pixels(graph.metadata, pixels))), pixels
 
 

@@ -35,6 +35,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.heads import THRESHOLD, head_of
 from mnedge.graph.precision import float_ops
 from mnedge.pixels import Pixels
+from mnedge.sources import open_source
 from mnedge.sources.keras import load_model
 
 if TYPE_CHECKING:
@@ -517,7 +518,7 @@ def measure(name: str, case: Case, effort: Any, limit: int | None) -> Row:
             exact = run_keras(model, np.concatenate([row[0] for row in feeds]))
             peer = run_tflite(stock(model, learnt), feeds)
         else:
-            theirs = _plain(path)
+            theirs = _plain(path, case.size)
             exact, peer = run_tflite(theirs, feeds), run_tflite(stock_of_tflite(theirs, learnt), feeds)
         is_pixel = len(inputs) == 1
         own = run_tflite(content, [[picture[None]] for picture in asked] if is_pixel else feeds, is_pixel=is_pixel)
@@ -548,9 +549,10 @@ def _feeds(inputs: dict[str, tuple[int, ...]], case: Case, pixels: Pixels, pictu
     ]
 
 
-def _plain(path: Path) -> bytes:
-    """A float .tflite as the stock quantizer takes it: weights of float16 behind DEQUANTIZE become float32."""
-    return write_tflite(read_tflite(path)) if path.name.endswith(".fp16.tflite") else path.read_bytes()
+def _plain(path: Path, size: tuple[int, int] | None) -> bytes:
+    """A float .tflite as the stock quantizer takes it: float32 weights instead of float16 ones, and a known size."""
+    is_plain = size is None and not path.name.endswith(".fp16.tflite")
+    return path.read_bytes() if is_plain else write_tflite(open_source(path, size).graph)
 
 
 def shown(value: float | None, form: str = ".1f") -> str:

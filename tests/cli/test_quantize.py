@@ -14,7 +14,7 @@ from mnedge.cli import app
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
-from mnedge.graph.graph import Graph, Op, Tensor
+from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.graph.precision import float_ops
 
 if TYPE_CHECKING:
@@ -103,6 +103,26 @@ def test_a_size_that_is_told_becomes_the_shape_of_the_file(tmp_path: Path, digit
     CliRunner().invoke(app, ["quantize", *arguments], catch_exceptions=False)
     image = read_tflite(out).tensors["image"]
     assert (image.shape, image.open_shape) == ((1, 12, 20, 3), (-1, 12, 20, 3))
+
+
+def test_what_prepares_arrays_goes_into_the_first_layer(tmp_path: Path, digits_fp32: Graph) -> None:
+    scaled = [constant("factor", np.array(1 / 255, np.float32)), replace(digits_fp32.tensors["image"], name="scaled")]
+    first = Op("MUL", ("image", "factor"), ("scaled",), {"activation": "NONE"})
+    graph = digits_fp32.replaced(
+        tensors=scaled, ops=[first, *(op.with_inputs({"image": "scaled"}) for op in digits_fp32.ops)]
+    )
+    path, data, out = tmp_path / "m.tflite", tmp_path / "data.npy", tmp_path / "m.int8.tflite"
+    path.write_bytes(write_tflite(graph))
+    values = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
+    values[0, 0, 0] = 0, 255, 0
+    np.save(data, values)
+    arguments = [str(path), "-o", str(out), "--effort", "fast", "--ranges", "min-max", "--data", str(data)]
+    CliRunner().invoke(app, ["quantize", *arguments], catch_exceptions=False)
+    made = read_tflite(out)
+    assert made.ops[0].kind == "CONV_2D"
+    quantization = made.tensors["image"].quantization
+    assert quantization is not None
+    assert (float(quantization.scale[0]), int(quantization.zero_point[0])) == (1.0, -128)
 
 
 def test_arrays_calibrate_as_they_are(source: Path, tmp_path: Path) -> None:

@@ -89,4 +89,4 @@ def test_a_pool_over_the_whole_input_takes_no_stack_of_depthwise_kernels() -> No
     program = lower(Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("y",)))
     for kernels in ("portable", "dsp", "mve"):
         unit = Unit("tiny", program, plan(program, kernels), kernels, "pooled")
-        assert set(re.findall(r"taps\[(\d+)\]", source_text(unit))) == {"9"}
+        assert set(re.findall(r"\*taps\[(\d+)\]", source_text(unit))) == {"9"}

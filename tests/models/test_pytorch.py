@@ -139,6 +139,7 @@ def test_the_config_beside_the_weights_says_the_pixels_and_the_padding(
     config.write_text(json.dumps({"architecture": "mobilenetv4_conv_small_035", "pretrained_cfg": details}))
     assert style_of(file) == Style(symmetric=True, pixels=Pixels.normalized((127.5,) * 3, (127.5,) * 3))
     assert resolution_of(file) == 256
+    assert not any(layer.name == "pixels" for layer in build_model(VARIANT, file).layers), "-1..1 is what comes in"
     config.write_text(json.dumps({"architecture": "tf_mobilenetv3_small_100", **details}))
     style = style_of(file)
     assert style is not None

@@ -120,6 +120,9 @@ def test_free_height_and_width_need_a_size(tmp_path: Path, runs: Callable[..., A
     model.save(path)
     with pytest.raises(InputError, match=r"leaves its shape open \(1 x \? x \? x 3\); give --size HEIGHTxWIDTH"):
         open_source(path)
+    for size in ((20_000, 20_000), (65_535, 65_535)):
+        with pytest.raises(InputError, match=r"[\d,]+ values, and at most 67,108,864 are taken"):
+            open_source(path, size)
     network = open_source(path, (12, 20))
     assert network.graph.tensors["image"].shape == (1, 12, 20, 3)
     value = np.random.default_rng(1).normal(size=(1, 12, 20, 3)).astype(np.float32)
@@ -194,6 +197,8 @@ def test_an_archive_is_read_within_limits(tmp_path: Path) -> None:
         open_source(written(**{"config.json": b" " * ((64 << 20) + 1)}))
     with pytest.raises(InputError, match=r"metadata.json in \S+ is larger than 1,048,576 bytes"):
         open_source(written(**{"metadata.json": b" " * ((1 << 20) + 1)}))
+    with pytest.raises(InputError, match=r"model.weights.h5 in \S+ unpacks to more than 100 times the [\d,]+ bytes"):
+        open_source(written(**{"model.weights.h5": bytes((64 << 20) + 1)}))
     with pytest.raises(UnsupportedError, match=r"carries files of its layers \(assets/vocabulary.txt\)"):
         open_source(written(**{"assets/vocabulary.txt": b"a"}))
     with pytest.raises(InputError, match="is no JSON"):

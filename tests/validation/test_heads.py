@@ -7,7 +7,14 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mnedge.errors import InputError
-from mnedge.validation.heads import average_precision, best_threshold, head_figures, roc_auc, warn_if_inverted
+from mnedge.graph.heads import shows_numbers
+from mnedge.validation.heads import (
+    average_precision,
+    best_threshold,
+    head_figures,
+    roc_auc,
+    warn_if_inverted,
+)
 
 
 def _scored(seed: int, *, rough: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +72,18 @@ def test_numbers_have_error_and_noise() -> None:
     assert found.metrics == {"mae": 1.0, "snr_db": pytest.approx(20)}
     with pytest.raises(InputError, match="as many truths"):
         head_figures("numbers", np.zeros((5, 2), np.float32), np.zeros(5))
+
+
+def test_right_classes_may_be_shares_and_numbers_are_told_apart() -> None:
+    outputs = np.eye(4, dtype=np.float32)
+    one_hot = np.eye(4)[[0, 1, 3, 3]]
+    for truths in (np.array([0, 1, 3, 3]), np.array([[0], [1], [3], [3]]), one_hot, one_hot * 0.9 + 0.025):
+        assert head_figures("logits", outputs, truths).metrics["top1"] == 0.75
+    assert not shows_numbers(one_hot)
+    assert not shows_numbers(np.array([0.0, 2.0]))
+    assert shows_numbers(one_hot * 7 - 3)
+    with pytest.raises(InputError, match=r"float64 of shape \(4, 4\).*--head numbers"):
+        head_figures("logits", outputs, one_hot * 7 - 3)
 
 
 def test_classes_are_counted_as_ever() -> None:

@@ -51,6 +51,22 @@ def test_numbers_have_their_error_and_noise(tmp_path: Path) -> None:
     assert set(stages.values()) == {1.0}
 
 
+def test_several_numbers_are_no_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights, values = rng.normal(size=(3, 6)).astype(np.float32), rng.normal(size=(20, 6)).astype(np.float32)
+    one = _regression()
+    tensors = [
+        constant("weights", weights),
+        constant("bias", np.zeros(3, np.float32)),
+        Tensor("out", (1, 3), "float32"),
+    ]
+    (tmp_path / "m.tflite").write_bytes(write_tflite(one.replaced(tensors=tensors)))
+    np.savez(tmp_path / "data.npz", x=values, y=values @ weights.T + 2)
+    (row,) = validate_arrays([tmp_path / "m.tflite"], tmp_path / "data.npz", "local", lambda *_: None).accuracy
+    assert row.metric("mae") == pytest.approx(2, abs=1e-4)
+    assert row.metric("top1") is None
+
+
 def test_without_truths_there_is_parity_only(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(write_tflite(_regression()))
     np.save(tmp_path / "data.npy", np.ones((3, 6), np.float32))

@@ -1,11 +1,18 @@
+struct tile_row;
+/* Makes all output channels of the widened pixels at row->wide, which end at wide_end. */
+typedef void dsp_tile(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end);
+
 struct dsp_pointwise {
     /* For each pair of output channels: two doubled biases with -input_zero_point * sum(weights); depth / 4 times
-     * four weights of either channel; two multipliers; two right shifts, 1 … 31, in the low bytes. */
+     * four weights of either channel, as bytes, or doubled as int16 in the order 1 3 of either channel, then 0 2; two
+     * multipliers; two right shifts, 1 … 31. */
     const uint32_t *packed, *packed_end;
+    dsp_tile *three_pixels, *one_pixel; /* for how the weights are packed and how steps are rounded */
     const int8_t *table; /* replaces each output step, or NULL */
-    int32_t depth;       /* input channels rounded up to 8 */
+    int32_t depth;       /* input channels rounded up to 8, or 12 or 28 */
     int32_t input_channels, output_channels, zero_point;
     int32_t round_once; /* as LiteRT's FULLY_CONNECTED does, and no other op; one pixel at a time */
+    int32_t times;      /* 2 where input steps are doubled, 1 where the weights are */
 };
 
 /* Three pixels, or one, under way; the assembly below reads it by offset. */
@@ -18,31 +25,49 @@ struct tile_row {
     const uint32_t *packed_end; /* 20 */
 };
 
-/* Doubles `count` steps to int16 in the order 0 2 1 3 of each four, and fills up to `depth` with zeros. Every four steps
- * are followed by those of the other `pixels - 1` pixels. */
-INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t depth, int32_t pixels)
-{
-    uint32_t i = 0;
 #if DSP
-    for (; i + 4 <= (uint32_t)count; i += 4) {
-        uint32_t even, odd;
-        __asm__ volatile("ldr %[even], [%[input]], #4\n\t"
-                         "sxtb16 %[odd], %[even], ror #8\n\t"
-                         "sxtb16 %[even], %[even]\n\t"
-                         "sadd16 %[odd], %[odd], %[odd]\n\t"
-                         "sadd16 %[even], %[even], %[even]\n\t"
-                         "strd %[even], %[odd], [%[wide]]"
-                         : [even] "=&r"(even), [odd] "=&r"(odd), [input] "+&r"(input)
-                         : [wide] "r"(wide)
-                         : "memory");
-        wide += 4 * pixels;
-    }
-    input -= i;
-    wide -= i * (uint32_t)pixels;
+#define DOUBLE                                  \
+    "sadd16 %[odd], %[odd], %[odd]\n\t"         \
+    "sadd16 %[even], %[even], %[even]\n\t"
+#define WIDEN(twice)                                                                             \
+    __asm__ volatile("1:\n\t"                                                                    \
+                     "ldr %[even], [%[input]], #4\n\t"                                           \
+                     "sxtb16 %[odd], %[even], ror #8\n\t"                                        \
+                     "sxtb16 %[even], %[even]\n\t" twice                                         \
+                     "strd %[even], %[odd], [%[wide]], %[step]\n\t"                              \
+                     "subs %[fours], %[fours], #1\n\t"                                           \
+                     "bne 1b"                                                                    \
+                     : [even] "=&r"(even), [odd] "=&r"(odd), [input] "+&r"(input), [wide] "+&r"(wide),  \
+                       [fours] "+&r"(fours)                                                      \
+                     : [step] "n"(8 * pixels)                                                    \
+                     : "memory", "cc")
 #endif
-    for (; i < (uint32_t)depth; i++) {
-        const uint32_t place = (i >> 2) * 4 * (uint32_t)pixels + ((i & 1u) << 1 | (i >> 1 & 1u));
-        wide[place] = (int16_t)(i < (uint32_t)count ? 2 * input[i] : 0);
+
+/* Widens `count` steps to int16, doubled or not, in the order 0 2 1 3 of each four, and fills up to `depth` with zeros. Every
+ * four steps are followed by those of the other `pixels - 1` pixels. */
+INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t depth, int32_t pixels, int32_t times)
+{
+    int32_t fours = count >> 2;
+    depth -= count & ~3;
+#if DSP
+    uint32_t even, odd;
+    if (fours > 0 && times == 2) {
+        WIDEN(DOUBLE);
+    } else if (fours > 0) {
+        WIDEN("");
+    }
+#else
+    for (; fours > 0; fours--, input += 4, wide += 4 * pixels) {
+        for (int32_t i = 0; i < 4; i++) {
+            wide[(i & 1) << 1 | i >> 1] = (int16_t)(times * input[i]);
+        }
+    }
+#endif
+    for (; depth > 0; depth -= 4, wide += 4 * pixels) {
+        wide[0] = wide[1] = wide[2] = wide[3] = 0;
+        for (count &= 3; count > 0; count--) {
+            wide[((count - 1) & 1) << 1 | (count - 1) >> 1] = (int16_t)(times * input[count - 1]);
+        }
     }
 }
 
@@ -54,6 +79,8 @@ INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t dep
     "sxtb16 r8, r8, ror #8\n\t"        \
     "sxtb16 r11, r9\n\t"               \
     "sxtb16 r9, r9, ror #8\n\t"
+/* The same from weights that are packed as int16. */
+#define WIDE_WEIGHTS "ldm r0!, {r8-r11}\n\t"
 #define PIXEL(first, second)                                   \
     "ldrd r12, lr, [r1], #8\n\t"                               \
     "smlad " first ", r10, r12, " first "\n\t"                 \
@@ -66,53 +93,68 @@ INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t dep
     round(first, "r10", "r12") round(second, "r11", "r12")
 #define LOOK_UP(first, second) "ldrsb " first ", [lr, " first "]\n\tldrsb " second ", [lr, " second "]\n\t"
 
-/* All output channels of three widened pixels, two by two. Sums are in r2 r3, r4 r5 and r6 r7; r0 walks along the weights,
- * r1 along the pixels. The row and the end of the pixels are on the stack. */
-__attribute__((naked, noinline, unused)) static void dsp_three_pixels(__attribute__((unused)) const uint32_t *packed,
-                                                                      __attribute__((unused)) struct tile_row *row,
-                                                                      __attribute__((unused)) const int16_t *wide_end)
-{
-    __asm__("push {r4-r11, lr}\n\t"
-            "push {r1-r3}\n"
-            "1:\n\t"
-            "ldr r12, [sp]\n\t"
-            "ldrd r2, r3, [r0], #8\n\t"
-            "ldr r1, [r12, #16]\n\t"
-            "mov r4, r2\n\t"
-            "mov r5, r3\n\t"
-            "mov r6, r2\n\t"
-            "mov r7, r3\n"
-            "2:\n\t"
-            ".rept 2\n\t" WEIGHTS PIXEL("r2", "r3") PIXEL("r4", "r5") PIXEL("r6", "r7") ".endr\n\t"
-            "ldr r12, [sp, #4]\n\t"
-            "cmp r1, r12\n\t"
-            "bne 2b\n\t"
-            "ldrd r8, r9, [r0], #8\n\t"
-            "ldr r10, [r0], #4\n\t"
-            "ldr r1, [sp]\n\t"
-            "ldrd r12, lr, [r1]\n\t"
-            "lsr r11, r10, #8\n\t" SCALE("smmulr", ROUND, "r2", "r3") SCALE("smmulr", ROUND, "r4", "r5")
-            SCALE("smmulr", ROUND, "r6", "r7")
-            "cmp lr, #0\n\t"
-            "beq 3f\n\t" LOOK_UP("r2", "r3") LOOK_UP("r4", "r5") LOOK_UP("r6", "r7")
-            "3:\n\t"
-            "ldrd r8, r9, [r1, #8]\n\t"
-            "ldr r10, [r1, #20]\n\t"
-            "bfi r2, r3, #8, #8\n\t"
-            "bfi r4, r5, #8, #8\n\t"
-            "bfi r6, r7, #8, #8\n\t"
-            "strh r4, [r8, r9]\n\t"
-            "strh r6, [r8, r9, lsl #1]\n\t"
-            "strh r2, [r8], #2\n\t"
-            "str r8, [r1, #8]\n\t"
-            "cmp r0, r10\n\t"
-            "bne 1b\n\t"
-            "add sp, #12\n\t"
-            "pop {r4-r11, pc}");
-}
+/* All output channels of three widened pixels, two by two; `unroll` times four input channels a turn. Sums are in r2 r3,
+ * r4 r5 and r6 r7; r0 walks along the weights, r1 along the pixels. A copy of the row and the end of the pixels are on the stack. */
+#define THREE_PIXELS(name, weights, unroll, round)                                                                     \
+    __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,          \
+                                                              __attribute__((unused)) struct tile_row *row,            \
+                                                              __attribute__((unused)) const int16_t *wide_end)         \
+    {                                                                                                                  \
+        __asm__("push {r4-r11, lr}\n\t"                                                                                \
+                "mov r12, r2\n\t"                                                                                      \
+                "ldm r1, {r2-r7}\n\t"                                                                                  \
+                "push {r2-r7, r12}\n"                                                                                  \
+                "1:\n\t"                                                                                               \
+                "ldr r1, [sp, #16]\n\t"                                                                                \
+                "ldrd r4, r5, [r0]\n\t"                                                                                \
+                "ldrd r6, r7, [r0]\n\t"                                                                                \
+                "ldrd r2, r3, [r0], #8\n"                                                                              \
+                "2:\n\t"                                                                                               \
+                ".rept " unroll "\n\t" weights PIXEL("r2", "r3") PIXEL("r4", "r5") PIXEL("r6", "r7") ".endr\n\t"      \
+                "ldr r12, [sp, #24]\n\t"                                                                               \
+                "cmp r1, r12\n\t"                                                                                      \
+                "bne 2b\n\t"                                                                                           \
+                "ldm r0!, {r8-r11}\n\t"                                                                                \
+                "ldrd r12, lr, [sp]\n\t" SCALE("smmulr", round, "r2", "r3") SCALE("smmulr", round, "r4", "r5")         \
+                SCALE("smmulr", round, "r6", "r7")                                                                     \
+                "cmp lr, #0\n\t"                                                                                       \
+                "beq 3f\n\t" LOOK_UP("r2", "r3") LOOK_UP("r4", "r5") LOOK_UP("r6", "r7")                               \
+                "3:\n\t"                                                                                               \
+                "ldrd r8, r9, [sp, #8]\n\t"                                                                            \
+                "ldr r10, [sp, #20]\n\t"                                                                               \
+                "bfi r2, r3, #8, #8\n\t"                                                                               \
+                "bfi r4, r5, #8, #8\n\t"                                                                               \
+                "bfi r6, r7, #8, #8\n\t"                                                                               \
+                "strh r4, [r8, r9]\n\t"                                                                                \
+                "strh r6, [r8, r9, lsl #1]\n\t"                                                                        \
+                "strh r2, [r8], #2\n\t"                                                                                \
+                "str r8, [sp, #8]\n\t"                                                                                 \
+                "cmp r0, r10\n\t"                                                                                      \
+                "bne 1b\n\t"                                                                                           \
+                "add sp, #28\n\t"                                                                                      \
+                "pop {r4-r11, pc}");                                                                                   \
+    }
+/* _wide: weights as int16. _3, _4, _7: so many times four input channels a turn, else two. _up: ties go up, which differs
+ * for steps below the zero point alone, and there is none. */
+THREE_PIXELS(dsp_three_pixels, WEIGHTS, "2", ROUND)
+THREE_PIXELS(dsp_three_pixels_up, WEIGHTS, "2", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_3, WEIGHTS, "3", ROUND)
+THREE_PIXELS(dsp_three_pixels_3_up, WEIGHTS, "3", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_4, WEIGHTS, "4", ROUND)
+THREE_PIXELS(dsp_three_pixels_4_up, WEIGHTS, "4", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_7, WEIGHTS, "7", ROUND)
+THREE_PIXELS(dsp_three_pixels_7_up, WEIGHTS, "7", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_wide, WIDE_WEIGHTS, "2", ROUND)
+THREE_PIXELS(dsp_three_pixels_wide_up, WIDE_WEIGHTS, "2", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_wide_3, WIDE_WEIGHTS, "3", ROUND)
+THREE_PIXELS(dsp_three_pixels_wide_3_up, WIDE_WEIGHTS, "3", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_wide_4, WIDE_WEIGHTS, "4", ROUND)
+THREE_PIXELS(dsp_three_pixels_wide_4_up, WIDE_WEIGHTS, "4", ROUND_UP)
+THREE_PIXELS(dsp_three_pixels_wide_7, WIDE_WEIGHTS, "7", ROUND)
+THREE_PIXELS(dsp_three_pixels_wide_7_up, WIDE_WEIGHTS, "7", ROUND_UP)
 
 /* The same for one pixel, which ends at r6; r7 is the row. */
-#define ONE_PIXEL(name, high, round)                                                                                   \
+#define ONE_PIXEL(name, weights, unroll, high, round)                                                                                \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,          \
                                                               __attribute__((unused)) struct tile_row *row,            \
                                                               __attribute__((unused)) const int16_t *wide_end)         \
@@ -124,13 +166,11 @@ __attribute__((naked, noinline, unused)) static void dsp_three_pixels(__attribut
                 "ldr r1, [r7, #16]\n\t"                                                                                \
                 "ldrd r2, r3, [r0], #8\n"                                                                              \
                 "2:\n\t"                                                                                               \
-                ".rept 2\n\t" WEIGHTS PIXEL("r2", "r3") ".endr\n\t"                                                    \
+                ".rept " unroll "\n\t" weights PIXEL("r2", "r3") ".endr\n\t"                                           \
                 "cmp r1, r6\n\t"                                                                                       \
                 "bne 2b\n\t"                                                                                           \
-                "ldrd r8, r9, [r0], #8\n\t"                                                                            \
-                "ldr r10, [r0], #4\n\t"                                                                                \
-                "ldrd r12, lr, [r7]\n\t"                                                                               \
-                "lsr r11, r10, #8\n\t" SCALE(high, round, "r2", "r3")                                                  \
+                "ldm r0!, {r8-r11}\n\t"                                                                                \
+                "ldrd r12, lr, [r7]\n\t" SCALE(high, round, "r2", "r3")                                                \
                 "cmp lr, #0\n\t"                                                                                       \
                 "beq 3f\n\t" LOOK_UP("r2", "r3")                                                                       \
                 "3:\n\t"                                                                                               \
@@ -143,22 +183,33 @@ __attribute__((naked, noinline, unused)) static void dsp_three_pixels(__attribut
                 "bne 1b\n\t"                                                                                           \
                 "pop {r3-r11, pc}");                                                                                   \
     }
-ONE_PIXEL(dsp_one_pixel, "smmulr", ROUND)
-ONE_PIXEL(dsp_one_pixel_once, "smmul", ROUND_UP)
+ONE_PIXEL(dsp_one_pixel, WEIGHTS, "2", "smmulr", ROUND)
+ONE_PIXEL(dsp_one_pixel_odd, WEIGHTS, "1", "smmulr", ROUND)
+ONE_PIXEL(dsp_one_pixel_wide, WIDE_WEIGHTS, "2", "smmulr", ROUND)
+ONE_PIXEL(dsp_one_pixel_wide_odd, WIDE_WEIGHTS, "1", "smmulr", ROUND)
+ONE_PIXEL(dsp_one_pixel_once, WEIGHTS, "2", "smmul", ROUND_UP)
 #else
-static void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end, int32_t pixels, int once)
+/* The weight of input channel k of either channel of a pair; `words` are those of the pair. */
+INLINE int32_t dsp_weight(const uint32_t *words, int32_t k, int32_t channel, int wide)
 {
-    const int32_t depth = (int32_t)(wide_end - row->wide) / pixels;
-    for (; packed != row->packed_end; packed += 5 + depth / 2, row->output += 2) {
+    const uint32_t *const four = words + (k >> 2) * (wide ? 4 : 2);
+    return wide ? (int16_t)(four[(k & 1 ? 0 : 2) + channel] >> 16 * (k >> 1 & 1) & 0xFFFFu)
+                : (int8_t)(four[channel] >> 8 * (k & 3) & 0xFFu);
+}
+
+INLINE void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end, int32_t pixels, int once,
+                       int wide)
+{
+    const int32_t depth = (int32_t)(wide_end - row->wide) / pixels, words = wide ? depth : depth / 2;
+    for (; packed != row->packed_end; packed += 6 + words, row->output += 2) {
         for (int32_t i = 0; i < 2 * pixels; i++) {
             uint32_t sum = packed[i & 1];
             for (int32_t k = 0; k < depth; k++) {
-                const uint32_t weights = packed[2 + (k >> 2) * 2 + (i & 1)];
                 const int32_t place = ((k >> 2) * pixels + (i >> 1)) * 4 + ((k & 1) << 1 | (k >> 1 & 1));
-                sum += (uint32_t)((int8_t)(weights >> 8 * (k & 3) & 0xFFu) * row->wide[place]);
+                sum += (uint32_t)(dsp_weight(packed + 2, k, i & 1, wide) * row->wide[place]);
             }
-            const uint32_t *const tail = packed + 2 + depth / 2;
-            const int32_t shift = (int32_t)(tail[2] >> 8 * (i & 1) & 0xFFu);
+            const uint32_t *const tail = packed + 2 + words;
+            const int32_t shift = (int32_t)tail[2 + (i & 1)];
             const int32_t step = (once ? requantize_once_doubled : requantize_doubled)((int32_t)sum, (int32_t)tail[i & 1],
                                                                                        shift, row->zero_point);
             row->output[(i >> 1) * row->stride + (i & 1)] = row->table != NULL ? row->table[step] : (int8_t)step;
@@ -166,9 +217,32 @@ static void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16
     }
 }
 
-#define dsp_three_pixels(packed, row, wide_end) dsp_pixels(packed, row, wide_end, 3, 0)
-#define dsp_one_pixel(packed, row, wide_end) dsp_pixels(packed, row, wide_end, 1, 0)
-#define dsp_one_pixel_once(packed, row, wide_end) dsp_pixels(packed, row, wide_end, 1, 1)
+#define PIXELS(name, pixels, once, wide)                                                                   \
+    KERNEL void name(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end)                \
+    {                                                                                                      \
+        dsp_pixels(packed, row, wide_end, pixels, once, wide);                                             \
+    }
+PIXELS(dsp_three_pixels, 3, 0, 0)
+PIXELS(dsp_three_pixels_wide, 3, 0, 1)
+PIXELS(dsp_one_pixel, 1, 0, 0)
+PIXELS(dsp_one_pixel_wide, 1, 0, 1)
+PIXELS(dsp_one_pixel_once, 1, 1, 0)
+#define dsp_three_pixels_up dsp_three_pixels
+#define dsp_three_pixels_3 dsp_three_pixels
+#define dsp_three_pixels_3_up dsp_three_pixels
+#define dsp_three_pixels_4 dsp_three_pixels
+#define dsp_three_pixels_4_up dsp_three_pixels
+#define dsp_three_pixels_7 dsp_three_pixels
+#define dsp_three_pixels_7_up dsp_three_pixels
+#define dsp_three_pixels_wide_up dsp_three_pixels_wide
+#define dsp_three_pixels_wide_3 dsp_three_pixels_wide
+#define dsp_three_pixels_wide_3_up dsp_three_pixels_wide
+#define dsp_three_pixels_wide_4 dsp_three_pixels_wide
+#define dsp_three_pixels_wide_4_up dsp_three_pixels_wide
+#define dsp_three_pixels_wide_7 dsp_three_pixels_wide
+#define dsp_three_pixels_wide_7_up dsp_three_pixels_wide
+#define dsp_one_pixel_odd dsp_one_pixel
+#define dsp_one_pixel_wide_odd dsp_one_pixel_wide
 #endif
 
 /* A dense 1x1 convolution of a run of pixels, three pixels and two output channels at a time. scratch holds three widened
@@ -186,16 +260,12 @@ KERNEL void dsp_pointwise(const struct dsp_pointwise *layer, const int8_t *input
         row.output = channels == even ? output : spare;
         if (step == 3) {
             for (int32_t i = 0; i < 3; i++) {
-                widen(input + i * layer->input_channels, wide + 4 * i, layer->input_channels, depth, 3);
+                widen(input + i * layer->input_channels, wide + 4 * i, layer->input_channels, depth, 3, layer->times);
             }
-            dsp_three_pixels(layer->packed, &row, wide + 3 * depth);
+            layer->three_pixels(layer->packed, &row, wide + 3 * depth);
         } else {
-            widen(input, wide, layer->input_channels, depth, 1);
-            if (layer->round_once) {
-                dsp_one_pixel_once(layer->packed, &row, wide + depth);
-            } else {
-                dsp_one_pixel(layer->packed, &row, wide + depth);
-            }
+            widen(input, wide, layer->input_channels, depth, 1, layer->times);
+            layer->one_pixel(layer->packed, &row, wide + depth);
         }
         for (int32_t i = 0; i < step * channels && channels != even; i++) {
             output[i] = spare[i / channels * even + i % channels];

@@ -8,8 +8,12 @@ INLINE void copy_bytes(const int8_t *from, int8_t *to, int32_t count)
         to[0] = from[0], to[1] = from[1], to[2] = from[2], to[3] = from[3];
 #endif
     }
-    for (; count > 0; count--) {
-        *to++ = *from++;
+    if ((count & 2) != 0) {
+        to[0] = from[0], to[1] = from[1];
+        from += 2, to += 2;
+    }
+    if ((count & 1) != 0) {
+        to[0] = from[0];
     }
 }
 
@@ -19,10 +23,12 @@ KERNEL void gather(const struct geometry *layer, const int8_t *const *rows, int3
     const int32_t depth = layer->input_channels;
     const int32_t left = column * layer->stride - layer->pad_left;
     const int32_t right = left + (layer->kernel_columns - 1) * layer->dilation;
+    const int32_t run = layer->kernel_columns * depth;
+    const int whole = layer->dilation == 1 && left >= 0 && right < layer->input_columns;
     for (int32_t i = 0; i < layer->kernel_rows; i++) {
-        if (rows[i] != NULL && layer->dilation == 1 && left >= 0 && right < layer->input_columns) {
-            copy_bytes(rows[i] + left * depth, patch, layer->kernel_columns * depth);
-            patch += layer->kernel_columns * depth;
+        if (whole && rows[i] != NULL) {
+            copy_bytes(rows[i] + left * depth, patch, run);
+            patch += run;
             continue;
         }
         for (int32_t j = 0; j < layer->kernel_columns; j++, patch += depth) {

@@ -23,9 +23,7 @@ KERNEL void portable_depthwise(const struct portable_depthwise *layer, const int
 {
     const struct geometry *const geometry = &layer->geometry;
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = layer->output_channels;
-    for (int32_t channel = 0; channel < geometry->input_channels; channel++) {
-        scratch[channel] = (int8_t)geometry->pad_value;
-    }
+    fill_pixel(scratch, geometry->input_channels, geometry->pad_value);
     for (int32_t column = 0; column < geometry->output_columns; column++, output += channels) {
         move_taps(geometry, rows, column, scratch, taps);
         int32_t channel = 0;

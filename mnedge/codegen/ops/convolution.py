@@ -65,6 +65,7 @@ class Convolution:
         input_channels: Input channels; of a fully connected layer the length of a row of weights.
         is_flat: Whether it is a fully connected layer, computed in one call.
         was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
+        may_read_twice: Whether the output may be apart from the input, for a kernel that reads that again and again.
         in_place: Never.
     """
 
@@ -77,6 +78,7 @@ class Convolution:
     input_channels: int
     is_flat: bool = False
     was_depthwise: bool = False
+    may_read_twice: bool = False
     in_place: bool = False
 
     @property
@@ -114,7 +116,7 @@ class Convolution:
 
     def reads_twice(self, kernels: KernelSet) -> bool:
         """See `Kernel`."""
-        return bool(self._apart(kernels).any())
+        return bool(self._apart(kernels).any()) or self.variant(kernels) == "shallow"
 
     def macs(self) -> int:
         """Multiply-adds of the whole layer."""
@@ -194,14 +196,31 @@ class Convolution:
             # Two products are summed in 16 bits.
             fast = fast and (kernels != "mve" or int(self._without(self._wide_channels()).weights.min()) > -128)
             fast = fast and one_to_one and self.output_channels >= packing.DEPTHWISE_LANES[kernels]
+            # The kernel takes two taps at a time.
+            fast = fast and (kernels != "dsp" or self.window.rows * self.window.columns > 1)
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
             return "portable_convolution"
+        if self.may_read_twice and self.can_be_shallow(kernels):
+            return "shallow"
         return "pointwise" if self.is_pointwise else "patches"
+
+    def can_be_shallow(self, kernels: KernelSet) -> bool:
+        """Whether it is pointwise, of so few input channels that all weights of four outputs fit registers."""
+        return (
+            kernels == "mve"
+            and not (self.depthwise or self.is_flat)
+            and self.is_pointwise
+            and self._is_fast()
+            and self.input_channels <= packing.MOST_SHALLOW
+            and self.output_channels % 4 == 0
+        )
 
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """See `Kernel`."""
         variant = self.variant(kernels)
+        if variant == "shallow":
+            return 0
         if variant in ("pointwise", "patches"):
             return 0 if self.stack_bytes(kernels) else self._tile_bytes(kernels, patches=variant == "patches")
         # The other kernels fill one pixel with padding, as long as `_geometry` says; a row of a matrix has none.
@@ -227,6 +246,7 @@ class Convolution:
             return (*beside, "requantize", *(("geometry", "taps") if variant == "portable_depthwise" else ()), variant)
         shared = {
             "pointwise": (),
+            "shallow": (),
             "patches": ("geometry", "patches", f"{kernels}_pointwise"),
             "depthwise": ("geometry", "taps"),
         }
@@ -243,9 +263,13 @@ class Convolution:
             fast, beside = self._without(apart), self._slow_constants(symbol, apart)
         if variant.startswith("portable"):
             return beside + fast._portable_constants(symbol)  # noqa: SLF001 - the same layer
-        pack = packing.depthwise if variant == "depthwise" else packing.pointwise
-        arrays, fields = pack(fast.weights, fast.rescale, kernels, symbol)
-        if variant != "pointwise":
+        if variant == "shallow":
+            arrays, fields = packing.shallow(fast.weights, fast.rescale, symbol)
+        elif variant == "depthwise":
+            arrays, fields = packing.depthwise(fast.weights, fast.rescale, kernels, symbol)
+        else:
+            arrays, fields = packing.pointwise(fast.weights, fast.rescale, kernels, symbol, self.pixels)
+        if variant not in ("pointwise", "shallow"):
             if variant == "patches":
                 # What a patch holds beyond its last byte meets weights of 0.
                 fields["input_channels"] = fields.get("depth", fields["input_channels"])
@@ -277,18 +301,18 @@ class Convolution:
         if words := -(-self.stack_bytes(kernels) // 8):
             arguments[3] = "(int8_t *)patches"
             return f"uint64_t patches[{words}];\n        {function}({', '.join(arguments)});"
-        if variant == "pointwise":
-            pixels = str(self.pixels) if self.is_flat else site.pixels
-            return f"{function}({', '.join([*arguments[:3], pixels, site.scratch])});"
+        pixels = str(self.pixels) if self.is_flat else site.pixels
         if variant == "portable_convolution" and self.form != "window":
             # One row pointer: the run of pixels is a row.
-            pixels = str(self.pixels) if self.is_flat else site.pixels
             arguments[1] = "one_row"
             row = f"const int8_t *const one_row[1] = {{{site.inputs[0]}}};"
             return f"{{\n        {row}\n        {function}({', '.join(arguments)}, {pixels});\n    }}"
-        if variant == "portable_convolution":
-            return f"{function}({', '.join(arguments)}, {self.output.columns});"
-        return f"{function}({', '.join(arguments)});"
+        listed = {
+            "shallow": [*arguments[:3], pixels],
+            "pointwise": [*arguments[:3], pixels, site.scratch],
+            "portable_convolution": [*arguments, str(self.output.columns)],
+        }
+        return f"{function}({', '.join(listed.get(variant, arguments))});"
 
     def _geometry(self, variant: str) -> dict[str, object]:
         window = self.window

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from mnedge.codegen.ops.rescale import Rescale
     from mnedge.codegen.program import KernelSet
 
+# An output pixel more saves so much that weights are worth twice the flash.
+_WIDE_PIXELS = 32
+# Bytes of a Helium register: so many input channels the kernel takes that keeps its weights there.
+MOST_SHALLOW = 16
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
+_DSP_DEPTHS = (12, 28)
 
 
 def _up(count: int, multiple: int) -> int:
@@ -54,27 +59,51 @@ def right_shifts(rescale: Rescale) -> NDArray[np.int64]:
     return np.where(rescale.multiplier == 0, 1, -rescale.shift)
 
 
+def rounds_up(rescale: Rescale) -> bool:
+    """Whether ties may go up, not away from zero: they differ below the zero point alone, which limits cut off."""
+    return rescale.low >= rescale.zero_point
+
+
 def pointwise(
-    weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str
+    weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str, pixels: int
 ) -> tuple[str, dict[str, object]]:
-    """Arrays and descriptor fields of a dense kernel; weights OHWI."""
+    """Arrays and descriptor fields of a dense kernel; weights OHWI, for so many output pixels."""
     if kernels == "mve":
         return _mve_pointwise(weights, rescale, symbol)
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
-    depth, even = _up(matrix.shape[1], 8), _up(channels, 2)
+    depth, even = _dsp_depth(matrix.shape[1], rescale), _up(channels, 2)
     padded = np.zeros((even, depth), np.int64)
     padded[:channels, : matrix.shape[1]] = matrix
     extra = (0, even - channels)
-    lanes = padded.reshape(even // 2, 2, depth // 4, 4).transpose(0, 2, 1, 3)
+    fours = padded.reshape(even // 2, 2, depth // 4, 4)
+    is_wide = pixels >= _WIDE_PIXELS and not rescale.round_once
+    # As int16 pairs of input channels 1 3 of either channel, then 0 2.
+    lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4) if is_wide else fours.transpose(0, 2, 1, 3)
     records = [
         np.pad(2 * rescale.bias, extra).reshape(-1, 2),
-        words(lanes.reshape(even // 2, -1), 8),
+        words(2 * lanes.reshape(even // 2, -1), 16) if is_wide else words(lanes.reshape(even // 2, -1), 8),
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
-        words(np.pad(np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2), ((0, 0), (0, 2))), 8),
+        np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2),
     ]
-    shape = {"depth": depth, "input_channels": matrix.shape[1], "output_channels": channels}
-    return _dense_arrays(records, rescale, symbol, shape)
+    wide = "_wide" if is_wide else ""
+    turn = depth // 4 if depth in _DSP_DEPTHS else 4 if depth % 16 == 0 else 2
+    form = wide + (f"_{turn}" if turn != 2 else "") + ("_up" if rounds_up(rescale) else "")
+    one = "_once" if rescale.round_once else wide + ("_odd" if depth % 8 else "")
+    shape: dict[str, object] = {
+        "three_pixels": f"dsp_three_pixels{form}",
+        "one_pixel": f"dsp_one_pixel{one}",
+        "depth": depth,
+        "input_channels": matrix.shape[1],
+        "output_channels": channels,
+    }
+    arrays, fields = _dense_arrays(records, rescale, symbol, shape)
+    return arrays, {**fields, "round_once": int(rescale.round_once), "times": 1 if is_wide else 2}
+
+
+def _dsp_depth(depth: int, rescale: Rescale) -> int:
+    """Input channels as the kernels take them: in eights, or those of a window of 3 x 3 over 1 or 3 channels."""
+    return _up(depth, 4) if _up(depth, 4) in _DSP_DEPTHS and not rescale.round_once else _up(depth, 8)
 
 
 def depthwise(
@@ -84,14 +113,20 @@ def depthwise(
     if kernels == "mve":
         return _mve_depthwise(weights, rescale, symbol)
     blocks = _blocks(weights.shape[2], 4)
-    taps = 2 * weights.reshape(-1, weights.shape[2])[:, blocks][:, :, _DSP_ORDER].transpose(1, 0, 2)
+    taps = 2 * weights.reshape(-1, weights.shape[2])[:, blocks].transpose(1, 0, 2)
+    count = taps.shape[1]
+    pairs = taps[:, : count // 2 * 2].reshape(len(blocks), count // 2, 2, 4).transpose(0, 1, 3, 2)
+    last = taps[:, count // 2 * 2 :][:, :, _DSP_ORDER]
+    form = ("odd_taps" if count % 2 else "even_taps") + ("_eights" if count % 8 == 1 and count > 1 else "")
     records = [
         2 * rescale.bias[blocks],
-        words(taps.reshape(len(blocks), -1), 16),
+        words(pairs.reshape(len(blocks), -1), 16),
+        words(last.reshape(len(blocks), -1), 16),
         rescale.multiplier[blocks],
         words(right_shifts(rescale)[blocks], 8),
     ]
-    return _depthwise_arrays(records, rescale, symbol)
+    channels = f"dsp_{form}{'_up' if rounds_up(rescale) else ''}"
+    return _depthwise_arrays(records, rescale, symbol, {"channels": channels})
 
 
 def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
@@ -105,18 +140,46 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
     matrix = weights.reshape(channels, -1)
     depth, whole = matrix.shape[1], _up(channels, 4)
     extra = (0, whole - channels)
-    fours = np.pad(matrix, (extra, (0, 0))).reshape(-1, 4, depth)
-    main = depth // 16 * 16
-    blocks = fours[:, :, :main].reshape(whole // 4, 4, main // 16, 16).transpose(0, 2, 1, 3)
-    lanes = np.concatenate([blocks.reshape(whole // 4, -1), fours[:, :, main:].reshape(whole // 4, -1)], axis=1)
+    filled = _up(depth, 16)
+    fours = np.pad(matrix, (extra, (0, filled - depth))).reshape(whole // 4, 4, filled // 16, 16)
+    lanes = fours.transpose(0, 2, 1, 3).reshape(whole // 4, -1)
     records = [
         np.pad(rescale.bias, extra).reshape(-1, 4),
         words(lanes, 8),
         np.pad(rescale.multiplier, extra).reshape(-1, 4),
         words(-np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 4), 8),
     ]
-    shape = {"input_channels": depth, "output_channels": channels}
+    tiles = "_once" if rescale.round_once else "_up" if rounds_up(rescale) else ""
+    tiles += ("_16" if depth % 16 == 0 else "_rest" if depth < 16 else "") + (
+        "_table" if table_of(rescale, symbol)[0] else ""
+    )
+    shape = {"tiles": f"mve_tiles{tiles}", "input_channels": depth, "output_channels": channels}
     return _dense_arrays(records, rescale, symbol, shape)
+
+
+def shallow(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
+    """Arrays and descriptor fields of the dense Helium kernel of at most 16 input channels; weights OHWI."""
+    channels = weights.shape[0]
+    matrix = weights.reshape(channels, -1)
+    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 4, -1)
+    records = [
+        words(lanes, 8),
+        rescale.bias.reshape(-1, 4),
+        rescale.multiplier.reshape(-1, 4),
+        words(-right_shifts(rescale).reshape(-1, 4), 8),
+    ]
+    table, pointer = table_of(rescale, symbol)
+    form = "_16" if matrix.shape[1] == MOST_SHALLOW else ""
+    form += ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
+    fields: dict[str, object] = {
+        "packed": f"{symbol}_packed",
+        "tile": f"mve_shallow_tile{form}",
+        "table": pointer,
+        "input_channels": matrix.shape[1],
+        "output_channels": channels,
+        "zero_point": rescale.zero_point,
+    }
+    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 
 def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
@@ -130,11 +193,14 @@ def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
         rescale.multiplier[blocks][:, order],
         words(-right_shifts(rescale)[blocks][:, order], 8),
     ]
-    return _depthwise_arrays(records, rescale, symbol)
+    up = "_up" if rounds_up(rescale) else ""
+    return _depthwise_arrays(
+        records, rescale, symbol, {"nine_taps": f"mve_nine_taps{up}", "any_taps": f"mve_any_taps{up}"}
+    )
 
 
 def _dense_arrays(
-    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, shape: Mapping[str, int]
+    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, shape: Mapping[str, object]
 ) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a dense kernel, `shape` among them; a row of the records a block of channels."""
     packed = np.concatenate(records, axis=1)
@@ -142,20 +208,20 @@ def _dense_arrays(
     fields = {
         "packed": f"{symbol}_packed",
         "packed_end": f"{symbol}_packed + {packed.size}",
+        **{name: value for name, value in shape.items() if isinstance(value, str)},
         "table": pointer,
-        **shape,
+        **{name: value for name, value in shape.items() if not isinstance(value, str)},
         "zero_point": rescale.zero_point,
-        "round_once": int(rescale.round_once),
     }
     return table + word_array(f"{symbol}_packed", packed), fields
 
 
 def _depthwise_arrays(
-    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str
+    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, form: Mapping[str, object]
 ) -> tuple[str, dict[str, object]]:
     """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
     table, pointer = table_of(rescale, symbol)
-    fields = {"packed": f"{symbol}_packed", "table": pointer, "zero_point": rescale.zero_point}
+    fields = {"packed": f"{symbol}_packed", **form, "table": pointer, "zero_point": rescale.zero_point}
     return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 

@@ -12,6 +12,7 @@ from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
+from mnedge.graph.heads import shows_numbers
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, named_weights, packaged_demo
@@ -96,8 +97,14 @@ class Job:
 
     @property
     def told_head(self) -> Head | None:
-        """The kind of a model's first output as the user states it; None if it is not stated."""
-        return None if self.model is None or self.recipe.head is None else self.model.network.outputs[0].head
+        """The kind of a model's first output as the user or the right answers in arrays state it; None if not."""
+        if self.model is None:
+            return None
+        first = self.model.network.outputs[0].head
+        if self.recipe.head is not None:
+            return first
+        truths = None if self.arrays is None else self.arrays.truths.get("")
+        return "numbers" if first in ("logits", "numbers") and truths is not None and shows_numbers(truths) else None
 
     @property
     def origin(self) -> Origin | None:

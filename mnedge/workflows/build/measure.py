@@ -199,7 +199,14 @@ def predictions_of(
     local = devices.get("local")
     if job.model is not None and job.arrays is not None:
         named = arguments_of(job.model.network.graph.signatures)
-        return predict_arrays(artifact, job.arrays.part(numbers), device=local, arguments=named, progress=progress)
+        return predict_arrays(
+            artifact,
+            job.arrays.part(numbers),
+            device=local,
+            arguments=named,
+            head=job.told_head,
+            progress=progress,
+        )
     return predict(
         artifact,
         job.dataset,

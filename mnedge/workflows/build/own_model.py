@@ -95,6 +95,8 @@ def resolve_model(recipe: Recipe, task: Task, progress: Progress, *, check_data:
         if recipe.labels is not None:
             names = read_names(Path(recipe.labels))
             network = with_labels(network, names, place=_place_of(network, len(names)))
+        if recipe.head is not None:
+            network = with_head(path, network, recipe.head)
         arrays, samples = open_samples(path, network, recipe)
         is_labelled = bool(arrays.truths)
         model = OwnModel(path, sha256(path), network, told, network.labels, is_labelled, network.notes, arrays)

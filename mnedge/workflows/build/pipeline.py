@@ -57,7 +57,7 @@ def build(
     wanted = recipe if isinstance(recipe, Recipe) else load(str(recipe))
     if out is not None:
         # Before the data is opened: a place that cannot be written is the cheapest thing to find out.
-        artifact.check_reachable(Path(out))
+        artifact.check_folder(Path(out), kind="build", force=force)
     work = job.resolve(wanted, notify, check_data=check_data)
     folder = Path(out) if out is not None else Path("artifacts") / work.slug
     artifact.check_folder(folder, kind="build", force=force)

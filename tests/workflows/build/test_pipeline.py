@@ -143,6 +143,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         _built(_TINY, tmp_path / "file" / "out")
 
 
+def test_a_folder_of_others_is_seen_before_the_data_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds notes\.txt, which mnedge did not write"):
+        _built(replace(_TINY, data=str(tmp_path / "no data")), tmp_path)
+
+
 class _Cut(BaseException):
     """What ends a build at a moment that a test chooses, as a signal does."""
 
