@@ -106,7 +106,7 @@ def test_a_size_that_is_told_becomes_the_shape_of_the_file(tmp_path: Path, digit
 
 
 def test_what_prepares_arrays_goes_into_the_first_layer(tmp_path: Path, digits_fp32: Graph) -> None:
-    scaled = [constant("factor", np.float32(1 / 255)), replace(digits_fp32.tensors["image"], name="scaled")]
+    scaled = [constant("factor", np.array(1 / 255, np.float32)), replace(digits_fp32.tensors["image"], name="scaled")]
     first = Op("MUL", ("image", "factor"), ("scaled",), {"activation": "NONE"})
     graph = digits_fp32.replaced(
         tensors=scaled, ops=[first, *(op.with_inputs({"image": "scaled"}) for op in digits_fp32.ops)]
