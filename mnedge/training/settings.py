@@ -106,11 +106,11 @@ class Schedule:
             raise InputError("head_epochs and epochs are both 0, so nothing would be trained; give one of them")
         if self.until_epoch is not None and not 0 <= self.until_epoch <= self.epochs:
             raise InputError(f"until_epoch is {self.until_epoch}; it is 0 to epochs, which is {self.epochs}")
-        for name, least, example in _SHARES:
+        for name, lowest, example in _SHARES:
             value = getattr(self, name)
             # nan is in no range.
-            if not 0 <= value < 1 or value < least:
-                low = "above" if least else "at least"
+            if not 0 <= value < 1 or value < lowest:
+                low = "above" if lowest else "at least"
                 raise InputError(f"{name} is {value}; it is {low} 0 and below 1, e.g. {example}")
 
     @property

@@ -209,7 +209,7 @@ def test_rounds_of_training_end_where_one_run_ends(
 )  # fmt: skip
 def test_numbers_of_a_schedule_have_limits(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name} is "):
-        Schedule(**{name: value})
+        Schedule(**{name: value})  # type: ignore[arg-type] # a number for each
 
 
 @pytest.mark.parametrize(
