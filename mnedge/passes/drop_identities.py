@@ -12,6 +12,7 @@ from mnedge.passes._pass import read_once, same_quantization
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op
 
+_BROADCASTS = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 _MAKES_ANY_SCALE = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB")
 
 
@@ -19,8 +20,9 @@ def apply(graph: Graph) -> Graph:
     """Drops ops whose result is their input, and merges the two of a pair that one can do.
 
     Exact. Dropped: RESHAPE, SQUEEZE, PAD, TILE, TRANSPOSE and RESIZE to the shape and order that already is, pooling
-    over one pixel, QUANTIZE to the same scale. Merged: RESHAPE of a RESHAPE; and a QUANTIZE to the same dtype into the
-    convolution, ADD or MUL that makes its input, which then rounds once, not twice.
+    over one pixel, QUANTIZE to the same scale, and a RESHAPE that takes leading extents of 1 from what is broadcast
+    anyway (TensorFlow's converter puts one before the ADD of maps of one pixel). Merged: RESHAPE of a RESHAPE; and a
+    QUANTIZE to the same dtype into the convolution, ADD or MUL that makes its input, which then rounds once, not twice.
     """
     while True:
         slimmer = _drop_one(graph)
@@ -36,6 +38,8 @@ def _drop_one(graph: Graph) -> Graph | None:
             continue
         source = op.inputs[0]
         producer = producers.get(source)
+        if _is_broadcast_anyway(graph, op):
+            return _without(graph, op)
         if _is_identity(graph, op):
             if op.outputs[0] not in graph.outputs:
                 return _without(graph, op)
@@ -68,6 +72,19 @@ def _is_identity(graph: Graph, op: Op) -> bool:
         order = graph.tensors[str(op.inputs[1])].data
         return order is not None and bool(np.all(order == np.arange(order.size)))
     return False
+
+
+def _is_broadcast_anyway(graph: Graph, op: Op) -> bool:
+    """Whether a RESHAPE only takes leading extents of 1 away, and all its readers broadcast to the full rank."""
+    source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]
+    lost = len(source.shape) - len(result.shape)
+    if op.kind != "RESHAPE" or lost < 1 or source.shape != (1,) * lost + result.shape or result.name in graph.outputs:
+        return False
+    if source.is_open or not same_quantization(source.quantization, result.quantization):
+        return False
+    readers = graph.consumers()[result.name]
+    ranks = [len(graph.tensors[reader.outputs[0]].shape) for reader in readers if reader.kind in _BROADCASTS]
+    return bool(readers) and len(ranks) == len(readers) and min(ranks) >= len(source.shape)
 
 
 def _requantizes(graph: Graph, producer: Op, op: Op) -> bool:
