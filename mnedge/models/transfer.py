@@ -6,24 +6,17 @@ import io
 import json
 import tempfile
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.artifact import write_bytes
-from mnedge.data.draw import draw_of
-from mnedge.data.names import checked_name
-from mnedge.errors import InputError
-from mnedge.foreign import parse_json
-from mnedge.formats.archive import read_member
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone, style_of
-from mnedge.models.pytorch import Style
+from mnedge.models.description import DESCRIPTION
 from mnedge.models.variant import CLASSIFIER
 from mnedge.models.weights import has_hidden_head
-from mnedge.pixels import Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +24,10 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from mnedge.data.draw import Draw
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.models.variant import Variant
-    from mnedge.untyped import Json, JsonObject
+    from mnedge.untyped import Json
 
-# The member of a .keras archive that mnedge adds; Keras reads past it.
-DESCRIPTION = "mnedge.json"
-_DESCRIPTION_BYTES = 64 << 20
 # What Keras calls an object that several layers refer to; only equality of its values means something.
 _SHARED = "shared_object_id"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -111,32 +100,6 @@ def _source(variant: Variant, weights: Weights, seed: int) -> keras.Model | None
     return build_model(replace(variant, classes=classes), weights, seed)
 
 
-class Description(TypedDict, total=False):
-    """What a .keras of mnedge says of itself; empty for other weights.
-
-    Attributes:
-        task: What it was trained for.
-        head: Its head; "classifier", or that of another task.
-        output_stride: Output stride of the backbone; None for its own.
-        classes: Class names.
-        outputs: Number of outputs.
-        draw: How the splits that it was trained with were drawn (see `Draw`); None where the data came with its own.
-        detection: The anchors of a detector.
-        pytorch: How a network with weights of PyTorch differs from Keras' own; None for one that does not.
-        pixels: What a picture is to a fine-tuned model of one's own, by `Pixels.to_bytes`; None for a variant.
-    """
-
-    task: str
-    head: str
-    output_stride: int | None
-    classes: list[str]
-    outputs: int
-    draw: JsonObject | None
-    detection: JsonObject
-    pytorch: JsonObject | None
-    pixels: str | None
-
-
 def save_trained(model: keras.Model, path: Path, description: Mapping[str, object]) -> None:
     """Writes a .keras that Keras loads and that says what it tells apart; the same weights give the same bytes.
 
@@ -176,61 +139,3 @@ def _numbered(node: Json, numbers: dict[Json, int]) -> Json:
         key: numbers.setdefault(value, len(numbers) + 1) if key == _SHARED else _numbered(value, numbers)
         for key, value in node.items()
     }
-
-
-def description_of(weights: Weights) -> Description:
-    """What `save_trained` wrote into a .keras; empty for other weights.
-
-    Raises:
-        InputError: The description is damaged.
-    """
-    if not isinstance(weights, Path) or not zipfile.is_zipfile(weights):
-        return {}
-    try:
-        with zipfile.ZipFile(weights) as archive:
-            if DESCRIPTION not in archive.namelist():
-                return {}
-            told = _checked(parse_json(read_member(archive, DESCRIPTION, _DESCRIPTION_BYTES, str(weights))))
-        for name in told["classes"]:
-            checked_name(name, f"{weights}, {DESCRIPTION}")
-        if (style := told.get("pytorch")) is not None:
-            Style.from_json(style)
-        pixels = told.get("pixels")
-        if pixels is not None:
-            Pixels.from_bytes(pixels.encode())
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as exc:
-        raise InputError(
-            f"{weights}: its {DESCRIPTION} with the class names is broken ({exc}); train it again"
-        ) from exc
-    return told
-
-
-def trained_draw(weights: Weights) -> Draw | None:
-    """How the splits that a .keras of mnedge was trained with were drawn; None for other weights and the data's own.
-
-    Raises:
-        InputError: The description is damaged.
-    """
-    told = description_of(weights).get("draw")
-    return draw_of(told, str(weights)) if told else None
-
-
-def _checked(told: object) -> Description:
-    """Makes sure that a description has the kinds of values that building and naming rely on.
-
-    Raises:
-        TypeError: It has not.
-        KeyError: It names no classes.
-    """
-    if not isinstance(told, dict):
-        raise TypeError("it is no object")
-    kinds = {"classes": list, "task": str, "head": str, "outputs": int, "output_stride": int, "draw": dict,
-             "pixels": str}  # fmt: skip
-    for name, kind in kinds.items():
-        value = told[name] if name == "classes" else told.get(name)
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise TypeError(f"{name} is {value!r}")
-    classes = told["classes"]
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise TypeError("classes is no list of names")
-    return cast("Description", told)

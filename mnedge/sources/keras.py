@@ -14,7 +14,7 @@ from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
-from mnedge.models.transfer import DESCRIPTION, description_of
+from mnedge.models.description import DESCRIPTION, description_of
 from mnedge.pixels import Pixels
 from mnedge.sources._float import float_of
 from mnedge.sources._heads import with_labels

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
-    from mnedge.models.transfer import Description
+    from mnedge.models.description import Description
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric

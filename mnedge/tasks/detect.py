@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mnedge.data.boxes import Boxes
     from mnedge.data.draw import Draw
     from mnedge.models import Variant
-    from mnedge.models.transfer import Description
+    from mnedge.models.description import Description
     from mnedge.results.accuracy import MixUp
     from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.results.findings import Findings, Suspect
     from mnedge.results.training import Epoch, Outcome

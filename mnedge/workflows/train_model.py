@@ -10,7 +10,7 @@ from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.pixels import unknown_pixels
-from mnedge.models.transfer import trained_draw
+from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels
 from mnedge.results.training import OwnNetwork
 from mnedge.sources import open_source, source_of, with_labels

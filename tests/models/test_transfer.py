@@ -15,7 +15,8 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model, classes_of, load_backbone
-from mnedge.models.transfer import description_of, save_trained, transfer_model
+from mnedge.models.description import description_of
+from mnedge.models.transfer import save_trained, transfer_model
 from mnedge.models.weights import has_hidden_head
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from mnedge.artifact import RECORD
 from mnedge.data import open_dataset
 from mnedge.models import Variant
 from mnedge.models.build import build_model
-from mnedge.models.transfer import description_of
+from mnedge.models.description import description_of
 from mnedge.results.training import Images, read_training
 from mnedge.training.settings import Augmentation, Schedule
 from mnedge.workflows.train import Trained, publish, train_network

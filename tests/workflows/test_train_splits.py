@@ -10,7 +10,7 @@ from mnedge.data import open_dataset
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
 from mnedge.models import Variant
-from mnedge.models.transfer import description_of
+from mnedge.models.description import description_of
 from mnedge.results.training import read_training
 from mnedge.training.settings import Augmentation, Schedule
 from mnedge.workflows.train import publish, train_network

@@ -16,8 +16,8 @@ from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
 from mnedge.models.build import classes_of, named_weights, packaged_demo
 from mnedge.models.cost import least_bytes
+from mnedge.models.description import description_of, trained_draw
 from mnedge.models.pytorch import resolution_of
-from mnedge.models.transfer import description_of, trained_draw
 from mnedge.models.variant import CLASSIFIER
 from mnedge.pixels import SYMMETRIC, Pixels
 from mnedge.progress import telling
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from mnedge.data.arrays import Arrays
     from mnedge.data.origin import Origin
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
-    from mnedge.models.transfer import Description
+    from mnedge.models.description import Description, Weights
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.targets import Target

@@ -15,7 +15,7 @@ from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
 from mnedge.graph.heads import HEADS, answering_output
-from mnedge.models.transfer import trained_draw
+from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels
 from mnedge.sources import open_source, with_labels
 from mnedge.workflows.build.own_arrays import open_samples

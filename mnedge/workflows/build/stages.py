@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.quantization.quantized import Quantized
     from mnedge.recipe import Granularity
@@ -116,7 +116,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         from mnedge.formats.pixels import with_pixels
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.models.build import build_model
-        from mnedge.models.transfer import description_of
+        from mnedge.models.description import description_of
         from mnedge.passes._pass import run_passes
 
         progress("build the Keras model", 0.0)
