@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from mnedge.data.arrays import Arrays
     from mnedge.data.origin import Origin
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
-    from mnedge.models.description import Description
+    from mnedge.models.description import Description, Weights
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
