@@ -71,7 +71,7 @@ def test_kernels_of_another_version_in_one_unit_are_an_error(tmp_path: Path, mod
     other = tmp_path / "out" / "person" / "person.c"
     marked = other.read_text().replace("#define MNEDGE_REQUANTIZE 0x", "#define MNEDGE_REQUANTIZE 0x1")
     other.write_text(marked.replace("#elif MNEDGE_REQUANTIZE != 0x", "#elif MNEDGE_REQUANTIZE != 0x1"))
-    argv = ["gcc", "-fsyntax-only", str(tmp_path / "out" / "models.c")]
+    argv: list[str | Path] = ["gcc", "-fsyntax-only", tmp_path / "out" / "models.c"]
     finished = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert "another version of mnedge made requantize above" in finished.stderr
 

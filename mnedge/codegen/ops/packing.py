@@ -37,7 +37,8 @@ def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, pa
         return (_up(2 * depth, 8) if patches else 0) + (2 * _up(channels, 4) if channels % 4 else 0)
     # Patches, pixels widened to 16 bits, and pixels of odd channels, each as many as are computed at a time.
     pixels = 1 if round_once else 3
-    per_pixel = (_up(depth, 8) if patches else 0) + 2 * _up(depth, 8) + (channels + 1 if channels % 2 else 0)
+    filled = _dsp_depth(depth, round_once=round_once)
+    per_pixel = (filled if patches else 0) + 2 * filled + (channels + 1 if channels % 2 else 0)
     return pixels * per_pixel
 
 
@@ -72,7 +73,7 @@ def pointwise(
         return _mve_pointwise(weights, rescale, symbol)
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
-    depth, even = _dsp_depth(matrix.shape[1], rescale), _up(channels, 2)
+    depth, even = _dsp_depth(matrix.shape[1], round_once=rescale.round_once), _up(channels, 2)
     padded = np.zeros((even, depth), np.int64)
     padded[:channels, : matrix.shape[1]] = matrix
     extra = (0, even - channels)
@@ -101,9 +102,9 @@ def pointwise(
     return arrays, {**fields, "round_once": int(rescale.round_once), "times": 1 if is_wide else 2}
 
 
-def _dsp_depth(depth: int, rescale: Rescale) -> int:
+def _dsp_depth(depth: int, *, round_once: bool) -> int:
     """Input channels as the kernels take them: in eights, or those of a window of 3 x 3 over 1 or 3 channels."""
-    return _up(depth, 4) if _up(depth, 4) in _DSP_DEPTHS and not rescale.round_once else _up(depth, 8)
+    return _up(depth, 4) if _up(depth, 4) in _DSP_DEPTHS and not round_once else _up(depth, 8)
 
 
 def depthwise(
