@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,15 +17,13 @@ from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.models import heads, pytorch
 from mnedge.models import weights as weight_files
-from mnedge.models.description import description_of
+from mnedge.models.description import Weights, description_of
 from mnedge.models.variant import CLASSIFIER, Variant, classifier_of, family_of
 
 if TYPE_CHECKING:
     import keras
 
     from mnedge.untyped import JsonObject
-
-Weights = Literal["demo", "imagenet", "random"] | Path
 
 DEMO_CLASSES = 10
 

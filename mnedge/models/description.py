@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from mnedge.data.draw import draw_of
 from mnedge.data.names import checked_name
@@ -18,6 +18,9 @@ from mnedge.pixels import Pixels
 if TYPE_CHECKING:
     from mnedge.data.draw import Draw
     from mnedge.untyped import JsonObject
+
+# Words of `--weights`, or a file.
+Weights = Literal["demo", "imagenet", "random"] | Path
 
 # The member of a .keras archive that mnedge adds; Keras reads past it.
 DESCRIPTION = "mnedge.json"
@@ -50,7 +53,7 @@ class Description(TypedDict, total=False):
     pixels: str | None
 
 
-def description_of(weights: Path | str) -> Description:
+def description_of(weights: Weights) -> Description:
     """Reads the description that `save_trained` wrote; empty for other weights.
 
     Raises:
@@ -77,7 +80,7 @@ def description_of(weights: Path | str) -> Description:
     return told
 
 
-def trained_draw(weights: Path | str) -> Draw | None:
+def trained_draw(weights: Weights) -> Draw | None:
     """Reads how the splits of a .keras' training were drawn; None for other weights and for data with its own splits.
 
     Raises:

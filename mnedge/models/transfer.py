@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.models.variant import Variant
     from mnedge.untyped import Json
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mnedge.foreign import MODEL_BYTES, is_file, read_file
 from mnedge.graph.arithmetic import PIXEL_NUDGE
+from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -106,6 +109,12 @@ class Runtime:
     is_default: bool = True
     module: str = ""
     also: tuple[str, ...] = ()
+
+
+def path_or_bytes(path: Path) -> str | bytes:
+    """A file's path as engines take it: those of no UTF-8 are none to them, so they get what the file holds."""
+    text = str(path)
+    return text if utf8(text) == text or not is_file(path) else read_file(path, MODEL_BYTES)
 
 
 def timed_ms(run: Callable[[], object], runs: int, seconds: float) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnedge.errors import InputError, ToolError
 from mnedge.graph.graph import Quantization
-from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
+from mnedge.runtimes._runtime import Runtime, TensorSpec, path_or_bytes, timed_ms
 from mnedge.silence import native_stderr
 
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ class LiteRtSession:
 
     def __init__(self, model: Path | bytes, threads: int, *, delegate: bool = True, package: Package = LITERT) -> None:
         installed, module = package.load()
-        options: dict[str, object] = (
-            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-        )
+        given = model if isinstance(model, bytes) else path_or_bytes(model)
+        options: dict[str, object] = {"model_content" if isinstance(given, bytes) else "model_path": given}
         if not delegate:
             options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         name = "the model" if isinstance(model, bytes) else str(model)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.foreign import is_file
 from mnedge.runtimes._child import call
-from mnedge.runtimes._runtime import Runtime, TensorSpec, timed_ms
+from mnedge.runtimes._runtime import Runtime, TensorSpec, path_or_bytes, timed_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +195,7 @@ def _open(
     if not is_file(path):
         raise InputError(f"{path} is not a file")
     with _refusals("refuses", path):
-        return ort.InferenceSession(str(path), options, providers=list(_PROVIDERS))
+        return ort.InferenceSession(path_or_bytes(path), options, providers=list(_PROVIDERS))
 
 
 @contextmanager

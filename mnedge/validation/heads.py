@@ -71,8 +71,7 @@ def _class_indices(outputs: NDArray[np.float32], truths: AnyArray) -> AnyArray:
     if truths.ndim == 2 and truths.shape[-1] == 1:
         truths = truths[:, 0]
     if truths.ndim > 1 and truths.shape == outputs.shape and are_shares(truths):
-        indices: AnyArray = truths.argmax(-1)
-        return indices
+        return np.asarray(truths.argmax(-1))
     if truths.ndim != 1 or (truths.dtype.kind == "f" and np.any(truths != np.round(truths))):
         raise InputError(
             f"the truths are {truths.dtype} of shape {truths.shape}, and the output is scores of {outputs.shape[-1]} "

@@ -1,4 +1,4 @@
-"""`doctor MODEL`: what a model is, what mnedge does with it, what it has to be told, what each target makes of it."""
+"""`doctor MODEL`: a model's content, its way to int8, the options that it needs, and its outlook for each target."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ _PACKAGE = "mnedge.targets"
 
 @dataclass(frozen=True, eq=False)
 class _Looked:
-    """A float model with what is known of its pixels, the size that was assumed for it, and the options told so far."""
+    """A float model, its pixels if known, the size that was assumed, and the options of the user."""
 
     path: Path
     network: Float
     pixels: Pixels | None
     origin: str
     assumed: tuple[int, int] | None
-    told: str
+    options: str
 
     @property
     def is_picture(self) -> bool:
@@ -72,7 +72,7 @@ def diagnose(
     signature: str | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
-    """Reads a model and says what it is, what mnedge does with it and what it has to be told. Nothing is quantized.
+    """Diagnoses a model: its content, its way to int8, and the options that it needs. Nothing is quantized.
 
     Args:
         model: A .keras, .h5, SavedModel folder, .tflite or .onnx, float or int8.
@@ -86,7 +86,7 @@ def diagnose(
         InputError: There is no model at the path, it is damaged, or it contradicts what is told.
         UnsupportedError: It holds what cannot be brought in, e.g. a Lambda layer; the message names the way out.
     """
-    path, told = Path(model), telling(progress)
+    path, notify = Path(model), telling(progress)
     if path.suffix == ".onnx" and path.exists() and inspect(path).quantized:
         return diagnose_onnx(path)
     source = source_of(path)
@@ -94,18 +94,18 @@ def diagnose(
         graph = read_tflite(path)
         if is_quantized(graph):
             return diagnose_tflite(path, graph)
-    told("read the model", 0.0)
+    notify("read the model", 0.0)
     network, assumed = _opened(path, size, signature)
-    told("read the model", 1.0)
-    asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
+    notify("read the model", 1.0)
+    stated = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     options = _options(size or assumed, pixels, signature)
-    origin = "told" if asked else network.pixels_origin
-    looked = _Looked(path, network, asked or network.pixels, origin, assumed, options)
+    origin = "told" if stated else network.pixels_origin
+    looked = _Looked(path, network, stated or network.pixels, origin, assumed, options)
     notes = list(network.notes)
     if data is not None:
         from mnedge.data import open_dataset
 
-        settled = settle_pixels(path, network, open_dataset(data), asked, notice=notes.append, progress=told)
+        settled = settle_pixels(path, network, open_dataset(data), stated, notice=notes.append, progress=notify)
         looked = replace(looked, pixels=settled, origin="shown" if looked.pixels is None else origin)
     found = network.graph
     outlooks = tuple(_outlook(looked, name) for name in registry.names(_PACKAGE))
@@ -133,7 +133,7 @@ def diagnose(
 
 
 def _opened(path: Path, size: tuple[int, int] | None, signature: str | None) -> tuple[Float, tuple[int, int] | None]:
-    """The network; where its size is open and not told, with an assumed one."""
+    """Returns the network; an open size that is not stated is assumed."""
     try:
         return open_source(path, size, signature), None
     except OpenSizeError:
@@ -141,7 +141,7 @@ def _opened(path: Path, size: tuple[int, int] | None, signature: str | None) -> 
 
 
 def _options(size: tuple[int, int] | None, pixels: Pixels | str | None, signature: str | None) -> str:
-    """The options of a command that repeat what was told; a range may begin with a dash."""
+    """Returns the user's options for a command; a range may begin with a dash."""
     words = "" if size is None else f" --size {size[0]}x{size[1]}"
     words += "" if signature is None else f" --signature {shlex.quote(signature)}"
     return words if pixels is None else f"{words} {shlex.quote(f'--pixels={pixels}')}"
@@ -240,12 +240,12 @@ def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) 
     name = shlex.quote(str(looked.path))
     stem = shlex.quote(f"{looked.path.name.removesuffix(looked.path.suffix)}.int8.tflite")
     if not looked.is_picture:
-        given = f"{name} --data INPUTS.{'npy' if len(looked.network.graph.inputs) == 1 else 'npz'}{looked.told}"
+        given = f"{name} --data INPUTS.{'npy' if len(looked.network.graph.inputs) == 1 else 'npz'}{looked.options}"
         return (f"mnedge build {given} --int8", f"mnedge quantize {given} -o {stem}")
     source = "PICTURES" if data is None else shlex.quote(data)
     pixels = " --pixels RANGE" if looked.pixels is None else ""
     yes = " --positive CLASS" if looked.network.outputs[0].head == "sigmoid" else ""
-    given = f"{name} --data {source}{looked.told}{pixels}"
+    given = f"{name} --data {source}{looked.options}{pixels}"
     found = [f"mnedge quantize {given}{yes} -o {stem}"]
     if looked.network.outputs[0].head != "map":
         built = f"mnedge build {given}{yes} --int8"

@@ -44,7 +44,7 @@ def settle_pixels(
         told: By the user; None where nothing was.
         positive: Class index that is the yes of a model with one output.
         output: Place of the output that tells the classes of the pictures.
-        notice: Told what labelled pictures showed, and where they disagree with what is told or with the file.
+        notice: Called with the findings of labelled pictures, and with their contradictions to the user or the file.
         progress: Called with the name of the stage and the share of it that is done, 0..1.
 
     Raises:

@@ -17,7 +17,7 @@ from mnedge.models.build import named_weights
 from mnedge.results import stored
 from mnedge.results.training import ModelFile, TrainingReport
 from mnedge.training.settings import Augmentation
-from mnedge.workflows.train_model import OwnClassifier, Told, resolve_classifier
+from mnedge.workflows.train_model import OwnClassifier, Stated, resolve_classifier
 from mnedge.workflows.train_network import train_network
 
 if TYPE_CHECKING:
@@ -170,10 +170,10 @@ def train(
         def opened(trained_with: Draw | None) -> Dataset:
             return _opened(chosen, data, drawn, trained_with, skip_broken=skip_broken, check_data=check_data)
 
-        told = Told(pixels, size, labels, positive)
-        heard = notice or (lambda _words: None)
+        stated = Stated(pixels, size, labels, positive)
+        notify = notice or (lambda _words: None)
         network, dataset = resolve_classifier(
-            Path(model), opened, told, heard, progress or (lambda _stage, _share: None)
+            Path(model), opened, stated, notify, progress or (lambda _stage, _share: None)
         )
     elif described := [
         f"--{name}"

@@ -81,7 +81,7 @@ class OwnClassifier:
 
 
 @dataclass(frozen=True)
-class Told:
+class Stated:
     """A user's statements about a model; None where nothing is stated.
 
     Attributes:
@@ -100,7 +100,7 @@ class Told:
 def resolve_classifier(
     path: Path,
     open_dataset: Callable[[Draw | None], Dataset],
-    told: Told,
+    stated: Stated,
     notice: Callable[[str], None],
     progress: Progress,
 ) -> tuple[OwnClassifier, Dataset]:
@@ -109,7 +109,7 @@ def resolve_classifier(
     Args:
         path: A .keras or .h5 with a whole model.
         open_dataset: Opens the data with the draw of splits that the model was trained with, if it was trained here.
-        told: Statements of the user about the model.
+        stated: Statements of the user about the model.
         notice: Called with notes for the user before the training begins, a sentence at a time.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
 
@@ -127,7 +127,7 @@ def resolve_classifier(
             "was made from; `mnedge quantize --method qat` trains the int8 form of any model"
         )
     progress("read the model", 0.0)
-    network = open_source(path, told.size)
+    network = open_source(path, stated.size)
     _check_ends(path, network)
     keras_model, _ = load_model(path)
     head = head_of(keras_model, str(path))
@@ -144,10 +144,10 @@ def resolve_classifier(
         notice(words)
     if is_untrained(keras_model):
         note("Its batch norms have seen no pictures, so all of it is trained from scratch")
-    if told.positive is not None:
-        dataset = yes_or_no(dataset, told.positive)
-    if told.labels is not None:
-        network = with_labels(network, read_names(Path(told.labels)))
+    if stated.positive is not None:
+        dataset = yes_or_no(dataset, stated.positive)
+    if stated.labels is not None:
+        network = with_labels(network, read_names(Path(stated.labels)))
     why = _misfit(network, dataset)
     old = ", ".join(network.labels[:_SHOWN]) or f"{_values(network)} classes"
     new = _some(dataset.classes)
@@ -158,7 +158,7 @@ def resolve_classifier(
         note(f"The head {head.name} is kept: it tells the data's classes apart already ({_some(dataset.classes)})")
     else:
         note(f"The head {head.name} is kept; its {len(dataset.classes)} classes are taken to be {new}, in this order")
-    pixels = _pixels(path, network, dataset, told, is_new_head=why is not None, note=note, progress=progress)
+    pixels = _pixels(path, network, dataset, stated, is_new_head=why is not None, note=note, progress=progress)
     shape = network.graph.tensors[network.graph.inputs[0]].shape
     model = OwnClassifier(
         path,
@@ -218,14 +218,14 @@ def _pixels(
     path: Path,
     network: Float,
     dataset: Dataset,
-    told: Told,
+    stated: Stated,
     *,
     is_new_head: bool,
     note: Callable[[str], None],
     progress: Progress,
 ) -> Pixels:
     """The range of the model's pixels; labelled pictures can show it only where the model knows their classes."""
-    asked = Pixels.parse(told.pixels) if isinstance(told.pixels, str) else told.pixels
+    asked = Pixels.parse(stated.pixels) if isinstance(stated.pixels, str) else stated.pixels
     if not is_new_head:
         return settle_pixels(path, network, dataset, asked, notice=note, progress=progress)
     known = asked or network.pixels

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.results.findings import Findings, Suspect
     from mnedge.results.training import Epoch, Outcome
     from mnedge.tasks import Task

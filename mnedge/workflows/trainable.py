@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
     from mnedge.models import Variant
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.training.settings import Schedule
     from mnedge.workflows.train_model import OwnClassifier
 

@@ -143,7 +143,7 @@ def validate(
             runtime=runtime,
             head=head,
         )
-        return replace(measured, pictures=chosen.told, warnings=tuple(dict.fromkeys(warnings)))
+        return replace(measured, pictures=chosen.words, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def _figures_by_name(

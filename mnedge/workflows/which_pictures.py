@@ -36,12 +36,12 @@ class Choice:
     Attributes:
         dataset: The data set, with its splits drawn as the model has them.
         numbers: Picture numbers, int64.
-        told: What they are, for people: "9 of 45 pictures, as drawn for training".
+        words: Description of the pictures, for people: "9 of 45 pictures, as drawn for training".
     """
 
     dataset: Dataset
     numbers: NDArray[np.int64]
-    told: str
+    words: str
 
 
 def choose(
@@ -79,8 +79,8 @@ def choose(
         numbers = np.arange(count)
         if images is not None and count > images:
             numbers = numbers[np.linspace(0, count - 1, images).astype(int)]
-        told = f"all {count:,} pictures" if numbers.size == count else f"{numbers.size:,} of {count:,} pictures"
-        return Choice(dataset, numbers, told)
+        words = f"all {count:,} pictures" if numbers.size == count else f"{numbers.size:,} of {count:,} pictures"
+        return Choice(dataset, numbers, words)
     numbers = dataset.split(name, images)
     called = {"eval": "validation"}.get(name, name)
     if name in dataset.drawn:

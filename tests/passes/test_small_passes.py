@@ -206,6 +206,20 @@ def test_ops_that_change_nothing_go(sketch: Any, execute: Any, feed: Any) -> Non
     assert np.array_equal(execute(graph, feed(graph))[0], execute(slimmer, feed(graph))[0])
 
 
+@pytest.mark.parametrize(("other", "kinds"), [((1, 1, 1, 3), ["ADD"]), ((3,), ["RESHAPE", "ADD"])])
+def test_a_map_of_one_pixel_is_added_as_it_is(sketch: Any, same: Any, other: tuple[int, ...], kinds: list[str]) -> None:
+    sketch.value("x", 1, 1, 1, 3)
+    sketch.value("y", *other)
+    sketch.value("flat", 3)
+    sketch.constant("other", np.arange(3, dtype=np.float32).reshape(other))
+    sketch.op("RESHAPE", ("x", sketch.constant("shape", np.array([3], np.int32))), "flat")
+    sketch.op("ADD", ("other", "flat"), "y", activation="NONE")
+    graph = sketch.graph("x", "y")
+    slimmer = drop_identities.apply(graph)
+    assert _kinds(slimmer) == kinds
+    same(graph, slimmer)
+
+
 def test_a_requantization_goes_into_the_convolution_before_it(sketch: Any) -> None:
     sketch.value("x", 1, 4, 4, 3, q=(0.05, 0))
     sketch.value("a", 1, 4, 4, 6, q=(0.05, 0))

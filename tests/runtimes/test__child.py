@@ -210,6 +210,19 @@ def test_what_the_runtime_prints_disturbs_no_answer(path: Path, descriptor: int)
         assert len(session._child._last_words()) <= 1200
 
 
+def test_a_file_whose_name_is_no_utf_8_runs(small_int8: Graph, tmp_path: Path) -> None:
+    files = (("litert", "tflite", write_tflite(small_int8)), ("onnxruntime", "onnx", write_onnx(small_int8)))
+    for runtime, suffix, data in files:
+        path = tmp_path / os.fsdecode(b"\xff\xfe." + suffix.encode())
+        path.write_bytes(data)
+        with closing(open_session(runtime, path, 1)) as session:
+            assert session.inputs[0].name == "image"
+    assert optimized_nodes(path)
+    path.write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"\.onnx"):
+        open_session("onnxruntime", path, 1)
+
+
 def test_models_of_our_own_share_children(path: Path) -> None:
     with closing(open_session("litert", path.read_bytes(), 1)) as first:
         pid = _pid(first)

@@ -82,7 +82,7 @@ def test_a_folder_of_c_knows_what_training_kept_apart(tmp_path: Path, small_int8
     compile_c(model, name="m", target="generic", out=tmp_path / "c", measure=False)
     found = choose([tmp_path / "c"], None, None, lambda draw: open_dataset(str(root), draw=draw))
     assert found.numbers.tolist() == drawn.splits["eval"].tolist()
-    assert found.told == "12 of 60 pictures, as drawn for training"
+    assert found.words == "12 of 60 pictures, as drawn for training"
 
 
 def test_the_test_split_is_measured(tmp_path: Path, small_int8: Graph) -> None:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from mnedge.data.arrays import Arrays
     from mnedge.data.origin import Origin
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
-    from mnedge.models.description import Description
+    from mnedge.models.description import Description, Weights
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe
     from mnedge.targets import Target
@@ -163,7 +162,7 @@ def resolve(recipe: Recipe, progress: Progress | None = None, *, check_data: boo
 
     Args:
         recipe: Recipe to build.
-        progress: Told the name of a stage and the share of it that is done, 0..1; reading a model may take seconds.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
         check_data: Read every file of the data again, whatever the cache remembers of it.
 
     Raises:

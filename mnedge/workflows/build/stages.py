@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.quantization.quantized import Quantized
     from mnedge.recipe import Granularity

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mnedge.data._dataset import Dataset
     from mnedge.models import Variant
-    from mnedge.models.build import Weights
+    from mnedge.models.description import Weights
     from mnedge.workflows.search.candidates import Candidate
 
 WORDS = ("imagenet", "random")
