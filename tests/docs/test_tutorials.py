@@ -56,9 +56,10 @@ def test_firmware(
         },
         capsys,
     )
-    header = next(Path("firmware").rglob("*.h"), None)
-    assert header is not None
-    assert Path("firmware/README.md").is_file()
+    page = (_TUTORIALS / "firmware.md").read_text(encoding="utf-8")
+    header = Path("firmware/flowers_int8.h").read_text()
+    assert all(name in header for name in re.findall(r"FLOWERS_INT8_\w+", page))
+    assert "flowers" in Path("library/README.md").read_text()
 
 
 def test_ci(flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
