@@ -105,7 +105,7 @@ def _skips(scheme: Scheme) -> dict[str, tuple[str, str]]:
     way around it: the block's output is what counts (Li et al. 2021, BRECQ, section 3.2, arXiv:2102.05426).
     """
     graph, consumers, found = scheme.graph, scheme.graph.consumers(), {}
-    made = {name: -1 for name in graph.inputs} | {name: at for at, op in enumerate(graph.ops) for name in op.outputs}
+    made = dict.fromkeys(graph.inputs, -1) | {name: at for at, op in enumerate(graph.ops) for name in op.outputs}
     for layer in scheme.layers:
         output, readers = layer.output, consumers[layer.output]
         if len(readers) != 1 or output in graph.outputs or layer.op.options.get("activation", "NONE") != "NONE":
