@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 # Ridge that holds weights at their float values, in the inputs' mean power, and what it grows by with taps per row.
 # Chosen on pictures of the train split, not on those that were fitted: pixels of one picture say much the same, and
 # what they say of a wide layer is the more chance.
-_RIDGE, _SCARCE_RIDGE = 0.1, 200.0
+_RIDGE, _SCARCE_RIDGE = 0.1, 100.0
 # Keeps the errors of rounding from gathering in taps that hardly ever carry anything in the pictures at hand.
-_DAMPING = 0.3
+_DAMPING = 0.1
 _ROUNDS = 2
 _OUTPUTS_AT_ONCE = 128
 # Taps whose errors are passed on one by one; to those further on they go together.
