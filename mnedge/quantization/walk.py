@@ -61,7 +61,10 @@ def settle_layers(
         progress: Called with the share of the layers that is done.
     """
     drawn = draw_pixels(scheme, len(images), rows, seed)
-    targets = float_targets(scheme, images, drawn)
+    skips = _skips(scheme)
+    aims = {output: skips[output][0] if output in skips else output for output in drawn}
+    found = float_targets(scheme, images, {aims[output]: pixels for output, pixels in drawn.items()})
+    targets = {output: found.pop(aim) for output, aim in aims.items()}
     weights, scales, biases = (dict(part) for part in (parameters.weights, parameters.weight_scales, parameters.biases))
     int8 = to_int8(scheme, parameters)
     layer_of = {layer.output: layer for layer in scheme.layers}
@@ -73,6 +76,8 @@ def settle_layers(
             quantization = int8.tensors[layer.data].quantization
             assert quantization is not None, layer.data
             now = Settled(weights[layer.weights], scales[layer.weights], biases[layer.bias])
+            if layer.output in skips:
+                targets[layer.output] -= _drawn(int8, steps, skips[layer.output][1], drawn[layer.output])
             if has_taps(layer):
                 pixels = drawn[layer.output]
                 problem = problem_of(scheme, layer, steps[layer.data], quantization, pixels, targets.pop(layer.output))
@@ -91,6 +96,30 @@ def settle_layers(
         if progress is not None:
             progress((number + 1) / len(pieces))
     return replace(parameters, weights=weights, weight_scales=scales, biases=biases)
+
+
+def _skips(scheme: Scheme) -> dict[str, tuple[str, str]]:
+    """By the output of a layer that a sum alone reads: the sum, and what it is added to, which is made before it.
+
+    Such a layer is settled on what the float sum lacks, so that it takes back what the quantized network lost on the
+    way around it: the block's output is what counts (Li et al. 2021, BRECQ, section 3.2, arXiv:2102.05426).
+    """
+    graph, consumers, found = scheme.graph, scheme.graph.consumers(), {}
+    made = dict.fromkeys(graph.inputs, -1) | {name: at for at, op in enumerate(graph.ops) for name in op.outputs}
+    for layer in scheme.layers:
+        output, readers = layer.output, consumers[layer.output]
+        if len(readers) != 1 or output in graph.outputs or layer.op.options.get("activation", "NONE") != "NONE":
+            continue
+        total = readers[0]
+        others = [str(name) for name in total.inputs if name != output]
+        if total.kind != "ADD" or total.options.get("activation", "NONE") != "NONE" or len(others) != 1:
+            continue
+        other, shape = others[0], graph.tensors[output].shape
+        if scheme.is_float(total) or graph.tensors[other].shape != shape or other not in scheme.group:
+            continue
+        if made.get(other, len(graph.ops)) < made[output]:
+            found[output] = (total.outputs[0], other)
+    return found
 
 
 def _pieces(graph: Graph, layers: Iterable[str]) -> list[tuple[Op, ...]]:
@@ -124,8 +153,14 @@ def _shift(
     int8: Graph, layer: Layer, steps: AnyArray, pixels: NDArray[np.intp], targets: dict[str, NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """(channels,) mean of the float output minus the quantized one."""
-    quantization = int8.tensors[layer.output].quantization
-    assert quantization is not None, layer.output
-    by_pixel = steps.reshape(len(steps), -1, steps.shape[-1])
-    made = quantization.dequantize(by_pixel[np.arange(len(steps))[:, None], pixels].reshape(-1, steps.shape[-1]))
+    made = _drawn(int8, {layer.output: steps}, layer.output, pixels)
     return np.asarray((targets.pop(layer.output) - made).mean(axis=0), np.float32)
+
+
+def _drawn(int8: Graph, steps: dict[str, AnyArray], name: str, pixels: NDArray[np.intp]) -> NDArray[np.float32]:
+    """(rows, channels) real values of an activation at the drawn pixels."""
+    quantization = int8.tensors[name].quantization
+    assert quantization is not None, name
+    by_pixel = steps[name].reshape(len(steps[name]), -1, steps[name].shape[-1])
+    picked = by_pixel[np.arange(len(by_pixel))[:, None], pixels].reshape(-1, by_pixel.shape[-1])
+    return quantization.dequantize(picked)

@@ -68,6 +68,18 @@ def test_outputs_come_closer_to_float_on_other_pictures(separable: Any, images: 
     assert error_of(scheme, after, images(64, 8)) < 0.6 * error_of(scheme, before, images(64, 8))
 
 
+def test_errors_do_not_gather_where_the_pictures_at_hand_show_next_to_nothing(net: Any, images: Any) -> None:
+    """A channel that is all but dark in calibration keeps its weights: other pictures light it up."""
+    dark = images(32).copy()
+    dark[..., 2] = 0.02 * dark[..., 0]
+    graph = net().conv("c", 8, activation="NONE").graph()
+    scheme, before, after = fitted(graph, dark, refit=np.inf)
+    for layer in scheme.layers:
+        moved = np.abs(after.weights[layer.weights] - before.weights[layer.weights])[..., 2]
+        # Half a step is what rounding to nearest may take.
+        assert (moved / before.weight_scales[layer.weights][:, None, None]).max() < 1.0
+
+
 def test_weights_lie_on_the_scales_that_are_shipped(separable: Any, images: Any) -> None:
     scheme, _, after = fitted(separable().graph(), images(16))
     int8 = to_int8(scheme, after)

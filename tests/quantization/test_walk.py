@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mnedge.graph.executor import compiled
 from mnedge.quantization.calibrate import observe
-from mnedge.quantization.interpret import interpret
+from mnedge.quantization.interpret import all_outputs, interpret
 from mnedge.quantization.parameters import initial_parameters, to_int8
 from mnedge.quantization.pixels import draw_pixels, outputs_of
 from mnedge.quantization.ranges import choose_ranges
@@ -66,6 +67,29 @@ def test_a_layer_sees_what_was_settled_before_it(separable: Any, images: Any) ->
 
         settle_layers(scheme, parameters, images(6), settle, rows=60, seed=0)
     assert seen[1] > seen[0] + 0.05
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_block_is_settled_on_what_its_sum_lacks(net: Any, images: Any, shared: bool) -> None:
+    """A shift on the way around a block is taken back at its end, unless others read that end too."""
+    made = net().conv("stem", 4, activation="NONE").conv("deep", 6).conv("point", 4, kernel=1, activation="NONE")
+    graph = made.add("sum", "stem").graph(*(("sum", "point") if shared else ("sum",)))
+    scheme, parameters = start(graph, images(16))
+    parameters.biases["stem/b"][:] += [0.3, 0.0, -0.3, 0.1]
+
+    def settle(layer: Any, problem: Any, now: Any) -> Any:
+        lacking = problem.targets - outputs_of(problem, problem.weights) - problem.bias[:, None, :]
+        shift = lacking.mean(axis=1).reshape(-1).astype(np.float32)
+        return now._replace(bias=now.bias + shift) if layer.output == "point" else now
+
+    after = settle_layers(scheme, parameters, images(16), settle, rows=4000, seed=0)
+    exact, quantized = all_outputs(scheme.graph, images(16)), all_outputs(to_int8(scheme, after), images(16))
+    shift = (quantized["sum"] - exact["sum"]).mean(axis=(0, 1, 2))
+    if shared:
+        np.testing.assert_allclose(shift, [0.3, 0.0, -0.3, 0.1], atol=0.05)
+        np.testing.assert_allclose((quantized["point"] - exact["point"]).mean(axis=(0, 1, 2)), 0.0, atol=0.02)
+    else:
+        np.testing.assert_allclose(shift, 0.0, atol=0.02)
 
 
 def test_a_transposed_convolution_gets_its_mean_back(net: Any, images: Any) -> None:
