@@ -16,6 +16,8 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.report.write import CHECKSUMS, MANIFEST, REPORTS
 from mnedge.results.manifest import FileRow
+from mnedge.results.report import Report, VariantRow
+from mnedge.results.stored import to_json
 from mnedge.workflows.bundle import Release, archive_path, bundle
 
 pytestmark = pytest.mark.device
@@ -40,7 +42,8 @@ def _build(folder: Path, graph: Graph) -> Path:
     }  # fmt: skip
     (folder / MANIFEST).write_text(json.dumps(manifest))
     for name in REPORTS:
-        (folder / name).touch()
+        report = Report(slug="net", variant=VariantRow(None, None, 8, 4))
+        (folder / name).write_text(to_json(report) if name.endswith(".json") else "")
     rows = [asdict(FileRow.of(folder / name)) for name in (MANIFEST, *REPORTS)]
     (folder / CHECKSUMS).write_text(json.dumps({"files": rows}))
     return folder

@@ -257,7 +257,10 @@ def test_each_float_op_computes_what_litert_computes(name: str) -> None:
 def test_each_op_quantized_computes_the_steps_that_litert_computes(name: str) -> None:
     """What `quantize_ptq` makes of one op, in both runtimes; SUM is beyond BUILTIN_REF, see tests/graph/conftest.py."""
     graph = _FLOAT_OPS[name]
-    images = _RNG.normal(0, 3, (8, *graph.tensors["x"].shape[1:])).astype(np.float32)
+    images = np.random.default_rng(3).normal(0, 3, (8, *graph.tensors["x"].shape[1:])).astype(np.float32)
+    if name == "quotient":
+        # LiteRT's int8 kernel says 127 of nothing divided by a negative number.
+        images = np.where(np.abs(images) < 0.2, np.float32(0.2), images)
     int8 = quantize_ptq(graph, images, PostTraining(effort="fast", ranges="min-max")).graph
     assert float_ops(int8) == []
     source = int8.tensors["x"].quantization
