@@ -52,8 +52,8 @@ def _letters(found: Comparison) -> list[str]:
 
 
 def _print_figures(found: Comparison, letters: list[str]) -> None:
-    for letter, build, slug in zip(letters, found.builds, found.slugs, strict=True):
-        say(f"{letter}  {build}  {slug}")
+    for letter, build, slug, broken in zip(letters, found.builds, found.slugs, found.broken_gates, strict=True):
+        say(f"{letter}  {build}  {slug}" + (f"  broke {', '.join(broken)}" if broken else ""))
     columns = ["artifact", "", f">{letters[0]}"]
     for letter in letters[1:]:
         columns += [f">{letter}", f">{letter} against {letters[0]}"]

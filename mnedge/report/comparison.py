@@ -108,6 +108,7 @@ def compared(builds: Sequence[Build]) -> Comparison:
         verdict=first_difference(different),
         slugs=tuple(build.report.slug for build in builds),
         without_manifest=tuple(build.name for build in builds if build.manifest is None),
+        broken_gates=tuple(tuple(gate.name for gate in build.report.gates if not gate.passed) for build in builds),
     )
 
 

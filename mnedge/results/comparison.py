@@ -69,6 +69,7 @@ class Comparison:
         changes: Differences of the manifests, in the order of the stages.
         verdict: A sentence that names the first stage whose results differ.
         without_manifest: Builds without a manifest.json: what changed is known from their artifacts alone.
+        broken_gates: Names of the gates that each build broke, a list a build.
     """
 
     builds: tuple[str, ...]
@@ -77,6 +78,7 @@ class Comparison:
     verdict: str
     slugs: tuple[str, ...] = ()
     without_manifest: tuple[str, ...] = ()
+    broken_gates: tuple[tuple[str, ...], ...] = ()
 
     def _repr_html_(self) -> str:
         figures = ((figure.artifact, figure.name, *figure.values) for figure in self.figures)

@@ -7,7 +7,7 @@ from mnedge.cli import main
 from mnedge.results.accuracy import AccuracyRow, Figures
 from mnedge.results.latency import LatencyRow
 from mnedge.results.manifest import BuildManifest, DatasetRow
-from mnedge.results.report import ArtifactRow, Report, VariantRow
+from mnedge.results.report import ArtifactRow, GateRow, Report, VariantRow
 from mnedge.results.stored import to_json
 
 
@@ -29,6 +29,10 @@ def _build(folder: Path, *, size: int, hits: float, effort: str) -> Path:
         artifacts=(made,),
         accuracy=(AccuracyRow(name, "litert", "local", "d", 500, figures),),
         latency=(LatencyRow(name, "litert", "local", 1, 2.0, 2.5),),
+        gates=(
+            GateRow("min_top1", 0.8, hits, passed=hits >= 0.8),
+            GateRow("int8_only", limit=True, measured=0.0, passed=True),
+        ),
     )
     manifest = BuildManifest(
         slug="net",
@@ -56,6 +60,8 @@ def test_figures_changes_and_the_stage_are_printed(tmp_path: Path, capsys: pytes
         "fast",
         "max",
         "the stage 'quantization' (int8.tflite)",
+        "other  net  broke min_top1\n",
+        "one  net\n",
     ):
         assert expected in out
 
