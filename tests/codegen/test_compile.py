@@ -164,8 +164,8 @@ def test_cmake_builds_and_tests_it(tmp_path: Path, small_int8: Graph) -> None:
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path, small_int8: Graph) -> None:
     for name in ("a", "b"):
         build(small_int8, tmp_path / name, measure=False)
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+    for file in (path for path in (tmp_path / "a").rglob("*") if path.is_file()):
+        assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["", "3d", "a-b", "int", "a b", "_x", "ä", "x" * 80])

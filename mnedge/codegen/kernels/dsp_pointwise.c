@@ -29,32 +29,37 @@ struct tile_row {
 #define DOUBLE                                  \
     "sadd16 %[odd], %[odd], %[odd]\n\t"         \
     "sadd16 %[even], %[even], %[even]\n\t"
-#define WIDEN(twice)                                                                             \
+#define WIDEN(step, twice)                                                                       \
     __asm__ volatile("1:\n\t"                                                                    \
                      "ldr %[even], [%[input]], #4\n\t"                                           \
                      "sxtb16 %[odd], %[even], ror #8\n\t"                                        \
                      "sxtb16 %[even], %[even]\n\t" twice                                         \
-                     "strd %[even], %[odd], [%[wide]], %[step]\n\t"                              \
+                     "strd %[even], %[odd], [%[wide]], #" step "\n\t"                            \
                      "subs %[fours], %[fours], #1\n\t"                                           \
                      "bne 1b"                                                                    \
                      : [even] "=&r"(even), [odd] "=&r"(odd), [input] "+&r"(input), [wide] "+&r"(wide),  \
                        [fours] "+&r"(fours)                                                      \
-                     : [step] "n"(8 * pixels)                                                    \
+                     :                                                                           \
                      : "memory", "cc")
 #endif
 
 /* Widens `count` steps to int16, doubled or not, in the order 0 2 1 3 of each four, and fills up to `depth` with zeros. Every
- * four steps are followed by those of the other `pixels - 1` pixels. */
+ * four steps are followed by those of the other `pixels - 1` pixels, of which there are 0 or 2. */
 INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t depth, int32_t pixels, int32_t times)
 {
     int32_t fours = count >> 2;
     depth -= count & ~3;
 #if DSP
     uint32_t even, odd;
-    if (fours > 0 && times == 2) {
-        WIDEN(DOUBLE);
+    /* Eight bytes for each pixel, as text: without optimization a parameter is no constant. */
+    if (fours > 0 && times == 2 && pixels == 3) {
+        WIDEN("24", DOUBLE);
+    } else if (fours > 0 && times == 2) {
+        WIDEN("8", DOUBLE);
+    } else if (fours > 0 && pixels == 3) {
+        WIDEN("24", "");
     } else if (fours > 0) {
-        WIDEN("");
+        WIDEN("8", "");
     }
 #else
     for (; fours > 0; fours--, input += 4, wide += 4 * pixels) {
