@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.doctor import doctor
     from mnedge.workflows.doctor_model import diagnose
     from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.lock import lock
     from mnedge.workflows.optimize import optimize
     from mnedge.workflows.predict import predict
     from mnedge.workflows.quantize import quantize
@@ -129,6 +130,7 @@ __all__ = [
     "doctor",
     "inspect",
     "inspect_layers",
+    "lock",
     "open_calibration",
     "open_source",
     "optimize",
@@ -156,6 +158,7 @@ _PLACES = {
     "doctor": "workflows.doctor",
     "inspect": "workflows.inspect",
     "inspect_layers": "workflows.inspect",
+    "lock": "workflows.lock",
     "optimize": "workflows.optimize",
     "predict": "workflows.predict",
     "quantize": "workflows.quantize",

@@ -121,10 +121,12 @@ def command(
         Path | None, typer.Option(metavar="REPORT", help="Hold the build against this report.json.")
     ] = None,
     locked: Annotated[
-        bool, typer.Option("--locked", help="Refuse other tool versions than manifest.json in --out has.")
+        bool,
+        typer.Option("--locked", help="Refuse other tools than those of manifest.json in --out, or of `mnedge lock`."),
     ] = False,
     locked_to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Refuse other tool versions than this manifest.json has.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Refuse other tools than those of this manifest.json or constraints file."),
     ] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the gates as JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown.")] = None,

@@ -15,7 +15,7 @@ from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
 from mnedge.validation.baseline import baseline_rows, read_baseline
 from mnedge.validation.gates import gate_rows
-from mnedge.validation.locked import check_tools
+from mnedge.validation.locked import CONSTRAINTS, check_locked, check_tools
 from mnedge.workflows.build import job, measure, preflight, stages
 from mnedge.workflows.bundle import bundle
 
@@ -42,8 +42,9 @@ def build(
         out: Folder of the artifacts; None for artifacts/SLUG.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         baseline: report.json of an earlier build that this one is held against; None for none.
-        locked: Refuse other tool versions than manifest.json in `out` has.
-        locked_to: Refuse other tool versions than this manifest.json has.
+        locked: Refuse other tool versions than manifest.json in `out` has; where there is none, than the constraints
+            file of `lock` in the current folder has.
+        locked_to: Refuse other tool versions than this manifest.json, or constraints file, has.
         check_data: Read every file of the data again, whatever the cache remembers of it.
         force: Replace files in `out` that are not mnedge's own, unchanged work; files of other names stay anyway.
 
@@ -63,7 +64,10 @@ def build(
     artifact.check_folder(folder, kind="build", force=force)
     preflight.check(work, folder)
     if locked or locked_to is not None:
-        check_tools(folder / "manifest.json" if locked_to is None else Path(locked_to))
+        if locked_to is None:
+            check_locked(folder / "manifest.json", Path(CONSTRAINTS))
+        else:
+            check_tools(Path(locked_to))
     before = None if baseline is None else read_baseline(Path(baseline), work.slug)
     found, accounts = stages.artifacts(work, notify)
     # The models, what was measured of them and the bundles appear together, in place of an older build.
