@@ -35,7 +35,9 @@ def command(
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most epochs of qat.")] = 20,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Most epochs of qat. [default: 20]")
+    ] = None,
     io: Io[IoDtype] = "int8",
     target: Target[str] = "cpu",
     allow_float: AllowFloat = None,

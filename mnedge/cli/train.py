@@ -60,7 +60,9 @@ def command(
     head: Annotated[
         str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
     ] = None,
-    dimensions: Annotated[int, typer.Option(min=1, metavar="N", help="Length of an embedding.")] = 128,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Length of an embedding. [default: 128]")
+    ] = None,
     output_stride: OutputStride = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. [default: the task's; to classify 24]")

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from mnedge.sources import Float
 
 _IMAGES = 200
+# Epochs of training with fake quantization where none are asked for.
+_EPOCHS = 20
 
 
 def quantize(
@@ -64,7 +66,7 @@ def quantize(
     effort: Effort = "default",
     granularity: Granularity | None = None,
     ranges: str | None = None,
-    epochs: int = 20,
+    epochs: int | None = None,
     io: IoDtype = "int8",
     target: str = "cpu",
     allow_float: Sequence[str] = (),
@@ -93,7 +95,7 @@ def quantize(
         effort: Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better.
         granularity: Granularity of the weight scales; None for the target's.
         ranges: Method that chooses the ranges of activations; None for the default, by the output.
-        epochs: Most epochs of qat.
+        epochs: Most epochs of qat; None for 20.
         io: dtype of the input and the outputs.
         target: Target whose passes lower the graph first.
         allow_float: Kinds of ops that may stay float.
@@ -105,6 +107,8 @@ def quantize(
         InputError: The model or the data cannot be read or do not fit, or the range of pixels is not known.
         UnsupportedError: The model holds what has no int8 form, or is quantized already.
     """
+    if epochs is not None and method == "ptq":
+        raise InputError("--epochs is of training with fake quantization; give --method qat, or leave --epochs out")
     place, source, told = Path(out), Path(model), telling(progress)
     check_file(place, force=force)
     chosen = targets.get(target)
@@ -141,7 +145,7 @@ def quantize(
             if method == "ptq":
                 quantized = _after_training(graph, images, settings, told)
             else:
-                quantized = _in_training(graph, known, images, dataset, settings, epochs, told)
+                quantized = _in_training(graph, known, images, dataset, settings, epochs or _EPOCHS, told)
     allowed = check_int8(quantized.graph, allow_float)
     original = _as_told(read_tflite(source), network.graph) if source.suffix == ".tflite" else network.graph
     finished = refitted(original, with_io(quantized.graph, io))

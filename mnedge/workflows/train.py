@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Setting = TypeVar("Setting")
 
 REPORTS = (".report.json", ".report.html")
+# Length of an embedding where none is asked for.
+_DIMENSIONS = 128
 
 
 def train(
@@ -57,7 +59,7 @@ def train(
     weights: str | Path | None = None,
     task: str = "classify",
     head: str | None = None,
-    dimensions: int = 128,
+    dimensions: int | None = None,
     output_stride: int | None = None,
     epochs: int | None = None,
     head_epochs: int | None = None,
@@ -105,7 +107,7 @@ def train(
         weights: Weights that the backbone starts from: imagenet, random, or a file; None for imagenet.
         task: Task of the network.
         head: Head of the task; None for its first.
-        dimensions: Length of an embedding.
+        dimensions: Length of an embedding; None for 128.
         output_stride: Output stride of the backbone under a head; None for the head's first.
         epochs: Epochs of fine-tuning; None, here and below, for the task's own.
         head_epochs: Epochs of the new head on the frozen backbone.
@@ -187,9 +189,11 @@ def train(
         family, width = variant or "v3-small", 1.0 if alpha is None else alpha
         Variant(family, width, resolution or 224, 1000, *standing)
         dataset = _opened(chosen, data, drawn, None, skip_broken=skip_broken, check_data=check_data)
-        network = Variant(
-            family, width, resolution or dataset.default_resolution, chosen.classes(dataset) or dimensions, *standing
-        )
+        classes = chosen.classes(dataset)
+        if classes is not None and dimensions is not None:
+            raise InputError(f"--dimensions is the length of an embedding, and --task {task} makes none; leave it out")
+        outputs = classes or dimensions or _DIMENSIONS
+        network = Variant(family, width, resolution or dataset.default_resolution, outputs, *standing)
     trained = train_network(
         network,
         dataset,

@@ -16,6 +16,7 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.graph.precision import float_ops
+from mnedge.workflows.quantize import quantize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,3 +160,10 @@ def test_a_model_that_ends_the_runtime_is_named(
     assert isinstance(done.exception, InputError)
     assert f"what was made of {source} at op " in str(done.exception)
     assert not (tmp_path / "out.tflite").exists()
+
+
+def test_epochs_without_training_are_refused(tmp_path: Path, digits_fp32: Graph) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(write_tflite(digits_fp32))
+    with pytest.raises(InputError, match="give --method qat, or leave --epochs out"):
+        quantize(path, tmp_path / "out.tflite", epochs=3)

@@ -46,3 +46,8 @@ def test_splits_that_the_data_has_are_not_drawn(tmp_path: Path) -> None:
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "d" / split / name / "0.png")
     with pytest.raises(InputError, match="comes with its own splits, so --split-seed changes nothing"):
         train(tmp_path / "d", tmp_path / "my.keras", split_seed=3)
+
+
+def test_the_length_of_an_embedding_is_refused_where_none_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--dimensions is the length of an embedding, and --task classify makes none"):
+        train("demo", tmp_path / "my.keras", dimensions=64)
