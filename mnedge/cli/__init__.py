@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from mnedge import __version__
-from mnedge.cli._endings import catch_signals, flushed, mend_streams, received, unexpected
+from mnedge.cli._endings import catch_signals, flushed, interrupted, mend_streams, received, unexpected
 from mnedge.cli._group import Commands, plain_app
 from mnedge.cli._log import start_log
 from mnedge.errors import MnedgeError
@@ -89,7 +89,8 @@ def _run(args: list[str] | None) -> int:
         code, said = _INTERRUPTED, "interrupted"
     except Exception as exc:  # noqa: BLE001 - the one handler for what should not have happened
         # Libraries that a signal meets in the middle of their work make other errors of it.
-        code, said = unexpected(exc, words) if received() is None else (_INTERRUPTED, "interrupted")
+        is_stopped = interrupted() or received() is not None
+        code, said = (_INTERRUPTED, "interrupted") if is_stopped else unexpected(exc, words)
     else:
         return result if isinstance(result, int) else 0
     if (ending := received()) is not None:

@@ -40,6 +40,8 @@ class Terminated(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
+# Filled by Ctrl-C: libraries that it meets in their native code make errors of their own of it, without a cause.
+_INTERRUPTS: list[float] = []
 # The signal that is being obeyed, and when it came (seconds of a clock of its own); empty before.
 _RECEIVED: list[tuple[Terminated, float]] = []
 
@@ -49,12 +51,25 @@ def received() -> Terminated | None:
     return _RECEIVED[-1][0] if _RECEIVED else None
 
 
+def interrupted() -> bool:
+    """Tells whether Ctrl-C was pressed."""
+    return bool(_INTERRUPTS)
+
+
 def catch_signals() -> None:
     """Turns signals that would end the program on the spot, or as process 1 not at all, into `Terminated`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     for number in _SIGNALS:
         # `nohup` ignores SIGHUP for its child, and that is to stay.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _receive)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    _INTERRUPTS.append(time.monotonic())
+    raise KeyboardInterrupt
 
 
 def _receive(number: int, frame: FrameType | None) -> None:

@@ -132,6 +132,25 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")]
 
 
+def test_ctrl_c_that_native_code_makes_an_error_of_is_still_ctrl_c() -> None:
+    # As TensorFlow's own flatten does: a TypeError without words and without a cause.
+    code = (
+        "import os, signal\n"
+        "from mnedge import cli\n"
+        "def work(words):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n"
+        "        pass\n"
+        "    raise TypeError\n"
+        "cli._invoke = work\n"
+        "cli.main(['build'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "mnedge: interrupted\n"
+
+
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m mnedge variants --json | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

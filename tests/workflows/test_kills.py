@@ -22,6 +22,7 @@ from mnedge.artifact import RECORD, is_scratch, sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import Checksums, FileRow
+from mnedge.results.report import Report, VariantRow
 from mnedge.results.stored import as_json, to_json
 from mnedge.workflows.bundle import verify
 
@@ -86,8 +87,9 @@ def _build(folder: Path, model: bytes) -> None:
         "dataset": {"name": "demo", "preprocessing": {"crop_fraction": 1.0, "interpolation": "bicubic"}},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = to_json(Report(slug="net", variant=VariantRow(None, None, 8, 4)))
     for name in REPORTS:
-        (folder / name).write_text(name)
+        (folder / name).write_text(report if name.endswith(".json") else name)
     rows = tuple(FileRow.of(folder / name) for name in ("manifest.json", *REPORTS))
     (folder / CHECKSUMS).write_text(to_json(Checksums(rows)))
 
