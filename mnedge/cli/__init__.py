@@ -39,7 +39,13 @@ app = plain_app(cls=Commands)
 def _mnedge(
     verbose: Annotated[
         int,
-        typer.Option("-v", "--verbose", count=True, help="Tell stages and times; -vv also each program that is run."),
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="Tell stages and times; -vv also each program that is run.",
+        ),
     ] = 0,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

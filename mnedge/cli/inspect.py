@@ -38,7 +38,7 @@ def command(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Show the content of a model file, and how the runtime takes it.
+    """Show what a model file holds, and how the runtime takes it.
 
     Ops, dtypes, sizes, inputs and outputs. For a .tflite it also says how many delegate partitions LiteRT makes of it
     and which ops stay outside, for an .onnx which nodes ONNX Runtime executes after its own rewriting. In an int8
