@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mnedge.results.accuracy import AccuracyRow
-    from mnedge.results.manifest import BuildManifest
+    from mnedge.results.manifest import BuildManifest, CalibrationRow
     from mnedge.results.report import Report
 
 FILE = "MODEL_CARD.md"
@@ -29,6 +29,11 @@ _TASKS = {
 def task_in_words(task: str) -> str:
     """Names a task as its field does, e.g. "object detection"; tasks of others keep their own name."""
     return _TASKS.get(task, task)
+
+
+def calibration_in_words(row: CalibrationRow) -> str:
+    """Describes a calibration set: number of pictures, name, source and licence, as far as they are known."""
+    return "; ".join(filter(None, (f"{row.images:,} pictures of {row.name}", row.source, row.licence)))
 
 
 def render_model_card(
@@ -116,8 +121,7 @@ def _data(manifest: BuildManifest) -> Iterator[tuple[str, str]]:
     if said.draw is not None:
         yield "splits drawn with", ", ".join(f"{name} {value}" for name, value in said.draw.items())
     if manifest.calibration is not None:
-        row = manifest.calibration
-        yield "calibration", f"{row.images:,} pictures of {row.name}; {row.source}; {row.licence}"
+        yield "calibration", calibration_in_words(manifest.calibration)
 
 
 def _accuracy(report: Report) -> str:

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING
 
-from mnedge.report.model_card import limits, task_in_words
+from mnedge.report.model_card import calibration_in_words, limits, task_in_words
 from mnedge.report.summary import METRICS, metrics
 from mnedge.text import line
 
@@ -120,8 +120,7 @@ def _data(manifest: BuildManifest) -> Iterator[JsonObject]:
     yield _dataset("data", manifest.dataset.name, manifest.dataset.sha256, _preprocessing(manifest.dataset))
     if manifest.calibration is not None:
         row = manifest.calibration
-        said = f"{row.images} calibration pictures; {row.source}; {row.licence}"
-        yield _dataset("calibration", row.name, manifest.calibration_sha256, said)
+        yield _dataset("calibration", row.name, manifest.calibration_sha256, calibration_in_words(row))
 
 
 def _preprocessing(row: DatasetRow) -> str:
