@@ -390,7 +390,7 @@ def _check_file(place: Path, path: Path, *, force: bool) -> None:
 
 
 def _resolved(path: Path) -> Path:
-    """Where a path leads, the names in it no longer than its file system takes: what tells so else is the writing."""
+    """Resolves a path and checks the length of its names, which otherwise fails only when the file is written."""
     place = path.resolve()
     existing = _existing(place)
     longest = os.pathconf(existing, "PC_NAME_MAX")
@@ -460,7 +460,7 @@ def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bo
     stranger = next(_strangers(place, kind), None)
     if stranger is not None and not force:
         raise _occupied(path, *stranger)
-    if stranger is None and _recorded(place) == _recorded(scratch) and set(_names(place)) == set(_names(scratch)):
+    if stranger is None and _holds_the_same(place, scratch):
         # The same files already: who reads them meanwhile, such as another build that ships them, is not disturbed.
         return
     if stranger is not None or _is_fixed(place):
@@ -476,17 +476,35 @@ def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bo
         (aside / _OLD).rename(place)
         aside.rmdir()
         raise _occupied(path, *stranger)
-    _keep_delivered(aside / _OLD, scratch)
+    try:
+        _keep_delivered(aside / _OLD, scratch)
+    except BaseException:
+        (aside / _OLD).rename(place)
+        aside.rmdir()
+        raise
     scratch.rename(place)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _holds_the_same(place: Path, scratch: Path) -> bool:
+    """Returns whether a folder is already what would take its place, apart from files delivered into it."""
+    old, new = _recorded(place), _recorded(scratch)
+    delivered = old.files.keys() - old.folder.keys()
+    return replace(old, files={}) == new and set(_names(place)) - delivered == set(_names(scratch))
 
 
 def _keep_delivered(old: Path, new: Path) -> None:
     """Takes files that were delivered one by one along from an older folder, where the new one has none of the name."""
     record, made = _recorded(old), _recorded(new)
-    kept = {name: value for name, value in record.files.items() if name not in made.folder and (old / name).is_file()}
+    # A record may come from somebody else: only files that lie in the folder are taken.
+    names = (name for name in _names(old) if name in record.files and name not in made.folder)
+    kept = {name: record.files[name] for name in names if "/" not in name}
     for name in kept:
-        os.link(old / name, new / name)
+        try:
+            os.link(old / name, new / name, follow_symlinks=False)
+        except OSError:
+            # Not every file system has hard links.
+            shutil.copy2(old / name, new / name, follow_symlinks=False)
     if kept:
         write_text(new / RECORD, replace(made, files=kept).text)
 

@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import json
 import os
 import random
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -388,6 +390,53 @@ def test_what_was_delivered_into_a_folder_stays_when_that_is_made_again(tmp_path
         artifact.write_text(scratch / "model", "4")
     assert (out / "gates.xml").read_text() == "of the user"
     assert (out / "model").read_text() == "3"
+
+
+def test_a_record_of_others_takes_nothing_from_outside(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _put(out, a="1")
+    (tmp_path / "diary.txt").write_text("private")
+    record = json.loads((out / artifact.RECORD).read_text())
+    outside = ("../diary.txt", "../../diary.txt", str(tmp_path / "diary.txt"))
+    record["files"] = dict.fromkeys(outside, artifact.sha256(tmp_path / "diary.txt"))
+    (out / artifact.RECORD).write_text(json.dumps(record))
+    _put(out, a="2")
+    assert (out / "a").read_text() == "2"
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [artifact.RECORD, "a", "diary.txt"]
+    assert "diary" not in (out / artifact.RECORD).read_text()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_disk_without_hard_links_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    out = tmp_path / "out"
+    _put(out, a="1")
+    artifact.deliver(out / "gates.xml", "passed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC if is_full else errno.EPERM, "refused")
+
+    monkeypatch.setattr(os, "link", refuse)
+    if is_full:
+        monkeypatch.setattr(shutil, "copy2", refuse)
+        with pytest.raises(StorageError):
+            _put(out, a="2")
+    else:
+        _put(out, a="2")
+    assert (out / "a").read_text() == ("1" if is_full else "2")
+    assert (out / "gates.xml").read_text() == "passed"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_same_folder_is_left_in_place_beside_what_was_delivered(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _put(out, a="1")
+    artifact.deliver(out / "gates.xml", "passed")
+    inode = out.stat().st_ino
+    _put(out, a="1")
+    assert out.stat().st_ino == inode
+    assert (out / "gates.xml").read_text() == "passed"
 
 
 def test_files_delivered_at_once_are_all_recorded(tmp_path: Path) -> None:

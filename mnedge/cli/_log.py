@@ -1,12 +1,14 @@
-"""What is told while a command works: on standard error with -v and -vv, and all of it into the file of MNEDGE_LOG."""
+"""The log of a command: on standard error with -v and -vv, and all of it in the file of MNEDGE_LOG."""
 
 from __future__ import annotations
 
 import logging
 import os
 import platform
+import re
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, progress
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE = "MNEDGE_LOG"
+_BEGIN = re.compile(rb"\d{4}-\d\d-\d\d ")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
@@ -27,6 +30,22 @@ class _Lines(logging.Formatter):
         return message(super().format(record))
 
 
+def _check_log(path: Path) -> None:
+    """Makes sure that a log is not appended to a file of the user's."""
+    # Only where a log is asked for: `--help` reads no file.
+    from mnedge.foreign import open_regular
+
+    try:
+        with open_regular(path) as stream:
+            begin = stream.read(len("2026-11-30 "))
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise InputError(f"{VARIABLE}={path} cannot be read: {exc.strerror}; name another file") from exc
+    if begin and not _BEGIN.match(begin):
+        raise InputError(f"{VARIABLE}={path} holds something else than a log of mnedge; name another file")
+
+
 def start_log(verbosity: int, words: Sequence[str]) -> None:
     """Begins the log of a command.
 
@@ -35,7 +54,7 @@ def start_log(verbosity: int, words: Sequence[str]) -> None:
         words: The command line, for the file.
 
     Raises:
-        InputError: The file of MNEDGE_LOG cannot be written.
+        InputError: The file of MNEDGE_LOG cannot be written, or holds something else than a log.
     """
     level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
     shown = logging.StreamHandler(sys.stderr)
@@ -49,6 +68,7 @@ def start_log(verbosity: int, words: Sequence[str]) -> None:
     )
     handlers: list[logging.Handler] = [shown]
     if path := os.environ.get(VARIABLE):
+        _check_log(Path(path))
         try:
             written = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         except OSError as exc:

@@ -1,4 +1,4 @@
-"""What makes a folder of C a package: CMake, ESP-IDF, Zephyr, Arduino and PlatformIO, one file each."""
+"""Package files of a folder of C: CMake, ESP-IDF, Zephyr, Arduino and PlatformIO, one file each."""
 
 from __future__ import annotations
 

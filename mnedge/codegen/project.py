@@ -64,5 +64,5 @@ def write_package(folder: Path, package: Package) -> None:
 
 
 def optimize_option(kernels: KernelSet) -> str:
-    """What our builds compile with: portable C gains by -O3, the assembly of the others does not."""
+    """Returns the optimization level of the generated build files: portable C gains by -O3, assembly does not."""
     return "-O3" if kernels == "portable" else "-O2"

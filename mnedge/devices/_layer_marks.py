@@ -8,7 +8,7 @@ _MARK = "layer_mark_"
 
 
 def mark_sources(layers: int) -> dict[str, str]:
-    """What the build with marks takes beside NAME.c: a header that comes before every file, and the marks."""
+    """Returns the sources of a build with marks beside NAME.c: a header included before every file, and the marks."""
     declared = "".join(f"void {_MARK}{number}(void);\n" for number in range(layers))
     defined = "".join(
         f'__attribute__((noinline)) void {_MARK}{number}(void)\n{{\n    __asm__ volatile("" ::: "memory");\n}}\n'

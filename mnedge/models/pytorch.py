@@ -52,7 +52,7 @@ _TENSORFLOW_EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class Style:
-    """What a network with weights of PyTorch does otherwise than Keras' own.
+    """Differences of a network with weights of PyTorch from Keras' own.
 
     Attributes:
         symmetric: Convolutions with a stride pad both sides alike.
@@ -80,7 +80,7 @@ class Style:
 
 @dataclass(frozen=True)
 class _Config:
-    """What a config.json beside the weights says; timm's hub has one beside every file."""
+    """Content of the config.json beside the weights; timm's hub has one beside every file."""
 
     pixels: Pixels
     side: int | None
@@ -352,7 +352,7 @@ def _shapes(names: Sequence[Names], classes: int | None) -> dict[str, tuple[tupl
 
 
 def _config(path: Path) -> _Config | None:
-    """What the config.json beside a file says; None where there is none, or one of something else."""
+    """Reads the config.json beside a file; None without one, or for one of something else."""
     file = path.with_name(_CONFIG)
     if not is_file(file):
         return None

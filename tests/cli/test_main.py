@@ -344,6 +344,13 @@ def test_a_log_keeps_what_was_run_with_times(tmp_path: Path, small_int8: Graph) 
     done = _cli("targets", MNEDGE_LOG=str(tmp_path / "none" / "log.txt"))
     assert done.returncode == 2
     assert "name another file" in done.stderr
+    (tmp_path / "labels.csv").write_text("filename,class\n")
+    done = _cli("targets", MNEDGE_LOG=str(tmp_path / "labels.csv"))
+    assert done.returncode == 2
+    assert "holds something else than a log of mnedge" in done.stderr
+    assert (tmp_path / "labels.csv").read_text() == "filename,class\n"
+    assert _cli("targets", MNEDGE_LOG=str(log)).returncode == 0
+    assert len(log.read_text().splitlines()) > len(lines)
 
 
 def test_verbose_tells_each_stage_once(tmp_path: Path, small_int8: Graph) -> None:
