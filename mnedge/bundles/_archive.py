@@ -12,8 +12,8 @@ import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from mnedge.artifact import files_of
 from mnedge.errors import InputError
+from mnedge.files import files_of
 from mnedge.formats.archive import epoch
 
 if TYPE_CHECKING:

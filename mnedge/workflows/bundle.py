@@ -21,6 +21,7 @@ from mnedge.bundles._bundle import MANIFEST, file_rows, write_manifest
 from mnedge.bundles._signature import SIGNATURE, check_key, check_signature
 from mnedge.bundles._signature import sign as write_signature
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.files import RECORD, sha256, write_text
 from mnedge.foreign import is_folder, open_regular, read_file
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_read import parse_tflite
@@ -149,10 +150,10 @@ def bundle(
     texts = {"version": said.version, "terms": said.license, "description": said.description}
     with artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
-        artifact.write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, **texts))
+        write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, **texts))
         if sbom:
             materials = render_sbom(origin, report, file_rows(scratch), **texts)
-            artifact.write_text(scratch / SBOM, materials)
+            write_text(scratch / SBOM, materials)
         manifest = write_manifest(scratch, kind, parts, model, kept_gates(report))
         if sign is not None:
             write_signature(scratch, Path(sign))
@@ -280,7 +281,7 @@ def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
         due = {row.path: row.sha256 for row in inventory.files}
         files = {file.relative_to(place).as_posix(): file for file in _files_of(place)}
         wrong, names = _differences(due, files, place), set(files)
-    own = {MANIFEST, artifact.RECORD, SIGNATURE}
+    own = {MANIFEST, RECORD, SIGNATURE}
     wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - own)]
     if wrong:
         raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
@@ -343,7 +344,7 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
         why = _refusal(folder, name)
         if not why:
             try:
-                why = "" if artifact.sha256(there[name]) == due[name] else "was changed"
+                why = "" if sha256(there[name]) == due[name] else "was changed"
             except OSError as exc:
                 why = f"cannot be read ({exc.strerror})"
         if why:

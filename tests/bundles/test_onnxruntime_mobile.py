@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from mnedge.artifact import sha256
+from mnedge.files import sha256
 from mnedge.workflows.bundle import Release, bundle
 
 _SLUG = "mobilenet_v1_0.25_48"

@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from mnedge.artifact import sha256
+from mnedge.files import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.report.write import CHECKSUMS, MANIFEST, REPORTS

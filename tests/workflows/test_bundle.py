@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mnedge.artifact import RECORD, files_of, sha256
 from mnedge.errors import InputError
+from mnedge.files import RECORD, files_of, sha256
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph

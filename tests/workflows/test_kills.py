@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import RECORD, is_scratch, sha256
+from mnedge.files import RECORD, is_scratch, sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import Checksums, FileRow

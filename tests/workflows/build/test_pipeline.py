@@ -12,9 +12,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from mnedge.artifact import RECORD, sha256
 from mnedge.data.demo import open_demo
 from mnedge.errors import InputError
+from mnedge.files import RECORD, sha256
 from mnedge.recipe import Recipe
 from mnedge.results.report import read_report
 from mnedge.workflows.build.pipeline import build
