@@ -15,7 +15,7 @@ import pytest
 
 from mnedge import cache
 from mnedge.files import RECORD, sha256
-from mnedge.workflows.bundle import verify
+from mnedge.workflows.verify import verify
 
 _ROOT = Path(__file__).parent.parent
 _RECIPE = """

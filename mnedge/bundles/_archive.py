@@ -89,3 +89,8 @@ def _pieces(stream: BinaryIO | gzip.GzipFile, size: int) -> Iterator[bytes]:
             raise EOFError("it is cut short")
         size -= len(piece)
         yield piece
+
+
+def archive_path(out: Path) -> Path:
+    """Returns the path of a bundle's .tar.gz, which lies beside the folder."""
+    return out.with_name(f"{out.name}.tar.gz")

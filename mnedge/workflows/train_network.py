@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from mnedge.models import Variant
     from mnedge.models.description import Weights
     from mnedge.results.findings import Findings, Suspect
-    from mnedge.results.training import Epoch, Outcome
+    from mnedge.results.outcome import Outcome
+    from mnedge.results.training import Epoch
     from mnedge.tasks import Task
     from mnedge.training.settings import Schedule
     from mnedge.untyped import AnyArray

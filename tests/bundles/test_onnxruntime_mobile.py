@@ -7,7 +7,8 @@ import onnxruntime
 import pytest
 
 from mnedge.files import sha256
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 _SLUG = "mobilenet_v1_0.25_48"
 

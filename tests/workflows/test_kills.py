@@ -24,7 +24,7 @@ from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import Checksums, FileRow
 from mnedge.results.report import Report, VariantRow
 from mnedge.results.stored import as_json, to_json
-from mnedge.workflows.bundle import verify
+from mnedge.workflows.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
