@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.choices import Task
 from mnedge.cli import _options as options
 from mnedge.cli._options import Devices, HeadName, Json, Positive, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress, say
-from mnedge.recipe import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.choices import ClassWeights, Strength, TrainingPrecision
     from mnedge.data._dataset import Dataset
     from mnedge.pixels import Pixels
     from mnedge.results.training import Epoch
     from mnedge.tasks import Task
-    from mnedge.training.settings import ClassWeights, Precision, Strength
     from mnedge.workflows.train_network import Trained
 
     Progress = Callable[[str, float], None]
@@ -71,7 +71,7 @@ def train(
     augment: Strength = "default",
     flip: bool = True,
     class_weights: ClassWeights | None = None,
-    precision: Precision | None = None,
+    precision: TrainingPrecision | None = None,
     seed: int | None = None,
     keep_shared: bool = False,
     tensorboard: Path | str | None = None,

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.choices import Task
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
-    from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
     from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import DeviceFailure, ParityRow

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.quantization.quantized import Quantized
-    from mnedge.recipe import Granularity
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.build.own_model import OwnModel
 
