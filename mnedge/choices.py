@@ -7,6 +7,7 @@ from typing import Literal
 
 # Name of a task: a file of mnedge/tasks.
 Task = str
+DEFAULT_TASK: Task = "classify"
 Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
 IoDtype = Literal["int8", "uint8", "float32"]

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from mnedge import registry
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_there, read_mapping
 from mnedge.results.metric import Declared
@@ -112,7 +113,7 @@ class Recipe:
     alpha: Factor = 1.0
     resolution: Side | None = None
     classes: Classes | None = None
-    task: Task = "classify"
+    task: Task = DEFAULT_TASK
     head: str | None = None
     output_stride: Stride | None = None
     int8: bool = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnedge.choices import ClassWeights, Strength, TrainingPrecision
+from mnedge.choices import DEFAULT_TASK, ClassWeights, Strength, TrainingPrecision
 from mnedge.cli import _options as options
 from mnedge.cli._options import Alpha, CheckData, Force, Json, OutputStride, Positive, Seed, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress, say
@@ -55,7 +55,7 @@ def command(
             ".safetensors file. [default: imagenet]",
         ),
     ] = None,
-    task: TaskName[str] = "classify",
+    task: TaskName[str] = DEFAULT_TASK,
     head: Annotated[
         str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
     ] = None,

@@ -10,6 +10,7 @@ import msgspec
 
 from mnedge import cache, tasks
 from mnedge.artifact import check_file, deliver
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
 from mnedge.files import sha256, size_bytes
@@ -58,7 +59,7 @@ def train(
     alpha: float | None = None,
     resolution: int | None = None,
     weights: str | Path | None = None,
-    task: str = "classify",
+    task: str = DEFAULT_TASK,
     head: str | None = None,
     dimensions: int | None = None,
     output_stride: int | None = None,
@@ -228,8 +229,9 @@ def _check_alone(
     }
     if named := [f"--{name}" for name, value in given.items() if value is not None]:
         raise InputError(f"{named[0]} is of a variant, and --model is a network already; leave {', '.join(named)} out")
-    if task != "classify":
-        raise InputError(f"--model takes classifiers, and --task is {task}; leave --task out, or give --variant")
+    if not tasks.get(task).takes_models:
+        known = ", ".join(known.name for known in tasks.every() if known.takes_models)
+        raise InputError(f"--model is for the task {known}, and --task is {task}; leave --task out, or give --variant")
 
 
 def _opened(

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge import tasks
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.arrays import is_arrays
 from mnedge.data.balance import warning
 from mnedge.errors import InputError, ToolError
@@ -52,7 +53,7 @@ def validate(
     artifacts: Sequence[Path | str],
     data: str = "demo",
     *,
-    task: Task = "classify",
+    task: Task = DEFAULT_TASK,
     split: str | None = None,
     images: int | None = None,
     class_map: str | None = None,
