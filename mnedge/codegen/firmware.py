@@ -55,7 +55,7 @@ def compile_firmware(
 
     Args:
         parts: The models.
-        name: Of the library: NAME.c and NAME.h stand for all models.
+        name: Name of the library: NAME.c and NAME.h stand for all models.
         target: Name of a target with a kernel set.
         out: Folder to write.
         options: Options of the models' memory.
@@ -94,10 +94,10 @@ def write_firmware(folder: Path, name: str, target: str, names: Sequence[str]) -
     """Writes what stands for all models: NAME.c, NAME.h and the files of a package.
 
     Args:
-        folder: Where the folders of the models are.
-        name: Of the library.
-        target: What the models were compiled for.
-        names: Of the models.
+        folder: Folder that holds the models' folders.
+        name: Name of the library.
+        target: Target that the models were compiled for.
+        names: Names of the models.
     """
     kernels = targets.get(target).kernels
     if not kernels:
