@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import mnedge
+from mnedge import registry
+from mnedge.models import families
 
 _PACKAGE = Path(mnedge.__file__).parent
 # Lower may not import higher, and none of a rank may import another of that rank.
@@ -129,6 +131,32 @@ def test_a_ring_is_caught_also_where_types_close_it(tmp_path: Path) -> None:
     assert _rings(_arrows(root)) == {frozenset({"mnedge.a", "mnedge.b", "mnedge.b.c"})}
     (root / "b" / "c.py").write_text("")
     assert _rings(_arrows(root)) == set()
+
+
+def _compared(source: str) -> set[str]:
+    """The texts that a file compares something with."""
+    compared = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare))
+    sides = (side for node in compared for side in (node.left, *node.comparators))
+    parts = (part for side in sides for part in (side.elts if isinstance(side, (ast.Tuple, ast.Set)) else [side]))
+    return {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def test_what_differs_between_tasks_targets_and_families_stands_in_their_own_files() -> None:
+    """No `if task == "…"` elsewhere: methods and data of the task, the target or the family say what is different."""
+    for package, also in (("tasks", ()), ("targets", ("devices",)), ("models.families", ("models",))):
+        known = set(registry.names(f"mnedge.{package}"))
+        if package == "models.families":
+            known = set(families.names())
+        own = (package.replace(".", "/"), *also)
+        for path in _modules():
+            inside = path.relative_to(_PACKAGE).as_posix()
+            if not inside.startswith(own):
+                assert not _compared(path.read_text()) & known, f"{inside} compares with a name of mnedge/{own[0]}"
+
+
+def test_a_comparison_with_a_name_is_caught() -> None:
+    assert _compared('if report.task == "detect" or name in ("v1", "v2"): pass') == {"detect", "v1", "v2"}
+    assert _compared('task = "detect"') == set()
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(_PACKAGE)))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
 from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
@@ -91,7 +92,7 @@ def _read(path: Path, size: tuple[int, int] | None) -> Float:
 def _described(network: Float, path: Path) -> Float:
     """The network with the class names and the pixels that `mnedge train` wrote into a .keras."""
     told = description_of(path)
-    if told.get("task", "classify") != "classify":
+    if told.get("task", DEFAULT_TASK) != DEFAULT_TASK:
         return network
     output = network.outputs[0]
     fits = len(told.get("classes", ())) in ((1, 2) if output.head == "sigmoid" else output.shape[-1:])
