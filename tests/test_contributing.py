@@ -371,7 +371,7 @@ print(json.dumps({"made": made.tolist(), "kinds": kinds, "runs": "SIGN" in KERNE
 
 def test_adding_an_op(tree: Path, tmp_path: Path) -> None:
     _row(tree, "mnedge/graph/ops.py", '"SIN": ', '"SIGN": _unary(),')
-    _row(tree, "mnedge/formats/_tflite_schema.py", '"SIN": ', '"SIGN": "SignOptions",')
+    _row(tree, "mnedge/formats/tflite_schema.py", '"SIN": ', '"SIGN": "SignOptions",')
     _row(tree, "mnedge/graph/kernels.py", '"SIN": ', '"SIGN": _elementwise("sign"),')
     found = _in(tree, _SIGN, tmp_path / "sign.tflite")
     assert found == {"made": [[-1.0, -1.0, 0.0, 1.0]], "kinds": ["SIGN"], "runs": True}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.draw import Draw
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import formats
-from mnedge.data._dataset import Found
+from mnedge.data.dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.names import checked_name
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
     from mnedge.data.annotation import Annotated, Annotations, Marked
+    from mnedge.data.dataset import Dataset
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 3

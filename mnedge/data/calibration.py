@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import open_dataset
-from mnedge.data._dataset import SPLITS
 from mnedge.data.arrays import Arrays, is_arrays, open_arrays
 from mnedge.data.content import digests
+from mnedge.data.dataset import SPLITS
 from mnedge.data.draw import Draw
 from mnedge.data.listed import PREPROCESSING, SETTINGS, dataset_of_files, preprocessing_of
 from mnedge.data.preprocess import SUFFIXES, WHITE, read_pixels
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Batch, Input
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.preprocess import Size
 
 IMAGES = 200

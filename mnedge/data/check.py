@@ -16,7 +16,7 @@ from mnedge.results.findings import Findings, Shared, Tiny
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 # A class of one training picture is learned by heart, not learned.
 _LEAST_TRAIN = 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import formats
-from mnedge.data._dataset import Found
+from mnedge.data.dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.summary import summary
@@ -17,7 +17,7 @@ from mnedge.data.summary import summary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 _LOG = logging.getLogger(__name__)
 

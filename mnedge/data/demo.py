@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.data.preprocess import Preprocessing
 
 if TYPE_CHECKING:

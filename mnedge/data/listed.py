@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.data.depth import white_of
 from mnedge.data.listing import Listing, listing_of
 from mnedge.data.preprocess import FITS, INTERPOLATIONS, WHITE, Fit, Interpolation, Preprocessing, read_pixels

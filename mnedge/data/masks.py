@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import formats
-from mnedge.data._dataset import Found
 from mnedge.data.annotation import Annotations
+from mnedge.data.dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.formats._pixels import IGNORE
 from mnedge.data.listed import dataset_of_files, look
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.formats._format import Mask
     from mnedge.data.preprocess import Preprocessing
     from mnedge.untyped import AnyArray

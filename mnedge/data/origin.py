@@ -16,7 +16,7 @@ from mnedge.data.splits import hash_order
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 # The name under which files carry their origin.
 METADATA = "MNEDGE_SPLIT"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.data._dataset import SPLITS
+from mnedge.data.dataset import SPLITS
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:

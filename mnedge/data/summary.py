@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 _MOST_CLASSES = 12
 

@@ -203,7 +203,7 @@ def _same(reading: Reading, node: Node) -> Sequence[Value]:
 def _cast(reading: Reading, node: Node) -> Sequence[Value]:
     import onnx
 
-    from mnedge.formats._tflite_schema import DTYPE_CODES
+    from mnedge.formats.tflite_schema import DTYPE_CODES
 
     value, wanted = reading.held(node, 0), node.whole("to", 1)
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)

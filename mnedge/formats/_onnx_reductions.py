@@ -86,7 +86,7 @@ def _last(kind: str) -> Handler:
 
 
 def _arg_max(reading: Reading, node: Node) -> Sequence[Value]:
-    from mnedge.formats._tflite_schema import DTYPE_CODES
+    from mnedge.formats.tflite_schema import DTYPE_CODES
 
     value = reading.unmixed(node, reading.held(node, 0))
     axis = axis_of(node, value.rank, 0)

@@ -17,7 +17,7 @@ from mnedge.graph.graph import State
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnedge.formats._tflite_schema import schema
+    from mnedge.formats.tflite_schema import schema
     from mnedge.graph.graph import Tensor
     from mnedge.untyped import AnyArray
 
@@ -47,7 +47,7 @@ class Variables:
 
     def take(self, kind: str, entry: schema.Operator, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Takes VAR_HANDLE, READ_VARIABLE or ASSIGN_VARIABLE, with the names of its tensors."""
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         if kind == "VAR_HANDLE":
             table = entry.BuiltinOptions()

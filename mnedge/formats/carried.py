@@ -74,7 +74,7 @@ def class_names(path: Path, outputs: int | None) -> tuple[tuple[str, ...], str]:
 
 
 def _of_tflite(path: Path) -> dict[str, bytes]:
-    from mnedge.formats._tflite_schema import schema
+    from mnedge.formats.tflite_schema import schema
 
     try:
         return metadata_buffers(schema.Model.GetRootAs(path.read_bytes(), 0))

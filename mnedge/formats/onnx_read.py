@@ -14,7 +14,6 @@ import numpy as np
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats._onnx_constants import array_of, constant_of, folded
 from mnedge.formats._onnx_elementwise import ELEMENTWISE, ERF
-from mnedge.formats._onnx_file import load_onnx
 from mnedge.formats._onnx_layers import LAYERS
 from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
@@ -24,6 +23,7 @@ from mnedge.formats._onnx_reductions import REDUCTIONS
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
 from mnedge.formats._onnx_values import NHWC, Known, Node, Reading
+from mnedge.formats.onnx_file import load_onnx
 from mnedge.graph.check import check_graph
 from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Tensor, fresh_name
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import onnx
     from onnx import GraphProto
 
-    from mnedge.formats._onnx_file import OnnxFile
     from mnedge.formats._onnx_values import Handler, Order, Shape, Value
+    from mnedge.formats.onnx_file import OnnxFile
 
 HANDLERS: Mapping[str, Handler] = {
     **ELEMENTWISE,

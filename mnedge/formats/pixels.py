@@ -9,8 +9,8 @@ import numpy as np
 
 from mnedge.errors import InputError
 from mnedge.foreign import MODEL_BYTES, is_folder, read_file
-from mnedge.formats._onnx_metadata import pixels_told
 from mnedge.formats.carried import metadata_buffers
+from mnedge.formats.onnx_metadata import pixels_told
 from mnedge.graph.graph import Quantization
 from mnedge.pixels import CHANNELS, METADATA, RANGES, SYMMETRIC, Pixels
 from mnedge.results.compilation import read_compiled
@@ -153,7 +153,7 @@ def _of_first_steps(body: onnx.GraphProto, name: str, channels: int) -> Pixels |
 
 
 def _of_tflite(path: Path) -> Pixels | None:
-    from mnedge.formats._tflite_schema import DTYPES, schema
+    from mnedge.formats.tflite_schema import DTYPES, schema
 
     data = read_file(path, MODEL_BYTES)
     try:

@@ -51,7 +51,7 @@ def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:
         InputError: Not a .tflite, or cut short or damaged.
         UnsupportedError: It holds an op or dtype outside the list.
     """
-    from mnedge.formats._tflite_schema import schema
+    from mnedge.formats.tflite_schema import schema
 
     if len(data) < 8 or data[4:8] != b"TFL3":
         raise InputError(
@@ -145,7 +145,7 @@ class _Reader:
         return self.names[index]
 
     def _tensor(self, index: int, taken: dict[str, Tensor]) -> Tensor:
-        from mnedge.formats._tflite_schema import DTYPES
+        from mnedge.formats.tflite_schema import DTYPES
 
         entry = self.subgraph.Tensors(index)
         wish = self._text(entry.Name(), f"tensor {index}") or f"tensor_{index}"
@@ -225,7 +225,7 @@ class _Reader:
 
     def _op(self, index: int) -> Op | None:
         """The op at a place; None for what reads and writes variables, which become states."""
-        from mnedge.formats._tflite_schema import OP_NAMES, OPTIONS, STATE_OPTIONS, options_from_table, schema
+        from mnedge.formats.tflite_schema import OP_NAMES, OPTIONS, STATE_OPTIONS, options_from_table, schema
 
         entry = self.subgraph.Operators(index)
         if not 0 <= entry.OpcodeIndex() < self.model.OperatorCodesLength():
@@ -282,7 +282,7 @@ class _Reader:
         Raises:
             UnsupportedError: It does more than to assign constants.
         """
-        from mnedge.formats._tflite_schema import OP_NAMES, schema
+        from mnedge.formats.tflite_schema import OP_NAMES, schema
 
         table = entry.BuiltinOptions()
         index = int(schema.CallOnceOptionsT.InitFromBuf(table.Bytes, table.Pos).initSubgraphIndex)

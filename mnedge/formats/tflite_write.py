@@ -48,7 +48,7 @@ class _Writer:
         self.codes: list[tuple[str, int]] = []
 
     def model(self) -> bytes:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         builder = self.builder
         subgraph = self._subgraph()
@@ -95,7 +95,7 @@ class _Writer:
         return self.buffer_index[data]
 
     def _buffer(self, data: bytes) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         vector = None
         if data:
@@ -111,7 +111,7 @@ class _Writer:
         return int(schema.BufferEnd(self.builder))
 
     def _metadata(self, name: str, data: bytes) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         text = self.builder.CreateString(name)
         schema.MetadataStart(self.builder)
@@ -120,7 +120,7 @@ class _Writer:
         return int(schema.MetadataEnd(self.builder))
 
     def _signature(self, signature: Signature) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         inputs, outputs = (
             self._offsets([self._tensor_map(argument, tensor) for argument, tensor in side])
@@ -134,7 +134,7 @@ class _Writer:
         return int(schema.SignatureDefEnd(self.builder))
 
     def _tensor_map(self, argument: str, tensor: str) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         text = self.builder.CreateString(argument)
         schema.TensorMapStart(self.builder)
@@ -143,7 +143,7 @@ class _Writer:
         return int(schema.TensorMapEnd(self.builder))
 
     def _code(self, kind: str, version: int) -> int:
-        from mnedge.formats._tflite_schema import OP_CODES, schema
+        from mnedge.formats.tflite_schema import OP_CODES, schema
 
         builtin = OP_CODES.get(kind, schema.BuiltinOperator.CUSTOM)
         custom = None if kind in OP_CODES else self.builder.CreateString(kind)
@@ -157,7 +157,7 @@ class _Writer:
         return int(schema.OperatorCodeEnd(self.builder))
 
     def _subgraph(self) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         ops = self._offsets([self._op(op) for op in self.graph.ops])
         tensors = self._offsets([self._tensor(tensor) for tensor in self.graph.tensors.values()])
@@ -173,7 +173,7 @@ class _Writer:
         return int(schema.SubGraphEnd(self.builder))
 
     def _tensor(self, tensor: Tensor) -> int:
-        from mnedge.formats._tflite_schema import DTYPE_CODES, schema
+        from mnedge.formats.tflite_schema import DTYPE_CODES, schema
 
         shape = self._vector(tensor.shape, "int32")
         open_shape = self._vector(tensor.open_shape, "int32") if tensor.open_shape else None
@@ -194,7 +194,7 @@ class _Writer:
         return int(schema.TensorEnd(self.builder))
 
     def _quantization(self, quantization: Quantization) -> int:
-        from mnedge.formats._tflite_schema import schema
+        from mnedge.formats.tflite_schema import schema
 
         def make() -> int:
             scale = self._vector(quantization.scale, "float32")
@@ -210,7 +210,7 @@ class _Writer:
         return self._once(key, make)
 
     def _op(self, op: Op) -> int:
-        from mnedge.formats._tflite_schema import OPTIONS, op_version, options_union_code, schema, table_from_options
+        from mnedge.formats.tflite_schema import OPTIONS, op_version, options_union_code, schema, table_from_options
 
         builtin = op.kind in OPTIONS
         weights = self.graph.tensors[op.inputs[1]].dtype if len(op.inputs) > 1 and op.inputs[1] else ""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge.errors import UnsupportedError
-from mnedge.formats._onnx_file import load_onnx
-from mnedge.formats._onnx_metadata import labels_told, pixels_told
+from mnedge.formats.onnx_file import load_onnx
+from mnedge.formats.onnx_metadata import labels_told, pixels_told
 from mnedge.formats.onnx_read import graph_of, inputs_of
 from mnedge.formats.pixels import with_pixels
 from mnedge.passes._pass import run_passes

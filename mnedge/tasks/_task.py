@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.graph.heads import Head
     from mnedge.models import Variant
     from mnedge.models.description import Description

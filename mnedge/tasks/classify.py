@@ -24,7 +24,7 @@ from mnedge.validation.heads import head_figures
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.prediction import Answer
     from mnedge.results.report import Report

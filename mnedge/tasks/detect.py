@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
     from mnedge.data.boxes import Boxes
+    from mnedge.data.dataset import Dataset
     from mnedge.data.draw import Draw
     from mnedge.models import Variant
     from mnedge.models.description import Description

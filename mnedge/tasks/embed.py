@@ -19,7 +19,7 @@ from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_au
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective

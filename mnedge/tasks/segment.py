@@ -33,7 +33,7 @@ from mnedge.validation.segment import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.draw import Draw
     from mnedge.results.accuracy import MixUp
     from mnedge.results.prediction import Answer

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Order

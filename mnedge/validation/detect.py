@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pycocotools.cocoeval import COCOeval
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.detections import Decoding, Detections
     from mnedge.validation.predict import Predictions
 

@@ -13,7 +13,7 @@ from mnedge.validation.accuracy import wilson_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.validation.predict import Predictions
 
 # All pairs of so many pictures are two million.

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.data.dataset import Dataset
     from mnedge.devices import Device, ModelInfo
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels

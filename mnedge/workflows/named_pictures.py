@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import artifact
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.data.listing import PICTURES, listing_of
 from mnedge.data.preprocess import SKIP, Preprocessing, fit, kept, opened, picture_size, rgb, upright_size
 from mnedge.errors import InputError

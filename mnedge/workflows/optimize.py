@@ -35,7 +35,7 @@ from mnedge.validation.latency import compare, random_inputs, time_in_turns
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.progress import Progress
     from mnedge.runtimes import Session
     from mnedge.untyped import AnyArray

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.choices import Effort, Granularity, IoDtype, Method
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.choices import ClassWeights, Strength, TrainingPrecision
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.pixels import Pixels
     from mnedge.results.training import Epoch
     from mnedge.tasks import Task

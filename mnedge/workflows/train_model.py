@@ -23,7 +23,7 @@ from mnedge.workflows.settle_pixels import settle_pixels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.draw import Draw
     from mnedge.progress import Progress
     from mnedge.sources import Float

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.models import Variant
     from mnedge.models.description import Weights
     from mnedge.results.findings import Findings, Suspect

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.choices import Task
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.devices import Device
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.data._dataset import SPLITS
+from mnedge.data.dataset import SPLITS
 from mnedge.data.draw import Draw
 from mnedge.data.origin import METADATA, origin_of_bytes
 from mnedge.data.splits import SPLIT_NAMES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.data.origin import Origin
 
 ALL = "all"

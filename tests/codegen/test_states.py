@@ -14,8 +14,8 @@ from mnedge.codegen.emit import Unit
 from mnedge.codegen.lower import lower
 from mnedge.codegen.plan import plan
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.formats._tflite_schema import schema
 from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_schema import schema
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant

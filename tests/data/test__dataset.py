@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.errors import InputError
 
 

@@ -17,7 +17,7 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.results.findings import Findings
 
 

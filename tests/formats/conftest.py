@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import TensorProto, helper, numpy_helper
 
-from mnedge.formats._onnx_file import load_onnx
+from mnedge.formats.onnx_file import load_onnx
 from mnedge.formats.onnx_read import graph_of, inputs_of
 from mnedge.formats.tflite_write import write_tflite
 

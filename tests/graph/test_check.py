@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mnedge.errors import InputError, MnedgeError, UnsupportedError
-from mnedge.formats._tflite_schema import schema
 from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_schema import schema
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.check import check_graph
 from mnedge.graph.graph import Graph, Quantization

@@ -12,8 +12,8 @@ import pytest
 
 from mnedge.codegen.lower import lower
 from mnedge.errors import MnedgeError
-from mnedge.formats._tflite_schema import schema
 from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_schema import schema
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.passes._pass import run_passes

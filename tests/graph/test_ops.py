@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mnedge.formats._tflite_schema import OP_CODES, OPTIONS, options_from_table, schema
 from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_schema import OP_CODES, OPTIONS, options_from_table, schema
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.graph.ops import LAYERS, OPS, bias_of, data_of, info, operands, weights_of

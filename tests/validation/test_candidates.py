@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.errors import InputError
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import Pixels

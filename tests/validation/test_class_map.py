@@ -15,7 +15,7 @@ from mnedge.validation.class_map import ClassMap, in_classes_of, parse_class_map
 from mnedge.validation.predict import Predictions
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 CLASSES = ("background", "cat", "dog")
 

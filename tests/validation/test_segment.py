@@ -26,7 +26,7 @@ from mnedge.validation.segment import (
 )
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
 
 _RNG = np.random.default_rng(0)
 _MASKS = _RNG.integers(0, 4, (12, 20, 20)).astype(np.uint8)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.errors import InputError
 from mnedge.formats.pixels import with_pixels
 from mnedge.formats.tflite_write import write_tflite

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mnedge.codegen.compile import compile_c
 from mnedge.data import open_dataset
-from mnedge.data._dataset import Dataset
+from mnedge.data.dataset import Dataset
 from mnedge.data.draw import Draw
 from mnedge.data.origin import METADATA, origin_of
 from mnedge.errors import InputError

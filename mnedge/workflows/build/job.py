@@ -28,8 +28,8 @@ from mnedge.workflows.build.own_model import OwnModel, resolve_model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.data.dataset import Dataset
     from mnedge.data.origin import Origin
     from mnedge.graph.heads import Head
     from mnedge.models.description import Description, Weights

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.choices import DEFAULT_TASK
-from mnedge.data._dataset import Dataset
 from mnedge.data.arrays import open_arrays
 from mnedge.data.calibration import IMAGES
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.graph.graph import arguments_of
 

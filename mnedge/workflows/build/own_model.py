@@ -22,8 +22,8 @@ from mnedge.workflows.build.own_arrays import open_samples
 from mnedge.workflows.settle_pixels import check_takes_one, settle_pixels
 
 if TYPE_CHECKING:
-    from mnedge.data._dataset import Dataset
     from mnedge.data.arrays import Arrays
+    from mnedge.data.dataset import Dataset
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.recipe import Recipe

@@ -37,7 +37,7 @@ def check(job: Job, out: Path) -> None:
 
 
 def _check_ops(job: Job) -> None:
-    from mnedge.formats._tflite_schema import OP_CODES
+    from mnedge.formats.tflite_schema import OP_CODES
 
     for name in job.recipe.allow_float:
         if name not in OP_CODES:

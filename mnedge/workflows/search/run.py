@@ -21,7 +21,7 @@ from mnedge.workflows.search.trainer import trainer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.results.search import SearchResult
 
 _CLASSES = 1000

@@ -19,8 +19,8 @@ import numpy as np
 import yaml
 
 from mnedge import cache
-from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
+from mnedge.data.dataset import Dataset
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
 from mnedge.files import sha256, write_text

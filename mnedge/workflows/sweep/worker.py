@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnedge.data._dataset import Dataset
+    from mnedge.data.dataset import Dataset
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.sweep.requests import BuildRequest, EvaluateRequest, Place
 
