@@ -197,3 +197,20 @@ def test_any_is_counted_in_annotations_and_in_quotes_but_not_in_sentences() -> N
     assert _anys(said) == 0
     assert _anys(f"{said}def f(x: Any) -> dict[str, Any]:\n    '''Any, or none.'''\n") == 2
     assert _anys(f"{said}Row = 'dict[str, Any]'\nx: list['Any'] = []\n") == 2
+
+
+# Folders whose files are their entries: files that are no entries begin with an underscore there, whoever imports them.
+_REGISTRIES = {
+    "bundles", "cli", "data/formats", "devices", "models/families", "models/heads", "passes", "runtimes", "sources",
+    "targets", "tasks",
+}  # fmt: skip
+
+
+def test_what_other_folders_import_has_no_underscore_but_in_registries() -> None:
+    for path in _modules():
+        for name in _imported(path):
+            *folders, module = name.split(".")[1:]
+            folder = "/".join(folders)
+            inside = path.relative_to(_PACKAGE).as_posix()
+            if module.startswith("_") and folder not in _REGISTRIES and not inside.startswith(f"{folder}/"):
+                assert not (_PACKAGE / folder / f"{module}.py").exists(), f"{inside} imports {name}"

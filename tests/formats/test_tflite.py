@@ -97,7 +97,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_op_outside_the_list_is_named(small_int8: Graph) -> None:
-    from mnedge.formats import _tflite_schema as schema
+    from mnedge.formats import tflite_schema as schema
 
     data = bytearray(write_tflite(small_int8))
     softmax, lstm = schema.OP_CODES["SOFTMAX"], schema.OP_CODES["LSTM"]
