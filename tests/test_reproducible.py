@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from mnedge import cache
-from mnedge.artifact import RECORD, sha256
-from mnedge.workflows.bundle import verify
+from mnedge.files import RECORD, sha256
+from mnedge.workflows.verify import verify
 
 _ROOT = Path(__file__).parent.parent
 _RECIPE = """

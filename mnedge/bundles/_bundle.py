@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
 from mnedge.errors import UnsupportedError
+from mnedge.files import files_of, write_text
 from mnedge.results.manifest import BundleManifest, FileRow
 from mnedge.results.stored import to_json
 
@@ -134,7 +135,7 @@ def get(name: str) -> Bundle:
 
 def file_rows(folder: Path) -> tuple[FileRow, ...]:
     """Lists the files of a folder with their checksums, by their path in it."""
-    return tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in artifact.files_of(folder))
+    return tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in files_of(folder))
 
 
 def write_manifest(
@@ -158,5 +159,5 @@ def write_manifest(
         gates=gates,
         files=file_rows(folder),
     )
-    artifact.write_text(folder / MANIFEST, to_json(manifest))
+    write_text(folder / MANIFEST, to_json(manifest))
     return manifest

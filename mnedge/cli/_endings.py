@@ -15,8 +15,8 @@ import traceback
 from typing import TYPE_CHECKING
 
 from mnedge import __version__
-from mnedge.artifact import FULL
 from mnedge.errors import InputError, StorageError
+from mnedge.files import FULL
 from mnedge.text import plain
 
 if TYPE_CHECKING:

@@ -67,7 +67,9 @@ def command(
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file, and a MODEL_CARD.md.
     """
-    from mnedge.workflows.bundle import archive_path, bundle, release_of
+    from mnedge.bundles._archive import archive_path
+    from mnedge.workflows.bundle import bundle
+    from mnedge.workflows.release import release_of
 
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mnedge import cache
-from mnedge.artifact import sha256
 from mnedge.errors import InputError
+from mnedge.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from mnedge import cache
-from mnedge.artifact import sha256
 from mnedge.data.listing import is_junk
 from mnedge.errors import InputError
+from mnedge.files import sha256
 
 _MOST_MEMBERS = 1_000_000
 _MOST_BYTES = 200 << 30

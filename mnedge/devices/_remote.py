@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge import artifact, cache, runtimes
+from mnedge import cache, runtimes
 from mnedge.devices._conversation import Conversation, board_facts, nonsense
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
+from mnedge.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +82,7 @@ class RemoteModel:
         except BaseException:
             self.abort()
             raise
-        key = {"model": artifact.sha256(path), "device": carrier.name, "runtime": self.info.version}
+        key = {"model": sha256(path), "device": carrier.name, "runtime": self.info.version}
         self._kept = cache.resumable("device-results", key)
 
     def close(self) -> None:

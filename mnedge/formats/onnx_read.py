@@ -20,6 +20,7 @@ from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
 from mnedge.formats._onnx_pooling import POOLING
 from mnedge.formats._onnx_quantized import QUANTIZED
+from mnedge.formats._onnx_reductions import REDUCTIONS
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
 from mnedge.formats._onnx_values import NHWC, Known, Node, Reading
@@ -44,6 +45,7 @@ HANDLERS: Mapping[str, Handler] = {
     **POOLING,
     **QUANTIZED,
     **RESIZE,
+    **REDUCTIONS,
     **SHAPING,
 }
 

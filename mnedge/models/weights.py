@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import write_bytes
 from mnedge.errors import InputError, last_line
+from mnedge.files import write_bytes
 from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5

@@ -12,8 +12,8 @@ import numpy as np
 from mnedge.batch import batch_of, fed_dtype
 from mnedge.graph.executor import execute
 from mnedge.quantization.interpret import interpret
+from mnedge.quantization.intervals import channel_floor
 from mnedge.quantization.outputs import output_heads
-from mnedge.quantization.scheme import channel_floor
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.quantization.interpret import interpret
-from mnedge.quantization.scheme import made_interval
+from mnedge.quantization.intervals import made_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Quantization
-    from mnedge.quantization.scheme import Interval, Layer, Scheme
+    from mnedge.quantization.intervals import Interval
+    from mnedge.quantization.scheme import Layer, Scheme
     from mnedge.untyped import AnyArray, AnyFloats
 
 # A channel of a depthwise layer has nine unknowns, any other output up to a thousand.

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.calibrate import Statistics
-    from mnedge.quantization.scheme import Interval, Scheme
+    from mnedge.quantization.intervals import Interval
+    from mnedge.quantization.scheme import Scheme
 
 RangeMethod = Literal["min-max", "percentile", "mse", "output"]
 RANGE_METHODS: tuple[RangeMethod, ...] = ("min-max", "percentile", "mse", "output")

@@ -11,8 +11,8 @@ import numpy as np
 from mnedge.graph.executor import execute
 from mnedge.graph.ops import info
 from mnedge.quantization import integer
+from mnedge.quantization.intervals import ACTIVATION_INTERVALS
 from mnedge.quantization.parameters import Parameters, activation_quantizations, legal_weight_scale
-from mnedge.quantization.scheme import ACTIVATION_INTERVALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

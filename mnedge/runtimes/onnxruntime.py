@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.foreign import is_file
-from mnedge.runtimes._child import call
 from mnedge.runtimes._runtime import Runtime, TensorSpec, path_or_bytes, timed_ms
+from mnedge.runtimes._session import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric
+    from mnedge.results.outcome import Outcome
     from mnedge.results.prediction import Answer
-    from mnedge.results.training import Outcome
     from mnedge.training.phases import Objective
     from mnedge.untyped import AnyArray
     from mnedge.validation.answers import Question, Seen

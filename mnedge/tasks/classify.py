@@ -15,7 +15,7 @@ from mnedge.report.overlay import with_words
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.results.findings import Suspect
 from mnedge.results.metric import Metric
-from mnedge.results.training import Confusion, Outcome
+from mnedge.results.outcome import Confusion, Outcome
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.answers import class_answers

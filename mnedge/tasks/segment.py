@@ -15,7 +15,7 @@ from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
 from mnedge.report.overlay import colour_of, side_by_side, with_mask, with_words
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 from mnedge.validation.answers import mask_in, share_answers

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
-from mnedge.artifact import size_bytes
 from mnedge.codegen.lower import SUPPORTED
 from mnedge.errors import MnedgeError
+from mnedge.files import size_bytes
 from mnedge.foreign import is_file, is_folder
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.graph.kernels import KERNELS

@@ -94,7 +94,7 @@ def inspect_layers(
 
 def _inspect_tflite(path: Path) -> Inspection:
     from mnedge import runtimes
-    from mnedge.artifact import size_bytes
+    from mnedge.files import size_bytes
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.report.inspect_tflite import inspect_graph, is_quantized
     from mnedge.validation.int8 import int8_ops
@@ -122,7 +122,7 @@ def _inspect_tflite(path: Path) -> Inspection:
 
 def _inspect_onnx(path: Path) -> Inspection:
     from mnedge import runtimes
-    from mnedge.artifact import size_bytes
+    from mnedge.files import size_bytes
     from mnedge.report.inspect_onnx import inspect_onnx
     from mnedge.runtimes.onnxruntime import optimized_nodes
     from mnedge.validation.int8 import float_nodes

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import targets
-from mnedge.artifact import check_file, deliver, size_bytes
+from mnedge.artifact import check_file, deliver
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.files import size_bytes
 from mnedge.foreign import MODEL_BYTES, is_there, read_file
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite

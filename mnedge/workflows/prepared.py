@@ -6,10 +6,10 @@ from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mnedge.artifact import sha256
 from mnedge.data.listed import PREPROCESSING, preprocessing_of
 from mnedge.data.preprocess import WHITE, Preprocessing
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.foreign import Setting, is_file, parse_json
 from mnedge.formats.carried import carried
 from mnedge.results.manifest import BuildManifest

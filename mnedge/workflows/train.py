@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mnedge import cache, tasks
-from mnedge.artifact import check_file, deliver, sha256, size_bytes
+from mnedge.artifact import check_file, deliver
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
+from mnedge.files import sha256, size_bytes
 from mnedge.models import Variant
 from mnedge.models.build import named_weights
 from mnedge.results import stored

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.files import sha256
 from mnedge.formats.pixels import unknown_pixels
 from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels

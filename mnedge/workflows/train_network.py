@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, tasks
-from mnedge.artifact import sha256, write_text
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.gather import gather
+from mnedge.files import sha256, write_text
 from mnedge.models.build import style_key
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from mnedge.models import Variant
     from mnedge.models.description import Weights
     from mnedge.results.findings import Findings, Suspect
-    from mnedge.results.training import Epoch, Outcome
+    from mnedge.results.outcome import Outcome
+    from mnedge.results.training import Epoch
     from mnedge.tasks import Task
     from mnedge.training.settings import Schedule
     from mnedge.untyped import AnyArray

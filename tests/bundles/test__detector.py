@@ -27,7 +27,8 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable

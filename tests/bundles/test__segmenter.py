@@ -24,7 +24,8 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable

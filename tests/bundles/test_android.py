@@ -29,7 +29,9 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, verify
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+from mnedge.workflows.verify import verify
 
 _SLUG = "mobilenet_v1_0.25_48"
 _RELEASE = Release(group="com.example.ml", version="2.3.4", license="CC-BY-4.0 & more")

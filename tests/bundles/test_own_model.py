@@ -30,7 +30,8 @@ from mnedge.recipe import IoDtype, Recipe
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 from mnedge.validation.predict import predict
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, read_build
+from mnedge.workflows.bundle import bundle, read_build
+from mnedge.workflows.release import Release
 
 if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions

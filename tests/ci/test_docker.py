@@ -14,8 +14,8 @@ from PIL import Image
 
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release
 from mnedge.workflows.bundle import bundle as make_bundle
+from mnedge.workflows.release import Release
 
 _ROOT = Path(__file__).parents[2]
 _FILES = sorted((_ROOT / "docker").glob("*.Dockerfile"))

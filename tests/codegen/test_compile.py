@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mnedge.artifact import RECORD
 from mnedge.codegen import vectors
 from mnedge.codegen.compile import check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
 from mnedge.codegen.vela import compile_vela
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.files import RECORD
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor

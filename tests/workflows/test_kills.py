@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import RECORD, is_scratch, sha256
+from mnedge.files import RECORD, is_scratch, sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.report.write import CHECKSUMS, REPORTS
 from mnedge.results.manifest import Checksums, FileRow
 from mnedge.results.report import Report, VariantRow
 from mnedge.results.stored import as_json, to_json
-from mnedge.workflows.bundle import verify
+from mnedge.workflows.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnedge.artifact import RECORD
 from mnedge.data import open_dataset
 from mnedge.errors import InputError
+from mnedge.files import RECORD
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.description import description_of

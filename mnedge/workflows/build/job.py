@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import targets, tasks
-from mnedge.artifact import sha256
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.graph.heads import shows_numbers
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant

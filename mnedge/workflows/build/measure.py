@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, devices, runtimes
-from mnedge.artifact import write_text
+from mnedge.files import write_text
 from mnedge.graph.graph import arguments_of
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import sha256
 from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.graph.heads import HEADS, answering_output
 from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact
 from mnedge.artifact import Artifact
+from mnedge.files import copy, write_text
 from mnedge.foreign import is_folder
 from mnedge.progress import telling
 from mnedge.recipe import Recipe, load
@@ -95,7 +96,7 @@ def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) 
         if is_folder(source):
             shutil.copytree(source, path)
         else:
-            artifact.copy(source, path)
+            copy(source, path)
         placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
-    artifact.write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
+    write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
     return placed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
 from mnedge.errors import InputError
-from mnedge.workflows.bundle import described_release
+from mnedge.workflows.release import described_release
 
 if TYPE_CHECKING:
     from pathlib import Path

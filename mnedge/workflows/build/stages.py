@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, Io, Precision
 from mnedge.data.origin import METADATA as ORIGIN
+from mnedge.files import sha256, write_bytes, write_text
 from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount

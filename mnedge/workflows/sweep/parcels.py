@@ -19,11 +19,11 @@ import numpy as np
 import yaml
 
 from mnedge import cache
-from mnedge.artifact import sha256, write_text
 from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
+from mnedge.files import sha256, write_text
 from mnedge.results.stored import read as read_noun
 from mnedge.results.stored import to_json
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import RECORD, check_file, check_reachable, deliver, sha256
+from mnedge.artifact import check_file, check_reachable, deliver
 from mnedge.errors import InputError
+from mnedge.files import RECORD, sha256
 from mnedge.foreign import checked_number
 from mnedge.results.sweep import Answer, Built
 from mnedge.workflows.build import job

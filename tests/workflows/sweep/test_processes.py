@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mnedge import cache, data
-from mnedge.artifact import is_scratch
 from mnedge.data import content
 from mnedge.errors import ToolError
+from mnedge.files import is_scratch
 from mnedge.results import stored
 from mnedge.results.sweep import SweepResult
 from mnedge.workflows.build import job
