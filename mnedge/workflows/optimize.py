@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -297,10 +298,13 @@ def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
     """Measures the agreement of both files on random input or on pictures of a data set."""
-    before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before, pictures)
-    outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
-    found = agreement(before.outputs, *outputs)
+    with (
+        closing(open_session("litert", source, 1, delegate=delegate)) as before,
+        closing(open_session("litert", out, 1, delegate=delegate)) as after,
+    ):
+        inputs = _inputs(before, pictures)
+        outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
+        found = agreement(before.outputs, *outputs)
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 
