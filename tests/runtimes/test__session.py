@@ -140,12 +140,13 @@ def test_a_child_that_is_killed_while_it_runs(path: Path, number: int, kind: typ
 def test_a_child_that_hangs_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_session, "_RUN_S", 0.5)
     session = open_session("litert", path, 1)
-    os.kill(_pid(session), signal.SIGSTOP)
+    hung = psutil.Process(_pid(session))
+    hung.suspend()
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"gave no answer within 0 s|gave no answer within 1 s"):
         session.run(_images(1)[0])
     assert time.monotonic() - begin < 10
-    assert not psutil.pid_exists(_pid(session))
+    assert hung.wait(10) is None
 
 
 def _slow(tmp_path: Path) -> Path:
