@@ -143,7 +143,7 @@ def test_mediapipe_classifies_with_the_labels(android: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Path, tmp_path: Path) -> None:
     recipe = Recipe(
         variant="v1", alpha=0.25, int8=True, effort="fast", targets=("android",),

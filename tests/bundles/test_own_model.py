@@ -36,6 +36,8 @@ from mnedge.workflows.release import Release
 if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
+pytestmark = pytest.mark.slow
+
 _CLASSES = ("dark", "light")
 # Enough of Arduino to run a sketch here: what it prints goes to standard output.
 _ARDUINO = """

@@ -237,6 +237,7 @@ def _of(sums: Mapping[str, str], output: str) -> dict[str, str]:
     return {name: value for name, value in sums.items() if name == output or name.startswith(f"{output}/")}
 
 
+@pytest.mark.slow
 def test_kills(tmp_path: Path, small_int8: Graph, digits_fp32: Graph, request: pytest.FixtureRequest) -> None:
     fuzz = request.config.getoption("--fuzz")
     commands = (*_FAST, *_SLOW) if fuzz >= _BUILDS_FROM else _FAST
