@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from mnedge.files import RECORD, is_scratch, sha256
 from mnedge.formats.tflite_write import write_tflite
@@ -29,8 +30,6 @@ from mnedge.workflows.verify import verify
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
     from mnedge.graph.graph import Graph
 
