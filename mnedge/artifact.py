@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.errors import InputError, StorageError
-from mnedge.files import FULL, RECORD, leftovers, sha256, temporary, write_bytes, write_text
+from mnedge.errors import FULL, InputError, StorageError
+from mnedge.files import RECORD, leftovers, sha256, temporary, write_bytes, write_text
 from mnedge.record import Record, checksum_of, entries, locked, read_record, strangers, write_record
 from mnedge.text import utf8
 

@@ -23,8 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from mnedge.errors import InputError, MnedgeError, StorageError
-from mnedge.files import FORBIDDEN, FULL, is_scratch, sha256, size_bytes, temporary, write_bytes
+from mnedge.errors import FULL, InputError, MnedgeError, StorageError
+from mnedge.files import FORBIDDEN, is_scratch, sha256, size_bytes, temporary, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # The record of who wrote the files of a folder; it counts neither for sizes nor for checksums.
 RECORD = ".mnedge.json"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MARK = ".mnedge-tmp-"
 _TEMPORARY = re.compile(r"\..*\.mnedge-tmp-[0-9a-f]{16}", re.DOTALL)

@@ -7,12 +7,13 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from mnedge import registry
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_there, read_mapping
 from mnedge.results.metric import Declared
@@ -20,14 +21,8 @@ from mnedge.results.metric import Declared
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Name of a task: a file of mnedge/tasks.
-Task = str
-Method = Literal["ptq", "qat"]
-Effort = Literal["fast", "default", "max"]
-IoDtype = Literal["int8", "uint8", "float32"]
-Granularity = Literal["per-channel", "per-tensor"]
-PostProcessing = Literal["inside", "outside"]
-OnnxActivations = Literal["uint8", "int8"]
+    from mnedge.choices import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
+
 
 # Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
 Side = Annotated[int, Meta(ge=1, le=4096)]
@@ -118,7 +113,7 @@ class Recipe:
     alpha: Factor = 1.0
     resolution: Side | None = None
     classes: Classes | None = None
-    task: Task = "classify"
+    task: Task = DEFAULT_TASK
     head: str | None = None
     output_stride: Stride | None = None
     int8: bool = False

@@ -11,7 +11,7 @@ import mnedge
 _PACKAGE = Path(mnedge.__file__).parent
 # Lower may not import higher, and none of a rank may import another of that rank.
 _FLOORS = (
-    ("mnedge", "errors", "redaction", "text", "untyped"),
+    ("mnedge", "choices", "errors", "redaction", "text", "untyped"),
     ("batch", "command", "files", "foreign", "pixels", "progress", "registry", "silence"),
     ("cache", "record"),
     ("artifact",),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mnedge.bundles._android_runtimes import AndroidRuntime
+    from mnedge.choices import AndroidRuntime
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
     from mnedge.results.manifest import BundledModel, KeptGate

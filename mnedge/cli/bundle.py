@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnedge import registry
-from mnedge.bundles._android_runtimes import AndroidRuntime
+from mnedge.choices import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, say

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.ops import ACTIVATION_LIMITS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,12 +19,6 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 INFINITE: Interval = (-np.inf, np.inf)
 _GATES = ("ADD", "DEPTHWISE_CONV_2D")
-ACTIVATION_INTERVALS: dict[str, Interval] = {
-    "NONE": INFINITE,
-    "RELU": (0.0, np.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
 # Ranges of ops' outputs, whatever they read.
 _MADE_INTERVALS: dict[str, Interval] = {
     "ABS": (0.0, np.inf),
@@ -48,17 +44,17 @@ def made_interval(op: Op | None) -> Interval:
     """Returns the interval of an op's values; `None` is a graph input or a constant."""
     if op is None:
         return INFINITE
-    if op.kind in ACTIVATION_INTERVALS:
-        return ACTIVATION_INTERVALS[op.kind]
+    if op.kind in ACTIVATION_LIMITS:
+        return ACTIVATION_LIMITS[op.kind]
     if op.kind in _MADE_INTERVALS:
         return _MADE_INTERVALS[op.kind]
-    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    return ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
 
 
 def read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) -> Interval:
     """Interval of an input outside which all values give an op's output the value at the nearer end."""
-    if op.kind in ACTIVATION_INTERVALS:
-        return ACTIVATION_INTERVALS[op.kind]
+    if op.kind in ACTIVATION_LIMITS:
+        return ACTIVATION_LIMITS[op.kind]
     if op.kind == "HARD_SWISH":
         return (-3.0, np.inf)
     if op.kind == "ADD":
@@ -79,14 +75,14 @@ def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
     if other.data is None or other.data.size != 1:
         return INFINITE
     shift = float(other.real().reshape(()))
-    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    low, high = ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
     return (low - shift, high - shift)
 
 
 def _scaled_interval(graph: Graph, op: Op) -> Interval:
     """For a 1 x 1 depthwise convolution with a fused activation: the activation's interval seen from x."""
     weights, bias = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[2])]
-    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    low, high = ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
     if weights.data is None or bias.data is None or weights.shape[1:3] != (1, 1) or np.any(weights.real() <= 0):
         return INFINITE
     scale = weights.real().ravel()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.pixels import Pixels
-    from mnedge.recipe import Granularity
 
 
 # The ops that are brought to int8.

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.executor import execute
-from mnedge.graph.ops import info
+from mnedge.graph.ops import ACTIVATION_LIMITS, info
 from mnedge.quantization import integer
-from mnedge.quantization.intervals import ACTIVATION_INTERVALS
 from mnedge.quantization.parameters import Parameters, activation_quantizations, legal_weight_scale
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ class Student:
 
 def _interval(op: Op) -> tuple[float, float]:
     """The ends of an op's fused activation."""
-    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    return ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
 
 
 def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:

@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from mnedge.choices import Prefer
 from mnedge.results import shown, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-# C without an interpreter, or a project for TensorFlow Lite Micro.
-Form = Literal["c", "tflm"]
-# Preference of a memory plan: the smallest arena, layer by layer, or in between.
-Prefer = Literal["balanced", "ram", "speed"]
 
 
 @dataclass(frozen=True)

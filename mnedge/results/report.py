@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mnedge.artifact import Artifact, Format, Io, Precision
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError
 from mnedge.files import sha256, size_bytes
 from mnedge.foreign import is_folder
@@ -147,7 +148,7 @@ class Report:
 
     schema: int = SCHEMA
     slug: str
-    task: str = "classify"
+    task: str = DEFAULT_TASK
     variant: VariantRow
     artifacts: tuple[ArtifactRow, ...] = ()
     accuracy: tuple[AccuracyRow, ...] = ()

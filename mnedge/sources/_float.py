@@ -10,6 +10,7 @@ import numpy as np
 from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_metadata import GREY, labels_of, metadata_of
 from mnedge.graph.graph import constant
+from mnedge.graph.ops import LAYERS
 from mnedge.passes.fold_shapes import apply as fold_shapes
 from mnedge.pixels import CHANNELS, METADATA, Order, Pixels
 from mnedge.sources._family import family_of_graph
@@ -21,7 +22,7 @@ from mnedge.sources._turned import without_turn
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op, Tensor
 
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+_WEIGHTED = (*LAYERS, "BATCH_MATMUL")
 _INT8_STEP_OF_PIXEL_0 = -128
 
 

@@ -190,6 +190,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 TASK = Task(
     name="detect",
+    title="object detection",
     metrics=(
         Metric("map50", "mAP at IoU 0.5", is_headline=True),
         Metric("map", "mAP"),

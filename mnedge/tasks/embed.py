@@ -108,6 +108,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 TASK = Task(
     name="embed",
+    title="image embedding",
     metrics=(
         Metric("roc_auc", "ROC AUC", is_headline=True),
         Metric("recall_at_1", "recall at 1"),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Literal, get_args
+from typing import get_args
 
+from mnedge.choices import ClassWeights, Strength, TrainingPrecision
 from mnedge.errors import InputError
 
-Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-ClassWeights = Literal["balanced", "none"]
-Strength = Literal["none", "light", "default"]
 # Of epochs or of pictures a step: more would be a slip of the hand, and end at no time.
 _MOST = 1_000_000
 _WHOLE = (
@@ -90,13 +88,13 @@ class Schedule:
     batch_size: int = 32
     patience: int = 10
     class_weights: ClassWeights = "balanced"
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     feature_copies: int = 4
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("class_weights", get_args(ClassWeights)), ("precision", get_args(Precision))):
+        for name, allowed in (("class_weights", get_args(ClassWeights)), ("precision", get_args(TrainingPrecision))):
             if getattr(self, name) not in allowed:
                 raise InputError.unknown(name, str(getattr(self, name)), allowed)
         for name, least, most in _WHOLE:

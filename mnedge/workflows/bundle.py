@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mnedge import artifact, bundles, targets
+from mnedge import artifact, bundles, targets, tasks
 from mnedge.bundles import Parts
 from mnedge.bundles._archive import archive_path, tar_gz_bytes
 from mnedge.bundles._bundle import MANIFEST, file_rows, write_manifest
 from mnedge.bundles._signature import check_key
 from mnedge.bundles._signature import sign as write_signature
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.files import write_text
 from mnedge.foreign import read_file
@@ -72,13 +73,13 @@ def bundle(
         check_key(Path(sign))
     parts, model = read_build(folder, said)
     origin, report = read_own(folder / MANIFEST, BuildManifest), read_own(folder / REPORT, Report)
-    texts = {"version": said.version, "terms": said.license, "description": said.description}
+    task = tasks.get(report.task)
+    described = model_card.Description(said.version, said.license, task.title, said.description, task.limits(report))
     with artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
-        write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, **texts))
+        write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, described))
         if sbom:
-            materials = render_sbom(origin, report, file_rows(scratch), **texts)
-            write_text(scratch / SBOM, materials)
+            write_text(scratch / SBOM, render_sbom(origin, report, file_rows(scratch), described))
         manifest = write_manifest(scratch, kind, parts, model, kept_gates(report))
         if sign is not None:
             write_signature(scratch, Path(sign))
@@ -143,7 +144,7 @@ def read_build(built: Path, release: Release) -> tuple[Parts, BundledModel]:
     parts = Parts(
         slug=manifest.slug,
         # Builds from before there were other tasks do not say.
-        task=str(manifest.recipe.get("task", "classify")),
+        task=str(manifest.recipe.get("task", DEFAULT_TASK)),
         size=(source.shape[1], source.shape[2]),
         pixels=pixels,
         takes_pixels=takes_pixels(TensorSpec(source.name, source.shape, source.dtype, source.quantization), pixels),

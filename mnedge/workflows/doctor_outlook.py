@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import targets
 from mnedge.codegen.lower import SUPPORTED, lower
+from mnedge.codegen.obstacles import AT_THE_ENDS
 from mnedge.errors import MnedgeError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.macs import graph_parameters
@@ -21,9 +22,6 @@ from mnedge.workflows.optimize import loads, passes_for
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph
     from mnedge.targets import Target
-
-
-AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
 
 
 def counted(kinds: Counter[str]) -> str:

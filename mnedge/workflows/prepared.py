@@ -6,6 +6,7 @@ from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.listed import PREPROCESSING, preprocessing_of
 from mnedge.data.preprocess import WHITE, Preprocessing
 from mnedge.errors import InputError
@@ -63,7 +64,7 @@ def prepared(model: Path) -> Prepared:
         digests = [row.sha256 for row in manifest.artifacts if row.path == model.name]
         if digests and sha256(model) in digests:
             # Builds from before there were other tasks do not say.
-            task = str(manifest.recipe.get("task", "classify"))
+            task = str(manifest.recipe.get("task", DEFAULT_TASK))
             return Prepared(_preprocessing(build, manifest.dataset.preprocessing), task)
     if is_file(bundle):
         about = read(bundle, _BundledAbout)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, tasks
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.gather import gather
 from mnedge.files import sha256, write_text
@@ -80,7 +81,7 @@ def train_network(
     dataset: Dataset,
     schedule: Schedule,
     *,
-    task: str = "classify",
+    task: str = DEFAULT_TASK,
     weights: Weights = "imagenet",
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge import tasks
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.arrays import is_arrays
 from mnedge.data.balance import warning
 from mnedge.errors import InputError, ToolError
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.choices import Task
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
-    from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
     from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import DeviceFailure, ParityRow
@@ -52,7 +53,7 @@ def validate(
     artifacts: Sequence[Path | str],
     data: str = "demo",
     *,
-    task: Task = "classify",
+    task: Task = DEFAULT_TASK,
     split: str | None = None,
     images: int | None = None,
     class_map: str | None = None,

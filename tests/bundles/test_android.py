@@ -20,8 +20,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.bundles._metadata import Description, metadata_bytes
+from mnedge.choices import AndroidRuntime
 from mnedge.data import open_dataset
 from mnedge.errors import InputError
 from mnedge.formats.tflite_metadata import BUFFER

@@ -24,7 +24,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.pixels import SYMMETRIC
 
 if TYPE_CHECKING:
-    from mnedge.bundles._android_runtimes import AndroidRuntime
+    from mnedge.choices import AndroidRuntime
     from mnedge.graph.graph import Graph
 
 pytestmark = pytest.mark.slow

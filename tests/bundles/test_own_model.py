@@ -26,7 +26,7 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import CHANNELS, Pixels
-from mnedge.recipe import IoDtype, Recipe
+from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 from mnedge.validation.predict import predict
 from mnedge.workflows.build.pipeline import build
@@ -34,6 +34,7 @@ from mnedge.workflows.bundle import bundle, read_build
 from mnedge.workflows.release import Release
 
 if TYPE_CHECKING:
+    from mnedge.choices import IoDtype
     from mnedge.validation.predict import Predictions
 
 pytestmark = pytest.mark.slow

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mnedge.choices import Effort
     from mnedge.graph.graph import Graph
-    from mnedge.recipe import Effort
 
 
 class KilledError(Exception):

@@ -87,6 +87,7 @@ def _accuracy(predictions, dataset):
 
 TASK = Task(
     name="fill",
+    title="estimation of a step",
     metrics=(
         Metric("closeness", "closeness of the step", is_headline=True),
         Metric("nearness", "nearness", by_class=True),

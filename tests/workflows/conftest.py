@@ -11,6 +11,7 @@ from mnedge.files import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.report.write import CHECKSUMS, REPORTS
+from mnedge.results.diagnosis import Diagnosis, Outlook
 from mnedge.results.manifest import Checksums, FileRow
 from mnedge.results.report import GateRow, Report, VariantRow
 from mnedge.results.stored import as_json, to_json
@@ -55,3 +56,21 @@ def small_build(tmp_path: Path, small_int8: Graph) -> Path:
     }  # fmt: skip
     _seal(folder, manifest)
     return folder
+
+
+@pytest.fixture
+def written() -> Callable[..., Path]:
+    """Writes a graph as a .tflite into a folder; the default name has a space, as users' files do."""
+
+    def write(graph: Graph, folder: Path, name: str = "my model.tflite") -> Path:
+        path = folder / name
+        path.write_bytes(write_tflite(graph))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def outlook() -> Callable[[Diagnosis, str], Outlook]:
+    """The row of one target in a diagnosis."""
+    return lambda found, target: next(row for row in found.targets if row.target == target)

@@ -24,7 +24,7 @@ from mnedge.workflows.release import Release
 from mnedge.workflows.verify import verify
 
 if TYPE_CHECKING:
-    from mnedge.bundles._android_runtimes import AndroidRuntime
+    from mnedge.choices import AndroidRuntime
 
 _KINDS = names("mnedge.bundles")
 

@@ -60,7 +60,7 @@ def comparisons(chosen: Variant | None = None) -> Iterator[tuple[Benchmark, list
     """
     for benchmark in BENCHMARKS:
         networks = [_peer(peer) for peer in benchmark.peers]
-        if benchmark.task == "classify":
+        if benchmark.takes_families:
             networks += _mobilenets(chosen)
         yield benchmark, sorted(networks, key=lambda network: -network.cost.macs)
 

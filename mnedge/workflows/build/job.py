@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import targets, tasks
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
@@ -209,7 +210,7 @@ def _checked(job: Job) -> Job:
 
 
 def _check_task(recipe: Recipe, description: Description) -> None:
-    trained = description.get("task", "classify")
+    trained = description.get("task", DEFAULT_TASK)
     if description and trained != recipe.task:
         raise InputError(
             f"the weights {recipe.weights} were trained to {trained}, asked for is {recipe.task}; "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact
 from mnedge.artifact import Artifact
+from mnedge.choices import CONSTRAINTS
 from mnedge.files import copy, write_text
 from mnedge.foreign import is_folder
 from mnedge.progress import telling
@@ -16,7 +17,7 @@ from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
 from mnedge.validation.baseline import baseline_rows, read_baseline
 from mnedge.validation.gates import gate_rows
-from mnedge.validation.locked import CONSTRAINTS, check_locked, check_tools
+from mnedge.validation.locked import check_locked, check_tools
 from mnedge.workflows.build import job, measure, preflight, stages
 from mnedge.workflows.bundle import bundle
 

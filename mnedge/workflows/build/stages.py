@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.quantization.quantized import Quantized
-    from mnedge.recipe import Granularity
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.build.own_model import OwnModel
 
@@ -279,10 +279,10 @@ def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
 
 
 def _head(job: Job) -> Head | None:
-    """Returns the head of a segmentation, whose map holds scores of classes; every other output shows its own."""
+    """Returns the head that the model or the task states; None where the output shows its own."""
     if job.model is not None and job.model.network.outputs[0].head != "map":
         return job.model.network.outputs[0].head
-    return "logits" if job.task.name == "segment" else None
+    return job.task.own_head
 
 
 def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
