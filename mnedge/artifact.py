@@ -64,7 +64,7 @@ def deliver(path: Path, data: bytes | str, *, force: bool = False) -> None:
         force: Replace a file that is not mnedge's own, unchanged work.
 
     Raises:
-        InputError: What is there is not mnedge's to replace, or the folder cannot be written.
+        InputError: The file there is not mnedge's to replace, or the folder cannot be written.
         StorageError: The disk is full.
     """
     content = utf8(data).encode() if isinstance(data, str) else data
@@ -94,7 +94,7 @@ def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
     stays. After an error nothing is left behind and the older folder stays.
 
     Raises:
-        InputError: What is there is not mnedge's to replace, or the parent cannot be written.
+        InputError: A file there is not mnedge's to replace, or the parent cannot be written.
         StorageError: The disk is full.
     """
     with _explained(path):
@@ -131,7 +131,7 @@ def check_file(path: Path, *, force: bool = False) -> None:
     """Makes sure, before long work, that `deliver` can write a file.
 
     Raises:
-        InputError: What is there is not mnedge's to replace, or the folder cannot be written.
+        InputError: The file there is not mnedge's to replace, or the folder cannot be written.
     """
     with _explained(path):
         place = _resolved(path)
@@ -144,7 +144,7 @@ def check_folder(path: Path, *, kind: Kind, force: bool = False) -> None:
     """Makes sure, before long work, that `folder` can write a folder.
 
     Raises:
-        InputError: What is there is not mnedge's to replace, or the parent cannot be written.
+        InputError: A file there is not mnedge's to replace, or the parent cannot be written.
     """
     with _explained(path):
         place = _resolved(path)

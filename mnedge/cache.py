@@ -326,7 +326,7 @@ def _part(inputs: bytes) -> str:
 
 
 def entries() -> list[Entry]:
-    """All entries, the one used last first; what else lies in the folder is somebody else's."""
+    """Lists the entries, the last used one first; other files in the folder are left out."""
     found = []
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in root().iterdir():

@@ -13,15 +13,22 @@ import msgspec
 from msgspec import Meta
 
 from mnedge import registry
-from mnedge.choices import DEFAULT_TASK
+from mnedge.choices import (
+    DEFAULT_TASK,
+    Effort,
+    Granularity,
+    IoDtype,
+    Method,
+    OnnxActivations,
+    PostProcessing,
+    Task,
+)
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_there, read_mapping
 from mnedge.results.metric import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from mnedge.choices import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
 
 # Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
@@ -105,7 +112,7 @@ class Recipe:
         gates: Limits that can fail the build, by name.
         tolerances: Largest loss of each figure against a baseline, by name; other figures are not compared.
         bundles: Kinds of bundles to make.
-        release: What bundles say of themselves, by name: version, group, license and description.
+        release: Description of its bundles, by name: version, group, license and description.
     """
 
     model: str | None = None
@@ -324,7 +331,7 @@ def limit_kind(name: str, said: str) -> object:
 
     Args:
         name: Its name.
-        said: What `known_gates` or `known_tolerances` says of it.
+        said: Its description in `known_gates` or `known_tolerances`.
     """
     if name in _FLAGS:
         return bool

@@ -146,7 +146,7 @@ def write_manifest(
     Args:
         folder: The bundle without its manifest.
         kind: Name of the kind.
-        parts: What it was made of.
+        parts: The build that it was made of.
         model: The build.
         gates: Its gates, and whether it kept them.
     """

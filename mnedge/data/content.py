@@ -45,7 +45,7 @@ class Content:
     is_trusted: bool = True
 
     def read_again(self) -> Content:
-        """The same content, with every file read again whatever the cache remembers."""
+        """Returns the content with every file read again, whatever the cache remembers."""
         return replace(self, is_trusted=False)
 
     def sha256(self) -> str:

@@ -22,7 +22,7 @@ _INNER = "data"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a .zip."""
+    """Returns whether a file is a .zip."""
     return path.suffix.lower() == ".zip"
 
 

@@ -1,4 +1,4 @@
-"""Each TFLite op as ONNX nodes, in real arithmetic; the writer around it adds quantization and layout."""
+"""Emits TFLite ops as ONNX nodes in real arithmetic; the writer around them adds quantization and layout."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def graph_of(file: OnnxFile, shapes: Sequence[Shape]) -> tuple[Graph, tuple[str,
 
     Args:
         file: The model.
-        shapes: Of the inputs, as `inputs_of` orders them; every extent known.
+        shapes: Shapes of the inputs, as `inputs_of` orders them; every extent known.
 
     Returns:
         The graph, and what reading it changed, a sentence each.

@@ -48,7 +48,7 @@ class Statistics:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """All samples of all members, flat."""
+        """Samples of all members, flat."""
         return np.concatenate([part.ravel() for part in self.samples.values()])
 
 

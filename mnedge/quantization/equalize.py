@@ -66,7 +66,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
 
 
 def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, float]:
-    """By how much equalizing the stream of an activation would lower what its noise costs the outputs.
+    """Estimates the gain of equalizing the stream of an activation: how much less its noise costs the outputs.
 
     Args:
         graph: Float graph.

@@ -47,7 +47,7 @@ class Problem:
     interval: Interval
 
     def part(self, blocks: slice, outputs: slice) -> Problem:
-        """Some of the blocks or of the outputs alone, which do not know of the others."""
+        """Selects blocks or outputs that do not depend on the others."""
         return Problem(
             self.inputs[blocks],
             self.targets[blocks, :, outputs],
@@ -114,7 +114,7 @@ def problem_of(
         scheme: Quantization scheme of the graph.
         layer: A layer whose taps can be told (`has_taps`).
         data: (N, …) the steps that the quantized network gives it.
-        quantization: What the steps stand for.
+        quantization: Quantization of the steps.
         drawn: See `draw_pixels`.
         targets: See `float_targets`.
     """

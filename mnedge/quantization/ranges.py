@@ -49,7 +49,7 @@ def least_squares(statistics: Statistics, importance: Mapping[str, NDArray[np.fl
 
     Args:
         statistics: Values seen.
-        importance: What an error counts in each channel, by member; all alike by default.
+        importance: Weight of an error in each channel, by member; all alike by default.
     """
     low, high = min_max(statistics)
     if high - low < 1e-12:

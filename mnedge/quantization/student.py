@@ -95,18 +95,18 @@ class Student:
         return self.first_scales * tf.exp(self.variables["scales"])
 
     def weight_steps(self) -> TensorLike:
-        """All weights in steps of their scales, one vector."""
+        """Weights in steps of their scales, one vector."""
         import tensorflow as tf
 
         scale = tf.gather(self.scales(), self.scale_index)
         return integer.weight_steps(self.first_weights + self.variables["weights"] * self.unit, scale)
 
     def biases(self) -> TensorLike:
-        """All biases in real values, one vector."""
+        """Biases in real values, one vector."""
         return self.first_bias + self.variables["biases"] * self.bias_unit
 
     def forward(self, images: TensorLike) -> Mapping[str, TensorLike]:
-        """Every activation of the fake-quantized network, in real values: those of the int8 model, step by step.
+        """Computes all activations of the fake-quantized network, real values equal to the int8 model's step by step.
 
         Args:
             images: float32 (N, H, W, C).

@@ -30,7 +30,7 @@ class Description:
         terms: Licence of the weights, as text.
         task: Name of its task in the field, such as "object detection".
         purpose: A sentence on what the model is for; "" for none.
-        limits: What a model of its task cannot tell, a sentence each.
+        limits: Limits of models of its task, a sentence each.
     """
 
     version: str

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """Something in the arena.
+    """A block of the arena.
 
     Attributes:
         name: The tensor, or what else lives there.
@@ -117,7 +117,7 @@ class CSources(Compilation):
         macs: Multiply-adds of one run.
         model_sha256: Checksum of the .tflite.
         vectors: Test vectors from LiteRT's reference kernels, or why there are none.
-        verified: Where the C was run against the test vectors; "" for nowhere.
+        verified: Device on which the C was run against the test vectors; "" for none.
         pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
         plan: The memory plan as lines of text, time down, addresses to the right.
         blocks: Tensors in the arena, and the segments between which each lives, both included.

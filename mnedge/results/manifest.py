@@ -51,7 +51,7 @@ class DatasetRow:
     Attributes:
         name: Its name.
         preprocessing: Preprocessing of its pictures.
-        draw: How its splits were drawn; None for a data set with its own.
+        draw: Draw of its splits; None for a data set with its own.
         sha256: Digest of its pictures, labels, splits and preprocessing; None in builds of older versions.
     """
 

@@ -127,7 +127,7 @@ class GateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All measurements of a build.
+    """Measurements of a build.
 
     Attributes:
         schema: Version of report.json.

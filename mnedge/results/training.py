@@ -198,8 +198,8 @@ class TrainingReport:
         outcome: Outcome of the best weights on the validation split.
         account: Account of the training.
         tools: Versions of the packages that trained it.
-        test: How the best weights met the test split, which had no say in anything; None where there is none, and the
-            figure of `outcome` chose the epoch.
+        test: Outcome of the best weights on the test split, which chose nothing; None without one, and the figure of
+            `outcome` chose the epoch.
     """
 
     schema: int = SCHEMA

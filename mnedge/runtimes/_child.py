@@ -45,7 +45,7 @@ class DiedError(Exception):
     Attributes:
         returncode: Negative for a signal; None where it gave no answer.
         words: The end of what it said on standard error.
-        blamed: Where it ran a model that has no file: the error, given the name of what the model comes from.
+        blamed: For a model without a file, makes the error from the name of the model's source.
     """
 
     def __init__(self, returncode: int | None, words: str) -> None:
@@ -54,7 +54,7 @@ class DiedError(Exception):
         self.blamed: Callable[[str], MnedgeError] | None = None
 
     def told(self) -> str:
-        """How it ended, as the verb of a sentence."""
+        """Its end, as the verb of a sentence."""
         if self.returncode is None:
             return "gave no answer in time"
         with contextlib.suppress(ValueError):
@@ -63,7 +63,7 @@ class DiedError(Exception):
 
     @property
     def blames_model(self) -> bool:
-        """Whether it is the model's doing, and not the machine's: its memory, or a CPU that lacks instructions."""
+        """Returns whether the model is at fault, and not the machine: its memory, or a CPU that lacks instructions."""
         return self.returncode is None or -self.returncode in _OF_THE_MODEL
 
 
@@ -138,7 +138,7 @@ class Child:
 
         Raises:
             DiedError: The child ended, or gave no answer within `limit_s` (and is ended).
-            MnedgeError: What it answered is an error.
+            MnedgeError: Its answer is an error.
         """
         try:
             answer = self._answer(packed(request), limit_s)

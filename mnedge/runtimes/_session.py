@@ -120,7 +120,7 @@ class ChildSession:
         return [output.copy() for output in self.look(*images)]
 
     def look(self, *images: AnyArray) -> list[AnyArray]:
-        """Like `run`, but the outputs are views that the next run writes over."""
+        """Runs images like `run`, but the outputs are views that the next run writes over."""
         return self._asked_for_arrays(_RUN_S, images, do="run")
 
     def run_all(self, samples: Sequence[tuple[AnyArray, ...]]) -> list[list[AnyArray]]:

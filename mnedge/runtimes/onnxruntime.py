@@ -213,7 +213,7 @@ def _refusals(verb: str, path: Path) -> Iterator[None]:
 
 @cache
 def saturates() -> bool:
-    """Whether this CPU sums two products of uint8 and int8 in 16 bits, which can saturate: x86-64 without VNNI.
+    """Returns whether this CPU sums two products of uint8 and int8 in 16 bits, which can saturate: x86-64 without VNNI.
 
     Sessions of mnedge set `PRECISE` there; an app that runs int8 .onnx files on such a CPU has to do the same.
     """

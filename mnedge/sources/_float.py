@@ -1,4 +1,4 @@
-"""From the graph of any source to a Float: float32 ends, constants that are values, and all that the graph shows."""
+"""Makes a Float of the graph of any source: float32 ends, constant values, and the facts that the graph shows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = (), first: Grap
     Args:
         graph: Batch 1, every extent known.
         source: The file, in errors.
-        notes: What reading it has changed so far.
+        notes: Changes that reading has made so far.
         first: The arithmetic behind the inputs before conversion, which may have folded it.
 
     Raises:

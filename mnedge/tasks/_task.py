@@ -123,7 +123,7 @@ class Task:
         takes_models: Whether `train` fine-tunes models of the user's for it, not variants alone.
         output_heads: Heads of an output by which a model is known to be for it.
         own_head: Head of its own networks, where their output does not show it.
-        limits: Returns what a model of it cannot tell, a sentence each, from a build's report.
+        limits: Returns the limits of its models, a sentence each, from a build's report.
     """
 
     name: str

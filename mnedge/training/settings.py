@@ -65,7 +65,8 @@ class Schedule:
             from there and ends where one without pause would.
         head_learning_rate: Peak rate of the frozen phase (Adam).
         learning_rate: Peak rate of fine-tuning (Adam with decoupled weight decay).
-        weight_decay: Of the kernels, per step and unit of learning rate (https://arxiv.org/abs/1711.05101, eq. 12).
+        weight_decay: Weight decay of the kernels, per step and unit of learning rate
+            (https://arxiv.org/abs/1711.05101, eq. 12).
         label_smoothing: Share of a label given to all classes alike (https://arxiv.org/abs/1512.00567, section 7).
         from_layer: Name of the Keras layer from which on fine-tuning changes weights; None for all layers.
         batch_size: Pictures a step.
@@ -73,7 +74,7 @@ class Schedule:
         class_weights: Whether each class counts alike, however many pictures it has.
         precision: dtype policy of Keras; the mixed ones are for GPUs and TPUs.
         feature_copies: Augmented copies of each picture whose features the frozen phase learns from.
-        augmentation: Of training pictures.
+        augmentation: Augmentation of training pictures.
         seed: Seed of the head's kernels, the order, the augmentation and the dropout.
     """
 

@@ -80,7 +80,7 @@ def score_candidates(
     Args:
         graph: Float; one input, (1, height, width, channels).
         dataset: Labelled pictures whose class indices are the network's.
-        numbers: Which of them; some hundred tell ranges apart.
+        numbers: Numbers of the pictures; some hundred tell ranges apart.
         head: Kind of the first output; None for what the graph shows.
         stated: A range that the user or the file names, to be scored with the others.
         positive: Class index that is the yes of a network with one output; None for data with two classes.

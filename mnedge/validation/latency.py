@@ -55,7 +55,7 @@ class Timing:
 
     @property
     def samples_ms(self) -> NDArray[np.float64]:
-        """All runs in order, milliseconds."""
+        """Times of the runs in order, milliseconds."""
         return np.concatenate(self.rounds_ms)
 
     def row(self, device: str = "local", state: BoardState | None = None) -> LatencyRow:
@@ -175,7 +175,7 @@ class Ratio:
 
     Attributes:
         artifact: Its path.
-        reference: What it is compared with.
+        reference: Timing that it is compared with.
         speedup: Reference's median by the artifact's; above 1 is faster.
         low: Lower end of the 95 % interval.
         high: Upper end.

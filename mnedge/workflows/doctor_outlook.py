@@ -35,7 +35,7 @@ def compilable(outlooks: tuple[Outlook, ...]) -> str | None:
 
 
 def fits(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:
-    """What will be slow or does not fit, a sentence each."""
+    """Obstacles to speed and size, a sentence each."""
     found = []
     weights = graph_parameters(graph)
     if target.kernels and target.flash_bytes and weights > target.flash_bytes:

@@ -286,7 +286,7 @@ def _reference(source: Path, graph: Graph, folder: Path) -> Path:
 
 
 def loads(path: Path) -> str | None:
-    """Why LiteRT cannot load a file; None where it can."""
+    """Returns the reason why LiteRT cannot load a file; None if it can."""
     try:
         open_session("litert", path, 1).close()
     except (InputError, ToolError) as exc:

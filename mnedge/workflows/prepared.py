@@ -30,8 +30,8 @@ class Prepared:
     """Facts about a model besides its network.
 
     Attributes:
-        preprocessing: How its pictures were prepared; None where nothing says it.
-        task: What it is for; "" where nothing says it.
+        preprocessing: Preprocessing of its pictures; None if it is unknown.
+        task: Name of its task; "" if it is unknown.
     """
 
     preprocessing: Preprocessing | None = None
@@ -57,7 +57,7 @@ def prepared(model: Path) -> Prepared:
     A manifest.json counts where it lists this very file, by its checksum.
 
     Raises:
-        InputError: What lies there, or what the file carries, is damaged.
+        InputError: The manifest there, or the file's metadata, is damaged.
     """
     build, bundle = (model.absolute().parent / name for name in (_BUILD, _BUNDLE))
     if is_file(build) and (manifest := _build_of(build)) is not None:

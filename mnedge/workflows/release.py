@@ -1,4 +1,4 @@
-"""Release: what a maker says of a bundle."""
+"""Release: a maker's description of a bundle."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Release:
 
 
 def release_of(built: Path | str, said: Mapping[str, str], **chosen: str) -> Release:
-    """Gives what the maker says of a bundle, else what the recipe of the build says, else the defaults.
+    """Takes the release from the maker, else from the recipe of the build, else from the defaults.
 
     Args:
         built: Folder that `build` wrote.
-        said: What the maker says of the release, by key of the recipe's `release`.
+        said: The maker's description, by key of the recipe's `release`.
         chosen: Further values of `Release`: target and runtime.
 
     Raises:

@@ -44,7 +44,7 @@ class OwnClassifier:
         head: Name of the layer that tells its classes apart.
         is_new_head: Whether that layer is replaced, because it tells other classes apart than the data has.
         classes: Number of classes that are trained.
-        notes: What a user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class OwnClassifier:
         }
 
     def noun(self) -> OwnNetwork:
-        """The same for reports and keys."""
+        """The classifier for reports and keys."""
         return OwnNetwork(
             str(self.path),
             self.sha256,

@@ -61,9 +61,9 @@ class Trained:
         score: The task's headline on the validation (eval) split with the best weights, 0..1.
         predictions: Predictions for the validation split, as arrays of the task.
         numbers: int64, picture numbers of the validation split in the data set.
-        outcome: How the validation split was met.
-        account: How the training went; it is not complete where the run paused at `until_epoch`.
-        test: How the test split was met; None where there is none.
+        outcome: Outcome on the validation split.
+        account: Account of the training; it is not complete if the run paused at `until_epoch`.
+        test: Outcome on the test split; None without one.
     """
 
     path: Path

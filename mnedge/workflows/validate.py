@@ -193,11 +193,11 @@ def measure(
         figures: The figures of an accuracy row, as the task has them.
         pixels: Pixels of a single network, or, of several, those whose files do not state them; None for
             what each file says.
-        agreement: Of two predictions: the share of each picture of which they say the same.
+        agreement: Returns the share of each picture on which two predictions agree.
         classes: Number of classes that the data tells apart, where outputs are scores of classes; each output of files
             with several then has a row of its own.
         runtime: Name of the runtime on the devices; "" for the one that loads such files.
-        head: What the first output is; None for what each file shows.
+        head: Head of the first output; None to read it from each file.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.

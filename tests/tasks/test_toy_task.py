@@ -32,7 +32,7 @@ from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
 from mnedge.results.accuracy import Figures
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 

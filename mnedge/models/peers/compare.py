@@ -53,7 +53,7 @@ class Network:
 
 
 def comparisons(chosen: Variant | None = None) -> Iterator[tuple[Benchmark, list[Network]]]:
-    """All benchmarks with their networks, largest number of multiply-adds first.
+    """Yields the benchmarks with their networks, largest number of multiply-adds first.
 
     Args:
         chosen: A variant to mark among the classifiers; it is added where it is not published.

@@ -64,9 +64,9 @@ class Benchmark:
 
     Attributes:
         task: classify, detect or segment.
-        title: For people.
+        title: Name for people.
         dataset: Data set of the accuracy.
-        metric: By what.
+        metric: Metric of the accuracy.
         peers: The rows.
         takes_families: Whether the rows of the families, which print their own accuracy, stand among them.
     """

@@ -50,7 +50,7 @@ class Job:
         recipe: As given.
         variant: The network, with its resolution and classes; None for a model of the user's.
         model: A model of the user's; None for a variant.
-        dataset: Where pictures come from.
+        dataset: Data set of the pictures.
         weights: "demo", "imagenet", "random" or the file.
         weights_sha256: Checksum of the file that the weights come from; "" where there is none yet.
         targets: Each target by name, in the order of the recipe.
@@ -137,12 +137,12 @@ class Job:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether accuracy means anything: random weights know no classes."""
+        """Returns whether accuracy means anything: random weights know no classes."""
         return self.weights != "random" and (self.model is None or self.model.is_labelled)
 
     @property
     def has_accuracy(self) -> bool:
-        """Whether the data has the right answers: labels of pictures, or truths of the first output beside arrays."""
+        """Returns whether the data has right answers: labels of pictures, or truths of the first output of arrays."""
         return self.is_labelled and (self.arrays is None or "" in self.arrays.truths)
 
     def labels(self) -> list[str]:

@@ -312,7 +312,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
     """Names all that it takes to build the same again. No times, no host.
 
     Args:
-        job: What was built.
+        job: Job of the build.
         rows: Artifacts of the build.
         labels: The file of the class names.
         quantized: Whether the calibration set was used.

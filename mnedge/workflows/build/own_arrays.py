@@ -32,7 +32,7 @@ def open_samples(path: Path, network: Float, recipe: Recipe) -> tuple[Arrays, Da
 
     Args:
         path: The model, for messages.
-        network: What it computes.
+        network: Network of the model.
         recipe: Recipe to build.
 
     Returns:

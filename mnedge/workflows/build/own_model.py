@@ -42,11 +42,11 @@ class OwnModel:
     Attributes:
         path: Its file or folder.
         sha256: Checksum of the file or folder.
-        network: What it computes.
+        network: Network of the model.
         pixels: Pixels of the model; None for one that takes arrays whose range is not stated.
         labels: Class names, one an output; () where outputs are no classes.
         is_labelled: Whether the data says what its outputs should be.
-        notes: What a user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
         arrays: Samples of its inputs instead of pictures; None for pictures.
         place: Place of the output that the labels are of.
     """

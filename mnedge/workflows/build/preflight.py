@@ -18,7 +18,7 @@ def check(job: Job, out: Path) -> None:
     """Makes sure that the cache, the disk, the programs and the recipe's own wishes let a build come to its end.
 
     Args:
-        job: What will be built.
+        job: Job of the build.
         out: Folder of the artifacts.
 
     Raises:

@@ -348,7 +348,7 @@ def artifacts(job: Job, progress: Progress) -> tuple[list[tuple[Path, Artifact]]
 def int8_artifacts(
     job: Job, float_tflite: Path, progress: Progress
 ) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
-    """All int8 artifacts of a job.
+    """Makes the int8 artifacts of a job.
 
     Returns:
         Pairs of the file (or folder) in the cache and the artifact with the name that it ships under, and the

@@ -56,7 +56,7 @@ def candidates(
     resolutions: Sequence[int] = (),
     granularities: Sequence[Granularity] = ("per-channel",),
 ) -> list[Candidate]:
-    """All combinations, each once.
+    """Lists all combinations, each once.
 
     Args:
         classes: Number of outputs.

@@ -49,7 +49,7 @@ class _Address:
 
 @dataclass(frozen=True, eq=False)
 class Parcel:
-    """Something that a worker needs.
+    """A value or a file that a worker needs.
 
     Attributes:
         read: Gives its bytes, which are only put together if a machine lacks them.

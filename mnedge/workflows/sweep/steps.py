@@ -85,7 +85,7 @@ class PointResult:
         build: The answer to its build; None before.
         hits: Hits of each artifact by name, summed over the shards that are done.
         scores: Scores of each artifact by name, of a task whose figures do not add up.
-        error: Why it failed; "" if it did not.
+        error: Reason of its failure; "" if it did not fail.
     """
 
     point: Point
