@@ -81,6 +81,7 @@ def due(whole: Path) -> dict[str, str]:
     return _sums(whole / "out")
 
 
+@pytest.mark.slow
 def test_another_folder_time_zone_and_number_of_threads_give_the_same_bytes(
     whole: Path, due: dict[str, str], tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_another_folder_time_zone_and_number_of_threads_give_the_same_bytes(
             assert str(place).encode() not in (whole / "out" / path).read_bytes(), path
 
 
+@pytest.mark.slow
 def test_float_ops_are_not_counted_where_this_machine_cannot_tell(whole: Path) -> None:
     import platform
 
@@ -187,6 +189,7 @@ def test_a_corrupted_entry_is_found_and_made_again(whole: Path, due: dict[str, s
     _check_nothing_is_half_done(tmp_path / "a", due)
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow(whole: Path, due: dict[str, str], tmp_path: Path) -> None:
     place = tmp_path / "a"
     shutil.copytree(whole / "cache", place / "cache")

@@ -42,10 +42,10 @@ def _kind(parts: Parts) -> AndroidApp:
 
 
 def _check(parts: Parts) -> None:
-    """Refuses what the apps' runtimes cannot be handed.
+    """Refuses models that the apps' runtimes do not take.
 
     Raises:
-        UnsupportedError: The input is no RGB pixels, or the outputs are no probabilities where a classifier is due.
+        UnsupportedError: The input is no RGB pixels, or the outputs of a classifier are no probabilities.
     """
     others = "the other kinds of bundles take it"
     if parts.pixels.order != "RGB":

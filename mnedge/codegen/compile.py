@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,16 +52,39 @@ _C_WORDS = frozenset((
 # fmt: on
 
 
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Options of a compiled model's memory.
+
+    Attributes:
+        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
+        budget_bytes: Largest arena allowed, of each model; None for no limit.
+        stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
+        input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+    """
+
+    prefer: Prefer = "balanced"
+    budget_bytes: int | None = None
+    stream_input: bool = False
+    input_may_be_overwritten: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stream_input and self.input_may_be_overwritten:
+            raise InputError(
+                "--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole"
+            )
+
+
+_DEFAULTS = MemoryOptions()
+
+
 def compile_c(
     graph: Graph,
     *,
     name: str,
     target: str,
     out: Path,
-    prefer: Prefer = "balanced",
-    budget_bytes: int | None = None,
-    stream_input: bool = False,
-    input_may_be_overwritten: bool = False,
+    options: MemoryOptions = _DEFAULTS,
     model_sha256: str = "",
     model: bytes = b"",
     measure: bool = True,
@@ -74,10 +97,7 @@ def compile_c(
         name: Prefix of all C names, a C identifier.
         target: Name of a target with a kernel set, e.g. "cortex-m4".
         out: Folder to write.
-        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
-        budget_bytes: Largest arena allowed; None for no limit.
-        stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
-        input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
+        options: Options of its memory.
         model_sha256: Checksum of the .tflite, for the manifest.
         model: The .tflite itself, from which the test vectors are made; b"" leaves them out.
         measure: Build and run the code on the emulated board where the tools are there.
@@ -93,13 +113,9 @@ def compile_c(
     chosen = targets.get(target)
     if not chosen.kernels:
         raise UnsupportedError(f"target {target} takes no C sources; choose one of {', '.join(_with_kernels())}")
-    if stream_input and input_may_be_overwritten:
-        raise InputError(
-            "--stream-input and --input-may-be-overwritten exclude each other: a streamed input is never whole"
-        )
     kernels: KernelSet = chosen.kernels
     graph = prepare(graph)
-    if len(graph.inputs) > 1 and (stream_input or input_may_be_overwritten):
+    if len(graph.inputs) > 1 and (options.stream_input or options.input_may_be_overwritten):
         raise UnsupportedError(
             f"the model has {len(graph.inputs)} inputs; --stream-input and --input-may-be-overwritten are for models "
             "with one: leave them out"
@@ -110,10 +126,10 @@ def compile_c(
     planned = partial(
         plan,
         kernels=kernels,
-        prefer=prefer,
-        budget_bytes=budget_bytes,
-        streamed=stream_input,
-        input_in_arena=input_may_be_overwritten,
+        prefer=options.prefer,
+        budget_bytes=options.budget_bytes,
+        streamed=options.stream_input,
+        input_in_arena=options.input_may_be_overwritten,
     )
     program, memory = quicken(program, kernels, planned)
     description = (
@@ -128,7 +144,7 @@ def compile_c(
         for file, text in beside.items():
             (folder / file).write_text(text)
         project.write(folder, unit, found, tuple(sorted(file for file in beside if file.endswith(".c"))))
-        manifest = _manifest(unit, target, prefer, model_sha256, found.note)
+        manifest = _manifest(unit, target, options.prefer, model_sha256, found.note)
         metadata = {name: data.decode() for name, data in graph.metadata.items() if name in _CARRIED}
         manifest = replace(manifest, pruned_channels=pruned_channels, metadata=metadata)
         if measure:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge import artifact, targets
-from mnedge.codegen.compile import check_name, compile_c, core_of
+from mnedge.codegen.compile import MemoryOptions, check_name, compile_c, core_of
 from mnedge.codegen.packages import Package
 from mnedge.codegen.project import optimize_option, write_package
 from mnedge.devices import qemu
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnedge.choices import Prefer
     from mnedge.graph.graph import Graph
+
+_DEFAULTS = MemoryOptions()
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,7 @@ def compile_firmware(
     name: str,
     target: str,
     out: Path,
-    prefer: Prefer = "balanced",
-    budget_bytes: int | None = None,
-    stream_input: bool = False,
-    input_may_be_overwritten: bool = False,
+    options: MemoryOptions = _DEFAULTS,
     measure: bool = True,
     force: bool = False,
 ) -> Firmware:
@@ -57,14 +55,11 @@ def compile_firmware(
 
     Args:
         parts: The models.
-        name: Of the library: NAME.c and NAME.h stand for all models.
+        name: Name of the library: NAME.c and NAME.h stand for all models.
         target: Name of a target with a kernel set.
         out: Folder to write.
-        prefer: As `compile_c`.
-        budget_bytes: Largest arena of each model; None for no limit.
-        stream_input: As `compile_c`.
-        input_may_be_overwritten: As `compile_c`.
-        measure: As `compile_c`.
+        options: Options of the models' memory.
+        measure: Build and run the code of each model on the emulated board where the tools are there.
         force: Write into a folder that is not an unchanged one of mnedge's.
 
     Raises:
@@ -82,10 +77,7 @@ def compile_firmware(
                 name=part.name,
                 target=target,
                 out=folder / part.name,
-                prefer=prefer,
-                budget_bytes=budget_bytes,
-                stream_input=stream_input,
-                input_may_be_overwritten=input_may_be_overwritten,
+                options=options,
                 model_sha256=part.sha256,
                 model=part.data,
                 measure=measure,
@@ -102,10 +94,10 @@ def write_firmware(folder: Path, name: str, target: str, names: Sequence[str]) -
     """Writes what stands for all models: NAME.c, NAME.h and the files of a package.
 
     Args:
-        folder: Where the folders of the models are.
-        name: Of the library.
-        target: What the models were compiled for.
-        names: Of the models.
+        folder: Folder that holds the models' folders.
+        name: Name of the library.
+        target: Target that the models were compiled for.
+        names: Names of the models.
     """
     kernels = targets.get(target).kernels
     if not kernels:

@@ -166,7 +166,7 @@ def objects_sources(unit: Unit, graph: Graph) -> dict[str, str]:
 
     Args:
         unit: The compiled model.
-        graph: What it was compiled from, with the anchors in its metadata.
+        graph: Graph that it was compiled from, with the anchors in its metadata.
 
     Raises:
         UnsupportedError: The outputs are not those of the anchors.

@@ -69,7 +69,7 @@ class Package:
 
     Attributes:
         name: The library's, and of its header.
-        sentence: What it is.
+        sentence: Description of it.
         sources: Names of the files to compile.
         tests: Test programs by their model's name, as paths in the folder.
         optimize: Option of the compiler, e.g. "-O3".

@@ -30,7 +30,7 @@ class Block:
 
     Attributes:
         name: The value's name; for scratch memory "scratch N".
-        size_bytes: How much.
+        size_bytes: Size.
         first: Index of the segment that fills it.
         last: Index of the last segment that reads it.
         kind: "value", "ring", "scratch", "kept" from one call to the next, or "state" of a picture under way.
@@ -79,9 +79,9 @@ def plan(
     layer by layer; a budget takes the fastest plan that fits.
 
     Args:
-        program: What is to run.
+        program: Program to plan.
         kernels: Kernel set, which decides the scratch memory.
-        prefer: What to prefer.
+        prefer: Preference of the plan.
         budget_bytes: Largest arena allowed; None for no limit.
         streamed: The caller hands the input over row by row.
         input_in_arena: The input lies in the arena and may be overwritten.
@@ -239,7 +239,7 @@ def _blocks(program: Program, segments: list[Segment], *, streamed: bool, input_
 def _lasting(
     program: Program, segments: list[Segment], by_layer: dict[int, int], *, streamed: bool, input_in_arena: bool
 ) -> list[Block]:
-    """What no layer makes: the state of a picture under way, what is kept between calls, and inputs in the arena."""
+    """Blocks that no layer makes: the state of a picture under way, values kept between calls, inputs in the arena."""
     blocks = []
     if streamed:
         blocks.append(Block("state", state_bytes(segments[0]), 0, 0, "state"))

@@ -23,7 +23,7 @@ def write(folder: Path, unit: Unit, vectors: Vectors, beside: tuple[str, ...] = 
     Args:
         folder: Where.
         unit: The compiled model.
-        vectors: What the test compares.
+        vectors: Vectors that the test compares.
         beside: Names of further sources; they need the mathematics library.
     """
     has_test = vectors.inputs is not None and vectors.outputs is not None

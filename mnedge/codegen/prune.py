@@ -33,7 +33,7 @@ class _Group:
         producer: Index of the dense layer.
         tied: Indices of the one-to-one layers.
         behind: Indices of the dense layers that read any of the values.
-        dead: Which channels are constant in all of the values, bool, shape (channels,).
+        dead: Channels that are constant in all of the values, bool, (channels,).
         constants: The steps of each value's constant channels, by name.
     """
 

@@ -18,7 +18,7 @@ def quicken(program: Program, kernels: KernelSet, plan: Callable[[Program], Plan
     """Lets layers read their input twice, all at once or one by one, as far as no arena grows.
 
     Args:
-        program: What is to run.
+        program: Program to quicken.
         kernels: Kernel set.
         plan: Makes the plan of a program.
 

@@ -47,12 +47,12 @@ class Segment:
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one layer on its own."""
+        """Returns whether it is one layer on its own."""
         return self.first == self.last
 
 
 def streams(program: Program, layer: Layer) -> bool:
-    """Whether a layer can make its rows one by one from rows of its inputs."""
+    """Returns whether a layer can make its rows one by one from rows of its inputs."""
     if layer.kernel.form == "whole" or layer.kernel.output.rows < 2:
         return False
     for index, name in enumerate(layer.inputs):

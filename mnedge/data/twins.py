@@ -102,7 +102,7 @@ def twins(first: NDArray[np.float32], second: NDArray[np.float32]) -> list[Twins
 
 
 def _stands_out(correlation: float, all_correlations: NDArray[np.float32]) -> bool:
-    """Whether a picture is nearer than those that merely look alike."""
+    """Returns whether a picture is nearer than those that merely look alike."""
     if correlation >= _SURE_CORRELATION or all_correlations.size <= _ALIKE_RANK:
         return True
     alike = float(-np.partition(-all_correlations, _ALIKE_RANK)[_ALIKE_RANK])

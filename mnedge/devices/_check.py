@@ -31,7 +31,7 @@ def try_runtimes(device: _Loads, facts: BoardFacts, probes: Mapping[str, Path]) 
 
     Args:
         device: The board.
-        facts: What its agent says of it.
+        facts: The agent's facts about the board.
         probes: A model for each runtime's name.
 
     Returns:
@@ -60,9 +60,9 @@ def phone_advice(facts: PhoneFacts, tried: Mapping[str, RuntimeTrial], missing: 
     """Lists repairs of a phone before figures are taken, the most urgent first; empty if none is needed.
 
     Args:
-        facts: What the phone says of itself.
-        tried: What `try_runtimes` found; empty where benchmark_model measures.
-        missing: Why nothing measures there; None where something does.
+        facts: The phone's facts about itself.
+        tried: Result of `try_runtimes`; empty if benchmark_model measures.
+        missing: Reason why nothing measures there; None if something does.
     """
     found = [missing] if missing else []
     if tried and not any(runtime.works for runtime in tried.values()):

@@ -247,7 +247,7 @@ def board_facts(talk: Conversation) -> BoardFacts:
     """Facts about the board.
 
     Raises:
-        ToolError: What came over the line are no such facts.
+        ToolError: The answer holds no such facts.
     """
     talk.link.send(b"F")
     facts = talk.told(b"F", BoardFacts)

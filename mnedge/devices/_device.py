@@ -49,7 +49,7 @@ class Sample:
 
     Attributes:
         ms: Its time, in milliseconds.
-        at_s: When it ended, in seconds from the start of the timed inferences.
+        at_s: Time of its end, in seconds from the start of the timed inferences.
         temperature_c: Temperature of the SoC right after it, in degrees Celsius; None where it is not told.
         clock_mhz: Clock of the fastest core right after it; None where it is not told.
     """
@@ -78,7 +78,7 @@ class DeviceTiming:
 
     @property
     def unstable(self) -> tuple[str, ...]:
-        """Why the figure cannot be relied on; empty where nothing speaks against it."""
+        """Reasons not to rely on the figure; empty if there are none."""
         reasons = [words for words in self.throttled or () if "occurred" not in words]
         clocks = [sample.clock_mhz for sample in self.samples if sample.clock_mhz is not None]
         if clocks and min(clocks) < 0.98 * max(clocks):

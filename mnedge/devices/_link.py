@@ -123,7 +123,7 @@ class Link:
 
         Raises:
             LostError: The pipe ended.
-            NonsenseError: What came is no agent's.
+            NonsenseError: The answer is no agent's.
             SilentError: No sign of life for `silence_s`, or no frame until `until_s`.
         """
         while True:

@@ -63,9 +63,9 @@ def setup(
 
     Args:
         board: Where.
-        facts: What its agent says of it.
+        facts: The agent's facts about the board.
         environment: The environment's folder, as a shell word.
-        packages: What to install, as pip takes it; empty for what suits the board.
+        packages: Packages to install, as pip takes them; empty for those that suit the board.
         wheels: Fetch wheels here and copy them, for a board without internet.
         progress: Called with a description of each step.
 

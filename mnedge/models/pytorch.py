@@ -89,7 +89,7 @@ class _Config:
 
 @dataclass(frozen=True, eq=False)
 class _Match:
-    """How a file's arrays are called, and the number of classes; None without classifier."""
+    """Names of a file's arrays, and the number of classes; None without classifier."""
 
     library: PyTorch
     names: tuple[Names, ...]
@@ -293,7 +293,7 @@ def _real(arrays: Arrays, name: str, path: Path) -> NDArray[np.float32]:
 
 
 def _matched(variant: Variant, path: Path, arrays: Arrays) -> _Match:
-    """How a file names the layers of a variant.
+    """Names that a file gives the layers of a variant.
 
     Raises:
         InputError: It holds another network; the message says which.

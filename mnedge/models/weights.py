@@ -289,7 +289,7 @@ def _whole_model(path: Path) -> InputError:
 
 
 def _is_pickle(path: Path, magic: bytes) -> bool:
-    """Whether a file is one of `torch.save`: a ZIP with a data.pkl, or before PyTorch 1.6 a bare pickle."""
+    """Returns whether a file is one of `torch.save`: a ZIP with a data.pkl, or before PyTorch 1.6 a bare pickle."""
     if not magic.startswith(b"PK"):
         return magic[:1] == b"\x80" and b"\x02" <= magic[1:2] <= b"\x05"
     try:

@@ -78,7 +78,7 @@ def _is_identity(graph: Graph, op: Op) -> bool:
 
 
 def _is_broadcast(graph: Graph, op: Op) -> bool:
-    """Whether `op` only adds or takes ones in front, and its readers give the same without it."""
+    """Returns whether `op` only adds or takes ones in front, and its readers give the same without it."""
     source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]
     is_moved = op.kind in RESHAPES and not (source.is_open or result.is_open)
     if not is_moved or _without_ones(source.shape) != _without_ones(result.shape):
@@ -89,7 +89,7 @@ def _is_broadcast(graph: Graph, op: Op) -> bool:
 
 
 def _broadcasts(graph: Graph, reader: Op, old: Tensor, new: Tensor) -> bool:
-    """Whether an op that reads a tensor gives the same of another one with other ones in front."""
+    """Returns whether an op that reads a tensor gives the same of another one with other ones in front."""
     if reader.kind not in _BROADCASTS:
         return False
     shapes = [(new if name == old.name else graph.tensors[str(name)]).shape for name in reader.inputs]

@@ -70,7 +70,7 @@ def read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) 
 
 
 def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
-    """For ADD(x, c) with a fused activation: the activation's interval seen from x."""
+    """The interval of x in ADD(x, c) with a fused activation."""
     other = graph.tensors[str(next((item for item in op.inputs if item != name), name))]
     if other.data is None or other.data.size != 1:
         return INFINITE
@@ -80,7 +80,7 @@ def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
 
 
 def _scaled_interval(graph: Graph, op: Op) -> Interval:
-    """For a 1 x 1 depthwise convolution with a fused activation: the activation's interval seen from x."""
+    """The interval of x in a 1 x 1 depthwise convolution with a fused activation."""
     weights, bias = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[2])]
     low, high = ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
     if weights.data is None or bias.data is None or weights.shape[1:3] != (1, 1) or np.any(weights.real() <= 0):

@@ -64,7 +64,7 @@ def least_squares(statistics: Statistics, importance: Mapping[str, NDArray[np.fl
     centres, counts = centres[used], counts[used]
     lows = low * _SHRINK if low < 0 else np.zeros(1)
     highs = high * _SHRINK if high > 0 else np.zeros(1)
-    # What lies outside is lost whatever the steps are, but for half a step by which rounding 0 shifts them: most
+    # Values outside are lost whatever the steps are, except half a step by which rounding 0 shifts them: most
     # candidates need no closer look.
     half = (high - low) / 255 / 2
     below = [np.dot(counts, np.minimum(centres - (end - half), 0) ** 2) for end in lows]

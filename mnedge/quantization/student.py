@@ -219,7 +219,7 @@ def _interval(op: Op) -> tuple[float, float]:
 
 
 def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:
-    """For every weight, the place of its scale in the vector of all scales."""
+    """The place of each weight's scale in the vector of all scales."""
     indices, offset = [], 0
     for layer in scheme.layers:
         weights, count = parameters.weights[layer.weights], parameters.weight_scales[layer.weights].size

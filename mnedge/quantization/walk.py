@@ -99,7 +99,7 @@ def settle_layers(
 
 
 def _skips(scheme: Scheme) -> dict[str, tuple[str, str]]:
-    """By the output of a layer that a sum alone reads: the sum, and what it is added to, which is made before it.
+    """Maps a layer's output that only a sum reads to that sum and its other summand, which is made before it.
 
     Such a layer is settled on what the float sum lacks, so that it takes back what the quantized network lost on the
     way around it: the block's output is what counts (Li et al. 2021, BRECQ, section 3.2, arXiv:2102.05426).

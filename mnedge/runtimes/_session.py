@@ -294,7 +294,7 @@ def _killing_op(session: ChildSession, images: tuple[AnyArray, ...] | None) -> s
 
 
 def _dies(session: ChildSession, path: Path, images: tuple[AnyArray, ...] | None) -> bool:
-    """Whether a prefix of the model ends its runtime, when it is loaded or, with images, run."""
+    """Returns whether a prefix of the model ends its runtime, when it is loaded or, with images, run."""
     with _fork(session._runtime) as child:  # noqa: SLF001 - of this file
         try:
             session._load(child, path, _RUN_S)  # noqa: SLF001 - of this file

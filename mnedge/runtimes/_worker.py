@@ -72,7 +72,7 @@ class _Worker:
         os._exit(code)
 
     def answer(self, request: dict[str, object]) -> dict[str, object]:
-        """What a message asks for, or the error that it ended in."""
+        """Answers a message with its result, or with the error that it ended in."""
         answers: dict[str, Callable[..., dict[str, object]]] = {
             "start": _start,
             "open": self.open,

@@ -205,7 +205,7 @@ class _Guarded:
         self._before, self._after = room[:start], room[start + size :]
 
     def overrun(self) -> str:
-        """Which guard was written to: "before", "after" or "" for none."""
+        """The guard that was written to: "before", "after" or "" for none."""
         if (self._before != _PAINT).any():
             return "before"
         return "after" if (self._after != _PAINT).any() else ""

@@ -200,7 +200,7 @@ def _open(
 
 @contextmanager
 def _refusals(verb: str, path: Path) -> Iterator[None]:
-    """What ONNX Runtime says of a model in the block, as an error of the file."""
+    """Turns errors of ONNX Runtime in the block into errors of the file."""
     try:
         yield
     except (MemoryError, MnedgeError):
@@ -227,7 +227,7 @@ def saturates() -> bool:
 
 
 def _is_nchw(value: onnxruntime.NodeArg) -> bool:
-    """Whether an input is a picture whose channels come before its rows."""
+    """Returns whether an input is a picture whose channels come before its rows."""
     shape = value.shape
     return len(shape) == len(_NCHW_TO_NHWC) and shape[1] in _CHANNELS and shape[3] not in _CHANNELS
 

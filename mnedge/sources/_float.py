@@ -118,7 +118,7 @@ def _with_float_inputs(graph: Graph) -> tuple[Graph, Pixels | None]:
 
 
 def _pixels_of_steps(tensor: Tensor, order: Order) -> Pixels | None:
-    """What an 8-bit input is to the float32 values behind it: uint8 holds the pixel, int8 the pixel minus 128."""
+    """Pixels of an 8-bit input for the float32 values behind it: uint8 holds the pixel, int8 the pixel minus 128."""
     quantization = tensor.quantization
     if quantization is None:
         return Pixels((1.0,), (0.0,), order) if tensor.dtype == "uint8" else None

@@ -169,7 +169,7 @@ def _called(node: Config) -> str:
 
 
 def _is_of_keras(name: str) -> bool:
-    """Whether a layer of a file that names no module (.h5) is Keras' own."""
+    """Returns whether a layer of a file that names no module (.h5) is Keras' own."""
     import keras
 
     known = ("TFOpLambda", "SlicingOpLambda", "Functional", "Model", "Sequential")
@@ -188,7 +188,7 @@ def _operation(name: str) -> str | None:
 
 
 def _is_called_on_values(node: Config) -> bool:
-    """Whether a node of Keras 3 reads several values one by one, as operations do and merging layers do not."""
+    """Returns whether a node of Keras 3 reads its values one by one, as operations do and merging layers do not."""
     calls = [call for call in node.get("inbound_nodes") or [] if isinstance(call, dict)]
     return any(isinstance(call.get("args"), list) and len(call["args"]) > 1 for call in calls)
 

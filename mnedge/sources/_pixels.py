@@ -105,7 +105,7 @@ def _order(graph: Graph, name: str) -> Order | None:
 
 
 def _step(graph: Graph, op: Op, name: str, channels: int) -> Affine | None:
-    """What one op does to its input, where that is affine and the same for every pixel."""
+    """The affine map of one op, if it has one and that is the same for every pixel."""
     if op.kind not in ("ADD", "SUB", "MUL", "DIV") or op.options.get("activation", "NONE") != "NONE":
         return None
     first = op.inputs[0] == name

@@ -78,7 +78,7 @@ def without_turn(graph: Graph) -> Graph:
 
 
 def _reverses(graph: Graph, op: Op, name: str) -> bool:
-    """Whether an op turns the last axis around and does nothing else."""
+    """Returns whether an op only reverses the last axis."""
     values = [graph.tensors[str(item)].data for item in op.inputs[1:]]
     if op.inputs[0] != name or graph.tensors[op.outputs[0]].shape != graph.tensors[name].shape:
         return False
@@ -106,7 +106,7 @@ def _stacked(graph: Graph, slices: Sequence[Op]) -> Turn | None:
 
 
 def _keeps_channels(graph: Graph, op: Op, name: str) -> bool:
-    """Whether an op treats each channel by itself: arithmetic with a constant, or padding of height and width."""
+    """Returns whether an op treats channels one by one: arithmetic with a constant, or padding of height and width."""
     others = [graph.tensors[str(item)].data for item in op.inputs if item != name]
     if op.kind in _PADDING:
         return op.inputs[0] == name and others[0] is not None and not np.any(others[0].reshape(-1, 2)[-1])

@@ -73,7 +73,7 @@ def _read_signature(path: Path, size: tuple[int, int] | None, wanted: str | None
 
 
 class _Loaded(Protocol):
-    """What TensorFlow makes of a SavedModel: it names no class for it."""
+    """A loaded SavedModel, for which TensorFlow names no class."""
 
     signatures: Mapping[str, tf.types.experimental.ConcreteFunction]
 

@@ -72,10 +72,12 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         BudgetError: No plan fits the budget.
         ToolError: A compiler, the emulator, tflite-micro or Vela failed or is missing.
     """
+    from mnedge.codegen.compile import MemoryOptions, compile_c
+
     sources = [Path(model)] if isinstance(model, (str, Path)) else [Path(entry) for entry in model]
     folder = Path(out)
     chosen = targets.get(target)
-    budget = bytes_of(budget_bytes, "--budget")
+    options = MemoryOptions(prefer, bytes_of(budget_bytes, "--budget"), stream_input, input_may_be_overwritten)
     check_folder(folder, kind="compiled model", force=force)
     if len(sources) != 1:
         if not sources or form != "c" or chosen.accelerator or feed or outputs:
@@ -90,10 +92,7 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
             name=name or "models",
             target=target,
             out=folder,
-            prefer=prefer,
-            budget_bytes=budget,
-            stream_input=stream_input,
-            input_may_be_overwritten=input_may_be_overwritten,
+            options=options,
             measure=measure,
             force=force,
         )
@@ -110,18 +109,13 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         from mnedge.codegen.tflm import compile_tflm
 
         return compile_tflm(graph, model=data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
-    from mnedge.codegen.compile import compile_c
-
     return compile_c(
         graph,
         model=data,
         name=prefix,
         target=target,
         out=folder,
-        prefer=prefer,
-        budget_bytes=budget,
-        stream_input=stream_input,
-        input_may_be_overwritten=input_may_be_overwritten,
+        options=options,
         model_sha256=digest,
         measure=measure,
         force=force,

@@ -60,7 +60,7 @@ class _Looked:
 
     @property
     def is_picture(self) -> bool:
-        """Whether its only input is a picture."""
+        """Returns whether its only input is a picture."""
         return len(self.network.graph.inputs) == 1 and picture_order(self.network.graph) is not None
 
 
@@ -161,7 +161,7 @@ def _input(graph: Graph, name: str, assumed: tuple[int, int] | None) -> End:
 
 
 def _plan(looked: _Looked) -> tuple[str, ...]:
-    """What happens to a float model on its way to int8 for the first target, a sentence each."""
+    """Changes to a float model on its way to int8 for the first target, a sentence each."""
     graph = looked.network.graph
     said = []
     folded = leading_affine(graph)
@@ -237,7 +237,7 @@ def _needs(looked: _Looked) -> tuple[Need, ...]:
 
 
 def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) -> tuple[str, ...]:
-    """Commands that build it, complete but for words in capitals."""
+    """Commands that build it, complete except for words in capitals."""
     name = shlex.quote(str(looked.path))
     stem = shlex.quote(f"{looked.path.name.removesuffix(looked.path.suffix)}.int8.tflite")
     if not looked.is_picture:
@@ -256,7 +256,7 @@ def _commands(looked: _Looked, data: str | None, outlooks: tuple[Outlook, ...]) 
 
 
 def _outlook(looked: _Looked, name: str) -> Outlook:
-    """What becomes of a float model for a target: its passes are run, and its ops looked up."""
+    """Outlook of a float model for a target: runs its passes and looks its ops up."""
     target = targets.get(name)
     try:
         graph = _start(looked, target.passes)

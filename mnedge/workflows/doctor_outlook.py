@@ -78,7 +78,7 @@ def int8_outlook(graph: Graph, name: str, loaded: dict[bytes, str | None]) -> Ou
 
 
 def _refusal(graph: Graph, loaded: dict[bytes, str | None]) -> str | None:
-    """Why LiteRT cannot load a graph; None where it can."""
+    """Reason why LiteRT cannot load a graph; None if it can."""
     content = write_tflite(graph)
     if content not in loaded:
         with tempfile.TemporaryDirectory() as scratch:

@@ -169,7 +169,7 @@ class _Looked:
 
     Attributes:
         path: Its file.
-        task: What it is for, as told or as its build says; "" where nothing says it.
+        task: Name of its task, as told or as its build says; "" if it is unknown.
         names: Class names as told; () for none.
         listed: Anchors as told.
     """

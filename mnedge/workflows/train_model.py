@@ -200,7 +200,7 @@ def _values(network: Float) -> int:
 
 
 def _misfit(network: Float, dataset: Dataset) -> str | None:
-    """Why the head of a model does not serve the data's classes; None where it does."""
+    """Reason why the head of a model does not serve the data's classes; None if it does."""
     kind, values, classes = network.outputs[0].head, _values(network), dataset.classes
     if kind == "multi-label":
         return "it gives a probability a label, and the data has one class a picture"

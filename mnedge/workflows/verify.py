@@ -119,7 +119,7 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
     Args:
         due: The checksum that each file, or folder of C sources, is to have.
         there: Paths of the files that exist, by name.
-        folder: What they are below.
+        folder: Folder that they are below.
     """
     wrong = _missing(due, there)
     for name in sorted(due.keys() & there.keys()):
@@ -140,10 +140,10 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _refusal(folder: Path, name: str) -> str:
-    """Why a file, or a folder of C sources, is not opened; "" where it is, or is not there.
+    """Reason why a file, or a folder of C sources, is not opened; "" if it is opened or missing.
 
     Args:
-        folder: What it is below, itself as the user gave it.
+        folder: Folder that it is below, as the user gave it.
         name: Its path from there.
     """
     place = folder / name

@@ -98,7 +98,7 @@ def _named(split: str | None) -> str | None:
 
 
 def _origins(artifacts: Sequence[Path]) -> list[Origin]:
-    """What models say of the data that they were made with, in their order."""
+    """Origins of the data that models were made with, as their files state them, in their order."""
     contents = [(path, carried(path, METADATA)) for path in artifacts if is_there(path)]
     return [origin_of_bytes(content, str(path)) for path, content in contents if content is not None]
 

@@ -13,9 +13,9 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnedge.codegen.compile import compile_c
+from mnedge.codegen.compile import MemoryOptions, compile_c
 from mnedge.formats.tflite_read import read_tflite
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def main(paths: list[str]) -> None:
     sys.stdout.write(f"{head}   TFLM  arena with I/O\n")
     for name, path in models.items():
         for target in TARGETS:
-            settings: tuple[dict[str, Any], ...] = ({}, {"stream_input": True}, {"input_may_be_overwritten": True})
+            settings: tuple[dict[str, bool], ...] = ({}, {"stream_input": True}, {"input_may_be_overwritten": True})
             for options in settings:
                 if options and target != "cortex-m4":
                     continue
@@ -73,7 +73,7 @@ def main(paths: list[str]) -> None:
                         target=target,
                         out=Path(folder) / "c",
                         model=path.read_bytes(),
-                        **options,
+                        options=MemoryOptions(**options),
                     )
                 label = f"{Path(name).name} {target} {' '.join(options)}"
                 peer = TFLM.get(name) if target != "generic" else None

@@ -78,6 +78,7 @@ def _pixels(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((48, 48), Image.Resampling.NEAREST))
 
 
+@pytest.mark.slow
 def test_the_uint8_model_says_what_the_int8_one_says(android: Path, on_litert: Path) -> None:
     for seed in range(5):
         pixels = _pixels(seed)

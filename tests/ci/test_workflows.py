@@ -133,6 +133,7 @@ def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
     assert all(row["passed"] for row in report["gates"])
 
 
+@pytest.mark.slow
 def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
     done = _run(
         _step("build"), installed, _values(installed, "bad.yaml", out="out dir", baseline="artifacts/report.json")
@@ -143,6 +144,7 @@ def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
     assert _outputs(installed)["out"] == "out dir"
 
 
+@pytest.mark.slow
 def test_the_last_release_is_the_baseline_where_there_is_one(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

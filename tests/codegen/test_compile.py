@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from mnedge.codegen import vectors
-from mnedge.codegen.compile import check_name, compile_c
+from mnedge.codegen.compile import MemoryOptions, check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
 from mnedge.codegen.vela import compile_vela
 from mnedge.devices import qemu
@@ -30,6 +30,7 @@ from mnedge.workflows.optimize import optimize
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 STRICT = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O2"
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 CROSS = {"cortex-m4": qemu.BOARDS["cortex-m4"].flags, "cortex-m55": qemu.BOARDS["cortex-m55"].flags}
@@ -38,8 +39,19 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on th
 needs_boards = pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
 
 
-def build(graph: Graph, out: Path, target: str = "generic", **options: object) -> object:
-    return compile_c(graph, name="tiny", target=target, out=out, model=write_tflite(graph), **options)  # type: ignore[arg-type]
+def build(
+    graph: Graph, out: Path, target: str = "generic", *, measure: bool = True, model_sha256: str = "", **options: Any
+) -> CSources:
+    return compile_c(
+        graph,
+        name="tiny",
+        target=target,
+        out=out,
+        model=write_tflite(graph),
+        options=MemoryOptions(**options),
+        measure=measure,
+        model_sha256=model_sha256,
+    )
 
 
 def run_test_program(
@@ -58,7 +70,7 @@ def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, sma
     assert files == {"tiny.h", "tiny.c", "test_tiny.c", *packages, "manifest.json", RECORD}
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["model_sha256"] == "ab" * 32
-    assert written["arena_bytes"] == manifest.arena_bytes  # type: ignore[attr-defined]
+    assert written["arena_bytes"] == manifest.arena_bytes
     assert f"#define TINY_ARENA_BYTES {written['arena_bytes']} " in (tmp_path / "out" / "tiny.h").read_text()
     assert [row["op"] for row in written["layers"]] == ["CONV_2D", "MEAN", "SOFTMAX"]
     assert written["macs"] == 4 * 4 * 4 * 27
@@ -175,11 +187,11 @@ def test_a_name_that_is_no_c_identifier(name: str) -> None:
 
 
 def test_a_budget_names_the_nearest_miss_and_leaves_nothing(tmp_path: Path, small_int8: Graph) -> None:
-    smallest = build(small_int8, tmp_path / "small", prefer="ram", measure=False).arena_bytes  # type: ignore[attr-defined]
+    smallest = build(small_int8, tmp_path / "small", prefer="ram", measure=False).arena_bytes
     with pytest.raises(BudgetError, match=f"{smallest:,} bytes, the budget is {smallest - 1:,}"):
         build(small_int8, tmp_path / "out", budget_bytes=smallest - 1)
     assert not (tmp_path / "out").exists()
-    assert build(small_int8, tmp_path / "out", budget_bytes=smallest, measure=False).arena_bytes == smallest  # type: ignore[attr-defined]
+    assert build(small_int8, tmp_path / "out", budget_bytes=smallest, measure=False).arena_bytes == smallest
 
 
 def _with(graph: Graph, *ops: Op, tensors: tuple[Tensor, ...] = ()) -> Graph:
@@ -216,10 +228,10 @@ def test_unsupported_models_say_why_and_leave_nothing(tmp_path: Path, small_int8
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_manifest_holds_what_the_board_measured(tmp_path: Path, small_int8: Graph, target: str) -> None:
     manifest = build(small_int8, tmp_path / "out", target)
-    assert manifest.verified.endswith("2 inputs")  # type: ignore[attr-defined]
-    assert 100 < manifest.stack_bytes < 2000  # type: ignore[attr-defined]
-    assert 500 < manifest.flash_bytes < 20_000  # type: ignore[attr-defined]
-    assert 1_000 < manifest.instructions < 200_000  # type: ignore[attr-defined]
+    assert manifest.verified.endswith("2 inputs")
+    assert 100 < manifest.stack_bytes < 2000
+    assert 500 < manifest.flash_bytes < 20_000
+    assert 1_000 < manifest.instructions < 200_000
 
 
 def test_models_whose_reference_aborts_have_no_vectors_and_say_so(tmp_path: Path) -> None:
@@ -230,7 +242,7 @@ def test_models_whose_reference_aborts_have_no_vectors_and_say_so(tmp_path: Path
     ends = ((("int8", 0.1, 0),), (("int8", 1 / 256, -128),))
     assert vectors.reference_outputs(write_tflite(graph), equal, ends) is None
     manifest = build(graph, tmp_path / "out", measure=False)
-    assert manifest.vectors == "2 from LiteRT's reference kernels"  # type: ignore[attr-defined]
+    assert manifest.vectors == "2 from LiteRT's reference kernels"
 
 
 def test_tflm_gets_the_exact_ops_and_an_arena_that_fits(tmp_path: Path, small_int8: Graph) -> None:
@@ -373,8 +385,8 @@ def _with_float_ends(graph: Graph, *more: Op, tensors: tuple[Tensor, ...] = ()) 
 def test_float_ends_are_cut_and_the_header_converts_as_tflite_does(tmp_path: Path, small_int8: Graph) -> None:
     graph = _with_float_ends(small_int8)
     manifest = build(graph, tmp_path / "out", measure=False)
-    assert manifest.vectors == "2 from LiteRT's reference kernels"  # type: ignore[attr-defined]
-    assert manifest.input_bytes == 8 * 8 * 3  # type: ignore[attr-defined]
+    assert manifest.vectors == "2 from LiteRT's reference kernels"
+    assert manifest.input_bytes == 8 * 8 * 3
     finished = run_test_program(tmp_path / "out", "tiny")
     assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
     reals = np.concatenate([np.linspace(-2, 2, 1001), (np.arange(-300, 300) + 0.5) / 127.5, [1e3, -1e3]])
@@ -481,7 +493,7 @@ def test_shapes_that_a_model_computes_are_constants_in_c(tmp_path: Path, small_i
         tensors=tensors,
     )
     manifest = build(graph, tmp_path / "out", measure=False)
-    assert [layer.op for layer in manifest.layers] == ["CONV_2D", "MEAN", "SOFTMAX"]  # type: ignore[attr-defined]
+    assert [layer.op for layer in manifest.layers] == ["CONV_2D", "MEAN", "SOFTMAX"]
 
 
 FIRMWARE = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mnedge.codegen.compile import compile_c
+from mnedge.codegen.compile import MemoryOptions, compile_c
 from mnedge.codegen.vectors import reference_outputs
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, ToolError
@@ -36,7 +36,7 @@ def skip_without_tools(core: str) -> None:
 
 
 def compiled(graph: Graph, folder: Path, core: str, **options: Any) -> Path:
-    compile_c(graph, name="tiny", target=TARGETS[core], out=folder, measure=False, **options)
+    compile_c(graph, name="tiny", target=TARGETS[core], out=folder, measure=False, options=MemoryOptions(**options))
     return folder
 
 

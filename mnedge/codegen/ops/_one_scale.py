@@ -20,9 +20,9 @@ def values_of_one_scale(
     Args:
         source: The graph.
         op: Takes one activation.
-        rule: What such ops do, as the message says it.
+        rule: Rule of such ops, for the message.
         data: Index of the activation among the inputs.
-        output: Which output; None for the first.
+        output: Name of the output; None for the first.
 
     Raises:
         UnsupportedError: They differ.

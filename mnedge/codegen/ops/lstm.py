@@ -43,7 +43,7 @@ class Gate:
 
 @dataclass(frozen=True, eq=False)
 class Lstm(Whole):
-    """All steps of a sequence.
+    """The steps of a sequence.
 
     Attributes:
         gates: By name: input, forget, cell and output.

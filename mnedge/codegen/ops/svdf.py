@@ -29,7 +29,7 @@ class Svdf(Whole):
         feature_weights: int8 as int64, shape (filters, inputs).
         time_weights: int16, shape (filters, memory).
         feature_bias: -input_zero_point * sum(weights) of each filter.
-        bias: Of each unit.
+        bias: Bias of each unit.
         fields: The other integers, by the C field's name.
         output: The value it makes.
     """
