@@ -147,7 +147,7 @@ def bundle(
     parts, model = read_build(folder, said)
     origin, report = _read(folder / MANIFEST, BuildManifest), _read(folder / REPORT, Report)
     texts = {"version": said.version, "terms": said.license, "description": said.description}
-    with artifact.folder(place, kind="bundle", force=force) as scratch:
+    with artifact.together(), artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
         artifact.write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, **texts))
         if sbom:
@@ -156,9 +156,8 @@ def bundle(
         manifest = write_manifest(scratch, kind, parts, model, kept_gates(report))
         if sign is not None:
             write_signature(scratch, Path(sign))
-        packed = tar_gz_bytes(scratch, f"{parts.slug}-{kind}") if chosen.has_archive else b""
-    if chosen.has_archive:
-        artifact.deliver(archive_path(place), packed, force=force)
+        if chosen.has_archive:
+            artifact.deliver(archive_path(place), tar_gz_bytes(scratch, f"{parts.slug}-{kind}"), force=force)
     return manifest
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mnedge import cache, tasks
-from mnedge.artifact import check_file, deliver, sha256, size_bytes
+from mnedge.artifact import check_file, deliver, sha256, size_bytes, together
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
 from mnedge.models import Variant
@@ -275,6 +275,7 @@ def _logged(on_epoch: OnEpoch | None, folder: Path | str | None) -> OnEpoch | No
     return both
 
 
+@together()
 def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = False) -> TrainingReport:
     """Writes the .keras to its place, and beside it the report: OUT.report.json and OUT.report.html.
 

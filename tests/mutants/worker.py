@@ -6,6 +6,8 @@ the same code in a process of its own, so that a mutant costs no import.
 
 from __future__ import annotations
 
+import functools
+import gc
 import io
 import json
 import os
@@ -26,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
-from mnedge import cli, command
+from mnedge import cli, command, registry
+from mnedge.cli import _group
 from mnedge.errors import MnedgeError
 from tests.mutants import kinds
 
@@ -87,8 +90,8 @@ def _be(
             os.chdir(cwd)
         sys.argv = ["-c", *map(str, args[3:])]
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-        sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115 - a descriptor
-        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         exec(compile(args[2], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - what `python -c` does
         code = 0
     except SystemExit as exc:
@@ -169,10 +172,18 @@ class _Runner:
             fault, end = True, f"{end}, and left in the temporary folder: {left[:5]}"
         for place in self.temporary.iterdir():
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
-        self.tell(number=number, verb=name, end=end, fault=fault, cpu_s=round(cpu_s, 3), peak=peak, wall_s=round(time.monotonic() - begin_s, 3))
+        self.tell(
+            number=number,
+            verb=name,
+            end=end,
+            fault=fault,
+            cpu_s=round(cpu_s, 3),
+            peak=peak,
+            wall_s=round(time.monotonic() - begin_s, 3),
+        )
 
     def _command(self, words: list[str]) -> tuple[bool, str]:
-        out = Path(words[words.index("-o") + 1]) if "-o" in words else None
+        outs = [Path(words[words.index(flag) + 1]) for flag in ("-o", "--out", "--save") if flag in words]
         try:
             cli.main(words)
         except SystemExit as exc:
@@ -181,16 +192,14 @@ class _Runner:
             return True, f"{exc!r} came out of the command line"
         except Exception:  # noqa: BLE001 - that is what is looked for
             return True, traceback.format_exc()
-        said, told = (
-            os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files
-        )
+        said, told = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files)
         if code == 1 and words[0] in _MAY_FAIL:
             return False, "exit 1"
         if code not in _GOOD:
             found = _BUG.search(told)
             where = Path(found[1]).read_text() if found else ""
             return True, f"exit {code}: {told[-1500:]}\n{where}"
-        if code and not told.startswith("mnedge: ") and "Error" not in told:
+        if code and not re.search("^(mnedge: |Error)", told, re.MULTILINE):
             return True, f"exit {code} without a message: {told!r}"
         if code and "Traceback" in told:
             return True, f"exit {code}: {told}"
@@ -198,13 +207,14 @@ class _Runner:
             return True, f"exit {code}, and the terminal gets {found[0]!r}: {(said + told)[-1500:]!r}"
         if code == 0 and "--json" in words:
             json.loads(said)
-        if code and out is not None and (os.path.lexists(out) or _scratch(out.parent)):
-            return True, f"exit {code}, and left {out} behind: {told}"
+        left = [out for out in outs if os.path.lexists(out) or (out.parent.is_dir() and _scratch(out.parent))]
+        if code and left:
+            return True, f"exit {code}, and left {left[0]} behind: {told}"
         return False, f"exit {code}"
 
 
 def _scratch(folder: Path) -> bool:
-    return any(".mnedge-tmp-" in name for name in os.listdir(folder))
+    return any(".mnedge-tmp-" in place.name for place in folder.iterdir())
 
 
 def _called(work: Callable[[], object]) -> tuple[bool, str]:
@@ -243,6 +253,11 @@ def main(name: str, seed: int, first: int, count: int, folder: Path, sources: li
     runner = _Runner(folder)
     kind = kinds.KINDS[name](place, [Path(source) for source in sources])
     command.start = _start
+    # A parser of a command line takes longer to make than most mutants to refuse; one process makes each once.
+    cli.get_command = functools.cache(cli.get_command)
+    _group.as_command = functools.cache(_group.as_command)
+    registry.names = functools.cache(registry.names)
+    gc.freeze()
     signal.signal(signal.SIGPROF, _late)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
