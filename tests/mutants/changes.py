@@ -37,14 +37,15 @@ def flipped(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 _ODD: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 0.5, 1e308, -1e308, 1e-300, 5e-324, 10**18, -(10**18), 10**400, 2**31, 2**63, float("nan"),
-    float("inf"), "", " ", "x" * 300, "x" * 70_000, "a\x00b", "a\x1b[31mb", "../..", "/etc/passwd", "\ud800", "a\nb",
-    "\u2028", "\u202eabc", "conv[/b]x", "[int8]", "tflite", "NaN", "1e999", "0x10", "-0", [], {}, [[]], [{}], {"id": 1},
-    {"a": {"b": []}}, [None], [1, 2, 3], [1e308] * 4, "é", "数字", "\U0001f600",
+    None, True, False, -1, 0, 1, 0.5, 1e308, -1e308, 1e-300, 5e-324, 10**18, -(10**18), 10**400, 2**31, 2**63,
+    float("nan"), float("inf"), "", " ", "x" * 300, "x" * 70_000, "a\x00b", "a\x1b[31mb", "../..", "/etc/passwd",
+    "\ud800", "a\nb", "\u2028", "\u202eabc", "conv[/b]x", "[int8]", "tflite", "NaN", "1e999", "0x10", "-0", [], {}, [[]], [{}],
+    {"id": 1}, {"a": {"b": []}}, [None], [1, 2, 3], [1e308] * 4, "é", "数字", "\U0001f600",
 )  # fmt: skip
 _WORDS = (
-    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\x1b[31m", b"\r", b"\n", b"\n  ", b"\t",
-    b'"', b"'", b",", b";", b": ", b"- ", b"*a", b"&a ", b"!!set ", b"!!python/name:os.system ", b"{", b"}", b"[", b"]",
+    b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"\x1b[31m", b"\r", b"\n", b"\n  ",
+    b"\t", b'"', b"'", b",", b";", b": ", b"- ", b"*a", b"&a ", b"!!set ", b"!!python/name:os.system ", b"{", b"}",
+    b"[", b"]",
     b"[" * 3000, b'{"a":' * 3000, b".nan", b".inf", b"NaN", b"1e999", b"9" * 5000, b"-1", b"0", b"1", b"2", b"0.5",
     b"2147483648", b"<", b">", b"</object>", b"<object>", b"&#0;", b"&lol;", b"<!DOCTYPE x [<!ENTITY l 'l'>]>",
     b"UTF-7", b"utf-16", b" # x", b"x" * 300, b"2024-13-45", b"true", b"null", b"~", b"|\n", b">\n", b"%", b"@", b"`",

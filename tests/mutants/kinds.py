@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
+import signal
+import tempfile
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.mutants.loaded import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Work = list[str] | Callable[[], object]
 
@@ -83,9 +86,8 @@ class _Models:
         """Random samples of a model's inputs, as `quantize --data` takes them."""
         path = self.folder / f"inputs{number}.npz"
         rng = np.random.default_rng(number)
-        np.savez(
-            path, **{name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}
-        )  # type: ignore[arg-type]
+        values = {name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}
+        np.savez(path, **values)  # type: ignore[arg-type] # no array is called allow_pickle
         return path
 
 
@@ -117,7 +119,7 @@ class Tflite(_Models):
             self.seeds.append((data, self._inputs_of(len(self.seeds), shapes) if shapes else None))
 
     def change(self, data: bytes, rng: np.random.Generator) -> bytes:
-        return self._tables._mutated(data, rng)  # type: ignore[no-any-return]
+        return self._tables._mutated(data, rng)
 
     def verbs(self, file: Path, number: int) -> dict[str, Work]:
         rarely = number % _RARELY == 7
@@ -175,7 +177,8 @@ class Onnx(_Models):
             "optimize": ["optimize", str(file), "-o", self.out("x.tflite"), *json_],
             "compile": ["compile", str(file), "--target", target, "--name", "mutant", "-o", self.out("c"), *json_],
             "quantize": [
-                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast", *json_,
+                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast",
+                *json_,
             ],
             "bench": ["bench", str(file), "--seconds", "0.01", *json_],
         }  # fmt: skip
@@ -206,8 +209,9 @@ class Keras(_Models):
         scores = layers.Dense(3, activation="softmax")(layers.Dropout(0.1)(layers.GlobalAveragePooling2D()(joined)))
         self.models = [
             keras.Sequential([
-                keras.Input((8, 8, 3)), layers.Rescaling(1 / 127.5, offset=-1.0), layers.Conv2D(4, 3, activation="relu"),
-                layers.BatchNormalization(), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(3),
+                keras.Input((8, 8, 3)), layers.Rescaling(1 / 127.5, offset=-1.0),
+                layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(),
+                layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(3),
             ]),
             keras.Model(kernel, scores),
         ]  # fmt: skip
@@ -229,12 +233,8 @@ class Keras(_Models):
         file = self.folder / f"mutant{number}{'.h5' if number % 3 == 2 else '.keras'}"
         if file.suffix == ".h5":
             file.write_bytes(older if rng.random() < 0.6 else changes.flipped(older, rng))
-            try:
-                with h5py.File(file, "r+") as opened:
-                    text = opened.attrs["model_config"]
-                    opened.attrs["model_config"] = changes.damaged_json(text.encode(), rng)
-            except Exception:  # noqa: BLE001 - damaged already
-                pass
+            with contextlib.suppress(Exception), h5py.File(file, "r+") as opened:
+                opened.attrs["model_config"] = changes.damaged_json(opened.attrs["model_config"].encode(), rng)
             return file
         if rng.random() < 0.2:
             file.write_bytes(changes.flipped(archive, rng))
@@ -256,7 +256,8 @@ class Keras(_Models):
         json_ = ["--json"] if number % 2 else []
         verbs: dict[str, Work] = {
             "quantize": [
-                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast", *json_,
+                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast",
+                *json_,
             ],
         }  # fmt: skip
         if number % 10 == 3:
@@ -264,6 +265,35 @@ class Keras(_Models):
         if number % 10 == 6:
             verbs["inspect"] = ["inspect", str(file), *json_]
         return verbs
+
+
+class Faulty:
+    """No mutants: verbs that are faults themselves, which the campaign must see."""
+
+    def __init__(self, folder: Path, sources: list[Path]) -> None:
+        del sources
+        self.folder = folder
+
+    def mutant(self, rng: np.random.Generator, number: int) -> Path:
+        del rng
+        return self.folder / str(number)
+
+    def verbs(self, file: Path, number: int) -> dict[str, Work]:
+        del file, number
+
+        def raises() -> None:
+            raise IndexError("no MnedgeError")
+
+        return {
+            "passes": ["targets", "--json"],
+            "raises": raises,
+            "eats": lambda: np.ones(3 << 30, np.uint8),
+            "leaves": tempfile.mkstemp,
+            "dies": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        }
+
+    def clean(self, file: Path) -> None:
+        del file
 
 
 KINDS: dict[str, Callable[[Path, list[Path]], Kind]] = {
@@ -280,4 +310,5 @@ KINDS: dict[str, Callable[[Path, list[Path]], Kind]] = {
     "report": texts.Report,
     "cache": texts.Cache,
     "picture": texts.Picture,
+    "faulty": Faulty,
 }

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
+from typer.main import get_command
 
 from mnedge import cli, command, registry
 from mnedge.cli import _group
@@ -34,7 +35,7 @@ from mnedge.errors import MnedgeError
 from tests.mutants import kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_CPU_S = 10.0
 # Native code that never comes back to Python ends here, by SIGXCPU.
@@ -58,7 +59,7 @@ def _late(*_: object) -> NoReturn:
 class _Forked(subprocess.Popen[bytes]):
     """Another Python, as a fork of this one: `-c CODE ARGUMENT…` runs in it as in a new one."""
 
-    def _execute_child(self, args: Sequence[str], *rest: Any) -> None:  # type: ignore[override]
+    def _execute_child(self, args: Sequence[str], *rest: Any) -> None:
         (_, _, _, pass_fds, cwd, env, _, _, _, stdin, own_in, own_out, stdout, own_err, stderr, *_) = rest
         pid = os.fork()
         if pid == 0:
@@ -152,7 +153,7 @@ class _Runner:
         for file in self.files:
             os.ftruncate(file.fileno(), 0)
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # type: ignore[assignment]
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         Path("/proc/self/clear_refs").write_text("5")
         before, begin_s = _cpu_s(), time.monotonic()
         _limit(int(before[0]) + _NATIVE_CPU_S, _memory("VmSize") + _MORE_BYTES)
@@ -168,7 +169,7 @@ class _Runner:
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         peak = max(_memory("VmHWM"), children if children > self.children else 0)
         self.children = children
-        if not fault and (left := sorted(os.listdir(self.temporary))):
+        if not fault and (left := sorted(place.name for place in self.temporary.iterdir())):
             fault, end = True, f"{end}, and left in the temporary folder: {left[:5]}"
         for place in self.temporary.iterdir():
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
@@ -183,34 +184,34 @@ class _Runner:
         )
 
     def _command(self, words: list[str]) -> tuple[bool, str]:
-        outs = [Path(words[words.index(flag) + 1]) for flag in ("-o", "--out", "--save") if flag in words]
         try:
             cli.main(words)
         except SystemExit as exc:
-            code = exc.code
-        except MnedgeError as exc:
-            return True, f"{exc!r} came out of the command line"
+            code = exc.code if isinstance(exc.code, int) else -1
         except Exception:  # noqa: BLE001 - that is what is looked for
             return True, traceback.format_exc()
         said, told = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files)
-        if code == 1 and words[0] in _MAY_FAIL:
-            return False, "exit 1"
-        if code not in _GOOD:
-            found = _BUG.search(told)
-            where = Path(found[1]).read_text() if found else ""
-            return True, f"exit {code}: {told[-1500:]}\n{where}"
-        if code and not re.search("^(mnedge: |Error)", told, re.MULTILINE):
-            return True, f"exit {code} without a message: {told!r}"
-        if code and "Traceback" in told:
-            return True, f"exit {code}: {told}"
-        if found := _CONTROL.search(said + told):
-            return True, f"exit {code}, and the terminal gets {found[0]!r}: {(said + told)[-1500:]!r}"
-        if code == 0 and "--json" in words:
-            json.loads(said)
-        left = [out for out in outs if os.path.lexists(out) or (out.parent.is_dir() and _scratch(out.parent))]
-        if code and left:
-            return True, f"exit {code}, and left {left[0]} behind: {told}"
-        return False, f"exit {code}"
+        wrong = next(_wrong(words, code, said, told), None)
+        return wrong is not None, f"exit {code}" if wrong is None else f"exit {code}: {wrong}"
+
+
+def _wrong(words: list[str], code: int, said: str, told: str) -> Iterator[str]:
+    """What is wrong with how a command ended."""
+    if code == 1 and words[0] in _MAY_FAIL:
+        return
+    if code not in _GOOD:
+        found = _BUG.search(told)
+        yield f"{told[-1500:]}\n{Path(found[1]).read_text() if found else ''}"
+    if code and (not re.search("^(mnedge: |Error)", told, re.MULTILINE) or "Traceback" in told):
+        yield f"no message, but {told!r}"
+    if found := _CONTROL.search(said + told):
+        yield f"the terminal gets {found[0]!r}: {(said + told)[-1500:]!r}"
+    if code == 0 and "--json" in words:
+        json.loads(said)
+    outs = [Path(words[words.index(flag) + 1]) for flag in ("-o", "--out", "--save") if flag in words]
+    left = [out for out in outs if os.path.lexists(out) or (out.parent.is_dir() and _scratch(out.parent))]
+    if code and left:
+        yield f"{left[0]} is left behind: {told}"
 
 
 def _scratch(folder: Path) -> bool:
@@ -254,7 +255,7 @@ def main(name: str, seed: int, first: int, count: int, folder: Path, sources: li
     kind = kinds.KINDS[name](place, [Path(source) for source in sources])
     command.start = _start
     # A parser of a command line takes longer to make than most mutants to refuse; one process makes each once.
-    cli.get_command = functools.cache(cli.get_command)
+    cli.get_command = functools.cache(get_command)  # type: ignore[attr-defined] # it is there, though not for others
     _group.as_command = functools.cache(_group.as_command)
     registry.names = functools.cache(registry.names)
     gc.freeze()
