@@ -39,7 +39,8 @@ def flipped(data: bytes, rng: np.random.Generator) -> bytes:
 _ODD: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 0.5, 1e308, -1e308, 1e-300, 5e-324, 10**18, -(10**18), 10**400, 2**31, 2**63,
     float("nan"), float("inf"), "", " ", "x" * 300, "x" * 70_000, "a\x00b", "a\x1b[31mb", "../..", "/etc/passwd",
-    "\ud800", "a\nb", "\u2028", "\u202eabc", "conv[/b]x", "[int8]", "tflite", "NaN", "1e999", "0x10", "-0", [], {}, [[]], [{}],
+    "\ud800", "a\nb", "\u2028", "\u202eabc", "conv[/b]x", "[int8]", "tflite", "NaN", "1e999", "0x10", "-0", [], {},
+    [[]], [{}],
     {"id": 1}, {"a": {"b": []}}, [None], [1, 2, 3], [1e308] * 4, "é", "数字", "\U0001f600",
 )  # fmt: skip
 _WORDS = (
