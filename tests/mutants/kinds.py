@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import io
 import os
 import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+import signal
+import tempfile
+import zipfile
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tests.mutants import changes
+from tests.mutants import changes, texts
+from tests.mutants.loaded import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Work = list[str] | Callable[[], object]
 
@@ -36,21 +41,8 @@ class Kind(Protocol):
         """Removes the mutant, and what verbs made of it."""
 
 
-def tables() -> Any:  # noqa: ANN401 - a module
-    """The mutations of .tflite tables, and the network that they start from, of the test of `check_graph`."""
-    path = Path(__file__).parent.parent / "graph" / "test_check_mutants.py"
-    spec = importlib.util.spec_from_file_location("test_check_mutants", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def _found(sources: list[Path], *suffixes: str) -> list[Path]:
-    found = [
-        path for source in sources for path in (sorted(source.rglob("*")) if source.is_dir() else [source])
-    ]
+    found = [path for source in sources for path in (sorted(source.rglob("*")) if source.is_dir() else [source])]
     return [path for path in found if path.suffix in suffixes and path.is_file()]
 
 
@@ -94,7 +86,8 @@ class _Models:
         """Random samples of a model's inputs, as `quantize --data` takes them."""
         path = self.folder / f"inputs{number}.npz"
         rng = np.random.default_rng(number)
-        np.savez(path, **{name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()})  # type: ignore[arg-type]
+        values = {name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}
+        np.savez(path, **values)  # type: ignore[arg-type] # no array is called allow_pickle
         return path
 
 
@@ -114,8 +107,8 @@ class Tflite(_Models):
         self.tools = os.environ["PATH"]
         self.bare = folder / "bin"
         self.bare.mkdir()
-        self._tables = tables()
-        made = [write_tflite(self._tables._many_ops(dtype)) for dtype in ("float32", "int8")]  # noqa: SLF001
+        self._tables = loaded("graph/test_check_mutants.py")
+        made = [write_tflite(self._tables._many_ops(dtype)) for dtype in ("float32", "int8")]
         for data in (*made, *(path.read_bytes() for path in _found(sources, ".tflite"))):
             try:
                 graph = parse_tflite(data, "seed", stateful=True)
@@ -126,7 +119,7 @@ class Tflite(_Models):
             self.seeds.append((data, self._inputs_of(len(self.seeds), shapes) if shapes else None))
 
     def change(self, data: bytes, rng: np.random.Generator) -> bytes:
-        return self._tables._mutated(data, rng)  # type: ignore[no-any-return] # noqa: SLF001
+        return self._tables._mutated(data, rng)
 
     def verbs(self, file: Path, number: int) -> dict[str, Work]:
         rarely = number % _RARELY == 7
@@ -154,4 +147,168 @@ class Tflite(_Models):
         return verbs
 
 
-KINDS: dict[str, Callable[[Path, list[Path]], Kind]] = {"tflite": Tflite}
+class Onnx(_Models):
+    """Mutants of .onnx files."""
+
+    suffix = ".onnx"
+
+    def __init__(self, folder: Path, sources: list[Path]) -> None:
+        super().__init__(folder)
+        from mnedge.formats.onnx_write import write_onnx
+        from mnedge.silence import start_tensorflow
+
+        start_tensorflow()
+        many = loaded("graph/test_check_mutants.py")._many_ops
+        for data in (
+            *(write_onnx(many(dtype)) for dtype in ("float32", "int8")),
+            *(path.read_bytes() for path in _found(sources, ".onnx")),
+        ):
+            self.seeds.append((data, self._inputs_of(len(self.seeds), {"image": (1, 6, 6, 4)})))
+
+    def change(self, data: bytes, rng: np.random.Generator) -> bytes:
+        return changes.damaged_onnx(data, rng)
+
+    def verbs(self, file: Path, number: int) -> dict[str, Work]:
+        target = _TARGETS[number % len(_TARGETS)]
+        json_ = ["--json"] if number % 2 else []
+        os.environ["PATH"] = "" if number % _RARELY != 7 else os.defpath
+        verbs: dict[str, Work] = {
+            "inspect": ["inspect", str(file), *json_],
+            "optimize": ["optimize", str(file), "-o", self.out("x.tflite"), *json_],
+            "compile": ["compile", str(file), "--target", target, "--name", "mutant", "-o", self.out("c"), *json_],
+            "quantize": [
+                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast",
+                *json_,
+            ],
+            "bench": ["bench", str(file), "--seconds", "0.01", *json_],
+        }  # fmt: skip
+        if number % 10 == 3:
+            verbs["doctor"] = ["doctor", str(file), *json_]
+        if number % 20 == 6:
+            verbs["optimize to .ort"] = ["optimize", str(file), "-o", self.out("x.ort")]
+        return verbs
+
+
+class Keras(_Models):
+    """Mutants of .keras and .h5 files: their configuration, their weights, their archive."""
+
+    def __init__(self, folder: Path, sources: list[Path]) -> None:
+        super().__init__(folder)
+        del sources
+        from mnedge.silence import start_tensorflow
+
+        start_tensorflow()
+        import keras
+
+        layers = keras.layers
+        kernel = layers.Input((8, 8, 3))
+        deep = layers.DepthwiseConv2D(3, padding="same")(
+            layers.Conv2D(3, 3, padding="same", activation="relu6")(kernel)
+        )
+        joined = layers.Add()([kernel, layers.ReLU(6.0)(layers.BatchNormalization()(deep))])
+        scores = layers.Dense(3, activation="softmax")(layers.Dropout(0.1)(layers.GlobalAveragePooling2D()(joined)))
+        self.models = [
+            keras.Sequential([
+                keras.Input((8, 8, 3)), layers.Rescaling(1 / 127.5, offset=-1.0),
+                layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(),
+                layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(3),
+            ]),
+            keras.Model(kernel, scores),
+        ]  # fmt: skip
+        self.inputs = self._inputs_of(0, {"image": (1, 8, 8, 3)})
+        with np.load(self.inputs) as found:
+            self.inputs = folder / "inputs.npy"
+            np.save(self.inputs, found["image"])
+        self.whole = []
+        for model in self.models:
+            paths = [folder / "m.keras", folder / "m.h5"]
+            for path in paths:
+                model.save(path)
+            self.whole.append([path.read_bytes() for path in paths])
+
+    def mutant(self, rng: np.random.Generator, number: int) -> Path | None:
+        import h5py
+
+        archive, older = self.whole[number % 2]
+        file = self.folder / f"mutant{number}{'.h5' if number % 3 == 2 else '.keras'}"
+        if file.suffix == ".h5":
+            file.write_bytes(older if rng.random() < 0.6 else changes.flipped(older, rng))
+            with contextlib.suppress(Exception), h5py.File(file, "r+") as opened:
+                opened.attrs["model_config"] = changes.damaged_json(opened.attrs["model_config"].encode(), rng)
+            return file
+        if rng.random() < 0.2:
+            file.write_bytes(changes.flipped(archive, rng))
+            return file
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            members = {name: opened.read(name) for name in opened.namelist()}
+        if rng.random() < 0.75:
+            members["config.json"] = changes.damaged_json(members["config.json"], rng)
+        elif rng.random() < 0.8:
+            members["model.weights.h5"] = changes.flipped(members["model.weights.h5"], rng)
+        else:
+            members["metadata.json"] = changes.damaged_json(members["metadata.json"], rng)
+        with zipfile.ZipFile(file, "w") as made:
+            for name, data in members.items():
+                made.writestr(name, data)
+        return file
+
+    def verbs(self, file: Path, number: int) -> dict[str, Work]:
+        json_ = ["--json"] if number % 2 else []
+        verbs: dict[str, Work] = {
+            "quantize": [
+                "quantize", str(file), "-o", self.out("int8.tflite"), "--data", str(self.inputs), "--effort", "fast",
+                *json_,
+            ],
+        }  # fmt: skip
+        if number % 10 == 3:
+            verbs["doctor"] = ["doctor", str(file), *json_]
+        if number % 10 == 6:
+            verbs["inspect"] = ["inspect", str(file), *json_]
+        return verbs
+
+
+class Faulty:
+    """No mutants: verbs that are faults themselves, which the campaign must see."""
+
+    def __init__(self, folder: Path, sources: list[Path]) -> None:
+        del sources
+        self.folder = folder
+
+    def mutant(self, rng: np.random.Generator, number: int) -> Path:
+        del rng
+        return self.folder / str(number)
+
+    def verbs(self, file: Path, number: int) -> dict[str, Work]:
+        del file, number
+
+        def raises() -> None:
+            raise IndexError("no MnedgeError")
+
+        return {
+            "passes": ["targets", "--json"],
+            "raises": raises,
+            "eats": lambda: np.ones(3 << 30, np.uint8),
+            "leaves": tempfile.mkstemp,
+            "dies": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+        }
+
+    def clean(self, file: Path) -> None:
+        del file
+
+
+KINDS: dict[str, Callable[[Path, list[Path]], Kind]] = {
+    "tflite": Tflite,
+    "onnx": Onnx,
+    "keras": Keras,
+    "csv": texts.Csv,
+    "coco": texts.Coco,
+    "voc": texts.Voc,
+    "recipe": texts.Recipe,
+    "dataset": texts.Settings,
+    "calibration": texts.Calibration,
+    "manifest": texts.Manifest,
+    "report": texts.Report,
+    "cache": texts.Cache,
+    "picture": texts.Picture,
+    "faulty": Faulty,
+}

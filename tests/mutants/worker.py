@@ -6,6 +6,8 @@ the same code in a process of its own, so that a mutant costs no import.
 
 from __future__ import annotations
 
+import functools
+import gc
 import io
 import json
 import os
@@ -25,13 +27,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
+from typer.main import get_command
 
-from mnedge import cli, command
+from mnedge import cli, command, registry
+from mnedge.cli import _group
 from mnedge.errors import MnedgeError
 from tests.mutants import kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _LONGEST_CPU_S = 10.0
 # Native code that never comes back to Python ends here, by SIGXCPU.
@@ -55,7 +59,7 @@ def _late(*_: object) -> NoReturn:
 class _Forked(subprocess.Popen[bytes]):
     """Another Python, as a fork of this one: `-c CODE ARGUMENT…` runs in it as in a new one."""
 
-    def _execute_child(self, args: Sequence[str], *rest: Any) -> None:  # type: ignore[override]
+    def _execute_child(self, args: Sequence[str], *rest: Any) -> None:
         (_, _, _, pass_fds, cwd, env, _, _, _, stdin, own_in, own_out, stdout, own_err, stderr, *_) = rest
         pid = os.fork()
         if pid == 0:
@@ -87,8 +91,8 @@ def _be(
             os.chdir(cwd)
         sys.argv = ["-c", *map(str, args[3:])]
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-        sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115 - a descriptor
-        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: PTH123, SIM115
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         exec(compile(args[2], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - what `python -c` does
         code = 0
     except SystemExit as exc:
@@ -149,7 +153,7 @@ class _Runner:
         for file in self.files:
             os.ftruncate(file.fileno(), 0)
             os.lseek(file.fileno(), 0, os.SEEK_SET)
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # type: ignore[assignment]
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         Path("/proc/self/clear_refs").write_text("5")
         before, begin_s = _cpu_s(), time.monotonic()
         _limit(int(before[0]) + _NATIVE_CPU_S, _memory("VmSize") + _MORE_BYTES)
@@ -165,46 +169,53 @@ class _Runner:
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
         peak = max(_memory("VmHWM"), children if children > self.children else 0)
         self.children = children
-        if not fault and (left := sorted(os.listdir(self.temporary))):
+        if not fault and (left := sorted(place.name for place in self.temporary.iterdir())):
             fault, end = True, f"{end}, and left in the temporary folder: {left[:5]}"
         for place in self.temporary.iterdir():
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
-        self.tell(number=number, verb=name, end=end, fault=fault, cpu_s=round(cpu_s, 3), peak=peak, wall_s=round(time.monotonic() - begin_s, 3))
+        self.tell(
+            number=number,
+            verb=name,
+            end=end,
+            fault=fault,
+            cpu_s=round(cpu_s, 3),
+            peak=peak,
+            wall_s=round(time.monotonic() - begin_s, 3),
+        )
 
     def _command(self, words: list[str]) -> tuple[bool, str]:
-        out = Path(words[words.index("-o") + 1]) if "-o" in words else None
         try:
             cli.main(words)
         except SystemExit as exc:
-            code = exc.code
-        except MnedgeError as exc:
-            return True, f"{exc!r} came out of the command line"
+            code = exc.code if isinstance(exc.code, int) else -1
         except Exception:  # noqa: BLE001 - that is what is looked for
             return True, traceback.format_exc()
-        said, told = (
-            os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files
-        )
-        if code == 1 and words[0] in _MAY_FAIL:
-            return False, "exit 1"
-        if code not in _GOOD:
-            found = _BUG.search(told)
-            where = Path(found[1]).read_text() if found else ""
-            return True, f"exit {code}: {told[-1500:]}\n{where}"
-        if code and not told.startswith("mnedge: ") and "Error" not in told:
-            return True, f"exit {code} without a message: {told!r}"
-        if code and "Traceback" in told:
-            return True, f"exit {code}: {told}"
-        if found := _CONTROL.search(said + told):
-            return True, f"exit {code}, and the terminal gets {found[0]!r}: {(said + told)[-1500:]!r}"
-        if code == 0 and "--json" in words:
-            json.loads(said)
-        if code and out is not None and (os.path.lexists(out) or _scratch(out.parent)):
-            return True, f"exit {code}, and left {out} behind: {told}"
-        return False, f"exit {code}"
+        said, told = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files)
+        wrong = next(_wrong(words, code, said, told), None)
+        return wrong is not None, f"exit {code}" if wrong is None else f"exit {code}: {wrong}"
+
+
+def _wrong(words: list[str], code: int, said: str, told: str) -> Iterator[str]:
+    """What is wrong with how a command ended."""
+    if code == 1 and words[0] in _MAY_FAIL:
+        return
+    if code not in _GOOD:
+        found = _BUG.search(told)
+        yield f"{told[-1500:]}\n{Path(found[1]).read_text() if found else ''}"
+    if code and (not re.search("^(mnedge: |Error)", told, re.MULTILINE) or "Traceback" in told):
+        yield f"no message, but {told!r}"
+    if found := _CONTROL.search(said + told):
+        yield f"the terminal gets {found[0]!r}: {(said + told)[-1500:]!r}"
+    if code == 0 and "--json" in words:
+        json.loads(said)
+    outs = [Path(words[words.index(flag) + 1]) for flag in ("-o", "--out", "--save") if flag in words]
+    left = [out for out in outs if os.path.lexists(out) or (out.parent.is_dir() and _scratch(out.parent))]
+    if code and left:
+        yield f"{left[0]} is left behind: {told}"
 
 
 def _scratch(folder: Path) -> bool:
-    return any(".mnedge-tmp-" in name for name in os.listdir(folder))
+    return any(".mnedge-tmp-" in place.name for place in folder.iterdir())
 
 
 def _called(work: Callable[[], object]) -> tuple[bool, str]:
@@ -243,6 +254,11 @@ def main(name: str, seed: int, first: int, count: int, folder: Path, sources: li
     runner = _Runner(folder)
     kind = kinds.KINDS[name](place, [Path(source) for source in sources])
     command.start = _start
+    # A parser of a command line takes longer to make than most mutants to refuse; one process makes each once.
+    cli.get_command = functools.cache(get_command)  # type: ignore[attr-defined] # it is there, though not for others
+    _group.as_command = functools.cache(_group.as_command)
+    registry.names = functools.cache(registry.names)
+    gc.freeze()
     signal.signal(signal.SIGPROF, _late)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
