@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mnedge.validation.gates import check_gates
     from mnedge.workflows.bench import bench
     from mnedge.workflows.build.pipeline import build
-    from mnedge.workflows.bundle import Release, bundle, verify
+    from mnedge.workflows.bundle import bundle
     from mnedge.workflows.compare import compare
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
     from mnedge.workflows.device import check_device, setup_device
@@ -54,10 +54,12 @@ if TYPE_CHECKING:
     from mnedge.workflows.optimize import optimize
     from mnedge.workflows.predict import predict
     from mnedge.workflows.quantize import quantize
+    from mnedge.workflows.release import Release
     from mnedge.workflows.search.run import search
     from mnedge.workflows.sweep.run import sweep
     from mnedge.workflows.train import train
     from mnedge.workflows.validate import validate
+    from mnedge.workflows.verify import verify
 
 __version__ = "0.2.0"
 
@@ -167,13 +169,13 @@ _PLACES = {
     "sweep": "workflows.sweep.run",
     "train": "workflows.train",
     "validate": "workflows.validate",
-    "verify": "workflows.bundle",
+    "verify": "workflows.verify",
     # Their arguments.
     "CalibrationSet": "data.calibration",
     "Float": "sources",
     "Pixels": "pixels",
     "Recipe": "recipe",
-    "Release": "workflows.bundle",
+    "Release": "workflows.release",
     "open_calibration": "data.calibration",
     "open_source": "sources",
     # Their results.

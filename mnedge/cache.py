@@ -23,8 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from mnedge.artifact import FORBIDDEN, FULL, is_scratch, sha256, size_bytes, temporary, write_bytes
-from mnedge.errors import InputError, MnedgeError, StorageError
+from mnedge.errors import FULL, InputError, MnedgeError, StorageError
+from mnedge.files import FORBIDDEN, is_scratch, sha256, size_bytes, temporary, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -326,7 +326,7 @@ def _part(inputs: bytes) -> str:
 
 
 def entries() -> list[Entry]:
-    """All entries, the one used last first; what else lies in the folder is somebody else's."""
+    """Lists the entries, the last used one first; other files in the folder are left out."""
     found = []
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in root().iterdir():

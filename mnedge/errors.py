@@ -15,10 +15,14 @@ these; anything else is a bug: exit 70, and the traceback goes into a file that 
 from __future__ import annotations
 
 import difflib
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# Error numbers of a disk that is full or fails.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def last_line(error: BaseException) -> str:

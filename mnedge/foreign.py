@@ -115,7 +115,7 @@ def checked_number(name: str, value: float, *, most: float = math.inf) -> float:
     """Returns a number that is above 0, finite, and at most `most`.
 
     Args:
-        name: What the message calls it, with its unit.
+        name: Its name in the message, with its unit.
         value: The number as given; nan compares as neither small nor large, so it is named here.
         most: The largest that is allowed.
 

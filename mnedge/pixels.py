@@ -154,7 +154,7 @@ class Pixels:
 
     @property
     def is_per_tensor(self) -> bool:
-        """Whether one scale and one offset serve all channels, so that an int8 step can be the pixel."""
+        """Returns whether one scale and one offset serve all channels, so that an int8 step can be the pixel."""
         return len(set(self.scale)) == 1 and len(set(self.offset)) == 1
 
     @property

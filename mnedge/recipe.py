@@ -7,12 +7,22 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from mnedge import registry
+from mnedge.choices import (
+    DEFAULT_TASK,
+    Effort,
+    Granularity,
+    IoDtype,
+    Method,
+    OnnxActivations,
+    PostProcessing,
+    Task,
+)
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_there, read_mapping
 from mnedge.results.metric import Declared
@@ -20,14 +30,6 @@ from mnedge.results.metric import Declared
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Name of a task: a file of mnedge/tasks.
-Task = str
-Method = Literal["ptq", "qat"]
-Effort = Literal["fast", "default", "max"]
-IoDtype = Literal["int8", "uint8", "float32"]
-Granularity = Literal["per-channel", "per-tensor"]
-PostProcessing = Literal["inside", "outside"]
-OnnxActivations = Literal["uint8", "int8"]
 
 # Whole numbers: the lowest and the highest that each may be. What a network or a data set takes is checked by these.
 Side = Annotated[int, Meta(ge=1, le=4096)]
@@ -110,7 +112,7 @@ class Recipe:
         gates: Limits that can fail the build, by name.
         tolerances: Largest loss of each figure against a baseline, by name; other figures are not compared.
         bundles: Kinds of bundles to make.
-        release: What bundles say of themselves, by name: version, group, license and description.
+        release: Description of its bundles, by name: version, group, license and description.
     """
 
     model: str | None = None
@@ -118,7 +120,7 @@ class Recipe:
     alpha: Factor = 1.0
     resolution: Side | None = None
     classes: Classes | None = None
-    task: Task = "classify"
+    task: Task = DEFAULT_TASK
     head: str | None = None
     output_stride: Stride | None = None
     int8: bool = False
@@ -329,7 +331,7 @@ def limit_kind(name: str, said: str) -> object:
 
     Args:
         name: Its name.
-        said: What `known_gates` or `known_tolerances` says of it.
+        said: Its description in `known_gates` or `known_tolerances`.
     """
     if name in _FLAGS:
         return bool

@@ -10,44 +10,22 @@ import mnedge
 
 _PACKAGE = Path(mnedge.__file__).parent
 # Lower may not import higher, and none of a rank may import another of that rank.
-_RANKS = {
-    "mnedge": 0,
-    "errors": 0,
-    "untyped": 0,
-    "redaction": 0,
-    "text": 0,
-    "registry": 1,
-    "command": 1,
-    "artifact": 1,
-    "batch": 1,
-    "foreign": 1,
-    "silence": 1,
-    "pixels": 1,
-    "progress": 1,
-    "amounts": 2,
-    "cache": 2,
-    "results": 2,
-    "targets": 3,
-    "data": 3,
-    "graph": 3,
-    "recipe": 3,
-    "runtimes": 4,
-    "devices": 5,
-    "models": 6,
-    "training": 6,
-    "formats": 6,
-    "passes": 6,
-    "quantization": 6,
-    "codegen": 6,
-    "validation": 6,
-    "bundles": 6,
-    "report": 6,
-    "sources": 7,
-    "tasks": 7,
-    "workflows": 8,
-    "cli": 9,
-    "__main__": 10,
-}
+_FLOORS = (
+    ("mnedge", "choices", "errors", "redaction", "text", "untyped"),
+    ("batch", "command", "files", "foreign", "pixels", "progress", "registry", "silence"),
+    ("cache", "record"),
+    ("artifact",),
+    ("amounts", "results"),
+    ("data", "graph", "recipe", "targets"),
+    ("runtimes",),
+    ("devices",),
+    ("bundles", "codegen", "formats", "models", "passes", "quantization", "report", "training", "validation"),
+    ("sources", "tasks"),
+    ("workflows",),
+    ("cli",),
+    ("__main__",),
+)
+_RANKS = {part: rank for rank, parts in enumerate(_FLOORS) for part in parts}
 # Reading a file to look into it is a stage's work too; the formats are leaves among the stages.
 _LEAVES = {"formats"}
 

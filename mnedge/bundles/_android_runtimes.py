@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
+from mnedge.choices import AndroidRuntime
 from mnedge.errors import InputError
 
-AndroidRuntime = Literal["tasks", "litert", "onnx"]
 NAMES: tuple[AndroidRuntime, ...] = get_args(AndroidRuntime)
 
 # LiteRT 1.4 is the first whose native libraries are aligned to 16 KB pages, which Google Play asks for since

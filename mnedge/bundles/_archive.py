@@ -12,8 +12,8 @@ import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from mnedge.artifact import files_of
 from mnedge.errors import InputError
+from mnedge.files import files_of
 from mnedge.formats.archive import epoch
 
 if TYPE_CHECKING:
@@ -89,3 +89,8 @@ def _pieces(stream: BinaryIO | gzip.GzipFile, size: int) -> Iterator[bytes]:
             raise EOFError("it is cut short")
         size -= len(piece)
         yield piece
+
+
+def archive_path(out: Path) -> Path:
+    """Returns the path of a bundle's .tar.gz, which lies beside the folder."""
+    return out.with_name(f"{out.name}.tar.gz")

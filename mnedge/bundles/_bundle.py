@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, registry
 from mnedge.errors import UnsupportedError
+from mnedge.files import files_of, write_text
 from mnedge.results.manifest import BundleManifest, FileRow
 from mnedge.results.stored import to_json
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from mnedge.bundles._android_runtimes import AndroidRuntime
+    from mnedge.choices import AndroidRuntime
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
     from mnedge.results.manifest import BundledModel, KeptGate
@@ -139,7 +140,7 @@ def get(name: str) -> Bundle:
 
 def file_rows(folder: Path) -> tuple[FileRow, ...]:
     """Lists the files of a folder with their checksums, by their path in it."""
-    return tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in artifact.files_of(folder))
+    return tuple(FileRow.of(path, path.relative_to(folder).as_posix()) for path in files_of(folder))
 
 
 def write_manifest(
@@ -150,7 +151,7 @@ def write_manifest(
     Args:
         folder: The bundle without its manifest.
         kind: Name of the kind.
-        parts: What it was made of.
+        parts: The build that it was made of.
         model: The build.
         gates: Its gates, and whether it kept them.
     """
@@ -163,5 +164,5 @@ def write_manifest(
         gates=gates,
         files=file_rows(folder),
     )
-    artifact.write_text(folder / MANIFEST, to_json(manifest))
+    write_text(folder / MANIFEST, to_json(manifest))
     return manifest

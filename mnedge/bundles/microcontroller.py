@@ -6,10 +6,10 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import RECORD
 from mnedge.bundles._app import app_of, lacking
 from mnedge.bundles._bundle import Bundle
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.files import RECORD
 from mnedge.formats.archive import zip_bytes
 from mnedge.formats.pixels import pixels_of
 from mnedge.results.compilation import read_compiled

@@ -5,18 +5,14 @@ from __future__ import annotations
 import errno
 import io
 import os
-import platform
 import shlex
 import signal
 import sys
-import tempfile
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from mnedge import __version__
-from mnedge.artifact import FULL
-from mnedge.errors import InputError, StorageError
+from mnedge.errors import FULL, InputError, StorageError
 from mnedge.text import plain
 
 if TYPE_CHECKING:
@@ -168,6 +164,8 @@ def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
     Returns:
         The exit code, and what to tell the user.
     """
+    import tempfile
+
     if isinstance(exc, OSError) and exc.errno in FULL:
         place = exc.filename or f"a file, maybe in {tempfile.gettempdir()},"
         return StorageError.exit_code, f"{place} cannot be written: {exc.strerror}; free some space"
@@ -192,6 +190,10 @@ def _causes(exc: BaseException) -> Iterator[BaseException]:
 
 def _reported(exc: BaseException, args: Sequence[str]) -> str:
     """Writes what a report of a bug needs into a file, and says which; where that cannot be, the text itself."""
+    import platform
+    import tempfile
+    import traceback
+
     from mnedge.cache import tool_versions
 
     tools = {"mnedge": __version__, "python": platform.python_version(), **tool_versions()}

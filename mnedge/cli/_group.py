@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mnedge import registry
@@ -71,13 +72,20 @@ class Commands(TyperGroup):
         width = max(len(name) for name in names)
         for panel in get_args(Panel):
             rows = [
-                (f"{name:<{width}}", command.get_short_help_str(formatter.width - width - 6))
+                (f"{name:<{width}}", summary(name, formatter.width - width - 6))
                 for name in names
                 if registry.load("mnedge.cli", name, "PANEL") == panel
-                and (command := self.get_command(ctx, name)) is not None
             ]
             with formatter.section(panel):
                 formatter.write_dl(rows)
+
+
+def summary(name: str, limit: int) -> str:
+    """Cuts the first sentence of a command's help to a number of characters; the parser of its options is not made."""
+    command: Callable[..., object] | typer.Typer = registry.load("mnedge.cli", name, "command")
+    if isinstance(command, typer.Typer):
+        return as_command(name, command).get_short_help_str(limit)
+    return TyperCommand(name, help=inspect.getdoc(command)).get_short_help_str(limit)
 
 
 def as_command(name: str, command: Callable[..., object] | typer.Typer) -> Command:

@@ -50,7 +50,7 @@ def start_log(verbosity: int, words: Sequence[str]) -> None:
     """Begins the log of a command.
 
     Args:
-        verbosity: How often -v was given.
+        verbosity: Number of times that -v was given.
         words: The command line, for the file.
 
     Raises:

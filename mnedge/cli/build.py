@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mnedge.choices import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 from mnedge.cli import _options as options
 from mnedge.cli._options import (
     AllowFloat,
@@ -25,7 +26,6 @@ from mnedge.cli._options import (
 )
 from mnedge.cli._output import print_json, progress, say
 from mnedge.models import families
-from mnedge.recipe import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 
 PANEL = "Build"
 

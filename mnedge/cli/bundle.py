@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnedge import registry
-from mnedge.bundles._android_runtimes import AndroidRuntime
+from mnedge.choices import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, say
@@ -67,7 +67,9 @@ def command(
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file, and a MODEL_CARD.md.
     """
-    from mnedge.workflows.bundle import archive_path, bundle, release_of
+    from mnedge.bundles._archive import archive_path
+    from mnedge.workflows.bundle import bundle
+    from mnedge.workflows.release import release_of
 
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.choices import Form, Prefer
 from mnedge.cli import _options as options
 from mnedge.cli._layers import print_layers
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, say
-from mnedge.results.compilation import Form, Prefer
 
 if TYPE_CHECKING:
     from mnedge.results.compilation import Compilation, CSources

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+from mnedge.choices import CONSTRAINTS
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, say
-from mnedge.validation.locked import CONSTRAINTS
 
 PANEL = "Ship"
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from mnedge.choices import Effort, Granularity, IoDtype, Method
 from mnedge.cli import _options as options
 from mnedge.cli._options import AllowFloat, Calibration, Force, HeadName, Io, Json, Positive, Seed, Target
 from mnedge.cli._output import print_json, print_table, progress, say
-from mnedge.recipe import Effort, Granularity, IoDtype, Method, parse_size
 
 PANEL = "Build"
 
@@ -56,6 +56,7 @@ def command(
     mnedge quantize model.fp32.tflite -o model.int8.tflite --data photos/labels.csv --method qat
     mnedge quantize theirs.tflite -o theirs.int8.tflite --data photos --pixels 0..255
     """
+    from mnedge.recipe import parse_size
     from mnedge.report.figures import decibels, percent
     from mnedge.workflows.quantize import quantize
 

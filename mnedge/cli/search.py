@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast, get_args
 
 import typer
 
+from mnedge.choices import Granularity
 from mnedge.cli import _options as options
 from mnedge.cli._options import CheckData, Force, Json, Seed, Target, Threads
 from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.errors import InputError
-from mnedge.recipe import Granularity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

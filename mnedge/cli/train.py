@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.choices import DEFAULT_TASK, ClassWeights, Strength, TrainingPrecision
 from mnedge.cli import _options as options
 from mnedge.cli._options import Alpha, CheckData, Force, Json, OutputStride, Positive, Seed, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.models import families
-from mnedge.recipe import parse_size
-from mnedge.training.settings import ClassWeights, Precision, Strength
 
 if TYPE_CHECKING:
     from mnedge.results.training import Epoch, TrainingReport
@@ -56,7 +55,7 @@ def command(
             ".safetensors file. [default: imagenet]",
         ),
     ] = None,
-    task: TaskName[str] = "classify",
+    task: TaskName[str] = DEFAULT_TASK,
     head: Annotated[
         str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
     ] = None,
@@ -98,7 +97,7 @@ def command(
         ClassWeights | None, typer.Option(help="Let every class count alike, or every picture. [default: balanced]")
     ] = None,
     precision: Annotated[
-        Precision | None, typer.Option(help="dtype policy; the mixed ones are for GPUs. [default: float32]")
+        TrainingPrecision | None, typer.Option(help="dtype policy; the mixed ones are for GPUs. [default: float32]")
     ] = None,
     seed: Seed[int | None] = None,
     keep_shared: Annotated[
@@ -143,6 +142,7 @@ def command(
     mnedge train --model my.keras --data photos/ --out mine.keras
     mnedge train --task detect --data cells/labels.csv --variant v2 --alpha 0.35 --out cells.keras
     """
+    from mnedge.recipe import parse_size
     from mnedge.results import stored
     from mnedge.workflows.train import train
 

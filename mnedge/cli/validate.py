@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnedge.choices import DEFAULT_TASK, Task
 from mnedge.cli import _options as options
 from mnedge.cli._options import Devices, HeadName, Json, Positive, SkipBroken, TaskName
 from mnedge.cli._output import print_json, print_table, progress, say
-from mnedge.recipe import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def command(
         list[Path], typer.Argument(metavar="ARTIFACT", help=".tflite, .onnx and .ort files, or Keras models.")
     ],
     *,
-    task: TaskName[Task] = "classify",
+    task: TaskName[Task] = DEFAULT_TASK,
     data: Annotated[
         str, options.data("Pictures: demo, a folder or a labels.csv; or inputs: a .npy, .npz, or raw .bin.")
     ] = "demo",

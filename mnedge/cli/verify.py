@@ -37,7 +37,7 @@ def command(
     can write the folder can write the manifest too, so they prove no origin: that is what `mnedge bundle --sign` and
     --key are for.
     """
-    from mnedge.workflows.bundle import verify
+    from mnedge.workflows.verify import verify
 
     rows = [verify(path, key=key) for path in paths]
     if as_json:

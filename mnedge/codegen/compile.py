@@ -32,10 +32,10 @@ from mnedge.results.stored import to_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnedge.choices import Prefer
     from mnedge.codegen.plan import Block
     from mnedge.codegen.program import KernelSet
     from mnedge.graph.graph import Graph
-    from mnedge.results.compilation import Prefer
 
 _DEFAULT_CORE = "cortex-m3"
 # Metadata of a model that go into the manifest: a detector's anchors, its pixels, how its data's splits were drawn.

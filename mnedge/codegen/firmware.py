@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from mnedge.choices import Prefer
     from mnedge.graph.graph import Graph
-    from mnedge.results.compilation import Prefer
 
 
 @dataclass(frozen=True)

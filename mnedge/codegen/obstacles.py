@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.graph.cut import cut
-from mnedge.graph.ops import LAYERS, weights_of
+from mnedge.graph.ops import LAYERS, RESHAPES, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mnedge.graph.graph import Graph, Op
 
-_AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
-_BESIDE = (*_AT_THE_ENDS, "RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+# Ops that `--io` and converters put around an int8 graph; they are cut off before C is made.
+AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
+_BESIDE = (*AT_THE_ENDS, *RESHAPES)
 
 
 def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Graph], bool]) -> None:
@@ -32,10 +33,10 @@ def check_kernels(graph: Graph, supported: Sequence[str], lowers: Callable[[Grap
     if outside:
         unknown: dict[str, list[Op]] = {}
         for op in outside:
-            if op.kind not in _AT_THE_ENDS:
+            if op.kind not in AT_THE_ENDS:
                 unknown.setdefault(f"{op.kind}{' in float' if op.kind in supported else ''}", []).append(op)
         named = ", ".join(f"{kind} ({_where(graph, ops)})" for kind, ops in sorted(unknown.items()))
-        if unknown and (_has_integers(graph) or any(op.kind not in (*supported, *_AT_THE_ENDS) for op in outside)):
+        if unknown and (_has_integers(graph) or any(op.kind not in (*supported, *AT_THE_ENDS) for op in outside)):
             raise UnsupportedError(
                 f"the model has ops that no C kernel exists for: {named}. {_advice(graph, outside, lowers)}"
                 f"Compiled are {', '.join(supported)}"

@@ -12,8 +12,8 @@ from mnedge.errors import BudgetError, UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mnedge.choices import Prefer
     from mnedge.codegen.program import KernelSet, Program
-    from mnedge.results.compilation import Prefer
 
 _ALIGNMENT = 8
 # The block that holds all states.

@@ -101,7 +101,7 @@ class Dataset:
 
     @property
     def is_divided(self) -> bool:
-        """Whether the data has a test or a validation split of its own."""
+        """Returns whether the data has a test or a validation split of its own."""
         return any(self.splits.get(name, _NONE).size and name not in self.drawn for name in ("test", "eval"))
 
     @cached_property
@@ -121,7 +121,7 @@ class Dataset:
         return digest.hexdigest()
 
     def read_again(self) -> Dataset:
-        """The same data set, whose fingerprint reads every file again (`--check-data`)."""
+        """Returns the data set with a fingerprint that reads every file again (`--check-data`)."""
         return replace(self, content=self.content.read_again())
 
     def class_index(self, name: str) -> int:

@@ -65,7 +65,7 @@ class Arrays:
         return digest.hexdigest()
 
     def part(self, numbers: NDArray[np.int64]) -> Arrays:
-        """Some of the samples, by their numbers."""
+        """Selects samples by their numbers."""
         inputs, truths = (
             {name: values[numbers] for name, values in named.items()} for named in (self.inputs, self.truths)
         )

@@ -275,5 +275,5 @@ def _of_pictures(name: str, dataset: Dataset, numbers: NDArray[np.int64]) -> Cal
 
 
 def calibration_of_arrays(arrays: Arrays) -> CalibrationSet:
-    """All samples of arrays, at most 256."""
+    """Makes a calibration set of arrays: all samples, at most 256."""
     return CalibrationSet(arrays.name, None, np.zeros(0, np.int64), arrays, arrays.sha256)

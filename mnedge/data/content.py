@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mnedge import cache
-from mnedge.artifact import sha256
 from mnedge.errors import InputError
+from mnedge.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Content:
     is_trusted: bool = True
 
     def read_again(self) -> Content:
-        """The same content, with every file read again whatever the cache remembers."""
+        """Returns the content with every file read again, whatever the cache remembers."""
         return replace(self, is_trusted=False)
 
     def sha256(self) -> str:

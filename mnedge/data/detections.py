@@ -1,4 +1,4 @@
-"""From a detector's raw outputs to objects: the reference that the post-processing inside files is held to."""
+"""Decodes a detector's raw outputs into objects: the reference for the post-processing inside files."""
 
 from __future__ import annotations
 

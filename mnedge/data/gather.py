@@ -1,4 +1,4 @@
-"""All pictures of a split in one array on disk: decoded once, however often they are looked at."""
+"""Decodes the pictures of a split once, into one array on disk."""
 
 from __future__ import annotations
 

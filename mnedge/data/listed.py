@@ -97,7 +97,7 @@ def dataset_of_files(
         rows: The pictures.
         classes: Class names by index.
         draw: Settings of the splits' draw, for data without its own.
-        preprocessing: What holds where there is no dataset.yaml.
+        preprocessing: Preprocessing if there is no dataset.yaml.
         truths: See `Dataset.truths`.
         masks: Files that the truths come from, beside the pictures.
         boxes_sha256: Checksum of boxes that the truths are.

@@ -51,7 +51,7 @@ class Listing:
 
     @cached_property
     def around(self) -> tuple[Path, ...]:
-        """All files of the folder, also where one of them was given."""
+        """Lists all files of the folder, also if one of them was given."""
         return self.files if self.is_folder else tuple(_walked(self.root))
 
     @cached_property

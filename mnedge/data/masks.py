@@ -170,7 +170,7 @@ def class_pixels(masks: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
 
     Args:
         masks: uint8, (n, H, W).
-        classes: How many.
+        classes: Number of classes.
     """
     counts: AnyArray = np.bincount(masks.ravel(), minlength=IGNORE + 1)[:classes]
     return counts.astype(np.int64)

@@ -25,7 +25,7 @@ def checked_name(name: str, where: str) -> str:
 
     Args:
         name: The name as read.
-        where: What the message names: file and line, or the folder.
+        where: Place for the message: file and line, or the folder.
 
     Raises:
         InputError: The name has a line break, another control character, or bytes that are no UTF-8.

@@ -34,7 +34,7 @@ class Origin:
         draw: Draw of its data's splits.
         pictures: Number of pictures of the data.
         marks: Digests of the names and sizes of some pictures, by which the data set is known again.
-        purpose: What the splits were drawn for: "training" or "calibration".
+        purpose: Use of the splits: "training" or "calibration".
     """
 
     draw: Draw

@@ -237,7 +237,7 @@ def _foreign_format(start: bytes) -> str:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a picture has more than 8 bits a channel."""
+    """Returns whether a picture has more than 8 bits a channel."""
     return image.mode.startswith("I;16") or image.mode in ("I", "F")
 
 

@@ -8,9 +8,9 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from mnedge import cache
-from mnedge.artifact import sha256
 from mnedge.data.listing import is_junk
 from mnedge.errors import InputError
+from mnedge.files import sha256
 
 _MOST_MEMBERS = 1_000_000
 _MOST_BYTES = 200 << 30
@@ -22,7 +22,7 @@ _INNER = "data"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a .zip."""
+    """Returns whether a file is a .zip."""
     return path.suffix.lower() == ".zip"
 
 

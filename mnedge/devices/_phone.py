@@ -11,13 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from mnedge import artifact, cache, command, runtimes
+from mnedge import cache, command, runtimes
 from mnedge.devices import _benchmark_model
 from mnedge.devices._benchmark_model import Program
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._link import MOST_SAID_BYTES, plain
 from mnedge.devices._remote import chunked, output_bytes, split
 from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
+from mnedge.files import sha256
 
 if TYPE_CHECKING:
     import subprocess
@@ -204,7 +205,8 @@ class PhoneModel:
         self._done = self._count = 0
         self._bench = open_bench(phone, program, path)
         try:
-            here = runtimes.get("litert").open(path, 1)
+            here = runtimes.open_session("litert", path, 1)
+            here.close()
             _check_outputs(self._bench.program, phone)
             flags = [
                 *self._bench.program.flags(phone.accelerator, 1),
@@ -223,7 +225,7 @@ class PhoneModel:
         except BaseException:
             self.close()
             raise
-        key = {"model": artifact.sha256(path), "device": phone.name, "runtime": self.info.version}
+        key = {"model": sha256(path), "device": phone.name, "runtime": self.info.version}
         self._kept = cache.resumable("device-results", key)
 
     def close(self) -> None:

@@ -6,17 +6,18 @@ import json
 import logging
 import math
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge import artifact, cache, runtimes
+from mnedge import cache, runtimes
 from mnedge.devices._conversation import Conversation, board_facts, nonsense
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
+from mnedge.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,7 +82,7 @@ class RemoteModel:
         except BaseException:
             self.abort()
             raise
-        key = {"model": artifact.sha256(path), "device": carrier.name, "runtime": self.info.version}
+        key = {"model": sha256(path), "device": carrier.name, "runtime": self.info.version}
         self._kept = cache.resumable("device-results", key)
 
     def close(self) -> None:
@@ -300,8 +301,8 @@ def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier)
     """A figure without the delegate is never passed off as one with it."""
     if package != "ai-edge-litert" or info.partitions or not carrier.needs_delegate:
         return
-    with suppress(MnedgeError):
-        if runtimes.get("litert").open(path, 1).partitions == 0:
+    with suppress(MnedgeError), closing(runtimes.open_session("litert", path, 1)) as here:
+        if here.partitions == 0:
             return  # The model has nothing to delegate: it is the same here.
     raise ToolError(
         f"{carrier.name}: LiteRT loads {path.name} there, but the XNNPACK delegate does not apply, as it does here; "

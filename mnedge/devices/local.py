@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from mnedge.runtimes._child import ChildSession
+    from mnedge.runtimes._session import ChildSession
     from mnedge.untyped import AnyArray
 
 _MOST_IN_GROUP = 16

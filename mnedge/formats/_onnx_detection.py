@@ -21,7 +21,7 @@ def detections(writer: Writer, op: Op) -> tuple[str, str, str, str]:
     """Values of the four outputs, of the shapes that TFLite's kernel gives them: unused rows are zeros.
 
     Args:
-        writer: What the nodes are added to.
+        writer: Writer that the nodes are added to.
         op: TFLite_Detection_PostProcess with suppression class by class (`use_regular_nms`).
 
     Raises:

@@ -92,7 +92,7 @@ def _opset(model: onnx.ModelProto, path: Path) -> int:
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every constant of a model: initializers, and values of attributes, in subgraphs too."""
+    """Yields the constants of a model: initializers and values of attributes, also in subgraphs."""
     graphs: list[onnx.GraphProto] = [model.graph]
     bodies: list[onnx.FunctionProto] = [*model.functions]
     while graphs or bodies:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.formats._onnx_layout import NCHW_TO_NHWC, NHWC_TO_NCHW, Writer, axes, static, tensor_of
+from mnedge.graph.ops import CONVOLUTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +70,7 @@ def pad(writer: Writer, op: Op, value: str) -> str:
     readers = writer.graph.consumers()[result.name]
     takes_over = bool(readers) and result.name not in writer.graph.outputs
     takes_over = takes_over and all(
-        reader.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and reader.options["padding"] == "VALID" for reader in readers
+        reader.kind in CONVOLUTIONS and reader.options["padding"] == "VALID" for reader in readers
     )
     if takes_over and len(widths) == 4 and not widths[[0, 3]].any():
         (top, bottom), (left, right) = widths[1:3].tolist()

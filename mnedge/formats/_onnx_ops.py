@@ -1,4 +1,4 @@
-"""Each TFLite op as ONNX nodes, in real arithmetic; the writer around it adds quantization and layout."""
+"""Emits TFLite ops as ONNX nodes in real arithmetic; the writer around them adds quantization and layout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mnedge.errors import UnsupportedError
 from mnedge.formats._onnx_layout import NHWC_TO_NCHW, Writer, axes, static, tensor_of
 from mnedge.formats._onnx_movers import flat, folded, natural, stored
+from mnedge.graph.ops import ACTIVATION_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -328,10 +329,9 @@ def clipped(writer: Writer, value: str, activation: str, hint: str) -> str:
         return value
     if activation == "RELU":
         return writer.node("Relu", (value,), hint)
-    limits = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
-    if activation not in limits:
+    if activation not in ACTIVATION_LIMITS:
         raise UnsupportedError(f"the activation {activation} of {hint} does not go to ONNX")
-    bounds = [writer.values(np.array(limit, np.float32), "limit") for limit in limits[activation]]
+    bounds = [writer.values(np.array(limit, np.float32), "limit") for limit in ACTIVATION_LIMITS[activation]]
     return writer.node("Clip", (value, *bounds), hint)
 
 

@@ -117,7 +117,7 @@ def _flatten(reading: Reading, node: Node) -> Sequence[Value]:
     return [reshape(reading, node, value, (math.prod(value.shape[:axis]), math.prod(value.shape[axis:])))]
 
 
-def _axes(reading: Reading, node: Node, rank: int, since: int, place: int = 1) -> tuple[int, ...] | None:
+def axes_of(reading: Reading, node: Node, rank: int, since: int, place: int = 1) -> tuple[int, ...] | None:
     """Axes that stand in an attribute before an opset, and in an input from then on; None where they are left out."""
     told = node.wholes("axes") if reading.opset < since else reading.ints(node, place)
     if told is None:
@@ -127,9 +127,19 @@ def _axes(reading: Reading, node: Node, rank: int, since: int, place: int = 1) -
     return tuple(sorted({axis % rank for axis in told}))
 
 
+def axis_of(node: Node, rank: int, default: int | None = None) -> int:
+    """The axis that stands in an attribute, counted from the front."""
+    axis = node.whole("axis", 0 if default is None else default)
+    if "axis" not in node.attributes and default is None:
+        node.damaged("its axis is left out")
+    if not -rank <= axis < rank:
+        node.damaged(f"axis {axis} is outside of {rank} dimensions")
+    return axis % rank
+
+
 def _squeeze(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.held(node, 0)
-    axes = _axes(reading, node, value.rank, 13)
+    axes = axes_of(reading, node, value.rank, 13)
     gone = [axis for axis, extent in enumerate(value.shape) if extent == 1] if axes is None else list(axes)
     if any(value.shape[axis] != 1 for axis in gone):
         node.damaged(f"axes {gone} of {value.shape} are not all 1")
@@ -142,7 +152,7 @@ def _unsqueeze(reading: Reading, node: Node) -> Sequence[Value]:
     if told is None:
         node.damaged("its axes are left out")
     rank = value.rank + len(told)
-    axes = _axes(reading, node, rank, 13) or ()
+    axes = axes_of(reading, node, rank, 13) or ()
     if len(axes) != len(told):
         node.damaged(f"the axes {list(told)} name one twice")
     extents = iter(value.shape)
@@ -159,19 +169,10 @@ def _transpose(reading: Reading, node: Node) -> Sequence[Value]:
     return [Held(value.name, shape, tuple(order.index(axis) for axis in value.order))]
 
 
-def _axis(node: Node, rank: int, default: int | None = None) -> int:
-    axis = node.whole("axis", 0 if default is None else default)
-    if "axis" not in node.attributes and default is None:
-        node.damaged("its axis is left out")
-    if not -rank <= axis < rank:
-        node.damaged(f"axis {axis} is outside of {rank} dimensions")
-    return axis % rank
-
-
 def _concat(reading: Reading, node: Node) -> Sequence[Value]:
     values = [reading.value(node, place) for place in range(len(node.inputs))]
     held = [reading.unmixed(node, value) for value in values if isinstance(value, Held)]
-    axis = _axis(node, held[0].rank)
+    axis = axis_of(node, held[0].rank)
     if any(len(value.shape) != held[0].rank for value in values):
         node.damaged(f"the shapes {', '.join(str(value.shape) for value in values)} cannot be joined")
     order = max(held, key=lambda value: math.prod(value.shape)).order
@@ -187,7 +188,7 @@ def _concat(reading: Reading, node: Node) -> Sequence[Value]:
 
 def _split(reading: Reading, node: Node) -> Sequence[Value]:
     value = reading.unmixed(node, reading.held(node, 0))
-    axis = _axis(node, value.rank, 0)
+    axis = axis_of(node, value.rank, 0)
     told = node.wholes("split") if reading.opset < 13 else reading.ints(node, 1)
     count, extent = len(node.outputs), value.shape[axis]
     if told is None:
@@ -249,7 +250,7 @@ def sliced(reading: Reading, node: Node, value: Held, taken: Sequence[range], na
 def _gather(reading: Reading, node: Node) -> Sequence[Value]:
     value, places = reading.unmixed(node, reading.held(node, 0)), reading.known(node, 1)
     assert places is not None
-    axis = _axis(node, value.rank, 0)
+    axis = axis_of(node, value.rank, 0)
     extent = value.shape[axis]
     if places.dtype.kind not in "iu" or np.any(places < -extent) or np.any(places >= extent) or places.ndim > 1:
         node.damaged(f"the places {places.ravel()[:8].tolist()} of {extent} values cannot be taken")
@@ -289,93 +290,6 @@ def _tiled(reading: Reading, node: Node, value: Held, times: Sequence[int]) -> H
     return reading.make(node, "TILE", (value.name, told), value.order)
 
 
-def _reduction(kind: str, since: int) -> Handler:
-    """A reduction; its axes are an input from an opset on."""
-
-    def handler(reading: Reading, node: Node) -> Sequence[Value]:
-        value = reading.unmixed(node, reading.held(node, 0))
-        axes = _axes(reading, node, value.rank, since)
-        if not axes:
-            if node.whole("noop_with_empty_axes", 0):
-                return [value]
-            axes = tuple(range(value.rank))
-        return [reduced(reading, node, kind, value, axes, bool(node.whole("keepdims", 1)), node.outputs[0])]
-
-    return handler
-
-
-def reduced(
-    reading: Reading, node: Node, kind: str, value: Held, axes: Sequence[int], keeps: bool, name: str
-) -> Held:  # fmt: skip
-    """A value reduced along some of ONNX's axes."""
-    places = reading.fixed(np.array(sorted(value.place(axis) for axis in axes), np.int32), f"{name}/axes")
-    order = value.order
-    if not keeps:
-        left = [axis for axis in range(value.rank) if axis not in axes]
-        order = tuple(left.index(axis) for axis in value.order if axis in left)
-    return reading.make(node, kind, (value.name, places), order, {"keep_dims": keeps}, name=name)
-
-
-def _length(reading: Reading, node: Node) -> Sequence[Value]:
-    """ReduceL2: the root of the sum of squares."""
-    value = reading.unmixed(node, reading.held(node, 0))
-    axes = _axes(reading, node, value.rank, 18) or tuple(range(value.rank))
-    name = node.outputs[0]
-    wish = reading.fresh(f"{name}/square")
-    square = reading.make(node, "MUL", (value.name, value.name), value.order, NO_ACTIVATION, name=wish)
-    keeps = bool(node.whole("keepdims", 1))
-    total = reduced(reading, node, "SUM", square, axes, keeps, reading.fresh(f"{name}/sum"))
-    return [reading.make(node, "SQRT", (total.name,), total.order)]
-
-
-def _global(kind: str) -> Handler:
-    def handler(reading: Reading, node: Node) -> Sequence[Value]:
-        value = reading.unmixed(node, reading.held(node, 0))
-        if value.rank < 3:
-            node.damaged(f"its input has the shape {value.shape}")
-        return [reduced(reading, node, kind, value, range(2, value.rank), keeps=True, name=node.outputs[0])]
-
-    return handler
-
-
-def _last(kind: str) -> Handler:
-    """An op along the last dimension of a tensor."""
-
-    def handler(reading: Reading, node: Node) -> Sequence[Value]:
-        value = reading.unmixed(node, reading.held(node, 0))
-        axis = _axis(node, value.rank, -1 if reading.opset >= 13 or kind == "L2_NORMALIZATION" else 1)
-        if kind == "L2_NORMALIZATION" and node.whole("p", 2) != 2:
-            node.refuse(f"its p is {node.whole('p', 2)}", "2 is read; export the model with that")
-        if reading.opset < 13 and kind != "L2_NORMALIZATION" and math.prod(value.shape[axis + 1 :]) > 1:
-            node.refuse(f"it joins all axes from {axis} on, as operators before opset 13 do", "Export it with opset 13")
-        if value.order[-1] != axis:
-            order = (*(place for place in value.order if place != axis), axis)
-            value = reading.hold(reading.ordered(node, value, order), order)
-        every: dict[str, dict[str, object]] = {"SOFTMAX": {"beta": 1.0}, "L2_NORMALIZATION": {**NO_ACTIVATION}}
-        options = every.get(kind, {})
-        return [reading.make(node, kind, (value.name,), value.order, options)]
-
-    return handler
-
-
-def _arg_max(reading: Reading, node: Node) -> Sequence[Value]:
-    from mnedge.formats._tflite_schema import DTYPE_CODES
-
-    value = reading.unmixed(node, reading.held(node, 0))
-    axis = _axis(node, value.rank, 0)
-    if node.whole("select_last_index", 0):
-        node.refuse("it takes the last of equal values", "TFLite's ARG_MAX takes the first; export it like that")
-    place = reading.fixed(np.array(value.place(axis), np.int32), f"{node.outputs[0]}/axis")
-    left = [item for item in range(value.rank) if item != axis]
-    order = tuple(left.index(item) for item in value.order if item != axis)
-    options = {"output_type": DTYPE_CODES["int64"]}
-    kind = "ARG_MAX" if node.kind == "ArgMax" else "ARG_MIN"
-    made = reading.make(node, kind, (value.name, place), order, options, dtype="int64")
-    if not node.whole("keepdims", 1):
-        return [made]
-    return [reshape(reading, node, made, (*value.shape[:axis], 1, *value.shape[axis + 1 :]))]
-
-
 def _blocks_of(kind: str) -> Handler:
     def handler(reading: Reading, node: Node) -> Sequence[Value]:
         value, block = reading.held(node, 0), node.whole("blocksize", 0)
@@ -413,27 +327,15 @@ def _size(reading: Reading, node: Node) -> Sequence[Value]:
 
 
 SHAPING: Mapping[str, Handler] = {
-    "ArgMax": _arg_max,
-    "ArgMin": _arg_max,
     "Concat": _concat,
     "DepthToSpace": _blocks_of("DEPTH_TO_SPACE"),
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
-    "GlobalAveragePool": _global("MEAN"),
-    "GlobalMaxPool": _global("REDUCE_MAX"),
-    "LogSoftmax": _last("LOG_SOFTMAX"),
-    "LpNormalization": _last("L2_NORMALIZATION"),
-    "ReduceL2": _length,
-    "ReduceMax": _reduction("REDUCE_MAX", 18),
-    "ReduceMean": _reduction("MEAN", 18),
-    "ReduceMin": _reduction("REDUCE_MIN", 18),
-    "ReduceSum": _reduction("SUM", 13),
     "Reshape": _reshape,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,
-    "Softmax": _last("SOFTMAX"),
     "SpaceToDepth": _blocks_of("SPACE_TO_DEPTH"),
     "Split": _split,
     "Squeeze": _squeeze,

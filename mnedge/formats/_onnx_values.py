@@ -265,14 +265,14 @@ class Reading:
         """Adds an op and returns the names of its outputs.
 
         Args:
-            node: What it comes from, in errors.
+            node: The node that it comes from, for errors.
             kind: TFLite's name.
             inputs: Tensor names.
             name: Wish for the output's name.
-            options: Of the op.
+            options: Options of the op.
             shape: Shape of the output, where no rule says it.
             dtype: dtype of the output; None for that of the first activation among the inputs.
-            outputs: How many.
+            outputs: Number of outputs.
         """
         names = [name if place == 0 else f"{name}/{place}" for place in range(outputs)]
         made = [wish if wish not in self.tensors else self.fresh(f"{wish}/again") for wish in names]
@@ -348,7 +348,7 @@ class Reading:
         return self.emit(node, "RESHAPE", (name, target), wish, {"new_shape": shape}, shape=shape)[0]
 
     def unmixed(self, node: Node, value: Held) -> Held:
-        """The same values with two axes in their order."""
+        """Brings two axes back into their order."""
         if not value.mixed:
             return value
         channels, height, width = value.mixed

@@ -48,7 +48,7 @@ def class_names(path: Path, outputs: int | None) -> tuple[tuple[str, ...], str]:
 
     Args:
         path: The file.
-        outputs: How many names there have to be, since a list of another length is of another model; None for any.
+        outputs: Number of names required, since a list of another length is of another model; None for any.
 
     Returns:
         The names, () for none, and what messages call their place.

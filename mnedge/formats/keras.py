@@ -26,7 +26,7 @@ def keras_and_first_ops(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -
 
     Args:
         model: A built `keras.Model` with one or more inputs and outputs.
-        shapes: Of the inputs in the order of `model.inputs`, batch 1.
+        shapes: Shapes of the inputs in the order of `model.inputs`, batch 1.
 
     Returns:
         The graph. A single input is called "image", several are called as the model calls them; outputs and

@@ -20,6 +20,7 @@ from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
 from mnedge.formats._onnx_pooling import POOLING
 from mnedge.formats._onnx_quantized import QUANTIZED
+from mnedge.formats._onnx_reductions import REDUCTIONS
 from mnedge.formats._onnx_resize import RESIZE
 from mnedge.formats._onnx_shaping import SHAPING
 from mnedge.formats._onnx_values import NHWC, Known, Node, Reading
@@ -44,6 +45,7 @@ HANDLERS: Mapping[str, Handler] = {
     **POOLING,
     **QUANTIZED,
     **RESIZE,
+    **REDUCTIONS,
     **SHAPING,
 }
 
@@ -155,7 +157,7 @@ def graph_of(file: OnnxFile, shapes: Sequence[Shape]) -> tuple[Graph, tuple[str,
 
     Args:
         file: The model.
-        shapes: Of the inputs, as `inputs_of` orders them; every extent known.
+        shapes: Shapes of the inputs, as `inputs_of` orders them; every extent known.
 
     Returns:
         The graph, and what reading it changed, a sentence each.

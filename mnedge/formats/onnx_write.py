@@ -15,7 +15,7 @@ from mnedge.formats._onnx_movers import MOVERS, SPLITTERS
 from mnedge.formats._onnx_ops import EMITTERS, clipped
 from mnedge.formats.custom_options import DETECTION
 from mnedge.graph.graph import fresh_name
-from mnedge.graph.ops import operands
+from mnedge.graph.ops import ACTIVATION_LIMITS, operands
 from mnedge.pixels import METADATA as PIXELS
 from mnedge.pixels import SYMMETRIC, Pixels
 
@@ -35,7 +35,6 @@ _IR_VERSION = 8
 _CARRIED = (METADATA, ORIGIN, PIXELS)
 _STEP_TYPES = ("int8", "uint8")
 # Real values between which a fused activation clips.
-_LIMITS = {"NONE": (-np.inf, np.inf), "RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 
 
 def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8", name: str = "mnedge") -> bytes:
@@ -350,12 +349,12 @@ class _Writer:
 
 def _step_limits(activation: str, tensor: Tensor, stored: str) -> tuple[int, int] | None:
     """The steps between which a fused activation clips; None where the dtype's own limits do it."""
-    if activation not in _LIMITS:
+    if activation not in ACTIVATION_LIMITS:
         raise UnsupportedError(f"the activation {activation} of {tensor.name} does not go to ONNX")
     assert tensor.quantization is not None
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
     ends = np.iinfo(stored)
     zero_point += int(ends.min) - int(np.iinfo(tensor.dtype).min)
-    low, high = (zero_point + np.round(np.clip(limit / scale, -512, 512)) for limit in _LIMITS[activation])
+    low, high = (zero_point + np.round(np.clip(limit / scale, -512, 512)) for limit in ACTIVATION_LIMITS[activation])
     limits = (int(max(low, ends.min)), int(min(high, ends.max)))
     return None if limits == (ends.min, ends.max) else limits

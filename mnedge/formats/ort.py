@@ -36,7 +36,7 @@ def write_ort(onnx: Path, *, platform: Platform = "arm") -> OrtModel:
 
     Args:
         onnx: The .onnx file.
-        platform: What it will run on; "arm" leaves out layouts and fusions that only x86 has.
+        platform: Platform that it will run on; "arm" leaves out layouts and fusions that only x86 has.
 
     Raises:
         InputError: The file cannot be read, or ONNX Runtime refuses it.

@@ -83,7 +83,7 @@ def pixels_of_steps(quantization: Quantization, dtype: str, channels: int) -> Pi
     Args:
         quantization: Quantization of the input, per tensor.
         dtype: dtype of the input.
-        channels: Of the input: 1, 3 or 4.
+        channels: Channels of the input: 1, 3 or 4.
     """
     order = order_of(channels)
     if dtype not in ("int8", "uint8") or quantization.scale.size != 1 or order is None:

@@ -30,7 +30,7 @@ _METADATA = "__metadata__"
 
 
 def is_safetensors(first: bytes) -> bool:
-    """Whether a file that begins with these nine bytes or more is one: its header is a JSON object."""
+    """Returns whether a file with these first nine bytes or more is a .safetensors: its header is a JSON object."""
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")
     return 2 <= length <= _HEADER_BYTES and first[_LENGTH_BYTES : _LENGTH_BYTES + 1] == b"{"
 

@@ -39,7 +39,7 @@ def function_to_graph(
     Args:
         function: Takes one tensor an input and returns a sequence of tensors.
         inputs: (shape, dtype) of each input.
-        name: What is converted, in errors.
+        name: Name of the model, for errors.
 
     Returns:
         The graph, inputs and outputs in the function's order; and the arithmetic with constants right behind its
@@ -153,8 +153,8 @@ def renamed(graph: Graph, layers: Collection[str], input_names: Sequence[str], o
     Args:
         graph: As the converter made it.
         layers: Names of layers; tensors of none of them are called after their op.
-        input_names: Of the graph's inputs, in order.
-        output_names: Of its outputs, in order.
+        input_names: Names of the graph's inputs, in order.
+        output_names: Names of its outputs, in order.
     """
     names: dict[str, str] = dict(zip(graph.inputs, input_names, strict=True))
     taken = set(names.values())

@@ -42,7 +42,7 @@ class TensorMetadata:
         name: Name by its author; "" without one.
         is_picture: Whether it is a picture.
         color_space: RGB, GREY, or 0 where it is not said.
-        mean: Of NormalizationOptions: real = (pixel - mean) / std; one value, or one a channel; () where there is none.
+        mean: Mean of NormalizationOptions: real = (pixel - mean) / std; one value, or one a channel; () for none.
         std: Likewise.
         low: Smallest values, in the tensor's own dtype; () where there are none.
         high: Largest values.
@@ -109,7 +109,7 @@ def refitted(before: Graph, after: Graph) -> Graph:
 
     Args:
         before: The float graph.
-        after: What was made of it: the same ends in the same order.
+        after: The rewritten model: the same ends in the same order.
 
     Raises:
         InputError: The metadata are damaged.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
-from mnedge.graph.ops import LAYERS, OPS, info, operands, weights_of
+from mnedge.graph.ops import ACTIVATION_LIMITS, LAYERS, OPS, info, operands, weights_of
 from mnedge.graph.shapes import kept_count, made_shapes
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _WEIGHTS = {"float32": ("float32", "int8", "uint8"), "int8": ("int8",), "uint8":
 _BIASES = {"float32": ("float32",), "int8": ("int32",), "uint8": ("int32",), "int16": ("int32", "int64")}
 _INDICES = ("int32", "int64")
 # Fused activations that the kernels compute; the schema knows two more.
-_ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 # Their activation is that of their cells.
 _RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 # Ops whose sums have the product of their operands' scales.
@@ -187,10 +186,10 @@ class _Check:
             if isinstance(value, float) and not math.isfinite(value):
                 self._refuse(where, f"{name} is {value}; a finite number is allowed")
         activation = op.options.get("activation", "NONE")
-        if activation not in _ACTIVATIONS and op.kind not in _RECURRENT:
+        if activation not in ACTIVATION_LIMITS and op.kind not in _RECURRENT:
             raise UnsupportedError(
                 f"{self.source}: {where} has a fused {activation}, which LiteRT's kernels pass over in silence; "
-                f"{', '.join(_ACTIVATIONS)} are read: convert the model with the {activation} as an op of its own"
+                f"{', '.join(ACTIVATION_LIMITS)} are read: convert the model with the {activation} as an op of its own"
             )
         if not info(op).window:
             return

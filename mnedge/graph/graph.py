@@ -87,12 +87,12 @@ class Tensor:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the values are known."""
+        """Returns whether the values are known."""
         return self.data is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether an extent beside the batch is unknown; `shape` has 1 there."""
+        """Returns whether an extent beside the batch is unknown; `shape` has 1 there."""
         return -1 in self.open_shape[1:]
 
     def reshaped(self, shape: tuple[int, ...], name: str | None = None) -> Tensor:

@@ -90,12 +90,12 @@ def same_answers(head: Head, ours: AnyArray, theirs: AnyArray) -> NDArray[np.flo
 
 
 def shows_numbers(truths: AnyArray) -> bool:
-    """Whether right answers are plain numbers: several reals a sample that are no shares of classes."""
+    """Returns whether right answers are plain numbers: several reals a sample that are no shares of classes."""
     return truths.dtype.kind == "f" and truths.ndim > 1 and truths.shape[-1] > 1 and not are_shares(truths)
 
 
 def are_shares(truths: AnyArray) -> bool:
-    """Whether right answers are shares of classes, (…, classes), such as one-hot ones."""
+    """Returns whether right answers are shares of classes, (…, classes), such as one-hot ones."""
     return bool(np.all(truths >= 0) and np.allclose(truths.sum(-1), 1, atol=_SHARES_MISS))
 
 

@@ -1,4 +1,4 @@
-"""Each TFLite op in TensorFlow, in real arithmetic, for any number of pictures at once.
+"""Executes TFLite ops in TensorFlow, in real arithmetic, for any number of pictures at once.
 
 A kernel takes the op, its arguments (None where one is left out) and the graph, and makes the value of the op's one
 output before its fused activation, or a list of the values of its outputs.

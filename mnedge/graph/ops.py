@@ -6,6 +6,7 @@ and LiteRT's kernels. What a pass or kernel chooses to support stands there, not
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -247,6 +248,19 @@ CUSTOM_OPS: Mapping[str, OpInfo] = MappingProxyType({
 # The ops with weights, and those of them that gather: data first, then weights, then bias.
 LAYERS: Mapping[str, Layer] = MappingProxyType({kind: row.layer for kind, row in OPS.items() if row.layer is not None})
 GATHERING: Mapping[str, Layer] = MappingProxyType({kind: row for kind, row in LAYERS.items() if not row.spreads})
+# The convolutions: data, weights, an optional bias; strides and padding over height and width.
+CONVOLUTIONS: tuple[str, ...] = tuple(kind for kind in GATHERING if OPS[kind].window)
+# The ops that give the same values another shape.
+RESHAPES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+# Lowest and highest value after each fused activation.
+ACTIVATION_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "NONE": (-math.inf, math.inf),
+        "RELU": (0.0, math.inf),
+        "RELU_N1_TO_1": (-1.0, 1.0),
+        "RELU6": (0.0, 6.0),
+    }
+)
 _OTHER = OpInfo((0, None), (1, None))
 
 

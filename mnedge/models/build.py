@@ -81,7 +81,7 @@ def named_weights(text: str, words: tuple[str, ...]) -> Weights:
 
 
 def style_of(weights: Weights) -> pytorch.Style | None:
-    """How the network of some weights differs from Keras' own; None for those that were trained in Keras.
+    """Differences of a network from Keras' own, for its weights; None for weights that were trained in Keras.
 
     Raises:
         InputError: The file, or what stands beside it, is damaged.
@@ -168,7 +168,7 @@ def classes_of(variant: Variant, weights: Weights) -> int | None:
     """Returns the number of classes of some weights; None for random ones and a file without classifier.
 
     Args:
-        variant: What the weights are of; its classes do not matter.
+        variant: Network of the weights; its classes do not matter.
         weights: As for `build_model`.
 
     Raises:

@@ -108,7 +108,7 @@ class Network:
         """Weighs the channels by a two-layer network on their means (https://arxiv.org/abs/1709.01507, eq. 3).
 
         Args:
-            prefix: What the Keras names begin with.
+            prefix: Beginning of the Keras names.
             channels: Width between the two layers.
         """
         means, narrow = (1, 1, self.shape[2]), (1, 1, channels)

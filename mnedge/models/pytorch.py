@@ -56,7 +56,7 @@ class Style:
 
     Attributes:
         symmetric: Convolutions with a stride pad both sides alike.
-        pixels: What a picture is to the first convolution.
+        pixels: Pixels of a picture at the first convolution.
     """
 
     symmetric: bool
@@ -97,7 +97,7 @@ class _Match:
 
 
 def is_pytorch(path: Path) -> bool:
-    """Whether a file is a .safetensors, by its content."""
+    """Returns whether a file is a .safetensors, by its content."""
     if not is_file(path):
         return False
     with path.open("rb") as stream:
@@ -161,7 +161,7 @@ def _snapshot(folder: Path) -> Path | None:
 
 
 def classes_in(variant: Variant, path: Path) -> int | None:
-    """How many classes a .safetensors of this family and width tells apart; None for one without classifier.
+    """Number of classes of a .safetensors of this family and width; None for one without classifier.
 
     Raises:
         InputError: The file is missing, broken, or holds another architecture.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import write_bytes
+from mnedge.files import write_bytes
 from mnedge.models.build import add_head, build_model, classes_of, load_backbone, style_of
 from mnedge.models.description import DESCRIPTION
 from mnedge.models.variant import CLASSIFIER

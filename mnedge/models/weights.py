@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import write_bytes
 from mnedge.errors import InputError, last_line
+from mnedge.files import write_bytes
 from mnedge.foreign import is_file
 from mnedge.formats.archive import read_member
 from mnedge.formats.hdf5 import CONFIG_BYTES, MOST_BYTES, check_hdf5
@@ -108,7 +108,7 @@ def load(model: keras.Model, variant: Variant, path: Path) -> None:
 
     Args:
         model: With or without classifier, as the file is.
-        variant: What the model is.
+        variant: Variant of the model.
         path: The file.
 
     Raises:
@@ -164,7 +164,7 @@ def load_imagenet(model: keras.Model, variant: Variant, *, include_top: bool = T
 
     Args:
         model: The network, with or without its classifier.
-        variant: What it is; without classifier, its classes do not matter.
+        variant: Variant of the model; without classifier, its classes do not matter.
         include_top: Whether it has its classifier.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.ops import RESHAPES
 from mnedge.passes._pass import read_once, same_quantization
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _is_identity(graph: Graph, op: Op) -> bool:
 def _is_broadcast(graph: Graph, op: Op) -> bool:
     """Whether `op` only adds or takes ones in front, and its readers give the same without it."""
     source, result = graph.tensors[str(op.inputs[0])], graph.tensors[op.outputs[0]]
-    is_moved = op.kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS") and not (source.is_open or result.is_open)
+    is_moved = op.kind in RESHAPES and not (source.is_open or result.is_open)
     if not is_moved or _without_ones(source.shape) != _without_ones(result.shape):
         return False
     if result.name in graph.outputs or not same_quantization(source.quantization, result.quantization):

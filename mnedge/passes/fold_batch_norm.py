@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Quantization, Tensor
-from mnedge.graph.ops import LAYERS, bias_of, weights_of
+from mnedge.graph.ops import CONVOLUTIONS, LAYERS, bias_of, weights_of
 from mnedge.passes._pass import read_once
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph, Op
 
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _LARGEST_BIAS = float(1 << 30)
 _INT8_MAX = 127
 
@@ -45,7 +44,7 @@ def apply(graph: Graph) -> Graph:
 
 
 def _is_plain(graph: Graph, op: Op) -> bool:
-    if op.kind not in _CONVOLUTIONS or op.options.get("activation", "NONE") != "NONE":
+    if op.kind not in CONVOLUTIONS or op.options.get("activation", "NONE") != "NONE":
         return False
     weights, source = graph.tensors[str(weights_of(op))], graph.tensors[str(op.inputs[0])]
     is_int8 = weights.dtype == source.dtype == "int8" and weights.data is not None

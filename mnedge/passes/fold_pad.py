@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.ops import CONVOLUTIONS
 from mnedge.passes._pass import read_once, same_quantization
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def apply(graph: Graph) -> Graph:
     producers, once = graph.producers(), read_once(graph)
     folded: dict[str, Op] = {}
     for op in graph.ops:
-        pad = producers.get(str(op.inputs[0])) if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") else None
+        pad = producers.get(str(op.inputs[0])) if op.kind in CONVOLUTIONS else None
         if pad is not None and pad.kind == "PAD" and pad.outputs[0] in once and _pads_as_same(graph, pad, op):
             folded[pad.outputs[0]] = pad
     ops = []

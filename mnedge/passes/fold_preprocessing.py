@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.graph.ops import CONVOLUTIONS
 from mnedge.passes._pixel_blocks import in_blocks
 from mnedge.pixels import CHANNELS, Pixels
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _IMAGE_RANK = 4
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 # Share of the largest value by which float32 constants of one range may differ.
 _SAME = 1e-6
 
@@ -188,7 +188,7 @@ def _takes(graph: Graph, op: Op, found: Affine) -> bool:
 
 def _is_plain(graph: Graph, op: Op, source: str) -> bool:
     """Returns whether an op convolves `source` with constant float weights, depthwise with a multiplier of 1."""
-    if op.kind not in _CONVOLUTIONS or op.inputs.index(source) != 0 or op.inputs.count(source) != 1:
+    if op.kind not in CONVOLUTIONS or op.inputs.index(source) != 0 or op.inputs.count(source) != 1:
         return False
     weights = graph.tensors[str(op.inputs[1])]
     bias = graph.tensors[str(op.inputs[2])] if len(op.inputs) > 2 and op.inputs[2] is not None else None

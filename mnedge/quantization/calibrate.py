@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
-    from mnedge.quantization.scheme import Interval, Scheme
+    from mnedge.quantization.intervals import Interval
+    from mnedge.quantization.scheme import Scheme
 
 # For one activation and one image: smallest and largest value, and rows (pixels, channels).
 _Seen: TypeAlias = "tuple[float, float, NDArray[np.float32]]"
@@ -47,7 +48,7 @@ class Statistics:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """All samples of all members, flat."""
+        """Samples of all members, flat."""
         return np.concatenate([part.ravel() for part in self.samples.values()])
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from mnedge.batch import batch_of, fed_dtype
 from mnedge.graph.executor import execute
 from mnedge.quantization.interpret import interpret
+from mnedge.quantization.intervals import channel_floor
 from mnedge.quantization.outputs import output_heads
-from mnedge.quantization.scheme import channel_floor
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -137,7 +137,7 @@ def sensitivities(
         names: Activations.
         images: float32 (N, H, W, C), or a `Batch`; the first 32 are used.
         seed: Seed of the draws of y.
-        draws: Of y for each image; other images say more than other draws.
+        draws: Draws of y for each image; more images say more than more draws.
 
     Returns:
         (channels,) by activation; 0 where the outputs do not depend on it.

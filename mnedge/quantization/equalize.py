@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
     from mnedge.quantization.channels import ChannelStatistics
     from mnedge.quantization.scheme import Layer
-    from mnedge.recipe import Granularity
 
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
@@ -66,7 +66,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
 
 
 def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, float]:
-    """By how much equalizing the stream of an activation would lower what its noise costs the outputs.
+    """Estimates the gain of equalizing the stream of an activation: how much less its noise costs the outputs.
 
     Args:
         graph: Float graph.

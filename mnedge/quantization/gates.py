@@ -37,7 +37,7 @@ def worthwhile_gates(graph: Graph, images: Samples, least_gain: float) -> list[s
     Args:
         graph: Float graph, hard-swish lowered.
         images: float32 (N, H, W, C), or a `Batch`.
-        least_gain: What a gate has to bring the network's outputs, in nats per element; 0 takes every gate.
+        least_gain: Least gain of a gate at the network's outputs, in nats per element; 0 takes every gate.
     """
     outputs = gated_outputs(graph)
     if not outputs or least_gain <= 0:

@@ -84,7 +84,7 @@ def rounded(value: TensorLike) -> TensorLike:
 
 
 def weight_steps(weights: TensorLike, scale: TensorLike) -> TensorLike:
-    """Whole steps -127..127 of weights, with gradients for both: Esser et al. 2020, eq. 1 to 3, arXiv:1902.08153.
+    """Rounds weights to steps -127..127, with gradients for both: Esser et al. 2020, eq. 1 to 3, arXiv:1902.08153.
 
     Args:
         weights: float32.
@@ -96,7 +96,7 @@ def weight_steps(weights: TensorLike, scale: TensorLike) -> TensorLike:
 
 
 def bias_steps(biases: TensorLike, scale: TensorLike) -> TensorLike:
-    """Whole steps of biases, rounded from float64 as the int8 model's are; a float32 quotient has too few digits."""
+    """Rounds biases to whole steps in float64, as the int8 model does; a float32 quotient has too few digits."""
     import tensorflow as tf
 
     return tf.cast(rounded(tf.cast(biases, tf.float64) / tf.cast(scale, tf.float64)), tf.float32)
@@ -150,7 +150,7 @@ def add(one: TensorLike, other: TensorLike, grids: tuple[Grid, Grid], made: Grid
     Args:
         one: Steps, of the first grid.
         other: Steps, of the second.
-        grids: Of both.
+        grids: Grids of both inputs.
         made: Grid of the output.
     """
     import tensorflow as tf

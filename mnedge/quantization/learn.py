@@ -47,7 +47,7 @@ def make_step(
     arXiv:1412.6980).
 
     Args:
-        student: What is trained.
+        student: Network that is trained.
         losses: Weights of the parts of the loss.
         rates: Learning rate by kind of variable.
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.graph.ops import operands
-from mnedge.quantization.scheme import Interval, range_quantization
+from mnedge.quantization.scheme import range_quantization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from mnedge.quantization.intervals import Interval
     from mnedge.quantization.scheme import Layer, Scheme
 
 # XNNPACK refuses input_scale * weight_scale / output_scale >= 256, and for ADD ratios below 2^-10.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.quantization.interpret import interpret
-from mnedge.quantization.scheme import made_interval
+from mnedge.quantization.intervals import made_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph, Quantization
-    from mnedge.quantization.scheme import Interval, Layer, Scheme
+    from mnedge.quantization.intervals import Interval
+    from mnedge.quantization.scheme import Layer, Scheme
     from mnedge.untyped import AnyArray, AnyFloats
 
 # A channel of a depthwise layer has nine unknowns, any other output up to a thousand.
@@ -46,7 +47,7 @@ class Problem:
     interval: Interval
 
     def part(self, blocks: slice, outputs: slice) -> Problem:
-        """Some of the blocks or of the outputs alone, which do not know of the others."""
+        """Selects blocks or outputs that do not depend on the others."""
         return Problem(
             self.inputs[blocks],
             self.targets[blocks, :, outputs],
@@ -113,7 +114,7 @@ def problem_of(
         scheme: Quantization scheme of the graph.
         layer: A layer whose taps can be told (`has_taps`).
         data: (N, …) the steps that the quantized network gives it.
-        quantization: What the steps stand for.
+        quantization: Quantization of the steps.
         drawn: See `draw_pixels`.
         targets: See `float_targets`.
     """

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mnedge.batch import Samples
+    from mnedge.choices import Effort, Granularity
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
     from mnedge.quantization.parameters import Parameters
     from mnedge.quantization.scheme import Scheme
-    from mnedge.recipe import Effort, Granularity
     from mnedge.results.details import Step
 
 MOST_IMAGES = 256

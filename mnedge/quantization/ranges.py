@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.calibrate import Statistics
-    from mnedge.quantization.scheme import Interval, Scheme
+    from mnedge.quantization.intervals import Interval
+    from mnedge.quantization.scheme import Scheme
 
 RangeMethod = Literal["min-max", "percentile", "mse", "output"]
 RANGE_METHODS: tuple[RangeMethod, ...] = ("min-max", "percentile", "mse", "output")
@@ -48,7 +49,7 @@ def least_squares(statistics: Statistics, importance: Mapping[str, NDArray[np.fl
 
     Args:
         statistics: Values seen.
-        importance: What an error counts in each channel, by member; all alike by default.
+        importance: Weight of an error in each channel, by member; all alike by default.
     """
     low, high = min_max(statistics)
     if high - low < 1e-12:

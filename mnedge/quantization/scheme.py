@@ -17,6 +17,7 @@ from mnedge.graph.kernels import KERNELS
 from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 from mnedge.pixels import CHANNELS
 from mnedge.quantization.honesty import named_ops, way_out
+from mnedge.quantization.intervals import INFINITE, Interval, hull, made_interval, read_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.pixels import Pixels
-    from mnedge.recipe import Granularity
 
-Interval = tuple[float, float]
-
-INFINITE: Interval = (-np.inf, np.inf)
 
 # The ops that are brought to int8.
 INT8_KINDS = frozenset((
@@ -41,29 +39,7 @@ INT8_KINDS = frozenset((
     "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQRT", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM",
     "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
 ))  # fmt: skip
-_GATES = ("ADD", "DEPTHWISE_CONV_2D")
 _PICTURE_RANK = 4
-
-ACTIVATION_INTERVALS: dict[str, Interval] = {
-    "NONE": INFINITE,
-    "RELU": (0.0, np.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
-# Ranges of ops' outputs, whatever they read.
-_MADE_INTERVALS: dict[str, Interval] = {
-    "ABS": (0.0, np.inf),
-    "ELU": (-1.0, np.inf),
-    "EXP": (0.0, np.inf),
-    "GELU": (-0.171, np.inf),
-    "HARD_SWISH": (-0.375, np.inf),
-    "LOGISTIC": (0.0, 1.0),
-    "RSQRT": (0.0, np.inf),
-    "SQRT": (0.0, np.inf),
-    "SOFTMAX": (0.0, 1.0),
-    "SQUARED_DIFFERENCE": (0.0, np.inf),
-    "TANH": (-1.0, 1.0),
-}
 
 
 @dataclass(frozen=True)
@@ -355,94 +331,11 @@ def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
             continue  # its values are the group's
         else:
             made = made_interval(producers.get(name))
-            readers = [_read_interval(graph, op, name, producers) for op in consumers[name]]
-            read = INFINITE if name in graph.outputs or not readers else _hull(readers)
+            readers = [read_interval(graph, op, name, producers) for op in consumers[name]]
+            read = INFINITE if name in graph.outputs or not readers else hull(readers)
             interval = (max(made[0], read[0]), min(made[1], read[1]))
-        bounds[representative] = _hull([bounds.get(representative, interval), interval])
+        bounds[representative] = hull([bounds.get(representative, interval), interval])
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in bounds.items()}
-
-
-def _hull(intervals: list[Interval]) -> Interval:
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
-
-
-def made_interval(op: Op | None) -> Interval:
-    """Returns the interval of an op's values; `None` is a graph input or a constant."""
-    if op is None:
-        return INFINITE
-    if op.kind in ACTIVATION_INTERVALS:
-        return ACTIVATION_INTERVALS[op.kind]
-    if op.kind in _MADE_INTERVALS:
-        return _MADE_INTERVALS[op.kind]
-    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
-
-
-def _read_interval(graph: Graph, op: Op, name: str, producers: Mapping[str, Op]) -> Interval:
-    """Interval of an input outside which all values give an op's output the value at the nearer end."""
-    if op.kind in ACTIVATION_INTERVALS:
-        return ACTIVATION_INTERVALS[op.kind]
-    if op.kind == "HARD_SWISH":
-        return (-3.0, np.inf)
-    if op.kind == "ADD":
-        return _shifted_interval(graph, op, name)
-    if op.kind == "DEPTHWISE_CONV_2D":
-        return _scaled_interval(graph, op)
-    if op.kind == "MUL" and op.inputs.count(name) == 1:
-        gate = producers.get(str(next(other for other in op.inputs if other != name)))
-        if gate is not None and gate.kind in ("ADD", "DEPTHWISE_CONV_2D") and name in gate.inputs:
-            # x * relu6(x + 3) is 0 wherever the gate is.
-            return (_read_interval(graph, gate, name, producers)[0], np.inf)
-    return INFINITE
-
-
-def _shifted_interval(graph: Graph, op: Op, name: str) -> Interval:
-    """For ADD(x, c) with a fused activation: the activation's interval seen from x."""
-    other = graph.tensors[str(next((item for item in op.inputs if item != name), name))]
-    if other.data is None or other.data.size != 1:
-        return INFINITE
-    shift = float(other.real().reshape(()))
-    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
-    return (low - shift, high - shift)
-
-
-def _scaled_interval(graph: Graph, op: Op) -> Interval:
-    """For a 1 x 1 depthwise convolution with a fused activation: the activation's interval seen from x."""
-    weights, bias = graph.tensors[str(op.inputs[1])], graph.tensors[str(op.inputs[2])]
-    low, high = ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
-    if weights.data is None or bias.data is None or weights.shape[1:3] != (1, 1) or np.any(weights.real() <= 0):
-        return INFINITE
-    scale = weights.real().ravel()
-    return float(np.min((low - bias.real()) / scale)), float(np.max((high - bias.real()) / scale))
-
-
-def channel_floor(graph: Graph, name: str) -> NDArray[np.float64]:
-    """Below what each channel's values all do the same to what reads them: -3 before a hard-swish.
-
-    Returns:
-        (channels,), -inf where every value counts; where a gate is a 1 x 1 depthwise convolution, its channels'
-        scales move the floor.
-    """
-    channels = graph.tensors[name].shape[-1] if graph.tensors[name].shape else 1
-    nothing = np.full(channels, -np.inf)
-    readers, producers = graph.consumers()[name], graph.producers()
-    gates = [op for op in readers if op.options.get("activation") == "RELU6" and op.kind in _GATES]
-    if name in graph.outputs or len(gates) != 1:
-        return nothing
-    made = gates[0].outputs[0]
-    others = [op for op in readers if op is not gates[0]]
-    if any(op.kind != "MUL" or made not in op.inputs or producers.get(made) is not gates[0] for op in others):
-        return nothing
-    if gates[0].kind == "ADD":
-        return np.full(channels, _shifted_interval(graph, gates[0], name)[0])
-    weights, bias = (graph.tensors[str(item)] for item in gates[0].inputs[1:3])
-    if (
-        weights.data is None
-        or bias.data is None
-        or weights.shape[1:] != (1, 1, channels)
-        or np.any(weights.real() <= 0)
-    ):
-        return nothing
-    return np.asarray(-bias.real().astype(np.float64) / weights.real().ravel())
 
 
 def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[Layer, ...]:

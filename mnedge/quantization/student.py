@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.graph.executor import execute
-from mnedge.graph.ops import info
+from mnedge.graph.ops import ACTIVATION_LIMITS, info
 from mnedge.quantization import integer
 from mnedge.quantization.parameters import Parameters, activation_quantizations, legal_weight_scale
-from mnedge.quantization.scheme import ACTIVATION_INTERVALS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,18 +95,18 @@ class Student:
         return self.first_scales * tf.exp(self.variables["scales"])
 
     def weight_steps(self) -> TensorLike:
-        """All weights in steps of their scales, one vector."""
+        """Weights in steps of their scales, one vector."""
         import tensorflow as tf
 
         scale = tf.gather(self.scales(), self.scale_index)
         return integer.weight_steps(self.first_weights + self.variables["weights"] * self.unit, scale)
 
     def biases(self) -> TensorLike:
-        """All biases in real values, one vector."""
+        """Biases in real values, one vector."""
         return self.first_bias + self.variables["biases"] * self.bias_unit
 
     def forward(self, images: TensorLike) -> Mapping[str, TensorLike]:
-        """Every activation of the fake-quantized network, in real values: those of the int8 model, step by step.
+        """Computes all activations of the fake-quantized network, real values equal to the int8 model's step by step.
 
         Args:
             images: float32 (N, H, W, C).
@@ -216,7 +215,7 @@ class Student:
 
 def _interval(op: Op) -> tuple[float, float]:
     """The ends of an op's fused activation."""
-    return ACTIVATION_INTERVALS[op.options.get("activation", "NONE")]
+    return ACTIVATION_LIMITS[op.options.get("activation", "NONE")]
 
 
 def _scale_indices(scheme: Scheme, parameters: Parameters) -> list[NDArray[np.int32]]:

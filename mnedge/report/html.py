@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.report import figures, plots
 from mnedge.report.cards import cards, verdict
 from mnedge.report.memory_plot import memory_plot
@@ -111,7 +112,7 @@ def _shown(value: object) -> object:
 def _lead(report: Report) -> Iterator[str]:
     """Yields the parts of the build's description, a few words each."""
     variant = report.variant
-    if report.task != "classify":
+    if report.task != DEFAULT_TASK:
         yield f"{report.task}, {variant.head}"
     if variant.family is not None:
         yield f"MobileNet {variant.family}"

@@ -37,7 +37,7 @@ def render_junit_of_error(name: str, error: Exception) -> str:
 
     Args:
         name: The recipe or network that was to be built.
-        error: What ended the build.
+        error: The error that ended the build.
     """
     shown = line(name)
     suite = ET.Element("testsuite", name=f"mnedge {shown}", tests="1", failures="0", errors="1")

@@ -88,7 +88,7 @@ def cards(result: LayerNoise) -> list[Card]:
 
 
 def table(rows: Sequence[TensorNoise], title: str = "Tensors, those that cost most first") -> Table:
-    """All figures of the tensors that are given."""
+    """Table of the figures of some tensors."""
     columns = (
         ">",
         "tensor",

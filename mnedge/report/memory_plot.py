@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """Something in the arena: percent across and wide, pixels down and high, its words and what kind it is."""
+    """A block of the arena: left edge and width in percent, top and height in pixels, its words and its kind."""
 
     x: float
     y: float

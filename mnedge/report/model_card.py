@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge.report import figures
@@ -18,17 +19,25 @@ if TYPE_CHECKING:
 
 FILE = "MODEL_CARD.md"
 _WEAKEST = 5
-_TASKS = {
-    "classify": "image classification",
-    "detect": "object detection",
-    "segment": "semantic segmentation",
-    "embed": "image embedding",
-}
 
 
-def task_in_words(task: str) -> str:
-    """Names a task as its field does, e.g. "object detection"; tasks of others keep their own name."""
-    return _TASKS.get(task, task)
+@dataclass(frozen=True)
+class Description:
+    """Description of a model by its maker and its task.
+
+    Attributes:
+        version: Version of what is shipped.
+        terms: Licence of the weights, as text.
+        task: Name of its task in the field, such as "object detection".
+        purpose: A sentence on what the model is for; "" for none.
+        limits: Limits of models of its task, a sentence each.
+    """
+
+    version: str
+    terms: str
+    task: str
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
 
 
 def calibration_in_words(row: CalibrationRow) -> str:
@@ -36,9 +45,7 @@ def calibration_in_words(row: CalibrationRow) -> str:
     return "; ".join(filter(None, (f"{row.images:,} pictures of {row.name}", row.source, row.licence)))
 
 
-def render_model_card(
-    manifest: BuildManifest, report: Report, *, version: str, terms: str, description: str = ""
-) -> str:
+def render_model_card(manifest: BuildManifest, report: Report, described: Description) -> str:
     """Renders the model card after Mitchell et al. 2019, "Model Cards for Model Reporting", FAT*.
 
     The card holds accuracy and no latency, which differs from run to run: the same build gives the same card.
@@ -46,24 +53,22 @@ def render_model_card(
     Args:
         manifest: manifest.json of the build.
         report: report.json of the build.
-        version: Version of what is shipped.
-        terms: Licence of the weights.
-        description: A sentence on what the model is for; "" for none.
+        described: Description by its maker and its task.
     """
-    parts = [f"# {escaped(report.slug)} {escaped(version)}"]
-    parts += [escaped(description)] if description else []
+    parts = [f"# {escaped(report.slug)} {escaped(described.version)}"]
+    parts += [escaped(described.purpose)] if described.purpose else []
     parts += [
-        _section("Model", _table("", ("", ""), _model(manifest, report, terms))),
+        _section("Model", _table("", ("", ""), _model(manifest, report, described))),
         _section("Data", _table("", ("", ""), _data(manifest))),
         _section("Accuracy", _accuracy(report)),
         _section("Gates", _gates(report)),
-        _section("Limits", "\n".join(f"- {escaped(text)}" for text in limits(manifest, report))),
+        _section("Limits", "\n".join(f"- {escaped(text)}" for text in limits(manifest, report, described))),
         _section("Inputs", _table("", ("input", "version or SHA-256"), inputs(manifest))),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def limits(manifest: BuildManifest, report: Report) -> Iterator[str]:
+def limits(manifest: BuildManifest, report: Report, described: Description) -> Iterator[str]:
     """States what the figures do not show, a sentence each."""
     names = {row.dataset for row in report.accuracy} or {manifest.dataset.name}
     if report.accuracy:
@@ -78,8 +83,7 @@ def limits(manifest: BuildManifest, report: Report) -> Iterator[str]:
     if weakest:
         named = ", ".join(f"{name} {figures.percent(value)}" for name, value in weakest)
         yield f"The classes with the lowest recall are {named}."
-    if report.task == "classify" and report.variant.classes > 1:
-        yield f"A picture that shows none of the {report.variant.classes:,} classes is taken for one of them."
+    yield from described.limits
     if manifest.calibration is not None:
         yield (
             f"The int8 ranges come from {manifest.calibration.images:,} pictures of {manifest.calibration.name}; "
@@ -98,9 +102,9 @@ def inputs(manifest: BuildManifest) -> Iterator[tuple[str, str]]:
     yield from manifest.tools.items()
 
 
-def _model(manifest: BuildManifest, report: Report, terms: str) -> Iterator[tuple[str, str]]:
+def _model(manifest: BuildManifest, report: Report, described: Description) -> Iterator[tuple[str, str]]:
     variant = report.variant
-    yield "task", task_in_words(report.task)
+    yield "task", described.task
     if variant.family is not None:
         yield "network", f"{variant.family}, alpha {variant.alpha:g}, {variant.head}"
     if variant.resolution:
@@ -110,7 +114,7 @@ def _model(manifest: BuildManifest, report: Report, terms: str) -> Iterator[tupl
         cost = f"{figures.magnitude(variant.parameters)} parameters, {figures.magnitude(variant.macs)} multiply-adds"
         yield "cost", cost
     yield "precision", "int8" if any(row.precision == "int8" for row in manifest.artifacts) else "float32"
-    yield "licence", terms
+    yield "licence", described.terms
 
 
 def _data(manifest: BuildManifest) -> Iterator[tuple[str, str]]:

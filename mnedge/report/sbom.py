@@ -6,13 +6,14 @@ import json
 import uuid
 from typing import TYPE_CHECKING
 
-from mnedge.report.model_card import calibration_in_words, limits, task_in_words
+from mnedge.report.model_card import calibration_in_words, limits
 from mnedge.report.summary import METRICS, metrics
 from mnedge.text import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnedge.report.model_card import Description
     from mnedge.results.manifest import BuildManifest, DatasetRow, FileRow
     from mnedge.results.report import Report
     from mnedge.untyped import Json, JsonObject
@@ -22,24 +23,14 @@ _MODEL = "model"
 _NAMESPACE = uuid.UUID("6a0f2f0e-5d2b-5c0e-9d3f-0d6a4e1d7c11")
 
 
-def render_sbom(
-    manifest: BuildManifest,
-    report: Report,
-    files: Sequence[FileRow],
-    *,
-    version: str,
-    terms: str,
-    description: str = "",
-) -> str:
+def render_sbom(manifest: BuildManifest, report: Report, files: Sequence[FileRow], described: Description) -> str:
     """Renders an ML-BOM of the standard ECMA-424 (CycloneDX 1.6), the same for the same build.
 
     Args:
         manifest: manifest.json of the build.
         report: report.json of the build.
         files: The files of the bundle, with their checksums.
-        version: Version of what is shipped.
-        terms: Licence of the weights, as text.
-        description: A sentence on what the model is for; "" for none.
+        described: Description by its maker and its task.
 
     Returns:
         JSON text: the model as component with its modelCard, a component for each file, data set and package.
@@ -59,10 +50,10 @@ def render_sbom(
         "type": "machine-learning-model",
         "bom-ref": _MODEL,
         "name": line(report.slug),
-        "version": version,
-        **({"description": line(description)} if description else {}),
-        "licenses": [{"license": {"name": line(terms)}}],
-        "modelCard": _card(manifest, report, [str(row["bom-ref"]) for row in data]),
+        "version": described.version,
+        **({"description": line(described.purpose)} if described.purpose else {}),
+        "licenses": [{"license": {"name": line(described.terms)}}],
+        "modelCard": _card(manifest, report, described, [str(row["bom-ref"]) for row in data]),
     }
     body: JsonObject = {
         "bomFormat": "CycloneDX",
@@ -78,18 +69,18 @@ def render_sbom(
     return json.dumps(body, indent=2) + "\n"
 
 
-def _card(manifest: BuildManifest, report: Report, data: Sequence[str]) -> JsonObject:
+def _card(manifest: BuildManifest, report: Report, described: Description, data: Sequence[str]) -> JsonObject:
     variant = report.variant
     architecture = "convolutional network" if variant.family is None else f"MobileNet {variant.family}"
     parameters: JsonObject = {
-        "task": task_in_words(report.task),
+        "task": described.task,
         "architectureFamily": architecture,
         "modelArchitecture": line(report.slug),
         "datasets": [{"ref": name} for name in data],
         "inputs": [{"format": "image"}],
-        "outputs": [{"format": task_in_words(report.task)}],
+        "outputs": [{"format": described.task}],
     }
-    considered: JsonObject = {"technicalLimitations": [line(text) for text in limits(manifest, report)]}
+    considered: JsonObject = {"technicalLimitations": [line(text) for text in limits(manifest, report, described)]}
     return {
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": list(_figures(report))},

@@ -56,7 +56,7 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """All tables of a report that have a row: artifacts, classes, int8, parity, memory, gates."""
+    """Tables of a report that have a row: artifacts, classes, int8, parity, memory, gates."""
     slug = report.slug
     built = [
         artifacts(report),

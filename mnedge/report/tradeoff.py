@@ -245,7 +245,7 @@ def _stairs(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float, 
 
 
 def table(rows: Sequence[TradeoffRow], metric: str = "top-1") -> Table:
-    """All rows, with the accuracy under its name; the last column says which limits an excluded variant breaks."""
+    """Table of the rows, with the accuracy under its name; the last column names the limits that a variant breaks."""
     own = _is_own(rows)
     columns: list[tuple[str, Callable[[int, TradeoffRow], str]]] = [
         (">", lambda number, _: str(number)),

@@ -14,7 +14,7 @@ from mnedge.report.html import environment
 from mnedge.report.overlay import data_uri
 from mnedge.report.tables import Cell, Table
 from mnedge.results.accuracy import MixUp
-from mnedge.results.training import ClassRow, MetPicture
+from mnedge.results.outcome import ClassRow, MetPicture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from mnedge.results.findings import Findings
     from mnedge.results.metric import Metric
-    from mnedge.results.training import Confusion, Epoch, OwnNetwork, Settings, TrainingReport
+    from mnedge.results.outcome import Confusion
+    from mnedge.results.training import Epoch, OwnNetwork, Settings, TrainingReport
 
     Show = Callable[[str], NDArray[np.uint8] | None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import write_text
+from mnedge.files import write_text
 from mnedge.results.manifest import Checksums, FileRow
 from mnedge.results.stored import to_json
 

@@ -14,7 +14,7 @@ from mnedge.results.stored import ABSENT
 
 @dataclass(frozen=True)
 class BoardCost:
-    """What an inference takes on an emulated board.
+    """Cost of an inference on an emulated board.
 
     Attributes:
         artifact: File name.
@@ -48,7 +48,7 @@ class Bench:
         failed: Devices that failed or could not be had; their rows until then are kept.
         ops: Times of the ops by artifact, where they were asked for.
         sustained: Latency over time by artifact and device, where it was asked for.
-        unsteady: Why a sustained run was not steady, by the same names.
+        unsteady: Reason why a sustained run was not steady, by the same names.
         costs: Instructions of artifacts on emulated boards, where some were asked for.
     """
 

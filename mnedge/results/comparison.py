@@ -33,7 +33,7 @@ class Figure:
         name: bytes, p50_ms or a metric.
         values: One value per build; None for a build without the figure.
         changes: One difference per build but the first, against the first.
-        note: Why they may not be held against each other, or "".
+        note: Reason why they may not be compared; "" if they may.
     """
 
     artifact: str
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that is not the same in all builds.
+    """A fact that differs between the builds.
 
     Attributes:
         stage: The first stage that it acts in.

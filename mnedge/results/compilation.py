@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from mnedge.choices import Prefer
 from mnedge.results import shown, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# C without an interpreter, or a project for TensorFlow Lite Micro.
-Form = Literal["c", "tflm"]
-# Preference of a memory plan: the smallest arena, layer by layer, or in between.
-Prefer = Literal["balanced", "ram", "speed"]
-
 
 @dataclass(frozen=True)
 class Block:
-    """Something in the arena.
+    """A block of the arena.
 
     Attributes:
         name: The tensor, or what else lives there.
@@ -121,7 +117,7 @@ class CSources(Compilation):
         macs: Multiply-adds of one run.
         model_sha256: Checksum of the .tflite.
         vectors: Test vectors from LiteRT's reference kernels, or why there are none.
-        verified: Where the C was run against the test vectors; "" for nowhere.
+        verified: Device on which the C was run against the test vectors; "" for none.
         pruned_channels: Channels that are constant whatever the input is, and were folded into biases.
         plan: The memory plan as lines of text, time down, addresses to the right.
         blocks: Tensors in the arena, and the segments between which each lives, both included.

@@ -28,7 +28,7 @@ class End:
 
 @dataclass(frozen=True)
 class Need:
-    """Something that the file does not say.
+    """A fact that the file does not state.
 
     Attributes:
         option: The option that tells it, with a value where one is known.
@@ -51,7 +51,7 @@ class Outlook:
         ops: Number of ops after lowering.
         float_ops: Number of ops without an int8 form by kind, which the target's runtime executes in float.
         no_kernel: Number of ops by kind that the target's C has no kernel for.
-        reason: Why it is refused; "" where it is not.
+        reason: Reason of a refusal; "" if there is none.
         notes: Ops that will be slow or do not fit, a sentence each.
     """
 

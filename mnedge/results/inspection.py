@@ -12,7 +12,7 @@ from mnedge.results.stored import ABSENT, FLAT
 
 @dataclass(frozen=True)
 class KindRow:
-    """All ops of one kind.
+    """The ops of one kind.
 
     Attributes:
         kind: TFLite's or ONNX's name.
@@ -116,7 +116,7 @@ class RuntimeView:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a runtime does not take a file."""
+    """Reason why a runtime does not take a file."""
 
     error: str
 

@@ -55,7 +55,7 @@ class BoardState:
     Attributes:
         board: Facts that the figures depend on, by name: model, governor, temperature limits, …
         emulated: Whether the times are an emulator's.
-        unstable: Why the figures are not to be relied on.
+        unstable: Reasons not to rely on the figures.
         temperature_c: Temperature at the end.
         clock_mhz: Clock at the end.
     """
@@ -99,7 +99,7 @@ class LatencyRow:
 
     @property
     def emulated(self) -> bool:
-        """Whether the time is an emulator's."""
+        """Returns whether the time is an emulator's."""
         return self.state is not None and self.state.emulated
 
     @staticmethod
@@ -158,7 +158,7 @@ class Stretch:
     """A stretch of a run without a pause.
 
     Attributes:
-        seconds: When it ended.
+        seconds: Time of its end.
         p50_ms: Median of its runs.
         p90_ms: 90th percentile of the runs.
         runs: Number of runs.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from mnedge import artifact as files
+from mnedge.files import sha256, size_bytes
 from mnedge.results import shown
 from mnedge.results.report import ArtifactRow
 from mnedge.results.stored import ABSENT
@@ -31,7 +31,7 @@ class FileRow:
             path: The file.
             name: Its path in the manifest; None for the file's name.
         """
-        return FileRow(path.name if name is None else name, files.size_bytes(path), files.sha256(path))
+        return FileRow(path.name if name is None else name, size_bytes(path), sha256(path))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DatasetRow:
     Attributes:
         name: Its name.
         preprocessing: Preprocessing of its pictures.
-        draw: How its splits were drawn; None for a data set with its own.
+        draw: Draw of its splits; None for a data set with its own.
         sha256: Digest of its pictures, labels, splits and preprocessing; None in builds of older versions.
     """
 

@@ -72,6 +72,6 @@ class NetworkComparison:
 
 @dataclass(frozen=True)
 class NetworkComparisons:
-    """All benchmarks."""
+    """The benchmarks."""
 
     benchmarks: tuple[NetworkComparison, ...]

@@ -115,7 +115,7 @@ class Gain:
     """Measurements of the original and the result.
 
     Attributes:
-        refused: Why the runtime does not load the original; None where it does.
+        refused: Reason why the runtime does not load the original; None if it does.
         agreement: Agreement on random input, and on the data's pictures.
         latency: Latency of the original, unless it is refused, and of the result.
         ratio: Speed of the result against the original; None if a runtime refuses the original.
@@ -136,7 +136,7 @@ class Optimization:
         out: The result.
         target: Target that it was rewritten for; None for an .ort, which serves all.
         passes: Changes of each pass; passes without changes are left out.
-        why: Why nothing was changed; "" where something was.
+        why: Reason why nothing was changed; "" if something was.
         before: The original.
         after: The result.
         gain: Measurements; None without any.
@@ -155,7 +155,7 @@ class Optimization:
 
     @property
     def changed(self) -> bool:
-        """Whether the result differs from the original."""
+        """Returns whether the result differs from the original."""
         return bool(self.passes) or self.required_operators is not None
 
     def as_stored(self) -> Mapping[str, object]:

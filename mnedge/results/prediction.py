@@ -26,7 +26,7 @@ class ClassAnswer:
 
     @property
     def said(self) -> str:
-        """In words: "cat 0.912", "cat yes 0.912"."""
+        """The answer in words: "cat 0.912", "cat yes 0.912"."""
         answer = "" if self.yes is None else " yes" if self.yes else " no"
         return f"{self.label}{answer} {self.score:.3f}"
 
@@ -49,7 +49,7 @@ class ObjectAnswer:
 
     @property
     def said(self) -> str:
-        """In words, with whole pixels."""
+        """The answer in words, with whole pixels."""
         y1, x1, y2, x2 = (round(at) for at in self.box)
         return f"{self.label} {self.score:.3f} at x {x1} to {x2}, y {y1} to {y2}"
 
@@ -64,7 +64,7 @@ class ShareAnswer:
 
     @property
     def said(self) -> str:
-        """In words: "cat 38.8 %"."""
+        """The answer in words: "cat 38.8 %"."""
         return f"{self.label} {100 * self.fraction:.1f} %"
 
 
@@ -84,7 +84,7 @@ class VectorAnswer:
 
     @property
     def said(self) -> str:
-        """In words."""
+        """The answer in words."""
         return f"{self.similarity:.3f} to the first, {len(self.embedding)} numbers of length {self.length:.3f}"
 
 
@@ -106,7 +106,7 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """In one line."""
+        """The answer in one line."""
         if self.vector is not None:
             return self.vector.said
         parts = self.classes or self.objects or self.shares or ()

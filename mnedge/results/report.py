@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from mnedge import artifact as files
 from mnedge.artifact import Artifact, Format, Io, Precision
+from mnedge.choices import DEFAULT_TASK
 from mnedge.errors import InputError
+from mnedge.files import sha256, size_bytes
 from mnedge.foreign import is_folder
 from mnedge.results import shown, stored
 from mnedge.results.accuracy import AccuracyRow
@@ -73,7 +74,7 @@ class ArtifactRow:
     @staticmethod
     def of(made: Artifact) -> ArtifactRow:
         """The row of an artifact that is in its place."""
-        size, digest = files.size_bytes(made.path), files.sha256(made.path)
+        size, digest = size_bytes(made.path), sha256(made.path)
         return ArtifactRow(made.path.name, made.format, made.precision, made.io, made.target, size, digest)
 
 
@@ -126,7 +127,7 @@ class GateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All measurements of a build.
+    """Measurements of a build.
 
     Attributes:
         schema: Version of report.json.
@@ -147,7 +148,7 @@ class Report:
 
     schema: int = SCHEMA
     slug: str
-    task: str = "classify"
+    task: str = DEFAULT_TASK
     variant: VariantRow
     artifacts: tuple[ArtifactRow, ...] = ()
     accuracy: tuple[AccuracyRow, ...] = ()

@@ -140,7 +140,7 @@ class SweepRow:
         folder: Name of its folder in the sweep's folder.
         values: Values of the swept keys.
         slug: Stem of its artifacts' names.
-        error: Why it failed; None if it did not.
+        error: Reason of its failure; None if it did not fail.
         top1_interval: 95 % interval of top-1, 0..1.
         fp32_top1: Top-1 of the float artifact, 0..1.
         fp32_score: Headline of the float artifact where the task is not scored by top-1, 0..1.

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError
 from mnedge.results import shown, stored
-from mnedge.results.accuracy import MixUp
 from mnedge.results.findings import Findings, Suspect
+from mnedge.results.outcome import Outcome, own_values
 from mnedge.results.stored import ABSENT, FLAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mnedge.untyped import Json, JsonObject
+    from mnedge.untyped import JsonObject
 
 SCHEMA = 1
 
@@ -63,123 +61,6 @@ class ModelFile:
     path: str
     bytes: int
     sha256: str
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """Figures of one class of the validation split.
-
-    Attributes:
-        name: Class name.
-        images: Number of pictures that show it.
-        figures: Figures of the class by key (recall, iou, ap50, …), 0..1; None where there is nothing to divide by.
-        boxes: Number of its boxes, where boxes are marked.
-    """
-
-    name: str
-    images: int
-    figures: Mapping[str, float | None]
-    boxes: int | None = None
-
-    def as_stored(self) -> Mapping[str, object]:
-        """Figures stand in the row of their class."""
-        boxes = {} if self.boxes is None else {"boxes": self.boxes}
-        return {"class": self.name, "images": self.images, **boxes, **self.figures}
-
-    @staticmethod
-    def of_stored(row: JsonObject) -> JsonObject:
-        """Puts the figures of a stored row into a value of their own."""
-        own = ("class", "images", "boxes")
-        figures = {name: value for name, value in row.items() if name not in own}
-        return {"name": row.get("class"), **_of(row, "images", "boxes"), "figures": figures}
-
-
-@dataclass(frozen=True)
-class MetPicture:
-    """A validation picture that was met badly.
-
-    Attributes:
-        source: The picture's file or name.
-        words: Description of the event, for people; None where label and prediction suffice.
-        label: Its class.
-        predicted: The class that was predicted.
-        probability: Probability of the predicted class.
-        label_probability: Probability of its own class.
-        nearest: The picture that is nearest to it, of an embedding.
-        counts: Counts or measurements in it, by name: right, missed, wrong, or iou.
-    """
-
-    source: str
-    words: str | None = field(default=None, metadata=ABSENT)
-    label: str | None = field(default=None, metadata=ABSENT)
-    predicted: str | None = field(default=None, metadata=ABSENT)
-    probability: float | None = field(default=None, metadata=ABSENT)
-    label_probability: float | None = field(default=None, metadata=ABSENT)
-    nearest: str | None = field(default=None, metadata=ABSENT)
-    counts: Mapping[str, int | float] = field(default_factory=dict, metadata=FLAT)
-
-    @staticmethod
-    def of_stored(row: JsonObject) -> JsonObject:
-        """Puts the counts of a stored row into a value of their own."""
-        own = {entry.name for entry in fields(MetPicture)} - {"counts"}
-        counts = {name: value for name, value in row.items() if name not in own}
-        return {**{name: value for name, value in row.items() if name in own}, "counts": counts}
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Counts of predicted classes by true class.
-
-    Attributes:
-        classes: Class names.
-        counts: Number of pictures, by the true class and then by the predicted one.
-    """
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Outcome of the best weights on the validation split.
-
-    Attributes:
-        figures: The task's metrics by key, 0..1, and what else it measures, such as the best_score of a detector.
-        classes: Each class.
-        confusion: Confusion of a classifier; None for other tasks.
-        mixups: The same as pairs, the most frequent first; None where the task has none.
-        worst: The pictures that were met worst, the worst first.
-    """
-
-    figures: Mapping[str, float]
-    classes: tuple[ClassRow, ...]
-    confusion: Confusion | None = None
-    mixups: tuple[MixUp, ...] | None = None
-    worst: tuple[MetPicture, ...] = ()
-
-    def as_stored(self) -> Mapping[str, object]:
-        """Puts the figures beside the tables and leaves None out; the truth of a mix-up is its label."""
-        row: dict[str, object] = {**self.figures, "classes": self.classes}
-        if self.confusion is not None:
-            row["confusion"] = self.confusion
-        if self.mixups is not None:
-            row["mixups"] = [_with_label(mixup) for mixup in self.mixups]
-        return {**row, "worst": self.worst}
-
-    @staticmethod
-    def of_stored(row: JsonObject) -> JsonObject:
-        """Puts the tables into the shape of the fields; every other number is a figure."""
-        found = _of(row, "classes", "confusion", "mixups", "worst")
-        found["classes"] = _each(found.get("classes"), ClassRow.of_stored)
-        found["worst"] = _each(found.get("worst", []), MetPicture.of_stored)
-        if found.get("mixups") is not None:
-            found["mixups"] = _each(found["mixups"], _with_truth)
-        figures: JsonObject = {
-            name: value
-            for name, value in row.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in _NO_FIGURES
-        }
-        return {"figures": figures, **found}
 
 
 @dataclass(frozen=True)
@@ -299,7 +180,7 @@ class Account:
     @staticmethod
     def of_stored(row: JsonObject) -> JsonObject:
         """Puts the settings into the shape of their fields."""
-        found = _of(row, *(entry.name for entry in fields(Account)))
+        found = own_values(row, *(entry.name for entry in fields(Account)))
         if isinstance(settings := found.get("settings"), dict):
             found["settings"] = Settings.of_stored(settings)
         return found
@@ -317,8 +198,8 @@ class TrainingReport:
         outcome: Outcome of the best weights on the validation split.
         account: Account of the training.
         tools: Versions of the packages that trained it.
-        test: How the best weights met the test split, which had no say in anything; None where there is none, and the
-            figure of `outcome` chose the epoch.
+        test: Outcome of the best weights on the test split, which chose nothing; None without one, and the figure of
+            `outcome` chose the epoch.
     """
 
     schema: int = SCHEMA
@@ -367,7 +248,7 @@ class TrainingReport:
     @staticmethod
     def of_stored(values: JsonObject) -> JsonObject:
         """Puts what stands in one row of JSON into the nouns that hold it."""
-        own = _of(values, "schema", "task", "metric", "model", "tools")
+        own = own_values(values, "schema", "task", "metric", "model", "tools")
         test = values.get("test")
         if isinstance(test, dict):
             own["test"] = Outcome.of_stored(test)
@@ -392,10 +273,6 @@ class TrainingReport:
         )
 
 
-# Numbers in the row of a report that the outcome has not measured.
-_NO_FIGURES = ("schema", "seconds", "cpu_seconds")
-
-
 def read_training(path: Path) -> TrainingReport:
     """Reads the .report.json of a training.
 
@@ -406,22 +283,3 @@ def read_training(path: Path) -> TrainingReport:
     if report.schema != SCHEMA:
         raise InputError(f"{path} has schema {report.schema}, this mnedge reads schema {SCHEMA}; train it again")
     return report
-
-
-def _of(row: JsonObject, *names: str) -> JsonObject:
-    return {name: row[name] for name in names if name in row}
-
-
-def _each(rows: Json, of_stored: Callable[[JsonObject], JsonObject]) -> Json:
-    if not isinstance(rows, list):
-        return rows
-    return [of_stored(row) if isinstance(row, dict) else row for row in rows]
-
-
-def _with_label(mixup: MixUp) -> JsonObject:
-    row = stored.as_row(mixup)
-    return {"label": row.pop("truth"), **row}
-
-
-def _with_truth(row: JsonObject) -> JsonObject:
-    return {"truth": row.get("label"), **{name: value for name, value in row.items() if name != "label"}}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge import registry
 from mnedge.errors import InputError
 from mnedge.foreign import is_folder
-from mnedge.runtimes._child import open_session
+from mnedge.runtimes._session import open_session
 
 if TYPE_CHECKING:
     from pathlib import Path

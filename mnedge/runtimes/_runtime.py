@@ -69,7 +69,7 @@ class Session(Protocol):
         ...
 
     def look(self, *images: AnyArray) -> list[AnyArray]:
-        """Like `run`, but the outputs may be views: the session runs again only after they are gone."""
+        """Runs images like `run`, but the outputs may be views: the session runs again only after they are gone."""
         ...
 
     def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ class Runtime:
             child.
         version: The engine's name and version, or None where it is not installed.
         is_default: Whether files of this suffix are loaded by it where no runtime is named.
-        module: What `open` imports; a child imports it before the time of loading counts. "" for nothing.
+        module: Module that `open` imports; a child imports it before the time of loading counts. "" for nothing.
         also: Further suffixes that it loads.
     """
 
@@ -152,7 +152,7 @@ def encode(pictures: NDArray[np.uint8], spec: TensorSpec, pixels: Pixels) -> Any
 
 
 def takes_pixels(spec: TensorSpec, pixels: Pixels) -> bool:
-    """Whether an input takes the 8-bit pixel as it is: of uint8 the pixel, of int8 the pixel less 128."""
+    """Returns whether an input takes the 8-bit pixel as it is: of uint8 the pixel, of int8 the pixel less 128."""
     if spec.dtype not in ("int8", "uint8") or spec.quantization is None:
         return False
     values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], spec.shape[-1], axis=1)

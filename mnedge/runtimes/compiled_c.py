@@ -31,7 +31,7 @@ _PAINT = 0xC5
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of generated sources says.
+    """Facts in the header of generated sources.
 
     Attributes:
         name: Prefix of all C names.

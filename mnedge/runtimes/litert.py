@@ -33,7 +33,7 @@ class Package:
     Attributes:
         name: As pip knows it; the name stands in every figure.
         module: The module with the class Interpreter.
-        get: How to install it.
+        get: Command that installs it.
     """
 
     name: str
@@ -104,7 +104,7 @@ class LiteRtSession:
         return [self._interpreter.get_tensor(index) for index in self._output_indices]
 
     def look(self, *images: AnyArray) -> list[AnyArray]:
-        """Like `run`, but the outputs are views: the session runs again only after they are gone."""
+        """Runs images like `run`, but the outputs are views: the session runs again only after they are gone."""
         self._invoke(*images)
         return [self._interpreter.tensor(index)() for index in self._output_indices]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from mnedge.errors import InputError, MnedgeError, ToolError
 from mnedge.foreign import is_file
-from mnedge.runtimes._child import call
 from mnedge.runtimes._runtime import Runtime, TensorSpec, path_or_bytes, timed_ms
+from mnedge.runtimes._session import call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,7 +213,7 @@ def _refusals(verb: str, path: Path) -> Iterator[None]:
 
 @cache
 def saturates() -> bool:
-    """Whether this CPU sums two products of uint8 and int8 in 16 bits, which can saturate: x86-64 without VNNI.
+    """Returns whether this CPU sums two products of uint8 and int8 in 16 bits, which can saturate: x86-64 without VNNI.
 
     Sessions of mnedge set `PRECISE` there; an app that runs int8 .onnx files on such a CPU has to do the same.
     """

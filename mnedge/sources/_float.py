@@ -1,4 +1,4 @@
-"""From the graph of any source to a Float: float32 ends, constants that are values, and all that the graph shows."""
+"""Makes a Float of the graph of any source: float32 ends, constant values, and the facts that the graph shows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_metadata import GREY, labels_of, metadata_of
 from mnedge.graph.graph import constant
+from mnedge.graph.ops import LAYERS
 from mnedge.passes.fold_shapes import apply as fold_shapes
 from mnedge.pixels import CHANNELS, METADATA, Order, Pixels
 from mnedge.sources._family import family_of_graph
@@ -21,7 +22,7 @@ from mnedge.sources._turned import without_turn
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op, Tensor
 
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+_WEIGHTED = (*LAYERS, "BATCH_MATMUL")
 _INT8_STEP_OF_PIXEL_0 = -128
 
 
@@ -35,7 +36,7 @@ def float_of(graph: Graph, source: str, notes: tuple[str, ...] = (), first: Grap
     Args:
         graph: Batch 1, every extent known.
         source: The file, in errors.
-        notes: What reading it has changed so far.
+        notes: Changes that reading has made so far.
         first: The arithmetic behind the inputs before conversion, which may have folded it.
 
     Raises:

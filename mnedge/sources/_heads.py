@@ -53,7 +53,7 @@ def _head(kind: str, shape: tuple[int, ...]) -> Head:
 
 
 def with_labels(network: Float, labels: Sequence[str], *, place: int = 0) -> Float:
-    """The same network with class names; an output of as many plain numbers is one of logits then.
+    """Gives a network class names; an output of as many plain numbers is one of logits then.
 
     One sigmoid takes two names (of 0 and of 1) or one (of 1).
 

@@ -29,7 +29,7 @@ _MEANS, _DEVIATIONS = (0.25, 0.75), (0.1, 0.35)
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """What the first layer sees of an input x: scale * x + offset, float64 (channels,), in the order it sees them."""
+    """The map of an input x to the first layer: scale * x + offset, float64 (channels,), in the order it sees them."""
 
     scale: Vector
     offset: Vector

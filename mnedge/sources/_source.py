@@ -88,7 +88,7 @@ class Output:
     Attributes:
         name: Tensor name.
         shape: With batch 1.
-        head: What its values are.
+        head: Kind of its values.
     """
 
     name: str
@@ -103,12 +103,12 @@ class Float:
     Attributes:
         graph: float32, batch 1.
         pixels: Pixels of the network; None if neither the file nor the graph shows them.
-        pixels_origin: Where `pixels` is known from.
+        pixels_origin: Origin of `pixels`.
         outputs: In the graph's order.
         labels: Class names in the order of the outputs; () where the file has none.
         family: Name of the architecture as recognised, e.g. "v2"; None where none was.
         alpha: Its width multiplier; None where no family was recognised.
-        notes: What reading changed and its user should know, a sentence each ("2 RandomFlip layers act in training
+        notes: Changes that reading made and a user should know, a sentence each ("2 RandomFlip layers act in training
             only and are gone").
     """
 

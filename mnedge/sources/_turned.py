@@ -25,7 +25,7 @@ class Turn:
 
 
 def turn_of(graph: Graph, name: str) -> Turn | None:
-    """What reads a tensor (…, channels) and does nothing but turn its channels around; None where nothing does.
+    """The op that reads a tensor (…, channels) and only reverses its channels; None if there is none.
 
     That is a REVERSE_V2, a STRIDED_SLICE with a step of -1, or one STRIDED_SLICE a channel and a PACK of them.
     """

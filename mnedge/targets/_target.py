@@ -40,7 +40,7 @@ class Target:
 
     Attributes:
         description: One line for `mnedge targets`.
-        formats: What is written: "tflite", "onnx", "c", "vela".
+        formats: Formats that are written: "tflite", "onnx", "c", "vela".
         runtimes: Names of the runtimes that execute its artifacts, the first one first.
         passes: Names of the passes that lower a float graph for it, in order.
         int8_passes: Names of the passes that lower an int8 graph for it, in order.

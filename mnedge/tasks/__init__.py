@@ -7,7 +7,7 @@ from typing import cast
 from mnedge import registry
 from mnedge.tasks._task import Task
 
-__all__ = ["Task", "get", "names"]
+__all__ = ["Task", "every", "get", "names"]
 
 
 def names() -> list[str]:
@@ -22,3 +22,8 @@ def get(name: str) -> Task:
         InputError: No such task; the message names the known ones.
     """
     return cast("Task", registry.load(__name__, name, "TASK"))
+
+
+def every() -> tuple[Task, ...]:
+    """All tasks, by name."""
+    return tuple(map(get, names()))

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.data._dataset import Dataset
+    from mnedge.graph.heads import Head
     from mnedge.models import Variant
     from mnedge.models.description import Description
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.findings import Suspect
     from mnedge.results.metric import Metric
+    from mnedge.results.outcome import Outcome
     from mnedge.results.prediction import Answer
-    from mnedge.results.training import Outcome
+    from mnedge.results.report import Report
     from mnedge.training.phases import Objective
     from mnedge.untyped import AnyArray
     from mnedge.validation.answers import Question, Seen
@@ -88,6 +90,7 @@ class Task:
 
     Attributes:
         name: The token of the command line.
+        title: Its name in the field, such as "object detection".
         metrics: Metrics of the task, its headline first: figures of accuracy rows and training scores, and figures of
             each class.
         heads: Heads that serve it, the default first.
@@ -117,9 +120,14 @@ class Task:
             quantization may learn from the labels of the pictures.
         adds_up: Whether its figures count pictures one by one, so that a split may be evaluated in parts.
         finds_boxes: Whether its outputs are scores and boxes, of a foreign model maybe ones that anchors decode.
+        takes_models: Whether `train` fine-tunes models of the user's for it, not variants alone.
+        output_heads: Heads of an output by which a model is known to be for it.
+        own_head: Head of its own networks, where their output does not show it.
+        limits: Returns the limits of its models, a sentence each, from a build's report.
     """
 
     name: str
+    title: str
     metrics: tuple[Metric, ...]
     heads: tuple[str, ...]
     open_dataset: Callable[..., Dataset]
@@ -144,6 +152,10 @@ class Task:
     learns_labels: bool = False
     adds_up: bool = False
     finds_boxes: bool = False
+    takes_models: bool = False
+    output_heads: tuple[Head, ...] = ()
+    own_head: Head | None = None
+    limits: Callable[[Report], tuple[str, ...]] = lambda _report: ()
 
     @property
     def metric(self) -> str:

@@ -15,7 +15,7 @@ from mnedge.report.overlay import with_words
 from mnedge.report.training_page import classes_table, mixups, worst
 from mnedge.results.findings import Suspect
 from mnedge.results.metric import Metric
-from mnedge.results.training import Confusion, Outcome
+from mnedge.results.outcome import Confusion, Outcome
 from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.answers import class_answers
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnedge.data._dataset import Dataset
     from mnedge.results.accuracy import Figures, MixUp
     from mnedge.results.prediction import Answer
+    from mnedge.results.report import Report
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective
     from mnedge.validation.answers import Seen
@@ -112,8 +113,16 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
     return with_words(pixels, [row.said for row in answer.classes or ()])
 
 
+def _limits(report: Report) -> tuple[str, ...]:
+    classes = report.variant.classes
+    if classes == 1:
+        return ()
+    return (f"A picture that shows none of the {classes:,} classes is taken for one of them.",)
+
+
 TASK = Task(
     name="classify",
+    title="image classification",
     metrics=(
         Metric("top1", "top-1", is_headline=True),
         Metric("top5", "top-5"),
@@ -135,4 +144,7 @@ TASK = Task(
     mistakes=_mistakes,
     learns_labels=True,
     adds_up=True,
+    takes_models=True,
+    output_heads=("softmax", "logits", "sigmoid", "multi-label"),
+    limits=_limits,
 )

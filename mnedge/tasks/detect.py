@@ -16,7 +16,7 @@ from mnedge.errors import InputError
 from mnedge.models.heads.ssdlite import map_sides
 from mnedge.report.overlay import side_by_side, with_frames
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 from mnedge.validation.answers import object_answers
@@ -190,6 +190,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 TASK = Task(
     name="detect",
+    title="object detection",
     metrics=(
         Metric("map50", "mAP at IoU 0.5", is_headline=True),
         Metric("map", "mAP"),

@@ -10,7 +10,7 @@ from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
 from mnedge.results.accuracy import MixUp
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 from mnedge.validation.answers import vector_answers
@@ -108,6 +108,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 TASK = Task(
     name="embed",
+    title="image embedding",
     metrics=(
         Metric("roc_auc", "ROC AUC", is_headline=True),
         Metric("recall_at_1", "recall at 1"),

@@ -15,7 +15,7 @@ from mnedge.data.masks import IGNORE, class_pixels, open_masks
 from mnedge.errors import InputError
 from mnedge.report.overlay import colour_of, side_by_side, with_mask, with_words
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 from mnedge.validation.answers import mask_in, share_answers
@@ -152,6 +152,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, said: Predictions, place: i
 
 TASK = Task(
     name="segment",
+    title="semantic segmentation",
     metrics=(
         Metric("mean_iou", "mean IoU", is_headline=True),
         Metric("iou", "IoU", by_class=True),
@@ -173,4 +174,7 @@ TASK = Task(
     mistakes=_mistakes,
     schedule=Schedule(head_epochs=4, epochs=60, learning_rate=6e-4, batch_size=16, patience=20),
     post_passes=dict.fromkeys(("tflite", "onnx", "c"), ("segmentation-postprocess",)),
+    output_heads=("map",),
+    # Its map holds scores of classes.
+    own_head="logits",
 )

@@ -28,7 +28,7 @@ def draw_warps(
 
     Args:
         augmentation: The ranges.
-        count: How many.
+        count: Number of warps.
         sizes: Sizes of the input and of the output: sides of squares, or height and width, pixels.
         generator: Source of randomness.
 
@@ -76,7 +76,7 @@ def warp(pixels: tf.Tensor, warps: tf.Tensor, size: Size, *, reflect: bool = Tru
         pixels: uint8, (n, H, W, 3).
         warps: float32, (n, 8), see `draw_warps`.
         size: Side of the square output, or its height and width, pixels.
-        reflect: What lies outside is mirrored at the edge; otherwise it is grey, so that no objects appear there
+        reflect: Mirrors the outside at the edge; otherwise the outside is grey, so that no objects appear there
             that nobody has marked.
 
     Returns:

@@ -35,7 +35,7 @@ class Labelled:
 
     Attributes:
         pixels: uint8, (m, H, W, 3).
-        rows: Which of them count: int64, (n,), n <= m.
+        rows: Rows that count: int64, (n,), n <= m.
         labels: Class indices of those, int64, (n,).
     """
 
@@ -66,7 +66,7 @@ def classify(
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         held: Validation pictures at the network's resolution; all rows count.
-        classes: How many.
+        classes: Number of classes.
         schedule: Settings of the run.
         notice: Called with the plain features of the training and validation pictures where they are computed.
         new_layers: Names of the head's layers.

@@ -53,8 +53,8 @@ class Pictured:
 
     Attributes:
         pixels: uint8, (m, S, S, 3), maybe in a mapped file.
-        boxes: Of each picture, m of them.
-        rows: Which of them count: int64, (n,).
+        boxes: Boxes of each picture, m of them.
+        rows: Rows that count: int64, (n,).
     """
 
     pixels: NDArray[np.uint8]
@@ -89,11 +89,11 @@ def detect(
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         held: Validation pictures at the network's resolution; all count.
-        classes: How many.
+        classes: Number of classes.
         decoding: The anchors.
         schedule: Settings of the run.
         new_layers: Names of the head's layers.
-        scoring: How what was found is held against what is marked.
+        scoring: Scores the boxes found against the boxes marked.
     """
     counts = np.ones(classes, np.float32)
     if schedule.class_weights == "balanced":
@@ -239,7 +239,7 @@ def targets(
     Args:
         corners: Boxes, float32, (n, 4).
         labels: Their classes, int64, (n,).
-        crowd: Which of them are neither learned nor background, bool, (n,).
+        crowd: Boxes that are neither learned nor background, bool, (n,).
         counts: float32, (classes,): how much an object of each class counts.
         decoding: The anchors.
 

@@ -38,7 +38,7 @@ def embed(
     Args:
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
         held: Validation pictures at the network's resolution.
-        classes: Of the training pictures; the network's outputs are dimensions, not classes.
+        classes: Number of classes of the training pictures; the network's outputs are dimensions, not classes.
         schedule: Settings of the run.
         new_layers: Names of the head's layers.
         figures: `METRIC` and more, of embeddings and labels.

@@ -68,11 +68,11 @@ class Phase:
         epochs: The horizon of the learning rate's fall (https://arxiv.org/abs/1608.03983, eq. 5, without restarts).
         until: Pause after this many epochs.
         learning_rate: Peak, after a short warm-up.
-        weight_decay: Of kernels.
+        weight_decay: Weight decay of kernels.
         batch_size: Pictures a step.
         patience: Epochs without a better score after which it stops.
         metric: Name of the score that the best epoch is chosen by: more is better; ties go to the lower "loss".
-        seed: Of order and augmentation.
+        seed: Seed of order and augmentation.
     """
 
     name: str

@@ -79,7 +79,7 @@ def train_in_phases(
 
     Args:
         learner: Built in the scope of its distribution strategy.
-        objective: What it learns.
+        objective: Objective of the training.
         schedule: How.
         from_scratch: The backbone knows nothing yet: no frozen phase, and its batch norms learn.
         new_layers: Names of the head's layers, whose batch norms learn in any case.

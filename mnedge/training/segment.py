@@ -35,7 +35,7 @@ class Masked:
     Attributes:
         pixels: uint8, (m, S, S, 3).
         masks: uint8, (m, S, S), class indices and `IGNORE`.
-        rows: Which of them count: int64, (n,).
+        rows: Rows that count: int64, (n,).
     """
 
     pixels: NDArray[np.uint8]
@@ -68,7 +68,7 @@ def segment(
         held: Validation pictures at the network's resolution.
         schedule: Settings of the run.
         new_layers: Names of the head's layers.
-        scores: How it is scored.
+        scores: Scores of a prediction.
     """
 
     def confusions(model: keras.Model) -> tuple[NDArray[np.int64], float]:

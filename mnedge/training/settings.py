@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Literal, get_args
+from typing import get_args
 
+from mnedge.choices import ClassWeights, Strength, TrainingPrecision
 from mnedge.errors import InputError
 
-Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-ClassWeights = Literal["balanced", "none"]
-Strength = Literal["none", "light", "default"]
 # Of epochs or of pictures a step: more would be a slip of the hand, and end at no time.
 _MOST = 1_000_000
 _WHOLE = (
@@ -67,7 +65,8 @@ class Schedule:
             from there and ends where one without pause would.
         head_learning_rate: Peak rate of the frozen phase (Adam).
         learning_rate: Peak rate of fine-tuning (Adam with decoupled weight decay).
-        weight_decay: Of the kernels, per step and unit of learning rate (https://arxiv.org/abs/1711.05101, eq. 12).
+        weight_decay: Weight decay of the kernels, per step and unit of learning rate
+            (https://arxiv.org/abs/1711.05101, eq. 12).
         label_smoothing: Share of a label given to all classes alike (https://arxiv.org/abs/1512.00567, section 7).
         from_layer: Name of the Keras layer from which on fine-tuning changes weights; None for all layers.
         batch_size: Pictures a step.
@@ -75,7 +74,7 @@ class Schedule:
         class_weights: Whether each class counts alike, however many pictures it has.
         precision: dtype policy of Keras; the mixed ones are for GPUs and TPUs.
         feature_copies: Augmented copies of each picture whose features the frozen phase learns from.
-        augmentation: Of training pictures.
+        augmentation: Augmentation of training pictures.
         seed: Seed of the head's kernels, the order, the augmentation and the dropout.
     """
 
@@ -90,13 +89,13 @@ class Schedule:
     batch_size: int = 32
     patience: int = 10
     class_weights: ClassWeights = "balanced"
-    precision: Precision = "float32"
+    precision: TrainingPrecision = "float32"
     feature_copies: int = 4
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("class_weights", get_args(ClassWeights)), ("precision", get_args(Precision))):
+        for name, allowed in (("class_weights", get_args(ClassWeights)), ("precision", get_args(TrainingPrecision))):
             if getattr(self, name) not in allowed:
                 raise InputError.unknown(name, str(getattr(self, name)), allowed)
         for name, least, most in _WHOLE:

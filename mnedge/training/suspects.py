@@ -21,7 +21,7 @@ def suspects(features: NDArray[np.float32], labels: NDArray[np.int64], classes: 
     """Finds pictures whose label their features contradict.
 
     Args:
-        features: Of all pictures, by a backbone that has not learned these labels: float32, (n, d).
+        features: Features of all pictures, by a backbone that has not learned these labels: float32, (n, d).
         labels: int64, (n,).
         classes: Number of classes.
 
@@ -43,7 +43,7 @@ def suspects(features: NDArray[np.float32], labels: NDArray[np.int64], classes: 
 
 
 def leave_one_out(features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """Each picture's scores by the regression on all others, float64, (n, classes).
+    """Scores each picture by the regression on all others, float64, (n, classes).
 
     With the hat matrix H = X (X'X + r I)^-1 X', the prediction without picture i is (y_i - H_ii t_i) / (1 - H_ii).
     """

@@ -37,7 +37,7 @@ class ClassMap:
     Attributes:
         named: Class of the data by class of the model.
         rest: Class of the data that all others are; None where they are none of the data's.
-        offset: What is added to all others instead; None for nothing of the kind.
+        offset: Offset that is added to all others instead; None for none.
     """
 
     named: Mapping[int, int]
@@ -118,7 +118,7 @@ def in_classes_of(predictions: Predictions, dataset: Dataset, classes: ClassMap 
     Args:
         predictions: Predictions of the artifact.
         dataset: The data, of boxes or masks.
-        classes: Which class is which; None where they are the same.
+        classes: Map of the classes; None if they are the same.
 
     Raises:
         InputError: The model has a class that is none of the data's, and no map says which.

@@ -40,7 +40,7 @@ def same_nearest(one: Predictions, two: Predictions) -> NDArray[np.float64]:
 
 
 def recalled(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the nearest other row has the same class, bool (n,): recall at 1 (Jegou et al. 2011, section V)."""
+    """Returns whether the nearest other row has its class, bool (n,): recall at 1 (Jegou et al. 2011, section V)."""
     return np.asarray(labels[nearest(embeddings)] == labels)
 
 

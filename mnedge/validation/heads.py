@@ -31,7 +31,7 @@ def head_figures(head: Head, outputs: NDArray[np.float32], truths: AnyArray) -> 
     Args:
         head: Kind of the outputs.
         outputs: Real values, (pictures, …).
-        truths: Of classes their indices, int64 (pictures,) or (pictures, 1), or shares of the classes, of the outputs'
+        truths: Indices of classes, int64 (pictures,) or (pictures, 1), or shares of the classes, of the outputs'
             shape; of one probability whether it is so, (pictures,); of
             labels whether each holds, (pictures, labels); of numbers and maps the right values, of the outputs' shape.
 

@@ -38,7 +38,7 @@ def _onnx_ops(path: Path) -> tuple[int, list[str]]:
 
 
 def float_nodes(nodes: Sequence[tuple[str, str, bool]]) -> list[str]:
-    """Of what `optimized_nodes` gave, "KIND name" of each that computes in float; see `int8_ops`."""
+    """Names, as "KIND name", the nodes of `optimized_nodes` that compute in float; see `int8_ops`."""
     # The writer's own step before the first QuantizeLinear belongs to the conversion of the input.
     inner = [node for node in nodes if node[0] not in _ONNX_ENDS and not node[1].endswith("/off_ties")]
     return [f"{kind} {name}" for kind, name, is_float in inner if is_float]

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache
+from mnedge.choices import CONSTRAINTS
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, read_file
 from mnedge.results.manifest import LockedTools
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# What `mnedge lock` writes where nothing else is said, and `--locked` reads where the build has no manifest yet.
-CONSTRAINTS = "mnedge-constraints.txt"
 _SUFFIX = ".txt"
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)==([\w.+!-]+)", re.ASCII)
 _MOST_BYTES = 1 << 20

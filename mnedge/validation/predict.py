@@ -82,7 +82,7 @@ class Predictions:
 
     @property
     def gives_indices(self) -> bool:
-        """Whether the first output holds class indices, not scores."""
+        """Returns whether the first output holds class indices, not scores."""
         return self.info.outputs[0].dtype in _INDICES
 
 

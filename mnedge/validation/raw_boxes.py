@@ -49,10 +49,10 @@ class ListedAnchors:
 
     Attributes:
         anchors: float32, (anchors, 4): centre y, centre x, height, width in fractions of the picture.
-        centre_scale: What the codes of centres are multiplied by, https://arxiv.org/abs/1512.02325, eq. 2.
-        extent_scale: What those of heights and widths are.
-        activation: What makes shares of the scores: "none", "sigmoid" or "softmax".
-        least_score: Of what is reported.
+        centre_scale: Factor of the codes of centres, https://arxiv.org/abs/1512.02325, eq. 2.
+        extent_scale: Factor of the codes of heights and widths.
+        activation: Function that makes shares of the scores: "none", "sigmoid" or "softmax".
+        least_score: Lowest score that is reported.
         overlap: IoU above which the less sure one of two boxes of a class is dropped.
         most: Objects reported in a picture.
     """
@@ -133,10 +133,10 @@ def scores_and_boxes(predictions: Predictions, listed: ListedAnchors) -> Predict
 
 
 def decoded(predictions: Predictions, listed: ListedAnchors) -> Predictions:
-    """The same as if the file had post-processing in it: boxes, classes, scores and count.
+    """Decodes as post-processing inside the file would: boxes, classes, scores and count.
 
     Args:
-        predictions: What `scores_and_boxes` gave, in the classes of the data.
+        predictions: Result of `scores_and_boxes`, in the classes of the data.
         listed: The anchors.
     """
     count, most = len(predictions.outputs), listed.most

@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 30
 
 
 def is_raw(spec: str) -> bool:
-    """Whether --data names a raw file."""
+    """Returns whether --data names a raw file."""
     return spec.endswith(SUFFIXES)
 
 

@@ -32,7 +32,7 @@ def pixel_confusion(predicted: NDArray[np.int64], mask: NDArray[np.uint8], class
     Args:
         predicted: (H, W).
         mask: uint8, (H, W), `IGNORE` where nothing counts.
-        classes: How many.
+        classes: Number of classes.
     """
     counted = mask != IGNORE
     pairs = mask[counted].astype(np.int64) * classes + predicted[counted]
@@ -94,7 +94,7 @@ def enlarged(output: NDArray[np.float32], size: tuple[int, ...], *, is_indices: 
     Args:
         output: float32, scores (H, W, classes) or class indices (H, W).
         size: Height and width of the picture.
-        is_indices: Which of the two it is.
+        is_indices: Whether it holds indices, not scores.
     """
     from PIL import Image
 
@@ -129,7 +129,7 @@ def worst(counted: NDArray[np.int64], most: int = WORST) -> list[tuple[int, floa
 
     Args:
         counted: int64 (pictures, classes, classes).
-        most: How many.
+        most: Largest number of them.
     """
     ious = np.nanmean(class_ious(counted), axis=1)
     return [(int(place), float(ious[place])) for place in np.argsort(ious, kind="stable")[:most]]

@@ -19,8 +19,9 @@ from mnedge.sources.onnx import read_int8
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnedge.choices import Form, Prefer
     from mnedge.codegen.firmware import Part as FirmwarePart
-    from mnedge.results.compilation import Compilation, Form, Prefer
+    from mnedge.results.compilation import Compilation
 
 
 # Internal names that C99 compilers tell apart have so many characters.

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
-from mnedge.artifact import size_bytes
 from mnedge.errors import MnedgeError
+from mnedge.files import size_bytes
 from mnedge.formats.pixels import pixels_of
 from mnedge.formats.tflite_metadata import labels_of
 from mnedge.graph.heads import head_of

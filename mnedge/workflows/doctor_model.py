@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
-from mnedge.artifact import size_bytes
 from mnedge.codegen.lower import SUPPORTED
+from mnedge.codegen.obstacles import AT_THE_ENDS
 from mnedge.errors import MnedgeError
+from mnedge.files import size_bytes
 from mnedge.foreign import is_file, is_folder
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.graph.kernels import KERNELS
@@ -27,7 +28,7 @@ from mnedge.results.diagnosis import Diagnosis, End, Need, Outlook
 from mnedge.sources import OpenSizeError, open_source, source_of
 from mnedge.sources._pixels import picture_order
 from mnedge.workflows.doctor_int8 import diagnose_onnx, diagnose_tflite
-from mnedge.workflows.doctor_outlook import AT_THE_ENDS, compilable, counted, fits
+from mnedge.workflows.doctor_outlook import compilable, counted, fits
 from mnedge.workflows.inspect import inspect
 from mnedge.workflows.optimize import is_quantized, rewrite
 from mnedge.workflows.quantize import lowered

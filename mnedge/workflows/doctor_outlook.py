@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import targets
 from mnedge.codegen.lower import SUPPORTED, lower
+from mnedge.codegen.obstacles import AT_THE_ENDS
 from mnedge.errors import MnedgeError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.macs import graph_parameters
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from mnedge.targets import Target
 
 
-AT_THE_ENDS = ("QUANTIZE", "DEQUANTIZE")
-
-
 def counted(kinds: Counter[str]) -> str:
     """Kinds with their numbers, the most frequent first."""
     return ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
@@ -37,7 +35,7 @@ def compilable(outlooks: tuple[Outlook, ...]) -> str | None:
 
 
 def fits(target: Target, graph: Graph, floats: Counter[str]) -> tuple[str, ...]:
-    """What will be slow or does not fit, a sentence each."""
+    """Obstacles to speed and size, a sentence each."""
     found = []
     weights = graph_parameters(graph)
     if target.kernels and target.flash_bytes and weights > target.flash_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ def inspect_layers(
 
 def _inspect_tflite(path: Path) -> Inspection:
     from mnedge import runtimes
-    from mnedge.artifact import size_bytes
+    from mnedge.files import size_bytes
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.report.inspect_tflite import inspect_graph, is_quantized
     from mnedge.validation.int8 import int8_ops
@@ -103,12 +104,11 @@ def _inspect_tflite(path: Path) -> Inspection:
     quantized = is_quantized(graph)
     runtime: RuntimeView | Refusal
     try:
-        session = runtimes.get("litert").open(path, 1)
+        with closing(runtimes.open_session("litert", path, 1)) as session:
+            outside = dict(Counter(session.undelegated).most_common())
+            runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
     except (InputError, ToolError) as exc:
         runtime = Refusal(str(exc))
-    else:
-        outside = dict(Counter(session.undelegated).most_common())
-        runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
     return Inspection(
         path=str(path),
         format="tflite",
@@ -122,7 +122,7 @@ def _inspect_tflite(path: Path) -> Inspection:
 
 def _inspect_onnx(path: Path) -> Inspection:
     from mnedge import runtimes
-    from mnedge.artifact import size_bytes
+    from mnedge.files import size_bytes
     from mnedge.report.inspect_onnx import inspect_onnx
     from mnedge.runtimes.onnxruntime import optimized_nodes
     from mnedge.validation.int8 import float_nodes

@@ -8,7 +8,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from mnedge import __version__, artifact
-from mnedge.validation.locked import CONSTRAINTS
+from mnedge.choices import CONSTRAINTS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA = re.compile(r"extra *==")

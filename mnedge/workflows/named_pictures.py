@@ -88,9 +88,9 @@ class NamedPictures:
 
     Attributes:
         files: In order.
-        preprocessing: How they are prepared.
+        preprocessing: Preprocessing of the pictures.
         seen: Those that were read, by their number.
-        broken: What is wrong with the others, by their number.
+        broken: Faults of the others, by their number.
     """
 
     files: tuple[Path, ...]

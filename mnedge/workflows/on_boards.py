@@ -73,7 +73,7 @@ def on_board(device: Device) -> Device:
 
 
 def runs_here(path: Path) -> bool:
-    """Whether a runtime of this machine takes the file; why not is told as a warning.
+    """Returns whether a runtime of this machine takes the file; a warning says why not.
 
     A model for microcontrollers alone is one that tflite-micro takes and LiteRT refuses.
     """

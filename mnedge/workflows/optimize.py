@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import targets
-from mnedge.artifact import check_file, deliver, size_bytes
+from mnedge.artifact import check_file, deliver
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.files import size_bytes
 from mnedge.foreign import MODEL_BYTES, is_there, read_file
 from mnedge.formats.pixels import known_pixels
 from mnedge.formats.tflite_read import parse_tflite
@@ -284,7 +286,7 @@ def _reference(source: Path, graph: Graph, folder: Path) -> Path:
 
 
 def loads(path: Path) -> str | None:
-    """Why LiteRT cannot load a file; None where it can."""
+    """Returns the reason why LiteRT cannot load a file; None if it can."""
     try:
         open_session("litert", path, 1).close()
     except (InputError, ToolError) as exc:
@@ -296,10 +298,13 @@ def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
     """Measures the agreement of both files on random input or on pictures of a data set."""
-    before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before, pictures)
-    outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
-    found = agreement(before.outputs, *outputs)
+    with (
+        closing(open_session("litert", source, 1, delegate=delegate)) as before,
+        closing(open_session("litert", out, 1, delegate=delegate)) as after,
+    ):
+        inputs = _inputs(before, pictures)
+        outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
+        found = agreement(before.outputs, *outputs)
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 

@@ -48,10 +48,6 @@ _CORNERS = 4
 _STRETCH = "stretch"
 _INDICES = ("int32", "int64")
 _MOST_NAMED = 5
-# Task of a model by its output.
-_KINDS = {
-    "softmax": "classify", "logits": "classify", "sigmoid": "classify", "multi-label": "classify", "map": "segment",
-}  # fmt: skip
 
 
 def predict(
@@ -221,18 +217,19 @@ class _Looked:
             return tasks.get(self.task)
         specs = info.outputs
         if self.listed is not None or gives_objects(specs) or _gives_raw_boxes(specs) or _has_anchors(self.path):
-            return tasks.get("detect")
+            return next(task for task in tasks.every() if task.finds_boxes)
         heads = [head_of_file(self.path, spec.shape, spec.quantization, spec.name) for spec in specs]
         widths = [spec.shape[-1] if spec.shape else 1 for spec in specs]
         first = answering_output(list(zip(heads, widths, strict=True)), len(self.names)) if self.names else 0
-        kind, shape = _KINDS.get(heads[first], ""), specs[first].shape
+        shape = specs[first].shape
+        shown = next((task for task in tasks.every() if heads[first] in task.output_heads), None)
         is_map = len(shape) == (3 if specs[first].dtype in _INDICES else 4)
-        if not kind or (heads[first] == "map" and not is_map):
+        if shown is None or (heads[first] == "map" and not is_map):
             raise InputError(
                 f"{self.path} gives {'x'.join(map(str, shape))} ({heads[first]}), which does not show what it is for; "
                 f"say it with --task: {', '.join(tasks.names())}"
             )
-        return tasks.get(kind)
+        return shown
 
     def names_of(self, said: Predictions) -> tuple[str, ...]:
         """Class names that the file carries or that lie beside it; () for none."""

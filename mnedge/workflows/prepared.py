@@ -6,10 +6,11 @@ from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mnedge.artifact import sha256
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.listed import PREPROCESSING, preprocessing_of
 from mnedge.data.preprocess import WHITE, Preprocessing
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.foreign import Setting, is_file, parse_json
 from mnedge.formats.carried import carried
 from mnedge.results.manifest import BuildManifest
@@ -29,8 +30,8 @@ class Prepared:
     """Facts about a model besides its network.
 
     Attributes:
-        preprocessing: How its pictures were prepared; None where nothing says it.
-        task: What it is for; "" where nothing says it.
+        preprocessing: Preprocessing of its pictures; None if it is unknown.
+        task: Name of its task; "" if it is unknown.
     """
 
     preprocessing: Preprocessing | None = None
@@ -56,14 +57,14 @@ def prepared(model: Path) -> Prepared:
     A manifest.json counts where it lists this very file, by its checksum.
 
     Raises:
-        InputError: What lies there, or what the file carries, is damaged.
+        InputError: The manifest there, or the file's metadata, is damaged.
     """
     build, bundle = (model.absolute().parent / name for name in (_BUILD, _BUNDLE))
     if is_file(build) and (manifest := _build_of(build)) is not None:
         digests = [row.sha256 for row in manifest.artifacts if row.path == model.name]
         if digests and sha256(model) in digests:
             # Builds from before there were other tasks do not say.
-            task = str(manifest.recipe.get("task", "classify"))
+            task = str(manifest.recipe.get("task", DEFAULT_TASK))
             return Prepared(_preprocessing(build, manifest.dataset.preprocessing), task)
     if is_file(bundle):
         about = read(bundle, _BundledAbout)

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.batch import Samples
+    from mnedge.choices import Effort, Granularity, IoDtype, Method
     from mnedge.data._dataset import Dataset
     from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
     from mnedge.quantization.quantized import Quantized
-    from mnedge.recipe import Effort, Granularity, IoDtype, Method
     from mnedge.sources import Float
 
 _IMAGES = 200

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mnedge import cache, tasks
-from mnedge.artifact import check_file, deliver, sha256, size_bytes
+from mnedge.artifact import check_file, deliver
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
+from mnedge.files import sha256, size_bytes
 from mnedge.models import Variant
 from mnedge.models.build import named_weights
 from mnedge.results import stored
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnedge.choices import ClassWeights, Strength, TrainingPrecision
     from mnedge.data._dataset import Dataset
     from mnedge.pixels import Pixels
     from mnedge.results.training import Epoch
     from mnedge.tasks import Task
-    from mnedge.training.settings import ClassWeights, Precision, Strength
     from mnedge.workflows.train_network import Trained
 
     Progress = Callable[[str, float], None]
@@ -57,7 +59,7 @@ def train(
     alpha: float | None = None,
     resolution: int | None = None,
     weights: str | Path | None = None,
-    task: str = "classify",
+    task: str = DEFAULT_TASK,
     head: str | None = None,
     dimensions: int | None = None,
     output_stride: int | None = None,
@@ -70,7 +72,7 @@ def train(
     augment: Strength = "default",
     flip: bool = True,
     class_weights: ClassWeights | None = None,
-    precision: Precision | None = None,
+    precision: TrainingPrecision | None = None,
     seed: int | None = None,
     keep_shared: bool = False,
     tensorboard: Path | str | None = None,
@@ -227,8 +229,9 @@ def _check_alone(
     }
     if named := [f"--{name}" for name, value in given.items() if value is not None]:
         raise InputError(f"{named[0]} is of a variant, and --model is a network already; leave {', '.join(named)} out")
-    if task != "classify":
-        raise InputError(f"--model takes classifiers, and --task is {task}; leave --task out, or give --variant")
+    if not tasks.get(task).takes_models:
+        known = ", ".join(known.name for known in tasks.every() if known.takes_models)
+        raise InputError(f"--model is for the task {known}, and --task is {task}; leave --task out, or give --variant")
 
 
 def _opened(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import sha256
 from mnedge.data.names import read_names
 from mnedge.errors import InputError, UnsupportedError
+from mnedge.files import sha256
 from mnedge.formats.pixels import unknown_pixels
 from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels
@@ -44,7 +44,7 @@ class OwnClassifier:
         head: Name of the layer that tells its classes apart.
         is_new_head: Whether that layer is replaced, because it tells other classes apart than the data has.
         classes: Number of classes that are trained.
-        notes: What a user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class OwnClassifier:
         }
 
     def noun(self) -> OwnNetwork:
-        """The same for reports and keys."""
+        """The classifier for reports and keys."""
         return OwnNetwork(
             str(self.path),
             self.sha256,

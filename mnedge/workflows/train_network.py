@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, tasks
-from mnedge.artifact import sha256, write_text
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.check import check_left, check_pictures
 from mnedge.data.gather import gather
+from mnedge.files import sha256, write_text
 from mnedge.models.build import style_key
 from mnedge.pixels import SYMMETRIC
 from mnedge.results import stored
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from mnedge.models import Variant
     from mnedge.models.description import Weights
     from mnedge.results.findings import Findings, Suspect
-    from mnedge.results.training import Epoch, Outcome
+    from mnedge.results.outcome import Outcome
+    from mnedge.results.training import Epoch
     from mnedge.tasks import Task
     from mnedge.training.settings import Schedule
     from mnedge.untyped import AnyArray
@@ -59,9 +61,9 @@ class Trained:
         score: The task's headline on the validation (eval) split with the best weights, 0..1.
         predictions: Predictions for the validation split, as arrays of the task.
         numbers: int64, picture numbers of the validation split in the data set.
-        outcome: How the validation split was met.
-        account: How the training went; it is not complete where the run paused at `until_epoch`.
-        test: How the test split was met; None where there is none.
+        outcome: Outcome on the validation split.
+        account: Account of the training; it is not complete if the run paused at `until_epoch`.
+        test: Outcome on the test split; None without one.
     """
 
     path: Path
@@ -79,7 +81,7 @@ def train_network(
     dataset: Dataset,
     schedule: Schedule,
     *,
-    task: str = "classify",
+    task: str = DEFAULT_TASK,
     weights: Weights = "imagenet",
     progress: Progress | None = None,
     on_epoch: OnEpoch | None = None,

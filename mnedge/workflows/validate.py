@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge import devices as boards
 from mnedge import tasks
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.arrays import is_arrays
 from mnedge.data.balance import warning
 from mnedge.errors import InputError, ToolError
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnedge.choices import Task
     from mnedge.data._dataset import Dataset
     from mnedge.devices import Device
     from mnedge.graph.heads import Head
     from mnedge.progress import Progress
-    from mnedge.recipe import Task
     from mnedge.results.accuracy import Figures
     from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import DeviceFailure, ParityRow
@@ -52,7 +53,7 @@ def validate(
     artifacts: Sequence[Path | str],
     data: str = "demo",
     *,
-    task: Task = "classify",
+    task: Task = DEFAULT_TASK,
     split: str | None = None,
     images: int | None = None,
     class_map: str | None = None,
@@ -192,11 +193,11 @@ def measure(
         figures: The figures of an accuracy row, as the task has them.
         pixels: Pixels of a single network, or, of several, those whose files do not state them; None for
             what each file says.
-        agreement: Of two predictions: the share of each picture of which they say the same.
+        agreement: Returns the share of each picture on which two predictions agree.
         classes: Number of classes that the data tells apart, where outputs are scores of classes; each output of files
             with several then has a row of its own.
         runtime: Name of the runtime on the devices; "" for the one that loads such files.
-        head: What the first output is; None for what each file shows.
+        head: Head of the first output; None to read it from each file.
 
     Raises:
         InputError: An artifact does not exist or has too few outputs for the data.

@@ -21,7 +21,9 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, verify
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+from mnedge.workflows.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable

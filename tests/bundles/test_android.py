@@ -20,8 +20,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from mnedge.bundles._android_runtimes import AndroidRuntime
 from mnedge.bundles._metadata import Description, metadata_bytes
+from mnedge.choices import AndroidRuntime
 from mnedge.data import open_dataset
 from mnedge.errors import InputError
 from mnedge.formats.tflite_metadata import BUFFER
@@ -29,7 +29,9 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, verify
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+from mnedge.workflows.verify import verify
 
 _SLUG = "mobilenet_v1_0.25_48"
 _RELEASE = Release(group="com.example.ml", version="2.3.4", license="CC-BY-4.0 & more")
@@ -141,7 +143,7 @@ def test_mediapipe_classifies_with_the_labels(android: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Path, tmp_path: Path) -> None:
     recipe = Recipe(
         variant="v1", alpha=0.25, int8=True, effort="fast", targets=("android",),

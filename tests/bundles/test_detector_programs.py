@@ -19,7 +19,10 @@ from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import decode, encode
 from mnedge.validation.detect import decoding_of
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+
+pytestmark = pytest.mark.slow
 
 _SLUG = "ssdlite_mobilenet_v1_0.25_32"
 _NAME = _SLUG.replace(".", "_")

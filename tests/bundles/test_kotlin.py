@@ -24,8 +24,10 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.pixels import SYMMETRIC
 
 if TYPE_CHECKING:
-    from mnedge.bundles._android_runtimes import AndroidRuntime
+    from mnedge.choices import AndroidRuntime
     from mnedge.graph.graph import Graph
+
+pytestmark = pytest.mark.slow
 
 _STUBS = Path(__file__).parent / "android_stubs"
 # Android's own org.json, and the part of Kotlin's library that closes what is AutoCloseable.

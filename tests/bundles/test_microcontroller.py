@@ -12,7 +12,8 @@ import pytest
 
 from mnedge.bundles.microcontroller import _c_string
 from mnedge.errors import InputError
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 _NAME = "mobilenet_v1_0_25_48"
 _SANITIZERS = "-DCMAKE_C_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"

@@ -6,8 +6,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from mnedge.artifact import sha256
-from mnedge.workflows.bundle import Release, bundle
+from mnedge.files import sha256
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 _SLUG = "mobilenet_v1_0.25_48"
 

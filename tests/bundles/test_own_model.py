@@ -26,14 +26,18 @@ from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import CHANNELS, Pixels
-from mnedge.recipe import IoDtype, Recipe
+from mnedge.recipe import Recipe
 from mnedge.runtimes._runtime import TensorSpec, takes_pixels
 from mnedge.validation.predict import predict
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, read_build
+from mnedge.workflows.bundle import bundle, read_build
+from mnedge.workflows.release import Release
 
 if TYPE_CHECKING:
+    from mnedge.choices import IoDtype
     from mnedge.validation.predict import Predictions
+
+pytestmark = pytest.mark.slow
 
 _CLASSES = ("dark", "light")
 # Enough of Arduino to run a sketch here: what it prints goes to standard output.

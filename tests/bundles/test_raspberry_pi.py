@@ -13,9 +13,12 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from mnedge.bundles._archive import archive_path
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
-from mnedge.workflows.bundle import Release, archive_path, bundle, verify
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+from mnedge.workflows.verify import verify
 
 _SLUG = "mobilenet_v1_0.25_48"
 

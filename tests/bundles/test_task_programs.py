@@ -23,7 +23,10 @@ from mnedge.runtimes._runtime import decode, encode
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.validation.segment import enlarged
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import Release, bundle, read_build
+from mnedge.workflows.bundle import bundle, read_build
+from mnedge.workflows.release import Release
+
+pytestmark = pytest.mark.slow
 
 _SIDE = 32
 _LABELS = ("ground", "cat", "dog")

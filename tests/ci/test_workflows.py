@@ -115,6 +115,7 @@ def installed(runner: Path) -> Path:
     return runner
 
 
+@pytest.mark.slow
 def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
     done = _run(_step("build"), installed, _values(installed, "good.yaml"))
     assert done.returncode == 0, done.stderr
@@ -206,6 +207,7 @@ def test_the_workflow_runs_the_action_on_both_machines() -> None:
     assert {name for name, entry in declared.items() if entry.get("required")} <= set(demo["with"]) <= set(declared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "status"), [("good.yaml", 0), ("bad.yaml", 1)])
 def test_the_gitlab_job_runs(installed: Path, recipe: str, status: int) -> None:
     spec, jobs = _GITLAB

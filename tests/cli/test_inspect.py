@@ -8,7 +8,8 @@ from mnedge.cli import main
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
-from mnedge.runtimes import _child
+from mnedge.runtimes import _session
+from mnedge.runtimes._child import Child
 
 
 def _run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
@@ -73,12 +74,12 @@ def test_one_child_says_all_of_an_onnx(
     path.write_bytes(write_onnx(small_int8))
     started: list[Path] = []
 
-    class Counted(_child.Child):
+    class Counted(Child):
         def __init__(self) -> None:
             started.append(path)
             super().__init__()
 
-    monkeypatch.setattr(_child, "Child", Counted)
+    monkeypatch.setattr(_session, "Child", Counted)
     _, out, _ = _run(capfd, "inspect", path, "--json")
     assert json.loads(out)["float_ops"] == []
     assert len(started) == 1

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mnedge.artifact import RECORD
 from mnedge.codegen import vectors
 from mnedge.codegen.compile import check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
 from mnedge.codegen.vela import compile_vela
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
+from mnedge.files import RECORD
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
@@ -278,8 +278,8 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 MODELS = [
     "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "tasks/ssd_slim_120x160x1_v1_int8__emza",
     "imagenet/mobilenet_v1_0.25_128_quant",
-    pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.slow),
-    pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.slow),
+    pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.soak),
+    pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.soak),
 ]  # fmt: skip
 
 
@@ -307,7 +307,7 @@ LIMITS = {
 @needs_boards
 @pytest.mark.shared
 @pytest.mark.toolchain
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("model", LIMITS)
 def test_the_default_plan_holds_the_figures(shared_data: Path, tmp_path: Path, model: str) -> None:
     path = shared_data / "models" / f"{model}.tflite"
@@ -490,6 +490,7 @@ FIRMWARE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_gcc
 @pytest.mark.shared
 @pytest.mark.parametrize("model", FIRMWARE)

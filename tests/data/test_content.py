@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from mnedge import cache
-from mnedge.artifact import sha256
 from mnedge.data import content, open_dataset
 from mnedge.data.boxes import open_boxes
 from mnedge.data.content import digests
 from mnedge.data.masks import open_masks
 from mnedge.errors import InputError
+from mnedge.files import sha256
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 

@@ -11,14 +11,16 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from mnedge.artifact import sha256
+from mnedge.bundles._archive import archive_path
+from mnedge.files import sha256
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.report.write import CHECKSUMS, MANIFEST, REPORTS
 from mnedge.results.manifest import FileRow
 from mnedge.results.report import Report, VariantRow
 from mnedge.results.stored import to_json
-from mnedge.workflows.bundle import Release, archive_path, bundle
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
 
 pytestmark = pytest.mark.device
 

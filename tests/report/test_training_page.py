@@ -10,18 +10,8 @@ import pytest
 from mnedge.report.training_page import classes_table, curve_plot, mixups, render_training, worst
 from mnedge.results.findings import Finding, Findings, Shared, Suspect, Tiny
 from mnedge.results.metric import Metric
-from mnedge.results.training import (
-    Account,
-    Confusion,
-    Epoch,
-    Images,
-    MetPicture,
-    ModelFile,
-    Network,
-    Outcome,
-    Settings,
-    TrainingReport,
-)
+from mnedge.results.outcome import Confusion, MetPicture, Outcome
+from mnedge.results.training import Account, Epoch, Images, ModelFile, Network, Settings, TrainingReport
 
 CLASSES = ("daisy", "<b>rose</b>", "тюльпан")
 CONFUSION = np.array([[8, 2, 0], [0, 5, 5], [0, 0, 0]])

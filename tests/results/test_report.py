@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mnedge import artifact
+from mnedge import artifact, files
 from mnedge.errors import InputError
 from mnedge.results.accuracy import Figures, WorstPicture
 from mnedge.results.report import ArtifactRow, GateRow, Report, read_report
@@ -164,7 +164,7 @@ def test_an_artifact_in_its_place_has_its_row(tmp_path: Path) -> None:
     path = tmp_path / "m.int8.tflite"
     path.write_bytes(b"1234")
     row = ArtifactRow.of(artifact.Artifact(path, "tflite", "int8", "int8", "cpu"))
-    assert row == ArtifactRow("m.int8.tflite", "tflite", "int8", "int8", "cpu", 4, artifact.sha256(path))
+    assert row == ArtifactRow("m.int8.tflite", "tflite", "int8", "int8", "cpu", 4, files.sha256(path))
 
 
 def _read(values: dict[str, Any]) -> Report:

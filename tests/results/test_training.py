@@ -11,7 +11,8 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.results import stored
 from mnedge.results.accuracy import MixUp
-from mnedge.results.training import ClassRow, Epoch, MetPicture, TrainingReport, finite, read_training
+from mnedge.results.outcome import ClassRow, MetPicture
+from mnedge.results.training import Epoch, TrainingReport, finite, read_training
 
 if TYPE_CHECKING:
     from pathlib import Path

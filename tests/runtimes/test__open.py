@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mnedge
 from mnedge import registry, runtimes
-from mnedge.runtimes._child import open_session
+from mnedge.runtimes._session import open_session
 
 _PACKAGE = Path(mnedge.__file__).parent
 # They run elsewhere: on a board, and in the user's own program.

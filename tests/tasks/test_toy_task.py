@@ -32,7 +32,7 @@ from mnedge.data import open_dataset
 from mnedge.data.check import check_layout
 from mnedge.results.accuracy import Figures
 from mnedge.results.metric import Metric
-from mnedge.results.training import ClassRow, MetPicture, Outcome
+from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.training.settings import Schedule
 
@@ -87,6 +87,7 @@ def _accuracy(predictions, dataset):
 
 TASK = Task(
     name="fill",
+    title="estimation of a step",
     metrics=(
         Metric("closeness", "closeness of the step", is_headline=True),
         Metric("nearness", "nearness", by_class=True),

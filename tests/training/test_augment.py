@@ -15,7 +15,7 @@ from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
-    from mnedge.training.settings import Strength
+    from mnedge.choices import Strength
 
 STILL = Augmentation.of("none")
 

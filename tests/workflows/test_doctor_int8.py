@@ -6,69 +6,61 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge.formats.onnx_write import write_onnx
-from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Quantization
 from mnedge.workflows.doctor_model import diagnose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mnedge.results.diagnosis import Diagnosis, Outlook
 
 
-def _written(graph: Graph, folder: Path, name: str = "my model.tflite") -> Path:
-    path = folder / name
-    path.write_bytes(write_tflite(graph))
-    return path
-
-
-def _for(found: Diagnosis, target: str) -> Outlook:
-    return next(row for row in found.targets if row.target == target)
-
-
-def _without_pixels(graph: Graph) -> Graph:
-    return replace(graph, metadata={})
-
-
-def test_an_int8_model_is_said_to_be_one(small_int8: Graph, tmp_path: Path) -> None:
-    path = _written(small_int8, tmp_path, "m.tflite")
+def test_an_int8_model_is_said_to_be_one(
+    small_int8: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
+    path = written(small_int8, tmp_path, "m.tflite")
     found = diagnose(path)
     assert (found.precision, found.pixels) == ("int8", "-1..1")
     assert [(end.dtype, end.head) for end in found.outputs] == [("int8", "softmax")]
-    assert _for(found, "cpu").verdict == "int8"
+    assert outlook(found, "cpu").verdict == "int8"
     assert found.notes == ()
     assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
-    unknown = diagnose(_written(_without_pixels(small_int8), tmp_path, "n.tflite"))
+    unknown = diagnose(written(replace(small_int8, metadata={}), tmp_path, "n.tflite"))
     assert unknown.pixels == "-1..1", "the steps of the input say it"
 
 
-def test_an_onnx_is_looked_at(small_int8: Graph, tmp_path: Path) -> None:
+def test_an_onnx_is_looked_at(small_int8: Graph, tmp_path: Path, outlook: Callable[[Diagnosis, str], Outlook]) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(write_onnx(small_int8))
     found = diagnose(path)
     assert found.precision == "int8"
     assert found.pixels == "-1..1"
     assert found.notes == ()
-    assert _for(found, "cortex-m4").verdict == "int8"
+    assert outlook(found, "cortex-m4").verdict == "int8"
     assert f"mnedge inspect {path}" in found.commands
     assert f"mnedge compile {path} --target cortex-m0plus --out m-c" in found.commands
 
 
-def test_what_litert_does_not_load_is_not_called_ok(small_int8: Graph, tmp_path: Path) -> None:
+def test_what_litert_does_not_load_is_not_called_ok(
+    small_int8: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
     # LiteRT takes an int8 softmax in steps of 1/256 alone.
     scores = replace(small_int8.tensors["scores"], quantization=Quantization.per_tensor(1 / 100, -128))
-    found = diagnose(_written(small_int8.replaced(tensors=[scores]), tmp_path))
-    said = _for(found, "cpu")
+    found = diagnose(written(small_int8.replaced(tensors=[scores]), tmp_path))
+    said = outlook(found, "cpu")
     assert said.verdict == "refused"
     assert "LiteRT does not load" in said.reason
     assert "mends that" not in " ".join(found.notes)
 
 
-def test_what_optimize_mends_is_called_ok(small_int8: Graph, tmp_path: Path) -> None:
-    path = _written(small_int8, tmp_path)
+def test_what_optimize_mends_is_called_ok(
+    small_int8: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
+    path = written(small_int8, tmp_path)
     path.write_bytes(_with_bias_axis(path.read_bytes(), 3))
     found = diagnose(path)
-    assert _for(found, "cpu").verdict == "int8"
+    assert outlook(found, "cpu").verdict == "int8"
     assert any("`mnedge optimize` mends that" in note for note in found.notes)
 
 

@@ -21,23 +21,10 @@ from mnedge.workflows.doctor_model import diagnose
 from mnedge.workflows.quantize import quantize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mnedge.results.diagnosis import Diagnosis, Outlook
-
-
-def _written(graph: Graph, folder: Path, name: str = "my model.tflite") -> Path:
-    path = folder / name
-    path.write_bytes(write_tflite(graph))
-    return path
-
-
-def _for(found: Diagnosis, target: str) -> Outlook:
-    return next(row for row in found.targets if row.target == target)
-
-
-def _without_pixels(graph: Graph) -> Graph:
-    return replace(graph, metadata={})
 
 
 def _behind_conv(graph: Graph, kind: str, options: dict[str, object]) -> Graph:
@@ -47,8 +34,8 @@ def _behind_conv(graph: Graph, kind: str, options: dict[str, object]) -> Graph:
     return graph.replaced(tensors=[made], ops=[ops[0], Op(kind, ("conv",), ("more",), options), *ops[1:]])
 
 
-def test_a_float_model_is_known_whole(digits_fp32: Graph, tmp_path: Path) -> None:
-    path = _written(digits_fp32, tmp_path)
+def test_a_float_model_is_known_whole(digits_fp32: Graph, tmp_path: Path, written: Callable[..., Path]) -> None:
+    path = written(digits_fp32, tmp_path)
     found = diagnose(path)
     assert (found.precision, found.family, found.alpha) == ("float", None, None)
     assert found.bytes == path.stat().st_size
@@ -65,21 +52,29 @@ def test_a_float_model_is_known_whole(digits_fp32: Graph, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("target", ["cpu", "cortex-m4"])
-def test_what_is_said_is_what_quantizing_gives(digits_fp32: Graph, tmp_path: Path, target: str) -> None:
-    path = _written(digits_fp32, tmp_path)
+def test_what_is_said_is_what_quantizing_gives(
+    digits_fp32: Graph,
+    tmp_path: Path,
+    target: str,
+    written: Callable[..., Path],
+    outlook: Callable[[Diagnosis, str], Outlook],
+) -> None:
+    path = written(digits_fp32, tmp_path)
     made = quantize(path, tmp_path / "int8.tflite", target=target, effort="fast")
-    said = _for(diagnose(path), target)
+    said = outlook(diagnose(path), target)
     assert (said.ops, dict(said.float_ops)) == (made.ops, {})
     assert made.float_ops == ()
 
 
-def test_an_op_without_int8_is_float_on_a_phone_and_refused_in_c(digits_fp32: Graph, tmp_path: Path) -> None:
-    path = _written(_behind_conv(digits_fp32, "COS", {}), tmp_path)
+def test_an_op_without_int8_is_float_on_a_phone_and_refused_in_c(
+    digits_fp32: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
+    path = written(_behind_conv(digits_fp32, "COS", {}), tmp_path)
     found = diagnose(path)
-    said = _for(found, "cpu")
+    said = outlook(found, "cpu")
     assert (said.verdict, dict(said.float_ops)) == ("float ops", {"COS": 1})
     assert "--allow-float" in said.notes[0]
-    assert _for(found, "cortex-m4").verdict == "refused"
+    assert outlook(found, "cortex-m4").verdict == "refused"
     assert not any("--target" in line for line in found.commands)
     with pytest.raises(UnsupportedError):
         quantize(path, tmp_path / "no.tflite", effort="fast")
@@ -87,18 +82,20 @@ def test_an_op_without_int8_is_float_on_a_phone_and_refused_in_c(digits_fp32: Gr
     assert "COS" in made.float_ops
 
 
-def test_an_op_without_a_c_kernel_is_named(digits_fp32: Graph, tmp_path: Path) -> None:
-    path = _written(_behind_conv(digits_fp32, "ELU", {}), tmp_path)
+def test_an_op_without_a_c_kernel_is_named(
+    digits_fp32: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
+    path = written(_behind_conv(digits_fp32, "ELU", {}), tmp_path)
     found = diagnose(path)
-    assert _for(found, "cpu").verdict == "int8"
-    said = _for(found, "cortex-m4")
+    assert outlook(found, "cpu").verdict == "int8"
+    said = outlook(found, "cortex-m4")
     assert (said.verdict, dict(said.no_kernel)) == ("refused", {"ELU": 1})
     quantize(path, tmp_path / "int8.tflite", target="cortex-m4", effort="fast")
     with pytest.raises(UnsupportedError, match="ELU"):
         compile_c(read_tflite(tmp_path / "int8.tflite"), name="m", target="cortex-m4", out=tmp_path / "c")
 
 
-def test_an_open_size_and_unknown_pixels_are_asked_for(tmp_path: Path) -> None:
+def test_an_open_size_and_unknown_pixels_are_asked_for(tmp_path: Path, written: Callable[..., Path]) -> None:
     tensors = [
         Tensor("image", (1, 1, 1, 3), "float32", open_shape=(-1, -1, -1, 3)),
         constant("axes", np.array([1, 2], np.int32)),
@@ -111,7 +108,7 @@ def test_an_open_size_and_unknown_pixels_are_asked_for(tmp_path: Path) -> None:
         Op("MEAN", ("image", "axes"), ("mean",), {"keep_dims": False}),
         Op("FULLY_CONNECTED", ("mean", "weights", "bias"), ("logits",), {"activation": "NONE"}),
     )
-    path = _written(Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("logits",)), tmp_path)
+    path = written(Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("logits",)), tmp_path)
     found = diagnose(path)
     assert found.assumed_size == (224, 224)
     assert found.inputs[0].shape == (1, -1, -1, 3)
@@ -123,7 +120,7 @@ def test_an_open_size_and_unknown_pixels_are_asked_for(tmp_path: Path) -> None:
     assert "--size 8x12 --pixels=-1..1 --int8" in told.commands[0]
 
 
-def test_pictures_show_the_pixels(tmp_path: Path) -> None:
+def test_pictures_show_the_pixels(tmp_path: Path, written: Callable[..., Path]) -> None:
     """The mean of red against 127.5 is the class."""
     rng = np.random.default_rng(3)
     for place, name in enumerate(("dark", "light")):
@@ -147,30 +144,34 @@ def test_pictures_show_the_pixels(tmp_path: Path) -> None:
         Op("FULLY_CONNECTED", ("mean", "weights", "bias"), ("logits",), {"activation": "NONE"}),
         Op("SOFTMAX", ("logits",), ("scores",), {"beta": 1.0}),
     )
-    path = _written(Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",)), tmp_path)
+    path = written(Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",)), tmp_path)
     assert diagnose(path).pixels is None
     found = diagnose(path, str(tmp_path / "photos"))
     assert (found.pixels, found.pixels_origin) == ("0..255", "shown")
     assert not any(need.required for need in found.needs)
 
 
-def test_two_inputs_are_said_and_what_feeds_them(digits_fp32: Graph, tmp_path: Path) -> None:
+def test_two_inputs_are_said_and_what_feeds_them(
+    digits_fp32: Graph, tmp_path: Path, written: Callable[..., Path], outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
     other = Tensor("other", (1, 10), "float32")
     summed = Tensor("summed", (1, 10), "float32")
     ops = [*digits_fp32.ops, Op("ADD", ("scores", "other"), ("summed",), {"activation": "NONE"})]
     graph = digits_fp32.replaced(tensors=[other, summed], ops=ops, outputs=["summed"])
     graph = replace(graph, inputs=("image", "other"))
-    path = _written(graph, tmp_path)
+    path = written(graph, tmp_path)
     found = diagnose(path)
     assert [end.name for end in found.inputs] == ["image", "other"]
     assert [need.option for need in found.needs if need.required] == ["--data FILE.npz"]
     assert found.commands[0] == f"mnedge build {shlex.quote(str(path))} --data INPUTS.npz --int8"
-    assert _for(found, "cpu").verdict == "int8"
+    assert outlook(found, "cpu").verdict == "int8"
 
 
-def test_labels_are_of_the_output_that_tells_classes_apart(digits_fp32: Graph, tmp_path: Path) -> None:
+def test_labels_are_of_the_output_that_tells_classes_apart(
+    digits_fp32: Graph, tmp_path: Path, written: Callable[..., Path]
+) -> None:
     def asked(graph: Graph) -> list[str]:
-        return [need.option for need in diagnose(_written(graph, tmp_path)).needs]
+        return [need.option for need in diagnose(written(graph, tmp_path)).needs]
 
     assert asked(digits_fp32.replaced(outputs=["mean", "scores"])) == ["--labels FILE"]
     numbers = digits_fp32.replaced(ops=digits_fp32.ops[:-1], outputs=["logits"])
@@ -180,12 +181,14 @@ def test_labels_are_of_the_output_that_tells_classes_apart(digits_fp32: Graph, t
     assert asked(numbers.replaced(tensors=extra, ops=[*numbers.ops, points], outputs=["points"])) == []
 
 
-def test_a_float_onnx_is_a_model_like_any_other(digits_fp32: Graph, tmp_path: Path) -> None:
+def test_a_float_onnx_is_a_model_like_any_other(
+    digits_fp32: Graph, tmp_path: Path, outlook: Callable[[Diagnosis, str], Outlook]
+) -> None:
     path = tmp_path / "m.onnx"
-    path.write_bytes(write_onnx(_without_pixels(digits_fp32)))
+    path.write_bytes(write_onnx(replace(digits_fp32, metadata={})))
     found = diagnose(path)
     assert (found.what, found.precision, found.pixels) == ("a float .onnx", "float", None)
-    assert _for(found, "cpu").verdict == "int8"
+    assert outlook(found, "cpu").verdict == "int8"
     assert any(need.option.startswith("--pixels") for need in found.needs)
 
 

@@ -19,7 +19,7 @@ from mnedge.workflows.train import train
             "--variant is of a variant, .* leave --variant, --a",
         ),
         ({"model": "m.keras", "weights": "imagenet"}, "--weights is of a variant, and --model is a network already"),
-        ({"model": "m.keras", "task": "embed"}, "--model takes classifiers, and --task is embed"),
+        ({"model": "m.keras", "task": "embed"}, "--model is for the task classify, and --task is embed"),
         ({"pixels": "0..255"}, "--pixels is of a model; leave --pixels out, or give --model"),
         ({"head": "lr-aspp"}, "unknown head for --task classify 'lr-aspp'"),
         ({"weights": "absent.h5"}, "no weights file absent.h5"),

@@ -25,7 +25,7 @@ class Example:
     """A tf.train.Example: values by key.
 
     Attributes:
-        values: Of each key, its bytes, real numbers or whole numbers.
+        values: Bytes, real numbers or whole numbers of each key.
     """
 
     def __init__(self, values: Mapping[str, tuple[bytes | float | int, ...]]) -> None:

@@ -81,7 +81,7 @@ def refuse_missing(path: Path, missing: list[str], count: int) -> None:
     Args:
         path: The table.
         missing: Those that are not, with their lines.
-        count: How many it names.
+        count: Number of pictures that it names.
 
     Raises:
         InputError: Some are missing.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mnedge import cache
-from mnedge.artifact import sha256, write_bytes
 from mnedge.data.annotation import Annotated, Annotations, Marked
 from mnedge.data.formats._example import Example, examples
 from mnedge.data.formats._format import Format, Labelled
@@ -20,6 +19,7 @@ from mnedge.data.formats._json import decoded
 from mnedge.data.names import MOST_CLASSES, checked_name, read_names
 from mnedge.data.splits import split_of_words
 from mnedge.errors import InputError
+from mnedge.files import sha256, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

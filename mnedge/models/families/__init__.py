@@ -19,7 +19,7 @@ __all__ = ["Family", "Imagenet", "Published", "by_name", "get", "names"]
 
 @cache
 def by_name() -> Mapping[str, Family]:
-    """All families by the token of the command line, in the order of the files and of their `FAMILIES`.
+    """Families by the token of the command line, in the order of the files and of their `FAMILIES`.
 
     Raises:
         ValueError: Two files define the same token.

@@ -27,9 +27,9 @@ class Published:
         parameters_millions: Parameters as printed.
         top1: ImageNet top-1 of the float network as printed, 0..1; None if there are no weights.
         source: Source of the figures.
-        macs_unit_millions: What the last printed digit of the multiply-adds stands for, e.g. 10 for 0.19 G; None for
+        macs_unit_millions: Value of the last printed digit of the multiply-adds, e.g. 10 for 0.19 G; None for
             the last digit of `macs_millions`.
-        difference: Why the source's figures differ from the architecture, for remarks; "" if no reason is known.
+        difference: Reason why the source's figures differ from the architecture, for remarks; "" if no reason is known.
     """
 
     alpha: float

@@ -36,12 +36,12 @@ class Names(NamedTuple):
 
 @dataclass(frozen=True)
 class PyTorch:
-    """How a library of PyTorch names the layers of a family.
+    """Names that a PyTorch library gives the layers of a family.
 
     Attributes:
-        library: Where such a network comes from.
+        library: Name of the library.
         names: The layers with weights, in their order -> their names.
-        epsilon: Of its batch norms.
+        epsilon: Epsilon of its batch norms.
     """
 
     library: Literal["timm", "torchvision"]

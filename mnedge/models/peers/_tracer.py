@@ -46,7 +46,7 @@ class Tracer(Network):
 
         Args:
             name: Its name in the paper.
-            channels: Of its output.
+            channels: Channels of its output.
             kernel: Side of the kernel.
             stride: Step of the kernel, before the limit of `output_stride`.
             padding: "same", or "valid" for none.
@@ -98,7 +98,7 @@ class Tracer(Network):
         self.shape = (*self.shape[:2], channels)
 
     def flatten(self) -> None:
-        """All values in one row, for a fully connected layer."""
+        """Flattens the values into one row, for a fully connected layer."""
         self.shape = (1, 1, math.prod(self.shape))
 
     def take(self, layers: Iterable[Layer]) -> None:

@@ -53,14 +53,14 @@ class Network:
 
 
 def comparisons(chosen: Variant | None = None) -> Iterator[tuple[Benchmark, list[Network]]]:
-    """All benchmarks with their networks, largest number of multiply-adds first.
+    """Yields the benchmarks with their networks, largest number of multiply-adds first.
 
     Args:
         chosen: A variant to mark among the classifiers; it is added where it is not published.
     """
     for benchmark in BENCHMARKS:
         networks = [_peer(peer) for peer in benchmark.peers]
-        if benchmark.task == "classify":
+        if benchmark.takes_families:
             networks += _mobilenets(chosen)
         yield benchmark, sorted(networks, key=lambda network: -network.cost.macs)
 

@@ -24,7 +24,7 @@ def resnet50() -> list[Layer]:
 
 
 def resnet101_features(net: Tracer) -> None:
-    """All but the classifier."""
+    """The network without its classifier."""
     _features(net, _RESNET_101)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import targets, tasks
-from mnedge.artifact import sha256
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data.calibration import CalibrationSet, calibration_of, calibration_of_arrays, open_calibration
 from mnedge.data.origin import origin_of
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.graph.heads import shows_numbers
 from mnedge.graph.macs import graph_parameters
 from mnedge.models import Variant
@@ -49,7 +50,7 @@ class Job:
         recipe: As given.
         variant: The network, with its resolution and classes; None for a model of the user's.
         model: A model of the user's; None for a variant.
-        dataset: Where pictures come from.
+        dataset: Data set of the pictures.
         weights: "demo", "imagenet", "random" or the file.
         weights_sha256: Checksum of the file that the weights come from; "" where there is none yet.
         targets: Each target by name, in the order of the recipe.
@@ -136,12 +137,12 @@ class Job:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether accuracy means anything: random weights know no classes."""
+        """Returns whether accuracy means anything: random weights know no classes."""
         return self.weights != "random" and (self.model is None or self.model.is_labelled)
 
     @property
     def has_accuracy(self) -> bool:
-        """Whether the data has the right answers: labels of pictures, or truths of the first output beside arrays."""
+        """Returns whether the data has right answers: labels of pictures, or truths of the first output of arrays."""
         return self.is_labelled and (self.arrays is None or "" in self.arrays.truths)
 
     def labels(self) -> list[str]:
@@ -209,7 +210,7 @@ def _checked(job: Job) -> Job:
 
 
 def _check_task(recipe: Recipe, description: Description) -> None:
-    trained = description.get("task", "classify")
+    trained = description.get("task", DEFAULT_TASK)
     if description and trained != recipe.task:
         raise InputError(
             f"the weights {recipe.weights} were trained to {trained}, asked for is {recipe.task}; "

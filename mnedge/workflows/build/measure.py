@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, devices, runtimes
-from mnedge.artifact import write_text
+from mnedge.files import write_text
 from mnedge.graph.graph import arguments_of
 from mnedge.models.variant import CLASSIFIER
 from mnedge.report.overlay import data_uri
@@ -312,7 +312,7 @@ def manifest(job: Job, rows: tuple[ArtifactRow, ...], labels: Path, *, quantized
     """Names all that it takes to build the same again. No times, no host.
 
     Args:
-        job: What was built.
+        job: Job of the build.
         rows: Artifacts of the build.
         labels: The file of the class names.
         quantized: Whether the calibration set was used.

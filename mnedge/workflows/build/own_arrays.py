@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.data._dataset import Dataset
 from mnedge.data.arrays import open_arrays
 from mnedge.data.calibration import IMAGES
@@ -31,7 +32,7 @@ def open_samples(path: Path, network: Float, recipe: Recipe) -> tuple[Arrays, Da
 
     Args:
         path: The model, for messages.
-        network: What it computes.
+        network: Network of the model.
         recipe: Recipe to build.
 
     Returns:
@@ -70,7 +71,7 @@ def _check(recipe: Recipe) -> None:
         raise UnsupportedError(
             f"training with fake quantization takes pictures, and {recipe.data} holds arrays; leave --method qat out"
         )
-    told = {"--positive": recipe.positive, "--task": None if recipe.task == "classify" else recipe.task}
+    told = {"--positive": recipe.positive, "--task": None if recipe.task == DEFAULT_TASK else recipe.task}
     wrong = [f"{name} {value}" for name, value in told.items() if value is not None]
     if recipe.bundles:
         wrong.append(f"the bundle {recipe.bundles[0]}")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.artifact import sha256
 from mnedge.data.arrays import is_arrays
 from mnedge.data.names import read_names
 from mnedge.errors import InputError
+from mnedge.files import sha256
 from mnedge.graph.heads import HEADS, answering_output
 from mnedge.models.description import trained_draw
 from mnedge.pixels import Pixels
@@ -42,11 +42,11 @@ class OwnModel:
     Attributes:
         path: Its file or folder.
         sha256: Checksum of the file or folder.
-        network: What it computes.
+        network: Network of the model.
         pixels: Pixels of the model; None for one that takes arrays whose range is not stated.
         labels: Class names, one an output; () where outputs are no classes.
         is_labelled: Whether the data says what its outputs should be.
-        notes: What a user should know, a sentence each.
+        notes: Notes for the user, a sentence each.
         arrays: Samples of its inputs instead of pictures; None for pictures.
         place: Place of the output that the labels are of.
     """

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact
 from mnedge.artifact import Artifact
+from mnedge.choices import CONSTRAINTS
+from mnedge.files import copy, write_text
 from mnedge.foreign import is_folder
 from mnedge.progress import telling
 from mnedge.recipe import Recipe, load
 from mnedge.report.write import write_reports
 from mnedge.validation.baseline import baseline_rows, read_baseline
 from mnedge.validation.gates import gate_rows
-from mnedge.validation.locked import CONSTRAINTS, check_locked, check_tools
+from mnedge.validation.locked import check_locked, check_tools
 from mnedge.workflows.build import job, measure, preflight, stages
 from mnedge.workflows.bundle import bundle
 
@@ -95,7 +97,7 @@ def _place(found: list[tuple[Path, Artifact]], folder: Path, labels: list[str]) 
         if is_folder(source):
             shutil.copytree(source, path)
         else:
-            artifact.copy(source, path)
+            copy(source, path)
         placed.append(Artifact(path, made.format, made.precision, made.io, made.target))
-    artifact.write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
+    write_text(folder / artifact.LABELS, "".join(f"{label}\n" for label in labels))
     return placed

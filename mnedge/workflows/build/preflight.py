@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
 from mnedge.errors import InputError
-from mnedge.workflows.bundle import described_release
+from mnedge.workflows.release import described_release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def check(job: Job, out: Path) -> None:
     """Makes sure that the cache, the disk, the programs and the recipe's own wishes let a build come to its end.
 
     Args:
-        job: What will be built.
+        job: Job of the build.
         out: Folder of the artifacts.
 
     Raises:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
-from mnedge.artifact import Artifact, Format, Io, Precision, sha256, write_bytes, write_text
+from mnedge.artifact import Artifact, Format, Io, Precision
 from mnedge.data.origin import METADATA as ORIGIN
+from mnedge.files import sha256, write_bytes, write_text
 from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.models.description import Weights
     from mnedge.pixels import Pixels
     from mnedge.quantization.quantized import Quantized
-    from mnedge.recipe import Granularity
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.build.own_model import OwnModel
 
@@ -278,10 +279,10 @@ def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
 
 
 def _head(job: Job) -> Head | None:
-    """Returns the head of a segmentation, whose map holds scores of classes; every other output shows its own."""
+    """Returns the head that the model or the task states; None where the output shows its own."""
     if job.model is not None and job.model.network.outputs[0].head != "map":
         return job.model.network.outputs[0].head
-    return "logits" if job.task.name == "segment" else None
+    return job.task.own_head
 
 
 def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
@@ -347,7 +348,7 @@ def artifacts(job: Job, progress: Progress) -> tuple[list[tuple[Path, Artifact]]
 def int8_artifacts(
     job: Job, float_tflite: Path, progress: Progress
 ) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
-    """All int8 artifacts of a job.
+    """Makes the int8 artifacts of a job.
 
     Returns:
         Pairs of the file (or folder) in the cache and the artifact with the name that it ships under, and the

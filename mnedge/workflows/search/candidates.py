@@ -12,7 +12,7 @@ from mnedge.results.search import CandidateRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnedge.recipe import Granularity
+    from mnedge.choices import Granularity
 
 # Those of V2's published table; the other families are published with some of them.
 RESOLUTIONS = (96, 128, 160, 192, 224)
@@ -56,7 +56,7 @@ def candidates(
     resolutions: Sequence[int] = (),
     granularities: Sequence[Granularity] = ("per-channel",),
 ) -> list[Candidate]:
-    """All combinations, each once.
+    """Lists all combinations, each once.
 
     Args:
         classes: Number of outputs.

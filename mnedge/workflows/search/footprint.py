@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, targets
-from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.devices import qemu
+from mnedge.files import size_bytes, write_bytes, write_text
 from mnedge.models.variant import trace
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json

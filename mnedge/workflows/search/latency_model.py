@@ -35,7 +35,7 @@ class LatencyModel:
 
     Attributes:
         weights: Milliseconds per unit of each of `TERMS`.
-        measured: How many measurements it was fitted to.
+        measured: Number of measurements that it was fitted to.
         median_error: Median relative error of measurements that were left out in turn, as a share; None where there
             were too few to leave one out.
         worst_error: The largest of these errors.

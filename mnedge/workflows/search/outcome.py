@@ -38,7 +38,7 @@ class Finding:
         expected: ImageNet top-1, published or estimated.
         footprint: Memory on the target; None before it was compiled.
         latency_ms: Latency per picture, ms; None if unknown.
-        latency_source: How the latency was determined.
+        latency_source: Source of the latency.
         broken: Limits that it is known to break.
         is_doubtful: Whether the latency may be on either side of the limit, given the model's error.
         trials: Trainings on the user's data.
@@ -57,7 +57,7 @@ class Finding:
 
     @property
     def fits(self) -> bool:
-        """Whether the variant is known to break no limit."""
+        """Returns whether the variant is known to break no limit."""
         return self.footprint is not None and not self.broken and not self.is_doubtful
 
     @property
@@ -90,7 +90,7 @@ class Outcome:
         findings: Findings of all candidates, the chosen one first, then by status and accuracy.
         statuses: Status of each finding.
         model: Latency model; None if none was needed or time was over.
-        stopped: Why the search ended early; "" if it did not.
+        stopped: Reason why the search ended early; "" if it did not.
         error: Error that ended the training early; None if it did not.
         notes: Notes on how the figures came about.
     """

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from mnedge import data as data_sets
-from mnedge import recipe, targets
+from mnedge import targets
 from mnedge.amounts import bytes_of, count_of
 from mnedge.artifact import check_file, check_reachable
+from mnedge.choices import Granularity
 from mnedge.errors import BudgetError, InputError
 from mnedge.workflows.search import account
 from mnedge.workflows.search.candidates import candidates
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnedge.data._dataset import Dataset
-    from mnedge.recipe import Granularity
     from mnedge.results.search import SearchResult
 
 _CLASSES = 1000
@@ -117,8 +117,8 @@ def search(
     if dataset is not None and check_data:
         dataset = dataset.read_again()
     for name in granularities:
-        if name not in get_args(recipe.Granularity):
-            raise InputError.unknown("granularity", name, get_args(recipe.Granularity))
+        if name not in get_args(Granularity):
+            raise InputError.unknown("granularity", name, get_args(Granularity))
     settings = Settings(
         target,
         candidates(

@@ -57,7 +57,7 @@ class Settings:
         target: Name of the target.
         candidates: Candidates that may be chosen.
         limits: The largest value allowed of each figure.
-        watch: How latency is determined.
+        watch: Determines latency.
         measured: Number of candidates that the latency model is fitted to, at least 3.
         trained: Number of candidates that are trained, the best first; 0 for none.
         epochs: Epochs of the longest training.

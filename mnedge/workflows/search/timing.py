@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache, targets
-from mnedge.artifact import sha256, write_text
 from mnedge.errors import UnsupportedError
+from mnedge.files import sha256, write_text
 from mnedge.foreign import checked_number
 from mnedge.results.stored import read, to_json
 from mnedge.workflows.search.footprint import NAME, footprint, int8_tflite

@@ -91,7 +91,7 @@ def _value(key: str, text: str) -> Value:
 
 
 def points(recipe: Recipe, axes: Mapping[str, Sequence[Value]]) -> list[Point]:
-    """All combinations of the axes' values, in their order.
+    """Lists all combinations of the axes' values, in their order.
 
     Raises:
         InputError: A key cannot be swept, has no values, has one that the recipe does not take, or describes a variant

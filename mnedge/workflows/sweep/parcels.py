@@ -19,11 +19,11 @@ import numpy as np
 import yaml
 
 from mnedge import cache
-from mnedge.artifact import sha256, write_text
 from mnedge.data._dataset import Dataset
 from mnedge.data.content import Content
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError
+from mnedge.files import sha256, write_text
 from mnedge.results.stored import read as read_noun
 from mnedge.results.stored import to_json
 
@@ -49,7 +49,7 @@ class _Address:
 
 @dataclass(frozen=True, eq=False)
 class Parcel:
-    """Something that a worker needs.
+    """A value or a file that a worker needs.
 
     Attributes:
         read: Gives its bytes, which are only put together if a machine lacks them.

@@ -76,7 +76,7 @@ class Processes:
             command.kill(process)
 
     def names(self) -> list[str]:
-        """All of them: one that died is replaced."""
+        """Names of the processes; one that died is replaced."""
         return list(self._alive)
 
     def holds(self, worker: str, addresses: Collection[str]) -> Collection[str]:

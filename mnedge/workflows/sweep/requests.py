@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.recipe import Recipe  # noqa: TC001 - the JSON reader looks the annotations up when it runs
 from mnedge.results.stored import ABSENT
 
@@ -57,7 +58,7 @@ class EvaluateRequest:
 
     artifact: Place
     recipe: Recipe | None = None
-    task: str = "classify"
+    task: str = DEFAULT_TASK
     data: str = ""
     skip_broken: bool = False
     pictures: Place | None = None

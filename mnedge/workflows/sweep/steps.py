@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.artifact import RECORD, check_file, check_reachable, deliver, sha256
+from mnedge.artifact import check_file, check_reachable, deliver
 from mnedge.errors import InputError
+from mnedge.files import RECORD, sha256
 from mnedge.foreign import checked_number
 from mnedge.results.sweep import Answer, Built
 from mnedge.workflows.build import job
@@ -84,7 +85,7 @@ class PointResult:
         build: The answer to its build; None before.
         hits: Hits of each artifact by name, summed over the shards that are done.
         scores: Scores of each artifact by name, of a task whose figures do not add up.
-        error: Why it failed; "" if it did not.
+        error: Reason of its failure; "" if it did not fail.
     """
 
     point: Point

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnedge.artifact import Artifact, sha256
+from mnedge.artifact import Artifact
+from mnedge.files import sha256
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.recipe import Recipe

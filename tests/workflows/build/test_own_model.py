@@ -17,7 +17,7 @@ from mnedge.formats.pixels import pixels_of
 from mnedge.recipe import Recipe
 from mnedge.results.report import read_report
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import verify
+from mnedge.workflows.verify import verify
 
 _SIDE = 12
 _CLASSES = ("dark", "light", "mid")

@@ -12,13 +12,13 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from PIL import Image
 
-from mnedge.artifact import RECORD, sha256
 from mnedge.data.demo import open_demo
 from mnedge.errors import InputError
+from mnedge.files import RECORD, sha256
 from mnedge.recipe import Recipe
 from mnedge.results.report import read_report
 from mnedge.workflows.build.pipeline import build
-from mnedge.workflows.bundle import verify
+from mnedge.workflows.verify import verify
 
 _TINY = Recipe(variant="v1", alpha=0.25, resolution=48, classes=6, weights="random", int8=True, effort="fast")
 
