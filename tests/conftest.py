@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data: set MNEDGE_SHARED_DATA to the folder with the real weights and pictures")
     return folder
+
+
+@pytest.fixture(scope="session")
+def web_modules() -> Path:
+    """The node_modules with the runtimes of browsers, on a machine that has Chromium."""
+    folder = os.environ.get("MNEDGE_WEB_MODULES", "")
+    if not folder or shutil.which("chromium") is None:
+        pytest.skip("no browser: apt-get install chromium, npm install @litertjs/core, and set MNEDGE_WEB_MODULES")
+    return Path(folder)
 
 
 @pytest.fixture(autouse=True, scope="session")
