@@ -153,6 +153,41 @@ def multiply_multiplier(scale_1: float, scale_2: float, output_scale: float) -> 
     return quantize_multiplier(float(product / np.float32(output_scale)))
 
 
+def divide_multiplier(scale_1: float, scale_2: float, output_scale: float) -> tuple[int, int]:
+    """The (multiplier, shift) of a DIV; the runtime computes it in float32."""
+    product = np.float32(scale_2) * np.float32(output_scale)
+    return quantize_multiplier(float(np.float32(scale_1) / product))
+
+
+def reciprocal_of_one_plus(a: ArrayLike) -> NDArray[np.int64]:
+    """1 / (1 + a) in Q0.31 for a in [0, 1): three steps of Newton and Raphson, as in gemmlowp."""
+    half = (np.asarray(a, np.int64) + _INT32_MAX + 1) >> 1
+    x = 1515870810 + doubling_high_multiply(half, -1010580540)
+    for _ in range(3):
+        step = doubling_high_multiply(x, (1 << 29) - doubling_high_multiply(half, x))
+        x = x + np.clip(step * 4, _INT32_MIN, _INT32_MAX)
+    return np.clip(x * 2, _INT32_MIN, _INT32_MAX)
+
+
+def divide(a: ArrayLike, b: ArrayLike, multiplier: int, shift: int) -> NDArray[np.int64]:
+    """Quotients of centred steps by the reciprocal of b: DIV of LiteRT in uint8 and of TFLite Micro in int8.
+
+    Both leave what 0 divides, and quotients so small that they shift by more than 31, undefined: they are the limits of
+    32 bits here, and 0.
+    """
+    a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+    a, b = np.where(b < 0, -a, a), np.abs(b)
+    # Leading zeros of 1 … 255 and of |a| in 31 bits: exact in float64.
+    over_unit = np.floor(np.log2(np.maximum(b, 1))).astype(np.int64)
+    inverse = reciprocal_of_one_plus((np.maximum(b, 1) << (31 - over_unit)) - (1 << 31))
+    magnitude = np.where(a < 0, -a - 1, a)
+    headroom = 30 - np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int64) + (magnitude == 0)
+    quotient = doubling_high_multiply(a << headroom, inverse)
+    total = over_unit + headroom - shift
+    scaled = rounding_shift_right(doubling_high_multiply(quotient, multiplier), np.clip(total, 0, 31))
+    return np.where(b == 0, np.sign(a) * _INT32_MAX, np.where(total > 31, 0, scaled))
+
+
 def mean_multiplier(input_scale: float, output_scale: float, count: int) -> tuple[int, int]:
     """The (multiplier, shift) from a sum of `count` steps to their mean on the output's scale."""
     multiplier, shift = quantize_multiplier(float(np.float64(input_scale) / np.float64(output_scale)))

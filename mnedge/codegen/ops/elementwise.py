@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNARY = (
     "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
 )  # fmt: skip
-BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
+BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
 def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Value], y: Value) -> NDArray[np.int64]:
@@ -51,6 +51,9 @@ def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Val
     if op.kind == "MUL":
         multiplier, shift = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
         return arithmetic.clamp(arithmetic.multiply(a * b, multiplier, shift) + y.zero_point, low, high)
+    if op.kind == "DIV":
+        multiplier, shift = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
+        return arithmetic.clamp(arithmetic.divide(a, b, multiplier, shift) + y.zero_point, low, high)
     by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale)
     a, b = arithmetic.multiply(a << 20, *by_1), arithmetic.multiply(b << 20, *by_2)
     total = a - b if op.kind == "SUB" else a + b
@@ -132,7 +135,7 @@ class Binary(PixelByPixel):
     """A function of two values, the second one of the same shape or one pixel that goes with every pixel.
 
     Attributes:
-        kind: "add", "subtract", "multiply", "maximum" or "minimum".
+        kind: "add", "subtract", "multiply", "divide", "maximum" or "minimum".
         fields: Multipliers, shifts, zero points and limits by the C field's name.
         per_channel: Whether the second operand is one pixel.
         constant: The second operand where it is known, as int64.
@@ -183,7 +186,7 @@ class Binary(PixelByPixel):
         """See `Kernel`."""
         function = self._function(kernels)
         if function.startswith(("portable", "int16")):
-            return ("requantize", function)
+            return ("requantize", *(("reciprocal",) if self.kind == "divide" else ()), function)
         return (f"{kernels}_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
@@ -225,7 +228,9 @@ class BinaryOfConstant(Binary):
     form: Literal["window", "pixels", "whole"] = "whole"
 
 
-_KINDS = {"ADD": "add", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract"}
+_KINDS = {
+    "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
+}  # fmt: skip
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
 
@@ -281,6 +286,8 @@ def _binary(
     }
     if op.kind == "MUL":
         fields["multiplier"], fields["shift"] = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
+    elif op.kind == "DIV":
+        fields["multiplier"], fields["shift"] = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
     elif op.kind in ("ADD", "SUB"):
         left = 15 if y.dtype == "int16" else 20
         by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale, left)
