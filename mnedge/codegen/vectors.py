@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from mnedge import command
+from mnedge.graph.arithmetic import divide_multiplier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.codegen.emit import Unit
+    from mnedge.graph.graph import Graph
     from mnedge.untyped import AnyArray
 
 # dtype, scale and zero point of each input, and of each output.
@@ -141,6 +143,28 @@ def _saved(array: AnyArray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
+
+
+def undefined(graph: Graph) -> str:
+    """Why the reference kernels may give anything for some inputs; "" where they may not.
+
+    DIV shifts quotients that are small by more than 31 bits, and divides by 0.
+    """
+    for op in graph.ops:
+        steps = [graph.tensors[str(name)] for name in (*op.inputs[:2], op.outputs[0])] if op.kind == "DIV" else []
+        if not steps or any(tensor.quantization is None for tensor in steps):
+            continue
+        a, b, y = (float(tensor.quantization.scale[0]) for tensor in steps if tensor.quantization is not None)
+        divisor = steps[1]
+        limits = np.iinfo(divisor.dtype)
+        possible = np.arange(limits.min, limits.max + 1) if divisor.data is None else np.ravel(divisor.data)
+        assert divisor.quantization is not None
+        largest = np.abs(possible.astype(np.int64) - int(divisor.quantization.zero_point[0]))
+        if not largest.all() or int(largest.max()).bit_length() - 1 > divide_multiplier(a, b, y)[1]:
+            return (
+                f"DIV (output {op.outputs[0]}) is undefined in the reference kernels for divisors of 0 or much above 1"
+            )
+    return ""
 
 
 def ends_of(unit: Unit) -> Ends:
