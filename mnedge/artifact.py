@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 # The class names of a build, one a line.
 LABELS = "labels.txt"
 _OLD = "old"
+# Files that are delivered as one, each with the folders that were made for it; None outside of `together`.
+_TOGETHER: ContextVar[list[tuple[Path, list[Path]]] | None] = ContextVar("_TOGETHER", default=None)
 _FORCE = "choose another place, or give --force"
 Format = Literal["tflite", "onnx", "c"]
 Precision = Literal["fp32", "int8"]
@@ -70,18 +73,67 @@ def deliver(path: Path, data: bytes | str, *, force: bool = False) -> None:
     content = utf8(data).encode() if isinstance(data, str) else data
     with _explained(path):
         place = _resolved(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.parent):
-            _check_file(place, path, force=force)
-            record = read_record(place.parent)
-            if record.owns(place.name, place):
-                # The proof of what is there must outlive another kill.
-                record = record.having(place.name, sha256(place))
-            checksum = hashlib.sha256(content).hexdigest()
-            # First what may come: killed in between, both the old and the new file are known as mnedge's.
-            write_record(place.parent, replace(record, coming={**record.coming, place.name: checksum}))
-            write_bytes(place, content)
-            write_record(place.parent, record.having(place.name, checksum))
+        with _made(place.parent) as made:
+            with locked(place.parent):
+                _check_file(place, path, force=force)
+                is_new = not os.path.lexists(place)
+                try:
+                    _put(place, content)
+                except BaseException:
+                    if is_new:
+                        _take_back(place)
+                    raise
+            if is_new and (others := _TOGETHER.get()) is not None:
+                others.append((place, made))
+
+
+def _put(place: Path, content: bytes) -> None:
+    """Writes a file, and its checksum into the record of its folder."""
+    record = read_record(place.parent)
+    if record.owns(place.name, place):
+        # The proof of what is there must outlive another kill.
+        record = record.having(place.name, sha256(place))
+    checksum = hashlib.sha256(content).hexdigest()
+    # First what may come: killed in between, both the old and the new file are known as mnedge's.
+    write_record(place.parent, replace(record, coming={**record.coming, place.name: checksum}))
+    write_bytes(place, content)
+    write_record(place.parent, record.having(place.name, checksum))
+
+
+def _take_back(place: Path) -> None:
+    """Removes a file that was delivered just now, and what the record of its folder says of it."""
+    with suppress(OSError):
+        place.unlink(missing_ok=True)
+        record = read_record(place.parent)
+        files, coming = (
+            {name: value for name, value in part.items() if name != place.name}
+            for part in (record.files, record.coming)
+        )
+        left = replace(record, files=files, coming=coming)
+        if left != Record():
+            write_record(place.parent, left)
+        elif record != left:
+            (place.parent / RECORD).unlink(missing_ok=True)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Makes one of all files that are delivered in the block: after an error, those that are new go again."""
+    outer = _TOGETHER.get()
+    delivered: list[tuple[Path, list[Path]]] = []
+    token = _TOGETHER.set(delivered)
+    try:
+        yield
+    except BaseException:
+        for place, made in reversed(delivered):
+            with locked(place.parent):
+                _take_back(place)
+            _unmake(made)
+        raise
+    finally:
+        _TOGETHER.reset(token)
+    if outer is not None:
+        outer += delivered
 
 
 @contextmanager
@@ -100,19 +152,19 @@ def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
     with _explained(path):
         check_folder(path, kind=kind, force=force)
         place = path.resolve()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        scratch = temporary(place / place.name if _is_fixed(place) else place)
-        scratch.mkdir()
-        try:
-            yield scratch
-            found = {name: checksum_of(scratch / name) for name in entries(scratch)}
-            names = {name: checksum for name, checksum in found.items() if checksum is not None}
-            write_text(scratch / RECORD, Record(kind=kind, folder=names).text)
-            with locked(place.parent):
-                _take_place(scratch, place, path, kind=kind, force=force)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with _made(place.parent):
+            _sweep(place)
+            scratch = temporary(place / place.name if _is_fixed(place) else place)
+            scratch.mkdir()
+            try:
+                yield scratch
+                found = {name: checksum_of(scratch / name) for name in entries(scratch)}
+                names = {name: checksum for name, checksum in found.items() if checksum is not None}
+                write_text(scratch / RECORD, Record(kind=kind, folder=names).text)
+                with locked(place.parent):
+                    _take_place(scratch, place, path, kind=kind, force=force)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def withdraw(path: Path, *, force: bool = False) -> None:
@@ -156,6 +208,25 @@ def check_folder(path: Path, *, kind: Kind, force: bool = False) -> None:
         if stranger is not None and not force:
             raise _occupied(path, *stranger)
         _check_writable(place if _is_fixed(place) else place.parent)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[list[Path]]:
+    """Makes a folder, and gives those that are new, the deepest first; after an error they go again."""
+    new = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield new
+    except BaseException:
+        _unmake(new)
+        raise
+
+
+def _unmake(folders: list[Path]) -> None:
+    """Removes folders, the deepest first, that hold nothing; what others put there stays."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def check_reachable(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import selectors
@@ -10,12 +11,13 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnedge.errors import ToolError
+from mnedge.errors import StorageError, ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +30,8 @@ _GLANCE_S = 0.2
 # No program that is run here to its end says more; what says more does not end.
 _MOST_BYTES = 512 << 20
 _PART_BYTES = 1 << 16
+# Words of programs for a disk without room; `start` asks them to say it in English.
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 class OutOfTimeError(ToolError):
@@ -96,6 +100,7 @@ def run(
     Raises:
         OutOfTimeError: It ran out of time.
         ToolError: The program is missing, was stopped, printed too much, or (with `check`) failed.
+        StorageError: (With `check`.) It failed for want of room on a disk.
     """
     process = start(args, stdin=stdin is not None, cwd=cwd, env=env)
     argv = tuple(str(arg) for arg in args)
@@ -121,8 +126,25 @@ def run(
         raise ToolError(f"{argv[0]} was interrupted")
     finished = Finished(argv, process.returncode, stdout, stderr)
     if check and finished.returncode != 0:
+        check_room(finished)
         raise ToolError(f"{shlex.join(argv)} failed with status {finished.returncode}: {finished.last_words}")
     return finished
+
+
+def check_room(finished: Finished) -> None:
+    """Makes sure that a program of this machine did not fail for want of room on a disk.
+
+    Raises:
+        StorageError: It did, as its last words say.
+    """
+    lines = (finished.stderr + b"\n" + finished.stdout).decode(errors="replace").splitlines()
+    said = next((line.strip() for line in reversed(lines) if any(words in line for words in _NO_ROOM)), None)
+    if finished.returncode == 0 or said is None:
+        return
+    raise StorageError(
+        f"{os.path.basename(finished.args[0])} found no room on a disk: {said[-_LAST_WORDS:]}; free some space where "  # noqa: PTH119 - a name
+        f"it writes and in {tempfile.gettempdir()}, or set TMPDIR to a folder with room"
+    )
 
 
 class _FloodError(Exception):
@@ -237,7 +259,8 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
+            # Encodings stay those of the user: LANGUAGE is of messages alone.
+            env={**os.environ, "LANGUAGE": "en", **(env or {})},
             start_new_session=True,
             pass_fds=pass_fds,
         )

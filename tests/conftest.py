@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.pixels import METADATA, SYMMETRIC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mnedge.codegen import vectors
 
@@ -32,6 +33,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data: set MNEDGE_SHARED_DATA to the folder with the real weights and pictures")
     return folder
+
+
+@pytest.fixture(scope="session")
+def web_modules() -> Path:
+    """The node_modules with the runtimes of browsers, on a machine that has Chromium."""
+    folder = os.environ.get("MNEDGE_WEB_MODULES", "")
+    if not folder or shutil.which("chromium") is None:
+        pytest.skip("no browser: apt-get install chromium, npm install @litertjs/core, and set MNEDGE_WEB_MODULES")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_latency() -> Iterator[None]:
+    """Builds of tests time their artifacts for a tenth of a second: no test looks at how fast this machine is."""
+    from mnedge.validation import latency
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(latency.time_in_turns.__kwdefaults__, "seconds", 0.1)
+        patch.setattr(latency, "_WARMUP_S", 0.02)
+        patch.setattr(latency, "_LONGEST_WARMUP_S", 0.2)
+        yield
 
 
 @pytest.fixture

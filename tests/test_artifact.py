@@ -316,6 +316,67 @@ def test_killed_at_any_moment_the_file_stays_mnedges(tmp_path: Path) -> None:
     artifact.deliver(tmp_path / "a", "whole")
 
 
+def _all(place: Path) -> dict[str, bytes | None]:
+    """Everything below a folder, records and empty folders too."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_delivery_that_fails_leaves_what_was_there(
+    tmp_path: Path, is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new" / "deep" / "a.txt"
+    if is_there:
+        artifact.deliver(path.with_name("b.txt"), "other")
+        artifact.deliver(path, "old")
+    before = _all(tmp_path)
+    real = artifact.write_bytes
+
+    def full(place: Path, data: bytes) -> None:
+        if place.name != files.RECORD:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(place, data)
+
+    monkeypatch.setattr(artifact, "write_bytes", full)
+    with pytest.raises(StorageError):
+        artifact.deliver(path, "new")
+    monkeypatch.undo()
+    left = {name: data for name, data in _all(tmp_path).items() if not name.endswith(files.RECORD)}
+    assert left == {name: data for name, data in before.items() if not name.endswith(files.RECORD)}
+    artifact.deliver(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_what_is_delivered_together_goes_together(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    artifact.deliver(tmp_path / "mine" / "old.txt", "old")
+    before = _all(tmp_path)
+    with pytest.raises(KeyboardInterrupt), artifact.together():
+        artifact.deliver(tmp_path / "new" / "deep" / "a.txt", "a")
+        with artifact.together():
+            artifact.deliver(tmp_path / "new" / "b.txt", "b")
+        artifact.deliver(tmp_path / "mine" / "c.txt", "c")
+        raise KeyboardInterrupt
+    assert _all(tmp_path) == before
+    with pytest.raises(KeyboardInterrupt), artifact.together():
+        artifact.deliver(tmp_path / "mine" / "old.txt", "newer")
+        artifact.deliver(tmp_path / "mine" / "c.txt", "c")
+        raise KeyboardInterrupt
+    # A file that was there before stays, and stays mnedge's.
+    artifact.deliver(tmp_path / "mine" / "old.txt", "newest")
+    assert _names(tmp_path) == {"mine/notes.txt", "mine/old.txt"}
+    with artifact.together():
+        artifact.deliver(tmp_path / "new" / "a.txt", "a")
+    assert (tmp_path / "new" / "a.txt").read_text() == "a"
+
+
+def test_a_folder_that_fails_takes_the_folders_above_it_along(tmp_path: Path) -> None:
+    with pytest.raises(InputError), artifact.folder(tmp_path / "new" / "deep" / "x", kind="bundle"):
+        raise InputError("no")
+    assert _all(tmp_path) == {}
+
+
 def test_folders_that_replace_each_other_at_once_are_whole(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

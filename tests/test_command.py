@@ -1,15 +1,17 @@
+import errno
 import os
 import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mnedge import command
-from mnedge.errors import ToolError
+from mnedge.errors import StorageError, ToolError
 
 
 def test_collects_output_and_status() -> None:
@@ -22,6 +24,24 @@ def test_collects_output_and_status() -> None:
 def test_a_failure_carries_the_last_words() -> None:
     with pytest.raises(ToolError, match=r"status 3: no board"):
         command.run([sys.executable, "-c", "import sys; sys.exit(print('no board', file=sys.stderr) or 3)"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_program_that_finds_no_room_is_a_full_disk(number: int) -> None:
+    script = f"import os, sys; print('ld: x:', os.strerror({number})); print('failed', file=sys.stderr); sys.exit(1)"
+    with pytest.raises(StorageError, match=r"found no room on a disk: ld: x: .*; free some space .*TMPDIR"):
+        command.run([sys.executable, "-c", script])
+    done = command.run([sys.executable, "-c", script], check=False)
+    with pytest.raises(StorageError):
+        command.check_room(done)
+    # What a program says on its way to a good end is no failure.
+    command.check_room(replace(done, returncode=0))
+
+
+def test_programs_say_in_english_what_their_caller_looks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGUAGE", "de:fr")
+    script = "import os; print(os.environ['LANGUAGE'], os.environ.get('TOLD'))"
+    assert command.run([sys.executable, "-c", script], env={"TOLD": "x"}).text.split() == ["en", "x"]
 
 
 def test_a_missing_program_says_how_to_get_it() -> None:

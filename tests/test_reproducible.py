@@ -81,6 +81,7 @@ def due(whole: Path) -> dict[str, str]:
     return _sums(whole / "out")
 
 
+@pytest.mark.slow
 def test_another_folder_time_zone_and_number_of_threads_give_the_same_bytes(
     whole: Path, due: dict[str, str], tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_another_folder_time_zone_and_number_of_threads_give_the_same_bytes(
             assert str(place).encode() not in (whole / "out" / path).read_bytes(), path
 
 
+@pytest.mark.slow
 def test_float_ops_are_not_counted_where_this_machine_cannot_tell(whole: Path) -> None:
     import platform
 
@@ -151,15 +153,17 @@ def span_s(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
     return 2 * (time.monotonic() - started)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path, due: dict[str, str], span_s: float) -> None:
     _kill_at_random_moments(tmp_path / "a", due, kills=4, seed=time.time_ns(), span_s=span_s)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_killed_at_30_random_moments(tmp_path: Path, due: dict[str, str], span_s: float) -> None:
     _kill_at_random_moments(tmp_path / "a", due, kills=30, seed=time.time_ns(), span_s=span_s)
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_in_one_folder(tmp_path: Path, due: dict[str, str]) -> None:
     both = [_start(tmp_path / "a") for _ in range(2)]
     for process in both:
@@ -170,6 +174,7 @@ def test_two_builds_at_once_in_one_folder(tmp_path: Path, due: dict[str, str]) -
     assert {path.name for path in (tmp_path / "a" / "out").rglob(".*")} == {RECORD}
 
 
+@pytest.mark.slow
 def test_a_corrupted_entry_is_found_and_made_again(whole: Path, due: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(whole / "cache", tmp_path / "a" / "cache")
     chance = random.Random(1)  # noqa: S311 - bytes to flip
@@ -184,6 +189,7 @@ def test_a_corrupted_entry_is_found_and_made_again(whole: Path, due: dict[str, s
     _check_nothing_is_half_done(tmp_path / "a", due)
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow(whole: Path, due: dict[str, str], tmp_path: Path) -> None:
     place = tmp_path / "a"
     shutil.copytree(whole / "cache", place / "cache")
@@ -210,6 +216,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", ["cache", "out"])
 def test_a_full_disk_and_then_room_again(
     whole: Path, due: dict[str, str], small_disk: Path, tmp_path: Path, full: str

@@ -21,6 +21,7 @@ def test_native_output_is_dropped_unless_verbose(level: int, heard: bool) -> Non
     assert ("greeting" in done.stderr.decode()) == heard
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("entry", "held"), [("import mnedge.cli", False), ("import mnedge", True)])
 def test_a_command_does_not_pay_for_the_scikit_learn_of_keras(entry: str, held: bool) -> None:
     code = (

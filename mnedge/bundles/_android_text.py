@@ -34,7 +34,7 @@ POM = """<?xml version="1.0" encoding="UTF-8"?>
 
 # Paragraph of the README for a model with classes.
 LABELS_INSIDE = ", labels inside"
-LABELS_ROW = """| `assets/@SLUG@.labels.txt` | @CLASSES@ class names, one a score |
+LABELS_ROW = """| `assets/@SLUG@.labels.txt` | @CLASS_NAMES@, one a score |
 """
 
 # No lastUpdated: a time would change the bytes.

@@ -49,8 +49,8 @@ class App:
         network: Description of the network, in a sentence.
         output: Description of the .onnx' outputs, in a sentence.
         android: For Android.
-        program: The Python program for a Raspberry Pi, beside which classify.py always ships. Its name is that of its
-            file without a leading underscore.
+        program: The Python program for a Raspberry Pi, beside which classify.py, pictures.py and cameras.py always
+            ship. Its name is that of its file without a leading underscore.
         sketch: The Arduino sketch, with @WORDS@ to fill in.
         names_classes: Whether the apps name classes: the outputs must then be scores with labels.
     """

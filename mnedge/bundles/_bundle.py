@@ -75,6 +75,11 @@ class Parts:
         return f"{width} x {height}"
 
     @property
+    def shown_classes(self) -> str:
+        """The number of classes as texts have it."""
+        return "1 class" if len(self.labels) == 1 else f"{len(self.labels)} classes"
+
+    @property
     def described_input(self) -> dict[str, object]:
         """Gives the size, pixels and preprocessing of the pictures, for model.json and the metadata."""
         height, width = self.size

@@ -3,27 +3,45 @@
 
 classify.py photo.jpg                       one line a picture: the most probable classes, or a yes or no a label
 classify.py --json --top 3 pictures/        one JSON object a line
-classify.py --camera --every 10             a picture from rpicam-still (or libcamera-still) every 10 seconds
+classify.py --camera --every 10             a picture from the camera every 10 seconds
+classify.py --camera usb --stream           as many pictures as it can, with how many a second
 
-Needs a runtime (ai-edge-litert, or tflite-runtime, or for .onnx onnxruntime), numpy and Pillow.
+The camera is that of the board (csi) or of USB (usb, or its device). Needs a runtime (ai-edge-litert, or
+tflite-runtime, or for .onnx onnxruntime), numpy and Pillow.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import math
 import os
-import shutil
-import subprocess
+import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+# Nothing appears in the folder of a bundle that is not of it.
+sys.dont_write_bytecode = True
+# `python -I` does not search the folder of its program.
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+from pictures import (  # type: ignore[import-not-found]  # noqa: E402
+    LARGE_PIXELS,
+    ProgramError,
+    most_pixels,
+    opened,
+    pictures,
+    pixels_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +77,7 @@ if TYPE_CHECKING:
         crop_fraction: float
         interpolation: str
         fit: str
+        white: float
         detection: Anchors
 
     class Answer(TypedDict, total=False):
@@ -77,23 +96,14 @@ if TYPE_CHECKING:
 
     Model = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 
-HERE = Path(__file__).resolve().parent
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-# Of Pillow's formats, those of photos: of the others, that of EPS starts a program.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-# Width times height of the largest picture that is decoded, where MNEDGE_MAX_PIXELS does not say it.
-MOST_PIXELS = 1 << 26
-# A JPEG above it is decoded at a fraction of its size, but not below this many times what the model takes.
-LARGE_PIXELS = 1 << 24
-REDUCING_GAP = 2
-CAMERAS = ("rpicam-still", "libcamera-still")
-CAMERA_TIMEOUT_S = 60
 CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
-LUMA = np.array([19595, 38470, 7471], np.uint32)
 # Of a step.
 NUDGE = 1e-3
 # Where the probability of a label by itself says yes.
 THRESHOLD = 0.5
+MOST_THREADS = 256
+# Pictures over which their rate is taken.
+RATED = 30
 
 
 def open_model(path: Path, threads: int, told: Range) -> Model:
@@ -114,7 +124,7 @@ def _open_tflite(path: Path, threads: int, told: Range) -> Model:
         try:
             from tflite_runtime.interpreter import Interpreter
         except ImportError:
-            raise SystemExit("no runtime: pip install -r requirements.txt") from None
+            raise ProgramError("no runtime: pip install -r requirements.txt") from None
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     source, targets = interpreter.get_input_details()[0], interpreter.get_output_details()
@@ -139,7 +149,7 @@ def _open_onnx(path: Path, threads: int, told: Range) -> Model:
     try:
         import onnxruntime
     except ImportError:
-        raise SystemExit("no runtime for .onnx: pip install onnxruntime") from None
+        raise ProgramError("no runtime for .onnx: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # x86 without VNNI adds pairs of products in 16 bits, which saturate, unless it is told to be exact; Arm is exact.
@@ -181,122 +191,54 @@ def _encoded(pixels: NDArray[np.uint8], table: NDArray[np.generic]) -> NDArray[n
     return np.asarray(table[pixels, np.arange(table.shape[1])])
 
 
-def opened(source: Path | io.BytesIO, least: float | None = None) -> Image.Image:
-    """A picture, decoded and turned as its EXIF says.
-
-    Args:
-        source: A file, or what the camera gave.
-        least: Side in pixels that it is made smaller to, which lets a large JPEG be decoded smaller; None for its own.
-    """
-    # A pipe would be waited for.
-    if isinstance(source, Path) and source.exists() and not source.is_file():
-        raise OSError("no regular file")
-    # The limit below says what to do, which Pillow's own does not.
-    Image.MAX_IMAGE_PIXELS = None
-    with Image.open(source, formats=FORMATS) as image:
-        pixels, most = image.width * image.height, int(os.environ.get("MNEDGE_MAX_PIXELS") or MOST_PIXELS)
-        if pixels > most:
-            raise ValueError(
-                f"{image.width} x {image.height} pixels, and at most {most:,} are decoded; make it smaller, or set "
-                f"MNEDGE_MAX_PIXELS={pixels}"
-            )
-        if least is not None and pixels > LARGE_PIXELS and image.format in ("JPEG", "MPO"):
-            shrink = min(image.size) / (REDUCING_GAP * least)
-            if shrink > 1:
-                image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        # Which says whether grey of 32 bits is of 16.
-        upright.format = image.format
-        return upright
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Tells a mistake in one line, which the usage above it would hide."""
+        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help lists the options\n")
 
 
-def rgb(upright: Image.Image) -> Image.Image:
-    """A picture of any mode in RGB: transparency is white, grey of 16 bits becomes one of 8."""
-    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-        values = np.asarray(upright, np.float32)
-        least, most = float(values.min(initial=0.0)), float(values.max(initial=0.0))
-        is_16_bits = upright.mode.startswith("I;16") or upright.format in ("PPM", "PNG")
-        if not is_16_bits and (not (0 <= least <= most <= 65535) or (upright.mode == "F" and most <= 1)):
-            raise ValueError(f"32-bit pixels from {least:g} to {most:g}, whose range nobody says")
-        step = 1.0 if most <= 255 and not is_16_bits else 255.0 / 65535.0
-        return Image.fromarray(np.rint(values * step).astype(np.uint8)).convert("RGB")
-    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-        opaque = Image.new("RGBA", upright.size, "white")
-        opaque.alpha_composite(upright.convert("RGBA"))
-        return opaque.convert("RGB")
-    return upright.convert("RGB")
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers within limits, for an option."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.lstrip("-").isdigit() and least <= int(text[:12]) <= most):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
-def pixels_of(upright: Image.Image, about: About) -> NDArray[np.uint8]:
-    """A picture as the model was measured with it: cropped or stretched; uint8 (height, width, channels).
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A reader of numbers within limits, for an option."""
 
-    Args:
-        upright: Any picture, turned as its EXIF says.
-        about: model.json: height, width, crop_fraction, interpolation, and fit ("crop" or "stretch"); and the pixels of
-            the model.
-    """
-    size, proportion = (about["width"], about["height"]), about["width"] / about["height"]
-    picture = rgb(upright)
-    width, height = (max(1.0, extent * about["crop_fraction"]) for extent in picture.size)
-    if about.get("fit", "crop") == "crop":
-        width, height = min(width, height * proportion), min(height, width / proportion)
-    left, top = (picture.width - width) / 2, (picture.height - height) / 2
-    resample = Image.Resampling[about["interpolation"].upper()]
-    resized = picture.resize(size, resample, box=(left, top, left + width, top + height))
-    return arranged(np.asarray(resized, np.uint8), about["pixels"]["order"])
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from {least:g} to {most:g}")
+        return value
 
-
-def arranged(pixels: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
-    """RGB pixels, uint8 (height, width, 3), with the channels that a model takes: RGB, BGR, GREY or RGBA."""
-    if order == "BGR":
-        return pixels[..., ::-1]
-    if order == "GREY":
-        # Luma as Pillow computes it, in 1/65536.
-        return ((pixels.astype(np.uint32) @ LUMA + 0x8000) >> 16).astype(np.uint8)[..., None]
-    if order == "RGBA":
-        return np.concatenate([pixels, np.full((*pixels.shape[:-1], 1), 255, np.uint8)], axis=-1)
-    return pixels
-
-
-def pictures(places: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Every picture file named or below a folder that is named, in order."""
-    for place in map(Path, places):
-        found = (
-            sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else [place]
-        )
-        if not found:
-            raise SystemExit(f"no pictures in {place}: {', '.join(sorted(SUFFIXES))}")
-        for path in found:
-            yield str(path), path
-
-
-def camera(every_s: float | None) -> Iterator[tuple[str, io.BytesIO]]:
-    """Pictures from the camera, one, or one every so many seconds."""
-    program = next(filter(None, map(shutil.which, CAMERAS)), None)
-    if program is None:
-        raise SystemExit(f"no camera program: apt install rpicam-apps gives {CAMERAS[0]}")
-    while True:
-        started = time.monotonic()
-        command = [program, "--nopreview", "--immediate", "--encoding", "jpg", "--output", "-"]
-        done = subprocess.run(command, capture_output=True, timeout=CAMERA_TIMEOUT_S, check=False)  # noqa: S603
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise SystemExit(f"{program} failed: {said[-1]}")
-        yield time.strftime("%Y-%m-%dT%H:%M:%S%z"), io.BytesIO(done.stdout)
-        if every_s is None:
-            return
-        time.sleep(max(0.0, every_s - (time.monotonic() - started)))
+    return read
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
     """The options of every program that uses this one; its own are added to them."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", nargs="*", help="files or folders")
-    parser.add_argument("--camera", action="store_true", help="take the picture with the camera")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="with --camera: again and again")
+    parser.add_argument(
+        "--camera", nargs="?", const="", metavar="WHICH",
+        help="take pictures with the camera: csi, usb, or a device such as /dev/video0 [default: the one there is]",
+    )  # fmt: skip
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument(
+        "--every", type=number(0.001, 1e6), metavar="SECONDS", help="with --camera: again and again, every so often"
+    )
+    pace.add_argument("--stream", action="store_true", help="with --camera: as many as it can, with how many a second")
+    parser.add_argument("--count", type=whole(1, 1 << 30), metavar="N", help="end after N pictures")
     parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--threads", type=int, default=4, help="threads [default: 4]")
+    parser.add_argument("--threads", type=whole(1, MOST_THREADS), default=4, help="threads [default: 4]")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -304,27 +246,59 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
 def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argparse.Namespace:
     """What the command line chose; ends the program with status 2 where that is not one of pictures and the camera."""
     chosen = parser.parse_args(given)
-    if bool(chosen.pictures) == chosen.camera:
+    has_camera = chosen.camera is not None
+    if bool(chosen.pictures) == has_camera:
         parser.error("give pictures, or --camera")
+    if (chosen.every or chosen.stream) and not has_camera:
+        parser.error("--every and --stream are of the camera: give --camera")
+    if has_camera and chosen.camera not in ("", "csi", "usb") and not Path(chosen.camera).exists():
+        parser.error(f"--camera {chosen.camera}: no csi, usb, or device such as /dev/video0")
     return chosen
 
 
 def open_chosen(chosen: argparse.Namespace) -> tuple[About, Model]:
     """model.json of this folder, and the model that it names or that was chosen instead."""
-    about: About = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-    path = chosen.model or HERE / about["model"]
-    if path.name not in about["models"]:
-        raise SystemExit(
-            f"model.json does not say what a picture is to {path.name}; it does of {', '.join(about['models'])}: add "
+    try:
+        about: About = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+        path, known = chosen.model or HERE / about["model"], about["models"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ProgramError(f"{HERE / 'model.json'} cannot be read ({exc}); unpack the bundle again") from exc
+    if not path.exists() and path.name == str(path):
+        path = HERE / path
+    if not path.is_file():
+        raise ProgramError(f"there is no model {chosen.model or path}; this folder has {', '.join(known)}")
+    if path.name not in known:
+        raise ProgramError(
+            f"model.json does not say what a picture is to {path.name}; it does of {', '.join(known)}: add "
             'scale, offset and order to "models" there'
         )
-    told = about["models"][path.name]
-    return {**about, "pixels": told}, open_model(path, chosen.threads, told)
+    told = known[path.name]
+    try:
+        return {**about, "pixels": told}, open_model(path, chosen.threads, told)
+    except ProgramError:
+        raise
+    except Exception as exc:
+        words = (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
+        raise ProgramError(f"{path} cannot be opened: {words}; unpack the bundle again") from exc
 
 
 def read_labels() -> list[str]:
     """Class names, by class index."""
-    return (HERE / "labels.txt").read_text(encoding="utf-8").splitlines()
+    path = HERE / "labels.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as exc:
+        raise ProgramError(f"{path} cannot be read ({exc}); it has the name of each class, one a line") from exc
+    return lines[:-1] if not lines[-1] else lines
+
+
+def check_labels(labels: Sequence[str], classes: int) -> None:
+    """Makes sure that every class of the model has a name."""
+    if len(labels) != classes:
+        raise ProgramError(
+            f"{HERE / 'labels.txt'} has {len(labels)} lines, and the model tells {classes} classes apart; take the "
+            "labels.txt of this model"
+        )
 
 
 @dataclass
@@ -340,32 +314,81 @@ class Reading:
     chosen: argparse.Namespace
     about: About
     status: int = 0
+    _moments: deque[float] = field(default_factory=lambda: deque(maxlen=RATED + 1))
 
     def __iter__(self) -> Iterator[tuple[str, Image.Image, NDArray[np.uint8]]]:
         """Gives the name of each picture, the picture upright, and its pixels, uint8 (height, width, channels)."""
         chosen = self.chosen
-        for name, source in camera(chosen.every) if chosen.camera else pictures(chosen.pictures):
-            try:
-                upright = opened(source)
-                # What is measured is what is decoded small, whatever the program draws on.
-                is_large = upright.width * upright.height > LARGE_PIXELS and upright.format in ("JPEG", "MPO")
-                small = opened(source, self.least()) if is_large else upright
-                pixels = pixels_of(small, self.about)
-            except Exception as exc:  # noqa: BLE001 - decoders raise anything on damaged pictures
-                print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-                self.status = 1
-                continue
-            yield name, upright, pixels
+        most_pixels()
+        given = 0
+        started = time.monotonic()
+        try:
+            for name, source in islice(self._sources(), chosen.count):
+                try:
+                    upright = source if isinstance(source, Image.Image) else opened(source)
+                    # What is measured is what is decoded small, whatever the program draws on.
+                    is_large = upright.width * upright.height > LARGE_PIXELS and upright.format in ("JPEG", "MPO")
+                    small = opened(source, self.least()) if is_large else upright
+                    pixels = pixels_of(small, self.about)
+                except Exception as exc:  # noqa: BLE001 - decoders raise anything on damaged pictures
+                    print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
+                    self.status = 1
+                    continue
+                self._moments.append(time.monotonic())
+                given += 1
+                yield name, upright, pixels
+        finally:
+            if chosen.stream and given:
+                spent_s = time.monotonic() - started
+                words = f"{given} pictures in {spent_s:.1f} s, {given / spent_s:.1f} a second"
+                print(words, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _sources(self) -> Iterator[tuple[str, Path | Image.Image]]:
+        chosen = self.chosen
+        if chosen.camera is None:
+            yield from pictures(chosen.pictures)
+            return
+        from cameras import pictures_of  # type: ignore[import-not-found]
+
+        taken: Iterator[tuple[str, Path | Image.Image]] = pictures_of(
+            chosen.camera, self.least(), 0.0 if chosen.stream else chosen.every
+        )
+        yield from taken if chosen.stream or chosen.every or chosen.count else islice(taken, 1)
 
     def least(self) -> float:
         """The side that the part of a picture that the model sees has at least once it is made smaller, in its own."""
         return float(max(self.about["width"], self.about["height"]) / self.about["crop_fraction"])
 
+    @property
+    def rate(self) -> float | None:
+        """Pictures a second, of the last ones of a stream; None where there is no stream, or one picture yet."""
+        if not self.chosen.stream or len(self._moments) < 2:
+            return None
+        return (len(self._moments) - 1) / max(self._moments[-1] - self._moments[0], 1e-9)
+
+    def row(self, name: str, spent_ms: float) -> dict[str, object]:
+        """What is said of a picture as JSON, whatever it shows: its name, its time, and the rate of a stream."""
+        row: dict[str, object] = {"picture": name, "ms": round(spent_ms, 3)}
+        return row if self.rate is None else {**row, "fps": round(self.rate, 2)}
+
+    def pace(self, spent_ms: float) -> str:
+        """The time of a picture, and the rate of a stream, in words."""
+        return f"{spent_ms:.1f} ms" + ("" if self.rate is None else f", {self.rate:.1f} a second")
+
 
 def start(main: Callable[[], int]) -> NoReturn:
-    """Runs a program to its exit status, which is 130 where Ctrl-C ends it."""
+    """Runs a program to its exit status: 2 where it cannot do what it is asked to, 130 where Ctrl-C ends it."""
+    # As an end of the program, so that the camera is given back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
+    except ProgramError as exc:
+        print(f"{Path(sys.argv[0]).name}: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except BrokenPipeError:
+        # Who reads has gone, and the interpreter would tell so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -399,20 +422,21 @@ def _said(entry: Answer) -> str:
 def main(given: Sequence[str] | None = None) -> int:
     """Classifies what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--top", type=int, default=1, help="classes a picture [default: 1]")
+    parser.add_argument("--top", type=whole(1, 1 << 30), default=1, help="classes a picture [default: 1]")
     chosen = parse(parser, given)
     about, run = open_chosen(chosen)
     labels, reading = read_labels(), Reading(chosen, about)
     for name, _, pixels in reading:
         started = time.perf_counter()
         scores = run(pixels)[0].ravel()
+        check_labels(labels, len(scores))
         spent_ms = (time.perf_counter() - started) * 1e3
         classes = answers(scores, labels, about["head"], chosen.top)
         if chosen.json:
-            print(json.dumps({"picture": name, "ms": round(spent_ms, 3), "classes": classes}), flush=True)  # noqa: T201
+            print(json.dumps({**reading.row(name, spent_ms), "classes": classes}), flush=True)  # noqa: T201
         else:
             said = ", ".join(_said(entry) for entry in classes)
-            print(f"{name}: {said} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
+            print(f"{name}: {said} ({reading.pace(spent_ms)})", flush=True)  # noqa: T201
     return reading.status
 
 

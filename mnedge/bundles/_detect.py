@@ -4,22 +4,36 @@
 detect.py photo.jpg                         one line an object: class, score, and its box in pixels
 detect.py --json --least 0.5 pictures/      one JSON object a picture
 detect.py --draw marked/ photo.jpg          also writes the picture with frames around what was found
-detect.py --camera --every 10               a picture from the camera every 10 seconds
+detect.py --camera --every 10               a picture from the camera every 10 seconds; --stream: as many as it can
 
-classify.py beside it opens the model and reads the pictures. The model gives scores and codes of boxes, which are
-decoded here with the anchors of model.json; a model that gives objects itself is taken too.
+classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them. The model gives scores and
+codes of boxes, which are decoded here with the anchors of model.json; a model that gives objects itself is taken too.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image, ImageDraw
+
+# Nothing appears in the folder of a bundle that is not of it.
+sys.dont_write_bytecode = True
+from classify import (  # type: ignore[import-not-found]  # noqa: E402
+    Reading,
+    argument_parser,
+    check_labels,
+    number,
+    open_chosen,
+    parse,
+    read_labels,
+    start,
+)
+from pictures import WHITE, rgb  # type: ignore[import-not-found]  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,32 +103,37 @@ def overlaps(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 def main(given: Sequence[str] | None = None) -> int:
     """Detects in what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--least", type=float, default=0.4, help="score from which objects count [default: 0.4]")
+    counts = "score from which objects count [default: 0.4]"
+    parser.add_argument("--least", type=number(0.0, 1.0), default=0.4, help=counts)
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with frames there")
     chosen = parse(parser, given)
     about, run = open_chosen(chosen)
     labels, reading = read_labels(), Reading(chosen, about)
     for name, picture, pixels in reading:
         started = time.perf_counter()
-        found = [one for one in find(run(pixels), about["detection"]) if one[1] >= chosen.least]
+        outputs = run(pixels)
+        if len(outputs) == 2:
+            check_labels(labels, outputs[0].shape[-1])
+        found = [one for one in find(outputs, about["detection"]) if one[1] >= chosen.least]
         spent_ms = (time.perf_counter() - started) * 1e3
         size = (picture.height, picture.width) * 2
         objects: list[Object] = [
             {"label": labels[index], "index": index, "score": score, "box": [at * side for at, side in zip(box, size)]}  # noqa: B905 - four of each
             for index, score, box in found
         ]
-        _tell(name, objects, spent_ms, as_json=chosen.json)
+        if chosen.json:
+            # A box is y1, x1, y2, x2 in pixels of the upright picture.
+            print(json.dumps({**reading.row(name, spent_ms), "objects": objects}), flush=True)  # noqa: T201
+        else:
+            noun = "object" if len(objects) == 1 else "objects"
+            _tell(f"{name}: {len(objects)} {noun} ({reading.pace(spent_ms)})", objects)
         if chosen.draw:
-            _draw(picture.convert("RGB"), objects, chosen.draw / f"{Path(name).stem}.png")
+            _draw(rgb(picture, about.get("white", WHITE)), objects, chosen.draw / f"{Path(name).stem}.png")
     return int(reading.status)
 
 
-def _tell(name: str, objects: Sequence[Object], spent_ms: float, *, as_json: bool) -> None:
-    if as_json:
-        # A box is y1, x1, y2, x2 in pixels of the upright picture.
-        print(json.dumps({"picture": name, "ms": round(spent_ms, 3), "objects": list(objects)}), flush=True)  # noqa: T201
-        return
-    print(f"{name}: {len(objects)} objects ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
+def _tell(heading: str, objects: Sequence[Object]) -> None:
+    print(heading, flush=True)  # noqa: T201
     for entry in objects:
         y1, x1, y2, x2 = (round(at) for at in entry["box"])
         print(f"  {entry['label']} {entry['score']:.3f} at x {x1} to {x2}, y {y1} to {y2}", flush=True)  # noqa: T201

@@ -3,19 +3,23 @@
 
 embed.py photo.jpg pictures/                one line a picture: the cosine with the first one, 1 for the same
 embed.py --json pictures/                   one JSON object a line, with the vector
-embed.py --camera --every 10                a picture from the camera every 10 seconds, against the first
+embed.py --camera --every 10                a picture from the camera every 10 seconds, or --stream, against the first
 
-classify.py beside it opens the model and reads the pictures.
+classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse, start  # type: ignore[import-not-found]
+
+# Nothing appears in the folder of a bundle that is not of it.
+sys.dont_write_bytecode = True
+from classify import Reading, argument_parser, open_chosen, parse, start  # type: ignore[import-not-found]  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +46,10 @@ def main(given: Sequence[str] | None = None) -> int:
         first = vector if first is None else first
         alike = float(vector @ first)
         if chosen.json:
-            row = {"picture": name, "ms": round(spent_ms, 3), "similarity": alike, "embedding": vector.tolist()}
+            row = {**reading.row(name, spent_ms), "similarity": alike, "embedding": vector.tolist()}
             print(json.dumps(row), flush=True)  # noqa: T201
         else:
-            print(f"{name}: {alike:.3f} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
+            print(f"{name}: {alike:.3f} ({reading.pace(spent_ms)})", flush=True)  # noqa: T201
     return int(reading.status)
 
 

@@ -4,21 +4,33 @@
 segment.py photo.jpg                        one line a picture: the share that each class has of it
 segment.py --json pictures/                 one JSON object a line
 segment.py --masks masks/ photo.jpg         also writes PNG files whose pixels are class indices, in the picture's size
-segment.py --camera --every 10              a picture from the camera every 10 seconds
+segment.py --camera --every 10              a picture from the camera every 10 seconds; --stream: as many as it can
 
-classify.py beside it opens the model and reads the pictures.
+classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from classify import Reading, argument_parser, open_chosen, parse, read_labels, start  # type: ignore[import-not-found]
 from PIL import Image
+
+# Nothing appears in the folder of a bundle that is not of it.
+sys.dont_write_bytecode = True
+from classify import (  # type: ignore[import-not-found]  # noqa: E402
+    Reading,
+    argument_parser,
+    check_labels,
+    open_chosen,
+    parse,
+    read_labels,
+    start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,16 +80,19 @@ def main(given: Sequence[str] | None = None) -> int:
     labels, reading = read_labels(), Reading(chosen, about)
     for name, picture, pixels in reading:
         started = time.perf_counter()
-        mask = mask_of(run(pixels)[0], picture.size, about)
+        output = run(pixels)[0]
+        if output.ndim == 3:
+            check_labels(labels, output.shape[-1])
+        mask = mask_of(output, picture.size, about)
         spent_ms = (time.perf_counter() - started) * 1e3
         counts = np.bincount(mask.ravel(), minlength=UNSEEN + 1)[: len(labels)]
         shares = [float(count / max(counts.sum(), 1)) for count in counts]
         if chosen.json:
             classes = [{"label": label, "index": at, "fraction": shares[at]} for at, label in enumerate(labels)]
-            print(json.dumps({"picture": name, "ms": round(spent_ms, 3), "classes": classes}), flush=True)  # noqa: T201
+            print(json.dumps({**reading.row(name, spent_ms), "classes": classes}), flush=True)  # noqa: T201
         else:
             said = ", ".join(f"{label} {100 * share:.1f} %" for label, share in zip(labels, shares) if share)  # noqa: B905 - one a label
-            print(f"{name}: {said} ({spent_ms:.1f} ms)", flush=True)  # noqa: T201
+            print(f"{name}: {said} ({reading.pace(spent_ms)})", flush=True)  # noqa: T201
         if chosen.masks:
             chosen.masks.mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(chosen.masks / f"{Path(name).stem}.png")

@@ -102,7 +102,7 @@ def _assets(parts: Parts) -> dict[str, bytes]:
 
 def _described_model(parts: Parts) -> bytes:
     kind = _kind(parts)
-    classes = f"{len(parts.labels)} classes, " if parts.labels else ""
+    classes = f"{parts.shown_classes}, " if parts.labels else ""
     described = Description(
         name=parts.slug,
         text=f"MobileNet image {kind.noun}, int8, {classes}{_extent(parts)} px",
@@ -239,7 +239,7 @@ def _words(parts: Parts) -> dict[str, str]:
         "IDENTIFIER": parts.identifier,
         "VERSION": parts.version,
         "LICENSE": parts.license,
-        "CLASSES": str(len(parts.labels)),
+        "CLASS_NAMES": f"{len(parts.labels)} class name{'' if len(parts.labels) == 1 else 's'}",
     }
 
 

@@ -181,7 +181,7 @@ def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[s
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
         "ANSWER": _YES_OR_NO if parts.head in ("sigmoid", "multi-label") else _BEST_CLASS,
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
-        "OF_CLASSES": f" of {len(parts.labels)} classes" if parts.labels else "",
+        "OF_CLASSES": f" of {parts.shown_classes}" if parts.labels else "",
         "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
         "NAME": name,
         "UPPER": name.upper(),

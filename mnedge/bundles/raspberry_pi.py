@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnedge.bundles._app import SHIPPED, app_of, lacking
 from mnedge.bundles._bundle import Bundle, described
+from mnedge.bundles._signature import SIGNATURE
 from mnedge.data.detections import METADATA, of_metadata
 from mnedge.errors import UnsupportedError
 from mnedge.formats.tflite_read import parse_tflite
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from mnedge.bundles._bundle import Parts
 
-# All programs take their options, open models and read pictures with it.
-_SHARED = SHIPPED / "_classify.py"
+# All programs take their options, open models, and read and take pictures with these.
+_SHARED = tuple(SHIPPED / name for name in ("_classify.py", "_pictures.py", "_cameras.py"))
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")
 
@@ -29,6 +30,8 @@ After=multi-user.target
 ExecStart=/opt/@SLUG@/venv/bin/python /opt/@SLUG@/@PROGRAM@ --camera --every 10 --json
 Restart=on-failure
 RestartSec=10
+# How it ends when it is stopped.
+SuccessExitStatus=143
 DynamicUser=yes
 SupplementaryGroups=video
 NoNewPrivileges=yes
@@ -40,34 +43,33 @@ PrivateTmp=yes
 WantedBy=multi-user.target
 """
 
-_INSTALL = """#!/bin/sh
-# Puts this folder to /opt/@SLUG@ with a virtual environment of its own; as root.
-# The camera's service is started by: systemctl enable --now @SLUG@
-set -eu
-cd "$(dirname "$0")"
-place=${1:-/opt/@SLUG@}
-mkdir -p "$place"
-cp -R ./* "$place/"
-python3 -m venv "$place/venv"
-"$place/venv/bin/pip" install --quiet -r "$place/requirements.txt"
-if [ "$place" = /opt/@SLUG@ ] && [ -d /etc/systemd/system ]; then
-  cp "$place/@SLUG@.service" /etc/systemd/system/
-fi
-"""
+_INSTALL = SHIPPED / "_install.sh"
 
 _README = """# @SLUG@ for the Raspberry Pi
 
     python3 -m venv venv && venv/bin/pip install -r requirements.txt
     venv/bin/python @PROGRAM@ photo.jpg
 
-Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: folders, the camera, JSON.
+Raspberry Pi OS (64 bit), bookworm or later. `@PROGRAM@ --help` says the rest: folders, cameras, JSON.
+
+    venv/bin/python @PROGRAM@ --camera              a picture from the camera there is
+    venv/bin/python @PROGRAM@ --camera usb --stream  as many as it can, with how many a second
+
+A camera at the board's connector (`--camera csi`) is read through picamera2 where this Python has it, else through
+rpicam-still and rpicam-vid (`sudo apt install rpicam-apps`); one at USB (`--camera usb`, or `/dev/video0`) needs
+nothing.
+picamera2 comes with the system (`sudo apt install python3-picamera2`): make the environment with
+`python3 -m venv --system-site-packages venv` then, as install.sh does.
+
 `sudo ./install.sh` puts it to /opt/@SLUG@ with a systemd unit that looks through the camera every ten seconds:
-`systemctl enable --now @SLUG@`, `journalctl -fu @SLUG@`.
+`sudo systemctl enable --now @SLUG@`, `journalctl -fu @SLUG@`. Run the install.sh of a new version for an update: the
+service is started anew.
 
 | file | what it is |
 |---|---|
 | `@SLUG@.int8.tflite` | the model; `@PROGRAM@` runs it with LiteRT on XNNPACK |
 | `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
+| `pictures.py`, `cameras.py` | reading and taking pictures |
 | `model.json` | size, pixels, preprocessing and, of a detector, anchors that the model was measured with |
 | `manifest.json` | checksums; `mnedge verify` checks them |
 """
@@ -85,26 +87,27 @@ def _write(parts: Parts, folder: Path) -> None:
     if parts.onnx is not None:
         (folder / f"{parts.slug}.int8.onnx").write_bytes(parts.onnx.read_bytes())
         models[f"{parts.slug}.int8.onnx"] = described(parts.onnx_pixels())
-    about: dict[str, object] = {"model": model, "head": parts.head, **_prepared(parts), "models": models}
-    anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
-    if anchors is not None:
-        about["detection"] = of_metadata(anchors).as_json()
     source = app_of(parts).program
     if source is None:
         raise lacking(parts, "program")
     program = _name(source)
+    about: dict[str, object] = {"model": model, "program": program, "head": parts.head, **_prepared(parts)}
+    about["models"] = models
+    anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
+    if anchors is not None:
+        about["detection"] = of_metadata(anchors).as_json()
     pinned = [f"{name}=={parts.tools[name]}" for name in _NEEDS if name in parts.tools]
     texts = {
         "README.md": _README,
         f"{parts.slug}.service": _UNIT,
-        **{_name(path): path.read_text(encoding="utf-8") for path in (_SHARED, source)},
-        "install.sh": _INSTALL,
+        **{_name(path): path.read_text(encoding="utf-8") for path in (*_SHARED, source)},
+        "install.sh": _INSTALL.read_text(encoding="utf-8"),
         **({"labels.txt": parts.labels_text} if parts.labels else {}),
         "model.json": json.dumps(about, indent=2) + "\n",
         "requirements.txt": "".join(f"{pin}\n" for pin in pinned),
     }
     for name, text in texts.items():
-        filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program)
+        filled = text.replace("@SLUG@", parts.slug).replace("@PROGRAM@", program).replace("@SIGNATURE@", SIGNATURE)
         (folder / name).write_text(filled, encoding="utf-8")
     for name in (program, "install.sh"):
         mode = (folder / name).stat().st_mode

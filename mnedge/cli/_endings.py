@@ -167,8 +167,14 @@ def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
     import tempfile
 
     if isinstance(exc, OSError) and exc.errno in FULL:
-        place = exc.filename or f"a file, maybe in {tempfile.gettempdir()},"
-        return StorageError.exit_code, f"{place} cannot be written: {exc.strerror}; free some space"
+        if exc.filename:
+            return StorageError.exit_code, f"{exc.filename} cannot be written: {exc.strerror}; free some space there"
+        place = tempfile.gettempdir()
+        return (
+            StorageError.exit_code,
+            f"a file, maybe in {place}, cannot be written: {exc.strerror}; free some space there, or set TMPDIR to a "
+            "folder with room",
+        )
     if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
         return (
             InputError.exit_code,

@@ -25,7 +25,8 @@ def command(
     """Check bundles and builds against their checksums.
 
     A bundle's manifest.json lists all its files. A build's lists the artifacts and labels.txt, and its checksums.json
-    the manifest and the reports; bundles that the build made are checked with it.
+    the manifest and the reports; bundles that the build made are checked with it. What Python makes beside a program
+    that runs, __pycache__ and virtual environments, is named and not looked into.
 
     \b
     mnedge verify bundles/android
@@ -45,5 +46,7 @@ def command(
     for row in rows:
         signed = f", signed by the owner of {key}" if row.signed else ""
         say(f"{row.path}: {row.bundle} of {row.slug}, {row.files} files as they were{signed}")
+        if row.passed_over:
+            say(f"{row.path}: not looked into, as Python made them there: {', '.join(row.passed_over)}")
         if row.broken_gates:
             say(f"{row.path}: the build broke {', '.join(row.broken_gates)}")

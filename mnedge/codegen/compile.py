@@ -136,7 +136,8 @@ def compile_c(
         f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
     )
     unit = Unit(name, program, memory, kernels, description)
-    found = vectors.from_reference(model, unit) if model else vectors.none("no .tflite was given")
+    why_none = vectors.undefined(graph) if model else "no .tflite was given"
+    found = vectors.none(why_none) if why_none else vectors.from_reference(model, unit)
     with artifact.folder(out, kind="compiled model", force=force) as folder:
         (folder / f"{name}.h").write_text(header_text(unit, _pixels_of(graph)))
         (folder / f"{name}.c").write_text(source_text(unit))

@@ -293,7 +293,8 @@ def _entry_points(unit: Unit) -> str:
     if ring > 1:
         keep = (
             f"    int8_t *const place = {_row(unit, first, source.name, 'run->made[0]')};\n"
-            f"    for (int32_t i = 0; i < {row_bytes}; i++) {{\n        place[i] = (int8_t)input[i];\n    }}\n"
+            f"    for (int32_t i = 0; i < {row_bytes}; i++) {{\n"
+            f"        place[i] = ((const int8_t *)input)[i];\n    }}\n"
         )
     readers = "".join(
         f"    {name}_make{i:02}(run);\n"
@@ -321,7 +322,7 @@ def _entry_points(unit: Unit) -> str:
         f"int {name}_run(const {c_in} *input, {c_out} *output, void *arena)\n{{\n{checks}"
         f"    int status = {name}_begin(output, arena);\n"
         f"    for (int32_t row = 0; status == 0 && row < {rows}; row++) {{\n"
-        f"        status = {name}_row(input + row * {row_bytes}, arena);\n    }}\n"
+        f"        status = {name}_row(input + row * {row_bytes // source.item_bytes}, arena);\n    }}\n"
         f"    return status == 0 ? {name}_end(arena) : status;\n}}\n"
     )
 

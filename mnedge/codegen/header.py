@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnedge.codegen.emit import Unit, io_types
 from mnedge.codegen.plan import KEPT, kept_bytes
 from mnedge.graph.graph import Quantization
@@ -86,14 +88,17 @@ def _conversions(unit: Unit) -> str:
     text = ""
     name, upper = unit.name, unit.name.upper()
     for number, value in enumerate(unit.inputs):
-        low, high = (-128, 127) if value.dtype == "int8" else (0, 255)
+        limits = np.iinfo(value.dtype)
+        low, high = int(limits.min), int(limits.max)
+        # Past every step, whatever the zero point.
+        far = f"{2.0 * (high - low + 1):.1f}f"
         macro = f"{upper}_{numbered('INPUT', number, unit.inputs)}"
         text += (
             "\n/* The step of a real value, half away from zero, as TFLite's QUANTIZE rounds; within the limits. */\n"
             f"static inline {value.dtype}_t {numbered(f'{name}_quantize', number, unit.inputs)}(float real)\n{{\n"
             f"    const float steps = real / {macro}_SCALE;\n"
-            f"    if (!(steps > -512.0f)) {{\n        return {low};\n    }}\n"
-            f"    if (steps >= 512.0f) {{\n        return {high};\n    }}\n"
+            f"    if (!(steps > -{far})) {{\n        return {low};\n    }}\n"
+            f"    if (steps >= {far}) {{\n        return {high};\n    }}\n"
             "    int32_t nearest = (int32_t)steps;\n"
             "    const float rest = steps - (float)nearest;\n"
             f"    nearest += {macro}_ZERO_POINT + (rest >= 0.5f) - (rest <= -0.5f);\n"
@@ -101,7 +106,7 @@ def _conversions(unit: Unit) -> str:
         )
     outputs = [unit.program.values[entry] for entry in unit.program.outputs]
     for number, value in enumerate(outputs):
-        if value.dtype not in ("int8", "uint8"):
+        if value.dtype not in ("int8", "uint8", "int16"):
             continue
         macro = f"{upper}_{numbered('OUTPUT', number, outputs)}"
         text += (

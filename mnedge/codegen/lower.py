@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.codegen.lower_int16 import LOWERINGS_16, check_kernel_16
 from mnedge.codegen.obstacles import check_kernels
 from mnedge.codegen.ops.arg_max import lower_arg_max
-from mnedge.codegen.ops.convolution import Convolution, lower_convolution, lower_fully_connected
+from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
 from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad, lower_uint8_concatenation
 from mnedge.codegen.ops.lstm import lower_lstm
@@ -29,6 +30,7 @@ from mnedge.codegen.ops.reduce import lower_reduction
 from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.softmax import lower_log_softmax, lower_softmax
 from mnedge.codegen.ops.svdf import lower_svdf
+from mnedge.codegen.ops.weighted import lower_convolution, lower_fully_connected
 from mnedge.codegen.prepare import WAS_UINT8, prepare, signed
 from mnedge.codegen.program import Layer, Program, State, Value
 from mnedge.codegen.source import Source
@@ -183,6 +185,13 @@ def _check_ends(source: Source) -> None:
             raise UnsupportedError(f"output {name} is a constant; there is nothing to compute")
         if tensor.dtype not in ("int32", "int64") or name in graph.inputs:
             source.value(name)
+    for ends, what in ((graph.inputs, "inputs"), (graph.outputs, "outputs")):
+        dtypes = sorted({graph.tensors[name].dtype for name in ends})
+        if "int16" in dtypes and len(dtypes) > 1:
+            raise UnsupportedError(
+                f"the {what} are {', '.join(dtypes)}; int16 ends are compiled where all {what} are int16: cut the "
+                "model with --outputs"
+            )
 
 
 def _fold(source: Source) -> None:
@@ -224,7 +233,7 @@ class _Functions:
 def _find_functions(source: Source) -> _Functions:
     functions = _Functions()
     for op in source.graph.ops:
-        if op.kind not in UNARY and op.kind not in BINARY:
+        if (op.kind not in UNARY and op.kind not in BINARY) or source.is_wide(op):
             continue
         found = _function(source, op, functions)
         if found is not None:
@@ -292,6 +301,9 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
 
 def _steps(source: Source, op: Op) -> list[Layer]:
     """The layers of an op: one, or one an output, or what brings an operand to its shape and what uses it."""
+    is_wide = source.is_wide(op)
+    if is_wide:
+        check_kernel_16(source, op)
     if op.kind in BINARY:
         return lower_binary(source, op)
     if op.kind == "CONCATENATION" and op.options.get(WAS_UINT8):
@@ -300,7 +312,8 @@ def _steps(source: Source, op: Op) -> list[Layer]:
         data = str(op.inputs[1 if op.kind == "SPLIT" else 0])
         kernels = SPLITTING[op.kind](source, op)
         return [Layer(op.kind, (data,), name, kernel) for name, kernel in zip(op.outputs, kernels, strict=True)]
-    return [Layer(op.kind, _activations(source, op), op.outputs[0], LOWERINGS[op.kind](source, op))]
+    kernel = (LOWERINGS_16 if is_wide else LOWERINGS)[op.kind](source, op)
+    return [Layer(op.kind, _activations(source, op), op.outputs[0], kernel)]
 
 
 def _taken(graph: Graph) -> tuple[str, ...]:

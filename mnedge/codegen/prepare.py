@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,11 @@ from mnedge.errors import UnsupportedError
 from mnedge.graph.fold_shapes import fold_shapes
 from mnedge.graph.graph import Op, Quantization
 from mnedge.graph.ops import GATHERING, weights_of
+from mnedge.graph.shapes import made_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnedge.graph.graph import Graph, Tensor
 
 # Ops whose uint8 kernels compute in other ways than the int8 ones.
@@ -28,7 +32,32 @@ def prepare(graph: Graph) -> Graph:
     A float input that only a QUANTIZE reads gives way to what that makes, and a float output that a DEQUANTIZE makes to
     what that reads: the caller converts with NAME_quantize and NAME_dequantize, or has steps already.
     """
-    return _without_float_ends(fold_shapes(graph))
+    return _without_float_ends(_with_shapes(fold_shapes(graph)))
+
+
+def _with_shapes(graph: Graph) -> Graph:
+    """The graph with the shapes that the file leaves open and constants now decide, as of a Dense layer's RESHAPE."""
+    tensors = dict(graph.tensors)
+    for op in graph.ops:
+        outputs = [tensors[name] for name in op.outputs]
+        if not any(tensor.is_open for tensor in outputs):
+            continue
+        read = [tensors[name] for name in op.inputs if name is not None]
+        constants = {tensor.name: tensor.data for tensor in read if tensor.data is not None}
+        made = made_shapes(op, {tensor.name: tensor.shape for tensor in read}, constants)
+        if op.kind == "RESHAPE" and len(read) > 1 and read[1].data is not None:
+            made = [_reshaped(read[0].shape, [int(extent) for extent in np.ravel(read[1].data)])]
+        for tensor, shape in zip(outputs, made or (), strict=False):
+            tensors[tensor.name] = replace(tensor, shape=shape, open_shape=())
+    changed = [tensor for name, tensor in tensors.items() if tensor is not graph.tensors[name]]
+    return graph.replaced(tensors=changed) if changed else graph
+
+
+def _reshaped(shape: tuple[int, ...], wanted: Sequence[int]) -> tuple[int, ...]:
+    """The shape that a RESHAPE makes; one extent may be -1, which takes what is left."""
+    known = math.prod(extent for extent in wanted if extent >= 0)
+    rest = math.prod(shape) // known if known else 0
+    return tuple(rest if extent < 0 else extent for extent in wanted)
 
 
 def _without_float_ends(graph: Graph) -> Graph:

@@ -24,7 +24,7 @@ class Value:
     Attributes:
         name: The tensor's name in the graph.
         shape: As in the graph; batch 1.
-        dtype: "int8" or "uint8"; "int16" for what an op keeps; "int32" or "int64" for indices at the end of a model.
+        dtype: "int8", "uint8" or "int16"; "int32" or "int64" for indices at the end of a model.
         scale: Real size of one step.
         zero_point: The step that stands for 0.
     """
@@ -51,9 +51,19 @@ class Value:
         return math.prod(self.shape[:-2])
 
     @cached_property
+    def item_bytes(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self.dtype).itemsize
+
+    @cached_property
+    def size(self) -> int:
+        """Elements of all of it."""
+        return self.rows * self.columns * self.channels
+
+    @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return self.columns * self.channels * np.dtype(self.dtype).itemsize
+        return self.columns * self.channels * self.item_bytes
 
     @cached_property
     def size_bytes(self) -> int:

@@ -55,18 +55,18 @@ class Source:
         """An activation with the shape that its reader sees.
 
         Raises:
-            UnsupportedError: It is not an int8 or uint8 tensor with one scale, of batch 1 and a sane size.
+            UnsupportedError: It is not int8, uint8 or int16 with one scale and a sane size; or int16 has a zero point.
         """
         tensor = self.graph.tensors[name]
         quantization = tensor.quantization
-        if tensor.dtype == "int16":
-            raise UnsupportedError(
-                f"tensor {name} is int16; C is made of 8-bit activations: quantize the float model to int8 again"
-            )
-        if tensor.dtype not in ("int8", "uint8") or quantization is None or quantization.scale.size != 1:
+        if tensor.dtype not in ("int8", "uint8", "int16") or quantization is None or quantization.scale.size != 1:
             raise UnsupportedError(
                 f"tensor {name} is {tensor.dtype}{'' if quantization else ' without a scale'}; C is made of "
-                "int8 models only: convert it with `mnedge quantize` first"
+                "quantized models only: convert it with `mnedge quantize` first"
+            )
+        if tensor.dtype == "int16" and quantization.zero_point.any():
+            raise UnsupportedError(
+                f"tensor {name} is int16 with the zero point {int(quantization.zero_point[0])}; TFLite's int16 has 0"
             )
         if math.prod(tensor.shape) > _MAX_BYTES:
             raise UnsupportedError(f"tensor {name} of shape {tensor.shape} is larger than {_MAX_BYTES:,} bytes")
@@ -74,6 +74,12 @@ class Source:
         if scale <= 0.0:
             raise UnsupportedError(f"tensor {name} has the scale {scale:g}; it must be above 0")
         return Value(name, tensor.shape, tensor.dtype, scale, int(quantization.zero_point[0]))
+
+    def is_wide(self, op: Op) -> bool:
+        """Whether an op reads or makes int16 activations."""
+        names = [name for name in (*op.inputs, *op.outputs) if name is not None]
+        tensors = [self.graph.tensors[name] for name in names]
+        return any(tensor.dtype == "int16" for tensor in tensors)
 
     def kept(self, name: str) -> Value:
         """A value that lives from one call to the next: int8, or int16 as an op keeps it for itself."""

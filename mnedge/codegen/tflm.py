@@ -147,5 +147,6 @@ def measure_arena(model: bytes) -> int:
         path.write_bytes(model)
         finished = command.run([sys.executable, "-c", _SCRIPT, path], check=False)
     if finished.returncode != 0:
+        command.check_room(finished)
         raise ToolError(f"TFLM's interpreter refuses the model: {finished.last_words}")
     return int(finished.text.rpartition("arena ")[2].split()[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from mnedge import command
+from mnedge.graph.arithmetic import divide_multiplier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.codegen.emit import Unit
+    from mnedge.graph.graph import Graph
     from mnedge.untyped import AnyArray
 
 # dtype, scale and zero point of each input, and of each output.
@@ -26,7 +29,7 @@ _COUNT = 2
 # A process of its own: the reference SOFTMAX aborts on 512 or more equal logits. An end that the file has in float32
 # stands for the steps of `ends`, which the QUANTIZE or DEQUANTIZE there makes of it, and of which it is made.
 _ENDS = """
-import json, sys
+import io, json, sys
 import numpy as np
 model, source, target = sys.argv[1:4]
 ends = json.loads(sys.argv[4])
@@ -49,6 +52,12 @@ def kept(arrays, places):
         rows.append(np.ascontiguousarray(made).view(np.int8).ravel())
     return np.concatenate(rows)
 results = []
+def end():
+    # np.save into a file of its own drops the reason where the disk is full.
+    buffer = io.BytesIO()
+    np.save(buffer, np.stack(results))
+    with open(target, "wb") as stream:
+        stream.write(buffer.getvalue())
 """
 _LITERT = """
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -61,7 +70,7 @@ for flat in np.load(source):
     interpreter.invoke()
     made = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
     results.append(kept(made, ends[1]))
-np.save(target, np.stack(results))
+end()
 """
 _TFLM = """
 from tflite_micro.python.tflite_micro import runtime
@@ -72,7 +81,7 @@ for flat in np.load(source):
         interpreter.set_input(array, place)
     interpreter.invoke()
     results.append(kept([interpreter.get_output(place) for place in range(len(ends[1]))], ends[1]))
-np.save(target, np.stack(results))
+end()
 """
 # Ops whose int8 kernel in LiteRT 2 differs from what the op means, its reference kernels too: its SUM adds up the steps
 # with a scale of its own, far from the sum. tflite-micro has it right.
@@ -112,18 +121,50 @@ def reference_outputs(
         inputs: Steps, shape (count, input bytes).
         ends: dtype, scale and zero point of each input and of each output.
         kernels: LiteRT's, or those of tflite-micro.
+
+    Raises:
+        StorageError: The temporary folder is full.
     """
     script = _ENDS + (_LITERT if kernels == "litert" else _TFLM)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(model)
-        np.save(folder / "inputs.npy", inputs)
+        (folder / "inputs.npy").write_bytes(_saved(inputs))
         paths = (folder / "model.tflite", folder / "inputs.npy", folder / "outputs.npy")
         finished = command.run([sys.executable, "-c", script, *paths, json.dumps(ends)], check=False, timeout_s=1800.0)
+        command.check_room(finished)
         if finished.returncode != 0:
             return None
         outputs: NDArray[np.int8] = np.load(paths[2])
         return outputs
+
+
+def _saved(array: AnyArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def undefined(graph: Graph) -> str:
+    """Why the reference kernels may give anything for some inputs; "" where they may not.
+
+    DIV shifts quotients that are small by more than 31 bits, and divides by 0.
+    """
+    for op in graph.ops:
+        steps = [graph.tensors[str(name)] for name in (*op.inputs[:2], op.outputs[0])] if op.kind == "DIV" else []
+        if not steps or any(tensor.quantization is None for tensor in steps):
+            continue
+        a, b, y = (float(tensor.quantization.scale[0]) for tensor in steps if tensor.quantization is not None)
+        divisor = steps[1]
+        limits = np.iinfo(divisor.dtype)
+        possible = np.arange(limits.min, limits.max + 1) if divisor.data is None else np.ravel(divisor.data)
+        assert divisor.quantization is not None
+        largest = np.abs(possible.astype(np.int64) - int(divisor.quantization.zero_point[0]))
+        if not largest.all() or int(largest.max()).bit_length() - 1 > divide_multiplier(a, b, y)[1]:
+            return (
+                f"DIV (output {op.outputs[0]}) is undefined in the reference kernels for divisors of 0 or much above 1"
+            )
+    return ""
 
 
 def ends_of(unit: Unit) -> Ends:

@@ -78,6 +78,7 @@ def compile_vela(
         ]
         finished = command.run(argv, check=False, cwd=folder)
         compiled = folder / f"{name}_vela.tflite"
+        command.check_room(finished)
         if finished.returncode != 0 or not compiled.exists():
             raise ToolError(f"vela refuses {name} for {accelerator}: {finished.last_words}")
         source.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -61,6 +62,13 @@ def gather(
             stream.write(chunk)
     path.with_suffix(".raw").unlink()
     return np.array(kept, np.int64)
+
+
+def save(path: Path, array: NDArray[np.int64]) -> None:
+    """Writes an .npy file; `np.save` into a file itself drops the reason where the disk is full."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getvalue())
 
 
 def gather_masks(

@@ -159,7 +159,8 @@ def get(uri: str) -> Device:
     scheme, separator, _ = uri.partition("://")
     if not separator and uri != "local":
         raise InputError(
-            f"{uri!r} is no device URI; a board is ssh://[user@]host[:port], a phone adb://[serial], this machine local"
+            f"{uri!r} is no device URI; a board is ssh://[user@]host[:port], a phone adb://[serial], a browser "
+            "browser://chromium, this machine local"
         )
     connect: Callable[[str], Device] = registry.load("mnedge.devices", scheme, "connect")
     return connect(uri)

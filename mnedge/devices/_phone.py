@@ -205,7 +205,8 @@ class PhoneModel:
         self._done = self._count = 0
         self._bench = open_bench(phone, program, path)
         try:
-            here = runtimes.get("litert").open(path, 1)
+            here = runtimes.open_session("litert", path, 1)
+            here.close()
             _check_outputs(self._bench.program, phone)
             flags = [
                 *self._bench.program.flags(phone.accelerator, 1),

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -301,8 +301,8 @@ def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier)
     """A figure without the delegate is never passed off as one with it."""
     if package != "ai-edge-litert" or info.partitions or not carrier.needs_delegate:
         return
-    with suppress(MnedgeError):
-        if runtimes.get("litert").open(path, 1).partitions == 0:
+    with suppress(MnedgeError), closing(runtimes.open_session("litert", path, 1)) as here:
+        if here.partitions == 0:
             return  # The model has nothing to delegate: it is the same here.
     raise ToolError(
         f"{carrier.name}: LiteRT loads {path.name} there, but the XNNPACK delegate does not apply, as it does here; "

@@ -147,6 +147,7 @@ def fetch(facts: BoardFacts, packages: Sequence[str], folder: Path, name: str) -
         args += ["--platform", platform]
     done = command.run([*args, *packages], timeout_s=_FETCH_S, check=False)
     if done.returncode:
+        command.check_room(done)
         raise ToolError(_why_no_package(done.last_words, f"{name}: Python {version} on {_machine(facts)}"))
     return sorted(folder.glob("*.whl"))
 

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +134,8 @@ class AdbDevice:
                 text = bench.measure(flags, self.answer_s + seconds)
                 at_s = time.monotonic() - begin
                 samples.append(Sample(parse(text).mean_ms, at_s, self._temperature_c(), self._clock_mhz()))
-            info = info_of(runtimes.get("litert").open(path, 1), text, self)
+            with closing(runtimes.open_session("litert", path, 1)) as here:
+                info = info_of(here, text, self)
         except CutError as exc:
             raise CutTimingError(
                 f"{self.name}: {exc} while timing; a latency with a gap is none, so run this again", samples

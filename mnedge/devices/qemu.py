@@ -20,7 +20,7 @@ import numpy as np
 from mnedge import command, registry, targets
 from mnedge.devices._device import ModelInfo
 from mnedge.devices._layer_marks import counts_by_layer, mark_sources
-from mnedge.errors import BudgetError, InputError, ToolError
+from mnedge.errors import BudgetError, InputError, StorageError, ToolError
 from mnedge.runtimes.compiled_c import Header, read_header
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ _STACK_BYTES = 8 << 10
 _GUARD_BYTES = 64
 _GUARDED = ("arena", "input", "output", "stack")
 _FIRST_GUARD = 100
+# What the board says where it cannot write its outputs; below so much room it is the disk's doing.
+_UNWRITTEN = 92
+_NO_ROOM_BYTES = 1 << 16
 _TIMEOUT_S = 1800.0
 
 
@@ -254,6 +257,12 @@ def run_inputs(directory: Path, inputs: AnyArray, *, core: str, ram_bytes: int =
             argv += ["-plugin", plugin, "-d", "plugin"]
         finished = command.run(argv, cwd=folder, timeout_s=_TIMEOUT_S, check=False)
         if finished.returncode != 0:
+            command.check_room(finished)
+            if finished.returncode == _UNWRITTEN and shutil.disk_usage(folder).free < _NO_ROOM_BYTES:
+                raise StorageError(
+                    f"the emulated board's outputs cannot be written: {folder.parent} is full; free some space there, "
+                    "or set TMPDIR to a folder with room"
+                )
             raise ToolError(_why(finished, core))
         raw = (folder / "outputs.bin").read_bytes()
     count = len(inputs)
@@ -269,7 +278,7 @@ def _why(finished: command.Finished, core: str) -> str:
     reasons = {
         90: "its files cannot be opened",
         91: "NAME_run refused its arguments",
-        92: "the outputs cannot be written",
+        _UNWRITTEN: "the outputs cannot be written",
         93: f"the stack came to its end at {_STACK_BYTES:,} bytes; how much it needs is unknown",
         99: "it faulted",
     }
@@ -327,6 +336,7 @@ def _build(directory: Path, folder: Path, core: str, ram_bytes: int, layers: int
         folder / "model.elf",
     ]
     finished = command.run(argv, check=False)
+    command.check_room(finished)
     if finished.returncode != 0:
         overflow = re.search(r"region `(\w+)' overflowed by (\d+) bytes", finished.last_words)
         if overflow:
@@ -346,6 +356,7 @@ def _plugin(folder: Path) -> Path | None:
     source, target = folder / "icount.c", folder / "libicount.so"
     source.write_text(files("mnedge.devices").joinpath("board", "icount.c").read_text())
     finished = command.run([compiler, "-O2", "-shared", "-fPIC", "-o", target, source], check=False)
+    command.check_room(finished)
     return target if finished.returncode == 0 else None
 
 

@@ -61,6 +61,7 @@ def write_ort(onnx: Path, *, platform: Platform = "arm") -> OrtModel:
         # In a process of its own: the tool prints on standard output and leaves files open.
         done = command.run([sys.executable, "-m", _TOOL, *arguments], check=False)
         if done.returncode != 0:
+            command.check_room(done)
             raise InputError(f"ONNX Runtime cannot convert {onnx}: {done.last_words}")
         config = next(folder.glob("*.required_operators.config"))
         lines = [line for line in config.read_text().splitlines() if line and not line.startswith("#")]

@@ -15,6 +15,8 @@ import numpy as np
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
 # Share of a step. A pixel p is p / 127.5 - 1, halfway between two steps of 1 / 127.5: this sends it to p - 128.
@@ -80,14 +82,20 @@ def multiply(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[n
 
 
 def multiply_once(x: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDArray[np.int64]:
-    """MultiplyByQuantizedMultiplier with one rounding, ties up: what LiteRT's FULLY_CONNECTED is built with.
+    """The product with one rounding, ties away from zero, as LiteRT's FULLY_CONNECTED has it, which rounds in float64.
 
     TFLite Micro's FULLY_CONNECTED rounds twice, and differs by one step about once in 400 outputs.
     """
     total = 31 - np.asarray(shift, np.int64)
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
-    rounded: NDArray[np.int64] = (product + (np.int64(1) << (total - 1))) >> total
+    rounded: NDArray[np.int64] = (product + (np.int64(1) << (total - 1)) - (product < 0)) >> total
     return rounded
+
+
+def upper_half(multiplier: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The 16 bits of a multiplier by which TFLite's MultiplyByQuantizedMultiplier scales sums of 64 bits."""
+    half: NDArray[np.int64] = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
+    return half
 
 
 def activation_range(activation: str, scale: float, zero_point: int, dtype: str = "int8") -> tuple[int, int]:
@@ -129,13 +137,13 @@ def requantize(
     return multiply(np.asarray(x, np.int64) - input_zero_point, multiplier, shift) + output_zero_point
 
 
-def add_multipliers(scale_1: float, scale_2: float, output_scale: float) -> tuple[tuple[int, int], ...]:
-    """The three (multiplier, shift) of an int8 ADD or SUB, whose inputs are first shifted left by 20."""
+def add_multipliers(scale_1: float, scale_2: float, output_scale: float, left: int = 20) -> tuple[tuple[int, int], ...]:
+    """The three (multiplier, shift) of an ADD or SUB, whose inputs are first shifted left by 20, int16 by 15."""
     twice_max = 2 * float(max(np.float32(scale_1), np.float32(scale_2)))
     return (
         quantize_multiplier(float(np.float32(scale_1)) / twice_max),
         quantize_multiplier(float(np.float32(scale_2)) / twice_max),
-        quantize_multiplier(twice_max / ((1 << 20) * float(np.float32(output_scale)))),
+        quantize_multiplier(twice_max / ((1 << left) * float(np.float32(output_scale)))),
     )
 
 
@@ -143,6 +151,41 @@ def multiply_multiplier(scale_1: float, scale_2: float, output_scale: float) -> 
     """The (multiplier, shift) of an int8 MUL; the runtime divides in float32."""
     product = np.float32(scale_1) * np.float32(scale_2)
     return quantize_multiplier(float(product / np.float32(output_scale)))
+
+
+def divide_multiplier(scale_1: float, scale_2: float, output_scale: float) -> tuple[int, int]:
+    """The (multiplier, shift) of a DIV; the runtime computes it in float32."""
+    product = np.float32(scale_2) * np.float32(output_scale)
+    return quantize_multiplier(float(np.float32(scale_1) / product))
+
+
+def reciprocal_of_one_plus(a: ArrayLike) -> NDArray[np.int64]:
+    """1 / (1 + a) in Q0.31 for a in [0, 1): three steps of Newton and Raphson, as in gemmlowp."""
+    half = (np.asarray(a, np.int64) + _INT32_MAX + 1) >> 1
+    x = 1515870810 + doubling_high_multiply(half, -1010580540)
+    for _ in range(3):
+        step = doubling_high_multiply(x, (1 << 29) - doubling_high_multiply(half, x))
+        x = x + np.clip(step * 4, _INT32_MIN, _INT32_MAX)
+    return np.clip(x * 2, _INT32_MIN, _INT32_MAX)
+
+
+def divide(a: ArrayLike, b: ArrayLike, multiplier: int, shift: int) -> NDArray[np.int64]:
+    """Quotients of centred steps by the reciprocal of b: DIV of LiteRT in uint8 and of TFLite Micro in int8.
+
+    Both leave what 0 divides, and quotients so small that they shift by more than 31, undefined: they are the limits of
+    32 bits here, and 0.
+    """
+    a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+    a, b = np.where(b < 0, -a, a), np.abs(b)
+    # Leading zeros of 1 … 255 and of |a| in 31 bits: exact in float64.
+    over_unit = np.floor(np.log2(np.maximum(b, 1))).astype(np.int64)
+    inverse = reciprocal_of_one_plus((np.maximum(b, 1) << (31 - over_unit)) - (1 << 31))
+    magnitude = np.where(a < 0, -a - 1, a)
+    headroom = 30 - np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int64) + (magnitude == 0)
+    quotient = doubling_high_multiply(a << headroom, inverse)
+    total = over_unit + headroom - shift
+    scaled = rounding_shift_right(doubling_high_multiply(quotient, multiplier), np.clip(total, 0, 31))
+    return np.where(b == 0, np.sign(a) * _INT32_MAX, np.where(total > 31, 0, scaled))
 
 
 def mean_multiplier(input_scale: float, output_scale: float, count: int) -> tuple[int, int]:
@@ -284,3 +327,50 @@ def softmax_exponentials(beta: float, input_scale: float) -> NDArray[np.int64]:
     skipped = differences < -input_radius(5, left_shift)
     rescaled = multiply(np.where(skipped, 0, differences), multiplier, left_shift)
     return np.where(skipped, 0, exp_of_negative(rescaled, 5))
+
+
+# Places at which the runtime's table is one above the nearest value.
+_ABOVE_SIGMOID = (
+    4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46,
+    49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255,
+)  # fmt: skip
+
+
+def sigmoid_table() -> NDArray[np.int64]:
+    """1 / (1 + exp(-i / 24)) in Q0.16 for i = 0 … 255, between which LOGISTIC and TANH on int16 interpolate."""
+    shares = np.floor(65536.0 / (1.0 + np.exp(-np.arange(256) / 24.0)) + 0.5).astype(np.int64)
+    shares[list(_ABOVE_SIGMOID)] += 1
+    return clamp(shares, 0, 65535)
+
+
+def nearest_power(scale: float) -> int | None:
+    """The exponent of a scale that TFLite takes for a power of two; None for another."""
+    exponent = math.log2(scale)
+    return round(exponent) if abs(exponent - round(exponent)) < 1e-3 else None
+
+
+def softmax_tables_16() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The tables of SOFTMAX on int16: exp(x) for x = -10 … 0, and 1 / (1 + x) for x = 0 … 1, each of 513 values."""
+    exponentials = _table_16(10.0 / 65535.0, 32767, np.exp)
+    return exponentials, _table_16(1.0 / 65535.0, -32768, lambda x: 1.0 / (1.0 + x))
+
+
+def _table_16(
+    scale: float, zero_point: int, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.int64]:
+    """Values of a function in Q0.15 over all int16 steps, shifted by half the error of interpolating between them."""
+    low, high = scale * (-32768 - zero_point), scale * (32767 - zero_point)
+    step = (high - low) / 512
+    to_steps = 65536.0 / (2.0 / 65535.0 * 32767 - 2.0 / 65535.0 * -32768)
+    places = low + np.arange(512) * step
+    ahead = low + np.arange(1, 513) * step
+    values = _round_away(function(places) * to_steps)
+    between = _round_away((function(ahead) * to_steps + values) / 2)
+    error = _round_away((between - _round_away(function(places + step / 2) * to_steps)) / 2)
+    last = _round_away(function(np.array([high])) * to_steps)
+    return clamp(np.concatenate([values - error, last]).astype(np.int64), -32768, 32767)
+
+
+def _round_away(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded: NDArray[np.float64] = np.sign(x) * np.floor(np.abs(x) + 0.5)
+    return rounded

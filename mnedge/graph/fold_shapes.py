@@ -1,4 +1,4 @@
-"""The shapes that a graph computes, computed now: SHAPE, STRIDED_SLICE, PACK and CONCATENATION of constants."""
+"""The shapes that a graph computes, computed now: SHAPE, and ops on constants that no quantization has."""
 
 from __future__ import annotations
 
@@ -94,8 +94,24 @@ def _strided_slice(op: Op, values: list[Values]) -> Values | None:
     return np.asarray(data[tuple(picks)])
 
 
+def _gather(op: Op, values: list[Values]) -> Values | None:
+    data, places = values
+    axis = int(op.options.get("axis", 0))
+    if op.options.get("batch_dims") or np.any((places < 0) | (places >= data.shape[axis])):
+        return None
+    return np.asarray(np.take(data, places, axis=axis))
+
+
+def _product(op: Op, values: list[Values]) -> Values:
+    data, axes = values
+    keep = bool(op.options.get("keep_dims"))
+    return np.asarray(np.prod(data, axis=tuple(np.ravel(axes).tolist()), keepdims=keep, dtype=data.dtype))
+
+
 _FOLDED: dict[str, Callable[[Op, list[Values]], Values | None]] = {
     "CONCATENATION": _concatenation,
+    "GATHER": _gather,
     "PACK": _pack,
+    "REDUCE_PROD": _product,
     "STRIDED_SLICE": _strided_slice,
 }

@@ -191,6 +191,7 @@ class Verified:
         files: Number of files that were checked.
         broken_gates: Names of the gates that the build broke.
         signed: Whether a signature was checked.
+        passed_over: Folders of a bundle that Python made there, and that were not looked into.
     """
 
     path: str
@@ -199,6 +200,7 @@ class Verified:
     files: int
     broken_gates: tuple[str, ...] = ()
     signed: bool = False
+    passed_over: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         return shown.table(

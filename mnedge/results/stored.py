@@ -42,14 +42,17 @@ class _OwnJson(Protocol):
 
 def as_json(noun: object) -> Json:
     """The noun as JSON values: dicts in the order of the fields, lists, numbers, text; NaN and infinity are None."""
+    # Most values are numbers of long lists: the protocol, which is slow to ask, comes after the plain kinds.
+    if noun is None or isinstance(noun, (str, int, float)):
+        return _plain(noun)
+    if isinstance(noun, (list, tuple)):
+        return [as_json(value) for value in noun]
     if isinstance(noun, _OwnJson):
         return as_json(noun.as_stored())
     if is_dataclass(noun):
         return _fields_of(noun)
     if isinstance(noun, Mapping):
         return {utf8(str(name)): as_json(value) for name, value in noun.items()}
-    if isinstance(noun, (list, tuple)):
-        return [as_json(value) for value in noun]
     return _plain(noun)
 
 

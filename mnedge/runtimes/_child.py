@@ -97,7 +97,8 @@ class Child:
             assert pipe is not None
             self._pipes.register(pipe, selectors.EVENT_READ)
         self.end = weakref.finalize(self, _end, self._process, self._pipes, self._file, self._lifeline)
-        self._ready_for = ""
+        self._ready_for: set[str] = set()
+        self._pid = self._process.pid
 
     def start(self, runtime: str) -> None:
         """Makes sure that the child runs and has imported a runtime: what it takes is no model's doing.
@@ -105,16 +106,32 @@ class Child:
         Raises:
             ToolError: It does not start.
         """
-        if self._ready_for == runtime:
-            return
+        if runtime not in self._ready_for:
+            self._starts(runtime, do="start", runtime=runtime)
+            self._ready_for.add(runtime)
+
+    def fork(self, runtime: str) -> None:
+        """Lets a fork answer from now on, until `leave`; its memory is that of a child that has loaded no model.
+
+        Raises:
+            ToolError: The system starts no process.
+        """
+        self._pid = self._starts(runtime, do="fork")["pid"]
+        self._words.clear()
+
+    def _starts(self, what: str, **request: object) -> Answer:
         try:
-            self.ask(_START_S, do="start", runtime=runtime)
+            return self.ask(_START_S, **request)
         except DiedError as exc:
             raise ToolError(
-                f"the process for {runtime} does not start: it {exc.told()}{f': {exc.words}' if exc.words else ''}; "
-                f"install {runtime} again for this Python and CPU"
+                f"the process for {what} does not start: it {exc.told()}{f': {exc.words}' if exc.words else ''}; "
+                f"install {what} again for this Python and CPU"
             ) from exc
-        self._ready_for = runtime
+
+    def leave(self) -> None:
+        """Sends the fork away."""
+        self.ask(_START_S, do="leave")
+        self._pid = self._process.pid
 
     def ask(self, limit_s: float, **request: object) -> Answer:
         """Sends a message and waits for its answer.
@@ -181,7 +198,7 @@ class Child:
     def _cpu_s(self) -> float:
         """Seconds that the child has computed so far; 0 for one that is gone."""
         try:
-            times = psutil.Process(self._process.pid).cpu_times()
+            times = psutil.Process(self._pid).cpu_times()
         except psutil.Error:
             return 0.0
         return float(times.user + times.system)

@@ -1,7 +1,7 @@
 """Sessions of models that are loaded in a child process.
 
-Each file gets a child of its own. Models that mnedge itself wrote (bytes, not files) share children one after the
-other, as hundreds of them are opened while a network is calibrated.
+Each file gets a process of its own, the fork of a child that has loaded no model. Models that mnedge itself wrote
+(bytes, not files) share children one after the other, as hundreds of them are opened while a network is calibrated.
 """
 
 from __future__ import annotations
@@ -44,15 +44,42 @@ _DTYPES = ("float16", "float32", "float64", "bool", "int8", "int16", "int32", "i
            "uint64")  # fmt: skip
 # What runtimes say of themselves, and of no model.
 _NO_NEWS = ("INFO:", "WARNING: All log messages before")
+# Children that wait for the next model: those that load it themselves, and those that fork for it.
 _IDLE: list[Child] = []
+_IDLE_TO_FORK: list[Child] = []
 _IDLE_LOCK = threading.Lock()
 
 
-def _idle() -> Child:
+def _taken(idle: list[Child]) -> Child:
     with _IDLE_LOCK:
-        if _IDLE:
-            return _IDLE.pop()
+        if idle:
+            return idle.pop()
     return Child()
+
+
+def _given_back(child: Child, idle: list[Child]) -> None:
+    """Keeps a child for the next model; ends it where enough wait."""
+    with _IDLE_LOCK:
+        if child.end.alive and len(idle) < _MOST_IDLE:
+            idle.append(child)
+            return
+    child.end()
+
+
+def _forked(runtime: str) -> Child:
+    """A child that has imported the runtime, whose fork answers."""
+    child = _taken(_IDLE_TO_FORK)
+    child.start(runtime)
+    child.fork(runtime)
+    return child
+
+
+def _left(child: Child) -> None:
+    """Sends the fork away, and keeps its child."""
+    if child.end.alive:
+        with contextlib.suppress(DiedError):
+            child.leave()
+    _given_back(child, _IDLE_TO_FORK)
 
 
 class ChildSession:
@@ -60,7 +87,7 @@ class ChildSession:
 
     def __init__(self, runtime: str, model: Path | bytes, threads: int, options: dict[str, object]) -> None:
         self._runtime, self._model, self._threads, self._options = runtime, model, threads, options
-        self._child = _idle() if isinstance(model, bytes) else Child()
+        self._child = _taken(_IDLE) if isinstance(model, bytes) else _forked(runtime)
         size = len(model) if isinstance(model, bytes) else _size(model)
         limit_s = _LOAD_S + _LOAD_S_PER_MIB * size / (1 << 20)
         if isinstance(model, Path) and model.is_dir():
@@ -70,7 +97,7 @@ class ChildSession:
         except DiedError as exc:
             raise self._blame(exc, "loaded", limit_s) from exc
         except MnedgeError:
-            self._child.end()
+            self.close()
             raise
         self.version: str = told["version"]
         self.partitions: int | None = told["partitions"]
@@ -79,7 +106,7 @@ class ChildSession:
         try:
             _check_ends(self.inputs, self.outputs, self._name)
         except InputError:
-            self._child.end()
+            self.close()
             raise
         self.input = self.inputs[0]
 
@@ -110,13 +137,11 @@ class ChildSession:
         return np.array(samples, np.float64)
 
     def close(self) -> None:
-        """Ends the child, or keeps it for the next model of mnedge's own."""
-        if isinstance(self._model, bytes) and self._child.end.alive:
-            with _IDLE_LOCK:
-                if len(_IDLE) < _MOST_IDLE:
-                    _IDLE.append(self._child)
-                    return
-        self._child.end()
+        """Gives the child back for the next model."""
+        if isinstance(self._model, bytes):
+            _given_back(self._child, _IDLE)
+        else:
+            _left(self._child)
 
     @property
     def _name(self) -> str:
@@ -202,16 +227,13 @@ def call(module: str, function: str, path: Path, *arguments: object) -> Any:  # 
         MnedgeError: The function's own, and as in `open_session`.
     """
     limit_s = _RUN_S + _LOAD_S_PER_MIB * _size(path) / (1 << 20)
-    child = Child()
-    try:
-        child.start(module)
-        return child.ask(limit_s, do="call", module=module, function=function, arguments=[str(path), *arguments])[
-            "value"
-        ]
-    except DiedError as exc:
-        raise blame(exc, module, f"loaded {path}", limit_s, None) from exc
-    finally:
-        child.end()
+    with _fork(module) as child:
+        try:
+            return child.ask(limit_s, do="call", module=module, function=function, arguments=[str(path), *arguments])[
+                "value"
+            ]
+        except DiedError as exc:
+            raise blame(exc, module, f"loaded {path}", limit_s, None) from exc
 
 
 def blame(died: DiedError, runtime: str, work: str, limit_s: float, op: str | None) -> MnedgeError:
@@ -237,9 +259,9 @@ def blame(died: DiedError, runtime: str, work: str, limit_s: float, op: str | No
 
 def _killing_op(session: ChildSession, images: tuple[AnyArray, ...] | None) -> str | None:
     """The first op with which the model ends its runtime, found by prefixes of the graph; None where none shows."""
-    model = session._model  # noqa: SLF001 - of this file
+    model, runtime = session._model, session._runtime  # noqa: SLF001 - of this file
     suffix = ".tflite" if isinstance(model, bytes) else model.suffix
-    with tempfile.TemporaryDirectory(prefix="mnedge-prefix-") as folder, _one_child() as cutter:
+    with tempfile.TemporaryDirectory(prefix="mnedge-prefix-") as folder, _fork(runtime) as cutter:
         whole, prefix = Path(folder) / f"whole{suffix}", Path(folder) / f"prefix{suffix}"
         try:
             whole.write_bytes(model if isinstance(model, bytes) else model.read_bytes())
@@ -273,7 +295,7 @@ def _killing_op(session: ChildSession, images: tuple[AnyArray, ...] | None) -> s
 
 def _dies(session: ChildSession, path: Path, images: tuple[AnyArray, ...] | None) -> bool:
     """Returns whether a prefix of the model ends its runtime, when it is loaded or, with images, run."""
-    with _one_child() as child:
+    with _fork(session._runtime) as child:  # noqa: SLF001 - of this file
         try:
             session._load(child, path, _RUN_S)  # noqa: SLF001 - of this file
             if images is not None:
@@ -287,12 +309,12 @@ def _dies(session: ChildSession, path: Path, images: tuple[AnyArray, ...] | None
 
 
 @contextlib.contextmanager
-def _one_child() -> Iterator[Child]:
-    child = Child()
+def _fork(runtime: str) -> Iterator[Child]:
+    child = _forked(runtime)
     try:
         yield child
     finally:
-        child.end()
+        _left(child)
 
 
 def _spec(row: Answer) -> TensorSpec:

@@ -1,6 +1,8 @@
 """The child process that runs models of others: it starts with NumPy and one runtime, nothing else.
 
-Messages in over standard input, out over what was standard output; arrays through a file that both sides map.
+Messages in over standard input, out over what was standard output; arrays through a file that both sides map. A file
+of others is loaded by a fork of the process, which answers in its place until the parent has done with that file: so
+each file meets memory that no other file has touched, and the imports are paid once.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from mnedge.untyped import AnyArray
 
 
+# Exit status of a fork that the parent sent away, which no runtime gives.
+_LEFT = 97
+
+
 class _Worker:
     def __init__(self, source: BinaryIO, sink: BinaryIO, shared: SharedArrays) -> None:
         self.source, self.sink, self.shared = source, sink, shared
@@ -40,8 +46,30 @@ class _Worker:
     def serve(self) -> None:
         """Answers messages until the input ends."""
         while header := self.source.read(LENGTH.size):
-            self.sink.write(packed(self.answer(json.loads(self.source.read(LENGTH.unpack(header)[0])))))
-            self.sink.flush()
+            request = json.loads(self.source.read(LENGTH.unpack(header)[0]))
+            if request["do"] == "leave":
+                os._exit(_LEFT)
+            self.say(self.fork() if request["do"] == "fork" else self.answer(request))
+
+    def say(self, answer: dict[str, object]) -> None:
+        """Sends an answer."""
+        self.sink.write(packed(answer))
+        self.sink.flush()
+
+    def fork(self) -> dict[str, object]:
+        """Lets a fork serve until it is sent away, and ends as the fork ends where that is of itself."""
+        pid = os.fork()
+        if pid == 0:
+            return {"pid": os.getpid()}
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code == _LEFT:
+            return {}
+        if code < 0:
+            with suppress(OSError):  # of SIGKILL, which needs none
+                signal.signal(-code, signal.SIG_DFL)
+            os.kill(os.getpid(), -code)
+        os._exit(code)
 
     def answer(self, request: dict[str, object]) -> dict[str, object]:
         """Answers a message with its result, or with the error that it ended in."""
@@ -137,9 +165,10 @@ def main(shared: int, lifeline: int) -> None:
         shared: Descriptor of the file for arrays.
         lifeline: Descriptor of a pipe that ends with the parent.
     """
-    # The kernel sends SIGIO when the last writer of that pipe is gone, which ends this process whatever it is doing.
+    # The kernel sends SIGIO when the last writer of that pipe is gone, which ends this process, and what it forked,
+    # whatever they are doing.
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     # Ctrl-C and SIGTERM are the parent's to answer; a crash leaves no core file behind.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

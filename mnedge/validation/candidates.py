@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,9 @@ def score_candidates(
     score, blind = _scorer(head, labels, graph.tensors[graph.outputs[0]].shape[-1], positive)
     listed = [*usual, *([stated] if stated is not None and stated not in usual else [])]
     model = write_tflite(graph)
-    sessions = [open_session("litert", model, 1) for _ in range(_WORKERS)]
     found = []
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with ExitStack() as opened, ThreadPoolExecutor(_WORKERS) as pool:
+        sessions = [opened.enter_context(closing(open_session("litert", model, 1))) for _ in range(_WORKERS)]
         for place, pixels in enumerate(listed):
             arranged = pixels.arranged(pictures)
 
@@ -121,8 +122,6 @@ def score_candidates(
             found.append(Candidate(pixels, score(np.stack(outputs)), blind))
             if progress is not None:
                 progress((place + 1) / len(listed))
-    for session in sessions:
-        session.close()
     # The sort keeps the usual order of equals.
     return sorted(found, key=lambda candidate: -candidate.share)
 

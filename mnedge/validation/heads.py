@@ -96,7 +96,9 @@ def _sigmoid(scores: NDArray[np.float32], truths: AnyArray) -> Figures:
     )
 
 
-def warn_if_inverted(artifact: str, figures: Figures, classes: Sequence[str], positive: int) -> None:
+def warn_if_inverted(
+    artifact: str, figures: Figures, classes: Sequence[str], positive: int, *, is_named: bool = True
+) -> None:
     """Warns of a yes that is the other class: a ROC AUC under 50 % is that of an answer turned around.
 
     Args:
@@ -104,12 +106,14 @@ def warn_if_inverted(artifact: str, figures: Figures, classes: Sequence[str], po
         figures: Figures of a model with one output.
         classes: Class names of the data.
         positive: Index of the class that was taken for the yes.
+        is_named: Whether the other one is a class of the data, not all others under a name made for them.
     """
     area = figures.metrics.get("roc_auc")
     if area is None or area >= _CHANCE or "best_threshold" not in figures.metrics:
         return
     others = [name for place, name in enumerate(classes) if place != positive]
-    told = f"give --positive {shlex.quote(others[0])}" if len(others) == 1 else "name another class with --positive"
+    is_one = is_named and len(others) == 1
+    told = f"give --positive {shlex.quote(others[0])}" if is_one else "name another class with --positive"
     _LOG.warning(
         "%s has a ROC AUC of %.1f %% with %s as the yes, less than guessing: its yes is another class; %s",
         artifact,

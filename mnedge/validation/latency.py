@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.results.latency import BoardState
-    from mnedge.runtimes import Session, TensorSpec
+    from mnedge.runtimes import ChildSession, Session, TensorSpec
     from mnedge.untyped import AnyArray
 
 _WARMUP_S = 0.25
@@ -99,7 +100,22 @@ def time_in_turns(
         InputError: A runtime refuses a file, or none loads it.
         ToolError: A runtime is not installed.
     """
-    sessions = [runtimes.get(runtimes.for_file(path)).open(path, threads) for path in paths]
+    with ExitStack() as opened:
+        sessions = [opened.enter_context(closing(_session(path, threads))) for path in paths]
+        return _in_turns(paths, sessions, threads, seconds, progress)
+
+
+def _session(path: Path, threads: int) -> ChildSession:
+    return runtimes.open_session(runtimes.for_file(path), path, threads)
+
+
+def _in_turns(
+    paths: Sequence[Path],
+    sessions: Sequence[Session],
+    threads: int,
+    seconds: float,
+    progress: Callable[[float], None] | None,
+) -> list[Timing]:
     pairs = [(session, random_inputs(session)) for session in sessions]
     warmed = [warm_up(session, feed) for session, feed in pairs]
     turn_runs = [max(_FEWEST_TURN_RUNS, int(_TURN_S * 1e3 / run_ms)) + 1 for run_ms, _ in warmed]
@@ -205,15 +221,15 @@ def compare(timings: Sequence[Timing], *, seed: int = 0) -> list[Ratio]:
 
 def sustained(path: Path, *, threads: int = 1, seconds: float, bin_s: float = 1.0) -> list[Stretch]:
     """Runs one artifact without a pause and returns its latency over time, one entry a bin of `bin_s` seconds."""
-    session = runtimes.get(runtimes.for_file(path)).open(path, threads)
-    feed = random_inputs(session)
     found: list[Stretch] = []
-    begin = time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        left_s = begin + seconds - time.perf_counter()
-        samples = session.time_ms(*feed, runs=1, seconds=min(bin_s, left_s))
-        p50, p90 = np.percentile(samples, (50, 90))
-        found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), samples.size))
+    with closing(_session(path, threads)) as session:
+        feed = random_inputs(session)
+        begin = time.perf_counter()
+        while time.perf_counter() - begin < seconds:
+            left_s = begin + seconds - time.perf_counter()
+            samples = session.time_ms(*feed, runs=1, seconds=min(bin_s, left_s))
+            p50, p90 = np.percentile(samples, (50, 90))
+            found.append(Stretch(time.perf_counter() - begin, float(p50), float(p90), samples.size))
     return found
 
 

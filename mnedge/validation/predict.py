@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -309,4 +310,7 @@ def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:
         return np.zeros(shape, np.float32)
     # NumPy keeps the mapping, and the mapping the file, when the stream is closed.
     with tempfile.TemporaryFile() as stream:
+        if hasattr(os, "posix_fallocate"):
+            # A mapped file that outgrows the disk would kill the process; this raises instead.
+            os.posix_fallocate(stream.fileno(), 0, 4 * math.prod(shape))
         return np.memmap(stream, np.float32, "w+", shape=shape)

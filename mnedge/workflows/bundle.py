@@ -75,7 +75,7 @@ def bundle(
     origin, report = read_own(folder / MANIFEST, BuildManifest), read_own(folder / REPORT, Report)
     task = tasks.get(report.task)
     described = model_card.Description(said.version, said.license, task.title, said.description, task.limits(report))
-    with artifact.folder(place, kind="bundle", force=force) as scratch:
+    with artifact.together(), artifact.folder(place, kind="bundle", force=force) as scratch:
         chosen.write(parts, scratch)
         write_text(scratch / model_card.FILE, model_card.render_model_card(origin, report, described))
         if sbom:
@@ -83,9 +83,8 @@ def bundle(
         manifest = write_manifest(scratch, kind, parts, model, kept_gates(report))
         if sign is not None:
             write_signature(scratch, Path(sign))
-        packed = tar_gz_bytes(scratch, f"{parts.slug}-{kind}") if chosen.has_archive else b""
-    if chosen.has_archive:
-        artifact.deliver(archive_path(place), packed, force=force)
+        if chosen.has_archive:
+            artifact.deliver(archive_path(place), tar_gz_bytes(scratch, f"{parts.slug}-{kind}"), force=force)
     return manifest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,12 +104,11 @@ def _inspect_tflite(path: Path) -> Inspection:
     quantized = is_quantized(graph)
     runtime: RuntimeView | Refusal
     try:
-        session = runtimes.get("litert").open(path, 1)
+        with closing(runtimes.open_session("litert", path, 1)) as session:
+            outside = dict(Counter(session.undelegated).most_common())
+            runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
     except (InputError, ToolError) as exc:
         runtime = Refusal(str(exc))
-    else:
-        outside = dict(Counter(session.undelegated).most_common())
-        runtime = RuntimeView(session.version, session.partitions, session.ops, outside=outside)
     return Inspection(
         path=str(path),
         format="tflite",

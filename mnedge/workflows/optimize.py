@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import targets
-from mnedge.artifact import check_file, deliver
+from mnedge.artifact import check_file, deliver, together
 from mnedge.data import open_dataset
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.files import size_bytes
@@ -153,7 +154,6 @@ def optimize(
     after, rewrites = rewrite(graph, names)
     check_kept(graph, after)
     optimized = write_tflite(after) if rewrites else content
-    deliver(out, optimized, force=force)
     result = Optimization(
         source=str(source),
         out=str(out),
@@ -163,9 +163,13 @@ def optimize(
         before=ModelFile(size_bytes(source), len(graph.ops)),
         after=ModelFile(len(optimized), len(after.ops)),
     )
-    if not measure or not rewrites:
-        return result
-    return _measured(result, source, out, graph, None if dataset is None or known is None else (dataset, known), notify)
+    # What cannot be measured is not left as if it were done.
+    with together():
+        deliver(out, optimized, force=force)
+        if not measure or not rewrites:
+            return result
+        pictures = None if dataset is None or known is None else (dataset, known)
+        return _measured(result, source, out, graph, pictures, notify)
 
 
 def _check_shapes(graph: Graph, source: Path) -> None:
@@ -212,8 +216,9 @@ def _to_ort(source: Path, out: Path, *, force: bool) -> Optimization:
     config = out.with_suffix(".required_operators.config")
     check_file(config, force=force)
     model = write_ort(source)
-    deliver(out, model.data, force=force)
-    deliver(config, model.required_operators, force=force)
+    with together():
+        deliver(out, model.data, force=force)
+        deliver(config, model.required_operators, force=force)
     return Optimization(
         source=str(source),
         out=str(out),
@@ -297,10 +302,13 @@ def _agreement(
     name: str, source: Path, out: Path, pictures: tuple[Dataset, Pixels] | None, *, delegate: bool
 ) -> AgreementRow:
     """Measures the agreement of both files on random input or on pictures of a data set."""
-    before, after = (open_session("litert", path, 1, delegate=delegate) for path in (source, out))
-    inputs = _inputs(before, pictures)
-    outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
-    found = agreement(before.outputs, *outputs)
+    with (
+        closing(open_session("litert", source, 1, delegate=delegate)) as before,
+        closing(open_session("litert", out, 1, delegate=delegate)) as after,
+    ):
+        inputs = _inputs(before, pictures)
+        outputs = [[session.run(*values) for values in inputs] for session in (before, after)]
+        found = agreement(before.outputs, *outputs)
     return AgreementRow(inputs=name, count=len(inputs), delegate=delegate, agreement=found)
 
 

@@ -137,12 +137,13 @@ def predict(
     assert what.answers is not None, what.name
     answers = what.answers(said, views, asked)
     saved: dict[int, str] = {}
-    for place, (number, answer, view) in enumerate(zip(numbers, answers, views, strict=True)):
-        if targets:
-            target = targets[shown.files[number]]
-            artifact.deliver(target, _png(what.draw(shown.upright(number), answer, said, place, view)), force=force)
-            saved[number] = str(target)
-            told("draw into pictures", (place + 1) / len(numbers))
+    with artifact.together():
+        for place, (number, answer, view) in enumerate(zip(numbers, answers, views, strict=True)):
+            if targets:
+                target = targets[shown.files[number]]
+                artifact.deliver(target, _png(what.draw(shown.upright(number), answer, said, place, view)), force=force)
+                saved[number] = str(target)
+                told("draw into pictures", (place + 1) / len(numbers))
     return Prediction(
         model=str(path),
         task=what.name,

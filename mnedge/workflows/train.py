@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from mnedge import cache, tasks
-from mnedge.artifact import check_file, deliver
+from mnedge.artifact import check_file, deliver, together
 from mnedge.choices import DEFAULT_TASK
 from mnedge.data.draw import Draw
 from mnedge.errors import InputError
@@ -278,6 +278,7 @@ def _logged(on_epoch: OnEpoch | None, folder: Path | str | None) -> OnEpoch | No
     return both
 
 
+@together()
 def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = False) -> TrainingReport:
     """Writes the .keras to its place, and beside it the report: OUT.report.json and OUT.report.html.
 

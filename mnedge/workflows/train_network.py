@@ -13,7 +13,7 @@ import numpy as np
 from mnedge import cache, tasks
 from mnedge.choices import DEFAULT_TASK
 from mnedge.data.check import check_left, check_pictures
-from mnedge.data.gather import gather
+from mnedge.data.gather import gather, save
 from mnedge.files import sha256, write_text
 from mnedge.models.build import style_key
 from mnedge.pixels import SYMMETRIC
@@ -183,7 +183,7 @@ def _decoded(run: _Run, split: str, size: tuple[int, int]) -> DecodedSplit:
         def notify(done: float) -> None:
             run.progress(f"read {split} pictures", done)
 
-        np.save(folder / "numbers.npy", gather(dataset, dataset.split(split), size, folder / "pixels.npy", notify))
+        save(folder / "numbers.npy", gather(dataset, dataset.split(split), size, folder / "pixels.npy", notify))
 
     folder = cache.stage("pixels", key, make)
     return DecodedSplit(np.load(folder / "pixels.npy", mmap_mode="r"), np.load(folder / "numbers.npy"))

@@ -28,14 +28,16 @@ if TYPE_CHECKING:
     from mnedge.results.stored import Noun
 
 _MANIFEST_BYTES = 16 << 20
+_MOST_FAULTS = 10
 
 
 def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
     """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
 
     A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
-    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside. Links
-    below the folder are not followed, and pipes and devices not opened.
+    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside. In a bundle,
+    what Python makes where it runs, `__pycache__` and virtual environments, is passed over and named in the result.
+    Links below the folder are not followed, and pipes and devices not opened.
 
     Args:
         path: The folder of a build or bundle, or the archive of a bundle.
@@ -46,6 +48,7 @@ def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
             names each. With `key` also where the signature is missing or not made by that key's owner.
     """
     place = Path(path)
+    passed_over: tuple[str, ...] = ()
     if key is not None and not is_folder(place):
         raise InputError(f"{place} is no folder; unpack the archive and verify its folder with the key")
     if os.path.lexists(place) and not is_folder(place):
@@ -61,16 +64,16 @@ def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
                 raise InputError(f"{place} is a build, and bundles are signed; verify the bundle with the key")
             return _verify_build(place, read_own(place / MANIFEST, BuildManifest))
         due = {row.path: row.sha256 for row in inventory.files}
-        files = {file.relative_to(place).as_posix(): file for file in _files_of(place)}
+        files, passed_over = _shipped_files(place, due)
         wrong, names = _differences(due, files, place), set(files)
     own = {MANIFEST, RECORD, SIGNATURE}
     wrong += [f"{name} does not belong to it" for name in sorted(names - due.keys() - own)]
     if wrong:
-        raise InputError(f"{place} is not what its {MANIFEST} says: {'; '.join(wrong)}; make it again")
+        raise InputError(f"{place} is not what its {MANIFEST} says: {_some(wrong)}; make it again")
     if key is not None:
         check_signature(place, Path(key))
     broken = tuple(gate.name for gate in inventory.gates if not gate.passed)
-    return Verified(str(place), inventory.bundle, inventory.slug, len(due), broken, key is not None)
+    return Verified(str(place), inventory.bundle, inventory.slug, len(due), broken, key is not None, passed_over)
 
 
 def _verify_build(folder: Path, manifest: BuildManifest) -> Verified:
@@ -105,7 +108,7 @@ def check_build(folder: Path, manifest: BuildManifest) -> int:
     places = {name: folder / _inside(name, folder) for name in due}
     there = {name: place for name, place in places.items() if os.path.lexists(place)}
     if wrong := _differences(due, there, folder):
-        raise InputError(f"{folder} is not what its {MANIFEST} and {CHECKSUMS} say: {'; '.join(wrong)}; build it again")
+        raise InputError(f"{folder} is not what its {MANIFEST} and {CHECKSUMS} say: {_some(wrong)}; build it again")
     return len(due)
 
 
@@ -137,6 +140,48 @@ def _differences(due: Mapping[str, str], there: Mapping[str, Path], folder: Path
 def _files_of(folder: Path) -> list[Path]:
     """Returns everything below a folder except folders; linked folders are not entered."""
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def _shipped_files(folder: Path, due: Collection[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Returns the files of a bundle by name, and the folders that Python made there and that are not looked into.
+
+    Args:
+        folder: The bundle.
+        due: Names of its files; a folder that holds one of them is looked into whatever it is.
+    """
+    files: dict[str, Path] = {}
+    passed_over = []
+
+    def fail(exc: OSError) -> None:
+        raise InputError(f"{exc.filename} cannot be read: {exc.strerror}; verify it as a user who may") from exc
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        below = Path(place)
+        for name in sorted(folders):
+            path = below / name
+            shown = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                files[shown] = path
+                folders.remove(name)
+            elif _is_pythons(path) and not any(file.startswith(f"{shown}/") for file in due):
+                passed_over.append(f"{shown}/")
+                folders.remove(name)
+        files |= {(below / name).relative_to(folder).as_posix(): below / name for name in names}
+    return files, tuple(sorted(passed_over))
+
+
+def _is_pythons(path: Path) -> bool:
+    """Whether Python makes such folders: its compiled files, and a virtual environment."""
+    if path.name == "__pycache__":
+        return all(file.suffix == ".pyc" and file.is_file() and not file.is_symlink() for file in path.iterdir())
+    mark = path / "pyvenv.cfg"
+    return mark.is_file() and not mark.is_symlink()
+
+
+def _some(wrong: list[str]) -> str:
+    """The first faults of a list, and how many more there are."""
+    rest = len(wrong) - _MOST_FAULTS
+    return "; ".join(wrong[:_MOST_FAULTS]) + (f"; and {rest:,} more" if rest > 0 else "")
 
 
 def _refusal(folder: Path, name: str) -> str:

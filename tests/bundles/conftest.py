@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mnedge.bundles._app import SHIPPED
 from mnedge.bundles._bundle import Parts
 from mnedge.pixels import SYMMETRIC
 from mnedge.recipe import Recipe
@@ -21,7 +22,7 @@ from mnedge.results.stored import as_json
 from mnedge.workflows.build.pipeline import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _RECIPE = Recipe(
     variant="v1", alpha=0.25, resolution=48, weights="random", int8=True, effort="fast", targets=("cpu", "cortex-m4")
@@ -97,3 +98,14 @@ def parts_of() -> Callable[..., Parts]:
         return Parts(**{**values, **more})
 
     return made
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The programs of the Raspberry Pi under the names that they ship under, where `import pictures` finds them."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("classify", "pictures", "cameras", "detect", "segment", "embed"):
+        shutil.copy(SHIPPED / f"_{name}.py", folder / f"{name}.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder

@@ -165,7 +165,7 @@ def test_mediapipe_sees_in_real_photos_what_litert_sees(
     assert breeds >= len(pictures) / 2
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mediapipe_takes_what_a_build_ships(ask_mediapipe: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)

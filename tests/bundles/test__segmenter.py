@@ -208,7 +208,7 @@ def test_an_app_gets_what_a_segmenter_takes(tmp_path: Path) -> None:
             assert (tmp_path / "assets" / asset).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mediapipe_takes_the_shipped_model(shipped: Path, ask_mediapipe: Callable[..., Any], tmp_path: Path) -> None:
     (model,) = (shipped / "assets").glob("*.uint8.tflite")
     picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)

@@ -78,6 +78,7 @@ def _pixels(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((48, 48), Image.Resampling.NEAREST))
 
 
+@pytest.mark.slow
 def test_the_uint8_model_says_what_the_int8_one_says(android: Path, on_litert: Path) -> None:
     for seed in range(5):
         pixels = _pixels(seed)
@@ -143,7 +144,7 @@ def test_mediapipe_classifies_with_the_labels(android: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mediapipe_sees_in_real_photos_what_the_int8_model_sees(shared_data: Path, tmp_path: Path) -> None:
     recipe = Recipe(
         variant="v1", alpha=0.25, int8=True, effort="fast", targets=("android",),

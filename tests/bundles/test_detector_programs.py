@@ -22,6 +22,8 @@ from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.bundle import bundle
 from mnedge.workflows.release import Release
 
+pytestmark = pytest.mark.slow
+
 _SLUG = "ssdlite_mobilenet_v1_0.25_32"
 _NAME = _SLUG.replace(".", "_")
 _SANITIZERS = "-DCMAKE_C_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"

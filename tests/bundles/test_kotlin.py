@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mnedge.choices import AndroidRuntime
     from mnedge.graph.graph import Graph
 
+pytestmark = pytest.mark.slow
+
 _STUBS = Path(__file__).parent / "android_stubs"
 # Android's own org.json, and the part of Kotlin's library that closes what is AutoCloseable.
 _JARS = [Path("/usr/share/java") / name for name in ("com.android.json.jar", "kotlin-stdlib-jdk7.jar")]

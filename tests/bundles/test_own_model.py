@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mnedge.choices import IoDtype
     from mnedge.validation.predict import Predictions
 
+pytestmark = pytest.mark.slow
+
 _CLASSES = ("dark", "light")
 # Enough of Arduino to run a sketch here: what it prints goes to standard output.
 _ARDUINO = """

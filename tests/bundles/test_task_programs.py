@@ -26,6 +26,8 @@ from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.bundle import bundle, read_build
 from mnedge.workflows.release import Release
 
+pytestmark = pytest.mark.slow
+
 _SIDE = 32
 _LABELS = ("ground", "cat", "dog")
 

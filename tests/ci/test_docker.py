@@ -101,7 +101,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "pi"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_runner_classifies(buildah: _Buildah, bundle: Path, tmp_path: Path) -> None:
     container = buildah.build("runner.Dockerfile", bundle)
     Image.fromarray(np.full((60, 60, 3), 99, np.uint8)).save(tmp_path / "photo.png")
@@ -118,7 +118,7 @@ def test_the_runner_classifies(buildah: _Buildah, bundle: Path, tmp_path: Path) 
     assert "classify" in buildah.run(container, "id", "-un")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_builder_builds_the_demo_without_a_network(buildah: _Buildah) -> None:
     container = buildah.build("build.Dockerfile", _ROOT)
     assert buildah.run(container, "id", "-un") == "mnedge"

@@ -116,7 +116,7 @@ def test_the_wheel_has_what_it_needs_and_no_tests(dist: Path) -> None:
         assert f"mnedge-{mnedge.__version__}/pyproject.toml" in archive.getnames()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_wheel_alone_builds_the_demo(checkout: Path, dist: Path) -> None:
     assert dist.is_dir()
     done = _run(checkout, "try")

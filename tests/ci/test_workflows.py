@@ -115,6 +115,7 @@ def installed(runner: Path) -> Path:
     return runner
 
 
+@pytest.mark.slow
 def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
     done = _run(_step("build"), installed, _values(installed, "good.yaml"))
     assert done.returncode == 0, done.stderr
@@ -132,6 +133,7 @@ def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
     assert all(row["passed"] for row in report["gates"])
 
 
+@pytest.mark.slow
 def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
     done = _run(
         _step("build"), installed, _values(installed, "bad.yaml", out="out dir", baseline="artifacts/report.json")
@@ -142,6 +144,7 @@ def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
     assert _outputs(installed)["out"] == "out dir"
 
 
+@pytest.mark.slow
 def test_the_last_release_is_the_baseline_where_there_is_one(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +209,7 @@ def test_the_workflow_runs_the_action_on_both_machines() -> None:
     assert {name for name, entry in declared.items() if entry.get("required")} <= set(demo["with"]) <= set(declared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "status"), [("good.yaml", 0), ("bad.yaml", 1)])
 def test_the_gitlab_job_runs(installed: Path, recipe: str, status: int) -> None:
     spec, jobs = _GITLAB

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from mnedge.cli import app
+from mnedge.devices import qemu
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mnedge.graph.graph import Graph
@@ -59,3 +64,33 @@ def test_errors_leave_no_folder(
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own with room for a small model, and for nothing that a compiler makes of it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.toolchain
+@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+def test_a_full_temporary_folder_is_a_full_disk(tmp_path: Path, model: Path, tiny_disk: Path) -> None:
+    out = tmp_path / "new" / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "mnedge", "compile", model, "--target", "cortex-m4", "-o", out],
+        env={**os.environ, "TMPDIR": str(tiny_disk)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 74, done.stderr
+    assert f"free some space where it writes and in {tiny_disk}, or set TMPDIR to a folder with room" in done.stderr
+    assert "arm-none-eabi-gcc found no room" in done.stderr
+    # Neither there nor where the folder was to be is anything left.
+    assert list(tiny_disk.iterdir()) == []
+    assert not out.parent.exists()

@@ -159,7 +159,7 @@ def _compiled_equals_reference(path: Path, folder: Path, outputs: list[str]) -> 
         assert np.array_equal(np.concatenate([output.view(np.int8).ravel() for output in made]), reference)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
 @pytest.mark.parametrize(
     ("start", "outputs"),
@@ -182,7 +182,7 @@ def test_a_uint8_model_compiles_once_it_is_int8(
     _compiled_equals_reference(int8, tmp_path / "c", outputs)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
 def test_a_detector_that_decodes_its_boxes_compiles_between_its_float_ends(
     capsys: pytest.CaptureFixture[str], shared_data: Path, tmp_path: Path

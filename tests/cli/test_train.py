@@ -40,6 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_from_a_folder_to_int8_with_the_names_of_its_classes(
     tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]
@@ -124,6 +125,7 @@ def test_a_split_of_the_folder_s_own_takes_no_seed(
     assert "comes with its own splits" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_file_and_says_how_to_go_on(tmp_path: Path, weights: str) -> None:
     data = str(_pictures(tmp_path / "d"))
     args = ["train", "--data", data, *NETWORK, *SHORT, "--epochs", "500", "--patience", "500", "--weights", weights]

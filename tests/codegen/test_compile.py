@@ -290,8 +290,8 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 MODELS = [
     "mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "tasks/ssd_slim_120x160x1_v1_int8__emza",
     "imagenet/mobilenet_v1_0.25_128_quant",
-    pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.slow),
-    pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.slow),
+    pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.soak),
+    pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.soak),
 ]  # fmt: skip
 
 
@@ -319,7 +319,7 @@ LIMITS = {
 @needs_boards
 @pytest.mark.shared
 @pytest.mark.toolchain
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("model", LIMITS)
 def test_the_default_plan_holds_the_figures(shared_data: Path, tmp_path: Path, model: str) -> None:
     path = shared_data / "models" / f"{model}.tflite"
@@ -502,6 +502,7 @@ FIRMWARE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_gcc
 @pytest.mark.shared
 @pytest.mark.parametrize("model", FIRMWARE)

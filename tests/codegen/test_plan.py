@@ -49,6 +49,7 @@ def test_live_blocks_do_not_collide(program: Program, prefer: str) -> None:
         check(program, plan(program, "dsp", prefer=prefer, **options))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None:
     ram, balanced, speed = (plan(program, "mve", prefer=name) for name in ("ram", "balanced", "speed"))
@@ -59,6 +60,7 @@ def test_ram_needs_least_and_speed_runs_layer_by_layer(program: Program) -> None
     assert any(not part.is_single for part in ram.segments)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_budget_takes_the_fastest_plan_that_fits(program: Program) -> None:
     ram, speed = plan(program, "dsp", prefer="ram"), plan(program, "dsp", prefer="speed")

@@ -573,6 +573,7 @@ CASE = st.tuples(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_random_graphs_are_bit_exact(
     tmp_path_factory: pytest.TempPathFactory,
@@ -599,7 +600,7 @@ def test_random_graphs_are_bit_exact(
     check()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.toolchain
 @pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])

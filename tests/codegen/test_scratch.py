@@ -147,6 +147,7 @@ def test_a_picture_in_front_of_a_fully_connected_layer_stays_in_the_arena(
     assert np.array_equal(ran.outputs, reference(layer(shape), images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernels", KERNEL_SETS)
 def test_kernels_write_the_scratch_that_they_state(
     tmp_path: Path, kernels: KernelSet, run_sanitized: Callable, reference: Callable

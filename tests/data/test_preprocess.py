@@ -294,4 +294,4 @@ def test_pictures_are_opened_in_one_place() -> None:
         path.relative_to(package).as_posix() for path in package.rglob("*.py") if "Image.open(" in path.read_text()
     }
     # The programs of boards run without mnedge; a mask inside a JSON is no file.
-    assert found == {"data/preprocess.py", "bundles/_classify.py", "data/formats/labelme.py"}
+    assert found == {"data/preprocess.py", "bundles/_pictures.py", "data/formats/labelme.py"}

@@ -414,8 +414,9 @@ def index(pi: Pi) -> Iterator[None]:
     bundle.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("index")
-@pytest.mark.parametrize("packages", [("flatbuffers",), pytest.param((), marks=pytest.mark.slow)], ids=["one", "all"])
+@pytest.mark.parametrize("packages", [("flatbuffers",), pytest.param((), marks=pytest.mark.soak)], ids=["one", "all"])
 def test_setup_from_the_boards_own_index(pi: Pi, int8_tflite: Path, packages: tuple[str, ...]) -> None:
     inside, outside = pi.tmp()
     told: list[str] = []

@@ -11,6 +11,7 @@ _ROOT = Path(__file__).parents[2]
 _NOTEBOOK = _ROOT / "docs" / "notebooks" / "own_model.ipynb"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_cell_runs_and_results_show_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat = pytest.importorskip("nbformat")

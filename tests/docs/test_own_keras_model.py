@@ -60,6 +60,7 @@ def test_the_page_has_ten_commands_at_most_and_says_what_each_prints() -> None:
     assert {words[1] for words in _COMMANDS} == set(_PRINTED)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_every_command_of_the_page_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

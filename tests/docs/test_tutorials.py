@@ -31,6 +31,7 @@ def _follow(page: str, promised: dict[str, tuple[str, ...]], capsys: pytest.Capt
             assert text in printed, (words, text, printed)
 
 
+@pytest.mark.slow
 @pytest.mark.toolchain
 @pytest.mark.skipif(
     None in (shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")),
@@ -62,6 +63,7 @@ def test_firmware(
     assert "flowers" in Path("library/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_ci(flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(flowers, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")

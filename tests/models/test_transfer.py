@@ -40,6 +40,7 @@ def test_all_layers_but_the_classifier_come_from_the_file(family: str, tmp_path:
     assert not bias.any()
 
 
+@pytest.mark.slow
 def test_the_hidden_layer_of_a_v3_head_is_drawn_where_the_file_has_none(tmp_path: Path) -> None:
     variant = Variant("v3-small", 0.25, 32, classes=6)
     load_backbone(variant, "random", seed=1).save_weights(tmp_path / "body.weights.h5")
@@ -86,6 +87,7 @@ save_trained(model, Path(sys.argv[1]), {"classes": list("abcdef")})
 """
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     for name, moved in (("one", "0"), ("two", "37")):
         subprocess.run([sys.executable, "-c", _SAVE, str(tmp_path / name), moved], check=True)

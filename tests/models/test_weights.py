@@ -327,6 +327,7 @@ def _imagenet(home: Path, *args: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_imagenet_weights_offline_say_which_file_goes_where(tmp_path: Path) -> None:
     said = _imagenet(tmp_path, "v3-small", "1.0", "224")
     assert said.startswith("refused")
@@ -341,6 +342,7 @@ def test_imagenet_weights_with_a_wrong_checksum_are_not_used(tmp_path: Path, fil
     assert _imagenet(tmp_path, "v3-small", "1.0", "224").startswith("refused")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_imagenet_weights_come_from_the_cache_of_keras(tmp_path: Path, shared_data: Path) -> None:
     source = shared_data / "weights" / "mobilenet_2_5_224_tf.h5"

@@ -71,3 +71,22 @@ def test_known_slices_are_computed_as_numpy_does(sketch: Any, execute: Any, feed
     assert packed is not None
     assert packed.tolist() == [48, 1]
     assert np.array_equal(execute(graph, feed(graph))[0], execute(folded, feed(graph))[0])
+
+
+def test_products_of_gathered_extents_are_computed(sketch: Any) -> None:
+    """A Dense layer over a picture computes so how many rows it has."""
+    sketch.value("x", 1, 6, 4, 2)
+    table = sketch.tensors["x"].__class__
+    for name, shape in (("s", (4,)), ("g", (3,)), ("n", ()), ("last", (1,)), ("p", (2,))):
+        sketch.tensors[name] = table(name, shape, "int32")
+    sketch.value("y", 24, 2)
+    for name, value in {"front": [0, 1, 2], "back": [3], "zero": [0], "two": 2}.items():
+        sketch.constant(name, np.array(value, np.int32))
+    sketch.op("SHAPE", ("x",), "s", out_type=2)
+    sketch.op("GATHER", ("s", "front"), "g", axis=0, batch_dims=0)
+    sketch.op("REDUCE_PROD", ("g", "zero"), "n", keep_dims=False)
+    sketch.op("PACK", ("n", "two"), "p", values_count=2, axis=0)
+    sketch.op("RESHAPE", ("x", "p"), "y")
+    folded = fold_shapes.apply(sketch.graph("x", "y"))
+    assert [op.kind for op in folded.ops] == ["RESHAPE"]
+    assert np.ravel(folded.tensors["p"].data).tolist() == [24, 2]

@@ -26,10 +26,10 @@ _ALPHAS = {
     "v3-large": (0.75, 1.0),
     "v4-conv-small": (0.35, 0.5, 1.0),
 }
-# Each takes seconds to convert: three always, all with `-m slow`.
+# Each takes seconds to convert: three always, all with `-m soak`.
 _ALWAYS = {("v1", 0.25), ("v3-small", 1.0), ("v4-conv-small", 0.35)}
 _VARIANTS = [
-    pytest.param(family, alpha, marks=() if (family, alpha) in _ALWAYS else pytest.mark.slow)
+    pytest.param(family, alpha, marks=() if (family, alpha) in _ALWAYS else pytest.mark.soak)
     for family in families.names()
     for alpha in _ALPHAS.get(family, (1.0,))
 ]

@@ -45,6 +45,7 @@ def test_the_result_is_what_was_trained_and_no_worse_than_ptq(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(swish: Graph, pictures: Any, tmp_path: Path) -> None:
     labels = np.arange(len(pictures)) % 10
     whole = quantize_qat(swish, pictures, labels, checkpoint_dir=tmp_path / "whole", epochs=3)
@@ -119,6 +120,7 @@ def test_augmentation_moves_and_mirrors_but_makes_no_new_pixels(pictures: Any) -
         assert set(np.unique(after)) <= set(np.unique(before))
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_path: Path) -> None:
     small = net().conv("c", 4, stride=2).mean().dense("logits", 3).softmax().graph()
 

@@ -114,7 +114,7 @@ def test_weights_without_a_scale_abort_the_child_alone(small_int8: Graph, tmp_pa
 
 
 def _pid(session: _session.ChildSession) -> int:
-    return int(session._child._process.pid)
+    return session._child._pid
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,13 @@ def test_a_child_that_is_killed_while_it_runs(path: Path, number: int, kind: typ
 def test_a_child_that_hangs_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_session, "_RUN_S", 0.5)
     session = open_session("litert", path, 1)
-    os.kill(_pid(session), signal.SIGSTOP)
+    hung = psutil.Process(_pid(session))
+    hung.suspend()
     begin = time.monotonic()
     with pytest.raises(InputError, match=r"gave no answer within 0 s|gave no answer within 1 s"):
         session.run(_images(1)[0])
     assert time.monotonic() - begin < 10
-    assert not psutil.pid_exists(_pid(session))
+    assert hung.wait(10) is None
 
 
 def _slow(tmp_path: Path) -> Path:
@@ -230,6 +231,27 @@ def test_models_of_our_own_share_children(path: Path) -> None:
         assert _pid(second) == pid
         with closing(open_session("litert", path, 1)) as of_others:
             assert _pid(of_others) != pid
+
+
+@pytest.mark.parametrize(("number", "blames"), [(signal.SIGSEGV, True), (signal.SIGKILL, False)])
+def test_files_share_the_child_that_forks_for_them_and_end_only_their_fork(
+    path: Path, number: signal.Signals, blames: bool
+) -> None:
+    images = _images(1)
+    with closing(open_session("litert", path, 1)) as first:
+        expected, parent, fork = first.run(images[0]), first._child._process.pid, _pid(first)
+        assert fork != parent
+        assert psutil.Process(fork).ppid() == parent
+    with closing(open_session("litert", path, 1)) as second:
+        assert second._child._process.pid == parent
+        assert _pid(second) not in (fork, parent)
+        assert not psutil.pid_exists(fork)
+        os.kill(_pid(second), number)
+        with pytest.raises(InputError if blames else ToolError, match=f"was ended by {number.name}"):
+            second.run(images[0])
+    assert not psutil.pid_exists(parent)
+    with closing(open_session("litert", path, 1)) as third:
+        np.testing.assert_array_equal(third.run(images[0]), expected)
 
 
 def test_sessions_of_several_threads_do_not_meet(path: Path) -> None:

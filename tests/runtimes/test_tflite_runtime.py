@@ -60,6 +60,7 @@ def old_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_it_says_what_litert_says(old_python: Path, small_int8: Graph, tmp_path: Path) -> None:
     model = tmp_path / "m.tflite"
     model.write_bytes(write_tflite(small_int8))

@@ -81,6 +81,7 @@ _CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(_CASES))
 @pytest.mark.usefixtures("private_cache")
 def test_a_task_goes_the_whole_way(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -169,6 +169,7 @@ def test_without_its_file_there_is_no_such_task() -> None:
     assert "min_closeness" not in known_gates()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("toy", "private_cache")
 def test_a_new_task_goes_from_pictures_to_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, weights, out = str(_pictures(tmp_path / "data")), tmp_path / "my.keras", tmp_path / "out"

@@ -38,10 +38,12 @@ def trained() -> tuple[keras.Model, list[tuple[str, float]]]:
     return model, told
 
 
+@pytest.mark.slow
 def test_a_tiny_network_learns_the_digits(trained: tuple[keras.Model, list[tuple[str, float]]]) -> None:
     assert _top1(trained[0], *_pictures("calibration", 48)) > 0.8
 
 
+@pytest.mark.slow
 def test_progress_runs_from_nothing_to_all_in_every_stage(
     trained: tuple[keras.Model, list[tuple[str, float]]],
 ) -> None:
@@ -53,6 +55,7 @@ def test_progress_runs_from_nothing_to_all_in_every_stage(
         assert shares[-1] == 1.0
 
 
+@pytest.mark.slow
 def test_batch_norms_hold_the_statistics_of_the_pictures(
     trained: tuple[keras.Model, list[tuple[str, float]]],
 ) -> None:
@@ -68,6 +71,7 @@ def test_batch_norms_hold_the_statistics_of_the_pictures(
     assert norm.moving_variance.numpy() == pytest.approx(seen.var((0, 1, 2)), rel=0.2, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network() -> None:
     variant = Variant("v1", 0.125, 33, 10)
     images, labels = _pictures("train", variant.resolution)
@@ -84,6 +88,7 @@ def test_the_same_seed_gives_the_same_network() -> None:
     assert all(np.isfinite(weight).all() for weight in first)
 
 
+@pytest.mark.slow
 def test_a_large_resolution_ends_at_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     from mnedge.training import demo
 

@@ -107,7 +107,7 @@ print(json.dumps(result))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_devices_learn_what_one_learns(tmp_path: object) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _TWO_DEVICES, str(tmp_path)], capture_output=True, text=True, check=False

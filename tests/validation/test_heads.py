@@ -93,19 +93,21 @@ def test_classes_are_counted_as_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "positive", "told"),
+    ("classes", "positive", "is_named", "told"),
     [
-        (("cat", "a dog"), 0, "give --positive 'a dog'"),
-        (("ape", "bat", "cow"), 2, "name another class with --positive"),
+        (("cat", "a dog"), 0, True, "give --positive 'a dog'"),
+        (("ape", "bat", "cow"), 2, True, "name another class with --positive"),
+        # As `build --positive dog` calls the others: no name that --positive takes.
+        (("not dog", "dog"), 1, False, "name another class with --positive"),
     ],
 )
 def test_a_yes_that_is_the_other_class_is_warned_of(
-    classes: tuple[str, ...], positive: int, told: str, caplog: pytest.LogCaptureFixture
+    classes: tuple[str, ...], positive: int, is_named: bool, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     truths = np.array([1, 1, 0, 0, 0])
     scores = np.array([0.1, 0.2, 0.9, 0.8, 0.15], np.float32)
-    warn_if_inverted("m.tflite", head_figures("sigmoid", 1 - scores, truths), classes, positive)
+    warn_if_inverted("m.tflite", head_figures("sigmoid", 1 - scores, truths), classes, positive, is_named=is_named)
     assert caplog.text == ""
-    warn_if_inverted("m.tflite", head_figures("sigmoid", scores, truths), classes, positive)
+    warn_if_inverted("m.tflite", head_figures("sigmoid", scores, truths), classes, positive, is_named=is_named)
     assert f"m.tflite has a ROC AUC of 16.7 % with {classes[positive]} as the yes" in caplog.text
     assert told in caplog.text

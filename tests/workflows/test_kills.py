@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from mnedge.files import RECORD, is_scratch, sha256
 from mnedge.formats.tflite_write import write_tflite
@@ -29,8 +30,6 @@ from mnedge.workflows.verify import verify
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
     from mnedge.graph.graph import Graph
 
@@ -237,6 +236,7 @@ def _of(sums: Mapping[str, str], output: str) -> dict[str, str]:
     return {name: value for name, value in sums.items() if name == output or name.startswith(f"{output}/")}
 
 
+@pytest.mark.slow
 def test_kills(tmp_path: Path, small_int8: Graph, digits_fp32: Graph, request: pytest.FixtureRequest) -> None:
     fuzz = request.config.getoption("--fuzz")
     commands = (*_FAST, *_SLOW) if fuzz >= _BUILDS_FROM else _FAST

@@ -135,6 +135,7 @@ def test_a_file_that_litert_refuses_is_held_against_the_same_graph_written_anew(
     assert result.gain.agreement[0].agreement.max_abs_difference is not None
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.usefixtures("private_cache")
 def test_every_file_of_others_is_rewritten_and_quantized_or_refused_by_name(shared_data: Path, tmp_path: Path) -> None:

@@ -28,10 +28,13 @@ from mnedge.pixels import METADATA, SYMMETRIC, Pixels
 from mnedge.results.manifest import BuildManifest, DatasetRow
 from mnedge.results.report import ArtifactRow
 from mnedge.results.stored import to_json
+from mnedge.workflows.named_pictures import NamedPictures
 from mnedge.workflows.predict import predict
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 # Of Pascal VOC.
 _CAT = 8
@@ -466,3 +469,21 @@ def test_a_real_segmenter_sees_the_cat_where_litert_does(shared_data: Path) -> N
     cat = next(share for share in row.answer.shares if share.index == _CAT)
     assert cat.fraction == pytest.approx(own, abs=0.02)
     assert own > 0.05
+
+
+def test_pictures_that_cannot_all_be_drawn_are_not_drawn(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [_noise(tmp_path / "p" / f"{number}.png", 60, 40, number) for number in range(3)]
+    upright = NamedPictures.upright
+
+    def gone_after_the_first(shown: NamedPictures, number: int) -> NDArray[np.uint8]:
+        if not files[number].is_file():
+            raise InputError(f"{files[number]} cannot be read")
+        files[1].unlink(missing_ok=True)
+        return upright(shown, number)
+
+    monkeypatch.setattr(NamedPictures, "upright", gone_after_the_first)
+    with pytest.raises(InputError, match=r"1\.png"):
+        predict(digits, [tmp_path / "p"], crop=0.875, save=tmp_path / "new" / "marked")
+    assert not (tmp_path / "new").exists()

@@ -160,6 +160,7 @@ def _process(folder: Path, weights: Path, cache: Path, how: str) -> subprocess.P
     return subprocess.Popen(args, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_kill_costs_at_most_the_epoch_under_way(
     trained: Trained, folder: Path, weights: Path, tmp_path: Path
 ) -> None:
@@ -180,7 +181,7 @@ def test_a_kill_costs_at_most_the_epoch_under_way(
     np.testing.assert_allclose(losses, _losses(trained), rtol=1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_rounds_of_training_end_where_one_run_ends(
     trained: Trained, folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

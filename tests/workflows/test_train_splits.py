@@ -34,6 +34,7 @@ def _folder(root: Path, counts: tuple[int, int, int] = (20, 10, 4)) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_test_split_is_reported_and_chooses_nothing(tmp_path: Path) -> None:
     root = _folder(tmp_path / "d")

@@ -12,10 +12,11 @@ INLINE int32_t requantize(int32_t x, int32_t multiplier, int32_t shift)
     return (high >> -shift) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
-/* The same with one rounding, ties up. */
+/* The same with one rounding. */
 INLINE int32_t requantize_once(int32_t x, int32_t multiplier, int32_t shift)
 {
-    return (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << (30 - shift))) >> (31 - shift));
+    const int64_t product = (int64_t)x * multiplier;
+    return (int32_t)((product + ((int64_t)1 << (30 - shift)) - (product < 0)) >> (31 - shift));
 }
 
 INLINE int8_t clamp_int8(int32_t x, int32_t low, int32_t high)

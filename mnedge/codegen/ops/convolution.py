@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnedge.codegen.ops import packing
-from mnedge.codegen.ops.rescale import Rescale, settled
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
-from mnedge.errors import UnsupportedError
-from mnedge.graph.arithmetic import activation_range, quantize_multipliers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnedge.codegen.source import Source
-    from mnedge.graph.graph import Op
+    from mnedge.codegen.ops.rescale import Rescale
+    from mnedge.codegen.ops.window import Window
 
 _ACCUMULATOR_LIMIT = 1 << 31
 # A dense kernel takes a depthwise layer of so many input channels faster than the portable one, at so many weights.
@@ -25,30 +22,6 @@ _MOST_DENSE_INPUTS = {"portable": 0, "dsp": 8, "mve": 32}
 _MOST_DENSE_WEIGHTS = 16 << 10
 _MOST_STACK_BYTES = 256
 _FAST_CHANNELS_A_SLOW_ONE = 8
-
-
-@dataclass(frozen=True)
-class Window:
-    """Window of a kernel: extents, strides, dilations and the padding before the first row and column."""
-
-    rows: int = 1
-    columns: int = 1
-    stride_rows: int = 1
-    stride_columns: int = 1
-    dilation_rows: int = 1
-    dilation_columns: int = 1
-    pad_top: int = 0
-    pad_left: int = 0
-
-    def input_rows(self, row: int) -> tuple[int, int]:
-        """First input row and one past the last under output row `row`; may lie outside the input."""
-        first = row * self.stride_rows - self.pad_top
-        return first, first + (self.rows - 1) * self.dilation_rows + 1
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether every output pixel reads the one input pixel at its own place."""
-        return self == Window()
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +121,13 @@ class Convolution:
     def _slow_channels(self) -> NDArray[np.bool_]:
         """The channels that the fast kernels do not compute exactly.
 
-        Their accumulators could overflow when doubled, or their multiplier shifts to the left, or not at all.
+        Their accumulators could overflow when doubled, or their multiplier shifts to the left, or not at all; or they
+        round ties once, which goes away from zero in LiteRT and up in the fast kernels.
         """
         per_channel = np.abs(self.weights).sum(axis=(0, 1) if self.depthwise else (1, 2, 3))
         overflows = 2 * (np.abs(self.rescale.bias) + 128 * per_channel) >= _ACCUMULATOR_LIMIT
-        slow: NDArray[np.bool_] = overflows | ((self.rescale.multiplier != 0) & (self.rescale.shift >= 0))
+        to_the_left = (self.rescale.multiplier != 0) & (self.rescale.shift >= 0)
+        slow: NDArray[np.bool_] = overflows | to_the_left | (self.rescale.meets_ties() & (per_channel > 0))
         return slow
 
     def _wide_channels(self) -> NDArray[np.bool_]:
@@ -358,19 +333,10 @@ class Convolution:
         }
         return "".join(arrays) + descriptor("some_channels", name, fields)
 
-    def _fours(self) -> NDArray[np.int64]:
-        """The weights as the portable kernels read them: of a dense layer four output channels side by side."""
-        if self.depthwise:
-            return self.weights.ravel()
-        matrix = self.weights.reshape(self.output_channels, -1)
-        whole = self.output_channels // 4 * 4
-        fours = matrix[:whole].reshape(-1, 4, matrix.shape[1]).transpose(0, 2, 1)
-        return np.concatenate([fours.ravel(), matrix[whole:].ravel()])
-
     def _portable_constants(self, symbol: str) -> str:
         rescale = self.rescale
         arrays = [
-            int_array("int8_t", f"{symbol}_weights", self._fours()),
+            int_array("int8_t", f"{symbol}_weights", self.weights if self.depthwise else packing.fours(self.weights)),
             int_array("int32_t", f"{symbol}_bias", rescale.bias, 8),
             int_array("int32_t", f"{symbol}_multiplier", rescale.multiplier, 8),
             int_array("int8_t", f"{symbol}_shift", rescale.shift),
@@ -406,95 +372,3 @@ def table_pointer(symbol: str, table: NDArray[np.int64] | None, arrays: list[str
 def braced(fields: dict[str, object]) -> str:
     """An initializer of a struct within a struct."""
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
-
-
-def lower_convolution(source: Source, op: Op) -> Convolution:
-    """CONV_2D and DEPTHWISE_CONV_2D; a PAD in front was folded into the input's padding.
-
-    Raises:
-        UnsupportedError: Weights that are not constant symmetric int8.
-    """
-    depthwise = op.kind == "DEPTHWISE_CONV_2D"
-    entry, padding = source.padded(str(op.inputs[0]))
-    x, y = source.value(entry), source.value(op.outputs[0])
-    weights = source.weights(op)
-    rows, columns = weights.shape[1:3]
-    axes = [("h", x.rows, rows, 0), ("w", x.columns, columns, 1)]
-    geometry = []
-    for letter, extent, taps, axis in axes:
-        stride = int(op.options.get(f"stride_{letter}", 1))
-        dilation = _dilation(op, letter)
-        before = padding[axis]
-        if op.options.get("padding") == "SAME":
-            reach = (taps - 1) * dilation + 1
-            wanted = (-(-extent // stride) - 1) * stride + reach - extent
-            before += max(wanted, 0) // 2
-        geometry.append((stride, dilation, before))
-    (stride_h, dilation_h, top), (stride_w, dilation_w, left) = geometry
-    window = Window(rows, columns, stride_h, stride_w, dilation_h, dilation_w, top, left)
-    kernel_weights = weights[0] if depthwise else weights
-    if not depthwise and weights.shape[3] != x.channels:
-        raise UnsupportedError(
-            f"{source.where(op)} is a grouped convolution ({weights.shape[3]} weights a tap for {x.channels} "
-            "input channels); only dense and depthwise ones are compiled"
-        )
-    rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=2 if depthwise else 0)
-    layer = Convolution(depthwise, kernel_weights, window, rescale, x, y, x.channels)
-    return layer.dense() if depthwise and x.channels == 1 else layer
-
-
-def _dilation(op: Op, letter: str) -> int:
-    """The dilation along "h" or "w", under either spelling of its option."""
-    names = (f"dilation_{letter}_factor", f"dilation_{letter}Factor")
-    return next((int(op.options[name]) for name in names if op.options.get(name)), 1)
-
-
-def lower_fully_connected(source: Source, op: Op) -> Convolution:
-    """FULLY_CONNECTED: a pointwise convolution over the rows of a matrix.
-
-    Raises:
-        UnsupportedError: The input holds another number of rows than the output, so that C would read or write past one
-            of them; or weights that are not constant symmetric int8.
-    """
-    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
-    weights = source.weights(op)
-    channels, depth = weights.shape
-    if x.size_bytes % depth or x.size_bytes // depth * channels != y.size_bytes:
-        raise UnsupportedError(
-            f"{source.where(op)} makes {y.shape} of {x.shape}, but its weights make {channels} of every {depth}; "
-            "convert the model again"
-        )
-    kernel_weights = weights.reshape(weights.shape[0], 1, 1, weights.shape[1])
-    rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=0)
-    return Convolution(False, kernel_weights, Window(), rescale, x, y, weights.shape[1], is_flat=True)  # noqa: FBT003
-
-
-def _rescale(source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int64], *, channel_axis: int) -> Rescale:
-    tensor = source.graph.tensors[str(op.inputs[1])]
-    assert tensor.quantization is not None
-    channels = weights.shape[channel_axis]
-    scales = tensor.quantization.scale
-    if (op.kind == "FULLY_CONNECTED" or tensor.dtype == "uint8") and scales.size == 1:
-        # The runtime multiplies these two in float32.
-        product = np.float64(np.float32(x.scale) * scales[0])
-        reals = np.full(channels, product / np.float64(y.scale))
-    else:
-        reals = np.float64(x.scale) * np.broadcast_to(scales, (channels,)).astype(np.float64) / np.float64(y.scale)
-    multiplier, shift = quantize_multipliers(reals)
-    bias = np.zeros(channels, np.int64)
-    if len(op.inputs) > 2 and op.inputs[2] is not None:
-        data = source.constant(str(op.inputs[2]), op)
-        bias = data.astype(np.int64).ravel()
-    others = tuple(axis for axis in range(weights.ndim) if axis != channel_axis)
-    bias = bias - x.zero_point * weights.sum(axis=others)
-    low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
-    once = op.kind == "FULLY_CONNECTED"
-    rescale = settled(weights, channel_axis, Rescale(bias, multiplier, shift, y.zero_point, low, high, round_once=once))
-    worst = np.abs(rescale.bias) + 128 * np.abs(weights).sum(axis=others)
-    if int(worst.max()) >= _ACCUMULATOR_LIMIT:
-        channel = int(worst.argmax())
-        raise UnsupportedError(
-            f"{source.where(op)}: channel {channel} can sum up to {int(worst.max()):,}, past the 32-bit "
-            "accumulator; its bias is out of proportion to its weights: quantize the model again"
-        )
-    return rescale

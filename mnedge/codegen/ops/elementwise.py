@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNARY = (
     "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
 )  # fmt: skip
-BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
+BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 
 
 def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Value], y: Value) -> NDArray[np.int64]:
@@ -51,6 +51,9 @@ def evaluate(op: Op, operands: Sequence[NDArray[np.int64]], values: Sequence[Val
     if op.kind == "MUL":
         multiplier, shift = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
         return arithmetic.clamp(arithmetic.multiply(a * b, multiplier, shift) + y.zero_point, low, high)
+    if op.kind == "DIV":
+        multiplier, shift = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
+        return arithmetic.clamp(arithmetic.divide(a, b, multiplier, shift) + y.zero_point, low, high)
     by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale)
     a, b = arithmetic.multiply(a << 20, *by_1), arithmetic.multiply(b << 20, *by_2)
     total = a - b if op.kind == "SUB" else a + b
@@ -132,10 +135,10 @@ class Binary(PixelByPixel):
     """A function of two values, the second one of the same shape or one pixel that goes with every pixel.
 
     Attributes:
-        kind: "add", "subtract", "multiply", "maximum" or "minimum".
+        kind: "add", "subtract", "multiply", "divide", "maximum" or "minimum".
         fields: Multipliers, shifts, zero points and limits by the C field's name.
         per_channel: Whether the second operand is one pixel.
-        constant: The second operand where it is known, int8 as int64.
+        constant: The second operand where it is known, as int64.
         first: The first operand where that is known, of the output's size.
         table: None, or the 256 steps that replace the steps -128 … 127 when they are stored.
         output: The value it makes.
@@ -159,9 +162,11 @@ class Binary(PixelByPixel):
 
     def macs(self) -> int:
         """See `Kernel`."""
-        return self.output.size_bytes
+        return self.output.size
 
     def _function(self, kernels: KernelSet) -> str:
+        if self.output.dtype == "int16":
+            return "int16_multiply" if self.kind == "multiply" else "int16_add"
         # The fast kernels saturate, shift to the right, and know no table.
         plain = self.table is None and (self.fields["low"], self.fields["high"]) == (-128, 127)
         fast = (
@@ -180,17 +185,17 @@ class Binary(PixelByPixel):
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         function = self._function(kernels)
-        if function.startswith("portable"):
-            return ("requantize", function)
+        if function.startswith(("portable", "int16")):
+            return ("requantize", *(("reciprocal",) if self.kind == "divide" else ()), function)
         return (f"{kernels}_requantize", function)
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
-        arrays = []
+        arrays, c_type = [], f"{self.output.dtype}_t"
         if self.first is not None:
-            arrays.append(int_array("int8_t", f"{symbol}_first", self.first))
+            arrays.append(int_array(c_type, f"{symbol}_first", self.first))
         if self.constant is not None:
-            arrays.append(int_array("int8_t", f"{symbol}_operand", self.constant))
+            arrays.append(int_array(c_type, f"{symbol}_operand", self.constant))
         pointer = "NULL"
         if self.table is not None:
             arrays.append(int_array("int8_t", f"{symbol}_table", self.table))
@@ -198,6 +203,9 @@ class Binary(PixelByPixel):
         function = self._function(kernels)
         if function in ("portable_maximum", "portable_minimum"):
             return "".join(arrays)
+        if function.startswith("int16"):
+            sign = {} if self.kind == "multiply" else {"sign": -1 if self.kind == "subtract" else 1}
+            return "".join(arrays) + descriptor(function, symbol, {**self.fields, **sign})
         return "".join(arrays) + descriptor(function, symbol, {**self.fields, "table": pointer})
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
@@ -220,7 +228,9 @@ class BinaryOfConstant(Binary):
     form: Literal["window", "pixels", "whole"] = "whole"
 
 
-_KINDS = {"ADD": "add", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract"}
+_KINDS = {
+    "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
+}  # fmt: skip
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
 
@@ -240,7 +250,7 @@ def lower_binary(source: Source, op: Op) -> list[Layer]:
     if op.kind in _COMMUTATIVE and (tensors[names[0]].is_constant or source.value(names[0]).size_bytes < y.size_bytes):
         names.reverse()
     values = [source.value(name) for name in names]
-    one_pixel = values[1].size_bytes == values[1].channels == y.channels
+    one_pixel = values[1].size == values[1].channels == y.channels
     layers: list[Layer] = []
     inputs: list[str] = []
     constants: list[NDArray[np.int64] | None] = []
@@ -265,7 +275,8 @@ def _binary(
     op: Op, values: Sequence[Value], y: Value, *, per_channel: bool, constants: Sequence[NDArray[np.int64] | None]
 ) -> Binary:
     first, second = values
-    low, high = arithmetic.activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
+    activation = str(op.options.get("activation", "NONE"))
+    low, high = arithmetic.activation_range(activation, y.scale, y.zero_point, y.dtype)
     fields: dict[str, int] = {
         "zero_point_1": first.zero_point,
         "zero_point_2": second.zero_point,
@@ -275,8 +286,11 @@ def _binary(
     }
     if op.kind == "MUL":
         fields["multiplier"], fields["shift"] = arithmetic.multiply_multiplier(first.scale, second.scale, y.scale)
+    elif op.kind == "DIV":
+        fields["multiplier"], fields["shift"] = arithmetic.divide_multiplier(first.scale, second.scale, y.scale)
     elif op.kind in ("ADD", "SUB"):
-        by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale)
+        left = 15 if y.dtype == "int16" else 20
+        by_1, by_2, by_sum = arithmetic.add_multipliers(first.scale, second.scale, y.scale, left)
         fields["multiplier_1"], fields["shift_1"] = by_1
         fields["multiplier_2"], fields["shift_2"] = by_2
         fields["multiplier"], fields["shift"] = by_sum

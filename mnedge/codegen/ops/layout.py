@@ -87,7 +87,7 @@ class Pad(Whole):
 
     Attributes:
         before: Elements before, in rows, columns and channels.
-        step: What fills it: of PAD the output's zero point.
+        step: What fills it: of PAD the output's zero point; 0 of int16.
         input: The value it reads.
         output: The value it makes.
     """
@@ -107,10 +107,11 @@ class Pad(Whole):
         del kernels
         x, y = self.input, self.output
         top, left, front = self.before
-        start = top * y.row_bytes + left * y.channels + front
+        before, after = x.channels * x.item_bytes, y.channels * y.item_bytes
+        start = top * y.row_bytes + left * after + front * y.item_bytes
         copy = (
             f"copy_strided({site.inputs[0]} + row * {x.row_bytes}, {site.output} + {start} + row * {y.row_bytes}, "
-            f"{x.columns}, {x.channels}, {x.channels}, {y.channels});"
+            f"{x.columns}, {before}, {before}, {after});"
         )
         return (
             f"fill({site.output}, {y.size_bytes}, {self.step if self.step < 128 else self.step - 256});\n"
@@ -127,7 +128,8 @@ def lower_concatenation(source: Source, op: Op) -> Concatenation:
     y = source.value(op.outputs[0])
     axis = source.axis(op, int(op.options.get("axis", 0)), y.shape)
     inner = math.prod(y.shape[axis + 1 :])
-    return _joined(source, op, math.prod(y.shape[:axis]), [source.value(str(x)).shape[axis] * inner for x in op.inputs])
+    lengths = [source.value(str(x)).shape[axis] * inner for x in op.inputs]
+    return _joined(source, op, math.prod(y.shape[:axis]), lengths)
 
 
 def lower_uint8_concatenation(source: Source, op: Op) -> list[Layer]:
@@ -168,6 +170,7 @@ def lower_pack(source: Source, op: Op) -> Concatenation:
 
 
 def _joined(source: Source, op: Op, outer: int, lengths: Sequence[int]) -> Concatenation:
+    """Joins runs of `lengths` elements."""
     y = source.value(op.outputs[0])
     constants: list[NDArray[np.int8] | None] = []
     for name in (str(name) for name in op.inputs):
@@ -176,7 +179,7 @@ def _joined(source: Source, op: Op, outer: int, lengths: Sequence[int]) -> Conca
             raise UnsupportedError(f"{source.where(op)} joins {name} of another scale; TFLite joins within one scale")
         data = source.graph.tensors[name].data
         constants.append(None if data is None else np.ascontiguousarray(data).view(np.int8))
-    return Concatenation(outer, tuple(lengths), tuple(constants), y)
+    return Concatenation(outer, tuple(length * y.item_bytes for length in lengths), tuple(constants), y)
 
 
 def lower_pad(source: Source, op: Op) -> Pad:
@@ -197,6 +200,8 @@ def lower_pad(source: Source, op: Op) -> Pad:
             raise UnsupportedError(
                 f"{source.where(op)} pads with a value of another scale; PADV2 works within one scale"
             )
+    if step != 0 and y.dtype == "int16":
+        raise UnsupportedError(f"{source.where(op)} pads int16 with the step {step}; 0 is compiled")
     if amounts[:-3].any() or (x.dtype, x.scale, x.zero_point) != (y.dtype, y.scale, y.zero_point):
         raise UnsupportedError(
             f"{source.where(op)} pads {x.shape} by {amounts.tolist()}; rows, columns and channels are compiled"

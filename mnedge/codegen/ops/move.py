@@ -201,7 +201,8 @@ def lower_gather(source: Source, op: Op) -> Gather:
         raise UnsupportedError(
             f"{source.where(op)} gathers at {places} of {x.shape[axis]} places; 0 to one less are there"
         )
-    return Gather(math.prod(x.shape[:axis]), tuple(places), x.shape[axis], math.prod(x.shape[axis + 1 :]), y)
+    length = math.prod(x.shape[axis + 1 :]) * x.item_bytes
+    return Gather(math.prod(x.shape[:axis]), tuple(places), x.shape[axis], length, y)
 
 
 def expanded(x: Value, y: Value, name: str) -> Pick:
@@ -220,7 +221,7 @@ def expanded(x: Value, y: Value, name: str) -> Pick:
         (extent, 0 if own == 1 else stride)
         for extent, own, stride in zip(y.shape, shape, strides_of(shape), strict=True)
     ]
-    merged = merged_loops(loops)
+    merged = _in_bytes(loops, x)
     if len(merged) > _DIMENSIONS:
         raise UnsupportedError(
             f"{x.name} of shape {x.shape} broadcasts to {y.shape}; {_DIMENSIONS} dimensions are compiled"
@@ -239,14 +240,21 @@ def _pick(
     source: Source, op: Op, offset: int, loops: Sequence[tuple[int, int]], data: int = 0, output: str | None = None
 ) -> Pick:
     x, y = values_of_one_scale(source, op, "ops that only move bytes keep it", data, output)
-    merged = merged_loops(loops)
+    merged = _in_bytes(loops, x)
     if len(merged) > _DIMENSIONS:
         raise UnsupportedError(
             f"{source.where(op)} moves {len(merged)} dimensions of {x.shape} on their own; {_DIMENSIONS} are compiled"
         )
     merged = [(1, 0)] * (_DIMENSIONS - len(merged)) + merged
     assert math.prod(extent for extent, _ in merged) == y.size_bytes, source.where(op)
-    return Pick(offset, tuple(extent for extent, _ in merged), tuple(stride for _, stride in merged), x, y)
+    extents, strides = tuple(extent for extent, _ in merged), tuple(stride for _, stride in merged)
+    return Pick(offset * x.item_bytes, extents, strides, x, y)
+
+
+def _in_bytes(loops: Sequence[tuple[int, int]], x: Value) -> list[tuple[int, int]]:
+    """Merged loops over elements as loops over bytes."""
+    wide = [(extent, stride * x.item_bytes) for extent, stride in loops]
+    return merged_loops([*wide, (x.item_bytes, 1)])
 
 
 def merged_loops(loops: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -30,6 +30,14 @@ def _up(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
+def fours(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Dense weights OHWI, flattened: of each four output channels side by side, those of the rest behind them."""
+    matrix = weights.reshape(weights.shape[0], -1)
+    whole = matrix.shape[0] // 4 * 4
+    side_by_side = matrix[:whole].reshape(-1, 4, matrix.shape[1]).transpose(0, 2, 1)
+    return np.concatenate([side_by_side.ravel(), matrix[whole:].ravel()])
+
+
 def pointwise_scratch_bytes(kernels: KernelSet, depth: int, channels: int, *, patches: bool, round_once: bool) -> int:
     """Scratch of a fast pointwise kernel over `depth` input channels, or over patches of `depth` bytes."""
     if kernels == "mve":

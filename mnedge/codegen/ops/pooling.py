@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge.codegen.ops._forms import Whole, Windowed
 from mnedge.codegen.ops._one_scale import values_of_one_scale
-from mnedge.codegen.ops.convolution import Window
 from mnedge.codegen.ops.reduce import Reduce, axes_of, lower_reduction
+from mnedge.codegen.ops.window import window_of
 from mnedge.codegen.prepare import WAS_UINT8
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor
 from mnedge.graph.arithmetic import activation_range, mean_multiplier
@@ -16,6 +16,7 @@ from mnedge.graph.arithmetic import activation_range, mean_multiplier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mnedge.codegen.ops.window import Window
     from mnedge.codegen.source import Source
     from mnedge.graph.graph import Op
 
@@ -50,7 +51,11 @@ class Pool(Windowed):
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
-        return ("pool", f"{self.kind}_pool")
+        return ("pool", self._function)
+
+    @property
+    def _function(self) -> str:
+        return f"{'int16_' if self.output.dtype == 'int16' else ''}{self.kind}_pool"
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -73,7 +78,7 @@ class Pool(Windowed):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return f"{self.kind}_pool(&{site.symbol}, {site.inputs[0]}, {site.output});"
+        return f"{self._function}(&{site.symbol}, {site.inputs[0]}, {site.output});"
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +117,8 @@ def lower_pool(source: Source, op: Op) -> Pool:
         UnsupportedError: The scale changes, which TFLite does not do either.
     """
     x, y = values_of_one_scale(source, op, "TFLite pools within one scale")
-    geometry = []
-    for letter, side, extent in (("h", "height", x.rows), ("w", "width", x.columns)):
-        stride, taps = int(op.options[f"stride_{letter}"]), int(op.options[f"filter_{side}"])
-        wanted = (-(-extent // stride) - 1) * stride + taps - extent if op.options["padding"] == "SAME" else 0
-        geometry.append((taps, stride, max(wanted, 0) // 2))
-    (rows, stride_h, top), (columns, stride_w, left) = geometry
-    window = Window(rows, columns, stride_h, stride_w, 1, 1, top, left)
-    low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point)
+    window = window_of(op, x, int(op.options["filter_height"]), int(op.options["filter_width"]))
+    low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point, y.dtype)
     offset = 128 if op.options.get(WAS_UINT8) else 0
     return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset)
 
@@ -129,7 +128,9 @@ def lower_mean(source: Source, op: Op) -> Mean | Reduce:
     x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
     axes = axes_of(source, op, x)
     # All that lies in front of the innermost dimension, beside dimensions of one.
-    if any(extent > 1 and (axis in axes) == (axis == len(x.shape) - 1) for axis, extent in enumerate(x.shape)):
+    if x.dtype == "int16" or any(
+        extent > 1 and (axis in axes) == (axis == len(x.shape) - 1) for axis, extent in enumerate(x.shape)
+    ):
         return lower_reduction(source, op)
     count = x.rows * x.columns
     multiplier, shift = mean_multiplier(x.scale, y.scale, count)

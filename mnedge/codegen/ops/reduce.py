@@ -31,7 +31,7 @@ class Reduce(Whole):
 
     Attributes:
         how: What becomes of them.
-        kept: Extent and stride in bytes of each loop over the output, the outermost first.
+        kept: Extent and stride in elements of each loop over the output, the outermost first.
         reduced: Extent and stride of each loop over what becomes one step.
         fields: Of sums: the integers that rescale them, by the C field's name.
         output: The value it makes.
@@ -45,12 +45,12 @@ class Reduce(Whole):
 
     def macs(self) -> int:
         """See `Kernel`."""
-        return self.output.size_bytes * math.prod(extent for extent, _ in self.reduced)
+        return self.output.size * math.prod(extent for extent, _ in self.reduced)
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
-        return ("requantize", "reduce")
+        return ("requantize", "reduce", *(("int16_reduce",) if self.output.dtype == "int16" else ()))
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -69,7 +69,8 @@ class Reduce(Whole):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        return f"reduce(&{site.symbol}, {site.inputs[0]}, {site.output}, REDUCE_{self.how.upper()});"
+        function = "int16_reduce" if self.output.dtype == "int16" else "reduce"
+        return f"{function}(&{site.symbol}, {site.inputs[0]}, {site.output}, REDUCE_{self.how.upper()});"
 
 
 def lower_reduction(source: Source, op: Op) -> Reduce:
@@ -88,6 +89,12 @@ def lower_reduction(source: Source, op: Op) -> Reduce:
         return Reduce("maximum" if op.kind == "REDUCE_MAX" else "minimum", kept, reduced, dict(_NO_RESCALE), y)
     y = source.value(op.outputs[0])
     count = math.prod(x.shape[axis] for axis in axes)
+    most = ((1 << 31) - 1) >> (8 * x.item_bytes - 1)
+    if x.dtype != y.dtype or count > most:
+        raise UnsupportedError(
+            f"{source.where(op)} sums {count:,} steps of {x.dtype} to {y.dtype}; at most {most:,}, whose sum fits 32 "
+            "bits, of one dtype are compiled"
+        )
     multiplier, shift = quantize_multiplier(float(np.float64(x.scale) / np.float64(y.scale)))
     if op.kind == "MEAN":
         multiplier, shift = mean_multiplier(x.scale, y.scale, count)

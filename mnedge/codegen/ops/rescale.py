@@ -43,6 +43,18 @@ class Rescale:
         steps = clamp(rounded + self.zero_point, self.low, self.high)
         return steps if self.table is None else self.table[steps + 128]
 
+    def meets_ties(self) -> NDArray[np.bool_]:
+        """The channels that may meet a tie below the zero point where they round once.
+
+        A sum times the multiplier is an odd number of half steps there, so that the odd part of the multiplier divides
+        that number: as scales in powers of two have it.
+        """
+        if not self.round_once or self.low >= self.zero_point:
+            return np.zeros(self.bias.shape, np.bool_)
+        odd = self.multiplier // np.maximum(self.multiplier & -self.multiplier, 1)
+        ties: NDArray[np.bool_] = (odd > 0) & (odd <= 2 * (self.high - self.low) + 1)
+        return ties
+
 
 def settled(weights: NDArray[np.int64], channel_axis: int, rescale: Rescale) -> Rescale:
     """Gives channels without a nonzero weight a bias that cannot overflow and makes the same constant.

@@ -108,7 +108,7 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
             figures = figures_of(job, said)
             accuracy.append(accuracy_row(said, figures, artifact=name, dataset=job.dataset.name))
             if job.arrays is None:
-                warn_if_inverted(name, figures, job.dataset.classes, 1)
+                warn_if_inverted(name, figures, job.dataset.classes, 1, is_named=job.recipe.positive is None)
                 confusion[name] = tuple(job.task.mistakes(said, job.dataset))
     progress("measure latency", 0.0)
     # How long this machine takes for the C of another says nothing.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from mnedge.artifact import deliver, withdraw
+from mnedge.artifact import deliver, together, withdraw
 from mnedge.report.tradeoff import render_tradeoff
 from mnedge.results.search import LatencyModelRow, SearchResult
 from mnedge.results.stored import to_json
@@ -74,6 +74,7 @@ def _notes(found: Outcome, error: EstimateError) -> list[str]:
     return notes
 
 
+@together()
 def write(
     found: Outcome, settings: Settings, folder: Path, *, data: str | None, trained: Path | None, force: bool = False
 ) -> SearchResult:

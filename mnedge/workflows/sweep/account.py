@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mnedge import targets
-from mnedge.artifact import deliver
+from mnedge.artifact import deliver, together
 from mnedge.report.pareto import front
 from mnedge.report.tradeoff import render_tradeoff
 from mnedge.results.stored import to_json
@@ -55,6 +55,7 @@ def shipped_file(result: PointResult) -> SweptFile | None:
     return next((file for file in found if file.precision == "int8"), found[0] if found else None)
 
 
+@together()
 def write(swept: Swept, settings: Settings, latency_ms: Mapping[str, float], *, recipe: str) -> SweepResult:
     """Writes sweep.json and sweep.html into the sweep's folder, and returns the former."""
     rows = [_row(result, latency_ms) for result in swept.results]

@@ -232,7 +232,9 @@ def test_a_search_does_not_wait_for_weights_that_a_family_does_not_have() -> Non
 
 
 @pytest.mark.usefixtures("toy", "private_cache")
-@pytest.mark.parametrize("task", ["classify", "segment", "embed"])
+@pytest.mark.parametrize(
+    "task", ["classify", *(pytest.param(name, marks=pytest.mark.slow) for name in ("segment", "embed"))]
+)
 def test_a_new_family_is_built_to_int8(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = ["--variant", "toy", "--resolution", "48", "--weights", "random", "--int8", "--effort", "fast"]
     more = {"segment": ["--data", str(_masks(tmp_path / "data"))]}.get(task, [])

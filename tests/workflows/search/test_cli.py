@@ -23,6 +23,7 @@ def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, s
     return int(str(ended.value.code)), captured.out, captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_search_prints_and_writes_its_account_and_a_miss_ends_with_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -91,7 +92,7 @@ def test_pictures_that_cannot_be_trained_on_are_told_before_anything_is_compiled
     assert "too few to train on" in err
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("private_cache")
 def test_a_search_trains_on_the_demo_digits_and_its_recipe_builds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

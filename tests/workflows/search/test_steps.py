@@ -279,6 +279,7 @@ def test_an_npu_is_told_by_vela() -> None:
     assert 0 < (latencies[32] or 0) < (latencies[48] or 0)
 
 
+@pytest.mark.slow
 @pytest.mark.toolchain
 @pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"no {', '.join(qemu.missing_tools())}")
 def test_instructions_are_those_of_a_build_and_the_model_predicts_what_it_did_not_see(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def _counts(swept: Swept) -> list[dict[str, Hits]]:
     return [result.hits for result in swept.results]
 
 
+@pytest.mark.slow
 def test_a_unit_that_the_scheduler_forgets_is_lost_not_an_error() -> None:
     distributed = pytest.importorskip("distributed", reason="no Dask: pip install 'mnedge[dask]'")
     from mnedge.workflows.sweep.cluster import Cluster
@@ -47,6 +48,7 @@ def test_a_unit_that_the_scheduler_forgets_is_lost_not_an_error() -> None:
         assert cluster.finished(0.1) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_sweep_counts_as_one_process_does_sends_nothing_twice_and_survives_a_worker(
     tmp_path: Path, dask_cluster: DaskCluster, small_recipe: Recipe

@@ -54,6 +54,7 @@ def _evaluations(recipe: Recipe, artifact: Path, count: int) -> list[Unit]:
     return [unit(number) for number in range(count)]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_evaluated_reported_and_goes_on_after_ctrl_c(tmp_path: Path, small_recipe: Recipe) -> None:
     grid = points(small_recipe, parse_axes(["granularity=per-channel,per-tensor"]))
     settings = Settings(grid, tmp_path / "out", workers=2, shard_images=6, device="")

@@ -64,6 +64,7 @@ def segmenting(masks: Path, tmp_path: Path) -> Recipe:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_segmenter_is_ranked_by_its_own_headline(tmp_path: Path, segmenting: Recipe) -> None:
     arguments: dict[str, Any] = {"out": tmp_path / "out", "workers": 1, "device": "", "shard": 1}
@@ -115,6 +116,7 @@ def _model(path: Path, activation: str, outputs: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_model_is_swept_and_scored_as_a_build_scores_it(tmp_path: Path, pictures: Path) -> None:
     model = _model(tmp_path / "mine.keras", "softmax", 3)
@@ -137,6 +139,7 @@ def test_a_model_is_swept_and_scored_as_a_build_scores_it(tmp_path: Path, pictur
     assert (again.units.done, again.rows) == (0, result.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_model_with_one_output_is_ranked_by_its_own_top1(tmp_path: Path, pictures: Path) -> None:
     model = _model(tmp_path / "mine.keras", "sigmoid", 1)

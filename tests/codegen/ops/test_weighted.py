@@ -1,4 +1,4 @@
-"""Fully connected layers: what is refused, and what a row of weights is told to the kernel."""
+"""Layers with weights: what is refused, which kernel takes which channel, and how sums are rounded."""
 
 from __future__ import annotations
 
@@ -110,3 +110,39 @@ def test_channels_that_shift_to_the_left_leave_the_others_to_the_fast_kernel(
     images = rng.integers(-128, 128, (2, unit.input_bytes)).astype(np.int8)
     (ran,) = run_sanitized(tmp_path, [(unit, images)])
     assert np.array_equal(ran.outputs, reference(graph, images))
+
+
+def _rows(weight: int, x: float, weights: float, y: float, channels: int = 16) -> Graph:
+    """A FULLY_CONNECTED of rows of one step, each of which every channel multiplies by `weight`."""
+    tensors = (
+        Tensor("x", (255, 1), "int8", Quantization.per_tensor(x, 0)),
+        constant("weights", np.full((channels, 1), weight, np.int8), Quantization.per_tensor(weights, 0)),
+        Tensor("y", (255, channels), "int8", Quantization.per_tensor(y, 0)),
+    )
+    ops = (Op("FULLY_CONNECTED", ("x", "weights"), ("y",), {"activation": "NONE"}),)
+    graph = Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("y",))
+    return graph.replaced(tensors=[Tensor("x", (1, 255, 1), "int8", Quantization.per_tensor(x, 0)),
+                                   Tensor("y", (1, 255, channels), "int8", Quantization.per_tensor(y, 0))])  # fmt: skip
+
+
+# Ties of negatives go away from zero: scales in powers of two meet them.
+POWERS = [(1, (0.5, 1.0, 1.0)), (3, (0.5, 0.5, 2.0))]
+# In float32 the product of the scales makes 13 of 18 * 108, where LiteRT has 12.499999 in float64.
+NEAR_A_TIE = (108, (0.02548028901219368, 0.08592705428600311, 0.34050267934799194))
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+def test_fully_connected_layers_round_as_litert_does_in_float64(
+    tmp_path: Path, run_sanitized: Callable[..., Any], reference: Callable[..., Any]
+) -> None:
+    images = np.arange(-127, 128, dtype=np.int8)[None]
+    units: list[tuple[Unit, np.ndarray]] = []
+    expected = []
+    for weight, scales in (*POWERS, NEAR_A_TIE):
+        graph = _rows(weight, *scales)
+        program = lower(graph)
+        for kernels in ("portable", "dsp", "mve"):
+            units.append((Unit(f"model{len(units)}", program, plan(program, kernels), kernels, "rows"), images))
+            expected.append(reference(graph, images))
+    for (unit, _), right, ran in zip(units, expected, run_sanitized(tmp_path, units), strict=True):
+        assert np.array_equal(ran.outputs, right), (unit.name, unit.kernels)
