@@ -170,11 +170,8 @@ def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
         if exc.filename:
             return StorageError.exit_code, f"{exc.filename} cannot be written: {exc.strerror}; free some space there"
         place = tempfile.gettempdir()
-        return (
-            StorageError.exit_code,
-            f"a file, maybe in {place}, cannot be written: {exc.strerror}; free some space there, or set TMPDIR to a "
-            "folder with room",
-        )
+        told = f"a file, maybe in {place}, cannot be written: {exc.strerror}; free some space there"
+        return StorageError.exit_code, f"{told}, or set TMPDIR to a folder with room"
     if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
         return (
             InputError.exit_code,

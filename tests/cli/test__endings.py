@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def test_a_full_disk_is_told_as_one_wherever_it_was_met() -> None:
     code, said = _endings.unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"), [])
-    assert (code, said) == (74, "/data/x cannot be written: No space left on device; free some space")
+    assert (code, said) == (74, "/data/x cannot be written: No space left on device; free some space there")
+    assert "set TMPDIR" in _endings.unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), [])[1]
     code, said = _endings.unexpected(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "x" * 300), [])
     assert code == 2
     assert said.endswith("File name too long; give it a shorter name")
