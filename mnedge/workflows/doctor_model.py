@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import registry, targets
-from mnedge.codegen.lower import SUPPORTED
-from mnedge.codegen.obstacles import AT_THE_ENDS
 from mnedge.errors import MnedgeError
 from mnedge.files import size_bytes
 from mnedge.foreign import is_file, is_folder
@@ -28,7 +26,7 @@ from mnedge.results.diagnosis import Diagnosis, End, Need, Outlook
 from mnedge.sources import OpenSizeError, open_source, source_of
 from mnedge.sources._pixels import picture_order
 from mnedge.workflows.doctor_int8 import diagnose_onnx, diagnose_tflite
-from mnedge.workflows.doctor_outlook import compilable, counted, fits
+from mnedge.workflows.doctor_outlook import compilable, counted, fits, without_kernel
 from mnedge.workflows.inspect import inspect
 from mnedge.workflows.optimize import is_quantized, rewrite
 from mnedge.workflows.quantize import lowered
@@ -264,7 +262,7 @@ def _outlook(looked: _Looked, name: str) -> Outlook:
         return Outlook(name, "refused", len(looked.network.graph.ops), {}, {}, str(exc))
     left = [op for op in graph.ops if op.kind not in INT8_KINDS]
     floats = Counter(op.kind for op in left)
-    without = Counter(op.kind for op in graph.ops if target.kernels and op.kind not in (*SUPPORTED, *AT_THE_ENDS))
+    without = without_kernel(graph, target)
     verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
     reason = ""
     if without:

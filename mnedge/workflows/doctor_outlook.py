@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from mnedge.targets import Target
 
 
+def without_kernel(graph: Graph, target: Target) -> Counter[str]:
+    """Counts the ops that a target's C has no kernel for, by kind; none for a target that takes no C."""
+    if not target.kernels:
+        return Counter()
+    return Counter(op.kind for op in graph.ops if op.kind not in (*SUPPORTED, *AT_THE_ENDS))
+
+
 def counted(kinds: Counter[str]) -> str:
     """Kinds with their numbers, the most frequent first."""
     return ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
@@ -60,7 +67,7 @@ def int8_outlook(graph: Graph, name: str, loaded: dict[bytes, str | None]) -> Ou
     except MnedgeError as exc:
         return Outlook(name, "refused", len(graph.ops), {}, {}, str(exc))
     floats = Counter(op.kind for op in float_ops(graph))
-    without = Counter(op.kind for op in graph.ops if target.kernels and op.kind not in (*SUPPORTED, *AT_THE_ENDS))
+    without = without_kernel(graph, target)
     verdict: Literal["int8", "float ops", "refused"] = "float ops" if floats else "int8"
     reason = ""
     if without:

@@ -1,8 +1,9 @@
-"""The stages of a build: each makes files from a job and earlier files, once per content."""
+"""The stages of a build: each makes files from a job and earlier models, once per content."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
@@ -40,6 +41,29 @@ _COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
 # Passes that bring the converter's graph to the ops that every format knows.
 _FLOAT_PASSES = ("fuse-l2-normalization",)
 _INNER, _SHIPPED, _ACCOUNT = "int8.tflite", "shipped.tflite", "int8.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A .tflite in the cache, whose checksum and graph are worked out once for all stages that take it.
+
+    Attributes:
+        path: Path of the file.
+    """
+
+    path: Path
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file."""
+        return sha256(self.path)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Its graph, as any reader of the file sees it."""
+        from mnedge.formats.tflite_read import read_tflite
+
+        return read_tflite(self.path)
 
 
 @dataclass(frozen=True)
@@ -97,7 +121,7 @@ def weights(job: Job, progress: Progress) -> Weights:
     return cache.stage("demo-weights", key, make, least_bytes=job.least_bytes) / "demo.weights.h5"
 
 
-def float_model(job: Job, progress: Progress) -> Path:
+def float_model(job: Job, progress: Progress) -> Model:
     """The float .tflite: a variant's Keras model, converted, batch norm folded; or a model of the user's."""
     if job.model is not None:
         return _own_float(job.model, _origin(job))
@@ -138,7 +162,7 @@ def float_model(job: Job, progress: Progress) -> Path:
         write_bytes(folder / "fp32.tflite", write_tflite(graph))
         progress("convert to float .tflite", 1.0)
 
-    return cache.stage("float", key, make, least_bytes=job.least_bytes) / "fp32.tflite"
+    return Model(cache.stage("float", key, make, least_bytes=job.least_bytes) / "fp32.tflite")
 
 
 def _origin(job: Job) -> dict[str, bytes]:
@@ -146,7 +170,7 @@ def _origin(job: Job) -> dict[str, bytes]:
     return {} if job.origin is None else {ORIGIN: job.origin.to_bytes()}
 
 
-def _own_float(model: OwnModel, origin: dict[str, bytes]) -> Path:
+def _own_float(model: OwnModel, origin: dict[str, bytes]) -> Model:
     """The float .tflite of a model of the user's, which says what a picture is to it."""
     key = {
         "model": model.sha256,
@@ -165,7 +189,7 @@ def _own_float(model: OwnModel, origin: dict[str, bytes]) -> Path:
             graph = replace(graph, metadata=with_pixels(graph.metadata, model.pixels))
         write_bytes(folder / "fp32.tflite", write_tflite(replace(graph, metadata={**graph.metadata, **origin})))
 
-    return cache.stage("float", key, make) / "fp32.tflite"
+    return Model(cache.stage("float", key, make) / "fp32.tflite")
 
 
 def post_passes(job: Job, form: Format) -> tuple[str, ...]:
@@ -173,27 +197,26 @@ def post_passes(job: Job, form: Format) -> tuple[str, ...]:
     return job.task.post_passes.get(form, ()) if job.recipe.post_processing == "inside" else ()
 
 
-def with_passes(tflite: Path, passes: tuple[str, ...]) -> Path:
-    """A .tflite after some passes; the same file where there are none."""
+def with_passes(model: Model, passes: tuple[str, ...]) -> Model:
+    """Applies passes to a model; returns the same model if there are none."""
     if not passes:
-        return tflite
+        return model
 
     def make(folder: Path) -> None:
-        from mnedge.formats.tflite_read import read_tflite
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.passes._pass import run_passes
 
-        write_bytes(folder / "model.tflite", write_tflite(run_passes(read_tflite(tflite), passes)))
+        write_bytes(folder / "model.tflite", write_tflite(run_passes(model.graph, passes)))
 
-    return cache.stage("passes", {"tflite": sha256(tflite), "passes": passes}, make) / "model.tflite"
+    return Model(cache.stage("passes", {"tflite": model.sha256, "passes": passes}, make) / "model.tflite")
 
 
-def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progress) -> Path:
+def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
     recipe = job.recipe
     shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
-        "float": sha256(float_tflite),
+        "float": source.sha256,
         # Training looks at more of the data than calibration does.
         "data": job.dataset.fingerprint if recipe.method == "qat" else None,
         "calibration": job.calibration.sha256,
@@ -209,13 +232,12 @@ def int8_model(job: Job, float_tflite: Path, lowering: Lowering, progress: Progr
     }
 
     def make(folder: Path) -> None:
-        from mnedge.formats.tflite_read import read_tflite
         from mnedge.formats.tflite_write import write_tflite
         from mnedge.passes._pass import run_passes
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
 
-        graph, pixels = _lowered(job, read_tflite(float_tflite), lowering)
+        graph, pixels = _lowered(job, source.graph, lowering)
         with naming(job.model.path if job.model is not None else job.slug):
             quantized = _quantize(job, graph, pixels, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
@@ -285,38 +307,35 @@ def _head(job: Job) -> Head | None:
     return job.task.own_head
 
 
-def onnx_model(tflite: Path, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
+def onnx_model(model: Model, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:
     """The .onnx of a .tflite; `activations` ("uint8", "int8") and `passes` matter for int8 models only."""
-    key = {"tflite": sha256(tflite), "activations": activations, "passes": passes}
+    key = {"tflite": model.sha256, "activations": activations, "passes": passes}
 
     def make(folder: Path) -> None:
         from mnedge.formats.onnx_write import write_onnx
-        from mnedge.formats.tflite_read import read_tflite
         from mnedge.passes._pass import run_passes
 
-        graph = run_passes(read_tflite(tflite), passes)
+        graph = run_passes(model.graph, passes)
         write_bytes(folder / "model.onnx", write_onnx(graph, activations=activations))
 
     return cache.stage("onnx", key, make) / "model.onnx"
 
 
-def compiled(tflite: Path, name: str, target: str, form: str) -> Path:
+def compiled(model: Model, name: str, target: str, form: str) -> Path:
     """The folder of an int8 .tflite compiled for a microcontroller ("c") or an Ethos-U ("vela")."""
-    key = {"tflite": sha256(tflite), "name": name, "target": target, "form": form}
+    key = {"tflite": model.sha256, "name": name, "target": target, "form": form}
 
     def make(folder: Path) -> None:
-        digest = sha256(tflite)
+        data = model.path.read_bytes()
         if form == "vela":
             from mnedge.codegen.vela import compile_vela
 
-            compile_vela(tflite.read_bytes(), name=name, target=target, out=folder / form, model_sha256=digest)
+            compile_vela(data, name=name, target=target, out=folder / form, model_sha256=model.sha256)
             return
         from mnedge.codegen.compile import compile_c
-        from mnedge.formats.tflite_read import read_tflite
 
         # The model itself goes along for the test vectors that the C ships with.
-        graph, model = read_tflite(tflite), tflite.read_bytes()
-        compile_c(graph, name=name, target=target, out=folder / form, model_sha256=digest, model=model)
+        compile_c(model.graph, name=name, target=target, out=folder / form, model_sha256=model.sha256, model=data)
 
     return cache.stage(form, key, make) / form
 
@@ -332,21 +351,21 @@ def artifacts(job: Job, progress: Progress) -> tuple[list[tuple[Path, Artifact]]
     Returns:
         As `int8_artifacts`.
     """
-    float_tflite = float_model(job, progress)
+    source = float_model(job, progress)
     target = job.recipe.targets[0]
-    shipped = with_passes(float_tflite, post_passes(job, "tflite"))
-    found = [(shipped, _named(f"{job.slug}.fp32.tflite", "tflite", "float32", target, "fp32"))]
+    shipped = with_passes(source, post_passes(job, "tflite"))
+    found = [(shipped.path, _named(f"{job.slug}.fp32.tflite", "tflite", "float32", target, "fp32"))]
     if any("onnx" in wanted.formats for wanted in job.targets.values()):
-        float_onnx = onnx_model(float_tflite, "uint8", post_passes(job, "onnx"))
+        float_onnx = onnx_model(source, "uint8", post_passes(job, "onnx"))
         found.append((float_onnx, _named(f"{job.slug}.fp32.onnx", "onnx", "float32", target, "fp32")))
     if not job.recipe.int8:
         return found, []
-    int8, accounts = int8_artifacts(job, float_tflite, progress)
+    int8, accounts = int8_artifacts(job, source, progress)
     return found + int8, accounts
 
 
 def int8_artifacts(
-    job: Job, float_tflite: Path, progress: Progress
+    job: Job, source: Model, progress: Progress
 ) -> tuple[list[tuple[Path, Artifact]], list[QuantizationAccount]]:
     """Makes the int8 artifacts of a job.
 
@@ -358,19 +377,19 @@ def int8_artifacts(
     accounts = []
     ways = lowerings(job)
     for lowering in ways:
-        folder = int8_model(job, float_tflite, lowering, progress)
+        folder = int8_model(job, source, lowering, progress)
         accounts.append(replace(read(folder / _ACCOUNT, QuantizationAccount), targets=lowering.targets))
-        tflite, stem, target = folder / _INNER, artifact_names(job, lowering, ways[0]), lowering.targets[0]
+        inner, stem, target = Model(folder / _INNER), artifact_names(job, lowering, ways[0]), lowering.targets[0]
         found.append((folder / _SHIPPED, _named(f"{stem}.int8.tflite", "tflite", job.recipe.io, target)))
         for name in lowering.targets:
             if "onnx" in job.targets[name].formats:
                 activations = job.recipe.onnx_activations or job.targets[name].onnx_activations
-                onnx = onnx_model(tflite, activations, (*post_passes(job, "onnx"), *job.targets[name].onnx_passes))
+                onnx = onnx_model(inner, activations, (*post_passes(job, "onnx"), *job.targets[name].onnx_passes))
                 suffix = "" if name == target else f".{name}"
                 found.append((onnx, _named(f"{stem}{suffix}.int8.onnx", "onnx", "float32", name)))
         for name in lowering.targets:
             for form in _COMPILED.keys() & set(job.targets[name].formats):
-                whole = with_passes(tflite, post_passes(job, "c"))
+                whole = with_passes(inner, post_passes(job, "c"))
                 folder_of = compiled(whole, job.slug.replace(".", "_"), name, form)
                 found.append((folder_of, _named(f"{job.slug}.{name}", _COMPILED[form], "int8", name)))
     return found, accounts
