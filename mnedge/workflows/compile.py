@@ -104,11 +104,12 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         from mnedge.codegen.vela import compile_vela
 
         return compile_vela(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
-    graph = parse_tflite(data, str(source), stateful=form == "c")
     if form == "tflm":
         from mnedge.codegen.tflm import compile_tflm
 
-        return compile_tflm(graph, model=data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+        return compile_tflm(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+    graph = parse_tflite(data, str(source), stateful=True)
+
     return compile_c(
         graph,
         model=data,
