@@ -366,6 +366,11 @@ class QemuDevice:
     name: str
     core: str
 
+    @property
+    def identity(self) -> str:
+        """Its name."""
+        return self.name
+
     @contextmanager
     def load(self, path: Path, runtime: str = "") -> Iterator[_QemuModel]:
         """Takes a folder that `mnedge compile` wrote; it is built when it runs.

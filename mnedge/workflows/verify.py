@@ -35,9 +35,9 @@ def verify(path: Path | str, *, key: Path | str | None = None) -> Verified:
     """Checks every file of a bundle, of its .tar.gz, or of a build against the checksums that they bring.
 
     A build's manifest.json lists its artifacts and labels.txt, its checksums.json the manifest and the reports; the
-    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside. In a bundle,
-    what Python makes where it runs, `__pycache__` and virtual environments, is passed over and named in the result.
-    Links below the folder are not followed, and pipes and devices not opened.
+    bundles that its recipe asked for are checked as bundles. Files that a build did not write may stand beside. In a
+    bundle, what Python makes where it runs, `__pycache__` and virtual environments, is passed over and named in the
+    result. Links below the folder are not followed, and pipes and devices not opened.
 
     Args:
         path: The folder of a build or bundle, or the archive of a bundle.
