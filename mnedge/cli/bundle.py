@@ -43,13 +43,20 @@ def command(
     ] = "",
     runtime: Annotated[
         AndroidRuntime,
-        typer.Option(help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
+        typer.Option(
+            help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime; of a page LiteRT.js or, "
+            "with onnx, ONNX Runtime Web."
+        ),
     ] = "tasks",
     sbom: Annotated[
         bool, typer.Option("--sbom", help="Add sbom.cdx.json: the bill of materials as CycloneDX 1.6.")
     ] = False,
     sign: Annotated[
         Path | None, typer.Option(metavar="KEY", help="Sign all files with this private key (PEM, elliptic curve).")
+    ] = None,
+    modules: Annotated[
+        Path | None,
+        typer.Option("--with-runtime", metavar="DIR", help="Copy the runtime of a page from this node_modules."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -74,7 +81,7 @@ def command(
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}
     release = release_of(built, said, target=target, runtime=runtime)
-    manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, force=force)
+    manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, modules=modules, force=force)
     if broken := [gate.name for gate in manifest.gates if not gate.passed]:
         say(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)
     if as_json:
