@@ -32,7 +32,7 @@ def test_every_stride_has_its_map(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("stride", [pytest.param(8, marks=pytest.mark.slow), 16])
 def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> None:
     """A dilated network's map holds, in between, what the same network says of the picture moved by whole steps."""
     backbone = _backbone(family, 224)
