@@ -331,7 +331,8 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 
 
 MODELS = [
-    "mlperf_tiny/vww_96_int8", pytest.param("mcu/v2_0.35_96_int8_random", marks=pytest.mark.slow), "tasks/ssd_slim_120x160x1_v1_int8__emza",
+    "mlperf_tiny/vww_96_int8", "tasks/ssd_slim_120x160x1_v1_int8__emza",
+    pytest.param("mcu/v2_0.35_96_int8_random", marks=pytest.mark.slow),
     "imagenet/mobilenet_v1_0.25_128_quant",
     pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.soak),
     pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.soak),
