@@ -11,28 +11,26 @@ import hashlib
 import logging
 import os
 import shutil
-import stat
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge.errors import FULL, InputError, StorageError
-from mnedge.files import RECORD, leftovers, sha256, temporary, write_bytes, write_text
+from mnedge.files import RECORD, sha256, temporary, write_bytes, write_text
 from mnedge.record import Record, checksum_of, entries, locked, read_record, strangers, write_record
+from mnedge.replacement import FORCE_ADVICE, is_fixed, occupied, sweep, take_place
 from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 # The class names of a build, one a line.
 LABELS = "labels.txt"
-_OLD = "old"
 # Files that are delivered as one, each with the folders that were made for it; None outside of `together`.
 _TOGETHER: ContextVar[list[tuple[Path, list[Path]]] | None] = ContextVar("_TOGETHER", default=None)
-_FORCE = "choose another place, or give --force"
 Format = Literal["tflite", "onnx", "c"]
 Precision = Literal["fp32", "int8"]
 Io = Literal["float32", "int8", "uint8"]
@@ -153,8 +151,8 @@ def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
         check_folder(path, kind=kind, force=force)
         place = path.resolve()
         with _made(place.parent):
-            _sweep(place)
-            scratch = temporary(place / place.name if _is_fixed(place) else place)
+            sweep(place)
+            scratch = temporary(place / place.name if is_fixed(place) else place)
             scratch.mkdir()
             try:
                 yield scratch
@@ -162,7 +160,7 @@ def folder(path: Path, *, kind: Kind, force: bool = False) -> Iterator[Path]:
                 names = {name: checksum for name, checksum in found.items() if checksum is not None}
                 write_text(scratch / RECORD, Record(kind=kind, folder=names).text)
                 with locked(place.parent):
-                    _take_place(scratch, place, path, kind=kind, force=force)
+                    take_place(scratch, place, path, kind=kind, force=force)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
@@ -206,8 +204,8 @@ def check_folder(path: Path, *, kind: Kind, force: bool = False) -> None:
                 raise InputError(f"{path} is a file, and a folder is to be written; choose another place")
             stranger = next(strangers(place, kind), None)
         if stranger is not None and not force:
-            raise _occupied(path, *stranger)
-        _check_writable(place if _is_fixed(place) else place.parent)
+            raise occupied(path, *stranger)
+        _check_writable(place if is_fixed(place) else place.parent)
 
 
 @contextmanager
@@ -251,11 +249,6 @@ def check_space(folder: Path, least_bytes: int) -> None:
         raise StorageError(f"{folder} cannot be written: {said}; free some space there, or choose another disk")
 
 
-def _occupied(path: Path, name: str, what: str) -> InputError:
-    advice = f"{_FORCE} to write into it: files of the same name are replaced, all others stay"
-    return InputError(f"{path} holds {name}, which mnedge {what}, so the folder is not replaced; {advice}")
-
-
 def _check_file(place: Path, path: Path, *, force: bool) -> None:
     if not os.path.lexists(place):
         return
@@ -268,7 +261,7 @@ def _check_file(place: Path, path: Path, *, force: bool) -> None:
         return
     known = {**record.folder, **record.files}
     what = "was changed since mnedge wrote it" if place.name in known else "exists, and mnedge did not write it"
-    raise InputError(f"{path} {what}, so it is not replaced; {_FORCE} to replace it")
+    raise InputError(f"{path} {what}, so it is not replaced; {FORCE_ADVICE} to replace it")
 
 
 def _resolved(path: Path) -> Path:
@@ -294,123 +287,6 @@ def _check_writable(folder: Path) -> None:
     probe = temporary(existing / "probe")
     probe.mkdir()
     probe.rmdir()
-
-
-def _sweep(place: Path) -> None:
-    """Removes the folders of killed programs beside `place`, unless they still hold what mnedge did not write."""
-    for left in leftovers(place):
-        with suppress(OSError):
-            old = left / _OLD
-            if left.is_dir() and not left.is_symlink() and not any(strangers(old, read_record(old).kind)):
-                shutil.rmtree(left)
-
-
-def _is_fixed(place: Path) -> bool:
-    """Returns whether a folder cannot be renamed safely: a mount, or the current folder of the user."""
-    # `os.path.ismount`, since `Path.is_mount` fails where somebody else is just replacing the folder.
-    return place.is_dir() and (os.path.ismount(place) or place == Path.cwd() or place in Path.cwd().parents)
-
-
-def _take_place(scratch: Path, place: Path, path: Path, *, kind: Kind, force: bool) -> None:
-    """Puts `scratch` in the place of an older folder, or its files into that folder."""
-    if not os.path.lexists(place):
-        scratch.rename(place)
-        return
-    stranger = next(strangers(place, kind), None)
-    if stranger is not None and not force:
-        raise _occupied(path, *stranger)
-    if stranger is None and _holds_the_same(place, scratch):
-        # The same files already: who reads them meanwhile, such as another build that ships them, is not disturbed.
-        return
-    if stranger is not None or _is_fixed(place):
-        _merge(scratch, place, path, kind)
-        return
-    scratch.chmod(stat.S_IMODE(place.stat().st_mode))
-    aside = temporary(place)
-    aside.mkdir()
-    place.rename(aside / _OLD)
-    # Nobody can add to it by its name any more: what came since the look above is seen now, and put back.
-    stranger = next(strangers(aside / _OLD, kind), None)
-    if stranger is not None:
-        (aside / _OLD).rename(place)
-        aside.rmdir()
-        raise _occupied(path, *stranger)
-    try:
-        _keep_delivered(aside / _OLD, scratch)
-    except BaseException:
-        (aside / _OLD).rename(place)
-        aside.rmdir()
-        raise
-    scratch.rename(place)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _holds_the_same(place: Path, scratch: Path) -> bool:
-    """Returns whether a folder is already what would take its place, apart from files delivered into it."""
-    old, new = read_record(place), read_record(scratch)
-    delivered = old.files.keys() - old.folder.keys()
-    return replace(old, files={}) == new and set(entries(place)) - delivered == set(entries(scratch))
-
-
-def _keep_delivered(old: Path, new: Path) -> None:
-    """Takes files that were delivered one by one along from an older folder, where the new one has none of the name."""
-    record, made = read_record(old), read_record(new)
-    # A record may come from somebody else: only files that lie in the folder are taken.
-    names = (name for name in entries(old) if name in record.files and name not in made.folder)
-    kept = {name: record.files[name] for name in names if "/" not in name}
-    for name in kept:
-        try:
-            os.link(old / name, new / name, follow_symlinks=False)
-        except OSError:
-            # Not every file system has hard links.
-            shutil.copy2(old / name, new / name, follow_symlinks=False)
-    if kept:
-        write_text(new / RECORD, replace(made, files=kept).text)
-
-
-def _merge(scratch: Path, place: Path, path: Path, kind: Kind) -> None:
-    """Moves the files of `scratch` into a folder whose other files stay; mnedge's own, unchanged old ones go."""
-    made = read_record(scratch)
-    for name in made.folder:
-        _check_way(place, name, path)
-    with locked(place):
-        old = read_record(place)
-        arrived = {name: value for name, value in old.coming.items() if old.kind and old.owns(name, place / name)}
-        old = replace(old, folder={**old.folder, **arrived}, coming={})
-        whole = old.folder if old.kind == kind else {}
-        write_record(place, replace(old, coming=made.folder))
-        for name in made.folder:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            if name.endswith("/"):
-                (place / name).mkdir(exist_ok=True)
-            else:
-                (scratch / name).replace(place / name)
-        for name in whole.keys() - made.folder.keys():
-            if not name.endswith("/") and old.owns(name, place / name):
-                (place / name).unlink()
-                _drop_empty((place / name).parent, place)
-        files = {name: value for name, value in old.files.items() if name not in made.folder}
-        write_record(place, replace(made, files=files))
-
-
-def _check_way(place: Path, name: str, path: Path) -> None:
-    """Makes sure that only a regular file is replaced by a file, and that no link leads out of the folder."""
-    target = place / name
-    above = [parent for parent in target.parents if place in parent.parents]
-    for parent in above:
-        if os.path.lexists(parent) and (parent.is_symlink() or not parent.is_dir()):
-            raise InputError(f"{parent} is no folder, and {path} is to hold {name}; choose another place")
-    if not name.endswith("/") and os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
-        raise InputError(f"{target} is no regular file, so it is not replaced; choose another place")
-
-
-def _drop_empty(folder: Path, top: Path) -> None:
-    while folder != top:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent
 
 
 @contextmanager

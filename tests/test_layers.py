@@ -16,6 +16,7 @@ _FLOORS = (
     ("mnedge", "choices", "errors", "redaction", "text", "untyped"),
     ("batch", "command", "files", "foreign", "pixels", "progress", "registry", "silence"),
     ("cache", "record"),
+    ("replacement",),
     ("artifact",),
     ("amounts", "results"),
     ("data", "graph", "recipe", "targets"),

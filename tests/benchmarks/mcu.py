@@ -62,9 +62,13 @@ def main(paths: list[str]) -> None:
     sys.stdout.write(f"{head}   TFLM  arena with I/O\n")
     for name, path in models.items():
         for target in TARGETS:
-            settings: tuple[dict[str, bool], ...] = ({}, {"stream_input": True}, {"input_may_be_overwritten": True})
-            for options in settings:
-                if options and target != "cortex-m4":
+            settings = {
+                "": MemoryOptions(),
+                "stream_input": MemoryOptions(stream_input=True),
+                "input_may_be_overwritten": MemoryOptions(input_may_be_overwritten=True),
+            }
+            for asked, options in settings.items():
+                if asked and target != "cortex-m4":
                     continue
                 with tempfile.TemporaryDirectory() as folder:
                     manifest = compile_c(
@@ -73,9 +77,9 @@ def main(paths: list[str]) -> None:
                         target=target,
                         out=Path(folder) / "c",
                         model=path.read_bytes(),
-                        options=MemoryOptions(**options),
+                        options=options,
                     )
-                label = f"{Path(name).name} {target} {' '.join(options)}"
+                label = f"{Path(name).name} {target} {asked}"
                 peer = TFLM.get(name) if target != "generic" else None
                 sys.stdout.write(f"{line(label, manifest, peer)}\n")
                 sys.stdout.flush()
