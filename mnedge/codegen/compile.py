@@ -17,7 +17,7 @@ from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
-from mnedge.codegen.quicken import quicken
+from mnedge.codegen.quicken import quicken, with_narrow_weights
 from mnedge.data.detections import METADATA
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
@@ -74,7 +74,8 @@ def compile_c(
         name: Prefix of all C names, a C identifier.
         target: Name of a target with a kernel set, e.g. "cortex-m4".
         out: Folder to write.
-        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
+        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between; "flash": as balanced, with
+            weights of one byte also where two are faster.
         budget_bytes: Largest arena allowed; None for no limit.
         stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
         input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
@@ -107,6 +108,8 @@ def compile_c(
     program, pruned_channels = prune(lower(graph))
     if not program.layers:
         raise UnsupportedError("the model computes nothing: its output is its input")
+    if prefer == "flash":
+        program = with_narrow_weights(program)
     planned = partial(
         plan,
         kernels=kernels,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # C without an interpreter, or a project for TensorFlow Lite Micro.
 Form = Literal["c", "tflm"]
-# Preference of a memory plan: the smallest arena, layer by layer, or in between.
-Prefer = Literal["balanced", "ram", "speed"]
+# Preference: the smallest arena, layer by layer, the smallest flash, or in between.
+Prefer = Literal["balanced", "ram", "speed", "flash"]
 
 
 @dataclass(frozen=True)
