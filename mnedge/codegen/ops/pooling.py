@@ -109,8 +109,12 @@ class Mean(Whole):
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
-        del kernels
-        return f"mean(&{site.symbol}, {site.inputs[0]}, {site.output}, {site.scratch});"
+        sums = f"(int32_t *)(void *)({site.scratch})"
+        runs = f"{self.input.rows * self.input.columns}, {self.input.channels}"
+        return (
+            f"{kernels}_channel_sums({site.inputs[0]}, {sums}, {runs});\n"
+            f"    mean(&{site.symbol}, {sums}, {site.output});"
+        )
 
 
 def lower_pool(source: Source, op: Op) -> Pool:
