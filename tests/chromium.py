@@ -133,7 +133,16 @@ def chromium() -> Iterator[Tab]:
     theirs_in, write = os.pipe()
     program = shutil.which("chromium")
     assert program
-    argv = [sys.executable, "-c", _START, str(theirs_in), str(theirs_out), program, *_FLAGS, f"--user-data-dir={profile}"]
+    argv = [
+        sys.executable,
+        "-c",
+        _START,
+        str(theirs_in),
+        str(theirs_out),
+        program,
+        *_FLAGS,
+        f"--user-data-dir={profile}",
+    ]
     process = subprocess.Popen(
         argv, pass_fds=(theirs_in, theirs_out), start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

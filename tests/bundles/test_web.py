@@ -1,0 +1,244 @@
+"""The web bundle in a real Chromium: pixels and scores are mnedge's; the page works with keys, and offline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnedge.bundles import web
+from mnedge.data.preprocess import Preprocessing, read_pixels
+from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.runtimes import open_session
+from mnedge.workflows.bundle import bundle
+from mnedge.workflows.release import Release
+from mnedge.workflows.verify import verify
+from tests.chromium import Tab, chromium, served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnedge.bundles._bundle import Parts
+
+_PAGE = ("index.html", "app.js", "mnedge.js", "pixels.js", "task.js", "engine.js", "model.json", "labels.txt")
+
+
+def _headers(folder: Path) -> dict[str, str]:
+    """What a host that reads _headers sends."""
+    first, *lines = (folder / "_headers").read_text().splitlines()
+    assert first == "/*"
+    return dict(line.strip().split(": ", 1) for line in lines)
+
+
+def _noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pages(built: Path, web_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page with each runtime, and pictures beside it."""
+    made = {}
+    for name in ("litert", "onnx"):
+        made[name] = tmp_path_factory.mktemp("web") / name
+        bundle(built, "web", made[name], Release(runtime=name), modules=web_modules)
+        verify([made[name]])
+        pictures = made[name] / "pictures"
+        pictures.mkdir()
+        Image.fromarray(_noise(1, 171, 233, 3)).save(pictures / "large.png")
+        Image.fromarray(_noise(2, 20, 31, 3)).save(pictures / "small.png")
+        Image.fromarray(_noise(3, 48, 48, 3)).save(pictures / "own-size.png")
+        Image.fromarray(_noise(4, 90, 64)).save(pictures / "grey.png")
+        # Rounding of half-transparent colours is the browser's.
+        Image.fromarray(_noise(5, 90, 64, 4)).save(pictures / "clear.png")
+        photo = Image.fromarray(_noise(6, 12, 16, 3)).resize((320, 240), Image.Resampling.BICUBIC)
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        photo.save(pictures / "turned.jpg", exif=turned, quality=90)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tab(web_modules: Path) -> Iterator[Tab]:
+    del web_modules
+    with chromium() as opened:
+        yield opened
+
+
+def _ready(tab: Tab, url: str) -> None:
+    tab.events.clear()
+    tab.open(url)
+    tab.wait("document.body?.dataset.ready")
+
+
+def _pixels(tab: Tab, name: str, settings: dict[str, Any]) -> np.ndarray:
+    about = json.dumps(settings)
+    script = f"""(async () => {{
+      const {{ pixelsOf }} = await import("./pixels.js");
+      const blob = await (await fetch("pictures/{name}")).blob();
+      return Array.from((await pixelsOf(blob, {about})).pixels);
+    }})()"""
+    return np.array(tab.run(script), np.uint8)
+
+
+def test_pixels_and_scores_are_mnedges(pages: dict[str, Path], tab: Tab) -> None:
+    for runtime, page in pages.items():
+        about = json.loads((page / "model.json").read_text())
+        prepared = Preprocessing(about["crop_fraction"], about["interpolation"], about["fit"])
+        name = "litert" if runtime == "litert" else "onnxruntime"
+        session = open_session(name, page / about["model"], 1)
+        with served(page, _headers(page)) as url:
+            _ready(tab, url)
+            for picture, most in (("large.png", 0), ("small.png", 0), ("grey.png", 0), ("turned.jpg", 2)):
+                expected = read_pixels(page / "pictures" / picture, (about["height"], about["width"]), prepared)
+                found = _pixels(tab, picture, about).reshape(expected.shape)
+                assert np.abs(found.astype(int) - expected).max() <= most, (runtime, picture)
+                said = tab.run(f"""(async () => {{
+                  const {{ load }} = await import("./mnedge.js");
+                  globalThis.model ??= await load();
+                  const made = await model.outputs(Uint8Array.from({found.ravel().tolist()}));
+                  return [model.threads, Array.from(made[0])];
+                }})()""")
+                assert said[0] > 1
+                table = about["input"]["table"]
+                taken = (
+                    found
+                    if table is None
+                    else np.stack([np.array(row)[found[..., at]] for at, row in enumerate(table)], -1)
+                )
+                host = session.run(taken[None].astype(about["input"]["dtype"]))[0].astype(np.float64)
+                step = about["outputs"][0]["scale"]
+                if step is not None:
+                    host = (host - about["outputs"][0]["zero_point"]) * step
+                np.testing.assert_allclose(said[1], host.ravel(), atol=step or 1e-2)
+
+
+def test_every_way_of_resizing_is_pillows(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    about = json.loads((page / "model.json").read_text())
+    with served(page, _headers(page)) as url:
+        _ready(tab, url)
+        for interpolation in ("nearest", "bilinear", "bicubic"):
+            for fit, crop, size in (("crop", 0.875, (48, 64)), ("stretch", 1.0, (33, 20)), ("crop", 1.0, (48, 48))):
+                for picture in ("large.png", "small.png", "own-size.png"):
+                    told = {"interpolation": interpolation, "fit": fit, "crop_fraction": crop}
+                    found = _pixels(tab, picture, {**about, **told, "height": size[0], "width": size[1]})
+                    expected = read_pixels(page / "pictures" / picture, size, Preprocessing(crop, interpolation, fit))
+                    assert np.array_equal(found, expected.ravel()), (told, picture)
+        whole = {**about, "crop_fraction": 1.0, "height": 90, "width": 64, "fit": "stretch"}
+        clear = read_pixels(page / "pictures" / "clear.png", (90, 64), Preprocessing(1.0, "bilinear", "stretch"))
+        assert np.abs(_pixels(tab, "clear.png", whole).astype(int) - clear.ravel()).max() <= 1
+
+
+def test_the_page_answers_and_asks_nobody_else(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    with served(page, _headers(page)) as url:
+        _ready(tab, f"{url}?picture=pictures/large.png")
+        labels = (page / "labels.txt").read_text().split("\n")
+        assert tab.run("document.querySelector('#answers li span').textContent") in labels
+        tab.choose("#file", page / "pictures" / "grey.png")
+        tab.wait("document.querySelector('#picture').width === 64")
+        assert "ms" in tab.run("document.querySelector('#facts').innerText")
+        (page / "pictures" / "broken.png").write_bytes(b"no picture")
+        tab.choose("#file", page / "pictures" / "broken.png")
+        tab.wait("document.querySelector('#status.wrong')?.textContent.startsWith('This picture cannot be read')")
+        assert tab.hosts() == {url.split("/")[2]}
+        assert tab.faults() == []
+
+
+def test_keys_and_the_camera(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    with served(page, _headers(page)) as url:
+        _ready(tab, url)
+        tab.press("Tab", 9)
+        assert tab.run("document.activeElement.id") == "file"
+        tab.press("Tab", 9)
+        assert tab.run("document.activeElement.id") == "camera"
+        assert tab.run("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+        tab.press(" ", 32, " ")
+        tab.wait("document.querySelector('#camera').getAttribute('aria-pressed') === 'true'")
+        tab.wait("document.querySelectorAll('#answers li').length")
+        tab.press("Enter", 13, "\r")
+        tab.wait("document.querySelector('#status').textContent === 'The camera is off'")
+        assert tab.faults() == []
+
+
+def test_axe_finds_nothing(pages: dict[str, Path], tab: Tab, web_modules: Path, tmp_path: Path) -> None:
+    axe = web_modules / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        pytest.skip(f"no axe-core in {web_modules}: npm install axe-core")
+    page = pages["litert"]
+    with served(page, _headers(page)) as url:
+        _ready(tab, f"{url}?picture=pictures/large.png")
+        tab.run(axe.read_text() + "\n;0")
+        for width, height, dark in ((1280, 800, False), (390, 844, False), (1280, 800, True), (320, 640, True)):
+            tab.look(tmp_path / "page.png", width, height, dark=dark)
+            found = tab.run(
+                "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
+            )
+            assert found == [], (width, dark)
+            assert tab.run("document.documentElement.scrollWidth <= innerWidth"), width
+
+
+def test_the_page_works_offline_after_the_first_visit(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    with served(page, _headers(page)) as url:
+        _ready(tab, url)
+        tab.wait("caches.keys().then(async ([name]) => (await (await caches.open(name)).keys()).some("
+                 "({ url }) => url.endsWith('.wasm')))")  # fmt: skip
+    _ready(tab, url)
+    tab.choose("#file", page / "pictures" / "small.png")
+    tab.wait("document.querySelectorAll('#answers li').length")
+
+
+def test_without_a_runtime_npm_brings_the_same(
+    built: Path, pages: dict[str, Path], tab: Tab, web_modules: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page"
+    bundle(built, "web", page)
+    with served(page, _headers(page)) as url:
+        tab.open(url)
+        tab.wait("document.querySelector('#status.wrong')?.textContent.startsWith('The model does not load')")
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node: apt-get install nodejs")
+    (page / "node_modules").symlink_to(web_modules.absolute())
+    subprocess.run([node, "vendor.mjs"], cwd=page, check=True, timeout=120)
+    names = {path.name for path in (pages["litert"] / "runtime").iterdir()} - {"LICENSE.txt"}
+    assert {path.name for path in (page / "runtime").iterdir()} == names
+    for name in names:
+        assert (page / "runtime" / name).read_bytes() == (pages["litert"] / "runtime" / name).read_bytes(), name
+
+
+def test_the_same_build_gives_the_same_bytes_and_no_inline_code(built: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        bundle(built, "web", tmp_path / name)
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
+    text = (tmp_path / "one" / "index.html").read_text()
+    assert all((tmp_path / "one" / name).is_file() for name in _PAGE)
+    assert "unsafe-inline" not in text + (tmp_path / "one" / "_headers").read_text()
+    assert " style=" not in text
+    assert "<script>" not in text
+    assert "@" not in text
+
+
+def test_a_runtime_for_another_kind_and_one_that_is_not_there(built: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no runtime of npm's; --with-runtime is for web"):
+        bundle(built, "raspberry-pi", tmp_path / "pi", modules=tmp_path)
+    with pytest.raises(ToolError, match=r"has no @litertjs/core; install it: npm install --prefix"):
+        bundle(built, "web", tmp_path / "web", modules=tmp_path)
+    assert not (tmp_path / "web").exists()
+
+
+def test_tasks_and_heads_that_have_no_page(parts_of: Callable[..., Parts], tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="have no page for the web"):
+        web.BUNDLE.write(parts_of(task="embed"), tmp_path)
+    with pytest.raises(UnsupportedError, match="gives numbers without labels"):
+        web.BUNDLE.write(parts_of(head="numbers"), tmp_path)
+    with pytest.raises(InputError, match=r"no int8 \.onnx; build it with --target web"):
+        web.BUNDLE.write(parts_of(runtime="onnx"), tmp_path)
