@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,9 +159,12 @@ def chromium() -> Iterator[Tab]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    headers_of_folder: Mapping[str, str] = {}
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript", ".mjs": "text/javascript",
-                      ".wasm": "application/wasm"}  # fmt: skip
+    headers_of_folder: ClassVar[Mapping[str, str]] = {}
+    extensions_map: ClassVar[dict[str, str]] = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        **dict.fromkeys((".js", ".mjs"), "text/javascript"),
+        ".wasm": "application/wasm",
+    }
 
     def end_headers(self) -> None:
         for name, value in self.headers_of_folder.items():
