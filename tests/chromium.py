@@ -160,11 +160,10 @@ def chromium() -> Iterator[Tab]:
 
 class _Handler(SimpleHTTPRequestHandler):
     headers_of_folder: ClassVar[Mapping[str, str]] = {}
-    extensions_map: ClassVar[dict[str, str]] = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        **dict.fromkeys((".js", ".mjs"), "text/javascript"),
-        ".wasm": "application/wasm",
-    }
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+        return kinds.get(os.path.splitext(path)[1]) or super().guess_type(path)  # noqa: PTH122 - of an address
 
     def end_headers(self) -> None:
         for name, value in self.headers_of_folder.items():

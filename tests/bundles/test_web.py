@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from PIL import Image
 from mnedge.bundles import web
 from mnedge.data.preprocess import Preprocessing, read_pixels
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.recipe import Recipe
 from mnedge.runtimes import open_session
+from mnedge.workflows.build.pipeline import build
 from mnedge.workflows.bundle import bundle
 from mnedge.workflows.release import Release
 from mnedge.workflows.verify import verify
@@ -242,3 +245,67 @@ def test_tasks_and_heads_that_have_no_page(parts_of: Callable[..., Parts], tmp_p
         web.BUNDLE.write(parts_of(head="numbers"), tmp_path)
     with pytest.raises(InputError, match=r"no int8 \.onnx; build it with --target web"):
         web.BUNDLE.write(parts_of(runtime="onnx"), tmp_path)
+
+
+_TASKS = {
+    "detect outside": ("detect", {"post_processing": "outside"}),
+    "detect inside": ("detect", {"post_processing": "inside"}),
+    "segment outside": ("segment", {"post_processing": "outside"}),
+    "segment inside": ("segment", {"post_processing": "inside"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _TASKS)
+def test_objects_and_masks_are_those_of_the_program_for_boards(
+    name: str, tab: Tab, web_modules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, settings = _TASKS[name]
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = ["filename,split,class,x1,y1,x2,y2"]
+    for number in range(6):
+        Image.fromarray(_noise(number, 60, 80, 3)).save(data / f"{number}.png")
+        rows.append(f"{number}.png,{'val' if number % 2 else 'train'},{'cup' if number < 3 else 'dog'},10,5,50,40")
+    if task == "detect":
+        (data / "labels.csv").write_text("\n".join(rows) + "\n")
+    else:
+        for kind in ("images", "masks"):
+            (data / kind).mkdir()
+        for number in range(6):
+            (data / f"{number}.png").rename(data / "images" / f"{number}.png")
+            Image.fromarray(_noise(number, 60, 80) % 3).save(data / "masks" / f"{number}.png")
+        (data / "classes.txt").write_text("ground\ncat\ndog\n")
+    monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
+    recipe = Recipe(
+        task=task, variant="v1", alpha=0.25, resolution=32, weights="random", data=str(data), int8=True, effort="fast",
+        **settings,
+    )  # fmt: skip
+    build(recipe, tmp_path / "built", lambda *_: None)
+    page, board = tmp_path / "page", tmp_path / "board"
+    bundle(tmp_path / "built", "web", page, modules=web_modules)
+    bundle(tmp_path / "built", "raspberry-pi", board)
+    picture = page / "picture.png"
+    Image.fromarray(_noise(9, 70, 50, 3)).save(picture)
+    least = ("--least", "0") if task == "detect" else ()
+    argv = [sys.executable, str(board / f"{task}.py"), "--json", *least, str(picture)]
+    said = json.loads(subprocess.run(argv, check=True, capture_output=True, timeout=120).stdout)
+    with served(page, _headers(page)) as url:
+        _ready(tab, f"{url}?picture=picture.png")
+        found = tab.run("""(async () => {
+          const { load } = await import("./mnedge.js");
+          const blob = await (await fetch("picture.png")).blob();
+          return (await (await load({ threads: 1 })).run(blob, { least: 0 })).answer;
+        })()""")
+        assert tab.faults() == []
+    if task == "detect":
+        assert len(found) == len(said["objects"]) > 0
+        for one, other in zip(found, said["objects"], strict=True):
+            assert one["score"] == pytest.approx(other["score"], abs=1e-6)
+        corners = [sorted(tuple(np.round(one["box"], 2)) for one in objects) for objects in (found, said["objects"])]
+        np.testing.assert_allclose(*corners, atol=0.02)
+    else:
+        shares = {one["label"]: one["fraction"] for one in found["shares"]}
+        for one in said["classes"]:
+            # The program enlarges scores to the picture, the page its mask.
+            assert shares[one["label"]] == pytest.approx(one["fraction"], abs=0.1)
