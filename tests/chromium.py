@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -159,9 +159,11 @@ def chromium() -> Iterator[Tab]:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    headers_of_folder: Mapping[str, str] = {}
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript", ".mjs": "text/javascript",
-                      ".wasm": "application/wasm"}  # fmt: skip
+    headers_of_folder: ClassVar[Mapping[str, str]] = {}
+
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+        return kinds.get(os.path.splitext(path)[1]) or super().guess_type(path)  # noqa: PTH122 - of an address
 
     def end_headers(self) -> None:
         for name, value in self.headers_of_folder.items():

@@ -1,9 +1,10 @@
 // LiteRT.js, on wasm.
 
-export async function open(bytes, about, threads, runtime) {
+export async function open(content, about, threads, runtime) {
   const litert = await import(new URL("index.js", runtime));
   await litert.loadLiteRt(runtime.href, { threads: threads > 1 });
-  const model = await litert.loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: threads } });
+  const settings = { accelerator: "wasm", cpuOptions: { numThreads: threads } };
+  const model = await litert.loadAndCompile(new Uint8Array(await content), settings);
   // The runtime may list outputs in another order than the file.
   const names = model.getOutputDetails().map(({ name }) => name);
   const shapes = model.getOutputDetails().map(({ shape }) => Array.from(shape).join());

@@ -1,10 +1,10 @@
 // onnxruntime-web, on wasm.
 
-export async function open(bytes, about, threads, runtime) {
+export async function open(content, about, threads, runtime) {
   const ort = await import(new URL("ort.wasm.min.mjs", runtime));
   ort.env.wasm.wasmPaths = runtime.href;
   ort.env.wasm.numThreads = threads;
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  const session = await ort.InferenceSession.create(new Uint8Array(await content), { executionProviders: ["wasm"] });
   return {
     runtime: "ONNX Runtime Web",
     threads,

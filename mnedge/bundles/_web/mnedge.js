@@ -73,11 +73,12 @@ export async function load(options = {}) {
     throw new Error("threads need the headers of the file _headers: the page is not cross-origin isolated");
   }
   const about = await (await fetched("model.json")).json();
-  const [labels, content] = await Promise.all([
+  // The runtime, which is the largest, comes while the model does.
+  const content = fetched(about.model).then((response) => response.arrayBuffer());
+  const [labels, engine] = await Promise.all([
     fetched("labels.txt").then((response) => response.text()),
-    fetched(about.model).then((response) => response.arrayBuffer()),
+    open(content, about, threads, new URL("runtime/", HERE)),
   ]);
-  const engine = await open(new Uint8Array(content), about, threads, new URL("runtime/", HERE));
   return new Model(about, labels.split("\n").slice(0, -1), engine);
 }
 
