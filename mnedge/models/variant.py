@@ -81,7 +81,7 @@ def sides_by_stride(variant: Variant) -> dict[int, tuple[int, int]]:
     """Height and width, in pixels, of the backbone's deepest map at each stride, at full depth."""
     sides, stride = {}, 1
     for layer in trace(variant):
-        if layer.stride > 1:
+        if layer.stride > 1 and not layer.is_aside:
             sides[stride] = layer.input_shape[:2]
             stride *= layer.stride
             sides[stride] = layer.output_shape[:2]

@@ -14,7 +14,7 @@ from mnedge.models.features import features, with_output_stride
 if TYPE_CHECKING:
     import keras
 
-FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic", "v4-conv-small")
+FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic", "v4-conv-small", "v4-hybrid-medium")
 
 
 def _backbone(family: str, side: int = 96) -> keras.Model:
