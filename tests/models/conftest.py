@@ -370,51 +370,49 @@ def _attention(net: Net, prefix: str, stride: int) -> None:
 
 def _timm_v4(size: str, alpha: float, classes: int) -> Net:
     net = Net(1e-5)
-
-    def conv(name: str, norm: str, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool) -> None:
-        net.conv(name, channels, kernel, stride, groups)
-        net.norm(norm)
-        if relu:
-            net.relu()
-
-    conv("conv_stem", "bn1", 32, 3, 2, relu=True)
+    _normed(net, "conv_stem", "bn1", 32, 3, 2)
     for stage, rows in enumerate(_V4[size]):
         for place, (kind, row) in enumerate(rows):
             prefix, source, channels_in = f"blocks.{stage}.{place}.", net.last, net.channels
             width, stride = _eight(row[-1] * alpha), row[2] if kind == "ui" else row[1]
             if kind == "cn":
-                conv(f"{prefix}conv", f"{prefix}bn1", width, row[0], stride, relu=True)
+                _normed(net, f"{prefix}conv", f"{prefix}bn1", width, row[0], stride)
                 continue
             if kind == "mqa":
                 _attention(net, prefix, row[0])
-                net.gain(f"{prefix}layer_scale.gamma")
             elif kind == "er":
-                conv(f"{prefix}conv_exp", f"{prefix}bn1", _eight(channels_in * row[0]), 3, stride, relu=True)
-                conv(f"{prefix}conv_pwl", f"{prefix}bn2", width, 1, relu=False)
+                _normed(net, f"{prefix}conv_exp", f"{prefix}bn1", _eight(channels_in * row[0]), 3, stride)
+                _normed(net, f"{prefix}conv_pwl", f"{prefix}bn2", width, 1, relu=False)
             else:
-                start, middle, _, expansion, _ = row
-                if start:
-                    step = 1 if middle else stride
-                    conv(
-                        f"{prefix}dw_start.conv",
-                        f"{prefix}dw_start.bn",
-                        channels_in,
-                        start,
-                        step,
-                        channels_in,
-                        relu=False,
-                    )
-                wide = _eight(channels_in * expansion)
-                conv(f"{prefix}pw_exp.conv", f"{prefix}pw_exp.bn", wide, 1, relu=True)
-                if middle:
-                    conv(f"{prefix}dw_mid.conv", f"{prefix}dw_mid.bn", wide, middle, stride, wide, relu=True)
-                conv(f"{prefix}pw_proj.conv", f"{prefix}pw_proj.bn", width, 1, relu=False)
-                if size == "hybrid":
-                    net.gain(f"{prefix}layer_scale.gamma")
+                _universal(net, prefix, row, width)
+            if size == "hybrid" and kind != "er":
+                net.gain(f"{prefix}layer_scale.gamma")
             if stride == 1 and width == channels_in:
                 net.add(source)
     net.op("GlobalAveragePool", net.last)
-    conv("conv_head", "norm_head", 1280, 1, relu=True)
+    _normed(net, "conv_head", "norm_head", 1280, 1)
     net.op("Flatten", net.last)
     net.linear("classifier", classes)
     return net
+
+
+def _normed(
+    net: Net, name: str, norm: str, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool = True
+) -> None:
+    net.conv(name, channels, kernel, stride, groups)
+    net.norm(norm)
+    if relu:
+        net.relu()
+
+
+def _universal(net: Net, prefix: str, row: tuple[int, ...], width: int) -> None:
+    start, middle, stride, expansion, _ = row
+    narrow = net.channels
+    wide = _eight(narrow * expansion)
+    if start:
+        step = 1 if middle else stride
+        _normed(net, f"{prefix}dw_start.conv", f"{prefix}dw_start.bn", narrow, start, step, narrow, relu=False)
+    _normed(net, f"{prefix}pw_exp.conv", f"{prefix}pw_exp.bn", wide, 1)
+    if middle:
+        _normed(net, f"{prefix}dw_mid.conv", f"{prefix}dw_mid.bn", wide, middle, stride, wide)
+    _normed(net, f"{prefix}pw_proj.conv", f"{prefix}pw_proj.bn", width, 1, relu=False)

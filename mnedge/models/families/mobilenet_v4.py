@@ -2,8 +2,10 @@
 
 A universal inverted bottleneck is an inverted one with up to two depthwise convolutions: one before the expansion and
 one between expansion and projection. With both it is the paper's ExtraDW, with the second the inverted bottleneck of
-V2, with the first ConvNext's block, with none a feed-forward network. The hybrid network has attention between them, whose
-heads share keys and values (section 3.2): the queries of all heads are rows of one matrix, so nothing is transposed.
+V2, with the first ConvNext's block, with none a feed-forward network.
+
+The hybrid network has attention between them, whose heads share keys and values (section 3.2): the queries of all heads
+are rows of one matrix, so nothing is transposed.
 """
 
 from __future__ import annotations
@@ -123,9 +125,7 @@ _HYBRID_MEDIUM: tuple[_Block, ...] = (
 )  # fmt: skip
 
 
-def _steps(
-    blocks: tuple[_Block, ...], stem: int, alpha: float
-) -> Iterator[tuple[str, tuple[_Step, ...] | _Attention]]:
+def _steps(blocks: tuple[_Block, ...], stem: int, alpha: float) -> Iterator[tuple[str, tuple[_Step, ...] | _Attention]]:
     """Names and layers of the stem and the blocks, in order; a block that keeps its input's shape adds it."""
     # A thin network keeps the whole stem.
     channels = stem if alpha < 1 else round_to_eight(stem * alpha)
@@ -320,6 +320,7 @@ def _family(
         trace=partial(_trace, blocks=blocks, stem=stem),
         build=partial(_build, blocks=blocks, stem=stem),
         pytorch=(PyTorch("timm", names),),
+        ops_without_c=("BATCH_MATMUL",) if kind == "hybrid" else (),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mnedge import cache, targets
 from mnedge.artifact import size_bytes, write_bytes, write_text
 from mnedge.devices import qemu
-from mnedge.models.variant import trace
+from mnedge.models.variant import check_compiles, trace
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -88,6 +88,7 @@ def footprint(candidate: Candidate, target: str) -> Footprint:
         UnsupportedError: An op has no kernel on the target.
         ToolError: A compiler failed, or Vela is missing.
     """
+    check_compiles(candidate.variant, target)
     key = {**candidate.key, "target": target, "missing": qemu.missing_tools()}
 
     def make(folder: Path) -> None:
