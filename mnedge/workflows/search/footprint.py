@@ -17,7 +17,7 @@ from mnedge import cache, targets
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError
 from mnedge.files import size_bytes, write_bytes, write_text
-from mnedge.models.variant import trace
+from mnedge.models.variant import check_compiles, trace
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -101,6 +101,7 @@ def footprint(candidate: Candidate, target: str, *, with_stack: bool = False) ->
         UnsupportedError: An op has no kernel on the target.
         ToolError: A compiler failed, or Vela is missing.
     """
+    check_compiles(candidate.variant, target)
     key = {
         **candidate.key,
         "target": target,
