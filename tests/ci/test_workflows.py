@@ -115,11 +115,17 @@ def installed(runner: Path) -> Path:
     return runner
 
 
-@pytest.mark.slow
-def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
+@pytest.fixture(scope="module")
+def built(installed: Path) -> dict[str, str]:
+    """The outputs of a build by the action."""
     done = _run(_step("build"), installed, _values(installed, "good.yaml"))
     assert done.returncode == 0, done.stderr
-    outputs = _outputs(installed)
+    return _outputs(installed)
+
+
+@pytest.mark.slow
+def test_the_action_builds_and_hands_out_paths(installed: Path, built: dict[str, str]) -> None:
+    outputs = built
     assert set(outputs) == set(_ACTION["outputs"])
     for name, entry in _ACTION["outputs"].items():
         assert entry["value"] == f"${{{{ steps.build.outputs.{name} }}}}"
@@ -134,10 +140,9 @@ def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
-    done = _run(
-        _step("build"), installed, _values(installed, "bad.yaml", out="out dir", baseline="artifacts/report.json")
-    )
+def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path, built: dict[str, str]) -> None:
+    values = _values(installed, "bad.yaml", out="out dir", baseline=built["report"])
+    done = _run(_step("build"), installed, values)
     assert done.returncode == 1
     assert "max_size_kib: limit 1" in done.stderr
     assert "max" in (installed / "summary").read_text()
