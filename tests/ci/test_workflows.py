@@ -125,17 +125,16 @@ def built(installed: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_action_builds_and_hands_out_paths(installed: Path, built: dict[str, str]) -> None:
-    outputs = built
-    assert set(outputs) == set(_ACTION["outputs"])
+    assert set(built) == set(_ACTION["outputs"])
     for name, entry in _ACTION["outputs"].items():
         assert entry["value"] == f"${{{{ steps.build.outputs.{name} }}}}"
-    paths = outputs["artifacts"].splitlines()
+    paths = built["artifacts"].splitlines()
     assert len(paths) == 4
-    assert all((installed / path).is_file() for path in [*paths, outputs["report"]])
-    assert [Path(path).name for path in outputs["bundles"].splitlines()] == ["raspberry-pi", "raspberry-pi.tar.gz"]
+    assert all((installed / path).is_file() for path in [*paths, built["report"]])
+    assert [Path(path).name for path in built["bundles"].splitlines()] == ["raspberry-pi", "raspberry-pi.tar.gz"]
     assert (installed / "summary").read_text().startswith("## mobilenet")
     assert (installed / "artifacts" / "gates.xml").is_file()
-    report = json.loads((installed / outputs["report"]).read_text())
+    report = json.loads((installed / built["report"]).read_text())
     assert all(row["passed"] for row in report["gates"])
 
 
