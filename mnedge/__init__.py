@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mnedge.pixels import Pixels
     from mnedge.recipe import Recipe
     from mnedge.results.accuracy import AccuracyRow, Figures, MixUp
+    from mnedge.results.app_check import AppCheck, AppRow
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
     from mnedge.results.compilation import Compilation, CSources, Firmware, Layer, TflmProject, VelaModel
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.bench import bench
     from mnedge.workflows.build.pipeline import build
     from mnedge.workflows.bundle import bundle
+    from mnedge.workflows.check_app import check_app
     from mnedge.workflows.compare import compare
     from mnedge.workflows.compile import compile  # noqa: A004 - the verb is called so
     from mnedge.workflows.device import check_device, setup_device
@@ -67,6 +69,8 @@ __all__ = [
     "AccuracyRow",
     "Agreement",
     "AgreementRow",
+    "AppCheck",
+    "AppRow",
     "ArtifactRow",
     "Bench",
     "BoardCheck",
@@ -124,6 +128,7 @@ __all__ = [
     "bench",
     "build",
     "bundle",
+    "check_app",
     "check_device",
     "check_gates",
     "compare",
@@ -153,6 +158,7 @@ _PLACES = {
     "bench": "workflows.bench",
     "build": "workflows.build.pipeline",
     "bundle": "workflows.bundle",
+    "check_app": "workflows.check_app",
     "check_device": "workflows.device",
     "compare": "workflows.compare",
     "compile": "workflows.compile",
@@ -183,6 +189,8 @@ _PLACES = {
     "Agreement": "results.optimization",
     "AgreementRow": "results.optimization",
     "ArtifactRow": "results.report",
+    "AppCheck": "results.app_check",
+    "AppRow": "results.app_check",
     "Bench": "results.bench",
     "BoardCheck": "results.device",
     "BoardFacts": "results.device",

@@ -18,8 +18,8 @@ OnnxActivations = Literal["uint8", "int8"]
 AndroidRuntime = Literal["tasks", "litert", "onnx"]
 # C without an interpreter, or a project for TensorFlow Lite Micro.
 Form = Literal["c", "tflm"]
-# Preference of a memory plan: the smallest arena, layer by layer, or in between.
-Prefer = Literal["balanced", "ram", "speed"]
+# Preference: the smallest arena, layer by layer, the smallest flash, or in between.
+Prefer = Literal["balanced", "ram", "speed", "flash"]
 # dtype policy of Keras; the mixed ones are for GPUs.
 TrainingPrecision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 ClassWeights = Literal["balanced", "none"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.pixels import METADATA, SYMMETRIC
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from mnedge.codegen import vectors
 
 _ROOT = Path(__file__).parent.parent
+
+
+# A busy machine is slow at drawing values too.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -52,6 +52,7 @@ class App:
         program: The Python program for a Raspberry Pi, beside which classify.py, pictures.py and cameras.py always
             ship. Its name is that of its file without a leading underscore.
         sketch: The Arduino sketch, with @WORDS@ to fill in.
+        web: Stem of the page's own files in _web/, STEM.js and STEM.d.ts.
         names_classes: Whether the apps name classes: the outputs must then be scores with labels.
     """
 
@@ -60,6 +61,7 @@ class App:
     android: AndroidApp | None = None
     program: Path | None = None
     sketch: str | None = None
+    web: str | None = None
     names_classes: bool = False
 
 

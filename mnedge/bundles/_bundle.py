@@ -43,7 +43,8 @@ class Parts:
         group: Maven group; also the start of Android package names.
         version: Version under which the bundle is released.
         license: Licence of the weights, as text.
-        runtime: Runtime of an Android app.
+        runtime: Runtime of an Android app or a page.
+        modules: Folder node_modules with the runtime of a page, to be copied; None for none.
     """
 
     slug: str
@@ -62,6 +63,7 @@ class Parts:
     version: str
     license: str
     runtime: AndroidRuntime = "tasks"
+    modules: Path | None = None
 
     @property
     def identifier(self) -> str:
@@ -120,11 +122,13 @@ class Bundle:
     Attributes:
         write: Fills an empty folder.
         has_archive: Whether the folder is also written as .tar.gz.
+        takes_modules: Whether a runtime that npm installed can be copied into it.
         needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
     """
 
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
+    takes_modules: bool = False
     needs: artifact.Format = "tflite"
 
 

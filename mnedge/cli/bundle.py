@@ -11,7 +11,8 @@ from mnedge import registry
 from mnedge.choices import AndroidRuntime
 from mnedge.cli import _options as options
 from mnedge.cli._options import Force, Json
-from mnedge.cli._output import print_json, say
+from mnedge.cli._output import print_json, print_table, say
+from mnedge.errors import GateError, InputError
 
 PANEL = "Ship"
 _KINDS = registry.names("mnedge.bundles")
@@ -19,9 +20,15 @@ _KINDS = registry.names("mnedge.bundles")
 
 def command(
     kind: Annotated[str, typer.Argument(metavar="KIND", help=f"Kind of bundle: {', '.join(_KINDS)}.")],
-    built: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.")],
+    built: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder that `mnedge build` wrote.", show_default=False)
+    ] = None,
     *,
-    out: Annotated[Path, options.out_folder("Write the bundle into this folder.")],
+    out: Annotated[Path | None, options.out_folder("Write the bundle into this folder.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="APK", help="Check the models and libraries of this APK or AAB; nothing is written."),
+    ] = None,
     version: Annotated[
         str | None, typer.Option(metavar="V", help="Version of the bundle. [default: the recipe's, or 1.0.0]")
     ] = None,
@@ -43,13 +50,20 @@ def command(
     ] = "",
     runtime: Annotated[
         AndroidRuntime,
-        typer.Option(help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime."),
+        typer.Option(
+            help="Runtime of an Android app: MediaPipe Tasks, LiteRT or ONNX Runtime; of a page LiteRT.js or, "
+            "with onnx, ONNX Runtime Web."
+        ),
     ] = "tasks",
     sbom: Annotated[
         bool, typer.Option("--sbom", help="Add sbom.cdx.json: the bill of materials as CycloneDX 1.6.")
     ] = False,
     sign: Annotated[
         Path | None, typer.Option(metavar="KEY", help="Sign all files with this private key (PEM, elliptic curve).")
+    ] = None,
+    modules: Annotated[
+        Path | None,
+        typer.Option("--with-runtime", metavar="DIR", help="Copy the runtime of a page from this node_modules."),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -61,12 +75,21 @@ def command(
     mnedge verify bundles/android
     mnedge bundle raspberry-pi artifacts/mine -o bundles/pi --sbom --sign key.pem
     mnedge verify bundles/pi --key public.pem
+    mnedge bundle android --check app-release.apk
 
     Version, group, licence and description also come from `release` of the build's recipe.
 
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file, and a MODEL_CARD.md.
+
+    --check reads an app: whether its models are stored and on a page's start, its libraries aligned to 16 KB, and its
+    runtime new enough for the ops. Exits 1 where something asks for a repair.
     """
+    if check is not None:
+        _check(check, kind, out or built, as_json=as_json)
+        return
+    if built is None or out is None:
+        raise InputError("bundle takes the folder of a build and --out DIR; see mnedge bundle --help")
     from mnedge.bundles._archive import archive_path
     from mnedge.workflows.bundle import bundle
     from mnedge.workflows.release import release_of
@@ -74,7 +97,7 @@ def command(
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}
     release = release_of(built, said, target=target, runtime=runtime)
-    manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, force=force)
+    manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, modules=modules, force=force)
     if broken := [gate.name for gate in manifest.gates if not gate.passed]:
         say(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)
     if as_json:
@@ -85,3 +108,18 @@ def command(
     say(f"{out}/ is the {kind} bundle of {manifest.slug}")
     if archive_path(out).is_file():
         say(f"{archive_path(out)} is the same in one file")
+
+
+def _check(app: Path, kind: str, more: Path | None, *, as_json: bool) -> None:
+    from mnedge.workflows.check_app import check_app
+
+    if kind != "android" or more is not None:
+        raise InputError("--check is of android alone, and reads one app: mnedge bundle android --check APK")
+    found = check_app(app)
+    if as_json:
+        print_json(found)
+    else:
+        rows = [(row.state, row.subject or None, row.says) for row in found.rows]
+        print_table(f"{found.path} ({found.kind.upper()})", ("state", "file", "says"), rows)
+    if found.wrong:
+        raise GateError(f"{app}: {len(found.wrong)} of {len(found.rows)} checks ask for a repair")

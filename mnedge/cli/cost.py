@@ -89,8 +89,8 @@ def _count(chosen: Variant, *, as_json: bool) -> None:
                 " x ".join(str(extent) for extent in layer.output_shape),
                 f"{layer.kernel} x {layer.kernel}" if layer.kernel_shape else None,
                 layer.stride if layer.kernel_shape else None,
-                f"{layer.parameters:,}" if layer.kernel_shape else None,
-                f"{layer.macs:,}" if layer.kernel_shape else None,
+                f"{layer.parameters:,}" if layer.parameters else None,
+                f"{layer.macs:,}" if layer.macs else None,
             )
             for layer in counted.layers
         ),

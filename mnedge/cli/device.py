@@ -9,6 +9,7 @@ import typer
 from mnedge.cli._group import plain_app
 from mnedge.cli._options import Json
 from mnedge.cli._output import print_json, print_table, progress, say
+from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
     from mnedge.results.device import BoardCheck, PhoneCheck
@@ -31,7 +32,7 @@ def _device() -> None:
     \b
     A device is a URI, the same for `validate --device` and `bench --device`:
       ssh://[user@]host[:port]  a Linux board, over your own ssh and its configuration
-      adb://[serial]            a phone, over your own adb; no serial if it is the only one
+      adb://[serial]            a phone, over your own adb; no serial if it is the only one, or ANDROID_SERIAL names it
     Options stand behind ?, joined by &:
       python=PATH               the Python there, if not that of `device setup`
       tmp=DIR                   the folder there for temporary files
@@ -75,10 +76,16 @@ def check(
     """Check a device and its runtimes, and say what to fix.
 
     URI is ssh://[user@]host[:port] or adb://[serial].
+
+    Exits 4 where nothing can be measured: the device is out of reach, or no runtime works there. Advice about steadier
+    figures, such as a governor, leaves the exit status 0.
     """
     from mnedge.workflows.device import check_device
 
-    _print(check_device(uri), as_json=as_json)
+    result = check_device(uri)
+    _print(result, as_json=as_json)
+    if not result.measures:
+        raise typer.Exit(ToolError.exit_code)
 
 
 def _print(result: BoardCheck | PhoneCheck, *, as_json: bool) -> None:

@@ -35,7 +35,16 @@ def command(
         options.data("Pictures: a folder, a labels.csv, or demo. [default: none, and nothing is trained]"),
     ] = None,
     max_arena: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Largest arena, e.g. 256K. [default: the target's RAM]")
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Largest arena, with input and output as an interpreter's has them, e.g. 256K. [default: the "
+            "target's RAM]",
+        ),
+    ] = None,
+    max_ram: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Largest RAM: the arena with input and output, and the stack of a run."),
     ] = None,
     max_flash: Annotated[
         str | None,
@@ -112,6 +121,7 @@ def command(
             target,
             data=data,
             max_arena=max_arena,
+            max_ram=max_ram,
             max_flash=max_flash,
             max_size=max_size,
             max_macs=max_macs,

@@ -17,7 +17,7 @@ from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
-from mnedge.codegen.quicken import quicken
+from mnedge.codegen.quicken import quicken, with_narrow_weights
 from mnedge.data.detections import METADATA
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
@@ -57,7 +57,8 @@ class MemoryOptions:
     """Options of a compiled model's memory.
 
     Attributes:
-        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between.
+        prefer: "ram": the smallest arena; "speed": layer by layer; "balanced": in between; "flash": as balanced, with
+            weights of one byte also where two are faster.
         budget_bytes: Largest arena allowed, of each model; None for no limit.
         stream_input: Also make NAME_begin, NAME_row and NAME_end, which take the picture row by row.
         input_may_be_overwritten: Keep the input in the arena, where later values overwrite it.
@@ -123,6 +124,8 @@ def compile_c(
     program, pruned_channels = prune(lower(graph))
     if not program.layers:
         raise UnsupportedError("the model computes nothing: its output is its input")
+    if options.prefer == "flash":
+        program = with_narrow_weights(program)
     planned = partial(
         plan,
         kernels=kernels,

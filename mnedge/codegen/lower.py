@@ -12,7 +12,7 @@ from mnedge.codegen.obstacles import check_kernels
 from mnedge.codegen.ops.arg_max import lower_arg_max
 from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.ops.elementwise import BINARY, UNARY, Binary, Table, evaluate, lower_binary
-from mnedge.codegen.ops.layout import Copy, lower_concatenation, lower_pack, lower_pad, lower_uint8_concatenation
+from mnedge.codegen.ops.layout import Copy, Pad, lower_concatenation, lower_pack, lower_pad, lower_uint8_concatenation
 from mnedge.codegen.ops.lstm import lower_lstm
 from mnedge.codegen.ops.move import (
     lower_gather,
@@ -78,6 +78,8 @@ SPLITTING: dict[str, Callable[[Source, Op], Sequence[Kernel]]] = {
     "SPLIT_V": lower_split,
     "UNPACK": lower_unpack,
 }
+# Ops that take a PAD in front as padding of their own; positions in it have the zero point.
+_PADDING = ("CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D")
 ALIASES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
 SUPPORTED = tuple(sorted({*LOWERINGS, *SPLITTING, *ALIASES, *UNARY, *BINARY}))
 
@@ -195,7 +197,7 @@ def _check_ends(source: Source) -> None:
 
 
 def _fold(source: Source) -> None:
-    """Notes which tensors share bytes, and which PADs become the padding of the convolutions behind them."""
+    """Notes which tensors share bytes, and which PADs become the padding of the windows behind them."""
     graph = source.graph
     readers = graph.consumers()
     for op in graph.ops:
@@ -203,10 +205,7 @@ def _fold(source: Source) -> None:
             source.aliases[op.outputs[0]] = str(op.inputs[0])
         elif op.kind == "PAD" and op.outputs[0] not in graph.outputs:
             behind = readers[op.outputs[0]]
-            if not all(
-                reader.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") and reader.options.get("padding") == "VALID"
-                for reader in behind
-            ):
+            if not all(reader.kind in _PADDING and reader.options.get("padding") == "VALID" for reader in behind):
                 continue
             amounts = source.constant(str(op.inputs[1]), op)
             x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
@@ -296,7 +295,24 @@ def _layers(source: Source, functions: _Functions) -> list[Layer]:
         for step in _steps(source, op):
             layers.append(replace(step, inputs=tuple(source.resolve(entry) for entry in step.inputs)))
             emit_functions(step.output)
-    return layers
+    return _with_late_pads(layers)
+
+
+def _with_late_pads(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers with each PAD of channels right in front of the first one that reads it.
+
+    What it reads is smaller and waits in its place; side by side the two pass rows on, and the padded value never
+    exists whole.
+    """
+    ordered = list(layers)
+    for layer in layers:
+        if not isinstance(layer.kernel, Pad) or layer.kernel.form != "pixels":
+            continue
+        reader = next((place for place, other in enumerate(ordered) if layer.output in other.inputs), None)
+        if reader is not None:
+            place = ordered.index(layer)
+            ordered[place:reader] = [*ordered[place + 1 : reader], layer]
+    return ordered
 
 
 def _steps(source: Source, op: Op) -> list[Layer]:

@@ -21,7 +21,7 @@ KEPT = "kept between calls"
 _FIXED = ("kept", "state")
 _LONGEST_SEGMENT = 24
 # Orders of placing that are tried; the smallest arena is worth more of them.
-_ATTEMPTS = {"balanced": 160, "ram": 600, "speed": 160}
+_ATTEMPTS = {"balanced": 160, "ram": 600, "speed": 160, "flash": 160}
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def plan(
 ) -> Plan:
     """Plans the arena.
 
-    "ram" takes the smallest arena; "balanced" the fastest plan within an eighth of the smallest; "speed" runs
-    layer by layer; a budget takes the fastest plan that fits.
+    "ram" takes the smallest arena; "balanced" and "flash" the fastest plan within an eighth of the smallest; "speed"
+    runs layer by layer; a budget takes the fastest plan that fits.
 
     Args:
         program: Program to plan.
@@ -114,12 +114,13 @@ def plan(
         if smallest is None or current.arena_bytes < smallest.arena_bytes:
             smallest = current
     assert smallest is not None
-    allowed = {"ram": smallest.arena_bytes, "balanced": smallest.arena_bytes * 9 // 8, "speed": 1 << 60}[prefer]
+    near = smallest.arena_bytes * 9 // 8
+    allowed = {"ram": smallest.arena_bytes, "balanced": near, "speed": 1 << 60, "flash": near}[prefer]
     if budget_bytes is not None:
         if smallest.arena_bytes > budget_bytes:
             advice = "a smaller variant or resolution, --stream-input or --input-may-be-overwritten may fit"
             raise BudgetError.exceeded("the smallest plan's arena", smallest.arena_bytes, budget_bytes, advice)
-        allowed = budget_bytes if prefer == "balanced" else min(max(allowed, 0), budget_bytes)
+        allowed = budget_bytes if prefer in ("balanced", "flash") else min(max(allowed, 0), budget_bytes)
     fitting = [item for item in placed if item.arena_bytes <= allowed]
     return min(fitting, key=lambda item: (sum(part.overhead for part in item.segments), item.arena_bytes))
 

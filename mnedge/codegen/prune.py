@@ -111,6 +111,8 @@ def _join(group: _Group, position: int, layer: Layer, name: str, waiting: list[s
         moved = replace(kernel, rescale=replace(kernel.rescale, bias=kernel.rescale.bias + sums))
         results = _constant_outputs(moved)[1]
     elif isinstance(kernel, Pool):
+        # A maximum with the padding is no constant where that is larger.
+        group.dead &= steps >= kernel.pad_step
         results = clamp(steps, kernel.low, kernel.high)
     elif isinstance(kernel, Mean):
         fields = kernel.fields

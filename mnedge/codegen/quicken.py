@@ -43,6 +43,20 @@ def quicken(program: Program, kernels: KernelSet, plan: Callable[[Program], Plan
     return program, memory
 
 
+def with_narrow_weights(program: Program) -> Program:
+    """The program with weights of one byte: on Armv7E-M dense layers of many pixels otherwise have them in int16.
+
+    That is faster by about a tenth, and takes twice the flash for those layers.
+    """
+    layers = [
+        replace(layer, kernel=replace(layer.kernel, may_widen=False))
+        if isinstance(layer.kernel, Convolution)
+        else layer
+        for layer in program.layers
+    ]
+    return replace(program, layers=tuple(layers))
+
+
 def _freed(program: Program, places: list[int]) -> Program:
     layers = list(program.layers)
     for place in places:

@@ -10,41 +10,37 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, command
 from mnedge.codegen.obstacles import check_weights
-from mnedge.errors import ToolError
+from mnedge.errors import ToolError, UnsupportedError
+from mnedge.formats.tflite_ops import ops_of
+from mnedge.formats.tflite_read import VELA, parse_tflite
 from mnedge.results.compilation import TflmProject
 from mnedge.results.stored import to_json
 
 if TYPE_CHECKING:
-    from mnedge.graph.graph import Graph
+    from collections.abc import Sequence
+
+    from mnedge.formats.tflite_ops import FileOp
 
 ADVICE = "pip install --pre 'mnedge[tflm]' brings tflite-micro"
 # Cortex-M builds need 0.5 to 3 % less than the 64-bit interpreter that measures; CMSIS-NN's own buffers come on top.
 _MARGIN_FRACTION = 0.02
 _MARGIN_BYTES = 1024
-# A process of its own: some failures in the interpreter end the process.
+# A process a probe: some failures in the interpreter end the process, and some leave it unable to allocate again.
 _SCRIPT = """
 import sys
 from tflite_micro.python.tflite_micro import runtime
-model = open(sys.argv[1], "rb").read()
-def fits(size):
-    try:
-        runtime.Interpreter.from_bytes(model, arena_size=size)
-        return True
-    except Exception as error:
-        reason.append(str(error))
-        return False
-reason = []
-high = 16 << 10
-while not fits(high):
-    high *= 2
-    if high > 1 << 30:
-        sys.exit(reason[-1])
-low = high // 2 if high > 16 << 10 else 0
-while high - low > 16:
-    middle = (low + high) // 32 * 16
-    low, high = (low, middle) if fits(middle) else (middle, high)
-print("arena", high)
+runtime.Interpreter.from_bytes(open(sys.argv[1], "rb").read(), arena_size=int(sys.argv[2]))
 """
+_SMALLEST, _LARGEST, _STEP = 16 << 10, 1 << 30, 16
+# Names of the resolver that do not follow from the op's.
+_RESOLVER_NAMES = {
+    "BATCH_MATMUL": "BatchMatMul",
+    "CUMSUM": "CumSum",
+    "PADV2": "PadV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
+}
+# Custom ops that TFLM's resolver has a method for.
+_CUSTOM_NAMES = {"CIRCULAR_BUFFER": "CircularBuffer", "TFLite_Detection_PostProcess": "DetectionPostprocess"}
 _SOURCE = """#include "@NAME@_model.h"
 
 alignas(16) const unsigned char @NAME@_model[] = {
@@ -77,12 +73,13 @@ inline TfLiteStatus Register@CAMEL@Ops(@CAMEL@Resolver& resolver) {
 
 
 def compile_tflm(
-    graph: Graph, *, model: bytes, name: str, target: str, out: Path, model_sha256: str = "", force: bool = False
+    model: bytes, *, name: str, target: str, out: Path, model_sha256: str = "", force: bool = False
 ) -> TflmProject:
     """Writes NAME_model.h, NAME_model.cc and manifest.json; the folder appears whole or not at all.
 
+    Any model that TFLM's interpreter takes is packed, also where mnedge has no C kernel for its ops.
+
     Args:
-        graph: The model, for its ops.
         model: The .tflite.
         name: Prefix of the C++ names.
         target: Target's name, for the manifest.
@@ -91,14 +88,21 @@ def compile_tflm(
         force: Write into a folder that is not an unchanged one of mnedge's.
 
     Raises:
-        UnsupportedError: Its weights are uint8.
+        InputError: The file is damaged.
+        UnsupportedError: Its weights are uint8, it has a custom op that TFLM does not know, or Vela compiled it.
         ToolError: tflite-micro is missing, or refuses the model; its last words say which op.
     """
-    check_weights(graph)
+    ops = ops_of(model, name)
+    _check_custom(ops)
+    try:
+        check_weights(parse_tflite(model, name, stateful=True))
+    except UnsupportedError as exc:
+        if "uint8 weights" in str(exc):
+            raise
     measured = measure_arena(model)
     margin = int(measured * _MARGIN_FRACTION) + _MARGIN_BYTES
     arena = -(-(measured + margin) // 16) * 16
-    kinds = sorted({op.kind for op in graph.ops})
+    kinds = sorted({op.kind for op in ops})
     calls = "\n".join(f"  TF_LITE_ENSURE_STATUS(resolver.Add{resolver_name(kind)}());" for kind in kinds)
     lines = [", ".join(str(byte) for byte in model[start : start + 24]) for start in range(0, len(model), 24)]
     words = {
@@ -129,9 +133,24 @@ def _filled(template: str, words: dict[str, str]) -> str:
     return template
 
 
+def _check_custom(ops: Sequence[FileOp]) -> None:
+    for op in ops:
+        if op.is_custom and op.kind == VELA:
+            raise UnsupportedError(
+                f"the model was compiled for Arm's Ethos-U already (output {op.output}), which the interpreter here "
+                "cannot run; give the .tflite that Vela was given"
+            )
+        if op.is_custom and op.kind not in _CUSTOM_NAMES:
+            raise UnsupportedError(
+                f"the model has the custom op {op.kind} (output {op.output}), which TFLM's resolver has no method for; "
+                f"{', '.join(_CUSTOM_NAMES)} are known"
+            )
+
+
 def resolver_name(kind: str) -> str:
     """TFLM's name of an op in its resolver, e.g. DepthwiseConv2D for DEPTHWISE_CONV_2D."""
-    return "".join(part if part == "2D" else part.capitalize() for part in kind.split("_"))
+    known = {**_RESOLVER_NAMES, **_CUSTOM_NAMES}.get(kind)
+    return known or "".join(part if part == "2D" else part.capitalize() for part in kind.split("_"))
 
 
 def measure_arena(model: bytes) -> int:
@@ -145,8 +164,22 @@ def measure_arena(model: bytes) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         path.write_bytes(model)
-        finished = command.run([sys.executable, "-c", _SCRIPT, path], check=False)
-    if finished.returncode != 0:
-        command.check_room(finished)
-        raise ToolError(f"TFLM's interpreter refuses the model: {finished.last_words}")
-    return int(finished.text.rpartition("arena ")[2].split()[0])
+
+        def refusal(size: int) -> str:
+            """The last words of an interpreter with an arena of so many bytes; "" if it takes the model."""
+            finished = command.run([sys.executable, "-c", _SCRIPT, path, str(size)], check=False)
+            if finished.returncode != 0:
+                command.check_room(finished)
+            return "" if finished.returncode == 0 else finished.last_words or "it ends without a word"
+
+        # What does not fit the largest arena fits none, and says why.
+        words = refusal(_LARGEST)
+        if words:
+            raise ToolError(f"TFLM's interpreter refuses the model: {words}")
+        low, high = 0, _SMALLEST
+        while refusal(high):
+            low, high = high, high * 2
+        while high - low > _STEP:
+            middle = (low + high) // (2 * _STEP) * _STEP
+            low, high = (middle, high) if refusal(middle) else (low, middle)
+    return high

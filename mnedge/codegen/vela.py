@@ -11,6 +11,8 @@ from typing import Literal
 
 from mnedge import artifact, command, targets
 from mnedge.errors import ToolError, UnsupportedError
+from mnedge.formats.tflite_ops import ops_of
+from mnedge.formats.tflite_read import VELA
 from mnedge.results.compilation import VelaModel
 from mnedge.results.stored import to_json
 
@@ -108,8 +110,9 @@ def compile_vela(
             npu_operators=_count("NPU", finished.text),
             cpu_operators=_count("CPU", finished.text),
             cpu_ops=tuple(
-                f"{match[1]} {match[2]}".strip()
-                for match in re.finditer(r"^\s+CPU: (\S+) = (.*)$", finished.text, re.MULTILINE)
+                f"{op.kind} {op.output}".strip()
+                for op in ops_of(compiled.read_bytes(), compiled.name)
+                if not (op.is_custom and op.kind == VELA)
             ),
             model_sha256=model_sha256,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from mnedge.errors import ToolError
@@ -82,7 +83,7 @@ def advice(facts: BoardFacts, tried: Mapping[str, RuntimeTrial], uri: str) -> li
     """Lists repairs before figures are taken, the most urgent first; empty if none is needed."""
     found = []
     if not any(runtime.works for runtime in tried.values()):
-        found.append(f"no runtime works: mnedge device setup {uri}")
+        found.append(f"no runtime works: {shlex.join(['mnedge', 'device', 'setup', uri])}")
     for name, runtime in tried.items():
         if not runtime.works and runtime.says != "not installed":
             found.append(f"{name} is installed but does not work: {runtime.says}")

@@ -81,7 +81,8 @@ class Carrier(Protocol):
 
     Attributes:
         name: The device's URI without options.
-        uri: The device's URI as the user gave it, for advice.
+        uri: The device's URI as the user gave it.
+        python: Python there that the user named; "" for the one that is found.
         remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a device that is alive.
@@ -91,6 +92,7 @@ class Carrier(Protocol):
 
     name: str
     uri: str
+    python: str
     remedy: str
     silence_s: float
     answer_s: float
@@ -151,8 +153,8 @@ class Conversation:
             raise ToolError(_why_ended(lost, self.carrier)) from lost
         except SilentError as exc:
             raise ToolError(
-                f"{self.carrier.name}: {exc}. The device hangs or has lost its power; look at it (`mnedge device "
-                f"check {self.carrier.uri}`), restart it, or allow more time with ?silence_s=SECONDS"
+                f"{self.carrier.name}: {exc}. The device hangs or has lost its power; look at it "
+                f"(`{check_command(self.carrier)}`), restart it, or allow more time with ?silence_s=SECONDS"
             ) from exc
         except NonsenseError as exc:
             raise nonsense(self.carrier, str(exc)) from exc
@@ -256,11 +258,16 @@ def board_facts(talk: Conversation) -> BoardFacts:
     return facts
 
 
+def check_command(carrier: Carrier) -> str:
+    """The command that checks a device, for a shell: a URI has signs that a shell takes as its own."""
+    return shlex.join(["mnedge", "device", "check", carrier.uri])
+
+
 def nonsense(carrier: Carrier, what: str) -> ToolError:
     """The error for a device that says what no agent says."""
     return ToolError(
         f"{carrier.name}: {what}; what answers there is no agent of mnedge, or the line damages it: look at the login "
-        f"there, then `mnedge device check {carrier.uri}` asks once more"
+        f"there, then `{check_command(carrier)}` asks once more"
     )
 
 
@@ -285,7 +292,7 @@ def _raise_told(told: _Problem, carrier: Carrier) -> NoReturn:
         "disk full": "free space there, or name another folder with ?tmp=DIR",
         "folder": "make it a folder to write to, or name another one with ?tmp=DIR",
         "memory": "stop other programs there, or take a smaller model",
-    }.get(kind, f"see `mnedge device check {carrier.uri}`")
+    }.get(kind, f"see `{check_command(carrier)}`")
     what = {"refused": "the runtime refuses the model: ", "disk full": "disk full: "}.get(kind, "")
     raise ToolError(f"{carrier.name}: {what}{message}; {advice}")
 
@@ -297,6 +304,10 @@ def _why_ended(lost: LostError, carrier: Carrier) -> str:
         found = next(iter(lost.stderr.rpartition("mnedge-old-python ")[2].split()), "there")
         return (
             f"{carrier.name}: Python {found} is too old; install Python 3.8 or newer there, or name one with ?python="
+        )
+    if "mnedge-wrong-python" in lost.stderr:
+        return (
+            f"{carrier.name}: python={plain(carrier.python)} is no Python there; name the path of one, or leave it out"
         )
     if "mnedge-no-python" in lost.stderr:
         return f"{carrier.name}: no python3 there; install it (apt install python3), then {carrier.remedy}"

@@ -135,6 +135,11 @@ class Device(Protocol):
         """Name in reports: the URI."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """The device itself: the same for two names that lead to one device, where it tells."""
+        ...
+
     def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]:
         """Loads an artifact in a runtime; leaving the context unloads it and cleans up.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, runtimes
-from mnedge.devices._conversation import Conversation, board_facts, nonsense
+from mnedge.devices._conversation import Conversation, board_facts, check_command, nonsense
 from mnedge.devices._device import CutTimingError, DeviceTiming, Sample
 from mnedge.devices._link import LostError
 from mnedge.errors import MnedgeError, ToolError
@@ -307,5 +307,5 @@ def _check_delegate(info: ModelInfo, package: str, path: Path, carrier: Carrier)
     raise ToolError(
         f"{carrier.name}: LiteRT loads {path.name} there, but the XNNPACK delegate does not apply, as it does here; "
         "speed and, for int8, outputs would differ. Often /sys/devices/system/cpu is hidden (a container): make it "
-        f"visible, see `mnedge device check {carrier.uri}`, or accept such figures with ?delegate=optional"
+        f"visible, see `{check_command(carrier)}`, or accept such figures with ?delegate=optional"
     )

@@ -40,10 +40,11 @@ def side_by_side(
         except ToolError as exc:
             failed.append(DeviceFailure(uri.partition("?")[0], str(exc)))
             continue
-        if any(other.name == device.name for other in opened):
+        if twin := next((other for other in opened if other.identity == device.identity), None):
+            also = "" if twin.name == device.name else f" (it is {twin.name} too)"
             raise InputError(
-                f"{device.name} is named more than once; what runs there at the same time disturbs its own figures, so "
-                "run one after the other"
+                f"{device.name}{also} is named more than once; what runs there at the same time disturbs its own "
+                "figures, so run one after the other"
             )
         opened.append(device)
     results: dict[str, list[_Result]] = {device.name: [] for device in opened}

@@ -13,8 +13,10 @@ from mnedge.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-# Characters of a user, host, port or serial: none that a shell or an option parser would take as its own.
-_PLACE = re.compile(r"[A-Za-z0-9_.:@%\[\]-]*")
+# Characters of a user, host and port: none that a shell or an option parser would take as its own.
+HOST = re.compile(r"[A-Za-z0-9_.:@%\[\]-]*")
+# A phone that pairs over Wi-Fi twice has a name such as "adb-R3CN30-Ab3x (2)._adb-tls-connect._tcp".
+SERIAL = re.compile(r"[A-Za-z0-9_.:@%\[\] (),+=#~-]*")
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ class DeviceUri:
         return value
 
 
-def parse(uri: str, options: Collection[str]) -> DeviceUri:
+def parse(uri: str, options: Collection[str], places: re.Pattern[str] = HOST) -> DeviceUri:
     """Takes a device URI apart.
 
     Args:
         uri: URI as the user gave it.
         options: Names of the options that the device knows.
+        places: Form of its place.
 
     Raises:
         InputError: A character that no host or serial has, or an option that the device does not know.
@@ -65,7 +68,7 @@ def parse(uri: str, options: Collection[str]) -> DeviceUri:
     scheme, _, rest = uri.partition("://")
     place, _, query = rest.partition("?")
     place = place.rstrip("/")
-    if not _PLACE.fullmatch(place) or place.startswith("-") or "@-" in place:
+    if not places.fullmatch(place) or place.startswith("-") or "@-" in place:
         raise InputError(f"{uri!r} is not a device URI; a host or serial has letters, digits and . _ - : @ only")
     given = dict(parse_qsl(query, keep_blank_values=True))
     for name in given:

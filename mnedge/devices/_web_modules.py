@@ -70,9 +70,12 @@ class WebEngine:
             path = modules / package / "package.json"
             try:
                 told = parse_json(path.read_bytes())
-                found[package] = str(told["version"])
-            except (OSError, ValueError, KeyError, TypeError) as exc:
+            except (OSError, ValueError) as exc:
                 raise ToolError(f"{modules} has no {package}; {self.advice(modules)}") from exc
+            version = told.get("version") if isinstance(told, dict) else None
+            if not isinstance(version, str):
+                raise ToolError(f"{path} says no version; {self.advice(modules)}")
+            found[package] = version
         return found
 
     def advice(self, modules: Path) -> str:

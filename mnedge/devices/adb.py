@@ -16,6 +16,7 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from mnedge import command, runtimes
 from mnedge.devices import _uri
@@ -51,6 +52,8 @@ class AdbDevice:
     Attributes:
         name: adb:// and the serial, as reports show it.
         uri: The URI as given.
+        identity: The phone itself, the same over USB and Wi-Fi; the name where it does not tell.
+        python: Python there that the user named; "" for python3.
         remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life of the agent.
         answer_s: Longest wait for one answer.
@@ -71,10 +74,11 @@ class AdbDevice:
         self.tmp = parts.options.get("tmp", "/data/local/tmp")
         self.interrupted = threading.Event()
         self._adb, self._serial = adb, serial
+        self.identity = _identity(adb, serial) or self.name
         self._agent: subprocess.Popen[bytes] | None = None
         self._given = parts.options.get("benchmark_model")
         self._cores = parts.options.get("cores", "")
-        self._python = parts.options.get("python", "python3")
+        self.python = parts.options.get("python", "")
 
     @contextmanager
     def load(self, path: Path, runtime: str = "") -> Iterator[PhoneModel | RemoteModel]:
@@ -190,18 +194,22 @@ class AdbDevice:
         Raises:
             ToolError: Neither is there.
         """
+        if self.python and self.run(f"[ \"$({shlex.quote(self.python)} -c 'print(6 * 7)')\" = 42 ]").returncode:
+            raise ToolError(
+                f"{self.name}: python={self.python} is no Python there; name the path of one, or leave it out"
+            )
         if self._given:
             if Path(self._given).is_file() or self.run(f"test -x {shlex.quote(self._given)}").returncode == 0:
                 return self._given
             raise ToolError(f"{self.name}: benchmark_model={self._given} is neither a file here nor a program there")
-        found = self.run(f"test -x {_USUAL_PROGRAM} && echo program; command -v {shlex.quote(self._python)}").text
+        found = self.run(f"test -x {_USUAL_PROGRAM} && echo program; command -v {self._shown_python}").text
         if "program" in found.split("\n"):
             return _USUAL_PROGRAM
         if found.strip():
             return None
         raise ToolError(
             f"{self.name}: neither benchmark_model nor Python is there; download benchmark_model for android_arm64 "
-            "(ai.google.dev/edge/litert/next/benchmark) and pass adb://…?benchmark_model=FILE"
+            f"(ai.google.dev/edge/litert/next/benchmark) and pass {shlex.quote(f'{self.name}?benchmark_model=FILE')}"
         )
 
     def pinned(self) -> str:
@@ -282,7 +290,7 @@ class AdbDevice:
             )
         if not self.back():
             raise ToolError(f"{self.name} is out of reach; check the cable, then `adb devices`")
-        python = f"{self.pinned()}{shlex.quote(self._python)} -c {shlex.quote(BOOTSTRAP)}"
+        python = f"{self.pinned()}{self._shown_python} -c {shlex.quote(BOOTSTRAP)}"
         self._agent = self.start(f"export TMPDIR={self.tmp}; {python}; exit $?")
         return self._agent
 
@@ -310,6 +318,10 @@ class AdbDevice:
             return True
         self.reset()
         return self._state() == "device"
+
+    @property
+    def _shown_python(self) -> str:
+        return shlex.quote(self.python or "python3")
 
     def _state(self) -> str:
         return command.run([self._adb, "-s", self._serial, "get-state"], timeout_s=15.0, check=False).text.strip()
@@ -347,7 +359,7 @@ def connect(uri: str) -> AdbDevice:
         InputError: An unknown option or accelerator.
         ToolError: No adb, no phone, several phones and no serial, or a phone that is offline or not authorized.
     """
-    parts = _uri.parse(uri, _OPTIONS)
+    parts = _uri.parse(uri, _OPTIONS, _uri.SERIAL)
     accelerator = parts.options.get("accelerator", "cpu")
     if accelerator not in ACCELERATORS:
         raise InputError.unknown("accelerator", accelerator, ACCELERATORS)
@@ -366,24 +378,49 @@ def _find_adb() -> str:
 
 
 def _serial(adb: str, place: str) -> str:
-    """The serial to talk to, whose phone is ready."""
+    """The serial to talk to, whose phone is ready; adb's own ANDROID_SERIAL where none is named."""
     phones = _phones(adb)
-    if ":" in place and phones.get(place) != "device":
-        command.run([adb, "connect", place], timeout_s=20.0, check=False)
+    named = place or os.environ.get("ANDROID_SERIAL", "")
+    if named not in phones:
+        # As in a browser's address, a space may be %20.
+        named = unquote(named)
+    if ":" in named and phones.get(named) != "device":
+        command.run([adb, "connect", named], timeout_s=20.0, check=False)
         phones = _phones(adb)
-    if not place:
-        if not phones:
-            raise ToolError("adb:// finds no phone; connect one by USB, switch USB debugging on, and see `adb devices`")
-        ready = [serial for serial, state in phones.items() if state == "device"]
-        if len(phones) > 1 and len(ready) != 1:
-            raise ToolError(
-                f"adb:// finds {len(phones)} phones; name one: {', '.join(f'adb://{name}' for name in phones)}"
-            )
-        place = ready[0] if ready else next(iter(phones))
-    state = phones.get(place, "")
+    if not named:
+        named = _only(adb, phones)
+    state = phones.get(named, "")
     if state != "device":
-        raise ToolError(f"adb://{place} {_why_not_ready(state, phones)}")
-    return place
+        origin = "" if place or not os.environ.get("ANDROID_SERIAL") else " (ANDROID_SERIAL)"
+        raise ToolError(f"adb://{named}{origin} {_why_not_ready(state, phones)}")
+    return named
+
+
+def _only(adb: str, phones: Mapping[str, str]) -> str:
+    """The serial of the only phone that is there or ready; one that is there by USB and Wi-Fi is one, by USB."""
+    if not phones:
+        raise ToolError("adb:// finds no phone; connect one by USB, switch USB debugging on, and see `adb devices`")
+    ready = [serial for serial, state in phones.items() if state == "device"]
+    if len(phones) == 1 or len(ready) == 1:
+        return ready[0] if ready else next(iter(phones))
+    identities = {_identity(adb, serial) or serial for serial in ready}
+    if len(identities) == 1:
+        return min(ready, key=lambda serial: (":" in serial or serial.endswith("._tcp"), serial))
+    shown = ", ".join(shlex.quote(f"adb://{name}") for name in phones)
+    raise ToolError(f"adb:// finds {len(phones)} phones; name one: {shown}")
+
+
+def _identity(adb: str, serial: str) -> str:
+    """The phone behind a serial, whichever way it is connected; "" where it does not tell.
+
+    Emulators share their hardware's serial, and containers their kernel's boot: only both together are one phone's.
+    """
+    script = "getprop ro.serialno; cat /proc/sys/kernel/random/boot_id"
+    done = command.run(
+        [adb, "-s", serial, "shell", "-T", script], timeout_s=15.0, check=False, most_bytes=MOST_SAID_BYTES
+    )
+    told = [plain(line.strip(), 100) for line in done.text.split("\n")[:2]]
+    return "/".join(told) if done.returncode == 0 and len(told) == 2 and all(told) else ""
 
 
 def _why_not_ready(state: str, phones: Mapping[str, str]) -> str:
@@ -407,7 +444,8 @@ def _phones(adb: str) -> dict[str, str]:
     """State of each phone by serial; one that is just being found gets a second to be."""
     for _ in range(3):
         text = command.run([adb, "devices"], timeout_s=30.0).text
-        phones = dict(re.findall(r"^(\S+)\t(.+?)\s*$", text, re.MULTILINE))
+        # Names of phones that pair over Wi-Fi may hold spaces.
+        phones = dict(re.findall(r"^([^\t\n]+)\t(.+?)\s*$", text, re.MULTILINE))
         if "offline" not in phones.values():
             break
         time.sleep(0.5)

@@ -151,7 +151,7 @@ class BrowserDevice:
         if wrong:
             raise InputError(
                 f"{path.name}: {wrong[0].name} is {wrong[0].dtype}, and LiteRT.js takes ends of "
-                f"{', '.join(_LITERT_DTYPES)}; build it with --target web, or with --io uint8 or --io float32"
+                f"{', '.join(_LITERT_DTYPES)}; build it with --io uint8 or --io float32"
             )
         with closing(Browser(self.program, self.modules, has_sandbox=self._has_sandbox)) as browser:
             talk = _Talk(self, browser)

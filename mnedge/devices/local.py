@@ -34,11 +34,13 @@ class LocalDevice:
 
     Attributes:
         name: "local".
+        identity: "local".
         workers: Sessions side by side, one thread each; 0 for one per core.
         interrupted: Set when nothing more shall be done.
     """
 
     name: str = "local"
+    identity: str = "local"
     workers: int = 0
     interrupted: threading.Event = field(default_factory=threading.Event, compare=False)
 

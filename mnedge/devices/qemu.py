@@ -377,6 +377,11 @@ class QemuDevice:
     name: str
     core: str
 
+    @property
+    def identity(self) -> str:
+        """Its name."""
+        return self.name
+
     @contextmanager
     def load(self, path: Path, runtime: str = "") -> Iterator[_QemuModel]:
         """Takes a folder that `mnedge compile` wrote; it is built when it runs.

@@ -7,12 +7,14 @@ of life, delegate=optional to accept figures without XNNPACK.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import tempfile
 import threading
 import weakref
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -56,10 +58,42 @@ _SSH_OPTIONS = (
 )
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """Commands that a user pastes into a shell to reach a board.
+
+    Attributes:
+        options: Options of ssh and of ssh-copy-id: configuration file and port.
+        target: [user@]host.
+        known_as: The board in files of known hosts.
+    """
+
+    options: tuple[str, ...]
+    target: str
+    known_as: str
+
+    @staticmethod
+    def of(arguments: list[str], config: str | None) -> ByHand:
+        """From the arguments of ssh: -l user, -p port, and -- host."""
+        pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        user, port, host = pairs.get("-l"), pairs.get("-p"), pairs["--"]
+        options = (*(("-F", config) if config else ()), *(("-p", port) if port else ()))
+        return ByHand(options, f"{user}@{host}" if user else host, f"[{host}]:{port}" if port else host)
+
+    def __call__(self, program: str) -> str:
+        """The command line of ssh or ssh-copy-id, quoted."""
+        return shlex.join([program, *self.options, self.target])
+
+    def forget(self, words: str) -> str:
+        """The command line that removes the board's old key: ssh's own where it says one, which knows the file."""
+        own = re.search(r"ssh-keygen -f .* -R .*", words)
+        return own[0].strip() if own else shlex.join(["ssh-keygen", "-R", self.known_as])
+
+
 class _Master:
     """Connection that all commands share; it ends when this process does, even by SIGKILL."""
 
-    def __init__(self, ssh: list[str], host: list[str], name: str) -> None:
+    def __init__(self, ssh: list[str], host: list[str], name: str, by_hand: ByHand) -> None:
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=f"mnedge-ssh-{os.getpid()}-", dir=_control_root()))
         self.path = self.folder / "c"
@@ -68,7 +102,7 @@ class _Master:
             [*ssh, "-o", "ControlMaster=yes", "-o", f"ControlPath={self.path}", *host, "echo mnedge-ready; exec cat"]
         )
         try:
-            self._wait(name)
+            self._wait(name, by_hand)
         except BaseException:
             self.close()
             raise
@@ -78,7 +112,7 @@ class _Master:
         command.kill(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _wait(self, name: str) -> None:
+    def _wait(self, name: str, by_hand: ByHand) -> None:
         said = bytearray()
         over = threading.Event()
 
@@ -92,16 +126,17 @@ class _Master:
         assert self.process.stdout is not None
         threading.Thread(target=read, args=(self.process.stdout,), daemon=True).start()
         if not over.wait(_LOGIN_S):
-            raise ToolError(f"{name}: connected, but no shell within {_LOGIN_S:g} s; try `ssh` to it by hand")
+            raise ToolError(f"{name}: connected, but no shell within {_LOGIN_S:g} s; try `{by_hand('ssh')}`")
         if said.endswith(_READY):
             return
         if len(said) >= _MOST_GREETING_BYTES:
             raise ToolError(
                 f"{name}: its login prints more than {_MOST_GREETING_BYTES >> 20} MiB, without an end, and no shell "
-                "comes; mend the login scripts there (~/.bashrc, /etc/profile), then try `ssh` to it by hand"
+                f"comes; mend the login scripts there (~/.bashrc, /etc/profile), then try `{by_hand('ssh')}`"
             )
         words = plain(command.last_words(self.process), 1200)
-        raise ToolError(_why_not_connected(name, words or plain(said[-1200:].decode(errors="replace").strip(), 1200)))
+        words = words or plain(said[-1200:].decode(errors="replace").strip(), 1200)
+        raise ToolError(_why_not_connected(name, words, by_hand))
 
 
 class SshDevice:
@@ -110,6 +145,8 @@ class SshDevice:
     Attributes:
         name: The URI without options, as reports show it.
         uri: The URI as given.
+        identity: The name: two addresses of a board are not known as one.
+        python: Python there that the user named; "" for the one that is found.
         remedy: Advice if a runtime is missing or broken.
         silence_s: Longest time without a sign of life.
         answer_s: Longest wait for one answer of a board that is alive.
@@ -121,16 +158,18 @@ class SshDevice:
 
     def __init__(self, uri: str, parts: DeviceUri) -> None:
         self.uri, self.name = uri, parts.name
-        self.remedy = f"mnedge device setup {uri}"
+        self.identity = self.name
+        self.remedy = shlex.join(["mnedge", "device", "setup", uri])
         self.silence_s = parts.seconds("silence_s", 30.0)
         self.needs_delegate = parts.options.get("delegate", "required") != "optional"
-        self._python = parts.options.get("python")
+        self.python = parts.options.get("python", "")
         self._tmp = parts.options.get("tmp")
         config = parts.options.get("ssh_config")
         self._ssh = ["ssh", "-T", *(["-F", config] if config else [])]
         for option in _SSH_OPTIONS:
             self._ssh += ["-o", option]
         self._host = _host_arguments(parts)
+        self._by_hand = ByHand.of(self._host, config)
         self.interrupted = threading.Event()
         self._lock = threading.Lock()
         self._masters: list[_Master] = []
@@ -190,9 +229,14 @@ class SshDevice:
         Raises:
             ToolError: The board cannot be reached.
         """
-        pythons = [shlex.quote(self._python)] if self._python else [f'"{ENVIRONMENT}/bin/python"', "python3"]
+        pythons = [shlex.quote(self.python)] if self.python else [f'"{ENVIRONMENT}/bin/python"', "python3"]
         lines = [
             f"export TMPDIR={shlex.quote(self._tmp)}" if self._tmp else ":",
+            # Any program may have been named, also one that ends well.
+            f"[ \"$({pythons[0]} -c 'print(6 * 7)' 2> /dev/null < /dev/null)\" = 42 ] || "
+            "{ echo mnedge-wrong-python >&2; exit 127; }"
+            if self.python
+            else ":",
             f"for python in {' '.join(pythons)}; do",
             '  if command -v "$python" > /dev/null 2>&1; then',
             # No exec: the shell tells a signal as 128 + number, where ssh itself would only say 255.
@@ -242,7 +286,7 @@ class SshDevice:
             if self._masters and self._masters[0].process.poll() is not None:
                 _close_all(self._masters)
             if not self._masters:
-                self._masters.append(_Master(self._ssh, self._host, self.name))
+                self._masters.append(_Master(self._ssh, self._host, self.name, self._by_hand))
             path = self._masters[0].path
         return [
             *self._ssh,
@@ -304,10 +348,8 @@ def _host_arguments(parts: DeviceUri) -> list[str]:
     return [*(["-l", user] if user else []), *(["-p", port] if port else []), "--", host]
 
 
-def _why_not_connected(name: str, words: str) -> str:
+def _why_not_connected(name: str, words: str, by_hand: ByHand) -> str:
     """Returns the message with the next step, from the words of ssh."""
-    target = name.removeprefix("ssh://")
-    host = target.rpartition("@")[2]
     for pattern, what, advice in (
         ("Could not resolve", "host not found", "check the name, or give the address; `ping` it"),
         ("Name or service not known", "host not found", "check the name, or give the address; `ping` it"),
@@ -317,17 +359,17 @@ def _why_not_connected(name: str, words: str) -> str:
         (
             "IDENTIFICATION HAS CHANGED",
             "the host key has changed",
-            f"if you set the board up anew, remove the old key with `ssh-keygen -R {host}`, else beware",
+            f"if you set the board up anew, remove the old key with `{by_hand.forget(words)}`, else beware",
         ),
-        ("Host key verification failed", "the host key is not known", f"log in once by hand: `ssh {target}`"),
+        ("Host key verification failed", "the host key is not known", f"log in once by hand: `{by_hand('ssh')}`"),
         (
             "Permission denied",
             "the board refuses the key",
-            f"copy yours with `ssh-copy-id {target}`; is the user right?",
+            f"copy yours with `{by_hand('ssh-copy-id')}`; is the user right?",
         ),
         ("Too many authentication failures", "the board refuses the keys", "name the right one in ~/.ssh/config"),
         ("UNPROTECTED PRIVATE KEY", "ssh ignores a key that others can read", "chmod 600 the key file"),
     ):
         if pattern in words:
             return f"{name}: {what}; {advice}\n{words.splitlines()[-1]}"
-    return f"{name}: ssh failed; try `ssh {target}` by hand\n{words or 'ssh gave no reason'}"
+    return f"{name}: ssh failed; try `{by_hand('ssh')}`\n{words or 'ssh gave no reason'}"

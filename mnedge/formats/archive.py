@@ -28,7 +28,7 @@ _ASSOCIATED_BYTES = 64 << 20
 # Weights hardly shrink, and configurations repeat themselves.
 _MOST_SHRUNK = 100
 _FREE_BYTES = 64 << 20
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, ValueError, RuntimeError,
     NotImplementedError, EOFError, IndexError,
 )  # fmt: skip
@@ -77,7 +77,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most_bytes: int, source: st
             data = stream.read(most + 1)
     except KeyError as exc:
         raise InputError(f"{source} holds no {name}; save or copy it again") from exc
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise InputError(f"{name} in {source} is cut short or damaged ({exc}); save or copy it again") from exc
     if most < len(data) <= most_bytes:
         raise InputError(
@@ -115,7 +115,7 @@ def read_associated(data: bytes, source: str) -> dict[str, bytes]:
             for entry in members:
                 found[entry.filename] = read_member(archive, entry.filename, left, source)
                 left -= len(found[entry.filename])
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise InputError(
             f"the associated files behind the model in {source} are cut short or damaged ({exc}); copy it again"
         ) from exc

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from mnedge.untyped import AnyArray
 
 # The custom op that Vela makes of all that an Ethos-U runs.
-_VELA = "ethos-u"
+VELA = "ethos-u"
 # A GiB of float32; what is larger has no place on an edge device, and a damaged shape would take all memory here.
 _MAX_ELEMENTS = 1 << 28
 _LSTM_INTERMEDIATES = 5
-_BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
+BROKEN = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, KeyError)
 
 
 def read_tflite(path: Path) -> Graph:
@@ -53,11 +53,7 @@ def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:
     """
     from mnedge.formats.tflite_schema import schema
 
-    if len(data) < 8 or data[4:8] != b"TFL3":
-        raise InputError(
-            f"{source} is not a .tflite file: the identifier TFL3 is missing at byte 4; "
-            "give a file that the TFLite converter or mnedge wrote"
-        )
+    check_identifier(data, source)
     try:
         model = schema.Model.GetRootAs(data, 0)
         if model.SubgraphsLength() != 1 and not stateful:
@@ -68,13 +64,26 @@ def parse_tflite(data: bytes, source: str, *, stateful: bool = False) -> Graph:
             )
         reader = _Reader(model, data, source, stateful=stateful)
         graph = reader.graph()
-    except _BROKEN as exc:
+    except BROKEN as exc:
         raise InputError(f"{source} is cut short or damaged ({exc}); copy or convert it again") from exc
     return check_graph(graph, source, reader.open)
 
 
+def check_identifier(data: bytes, source: str) -> None:
+    """Checks that bytes are those of a .tflite file.
+
+    Raises:
+        InputError: They are not.
+    """
+    if len(data) < 8 or data[4:8] != b"TFL3":
+        raise InputError(
+            f"{source} is not a .tflite file: the identifier TFL3 is missing at byte 4; "
+            "give a file that the TFLite converter or mnedge wrote"
+        )
+
+
 class _Reader:
-    """Reads the parts of one model; damage surfaces as one of `_BROKEN`."""
+    """Reads the parts of one model; damage surfaces as one of `BROKEN`."""
 
     def __init__(
         self,
@@ -248,7 +257,7 @@ class _Reader:
         options: dict[str, object] = {}
         if kind == "CUSTOM":
             kind = self._text(code.CustomCode(), f"the kind of op {index}")
-            if kind == _VELA:
+            if kind == VELA:
                 raise UnsupportedError(
                     f"{self.source} was compiled for Arm's Ethos-U already: op {index} is {kind}"
                     f"{self._made_by(entry)}. Give the .tflite that Vela was given"

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     import keras
 
+# Height, width and channels that a Reshape makes.
+_MAP_RANK = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -33,8 +36,9 @@ class Features:
 def features(backbone: keras.Model) -> Features:
     """Finds the feature maps of a backbone without classifier."""
     maps, stride = {}, 1
+    aside = _aside(backbone)
     for layer in backbone.layers:
-        if (step := _step(layer)) > 1:
+        if (step := _step(layer)) > 1 and layer.name not in aside:
             maps[stride] = _unpadded(layer.input)
             stride *= step
     last = backbone.outputs[0]
@@ -56,17 +60,22 @@ def with_output_stride(backbone: keras.Model, stride: int) -> keras.Model:
 
     changes: dict[str, dict[str, object]] = {}
     reached, spread = 1, 1
+    aside = _aside(backbone)
+    _, *sides, _ = backbone.inputs[0].shape
     for layer in backbone.layers:
-        step = _step(layer)
+        step = 1 if layer.name in aside else _step(layer)
         change: dict[str, object] = {}
         if reached * step > stride:
             change |= {"strides": 1, "padding": "same"}
         else:
             reached *= step
             step = 1
-        if isinstance(layer, keras.layers.DepthwiseConv2D) and spread > 1:
+        # Keras has no kernel that is spread and strides.
+        if isinstance(layer, keras.layers.DepthwiseConv2D) and spread > 1 and layer.name not in aside:
             change["dilation_rate"] = spread
         spread *= step
+        if isinstance(layer, keras.layers.Reshape) and len(layer.target_shape) == _MAP_RANK:
+            change["target_shape"] = (*(-(-side // reached) for side in sides), layer.target_shape[-1])
         if change:
             changes[layer.name] = change
             if "strides" in change and _is_padding(source := layer.input._keras_history.operation):  # noqa: SLF001
@@ -79,6 +88,20 @@ def with_output_stride(backbone: keras.Model, stride: int) -> keras.Model:
     copy = keras.models.clone_model(backbone, input_tensors=image, clone_function=changed)
     copy.set_weights(backbone.get_weights())
     return copy
+
+
+def _aside(backbone: keras.Model) -> set[str]:
+    """Names of layers with a stride that a shortcut leads around, as attention has them: a later sum is larger."""
+    import keras
+
+    found: set[str] = set()
+    largest = 0
+    for layer in reversed(backbone.layers):
+        if isinstance(layer, keras.layers.Add):
+            largest = max(largest, layer.output.shape[1])
+        elif _step(layer) > 1 and layer.output.shape[1] < largest:
+            found.add(layer.name)
+    return found
 
 
 def _step(layer: keras.Layer) -> int:

@@ -5,10 +5,13 @@ No framework is loaded: what a network costs is arithmetic on its table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Kind = Literal["conv", "depthwise", "pointwise", "squeeze_excite", "fully_connected", "scale", "pool", "add"]
+Kind = Literal[
+    "conv", "depthwise", "pointwise", "squeeze_excite", "fully_connected", "norm", "product", "scale", "pool", "add"
+]
 Shape = tuple[int, int, int]
 
 
@@ -18,13 +21,16 @@ class Layer:
 
     Attributes:
         name: Name of the Keras layer.
-        kind: Kind of the layer; only the first five kinds hold weights and multiply-adds.
+        kind: Kind of the layer; only the first five kinds have a kernel, "norm" is a batch norm that no kernel stands
+            before, and "product" multiplies two activations, as attention does.
         input_shape: Height, width, channels.
         output_shape: Height, width, channels.
         kernel: Side of the square kernel.
         stride: Step of the kernel in both directions.
         bias: Whether it adds a bias of its own.
         batch_norm: Whether a batch norm follows it.
+        length: Length of the sums of a product; 0 of all else.
+        is_aside: Whether a shortcut around it keeps the map's side, whatever its stride.
     """
 
     name: str
@@ -35,6 +41,8 @@ class Layer:
     stride: int = 1
     bias: bool = False
     batch_norm: bool = False
+    length: int = 0
+    is_aside: bool = False
 
     @property
     def kernel_shape(self) -> tuple[int, ...]:
@@ -55,7 +63,9 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of the kernel for one picture; bias, batch norm and activation fold away."""
+        """Multiply-adds for one picture; bias, batch norm behind a kernel and activation fold away."""
+        if self.kind == "product":
+            return math.prod(self.output_shape) * self.length
         return self._kernel_size * self.output_shape[0] * self.output_shape[1]
 
     @property
@@ -118,6 +128,36 @@ class Network:
             Layer(f"{prefix}conv_1", "squeeze_excite", narrow, means, bias=True),
             Layer(f"{prefix}mul", "scale", self.shape, self.shape),
         ]
+
+    def attention(self, name: str, heads: int, width: int, kernel: int, stride: int) -> None:
+        """Multi-query attention (https://arxiv.org/abs/1911.02150, section 3) with a shortcut around it.
+
+        Args:
+            name: What the Keras names begin with.
+            heads: Number of queries of a position; all heads share keys and values.
+            width: Length of a query, a key and a value.
+            kernel: Side of the depthwise kernel before keys and values.
+            stride: Step of that kernel; there is none for 1.
+        """
+        whole = self.shape
+        self._write(Layer(f"{name}_norm", "norm", whole, whole, batch_norm=True))
+        self.pointwise(f"{name}_query", heads * width, batch_norm=False)
+        queries, keys = self.shape, whole
+        for part in ("key", "value"):
+            self.shape = whole
+            if stride > 1:
+                self.depthwise(f"{name}_{part}_depthwise", kernel, stride)
+                self.layers[-1] = replace(self.layers[-1], is_aside=True)
+            self.pointwise(f"{name}_{part}", width, batch_norm=False)
+            keys = self.shape
+        scores = (*whole[:2], heads * keys[0] * keys[1])
+        self.layers += [
+            Layer(f"{name}_scores", "product", queries, scores, length=width),
+            Layer(f"{name}_mix", "product", scores, queries, length=keys[0] * keys[1]),
+        ]
+        self.shape = queries
+        self.pointwise(f"{name}_project", whole[2], batch_norm=False)
+        self.add(f"{name}_add")
 
     def pool(self, name: str) -> None:
         """The mean of each channel."""

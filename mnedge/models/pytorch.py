@@ -5,6 +5,8 @@ PyTorch's networks compute otherwise than Keras' in three places, and the networ
 - A convolution of stride 2 pads both sides alike, where Keras pads the far side only (`Style.symmetric`).
 - Batch norm has another epsilon; gamma takes the difference when weights are loaded, which is exact.
 - Pixels are prepared by mean and deviation; a first layer brings them there from -1..1.
+
+Gains behind a projection (timm's layer scale, https://arxiv.org/abs/2103.17239, section 2) go into its weights.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -183,19 +185,22 @@ def load(model: keras.Model, variant: Variant, path: Path) -> None:
     epsilon = _TENSORFLOW_EPSILON if config is not None and config.is_tensorflow else match.library.epsilon
     layers = {layer.name: layer for layer in model.layers}
     norms = _norms(model)
-    for layer, kernel, norm in match.names:
+    for layer, kernel, norm, gain in match.names:
         if layer.name not in layers:
             continue
-        weights = [_kernel(_real(arrays, f"{kernel}.weight", path), layer)]
-        weights += [_real(arrays, f"{kernel}.bias", path)] if layer.bias else []
         target = layers[layer.name]
-        target.set_weights([value.reshape(own.shape) for value, own in zip(weights, target.weights, strict=True)])
+        gains = _real(arrays, gain, path) if gain else np.float32(1)
+        if kernel:
+            weights = [_kernel(_real(arrays, f"{kernel}.weight", path), layer) * (1 if norm else gains)]
+            weights += [_real(arrays, f"{kernel}.bias", path)] if layer.bias else []
+            target.set_weights([value.reshape(own.shape) for value, own in zip(weights, target.weights, strict=True)])
         if norm:
             gamma, beta, mean, variance = (_real(arrays, f"{norm}.{part}", path) for part in _NORM)
             if np.any(variance < 0):
                 raise InputError(f"{path}: {norm}.running_var has values below 0; save or fetch the file again")
-            scale = np.sqrt((variance + norms[layer.name].epsilon) / (variance + epsilon))
-            norms[layer.name].set_weights([gamma * scale, beta, mean, variance])
+            own = norms[layer.name] if kernel else cast("keras.layers.BatchNormalization", target)
+            scale = np.sqrt((variance + own.epsilon) / (variance + epsilon))
+            own.set_weights([gamma * scale * gains, beta * gains, mean, variance])
 
 
 def restyled(model: keras.Model, style: Style) -> keras.Model:
@@ -322,7 +327,7 @@ def _description(arrays: Arrays) -> str:
 
 
 def _match(arrays: Arrays, variant: Variant) -> _Match | None:
-    layers = [layer for layer in trace(variant) if layer.kernel_shape]
+    layers = [layer for layer in trace(variant) if layer.kernel_shape or layer.batch_norm]
     stored = {name: values.shape for name, values in arrays.items() if not name.endswith(_COUNTER)}
     for library in family_of(variant).pytorch:
         names = tuple(library.names(layers))
@@ -338,16 +343,19 @@ def _match(arrays: Arrays, variant: Variant) -> _Match | None:
 def _shapes(names: Sequence[Names], classes: int | None) -> dict[str, tuple[tuple[int, ...], ...]]:
     """The shapes that each array may have, in PyTorch's layout; the last layer's width is that of the classes."""
     found: dict[str, tuple[tuple[int, ...], ...]] = {}
-    for place, (layer, kernel, norm) in enumerate(names):
+    for place, (layer, kernel, norm, gain) in enumerate(names):
         inputs = 1 if layer.kind == "depthwise" else layer.input_shape[2]
         outputs = classes if classes is not None and place == len(names) - 1 else layer.output_shape[2]
         whole = (outputs, inputs, layer.kernel, layer.kernel)
-        # A 1 x 1 convolution of pooled values is a matrix product to some.
-        found[f"{kernel}.weight"] = (whole, whole[:2]) if layer.kernel == 1 else (whole,)
+        if kernel:
+            # A 1 x 1 convolution of pooled values is a matrix product to some.
+            found[f"{kernel}.weight"] = (whole, whole[:2]) if layer.kernel == 1 else (whole,)
         if layer.bias:
             found[f"{kernel}.bias"] = ((outputs,),)
         if norm:
             found |= {f"{norm}.{part}": ((outputs,),) for part in _NORM}
+        if gain:
+            found[gain] = ((outputs,),)
     return found
 
 

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mnedge.errors import InputError
+from mnedge import targets
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.models import families, heads
 from mnedge.models.network import Layer, Network
 
@@ -81,11 +82,26 @@ def sides_by_stride(variant: Variant) -> dict[int, tuple[int, int]]:
     """Height and width, in pixels, of the backbone's deepest map at each stride, at full depth."""
     sides, stride = {}, 1
     for layer in trace(variant):
-        if layer.stride > 1:
+        if layer.stride > 1 and not layer.is_aside:
             sides[stride] = layer.input_shape[:2]
             stride *= layer.stride
             sides[stride] = layer.output_shape[:2]
     return sides
+
+
+def check_compiles(variant: Variant, target: str) -> None:
+    """Makes sure that a target that C is generated for has kernels for every op of a network.
+
+    Raises:
+        UnsupportedError: It has not; nothing was built yet.
+    """
+    missing = family_of(variant).ops_without_c
+    if missing and targets.get(target).kernels:
+        able = ", ".join(name for name, family in families.by_name().items() if not family.ops_without_c)
+        raise UnsupportedError(
+            f"{variant.family} has {', '.join(missing)}, which no C kernel exists for, and {target} runs C; take "
+            f"one of {able}, or the target cpu"
+        )
 
 
 def _strides(variant: Variant) -> tuple[int, ...]:

@@ -216,7 +216,7 @@ class VelaModel(Compilation):
         summary: Name of Vela's CSV.
         npu_operators: Operators that run on the NPU.
         cpu_operators: Operators that stay on the CPU.
-        cpu_ops: The operators that stay on the CPU, each with its tensor.
+        cpu_ops: The ops that stay on the CPU by their TFLite names, each with its tensor.
         model_sha256: Checksum of the .tflite.
     """
 

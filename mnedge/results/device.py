@@ -122,6 +122,11 @@ class BoardCheck:
     runtimes: Mapping[str, RuntimeTrial]
     advice: tuple[str, ...]
 
+    @property
+    def measures(self) -> bool:
+        """Whether a runtime there works."""
+        return any(tried.works for tried in self.runtimes.values())
+
     def rows(self) -> tuple[tuple[str, str | None], ...]:
         """The check in lines of two cells: a name, and what there is to say."""
         facts = self.facts
@@ -165,6 +170,13 @@ class PhoneCheck:
     measures_with: str | None
     runtimes: Mapping[str, RuntimeTrial]
     advice: tuple[str, ...]
+
+    @property
+    def measures(self) -> bool:
+        """Whether benchmark_model, or a runtime in the Python there, works."""
+        if self.measures_with is None:
+            return False
+        return not self.runtimes or any(tried.works for tried in self.runtimes.values())
 
     def rows(self) -> tuple[tuple[str, str | None], ...]:
         """The check in lines of two cells: a name, and what there is to say."""

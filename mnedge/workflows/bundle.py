@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -46,17 +47,19 @@ def bundle(
     *,
     sbom: bool = False,
     sign: Path | str | None = None,
+    modules: Path | str | None = None,
     force: bool = False,
 ) -> BundleManifest:
     """Makes a bundle of a build; the folder appears whole or not at all, its archive after it.
 
     Args:
         built: Folder that `mnedge build` wrote.
-        kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller or onnxruntime-mobile.
+        kind: A name of `mnedge.bundles`: android, raspberry-pi, microcontroller, onnxruntime-mobile or web.
         out: Folder of the bundle; a kind with an archive also writes `out`.tar.gz.
         release: Description of the release; None for that of the build's recipe.
         sbom: Add sbom.cdx.json, a CycloneDX 1.6 bill of materials.
         sign: Private key (PEM, elliptic curve) to sign all files with; None for no signature.
+        modules: Folder node_modules whose runtime is copied into a page; None for none.
         force: Write into a folder, and over an archive, that is not an unchanged bundle of mnedge's.
 
     Returns:
@@ -69,9 +72,12 @@ def bundle(
     said = release_of(folder, {}) if release is None else release
     check_release(said)
     check_place(kind, place, force=force)
+    if modules is not None and not chosen.takes_modules:
+        raise InputError(f"a bundle of the kind {kind} holds no runtime of npm's; --with-runtime is for web")
     if sign is not None:
         check_key(Path(sign))
     parts, model = read_build(folder, said)
+    parts = replace(parts, modules=None if modules is None else Path(modules))
     origin, report = read_own(folder / MANIFEST, BuildManifest), read_own(folder / REPORT, Report)
     task = tasks.get(report.task)
     described = model_card.Description(said.version, said.license, task.title, said.description, task.limits(report))

@@ -54,7 +54,8 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         name: Prefix of the C names; None for the file's name. Of several models, the name of the library; None for
             "models".
         form: C without an interpreter, or a TFLM project; an Ethos-U has one form.
-        prefer: Preference of the memory plan: "ram", the smallest arena; "speed", layer by layer; "balanced".
+        prefer: Preference: "ram", the smallest arena; "speed", layer by layer; "balanced"; "flash", as balanced with
+            weights of one byte where two are faster on Armv7E-M.
         feed: Tensor to compile from, which the caller feeds; None for the input.
         outputs: Tensors to compile up to, which the caller gets; none for the outputs.
         budget_bytes: Largest arena, as a number of bytes or as text with its unit, e.g. "64K"; None for any.
@@ -104,11 +105,12 @@ def compile(  # noqa: A001 - the verb is called so, as the command is
         from mnedge.codegen.vela import compile_vela
 
         return compile_vela(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
-    graph = parse_tflite(data, str(source), stateful=form == "c")
     if form == "tflm":
         from mnedge.codegen.tflm import compile_tflm
 
-        return compile_tflm(graph, model=data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+        return compile_tflm(data, name=prefix, target=target, out=folder, model_sha256=digest, force=force)
+    graph = parse_tflite(data, str(source), stateful=True)
+
     return compile_c(
         graph,
         model=data,

@@ -41,8 +41,8 @@ def found_at(places: Sequence[Path]) -> dict[Path, PurePath]:
         listing = listing_of(place)
         if not listing.pictures:
             raise InputError(
-                f"{place} holds no pictures, but {listing.summary()}; pictures are {', '.join(PICTURES)}; take frames "
-                "out of a video first"
+                f"{place} holds no pictures{f', but {listing.summary()}' if listing.files else ' and no other files'}; "
+                f"pictures are {', '.join(PICTURES)}; take frames out of a video first"
             )
         for file in listing.pictures:
             found.setdefault(file, file.relative_to(place))

@@ -46,6 +46,11 @@ class CompilingDevice:
         """The board's URI."""
         return self.board.name
 
+    @property
+    def identity(self) -> str:
+        """That of the board."""
+        return self.board.identity
+
     @contextmanager
     def load(self, path: Path, runtime: str = "") -> Iterator[LoadedModel]:
         """Loads a folder of C, or compiles a model file into one first; see `Device`."""

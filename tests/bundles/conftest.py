@@ -84,7 +84,7 @@ def ask_mediapipe() -> Callable[..., Any]:
     return ask
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parts_of() -> Callable[..., Parts]:
     """Parts of a bundle, of a build that there is not; what differs is given by name."""
 

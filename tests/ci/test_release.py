@@ -104,6 +104,7 @@ def test_notes_are_the_section_of_the_version(checkout: Path) -> None:
     assert f"has version {mnedge.__version__}" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_wheel_has_what_it_needs_and_no_tests(dist: Path) -> None:
     wheel = next(dist.glob("*.whl"))
     assert wheel.name.startswith(f"mnedge-{mnedge.__version__}-py3")

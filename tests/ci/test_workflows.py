@@ -115,29 +115,33 @@ def installed(runner: Path) -> Path:
     return runner
 
 
-@pytest.mark.slow
-def test_the_action_builds_and_hands_out_paths(installed: Path) -> None:
+@pytest.fixture(scope="module")
+def built(installed: Path) -> dict[str, str]:
+    """The outputs of a build by the action."""
     done = _run(_step("build"), installed, _values(installed, "good.yaml"))
     assert done.returncode == 0, done.stderr
-    outputs = _outputs(installed)
-    assert set(outputs) == set(_ACTION["outputs"])
+    return _outputs(installed)
+
+
+@pytest.mark.slow
+def test_the_action_builds_and_hands_out_paths(installed: Path, built: dict[str, str]) -> None:
+    assert set(built) == set(_ACTION["outputs"])
     for name, entry in _ACTION["outputs"].items():
         assert entry["value"] == f"${{{{ steps.build.outputs.{name} }}}}"
-    paths = outputs["artifacts"].splitlines()
+    paths = built["artifacts"].splitlines()
     assert len(paths) == 4
-    assert all((installed / path).is_file() for path in [*paths, outputs["report"]])
-    assert [Path(path).name for path in outputs["bundles"].splitlines()] == ["raspberry-pi", "raspberry-pi.tar.gz"]
+    assert all((installed / path).is_file() for path in [*paths, built["report"]])
+    assert [Path(path).name for path in built["bundles"].splitlines()] == ["raspberry-pi", "raspberry-pi.tar.gz"]
     assert (installed / "summary").read_text().startswith("## mobilenet")
     assert (installed / "artifacts" / "gates.xml").is_file()
-    report = json.loads((installed / outputs["report"]).read_text())
+    report = json.loads((installed / built["report"]).read_text())
     assert all(row["passed"] for row in report["gates"])
 
 
 @pytest.mark.slow
-def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path) -> None:
-    done = _run(
-        _step("build"), installed, _values(installed, "bad.yaml", out="out dir", baseline="artifacts/report.json")
-    )
+def test_a_failed_gate_fails_the_job_after_the_summary(installed: Path, built: dict[str, str]) -> None:
+    values = _values(installed, "bad.yaml", out="out dir", baseline=built["report"])
+    done = _run(_step("build"), installed, values)
     assert done.returncode == 1
     assert "max_size_kib: limit 1" in done.stderr
     assert "max" in (installed / "summary").read_text()

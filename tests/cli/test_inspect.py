@@ -72,14 +72,14 @@ def test_one_child_says_all_of_an_onnx(
 ) -> None:
     path = tmp_path / "small.onnx"
     path.write_bytes(write_onnx(small_int8))
-    started: list[Path] = []
+    started: list[str] = []
+    forked = _session._forked
 
-    class Counted(Child):
-        def __init__(self) -> None:
-            started.append(path)
-            super().__init__()
+    def counted(runtime: str) -> Child:
+        started.append(runtime)
+        return forked(runtime)
 
-    monkeypatch.setattr(_session, "Child", Counted)
+    monkeypatch.setattr(_session, "_forked", counted)
     _, out, _ = _run(capfd, "inspect", path, "--json")
     assert json.loads(out)["float_ops"] == []
     assert len(started) == 1

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from mnedge.codegen.program import Program
 
-MODELS = ["mlperf_tiny/vww_96_int8", "mcu/v2_0.35_96_int8_random", "mcu/v3small_0.75_224_int8_random"]
+MODELS = [
+    "mlperf_tiny/vww_96_int8",
+    pytest.param("mcu/v2_0.35_96_int8_random", marks=pytest.mark.slow),
+    "mcu/v3small_0.75_224_int8_random",
+]
 
 
 @pytest.fixture(params=MODELS)

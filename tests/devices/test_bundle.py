@@ -51,6 +51,7 @@ def _build(folder: Path, graph: Graph) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_classify_runs_on_the_board(pi, small_int8: Graph, tmp_path: Path) -> None:  # noqa: ANN001 - a fixture's class
     bundle(_build(tmp_path / "build", small_int8), "raspberry-pi", tmp_path / "bundle", Release())
     inside, outside = pi.tmp("bundle")

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 CLASSES = ("daisy", "rose", "tulip")
+_SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+def _strict(schema: Any) -> Any:
+    """The schema without room for fields that it does not name."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if schema.get("type") == "object" and "properties" in schema else {}
+    return {**closed, **{name: _strict(part) for name, part in schema.items()}}
+
+
+@pytest.fixture(scope="session")
+def hold_to_schema() -> Callable[[str, str], None]:
+    """Checks JSON text against a published schema, by the schema's name; a field that it does not name is an error."""
+
+    def hold(name: str, text: str) -> None:
+        schema = json.loads((_SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(_strict(schema)).validate(json.loads(text))
+
+    return hold
 
 
 @pytest.fixture(scope="module")
 def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with flowers.keras, a tutorial's classifier in small that knows its classes, and photos/."""
+    import keras
+
     root = tmp_path_factory.mktemp("flowers")
     seen, labels = [], []
     for split, count in (("train", 8), ("val", 5)):

@@ -40,7 +40,7 @@ def pytorch_net() -> Callable[[str, float, int], Net]:
     made: dict[str, Callable[[float, int], Net]] = {
         "timm v1": _timm_v1, "torchvision v2": _torchvision_v2, "torchvision v3-small": _torchvision_v3_small,
         "timm v3-small": _timm_v3_small, "timm v4-conv-small": partial(_timm_v4, "small"),
-        "timm v4-conv-medium": partial(_timm_v4, "medium"),
+        "timm v4-conv-medium": partial(_timm_v4, "medium"), "timm v4-hybrid-medium": partial(_timm_v4, "hybrid"),
     }  # fmt: skip
     return lambda name, alpha, classes: made[name](alpha, classes)
 
@@ -68,6 +68,7 @@ class Net:
         self.nodes: list = []
         self.state: dict[str, NDArray[np.generic]] = {}
         self.constants: dict[str, NDArray[np.generic]] = {}
+        self.integers: dict[str, NDArray[np.int64]] = {}
         self.channels, self.last = 3, "image"
 
     def op(self, kind: str, *inputs: str, **attributes: object) -> str:
@@ -125,6 +126,13 @@ class Net:
         self.conv(second, wide, 1, bias=True)
         self.op("Mul", source, self.op("HardSigmoid", self.last, alpha=1 / 6, beta=0.5))
 
+    def gain(self, name: str) -> None:
+        """timm's LayerScale2d: a factor for each channel."""
+        self.state[name] = self.generator.uniform(0.3, 0.8, self.channels).astype(np.float32)
+        self.integers["column"] = np.array([-1, 1, 1], np.int64)
+        source = self.last
+        self.op("Mul", source, self.op("Reshape", name, "column"))
+
     def add(self, source: str) -> None:
         self.op("Add", source, self.last)
 
@@ -146,7 +154,7 @@ class Net:
             "net",
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, None, None])],
             [helper.make_tensor_value_info(self.last, TensorProto.FLOAT, None)],
-            [numpy_helper.from_array(values, name) for name, values in held.items()],
+            [numpy_helper.from_array(values, name) for name, values in (held | self.integers).items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
         return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -282,7 +290,7 @@ def _timm_v3_small(_alpha: float, classes: int) -> Net:
 
 
 # Rows of timm's definitions: "cn" kernel, stride, width; "er" expansion, stride, width; "ui" start, middle, stride,
-# expansion, width.
+# expansion, width; "mqa" stride of keys and values, stride, width.
 _V4: dict[str, tuple[tuple[tuple[str, tuple[int, ...]], ...], ...]] = {
     "small": (
         (("cn", (3, 2, 32)), ("cn", (1, 1, 32))),
@@ -308,51 +316,103 @@ _V4: dict[str, tuple[tuple[tuple[str, tuple[int, ...]], ...], ...]] = {
         ),
         (("cn", (1, 1, 960)),),
     ),
+    "hybrid": (
+        (("er", (4, 2, 48)),),
+        (("ui", (3, 5, 2, 4, 80)), ("ui", (3, 3, 1, 2, 80))),
+        (
+            ("ui", (3, 5, 2, 6, 160)), ("ui", (0, 0, 1, 2, 160)), ("ui", (3, 3, 1, 4, 160)), ("ui", (3, 5, 1, 4, 160)),
+            ("mqa", (2, 1, 160)), ("ui", (3, 3, 1, 4, 160)), ("mqa", (2, 1, 160)), ("ui", (3, 0, 1, 4, 160)),
+            ("mqa", (2, 1, 160)), ("ui", (3, 3, 1, 4, 160)), ("mqa", (2, 1, 160)), ("ui", (3, 0, 1, 4, 160)),
+        ),
+        (
+            ("ui", (5, 5, 2, 6, 256)), ("ui", (5, 5, 1, 4, 256)), ("ui", (3, 5, 1, 4, 256)), ("ui", (3, 5, 1, 4, 256)),
+            ("ui", (0, 0, 1, 2, 256)), ("ui", (3, 5, 1, 2, 256)), ("ui", (0, 0, 1, 2, 256)), ("ui", (0, 0, 1, 4, 256)),
+            ("mqa", (1, 1, 256)), ("ui", (3, 0, 1, 4, 256)), ("mqa", (1, 1, 256)), ("ui", (5, 5, 1, 4, 256)),
+            ("mqa", (1, 1, 256)), ("ui", (5, 0, 1, 4, 256)), ("mqa", (1, 1, 256)), ("ui", (5, 0, 1, 4, 256)),
+        ),
+        (("cn", (1, 1, 960)),),
+    ),
 }  # fmt: skip
+
+
+def _attention(net: Net, prefix: str, stride: int) -> None:
+    """timm's MobileAttention with MultiQueryAttention2d, in NCHW: four heads of 64, their keys and values shared."""
+    wide = net.channels
+    net.norm(f"{prefix}norm")
+    normed = net.last
+
+    def projected(part: str, channels: int, step: int) -> str:
+        net.last, net.channels = normed, wide
+        if step > 1:
+            net.depthwise(f"{prefix}attn.{part}.down_conv", 3, step)
+            net.norm(f"{prefix}attn.{part}.norm")
+        net.conv(f"{prefix}attn.{part}.proj", channels, 1)
+        return net.last
+
+    def reshaped(value: str, *shape: int) -> str:
+        name = "to_" + "_".join(map(str, shape))
+        net.integers[name] = np.array(shape, np.int64)
+        return net.op("Reshape", value, name)
+
+    query = projected("query", 256, 1)
+    query = net.op("Transpose", reshaped(query, 1, 4, 64, -1), perm=[0, 1, 3, 2])
+    key, value = (reshaped(projected(part, 64, stride), 1, 1, 64, -1) for part in ("key", "value"))
+    scores = net.op("Mul", net.op("MatMul", query, key), net.constant("eighth", [0.125]))
+    mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), net.op("Transpose", value, perm=[0, 1, 3, 2]))
+    # (1, heads, positions, 64) -> (1, heads x 64, H, W) of the queries' map.
+    mixed = net.op("Transpose", mixed, perm=[0, 1, 3, 2])
+    shape = net.op("Shape", normed)
+    net.integers |= {"from": np.array([2], np.int64), "to": np.array([4], np.int64), "head": np.array([1, 256])}
+    net.op("Reshape", mixed, net.op("Concat", "head", net.op("Slice", shape, "from", "to"), axis=0))
+    net.channels = 256
+    net.conv(f"{prefix}attn.output.proj", wide, 1)
 
 
 def _timm_v4(size: str, alpha: float, classes: int) -> Net:
     net = Net(1e-5)
-
-    def conv(name: str, norm: str, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool) -> None:
-        net.conv(name, channels, kernel, stride, groups)
-        net.norm(norm)
-        if relu:
-            net.relu()
-
-    conv("conv_stem", "bn1", 32, 3, 2, relu=True)
+    _normed(net, "conv_stem", "bn1", 32, 3, 2)
     for stage, rows in enumerate(_V4[size]):
         for place, (kind, row) in enumerate(rows):
             prefix, source, channels_in = f"blocks.{stage}.{place}.", net.last, net.channels
             width, stride = _eight(row[-1] * alpha), row[2] if kind == "ui" else row[1]
             if kind == "cn":
-                conv(f"{prefix}conv", f"{prefix}bn1", width, row[0], stride, relu=True)
+                _normed(net, f"{prefix}conv", f"{prefix}bn1", width, row[0], stride)
                 continue
-            if kind == "er":
-                conv(f"{prefix}conv_exp", f"{prefix}bn1", _eight(channels_in * row[0]), 3, stride, relu=True)
-                conv(f"{prefix}conv_pwl", f"{prefix}bn2", width, 1, relu=False)
+            if kind == "mqa":
+                _attention(net, prefix, row[0])
+            elif kind == "er":
+                _normed(net, f"{prefix}conv_exp", f"{prefix}bn1", _eight(channels_in * row[0]), 3, stride)
+                _normed(net, f"{prefix}conv_pwl", f"{prefix}bn2", width, 1, relu=False)
             else:
-                start, middle, _, expansion, _ = row
-                if start:
-                    step = 1 if middle else stride
-                    conv(
-                        f"{prefix}dw_start.conv",
-                        f"{prefix}dw_start.bn",
-                        channels_in,
-                        start,
-                        step,
-                        channels_in,
-                        relu=False,
-                    )
-                wide = _eight(channels_in * expansion)
-                conv(f"{prefix}pw_exp.conv", f"{prefix}pw_exp.bn", wide, 1, relu=True)
-                if middle:
-                    conv(f"{prefix}dw_mid.conv", f"{prefix}dw_mid.bn", wide, middle, stride, wide, relu=True)
-                conv(f"{prefix}pw_proj.conv", f"{prefix}pw_proj.bn", width, 1, relu=False)
+                _universal(net, prefix, row, width)
+            if size == "hybrid" and kind != "er":
+                net.gain(f"{prefix}layer_scale.gamma")
             if stride == 1 and width == channels_in:
                 net.add(source)
     net.op("GlobalAveragePool", net.last)
-    conv("conv_head", "norm_head", 1280, 1, relu=True)
+    _normed(net, "conv_head", "norm_head", 1280, 1)
     net.op("Flatten", net.last)
     net.linear("classifier", classes)
     return net
+
+
+def _normed(
+    net: Net, name: str, norm: str, channels: int, kernel: int, stride: int = 1, groups: int = 1, *, relu: bool = True
+) -> None:
+    net.conv(name, channels, kernel, stride, groups)
+    net.norm(norm)
+    if relu:
+        net.relu()
+
+
+def _universal(net: Net, prefix: str, row: tuple[int, ...], width: int) -> None:
+    start, middle, stride, expansion, _ = row
+    narrow = net.channels
+    wide = _eight(narrow * expansion)
+    if start:
+        step = 1 if middle else stride
+        _normed(net, f"{prefix}dw_start.conv", f"{prefix}dw_start.bn", narrow, start, step, narrow, relu=False)
+    _normed(net, f"{prefix}pw_exp.conv", f"{prefix}pw_exp.bn", wide, 1)
+    if middle:
+        _normed(net, f"{prefix}dw_mid.conv", f"{prefix}dw_mid.bn", wide, middle, stride, wide)
+    _normed(net, f"{prefix}pw_proj.conv", f"{prefix}pw_proj.bn", width, 1, relu=False)

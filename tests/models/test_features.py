@@ -21,7 +21,7 @@ def _backbone(family: str, side: int = 96) -> keras.Model:
     return load_backbone(Variant(family, 0.35 if family != "v1" else 0.25, side), "random", seed=1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "v4-hybrid-medium"])
 def test_every_stride_has_its_map(family: str) -> None:
     maps = features(_backbone(family))
     assert {stride: tensor.shape[1] for stride, tensor in maps.by_stride.items()} == {
@@ -32,7 +32,7 @@ def test_every_stride_has_its_map(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("stride", [pytest.param(8, marks=pytest.mark.slow), 16])
 def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> None:
     """A dilated network's map holds, in between, what the same network says of the picture moved by whole steps."""
     backbone = _backbone(family, 224)
@@ -47,6 +47,17 @@ def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> Non
         assert np.corrcoef(coarse[3, 3], _best_match(coarse[3, 3], fine))[0, 1] > 0.9
     else:
         np.testing.assert_allclose(_best_match(coarse[3, 3], fine), coarse[3, 3], atol=1e-3)
+
+
+def test_attention_takes_the_map_that_a_step_down_leaves() -> None:
+    backbone = load_backbone(Variant("v4-hybrid-medium", 0.1, 80), "random")
+    # Sides of 5 and 3, where twice the lower one is not the upper one.
+    assert backbone.output_shape[1:3] == (3, 3)
+    for stride, side in ((16, 5), (8, 10)):
+        dense = with_output_stride(backbone, stride)
+        assert dense.output_shape[1:3] == (side, side)
+        assert dense.count_params() == backbone.count_params()
+        assert max(features(dense).by_stride) == stride
 
 
 def _best_match(wanted: np.ndarray, fine: np.ndarray) -> np.ndarray:

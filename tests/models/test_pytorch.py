@@ -34,7 +34,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NETS = {
     "timm v1": ("v1", 0.25), "torchvision v2": ("v2", 0.35), "torchvision v3-small": ("v3-small", 1.0),
     "timm v3-small": ("v3-small", 1.0), "timm v4-conv-small": ("v4-conv-small", 0.35),
-    "timm v4-conv-medium": ("v4-conv-medium", 0.25),
+    "timm v4-conv-medium": ("v4-conv-medium", 0.25), "timm v4-hybrid-medium": ("v4-hybrid-medium", 0.25),
 }  # fmt: skip
 
 

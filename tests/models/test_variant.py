@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from mnedge.errors import InputError
-from mnedge.models.variant import Variant, sides_by_stride
+from mnedge.errors import InputError, UnsupportedError
+from mnedge.models.variant import Variant, check_compiles, sides_by_stride
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,11 @@ def test_an_output_stride_that_a_head_cannot_stand_on_is_refused() -> None:
         Variant("v2", head="lr-aspp", output_stride=4)
     with pytest.raises(InputError, match="output stride 16 is none that embedding can stand on; it takes 32"):
         Variant("v2", head="embedding", output_stride=16)
+
+
+def test_attention_is_refused_where_c_runs_before_anything_is_built() -> None:
+    said = r"v4-hybrid-medium has BATCH_MATMUL, .* and cortex-m4 runs C; take one of v1, .*v4-conv-large, or"
+    with pytest.raises(UnsupportedError, match=said):
+        check_compiles(Variant("v4-hybrid-medium"), "cortex-m4")
+    check_compiles(Variant("v4-hybrid-medium"), "cpu")
+    check_compiles(Variant("v4-conv-medium"), "cortex-m4")

@@ -336,6 +336,7 @@ def test_imagenet_weights_offline_say_which_file_goes_where(tmp_path: Path) -> N
     assert "--weights FILE" in said
 
 
+@pytest.mark.slow
 def test_imagenet_weights_with_a_wrong_checksum_are_not_used(tmp_path: Path, files: dict[str, Path]) -> None:
     (tmp_path / "models").mkdir()
     shutil.copy(files["b.h5"], tmp_path / "models" / "weights_mobilenet_v3_small_224_1.0_float.h5")

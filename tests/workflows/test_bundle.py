@@ -30,7 +30,7 @@ _KINDS = names("mnedge.bundles")
 
 
 def test_the_kinds_are_the_files() -> None:
-    assert _KINDS == ["android", "microcontroller", "onnxruntime-mobile", "raspberry-pi"]
+    assert _KINDS == ["android", "microcontroller", "onnxruntime-mobile", "raspberry-pi", "web"]
 
 
 @pytest.mark.parametrize("kind", ["android", "raspberry-pi"])

@@ -116,6 +116,7 @@ def test_a_head_that_fits_is_kept_and_its_weights_are_the_beginning(tmp_path: Pa
     assert report.score >= first.score
 
 
+@pytest.mark.slow
 def test_other_names_of_as_many_classes_get_a_new_head(tmp_path: Path) -> None:
     names = tmp_path / "labels.txt"
     names.write_text("ash\nbirch\ncedar\n")
@@ -129,6 +130,7 @@ def test_other_names_of_as_many_classes_get_a_new_head(tmp_path: Path) -> None:
     assert open_source(tmp_path / "kept.keras").labels == ("cyan", "amber", "blue")
 
 
+@pytest.mark.slow
 def test_one_output_learns_yes_and_no(tmp_path: Path) -> None:
     source = _saved(_model(layers.Dense(1, activation="sigmoid", name="scores")), tmp_path / "theirs.keras")
     data, out = _pictures(tmp_path / "d"), tmp_path / "mine.keras"
@@ -141,6 +143,7 @@ def test_one_output_learns_yes_and_no(tmp_path: Path) -> None:
     assert scores[labels == 2].mean() > scores[labels != 2].mean() + 0.05
 
 
+@pytest.mark.slow
 def test_a_model_of_keras_2_and_logits_and_a_second_run_that_trains_nothing(tmp_path: Path) -> None:
     source = _saved(_model(layers.Dense(3, name="scores")), tmp_path / "theirs.h5")
     with h5py.File(source, "r+") as file:

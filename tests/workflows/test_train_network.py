@@ -81,6 +81,7 @@ def _losses(trained: Trained) -> np.ndarray:
     return np.array([epoch.loss for epoch in trained.account.history], np.float64)
 
 
+@pytest.mark.slow
 def test_it_learns_and_says_how_well(trained: Trained, folder: Path) -> None:
     assert trained.score >= 0.9
     assert trained.account.is_complete
@@ -95,6 +96,7 @@ def test_it_learns_and_says_how_well(trained: Trained, folder: Path) -> None:
     assert names == open_dataset(str(folder)).classes == tuple(sorted(CLASSES))
 
 
+@pytest.mark.slow
 def test_the_file_itself_scores_what_was_said(trained: Trained, folder: Path) -> None:
     import keras
 
@@ -106,12 +108,14 @@ def test_the_file_itself_scores_what_was_said(trained: Trained, folder: Path) ->
     assert description_of(trained.path)["classes"] == sorted(CLASSES)
 
 
+@pytest.mark.slow
 def test_what_validation_has_too_is_left_out_of_training(trained: Trained) -> None:
     (shared,) = trained.account.findings.shared
     assert (shared.train, shared.held) == (f"train/{CLASSES[0]}/copy.png", f"val/{CLASSES[0]}/0.png")
     assert trained.account.images == Images(36, 18)
 
 
+@pytest.mark.slow
 def test_the_same_training_is_not_done_twice(
     trained: Trained, folder: Path, weights: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +128,7 @@ def test_the_same_training_is_not_done_twice(
     assert not list(cache_folder.glob("transfer-work-*"))
 
 
+@pytest.mark.slow
 def test_the_report_names_and_shows_it(trained: Trained, folder: Path, tmp_path: Path) -> None:
     report = publish(trained, open_dataset(str(folder)), tmp_path / "my.keras")
     assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, "my.keras", "my.report.html", "my.report.json"]

@@ -47,5 +47,6 @@ APP = App(
     ),
     program=SHIPPED / "_classify.py",
     sketch=_SKETCH,
+    web="classify",
     names_classes=True,
 )

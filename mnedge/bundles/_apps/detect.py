@@ -63,4 +63,5 @@ APP = App(
     ),
     program=SHIPPED / "_detect.py",
     sketch=_SKETCH,
+    web="detect",
 )

@@ -71,4 +71,5 @@ APP = App(
     ),
     program=SHIPPED / "_segment.py",
     sketch=_SKETCH,
+    web="segment",
 )

@@ -1,6 +1,6 @@
-struct tap_row;
+struct dsp_tap_row;
 /* Makes some channels of an output pixel, four by four. */
-typedef void dsp_channels(const uint32_t *packed, const struct tap_row *row);
+typedef void dsp_channels(const uint32_t *packed, const struct dsp_tap_row *row);
 
 struct dsp_depthwise {
     struct geometry geometry;
@@ -15,7 +15,7 @@ struct dsp_depthwise {
 };
 
 /* One output pixel under way; the assembly below reads it by offset. */
-struct tap_row {
+struct dsp_tap_row {
     const int8_t *const *taps;      /* 0 */
     const int8_t *const *pairs_end; /* 4: where the last two taps end */
     int32_t zero_point;             /* 8 */
@@ -55,7 +55,7 @@ struct tap_row {
     "smlatt r7, r1, r10, r7\n\t"
 #define FOUR_CHANNELS(name, unroll, last, round)                                                           \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,   \
-                                                              __attribute__((unused)) const struct tap_row *row) \
+                                                              __attribute__((unused)) const struct dsp_tap_row *row) \
     {                                                                                                      \
         __asm__("push {r4-r11, lr}\n\t"                                                                    \
                 "ldr r2, [r1, #4]\n\t"                                                                     \
@@ -108,7 +108,7 @@ FOUR_CHANNELS(dsp_odd_taps_up, "1", ONE_TAP, ROUND_UP)
 FOUR_CHANNELS(dsp_odd_taps_eights, "4", ONE_TAP, ROUND)
 FOUR_CHANNELS(dsp_odd_taps_eights_up, "4", ONE_TAP, ROUND_UP)
 #else
-INLINE void dsp_taps(const uint32_t *packed, const struct tap_row *row, int odd)
+INLINE void dsp_taps(const uint32_t *packed, const struct dsp_tap_row *row, int odd)
 {
     for (int32_t channel = row->first; channel < row->end; channel += 4) {
         uint32_t sums[4] = {packed[0], packed[1], packed[2], packed[3]};
@@ -134,12 +134,12 @@ INLINE void dsp_taps(const uint32_t *packed, const struct tap_row *row, int odd)
     }
 }
 
-KERNEL void dsp_even_taps(const uint32_t *packed, const struct tap_row *row)
+KERNEL void dsp_even_taps(const uint32_t *packed, const struct dsp_tap_row *row)
 {
     dsp_taps(packed, row, 0);
 }
 
-KERNEL void dsp_odd_taps(const uint32_t *packed, const struct tap_row *row)
+KERNEL void dsp_odd_taps(const uint32_t *packed, const struct dsp_tap_row *row)
 {
     dsp_taps(packed, row, 1);
 }
@@ -157,7 +157,7 @@ KERNEL void dsp_depthwise(const struct dsp_depthwise *layer, const int8_t *const
 {
     const struct geometry *const geometry = &layer->geometry;
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
-    struct tap_row row = {taps, taps + (count & ~1), layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, output,
+    struct dsp_tap_row row = {taps, taps + (count & ~1), layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, output,
                           channels & ~3, 0};
     int32_t behind = 0;
     fill_pixel(scratch, channels, geometry->pad_value);

@@ -1,6 +1,6 @@
-struct tile_row;
+struct dsp_tile_row;
 /* Makes all output channels of the widened pixels at row->wide, which end at wide_end. */
-typedef void dsp_tile(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end);
+typedef void dsp_tile(const uint32_t *packed, struct dsp_tile_row *row, const int16_t *wide_end);
 
 struct dsp_pointwise {
     /* For each pair of output channels: two doubled biases with -input_zero_point * sum(weights); depth / 4 times
@@ -16,7 +16,7 @@ struct dsp_pointwise {
 };
 
 /* Three pixels, or one, under way; the assembly below reads it by offset. */
-struct tile_row {
+struct dsp_tile_row {
     int32_t zero_point;         /* 0 */
     const int8_t *table;        /* 4: at step 0 */
     int8_t *output;             /* 8 */
@@ -102,7 +102,7 @@ INLINE void widen(const int8_t *input, int16_t *wide, int32_t count, int32_t dep
  * r4 r5 and r6 r7; r0 walks along the weights, r1 along the pixels. A copy of the row and the end of the pixels are on the stack. */
 #define THREE_PIXELS(name, weights, unroll, round)                                                                     \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,          \
-                                                              __attribute__((unused)) struct tile_row *row,            \
+                                                              __attribute__((unused)) struct dsp_tile_row *row,            \
                                                               __attribute__((unused)) const int16_t *wide_end)         \
     {                                                                                                                  \
         __asm__("push {r4-r11, lr}\n\t"                                                                                \
@@ -161,7 +161,7 @@ THREE_PIXELS(dsp_three_pixels_wide_7_up, WIDE_WEIGHTS, "7", ROUND_UP)
 /* The same for one pixel, which ends at r6; r7 is the row. */
 #define ONE_PIXEL(name, weights, unroll, high, round)                                                                                \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,          \
-                                                              __attribute__((unused)) struct tile_row *row,            \
+                                                              __attribute__((unused)) struct dsp_tile_row *row,            \
                                                               __attribute__((unused)) const int16_t *wide_end)         \
     {                                                                                                                  \
         __asm__("push {r3-r11, lr}\n\t"                                                                                \
@@ -202,7 +202,7 @@ INLINE int32_t dsp_weight(const uint32_t *words, int32_t k, int32_t channel, int
                 : (int8_t)(four[channel] >> 8 * (k & 3) & 0xFFu);
 }
 
-INLINE void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end, int32_t pixels, int once,
+INLINE void dsp_pixels(const uint32_t *packed, struct dsp_tile_row *row, const int16_t *wide_end, int32_t pixels, int once,
                        int wide)
 {
     const int32_t depth = (int32_t)(wide_end - row->wide) / pixels, words = wide ? depth : depth / 2;
@@ -223,7 +223,7 @@ INLINE void dsp_pixels(const uint32_t *packed, struct tile_row *row, const int16
 }
 
 #define PIXELS(name, pixels, once, wide)                                                                   \
-    KERNEL void name(const uint32_t *packed, struct tile_row *row, const int16_t *wide_end)                \
+    KERNEL void name(const uint32_t *packed, struct dsp_tile_row *row, const int16_t *wide_end)                \
     {                                                                                                      \
         dsp_pixels(packed, row, wide_end, pixels, once, wide);                                             \
     }
@@ -258,7 +258,7 @@ KERNEL void dsp_pointwise(const struct dsp_pointwise *layer, const int8_t *input
     const int32_t depth = layer->depth, channels = layer->output_channels, even = (channels + 1) & ~1;
     int16_t *const wide = (int16_t *)(void *)scratch;
     int8_t *const spare = scratch + (layer->round_once ? 2 : 6) * depth;
-    struct tile_row row = {layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, NULL, even, wide,
+    struct dsp_tile_row row = {layer->zero_point, layer->table != NULL ? layer->table + 128 : NULL, NULL, even, wide,
                            layer->packed_end};
     while (pixels > 0) {
         const int32_t step = pixels >= 3 && !layer->round_once ? 3 : 1;

@@ -1,4 +1,4 @@
-/* One row of maxima of steps of 16 bits. rows[i] is NULL in the padding, which does not count. */
+/* One row of maxima of steps of 16 bits. rows[i] is NULL in the padding, all of whose steps are pad_step. */
 KERNEL void int16_maximum_pool(const struct pool *layer, const int8_t *const *rows, void *maxima)
 {
     int16_t *output = (int16_t *)maxima;
@@ -11,6 +11,8 @@ KERNEL void int16_maximum_pool(const struct pool *layer, const int8_t *const *ro
                     if (rows[i] != NULL && x >= 0 && x < layer->input_columns) {
                         const int32_t step = ((const int16_t *)(const void *)rows[i])[x * layer->channels + channel];
                         most = step > most ? step : most;
+                    } else {
+                        most = layer->pad_step > most ? layer->pad_step : most;
                     }
                 }
             }

@@ -30,13 +30,18 @@ INLINE void maximum_of(int8_t *best, const int8_t *input, int32_t count)
     }
 }
 
-/* One row of maxima. rows[i] is NULL in the padding, which does not count. */
+/* One row of maxima. rows[i] is NULL in the padding, all of whose steps are pad_step. */
 KERNEL void maximum_pool(const struct pool *layer, const int8_t *const *rows, int8_t *output)
 {
     const int32_t channels = layer->channels;
     for (int32_t column = 0; column < layer->output_columns; column++, output += channels) {
+        int32_t least = layer->low;
+        for (int32_t i = 0; i < layer->kernel_rows && layer->pad_step > least; i++) {
+            const int32_t left = column * layer->stride - layer->pad_left, right = left + layer->kernel_columns;
+            least = rows[i] == NULL || left < 0 || right > layer->input_columns ? layer->pad_step : least;
+        }
         for (int32_t channel = 0; channel < channels; channel++) {
-            output[channel] = (int8_t)layer->low;
+            output[channel] = (int8_t)least;
         }
         for (int32_t i = 0; i < layer->kernel_rows; i++) {
             for (int32_t j = 0; j < layer->kernel_columns; j++) {

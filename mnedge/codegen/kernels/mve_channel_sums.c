@@ -29,7 +29,7 @@ static void eight_sums(const int8_t *input, int32_t channels, int32_t pixels, in
 #endif
 
 /* The sum of each channel over all pixels. */
-KERNEL void channel_sums(const int8_t *input, int32_t *sums, int32_t pixels, int32_t channels)
+KERNEL void mve_channel_sums(const int8_t *input, int32_t *sums, int32_t pixels, int32_t channels)
 {
     for (int32_t channel = 0; channel < channels; channel++) {
         sums[channel] = 0;

@@ -1,6 +1,6 @@
-struct tap_row;
+struct mve_tap_row;
 /* Makes some channels of output pixels, eight by eight. */
-typedef void mve_channels(const uint32_t *packed, const struct tap_row *row);
+typedef void mve_channels(const uint32_t *packed, const struct mve_tap_row *row);
 
 struct mve_depthwise {
     struct geometry geometry;
@@ -14,7 +14,7 @@ struct mve_depthwise {
 };
 
 /* Output pixels under way; the assembly below reads it by offset. */
-struct tap_row {
+struct mve_tap_row {
     const int8_t *const *taps; /* 0 */
     int32_t count;             /* 4 */
     int32_t zero_point;        /* 8: 128 more with a table */
@@ -72,7 +72,7 @@ struct tap_row {
  * first taps of the three rows, the others lie r8 and r9 bytes behind them. */
 #define NINE_TAPS(name, tie)                                                                                    \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,   \
-                                                              __attribute__((unused)) const struct tap_row *row)\
+                                                              __attribute__((unused)) const struct mve_tap_row *row)\
     {                                                                                                           \
         __asm__("push {r3-r11, lr}\n\t"                                                                         \
                 "vpush {d8-d15}\n\t"                                                                            \
@@ -120,7 +120,7 @@ struct tap_row {
 /* The same of one pixel under any window; r8 walks along the taps, r3 is the channel. */
 #define ANY_TAPS(name, tie)                                                                                     \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,   \
-                                                              __attribute__((unused)) const struct tap_row *row)\
+                                                              __attribute__((unused)) const struct mve_tap_row *row)\
     {                                                                                                           \
         __asm__("push {r3-r11, lr}\n\t"                                                                         \
                 "vpush {d8-d15}\n\t"                                                                            \
@@ -161,7 +161,7 @@ NINE_TAPS(mve_nine_taps_up, "")
 ANY_TAPS(mve_any_taps, TIES_AWAY_8)
 ANY_TAPS(mve_any_taps_up, "")
 #else
-KERNEL void mve_any_taps(const uint32_t *packed, const struct tap_row *row)
+KERNEL void mve_any_taps(const uint32_t *packed, const struct mve_tap_row *row)
 {
     for (int32_t channel = row->first; channel < row->first + 8 * row->blocks; channel += 8) {
         const uint32_t *const bias = packed, *const weights = packed + 8;
@@ -182,10 +182,10 @@ KERNEL void mve_any_taps(const uint32_t *packed, const struct tap_row *row)
     }
 }
 
-KERNEL void mve_nine_taps(const uint32_t *packed, const struct tap_row *row)
+KERNEL void mve_nine_taps(const uint32_t *packed, const struct mve_tap_row *row)
 {
     const int8_t *taps[9];
-    struct tap_row all = *row;
+    struct mve_tap_row all = *row;
     all.taps = taps;
     for (int32_t pixel = 0; pixel < row->pixels; pixel++) {
         const int32_t behind = pixel * (row->input_step + 8 * row->blocks);
@@ -210,7 +210,7 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
     const struct geometry *const geometry = &layer->geometry;
     const int32_t count = geometry->kernel_rows * geometry->kernel_columns, channels = geometry->input_channels;
     const int32_t whole_blocks = channels >> 3, step = geometry->stride * channels;
-    struct tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0,
+    struct mve_tap_row row = {taps, count, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table, output, channels, 0,
                           whole_blocks, step - 8 * whole_blocks, channels - 8 * whole_blocks, 1};
     fill_pixel(scratch, channels, geometry->pad_value);
     const int whole = all_rows_are_there(geometry, rows);
@@ -240,7 +240,7 @@ KERNEL void mve_depthwise(const struct mve_depthwise *layer, const int8_t *const
         some(layer->packed, &row);
         if ((channels & 7) != 0) {
             /* Whole eights, then the last eight. */
-            struct tap_row last = row;
+            struct mve_tap_row last = row;
             last.first = behind + channels - 8;
             last.blocks = 1;
             last.input_step = step - 8;

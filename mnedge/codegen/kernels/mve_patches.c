@@ -11,7 +11,7 @@ KERNEL void mve_patches(const struct mve_patches *layer, const int8_t *const *ro
     const int32_t bytes = dense->input_channels, channels = dense->output_channels;
     int8_t *const patches = scratch;
     int8_t *const rest = scratch + ((2 * bytes + 7) & ~7);
-    struct tile_row row = start_row(dense, patches, channels);
+    struct mve_tile_row row = start_row(dense, patches, channels);
     int32_t column = 0;
     /* Pixels of channels in fours go to their places at once. */
     for (; (channels & 3) == 0 && column + 1 < layer->geometry.output_columns; column += 2) {

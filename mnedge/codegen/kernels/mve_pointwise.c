@@ -1,6 +1,6 @@
-struct tile_row;
+struct mve_tile_row;
 /* Makes all output channels of the two pixels of a row. */
-typedef void mve_tile(const uint32_t *packed, struct tile_row *row);
+typedef void mve_tile(const uint32_t *packed, struct mve_tile_row *row);
 
 struct mve_pointwise {
     /* For each four output channels: four biases with -input_zero_point * sum(weights); their weights for each 16
@@ -12,7 +12,7 @@ struct mve_pointwise {
 };
 
 /* Two pixels under way; the assembly below reads it by offset. */
-struct tile_row {
+struct mve_tile_row {
     const int8_t *input, *next_input; /* 0, 4 */
     int32_t blocks, rest;             /* 8, 12: input channels / 16 and % 16 */
     int8_t *output;                   /* 16 */
@@ -75,7 +75,7 @@ struct tile_row {
  * negatives. */
 #define TILES(name, high, tie, first, sums, steps)                                                              \
     __attribute__((naked, noinline, unused)) static void name(__attribute__((unused)) const uint32_t *packed,   \
-                                                              __attribute__((unused)) struct tile_row *row)     \
+                                                              __attribute__((unused)) struct mve_tile_row *row)     \
     {                                                                                                           \
         __asm__("push {r3-r11, lr}\n\t"                                                                         \
                 "vpush {d8-d15}\n\t"                                                                            \
@@ -143,7 +143,7 @@ TILES(mve_tiles_once_16_table, "vqdmulh", "", "8", ALL_SIXTEENS, FROM_TABLE)
 TILES(mve_tiles_once_rest, "vqdmulh", "", "12", REST_ALONE, AS_THEY_ARE)
 TILES(mve_tiles_once_rest_table, "vqdmulh", "", "12", REST_ALONE, FROM_TABLE)
 #else
-INLINE void tiles(const uint32_t *packed, struct tile_row *row, int once)
+INLINE void tiles(const uint32_t *packed, struct mve_tile_row *row, int once)
 {
     for (; packed != row->packed_end; row->output += 4) {
         const uint32_t *const bias = packed;
@@ -166,12 +166,12 @@ INLINE void tiles(const uint32_t *packed, struct tile_row *row, int once)
     }
 }
 
-KERNEL void mve_tiles(const uint32_t *packed, struct tile_row *row)
+KERNEL void mve_tiles(const uint32_t *packed, struct mve_tile_row *row)
 {
     tiles(packed, row, 0);
 }
 
-KERNEL void mve_tiles_once(const uint32_t *packed, struct tile_row *row)
+KERNEL void mve_tiles_once(const uint32_t *packed, struct mve_tile_row *row)
 {
     tiles(packed, row, 1);
 }
@@ -195,7 +195,7 @@ KERNEL void mve_tiles_once(const uint32_t *packed, struct tile_row *row)
 #endif
 
 /* Where the steps of two pixels go, the second one `next` bytes behind the first. */
-INLINE void place_tiles(struct tile_row *row, int32_t next)
+INLINE void place_tiles(struct mve_tile_row *row, int32_t next)
 {
     for (int32_t i = 0; i < 4; i++) {
         row->places[2 * i] = (uint16_t)i;
@@ -204,9 +204,9 @@ INLINE void place_tiles(struct tile_row *row, int32_t next)
 }
 
 /* Two pixels side by side, whose second one's steps go `next` bytes behind the first one's. */
-INLINE struct tile_row start_row(const struct mve_pointwise *layer, const int8_t *input, int32_t next)
+INLINE struct mve_tile_row start_row(const struct mve_pointwise *layer, const int8_t *input, int32_t next)
 {
-    struct tile_row row = {input, input + layer->input_channels, layer->input_channels >> 4, layer->input_channels & 15, NULL,
+    struct mve_tile_row row = {input, input + layer->input_channels, layer->input_channels >> 4, layer->input_channels & 15, NULL,
                            layer->packed_end, layer->zero_point + (layer->table != NULL ? 128 : 0), layer->table,
                            {0, 0, 0, 0, 0, 0, 0, 0}};
     place_tiles(&row, next);
@@ -219,7 +219,7 @@ KERNEL void mve_pointwise(const struct mve_pointwise *layer, const int8_t *input
                           int8_t *scratch)
 {
     const int32_t channels = layer->output_channels, whole = (channels + 3) & ~3;
-    struct tile_row row = start_row(layer, input, channels == whole ? channels : whole);
+    struct mve_tile_row row = start_row(layer, input, channels == whole ? channels : whole);
     for (; pixels > 0; pixels -= 2) {
         /* The last pixel of an odd run is computed twice. */
         const int32_t step = pixels > 1;

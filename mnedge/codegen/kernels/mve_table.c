@@ -1,7 +1,7 @@
 /* Replaces each byte by its entry; table is in the order of bit patterns. May work in place. */
 #if MVE
 __attribute__((naked, noinline)) static void
-look_up(__attribute__((unused)) const uint8_t *table, __attribute__((unused)) const int8_t *input,
+mve_look_up(__attribute__((unused)) const uint8_t *table, __attribute__((unused)) const int8_t *input,
         __attribute__((unused)) int8_t *output, __attribute__((unused)) int32_t count)
 {
     __asm__("push {r7, lr}\n\t"
@@ -15,7 +15,7 @@ look_up(__attribute__((unused)) const uint8_t *table, __attribute__((unused)) co
             "pop {r7, pc}");
 }
 #else
-KERNEL void look_up(const uint8_t *table, const int8_t *input, int8_t *output, int32_t count)
+KERNEL void mve_look_up(const uint8_t *table, const int8_t *input, int8_t *output, int32_t count)
 {
     for (int32_t i = 0; i < count; i++) {
         output[i] = (int8_t)table[(uint8_t)input[i]];

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from mnedge.codegen.program import KernelSet
 
-_ALL_ROWS = 1 << 30
+# More than any value has.
+ALL_ROWS = 1 << 30
 
 
-class _Plain:
+class Plain:
     """A kernel without scratch memory, multiply-adds and constants."""
 
     in_place: bool = False
@@ -40,13 +41,13 @@ class _Plain:
         return ""
 
 
-class Windowed(_Plain):
+class Windowed(Plain):
     """An output row needs a window of input rows; which, the kernel says."""
 
     form: Literal["window", "pixels", "whole"] = "window"
 
 
-class PixelByPixel(_Plain):
+class PixelByPixel(Plain):
     """An output row needs the same row of the input, and its elements may take the input's place."""
 
     form: Literal["window", "pixels", "whole"] = "pixels"
@@ -58,7 +59,7 @@ class PixelByPixel(_Plain):
         return row, row + 1
 
 
-class Whole(_Plain):
+class Whole(Plain):
     """Any output element may need any input element."""
 
     form: Literal["window", "pixels", "whole"] = "whole"
@@ -66,7 +67,7 @@ class Whole(_Plain):
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
         del row, index
-        return 0, _ALL_ROWS
+        return 0, ALL_ROWS
 
     def takes_whole(self, index: int) -> bool:
         """See `Kernel`."""

@@ -38,6 +38,7 @@ class Convolution:
         input_channels: Input channels; of a fully connected layer the length of a row of weights.
         is_flat: Whether it is a fully connected layer, computed in one call.
         was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
+        may_widen: Whether weights may take twice the flash for a faster kernel.
         may_read_twice: Whether the output may be apart from the input, for a kernel that reads that again and again.
         in_place: Never.
     """
@@ -51,6 +52,7 @@ class Convolution:
     input_channels: int
     is_flat: bool = False
     was_depthwise: bool = False
+    may_widen: bool = True
     may_read_twice: bool = False
     in_place: bool = False
 
@@ -243,7 +245,8 @@ class Convolution:
         elif variant == "depthwise":
             arrays, fields = packing.depthwise(fast.weights, fast.rescale, kernels, symbol)
         else:
-            arrays, fields = packing.pointwise(fast.weights, fast.rescale, kernels, symbol, self.pixels)
+            pixels = self.pixels if self.may_widen else 1
+            arrays, fields = packing.pointwise(fast.weights, fast.rescale, kernels, symbol, pixels)
         if variant not in ("pointwise", "shallow"):
             if variant == "patches":
                 # What a patch holds beyond its last byte meets weights of 0.

@@ -125,9 +125,9 @@ class Table(PixelByPixel):
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
-        del kernels
+        function = "mve_look_up" if kernels == "mve" else "look_up"
         count = f"{site.pixels} * {self.output.channels}"
-        return f"look_up({site.symbol}, {site.inputs[0]}, {site.output}, {count});"
+        return f"{function}({site.symbol}, {site.inputs[0]}, {site.output}, {count});"
 
 
 @dataclass(frozen=True, eq=False)

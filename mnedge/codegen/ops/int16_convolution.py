@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.codegen.ops._forms import _Plain
+from mnedge.codegen.ops._forms import Plain
 from mnedge.codegen.ops.packing import fours
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
 from mnedge.graph.arithmetic import quantize_multipliers, upper_half
@@ -43,7 +43,7 @@ class Rescale16:
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution16(_Plain):
+class Convolution16(Plain):
     """A dense or depthwise convolution of int16 steps; a fully connected layer is one over rows of its input.
 
     Attributes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnedge.codegen.ops._forms import Whole
+from mnedge.codegen.ops._forms import ALL_ROWS, Plain, Whole
 from mnedge.codegen.ops.elementwise import Table
 from mnedge.codegen.program import Layer, int_array
 from mnedge.errors import UnsupportedError
@@ -41,7 +41,7 @@ class Copy(Whole):
 
 
 @dataclass(frozen=True, eq=False)
-class Concatenation(Whole):
+class Concatenation(Plain):
     """Inputs one after another along one axis: `outer` times, `lengths` bytes of each.
 
     Attributes:
@@ -55,6 +55,27 @@ class Concatenation(Whole):
     lengths: tuple[int, ...]
     constants_of: tuple[NDArray[np.int8] | None, ...]
     output: Value
+
+    @property
+    def form(self) -> Literal["window", "pixels", "whole"]:
+        """Channels are joined pixel by pixel: the inputs of a row need not exist whole."""
+        by_pixel = self.outer == self.output.rows * self.output.columns
+        return "pixels" if by_pixel and all(data is None for data in self.constants_of) else "whole"
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return (row, row + 1) if self.form == "pixels" else (0, ALL_ROWS)
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return self.form == "whole"
+
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """One input after another is copied to all pixels."""
+        del kernels
+        return True
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -76,13 +97,14 @@ class Concatenation(Whole):
         stride, offset, lines, computed = sum(self.lengths), 0, [], iter(site.inputs)
         for number, (length, data) in enumerate(zip(self.lengths, self.constants_of, strict=True)):
             name = next(computed) if data is None else f"{site.symbol}_part{number}"
-            lines.append(f"copy_strided({name}, {site.output} + {offset}, {self.outer}, {length}, {length}, {stride});")
+            runs = site.pixels if self.form == "pixels" else str(self.outer)
+            lines.append(f"copy_strided({name}, {site.output} + {offset}, {runs}, {length}, {length}, {stride});")
             offset += length
         return "\n    ".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
-class Pad(Whole):
+class Pad(Plain):
     """A border around a value.
 
     Attributes:
@@ -97,6 +119,27 @@ class Pad(Whole):
     input: Value
     output: Value
 
+    @property
+    def form(self) -> Literal["window", "pixels", "whole"]:
+        """Channels are added pixel by pixel."""
+        x, y = self.input, self.output
+        return "pixels" if (x.rows, x.columns) == (y.rows, y.columns) else "whole"
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return (row, row + 1) if self.form == "pixels" else (0, ALL_ROWS)
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return self.form == "whole"
+
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """All of the output is filled first."""
+        del kernels
+        return True
+
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
@@ -108,13 +151,18 @@ class Pad(Whole):
         x, y = self.input, self.output
         top, left, front = self.before
         before, after = x.channels * x.item_bytes, y.channels * y.item_bytes
+        step = self.step if self.step < 128 else self.step - 256
+        if self.form == "pixels":
+            copy = f"{site.output} + {front * y.item_bytes}, {site.pixels}, {before}, {before}, {after}"
+            fill = f"fill({site.output}, {site.pixels} * {after}, {step});"
+            return f"{fill}\n        copy_strided({site.inputs[0]}, {copy});"
         start = top * y.row_bytes + left * after + front * y.item_bytes
         copy = (
             f"copy_strided({site.inputs[0]} + row * {x.row_bytes}, {site.output} + {start} + row * {y.row_bytes}, "
             f"{x.columns}, {before}, {before}, {after});"
         )
         return (
-            f"fill({site.output}, {y.size_bytes}, {self.step if self.step < 128 else self.step - 256});\n"
+            f"fill({site.output}, {y.size_bytes}, {step});\n"
             f"    for (int32_t row = 0; row < {x.rows}; row++) {{\n        {copy}\n    }}"
         )
 

@@ -33,6 +33,7 @@ class Pool(Windowed):
         input: The value it reads.
         output: The value it makes.
         offset: Added to steps before they are averaged: 128 makes uint8 of them, whose halves go up.
+        pad_step: Step that positions outside the input have for a maximum; below every step where they do not count.
     """
 
     kind: Literal["average", "maximum"]
@@ -42,6 +43,7 @@ class Pool(Windowed):
     input: Value
     output: Value
     offset: int = 0
+    pad_step: int = -32768
 
     def input_rows(self, row: int, index: int) -> tuple[int, int]:
         """See `Kernel`."""
@@ -72,6 +74,7 @@ class Pool(Windowed):
             "low": self.low,
             "high": self.high,
             "offset": self.offset,
+            "pad_step": self.pad_step,
         }
         return descriptor("pool", symbol, dict(fields))
 
@@ -106,21 +109,28 @@ class Mean(Whole):
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
-        del kernels
-        return f"mean(&{site.symbol}, {site.inputs[0]}, {site.output}, {site.scratch});"
+        sums = f"(int32_t *)(void *)({site.scratch})"
+        runs = f"{self.input.rows * self.input.columns}, {self.input.channels}"
+        return (
+            f"{kernels}_channel_sums({site.inputs[0]}, {sums}, {runs});\n"
+            f"    mean(&{site.symbol}, {sums}, {site.output});"
+        )
 
 
 def lower_pool(source: Source, op: Op) -> Pool:
-    """AVERAGE_POOL_2D and MAX_POOL_2D.
+    """AVERAGE_POOL_2D and MAX_POOL_2D; a PAD in front of a maximum was folded into the input's padding.
 
     Raises:
         UnsupportedError: The scale changes, which TFLite does not do either.
     """
-    x, y = values_of_one_scale(source, op, "TFLite pools within one scale")
-    window = window_of(op, x, int(op.options["filter_height"]), int(op.options["filter_width"]))
+    _, y = values_of_one_scale(source, op, "TFLite pools within one scale")
+    entry, padding = source.padded(str(op.inputs[0]))
+    x = source.value(entry)
+    window = window_of(op, x, int(op.options["filter_height"]), int(op.options["filter_width"]), padding)
+    pad_step = y.zero_point if entry != op.inputs[0] else -32768
     low, high = activation_range(str(op.options.get("activation", "NONE")), y.scale, y.zero_point, y.dtype)
     offset = 128 if op.options.get(WAS_UINT8) else 0
-    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset)
+    return Pool("average" if op.kind.startswith("AVERAGE") else "maximum", window, low, high, x, y, offset, pad_step)
 
 
 def lower_mean(source: Source, op: Op) -> Mean | Reduce:

@@ -89,6 +89,7 @@ class Family:
         stride: Stride of the last feature map, a power of two; also the smallest side of an input, in pixels.
         least_alpha: The smallest width at which every layer has a channel; 0 if the widths are rounded up.
         pytorch: Libraries of PyTorch whose weights of this family are read, and how they name its layers.
+        ops_without_c: Kinds of its ops that generated C has no kernel for.
         demos: Packaged demo checkpoints, names of files beside `mnedge/models/build.py`, by (alpha, resolution).
     """
 
@@ -102,6 +103,7 @@ class Family:
     stride: int = 32
     least_alpha: float = 0.0
     pytorch: tuple[PyTorch, ...] = ()
+    ops_without_c: tuple[str, ...] = ()
     demos: Mapping[tuple[float, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

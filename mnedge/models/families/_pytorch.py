@@ -25,13 +25,15 @@ class Names(NamedTuple):
 
     Attributes:
         layer: The Keras layer.
-        kernel: Prefix of ".weight" and ".bias".
+        kernel: Prefix of ".weight" and ".bias"; "" for a batch norm that no kernel stands before.
         norm: Prefix of the batch norm's arrays; "" if there is none.
+        gain: Array of factors of the layer's channels; "" if there is none.
     """
 
     layer: Layer
     kernel: str
     norm: str = ""
+    gain: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 A universal inverted bottleneck is an inverted one with up to two depthwise convolutions: one before the expansion and
 one between expansion and projection. With both it is the paper's ExtraDW, with the second the inverted bottleneck of
 V2, with the first ConvNext's block, with none a feed-forward network.
+
+The hybrid network has attention between them, whose heads share keys and values (section 3.2): the queries of all heads
+are rows of one matrix, so nothing is transposed.
 """
 
 from __future__ import annotations
@@ -65,7 +68,17 @@ class _Universal(NamedTuple):
     stride: int = 1
 
 
-_Block = _Conv | _Fused | _Universal
+class _Attention(NamedTuple):
+    """Mobile multi-query attention; keys and values are taken from a map that `shrink` makes smaller."""
+
+    channels: int
+    shrink: int = 1
+    stride: int = 1
+
+
+_Block = _Conv | _Fused | _Universal | _Attention
+# Of every attention: heads, length of a query, and side of the kernel that makes the map of keys and values smaller.
+_HEADS, _WIDTH, _KERNEL = 4, 64, 3
 
 _SMALL: tuple[_Block, ...] = (
     _Conv(32, 3, 2), _Conv(32, 1),
@@ -98,8 +111,21 @@ _LARGE: tuple[_Block, ...] = (
     _Conv(960, 1),
 )  # fmt: skip
 
+_HYBRID_MEDIUM: tuple[_Block, ...] = (
+    _Fused(48, 4, 2),
+    _Universal(3, 5, 80, 4, 2), _Universal(3, 3, 80, 2),
+    _Universal(3, 5, 160, 6, 2), _Universal(0, 0, 160, 2), _Universal(3, 3, 160, 4), _Universal(3, 5, 160, 4),
+    _Attention(160, 2), _Universal(3, 3, 160, 4), _Attention(160, 2), _Universal(3, 0, 160, 4),
+    _Attention(160, 2), _Universal(3, 3, 160, 4), _Attention(160, 2), _Universal(3, 0, 160, 4),
+    _Universal(5, 5, 256, 6, 2), _Universal(5, 5, 256, 4), *2 * (_Universal(3, 5, 256, 4),), _Universal(0, 0, 256, 2),
+    _Universal(3, 5, 256, 2), _Universal(0, 0, 256, 2), _Universal(0, 0, 256, 4),
+    _Attention(256), _Universal(3, 0, 256, 4), _Attention(256), _Universal(5, 5, 256, 4),
+    _Attention(256), _Universal(5, 0, 256, 4), _Attention(256), _Universal(5, 0, 256, 4),
+    _Conv(960, 1),
+)  # fmt: skip
 
-def _steps(blocks: tuple[_Block, ...], stem: int, alpha: float) -> Iterator[tuple[str, tuple[_Step, ...]]]:
+
+def _steps(blocks: tuple[_Block, ...], stem: int, alpha: float) -> Iterator[tuple[str, tuple[_Step, ...] | _Attention]]:
     """Names and layers of the stem and the blocks, in order; a block that keeps its input's shape adds it."""
     # A thin network keeps the whole stem.
     channels = stem if alpha < 1 else round_to_eight(stem * alpha)
@@ -110,6 +136,8 @@ def _steps(blocks: tuple[_Block, ...], stem: int, alpha: float) -> Iterator[tupl
         if isinstance(block, _Conv):
             kind: Literal["conv", "pointwise"] = "pointwise" if block.kernel == 1 else "conv"
             yield name, (_Step(f"{name}_conv", kind, made, block.kernel, block.stride),)
+        elif isinstance(block, _Attention):
+            yield name, block
         else:
             wide = round_to_eight(channels * block.expansion)
             project = _Step(f"{name}_project", "pointwise", made, has_relu=False)
@@ -132,6 +160,9 @@ def _spread(name: str, block: _Universal, channels: int, wide: int) -> Iterator[
 
 def _trace(network: Network, alpha: float, classes: int, *, blocks: tuple[_Block, ...], stem: int) -> None:
     for name, steps in _steps(blocks, stem, alpha):
+        if isinstance(steps, _Attention):
+            network.attention(name, _HEADS, _WIDTH, _KERNEL, steps.shrink)
+            continue
         before = network.shape
         for step in steps:
             if step.kind == "depthwise":
@@ -153,12 +184,19 @@ def _build(
     import keras
 
     made = image
+    variance = 1.0
     for name, steps in _steps(blocks, stem, alpha):
-        before = made
+        if isinstance(steps, _Attention):
+            made = _attention(made, name, steps.shrink, variance)
+            continue
+        before, known = made, variance
         for step in steps:
             made = _layer(made, step)
+            # He's kernels keep the variance through a ReLU, and double it without one.
+            variance *= 1 if step.has_relu else 2
         if len(steps) > 1 and made.shape == before.shape:
             made = keras.layers.Add(name=f"{name}_add")([before, made])
+            variance += known
     if classes is None:
         return made
     made = keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_average_pooling2d")(made)
@@ -184,17 +222,60 @@ def _layer(source: keras.KerasTensor, step: _Step) -> keras.KerasTensor:
     return keras.layers.ReLU(name=f"{step.name}_relu")(made) if step.has_relu else made
 
 
+def _attention(source: keras.KerasTensor, name: str, shrink: int, variance: float) -> keras.KerasTensor:
+    """Multi-query attention with a shortcut around it.
+
+    Args:
+        source: float32 (1, H, W, C).
+        name: What the layers' names begin with.
+        shrink: Step down to the map of keys and values.
+        variance: Variance of the source with random weights, which its batch norm starts with: scores are products of
+            two of its values, and would be without bounds.
+
+    Returns:
+        float32 (1, H, W, C).
+    """
+    import keras
+
+    _, height, width, channels = source.shape
+    normed = keras.layers.BatchNormalization(
+        moving_variance_initializer=keras.initializers.Constant(variance), name=f"{name}_norm"
+    )(source)
+
+    def projected(values: keras.KerasTensor, filters: int, part: str) -> keras.KerasTensor:
+        return keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_{part}")(values)
+
+    def shared(part: str) -> keras.KerasTensor:
+        values = normed
+        if shrink > 1:
+            values = _layer(values, _Step(f"{name}_{part}_depthwise", "depthwise", 0, _KERNEL, shrink, has_relu=False))
+        return keras.layers.Reshape((-1, _WIDTH), name=f"{name}_{part}s")(projected(values, _WIDTH, part))
+
+    # Behind a convolution, the scale goes into its kernel when the graph is made.
+    queries = keras.layers.Rescaling(_WIDTH**-0.5, name=f"{name}_scale")(projected(normed, _HEADS * _WIDTH, "query"))
+    # (1, H x W x heads, width): a position's heads follow each other.
+    queries = keras.layers.Reshape((-1, _WIDTH), name=f"{name}_queries")(queries)
+    scores = keras.layers.Dot(axes=(2, 2), name=f"{name}_scores")([queries, shared("key")])
+    weights = keras.layers.Softmax(name=f"{name}_weights")(scores)
+    mixed = keras.layers.Dot(axes=(2, 1), name=f"{name}_mix")([weights, shared("value")])
+    mixed = keras.layers.Reshape((height, width, _HEADS * _WIDTH), name=f"{name}_map")(mixed)
+    return keras.layers.Add(name=f"{name}_add")([source, projected(mixed, channels, "project")])
+
+
 def _stages(blocks: tuple[_Block, ...]) -> tuple[int, ...]:
     """Number of blocks of each stage: one begins where the map is halved, and the last convolution is one."""
     begins = [place for place, block in enumerate(blocks) if block.stride > 1] + [len(blocks) - 1, len(blocks)]
     return tuple(after - begin for begin, after in pairwise(begins))
 
 
-def _block_names(prefix: str, layers: Sequence[Layer]) -> Iterator[Names]:
-    """Names the layers of one block as timm does."""
+def _block_names(prefix: str, layers: Sequence[Layer], *, has_gains: bool) -> Iterator[Names]:
+    """Names the layers of one block as timm does; the hybrid network has gains behind its projections."""
     kinds = [layer.kind for layer in layers]
     if len(layers) == 1:
         yield Names(layers[0], f"{prefix}conv", f"{prefix}bn1")
+        return
+    if kinds[0] == "norm":
+        yield from _attention_names(prefix, layers)
         return
     if kinds[0] == "conv":
         for layer, name, norm in zip(layers, ("conv_exp", "conv_pwl"), ("bn1", "bn2"), strict=True):
@@ -204,7 +285,19 @@ def _block_names(prefix: str, layers: Sequence[Layer]) -> Iterator[Names]:
     if kinds[0] == "depthwise":
         names.insert(0, "dw_start")
     for layer, name in zip(layers, names, strict=True):
-        yield Names(layer, f"{prefix}{name}.conv", f"{prefix}{name}.bn")
+        gain = f"{prefix}layer_scale.gamma" if has_gains and name == "pw_proj" else ""
+        yield Names(layer, f"{prefix}{name}.conv", f"{prefix}{name}.bn", gain)
+
+
+def _attention_names(prefix: str, layers: Sequence[Layer]) -> Iterator[Names]:
+    norm, query, *shared, project = layers
+    yield Names(norm, "", f"{prefix}norm")
+    yield Names(query, f"{prefix}attn.query.proj")
+    for part, found in (("key", shared[: len(shared) // 2]), ("value", shared[len(shared) // 2 :])):
+        for layer in found[:-1]:
+            yield Names(layer, f"{prefix}attn.{part}.down_conv", f"{prefix}attn.{part}.norm")
+        yield Names(found[-1], f"{prefix}attn.{part}.proj")
+    yield Names(project, f"{prefix}attn.output.proj", gain=f"{prefix}layer_scale.gamma")
 
 
 def _timm(alpha: float, resolution: int, macs: float, parameters: float, top1: float | None) -> Published:
@@ -214,21 +307,26 @@ def _timm(alpha: float, resolution: int, macs: float, parameters: float, top1: f
     )  # fmt: skip
 
 
-def _family(size: str, blocks: tuple[_Block, ...], stem: int, published: tuple[Published, ...]) -> Family:
-    names = timm(_stages(blocks), (("conv_head", "norm_head"), ("classifier", "")), _block_names)
+def _family(
+    kind: Literal["conv", "hybrid"], size: str, blocks: tuple[_Block, ...], stem: int, published: tuple[Published, ...]
+) -> Family:
+    block_names = partial(_block_names, has_gains=kind == "hybrid")
+    names = timm(_stages(blocks), (("conv_head", "norm_head"), ("classifier", "")), block_names)
     return Family(
-        name=f"v4-conv-{size}",
-        title=f"MobileNet V4-Conv-{size.capitalize()}",
-        slug=f"mobilenet_v4_conv_{size}",
+        name=f"v4-{kind}-{size}",
+        title=f"MobileNet V4-{kind.capitalize()}-{size.capitalize()}",
+        slug=f"mobilenet_v4_{kind}_{size}",
         published=published,
         trace=partial(_trace, blocks=blocks, stem=stem),
         build=partial(_build, blocks=blocks, stem=stem),
         pytorch=(PyTorch("timm", names),),
+        ops_without_c=("BATCH_MATMUL",) if kind == "hybrid" else (),
     )
 
 
 FAMILIES = (
     _family(
+        "conv",
         "small",
         _SMALL,
         32,
@@ -243,6 +341,7 @@ FAMILIES = (
         ),
     ),
     _family(
+        "conv",
         "medium",
         _MEDIUM,
         32,
@@ -253,6 +352,7 @@ FAMILIES = (
         ),
     ),
     _family(
+        "conv",
         "large",
         _LARGE,
         24,
@@ -263,11 +363,25 @@ FAMILIES = (
             _timm(1.0, 256, 2860, 32.59, 0.819),
         ),
     ),
+    _family(
+        "hybrid",
+        "medium",
+        _HYBRID_MEDIUM,
+        32,
+        (
+            _timm(1.0, 448, 4200, 11.07, 0.834),
+            _timm(1.0, 384, 3010, 11.07, 0.830),
+            _timm(1.0, 320, 2050, 11.07, 0.825),
+            _timm(1.0, 256, 1290, 11.07, 0.815),
+            _timm(1.0, 224, 980, 11.07, 0.804),
+            _timm(0.75, 224, 660, 7.31, None),
+        ),
+    ),
 )
 
 REFUSED = {
-    "v4-hybrid-medium": (
-        "its mobile attention (multi-query, with keys and values of half the side) has no layers here yet; take "
-        "v4-conv-medium, or export the network with torch.onnx.export and give the .onnx as MODEL"
+    "v4-hybrid-large": (
+        "its layers have GELU, which the families here have not; take v4-hybrid-medium, or export the network with "
+        "torch.onnx.export and give the .onnx as MODEL"
     )
 }

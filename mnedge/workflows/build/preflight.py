@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
 from mnedge.errors import InputError
+from mnedge.models.variant import check_compiles
 from mnedge.workflows.release import described_release
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ def check(job: Job, out: Path) -> None:
 
     Raises:
         InputError: A bundle needs what the recipe does not make, an op is unknown, or the cache cannot be written.
+        UnsupportedError: A target has no kernel for an op of the variant.
         StorageError: The disk of `out` has not even room for the float model.
         ToolError: A target's compiler is missing.
     """
     _check_ops(job)
     _check_bundles(job)
+    if job.recipe.int8 and job.variant is not None:
+        for name in job.targets:
+            check_compiles(job.variant, name)
     if job.recipe.int8 and any(target.accelerator for target in job.targets.values()):
         from mnedge.codegen.vela import program
 

@@ -8,15 +8,16 @@ training are pruned, which makes a trained network smaller, never larger.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge import cache, targets
 from mnedge.devices import qemu
+from mnedge.errors import BudgetError
 from mnedge.files import size_bytes, write_bytes, write_text
-from mnedge.models.variant import trace
+from mnedge.models.variant import check_compiles, trace
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -44,6 +45,7 @@ class Footprint:
         ram_bytes: Arena, input and output; None likewise.
         flash_bytes: Code and constants; None likewise, or without a cross compiler.
         estimate_ms: Vela's estimate of the latency; None for other targets.
+        stack_bytes: Stack of a run on the emulated core; None where none was asked for or it does not fit there.
     """
 
     size_bytes: int
@@ -51,6 +53,12 @@ class Footprint:
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     estimate_ms: float | None = None
+    stack_bytes: int | None = None
+
+    @property
+    def ram_with_stack_bytes(self) -> int | None:
+        """Arena, input, output and stack; without the stack where that is unknown."""
+        return None if self.ram_bytes is None else self.ram_bytes + (self.stack_bytes or 0)
 
 
 def least_bytes(variant: Variant) -> int:
@@ -81,23 +89,34 @@ def int8_tflite(candidate: Candidate, target: str) -> Path:
     return cache.stage("search-int8", key, make) / _MODEL
 
 
-def footprint(candidate: Candidate, target: str) -> Footprint:
+def footprint(candidate: Candidate, target: str, *, with_stack: bool = False) -> Footprint:
     """Builds, quantizes and compiles a candidate for a target, once, and reads its memory.
+
+    Args:
+        candidate: The candidate.
+        target: Name of the target.
+        with_stack: Run generated C on the emulated core to measure its stack.
 
     Raises:
         UnsupportedError: An op has no kernel on the target.
         ToolError: A compiler failed, or Vela is missing.
     """
-    key = {**candidate.key, "target": target, "missing": qemu.missing_tools()}
+    check_compiles(candidate.variant, target)
+    key = {
+        **candidate.key,
+        "target": target,
+        "missing": qemu.missing_tools(),
+        **({"stack": True} if with_stack else {}),
+    }
 
     def make(folder: Path) -> None:
         tflite = int8_tflite(candidate, target)
-        write_text(folder / "footprint.json", to_json(_measured(tflite, target, folder / "compiled")))
+        write_text(folder / "footprint.json", to_json(_measured(tflite, target, folder / "compiled", with_stack)))
 
     return read(cache.stage("search-footprint", key, make) / "footprint.json", Footprint)
 
 
-def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:
+def _measured(tflite: Path, target: str, scratch: Path, with_stack: bool) -> Footprint:
     import shutil
 
     chosen = targets.get(target)
@@ -122,10 +141,21 @@ def _measured(tflite: Path, target: str, scratch: Path) -> Footprint:
         flash_bytes = None
         if "arm-none-eabi-gcc" not in qemu.missing_tools():
             flash_bytes = qemu.measure_size(scratch / f"{NAME}.c", core_of(target)).flash_bytes
-        return Footprint(size_bytes(tflite), manifest.arena_bytes, manifest.ram_bytes, flash_bytes)
+        found = Footprint(size_bytes(tflite), manifest.arena_bytes, manifest.ram_bytes, flash_bytes)
+        return replace(found, stack_bytes=_stack_bytes(scratch, manifest.input_bytes, target)) if with_stack else found
     finally:
         # The sources are several times the model; the figures are what is kept.
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _stack_bytes(folder: Path, input_bytes: int, target: str) -> int | None:
+    """Stack of one run on the emulated core; None if the board has too little memory."""
+    from mnedge.codegen.vectors import noise
+
+    try:
+        return qemu.run_inputs(folder, noise(input_bytes, count=1), core=core_of(target)).stack_bytes
+    except BudgetError:
+        return None
 
 
 def core_of(target: str) -> str:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FIGURES = {
-    "max_arena_bytes": "arena_bytes",
+    "max_arena_bytes": "ram_bytes",
+    "max_ram_bytes": "ram_with_stack_bytes",
     "max_flash_bytes": "flash_bytes",
     "max_size_bytes": "size_bytes",
     "max_macs": "macs",
@@ -24,11 +25,13 @@ class Limits:
     """The largest value allowed of each figure; None for any.
 
     Attributes:
-        max_arena_bytes: Working memory of the generated C, or SRAM that Vela asks for.
+        max_arena_bytes: Arena of the generated C with input and output, as an interpreter's arena holds them; or SRAM
+            that Vela asks for.
         max_flash_bytes: Code and constants.
         max_size_bytes: The int8 .tflite.
         max_macs: Multiply-adds of one picture.
         max_ms: Latency of one picture.
+        max_ram_bytes: The same memory with the stack of a run.
     """
 
     max_arena_bytes: int | None = None
@@ -36,6 +39,7 @@ class Limits:
     max_size_bytes: int | None = None
     max_macs: int | None = None
     max_ms: float | None = None
+    max_ram_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_ms is not None:
@@ -74,7 +78,7 @@ def broken(limits: Limits, figures: Mapping[str, float | None], *, is_least: boo
 
     Args:
         limits: The limits.
-        figures: arena_bytes, flash_bytes, size_bytes, macs and latency_ms, as far as they are known.
+        figures: ram_bytes, ram_with_stack_bytes, flash_bytes, size_bytes, macs and latency_ms, as far as known.
         is_least: The figures are lower bounds.
     """
     found = []

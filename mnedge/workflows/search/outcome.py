@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from mnedge.workflows.search.published import Expected
 
 Status = Literal["chosen", "front", "fits", "excluded", "not reached"]
-_UNITS = {"max_arena_bytes": "arena", "max_flash_bytes": "flash", "max_size_bytes": "size of the .tflite"}
+_UNITS = {
+    "max_arena_bytes": "arena with input and output",
+    "max_ram_bytes": "RAM with the stack",
+    "max_flash_bytes": "flash",
+    "max_size_bytes": "size of the .tflite",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ class Finding:
         """The figures that limits apply to, by name."""
         taken = self.footprint
         return {
-            "arena_bytes": taken.arena_bytes if taken else None,
+            "ram_bytes": taken.ram_bytes if taken else None,
+            "ram_with_stack_bytes": taken.ram_with_stack_bytes if taken else None,
             "flash_bytes": taken.flash_bytes if taken else None,
             "size_bytes": taken.size_bytes if taken else None,
             "macs": self.macs,

@@ -36,6 +36,7 @@ def search(
     max_size: int | str | None = None,
     max_macs: int | str | None = None,
     max_ms: float | None = None,
+    max_ram: int | str | None = None,
     variants: Sequence[str] = (),
     alphas: Sequence[float] = (),
     resolutions: Sequence[int] = (),
@@ -66,11 +67,13 @@ def search(
     Args:
         target: Name of the target.
         data: The pictures: a folder, a labels.csv or "demo"; without data nothing is trained.
-        max_arena: Largest arena: bytes, or text such as "256K"; None for the target's RAM.
+        max_arena: Largest arena with input and output: bytes, or text such as "256K"; None for the target's RAM.
         max_flash: Largest code and constants: bytes, or text such as "1M"; None for the target's flash.
         max_size: Largest int8 .tflite: bytes, or text such as "2M"; None for any size.
         max_macs: Most multiply-adds per picture: a number, or text such as "10M"; None for any number.
         max_ms: Longest latency, ms; None for any latency.
+        max_ram: Largest arena with input, output and the stack of a run on the emulated core: bytes, or text; None for
+            any size.
         variants: Families; none for all of them.
         alphas: Width multipliers; none for those that were published.
         resolutions: Sides of the input, pixels; none for 96, 128, 160, 192 and 224.
@@ -112,6 +115,7 @@ def search(
         bytes_of(max_size, "--max-size"),
         count_of(max_macs, "--max-macs"),
         max_ms,
+        bytes_of(max_ram, "--max-ram"),
     )
     dataset = data_sets.open_dataset(data) if data is not None else None
     if dataset is not None and check_data:

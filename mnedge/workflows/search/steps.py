@@ -16,7 +16,7 @@ from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
 from mnedge.foreign import checked_number
 from mnedge.models.cost import cost
 from mnedge.workflows.search import latency_model
-from mnedge.workflows.search.footprint import footprint, least_bytes
+from mnedge.workflows.search.footprint import core_of, footprint, least_bytes
 from mnedge.workflows.search.halving import halve, rounds
 from mnedge.workflows.search.latency_model import FEWEST
 from mnedge.workflows.search.limits import Broken, Limits, broken
@@ -180,9 +180,10 @@ class _Search:
     def compile(self, wanted: Iterable[Candidate], stage: str = "compile what may fit") -> None:
         """Compiles candidates for their exact arena and flash."""
         todo = list(wanted)
+        with_stack = self.settings.limits.max_ram_bytes is not None and bool(targets.get(self.settings.target).kernels)
         for place, candidate in enumerate(todo):
             self.progress(stage, place / len(todo))
-            taken = footprint(candidate, self.settings.target)
+            taken = footprint(candidate, self.settings.target, with_stack=with_stack)
             if taken.estimate_ms is not None:
                 self._update(candidate, latency_ms=taken.estimate_ms, latency_source="measured")
             self._update(candidate, footprint=taken)
@@ -296,7 +297,12 @@ def _check(settings: Settings) -> None:
     if not settings.candidates:
         raise InputError("there is nothing to search: no family, width and resolution is left")
     is_compiled = bool(target.kernels or target.accelerator)
-    for name, limit in (("--max-arena", limits.max_arena_bytes), ("--max-flash", limits.max_flash_bytes)):
+    memories = (
+        ("--max-arena", limits.max_arena_bytes),
+        ("--max-ram", limits.max_ram_bytes),
+        ("--max-flash", limits.max_flash_bytes),
+    )
+    for name, limit in memories:
         if limit is not None and not is_compiled:
             raise UnsupportedError(
                 f"{name}: what {settings.target} takes of memory is its runtime's affair; give --max-size for the "
@@ -304,6 +310,9 @@ def _check(settings: Settings) -> None:
             )
     if limits.max_flash_bytes is not None and target.kernels and "arm-none-eabi-gcc" in qemu.missing_tools():
         raise ToolError(f"--max-flash is measured with arm-none-eabi-gcc, which is not on PATH; {qemu.ADVICE}")
+    missing = qemu.missing_tools(core_of(settings.target)) if target.kernels else ()
+    if limits.max_ram_bytes is not None and missing:
+        raise ToolError(f"--max-ram is measured on an emulated core, for which {missing} is missing; {qemu.ADVICE}")
     if limits.max_ms is not None and settings.watch.kind == "none":
         raise UnsupportedError(
             f"--max-ms: {settings.target} has no device here; give --device qemu://cortex-m4 and --clock-mhz"

@@ -124,15 +124,15 @@ def _masks(root: Path) -> Path:
 def test_the_families_are_the_tokens_of_the_command_line_in_the_order_of_the_papers() -> None:
     assert families.names() == (
         "v1", "v2", "v3-small", "v3-large", "v3-small-minimalistic", "v3-large-minimalistic",
-        "v4-conv-small", "v4-conv-medium", "v4-conv-large",
+        "v4-conv-small", "v4-conv-medium", "v4-conv-large", "v4-hybrid-medium",
     )  # fmt: skip
 
 
 def test_a_published_network_that_cannot_be_built_is_refused_by_name() -> None:
     with pytest.raises(
-        UnsupportedError, match=r"v4-hybrid-medium cannot be built: its mobile attention .* take v4-conv-m"
+        UnsupportedError, match=r"v4-hybrid-large cannot be built: its layers have GELU, .* take v4-hybrid-m"
     ):
-        Variant("v4-hybrid-medium")
+        Variant("v4-hybrid-large")
 
 
 @pytest.mark.parametrize("name", families.names())

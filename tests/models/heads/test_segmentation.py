@@ -27,6 +27,7 @@ def test_a_side_that_no_stride_divides_works_too() -> None:
     assert model.output_shape == (1, 72, 72, 3)
 
 
+@pytest.mark.slow
 def test_deeplab_spreads_its_branches_twice_as_far_at_stride_8() -> None:
     rates = {}
     for stride in (16, 8):
@@ -49,6 +50,7 @@ def test_a_head_has_a_name_of_its_own_and_refuses_what_it_cannot_stand_on() -> N
     assert sorted(served) == sorted([*heads.names(), "classifier"])
 
 
+@pytest.mark.slow
 def test_weights_of_another_head_are_refused(tmp_path: object) -> None:
     from pathlib import Path
 

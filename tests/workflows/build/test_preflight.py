@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnedge import bundles, registry
-from mnedge.errors import InputError
+from mnedge.errors import InputError, UnsupportedError
 from mnedge.models.cost import cost, least_bytes
 from mnedge.recipe import Recipe
 from mnedge.workflows.build import job, preflight
@@ -46,6 +46,13 @@ def test_a_release_that_no_bundle_can_carry_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_op_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'CONV_2D'"):
         preflight.check(_job(allow_float=("CONV2D",)), tmp_path)
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_a_variant_without_c_kernels_is_refused_for_a_microcontroller(tmp_path: Path) -> None:
+    resolved = job.resolve(Recipe(variant="v4-hybrid-medium", weights="random", int8=True, targets=("cpu", "generic")))
+    with pytest.raises(UnsupportedError, match=r"v4-hybrid-medium has BATCH_MATMUL, .* and generic runs C"):
+        preflight.check(resolved, tmp_path)
 
 
 def test_the_least_room_is_that_of_the_weights() -> None:

@@ -86,13 +86,29 @@ def test_the_plan_is_the_compilers(tmp_path: Path) -> None:
 
 
 def test_limits_rule_out_and_the_rest_is_ranked_by_the_published_figures() -> None:
-    arena = {one.variant.resolution: footprint(one, "generic").arena_bytes or 0 for one in _space()}
+    arena = {one.variant.resolution: footprint(one, "generic").ram_bytes or 0 for one in _space()}
     assert arena[32] < arena[48] < arena[64]
     found = run_steps(_settings(limits=Limits(max_arena_bytes=arena[48])), None, _quiet)
     resolutions = [finding.candidate.variant.resolution for finding in found.findings]
     assert list(zip(resolutions, found.statuses, strict=True)) == [(48, "chosen"), (32, "front"), (64, "excluded")]
     (broken,) = found.findings[2].broken
     assert (broken.limit, broken.allowed, broken.needed) == ("max_arena_bytes", arena[48], arena[64])
+
+
+@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+def test_ram_is_the_arena_with_input_output_and_stack() -> None:
+    taken = footprint(_space()[0], "generic", with_stack=True)
+    assert taken.arena_bytes is not None
+    assert taken.ram_bytes is not None
+    assert taken.stack_bytes is not None
+    side = _space()[0].variant.resolution
+    assert taken.ram_bytes >= taken.arena_bytes + 3 * side * side
+    assert taken.ram_with_stack_bytes == taken.ram_bytes + taken.stack_bytes > taken.ram_bytes
+    found = run_steps(
+        _settings(limits=Limits(max_arena_bytes=taken.ram_bytes, max_ram_bytes=taken.ram_bytes)), None, _quiet
+    )
+    (broken,) = next(finding for finding in found.findings if finding.candidate == _space()[0]).broken
+    assert (broken.limit, broken.needed) == ("max_ram_bytes", taken.ram_with_stack_bytes)
 
 
 def test_the_users_data_overrules_the_published_ranking_and_the_recipe_is_one(tmp_path: Path) -> None:
@@ -152,7 +168,7 @@ def test_nothing_that_fits_names_the_nearest_miss() -> None:
     assert found.nearest.candidate.variant.resolution == 32
     error = nearest_miss(account.result(found, settings, None))
     assert error.exit_code == 3
-    needed = footprint(_space()[0], "generic").arena_bytes
+    needed = footprint(_space()[0], "generic").ram_bytes
     assert needed is not None
     assert "v1 0.25 32: arena" in str(error)
     assert found.nearest.broken[0].needed == needed

@@ -23,6 +23,7 @@ def _run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, s
     return int(str(ended.value.code)), captured.out, captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_grid_is_printed_and_known_the_second_time(
     tmp_path: Path, small_recipe: Recipe, capsys: pytest.CaptureFixture[str]

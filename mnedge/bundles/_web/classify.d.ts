@@ -1,0 +1,7 @@
+export interface Options {
+  /** How many classes, where they exclude each other; 5 where it is not given. */
+  top?: number;
+}
+
+/** The most probable classes, or of labels by themselves a yes or no for each. */
+export type Answer = { label: string; index: number; score: number; yes?: boolean }[];
