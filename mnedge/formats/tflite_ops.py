@@ -33,7 +33,7 @@ def ops_of(data: bytes, source: str) -> tuple[FileOp, ...]:
     Raises:
         InputError: Not a .tflite, or cut short or damaged.
     """
-    from mnedge.formats._tflite_schema import OP_NAMES, schema
+    from mnedge.formats.tflite_schema import OP_NAMES, schema
 
     check_identifier(data, source)
     found = []

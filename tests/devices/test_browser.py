@@ -223,7 +223,7 @@ def test_runtimes_that_are_not_there(
 
 
 def test_browsers_and_options_that_are_not_known(empty: Path) -> None:
-    with pytest.raises(InputError, match="unknown browser 'netscape'. Known: chrome, chromium"):
+    with pytest.raises(InputError, match=r"unknown browser 'netscape'. Known: chrome, chromium"):
         connect("browser://netscape")
     with pytest.raises(InputError, match="unknown option of browser:// 'model'"):
         connect("browser://chromium?model=x")
