@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnedge import cache
@@ -20,7 +21,6 @@ from mnedge.workflows.quantize import lowered, lowered_for_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from mnedge.batch import Samples
     from mnedge.choices import Granularity
@@ -396,6 +396,4 @@ def int8_artifacts(
 
 
 def _named(name: str, kind: Format, io: Io, target: str, precision: Precision = "int8") -> Artifact:
-    from pathlib import Path
-
     return Artifact(Path(name), kind, precision, io, target)
