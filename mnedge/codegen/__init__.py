@@ -3,7 +3,8 @@
 Read in this order:
 
     source.py    what lowering reads of a Graph
-    lower.py     Graph -> Program: integer parameters for every op, tables for chains of elementwise ops
+    lower.py     Graph -> Program: integer parameters for every op, tables for chains of elementwise ops;
+                 lower_int16.py: which ops have a kernel for int16 activations (16x8)
     prune.py     Program -> Program: channels that are constant go into biases
     quicken.py   Program -> Program: faster kernels where they cost no arena
     schedule.py  runs of layers that pass rows on to each other, simulated row by row

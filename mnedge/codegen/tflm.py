@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnedge import artifact, command
 from mnedge.codegen.obstacles import check_weights
-from mnedge.errors import ToolError, UnsupportedError
+from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.tflite_ops import ops_of
 from mnedge.formats.tflite_read import VELA, parse_tflite
 from mnedge.results.compilation import TflmProject
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.formats.tflite_ops import FileOp
+    from mnedge.graph.graph import Graph
 
 ADVICE = "pip install --pre 'mnedge[tflm]' brings tflite-micro"
 # Cortex-M builds need 0.5 to 3 % less than the 64-bit interpreter that measures; CMSIS-NN's own buffers come on top.
@@ -94,11 +95,9 @@ def compile_tflm(
     """
     ops = ops_of(model, name)
     _check_custom(ops)
-    try:
-        check_weights(parse_tflite(model, name, stateful=True))
-    except UnsupportedError as exc:
-        if "uint8 weights" in str(exc):
-            raise
+    graph = _graph(model, name)
+    if graph is not None:
+        check_weights(graph)
     measured = measure_arena(model)
     margin = int(measured * _MARGIN_FRACTION) + _MARGIN_BYTES
     arena = -(-(measured + margin) // 16) * 16
@@ -131,6 +130,14 @@ def _filled(template: str, words: dict[str, str]) -> str:
     for key, value in words.items():
         template = template.replace(f"@{key}@", value)
     return template
+
+
+def _graph(model: bytes, name: str) -> Graph | None:
+    """The model as mnedge reads it; None where only TFLM can tell whether it runs."""
+    try:
+        return parse_tflite(model, name, stateful=True)
+    except (InputError, UnsupportedError):
+        return None
 
 
 def _check_custom(ops: Sequence[FileOp]) -> None:

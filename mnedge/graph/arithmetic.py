@@ -362,15 +362,15 @@ def _table_16(
     low, high = scale * (-32768 - zero_point), scale * (32767 - zero_point)
     step = (high - low) / 512
     to_steps = 65536.0 / (2.0 / 65535.0 * 32767 - 2.0 / 65535.0 * -32768)
-    places = low + np.arange(512) * step
-    ahead = low + np.arange(1, 513) * step
+    places: NDArray[np.float64] = low + np.arange(512, dtype=np.float64) * step
+    ahead: NDArray[np.float64] = low + np.arange(1, 513, dtype=np.float64) * step
     values = _round_away(function(places) * to_steps)
     between = _round_away((function(ahead) * to_steps + values) / 2)
     error = _round_away((between - _round_away(function(places + step / 2) * to_steps)) / 2)
     last = _round_away(function(np.array([high])) * to_steps)
-    return clamp(np.concatenate([values - error, last]).astype(np.int64), -32768, 32767)
+    return clamp(np.concatenate([values - error, last]), -32768, 32767)
 
 
-def _round_away(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    rounded: NDArray[np.float64] = np.sign(x) * np.floor(np.abs(x) + 0.5)
+def _round_away(x: NDArray[np.floating]) -> NDArray[np.int64]:
+    rounded: NDArray[np.int64] = (np.sign(x) * np.floor(np.abs(x) + 0.5)).astype(np.int64)
     return rounded

@@ -55,7 +55,7 @@ def test_weights_stay_in_registers_where_no_arena_grows() -> None:
     assert _variants(fast) == ["shallow", "pointwise", "shallow"]
     assert memory.arena_bytes == planned(program).arena_bytes
     for kernels in ("portable", "dsp"):
-        same, _ = quicken(program, kernels, partial(plan, kernels=kernels))  # type: ignore[arg-type]
+        same, _ = quicken(program, kernels, partial(plan, kernels=kernels))
         assert same is program
 
 

@@ -66,7 +66,7 @@ def test_division_is_exact_where_the_reference_is_defined(
 ) -> None:
     if dtype == "int8":
         pytest.importorskip("tflite_micro", reason="LiteRT has no DIV in int8")
-    cases = []
+    cases: list[tuple[Graph, Unit, np.ndarray]] = []
     chance = np.random.default_rng(3)
     for shapes in SHAPES:
         for scales in SCALES:

@@ -105,7 +105,8 @@ PLANS: tuple[dict[str, Any], ...] = ({"prefer": "ram"}, {"prefer": "speed"}, {"s
 def test_joins_and_paddings_are_bit_exact_under_every_plan(
     tmp_path: Path, run_sanitized: Callable[..., Any], reference: Callable[..., Any]
 ) -> None:
-    units, expected = [], []
+    units: list[tuple[Unit, np.ndarray]] = []
+    expected = []
     for make in NETWORKS:
         rng = np.random.default_rng(7)
         graph = make(rng)
