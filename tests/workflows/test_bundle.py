@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mnedge.artifact import RECORD, files_of, sha256
-from mnedge.errors import InputError
+from mnedge.errors import InputError, StorageError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
@@ -394,6 +394,19 @@ def test_an_archive_is_read_within_limits(small_build: Path, tmp_path: Path, mon
         stream.write(bytes(100_000))
     with pytest.raises(InputError, match="behind its end, or more than 5,000 bytes"):
         verify(tmp_path / "a.tar.gz")
+
+
+def test_a_bundle_whose_archive_cannot_be_written_is_not_left(
+    small_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes | str, *, force: bool = False) -> None:
+        del data, force
+        raise StorageError(f"{path} cannot be written")
+
+    monkeypatch.setattr("mnedge.artifact.deliver", full)
+    with pytest.raises(StorageError):
+        bundle(small_build, "raspberry-pi", tmp_path / "new" / "out", Release())
+    assert not (tmp_path / "new").exists()
 
 
 def test_damaged_archives(small_build: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
