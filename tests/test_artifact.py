@@ -352,23 +352,25 @@ def test_what_is_delivered_together_goes_together(tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     artifact.deliver(tmp_path / "mine" / "old.txt", "old")
     before = _all(tmp_path)
-    with pytest.raises(KeyboardInterrupt), artifact.together():  # noqa: PT012 - what ends in the block is undone
-        artifact.deliver(tmp_path / "new" / "deep" / "a.txt", "a")
-        with artifact.together():
-            artifact.deliver(tmp_path / "new" / "b.txt", "b")
-        artifact.deliver(tmp_path / "mine" / "c.txt", "c")
-        raise KeyboardInterrupt
+
+    @artifact.together()
+    def deliver(*names: str, fails: bool = True) -> None:
+        for name in names:
+            with artifact.together():
+                artifact.deliver(tmp_path / name, name)
+        if fails:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        deliver("new/deep/a.txt", "new/b.txt", "mine/c.txt")
     assert _all(tmp_path) == before
-    with pytest.raises(KeyboardInterrupt), artifact.together():  # noqa: PT012 - likewise
-        artifact.deliver(tmp_path / "mine" / "old.txt", "newer")
-        artifact.deliver(tmp_path / "mine" / "c.txt", "c")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        deliver("mine/old.txt", "mine/c.txt")
     # A file that was there before stays, and stays mnedge's.
     artifact.deliver(tmp_path / "mine" / "old.txt", "newest")
     assert _names(tmp_path) == {"mine/notes.txt", "mine/old.txt"}
-    with artifact.together():
-        artifact.deliver(tmp_path / "new" / "a.txt", "a")
-    assert (tmp_path / "new" / "a.txt").read_text() == "a"
+    deliver("new/a.txt", fails=False)
+    assert (tmp_path / "new" / "a.txt").read_text() == "new/a.txt"
 
 
 def test_a_folder_that_fails_takes_the_folders_above_it_along(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mnedge import __version__
-from mnedge.errors import FULL, InputError, StorageError
+from mnedge.errors import FULL, InputError, StorageError, ToolError
 from mnedge.text import plain
 
 if TYPE_CHECKING:
@@ -159,27 +159,46 @@ def flushed(code: int) -> int:
 
 
 def unexpected(exc: Exception, args: Sequence[str]) -> tuple[int, str]:
-    """Classifies an unforeseen error: a full disk, Ctrl-C that a library turned into another error, or a bug.
+    """Classifies an unforeseen error: a full disk, no memory, Ctrl-C that a library made another error of, or a bug.
 
     Returns:
         The exit code, and what to tell the user.
     """
-    import tempfile
-
+    causes = list(_causes(exc))
     if isinstance(exc, OSError) and exc.errno in FULL:
-        if exc.filename:
-            return StorageError.exit_code, f"{exc.filename} cannot be written: {exc.strerror}; free some space there"
-        place = tempfile.gettempdir()
-        told = f"a file, maybe in {place}, cannot be written: {exc.strerror}; free some space there"
-        return StorageError.exit_code, f"{told}, or set TMPDIR to a folder with room"
+        return StorageError.exit_code, _full(exc)
     if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
         return (
             InputError.exit_code,
             f"{exc.filename or 'a file'} cannot be used: {exc.strerror}; give it a shorter name",
         )
-    if any(isinstance(cause, KeyboardInterrupt) for cause in _causes(exc)):
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return _INTERRUPTED, "interrupted"
+    if (want := next(filter(None, map(_want, causes)), None)) is not None:
+        return ToolError.exit_code, want
     return BUG, _reported(exc, args)
+
+
+def _full(exc: OSError) -> str:
+    import tempfile
+
+    if exc.filename:
+        return f"{exc.filename} cannot be written: {exc.strerror}; free some space there"
+    said = f"a file, maybe in {tempfile.gettempdir()}, cannot be written: {exc.strerror}"
+    return f"{said}; free some space there, or set TMPDIR to a folder with room"
+
+
+def _want(exc: BaseException) -> str | None:
+    """What an error says that the machine gives no more of, with advice; None for another error."""
+    number = exc.errno if isinstance(exc, OSError) else None
+    # The stack of a thread is memory too.
+    no_thread = isinstance(exc, RuntimeError) and "can't start new thread" in str(exc)
+    if isinstance(exc, MemoryError) or no_thread or number == errno.ENOMEM:
+        advice = "stop other programs, raise its limit (ulimit -v), or take a smaller model or fewer pictures"
+        return f"this process has no memory left; {advice}"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open; raise the limit, e.g. ulimit -n 1024"
+    return None
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

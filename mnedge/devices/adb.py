@@ -42,6 +42,8 @@ _USUAL_PROGRAM = "/data/local/tmp/benchmark_model"
 _ROUNDS = 5
 _LONGEST_ROUND_S = 10.0
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+# A desk holds no more; what a broken adb prints does.
+_MOST_PHONES = 20
 # Messages of adb itself, in contrast to those that it carries.
 _OWN_WORDS = re.compile(r"^(adb: |error: |adb\.exe: )", re.MULTILINE)
 
@@ -443,9 +445,9 @@ def _why_not_ready(state: str, phones: Mapping[str, str]) -> str:
 def _phones(adb: str) -> dict[str, str]:
     """State of each phone by serial; one that is just being found gets a second to be."""
     for _ in range(3):
-        text = command.run([adb, "devices"], timeout_s=30.0).text
-        # Names of phones that pair over Wi-Fi may hold spaces.
-        phones = dict(re.findall(r"^([^\t\n]+)\t(.+?)\s*$", text, re.MULTILINE))
+        text = command.run([adb, "devices"], timeout_s=30.0, most_bytes=MOST_SAID_BYTES).text
+        # Names of phones that pair over Wi-Fi may hold spaces. Serials and states are shown in messages: what is no line of theirs is no phone.
+        phones = dict(re.findall(r"^([ -~]{1,128})\t([ -~]{1,200}?)\s*$", text, re.MULTILINE)[:_MOST_PHONES])
         if "offline" not in phones.values():
             break
         time.sleep(0.5)

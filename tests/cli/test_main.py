@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, messages, JSON alone on stdout."""
 
+import errno
 import json
 import os
 import shlex
@@ -242,6 +243,27 @@ def test_a_bug_has_its_own_code_and_names_the_file_with_the_traceback(tmp_path: 
     )  # fmt: skip
     assert done.returncode == 70
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "no memory left"),
+        (RuntimeError("can't start new thread"), "no memory left"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "no memory left"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open; raise the limit, e.g. ulimit -n"),
+    ],
+)
+def test_a_machine_that_gives_no_more_is_no_bug(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        # Libraries make errors of their own of it.
+        raise ValueError("it failed") from error
+
+    monkeypatch.setattr("mnedge.cli.targets.command", command)
+    assert _run(["targets"]) == 4
+    assert told in capsys.readouterr().err
 
 
 _BUILD = ["build", "--variant", "v3-small", "--int8", "--weights", "random", "--resolution", "96"]

@@ -294,3 +294,22 @@ def test_killed_program_leaves_nothing_there(ready: Phone, int8_tflite: Path) ->
     while ready.leftovers:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_what_an_adb_prints_that_is_no_list_of_phones_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "adb"
+    monkeypatch.setenv("ADB", str(program))
+    noise = np.random.default_rng(15).integers(0, 256, 50_000).astype(np.uint8).tobytes() + b"\xff\x1b[31mx\tdevice\n"
+    for said in (
+        noise,
+        b"x" * 50_000 + b"\t" + b"y" * 50_000 + b"\n",
+        b"".join(b"p%d\toffline\n" % n for n in range(9999)),
+    ):
+        (tmp_path / "said").write_bytes(said)
+        program.write_text(f"#!/bin/sh\ncat {tmp_path / 'said'}\n")
+        program.chmod(0o755)
+        with pytest.raises(ToolError, match=r"adb://phone is not there; `adb devices` shows ") as caught:
+            adb.connect("adb://phone")
+        assert len(str(caught.value)) < 500

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mnedge.bundles._archive import archive_path
-from mnedge.errors import InputError
+from mnedge.errors import InputError, StorageError
 from mnedge.files import RECORD, sha256
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -145,6 +145,19 @@ def test_a_build_that_lost_something_says_what(
 def test_no_build(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
         bundle(tmp_path, "android", tmp_path / "out", Release())
+
+
+def test_a_bundle_whose_archive_cannot_be_written_is_not_left(
+    small_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes | str, *, force: bool = False) -> None:
+        del data, force
+        raise StorageError(f"{path} cannot be written")
+
+    monkeypatch.setattr("mnedge.artifact.deliver", full)
+    with pytest.raises(StorageError):
+        bundle(small_build, "raspberry-pi", tmp_path / "new" / "out", Release())
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_manifest_has_no_paths_of_this_machine(small_build: Path, tmp_path: Path) -> None:

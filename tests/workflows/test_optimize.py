@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from mnedge.errors import InputError, UnsupportedError
+from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -58,6 +58,23 @@ def test_a_hard_swish_is_lowered_and_the_account_says_so(tmp_path: Path, small_i
     for name in (*before.inputs, *before.outputs):
         assert after.tensors[name].shape == before.tensors[name].shape
         assert after.tensors[name].dtype == before.tensors[name].dtype
+
+
+def test_a_rewrite_that_cannot_be_measured_is_not_left(
+    tmp_path: Path, small_int8: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "in.tflite", tmp_path / "new" / "out.tflite"
+    source.write_bytes(write_tflite(_with_hard_swish(small_int8)))
+
+    def no_runtime(path: Path) -> str | None:
+        raise ToolError(f"no runtime for {path}")
+
+    monkeypatch.setattr("mnedge.workflows.optimize.loads", no_runtime)
+    with pytest.raises(ToolError, match="no runtime"):
+        optimize(source, out)
+    assert not out.parent.exists()
+    optimize(source, out, measure=False)
+    assert out.is_file()
 
 
 def test_a_float_model_keeps_its_hard_swish(small_int8: Graph) -> None:
