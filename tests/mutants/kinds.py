@@ -48,9 +48,7 @@ def tables() -> Any:  # noqa: ANN401 - a module
 
 
 def _found(sources: list[Path], *suffixes: str) -> list[Path]:
-    found = [
-        path for source in sources for path in (sorted(source.rglob("*")) if source.is_dir() else [source])
-    ]
+    found = [path for source in sources for path in (sorted(source.rglob("*")) if source.is_dir() else [source])]
     return [path for path in found if path.suffix in suffixes and path.is_file()]
 
 
@@ -94,7 +92,9 @@ class _Models:
         """Random samples of a model's inputs, as `quantize --data` takes them."""
         path = self.folder / f"inputs{number}.npz"
         rng = np.random.default_rng(number)
-        np.savez(path, **{name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()})  # type: ignore[arg-type]
+        np.savez(
+            path, **{name: rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32) for name, shape in shapes.items()}
+        )  # type: ignore[arg-type]
         return path
 
 

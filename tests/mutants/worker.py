@@ -169,7 +169,15 @@ class _Runner:
             fault, end = True, f"{end}, and left in the temporary folder: {left[:5]}"
         for place in self.temporary.iterdir():
             shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink()
-        self.tell(number=number, verb=name, end=end, fault=fault, cpu_s=round(cpu_s, 3), peak=peak, wall_s=round(time.monotonic() - begin_s, 3))
+        self.tell(
+            number=number,
+            verb=name,
+            end=end,
+            fault=fault,
+            cpu_s=round(cpu_s, 3),
+            peak=peak,
+            wall_s=round(time.monotonic() - begin_s, 3),
+        )
 
     def _command(self, words: list[str]) -> tuple[bool, str]:
         out = Path(words[words.index("-o") + 1]) if "-o" in words else None
@@ -181,9 +189,7 @@ class _Runner:
             return True, f"{exc!r} came out of the command line"
         except Exception:  # noqa: BLE001 - that is what is looked for
             return True, traceback.format_exc()
-        said, told = (
-            os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files
-        )
+        said, told = (os.pread(file.fileno(), 1 << 24, 0).decode(errors="surrogateescape") for file in self.files)
         if code == 1 and words[0] in _MAY_FAIL:
             return False, "exit 1"
         if code not in _GOOD:
