@@ -143,7 +143,7 @@ def test_the_gitlab_example_builds_gates_signs_and_releases(repository: Path) ->
 def test_no_template_installs_a_name_of_an_index_that_is_not_the_projects() -> None:
     for path in (*_EXAMPLES.iterdir(), _ROOT / "ci" / "mnedge.gitlab-ci.yml", _ROOT / "action.yml"):
         for line in path.read_text().splitlines():
-            if "pip install" in line and not line.lstrip().startswith("#"):
+            if "pip install " in line and not line.lstrip().startswith("#"):
                 what = line.split("pip install")[1].replace('"', "").replace("'", "").split()
                 names = [word for word in what if not word.startswith("-")]
                 assert all(name.startswith(("./", "$")) for name in names), f"{path.name}: {line}"
