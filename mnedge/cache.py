@@ -63,7 +63,15 @@ def root() -> Path:
     """The cache's folder: $MNEDGE_CACHE, or mnedge below the user's cache folder."""
     if chosen := os.environ.get("MNEDGE_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnedge"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "mnedge"
+
+
+def _home() -> Path:
+    """The user's folder; "/", as in a container, for a user of whom nothing is known but a number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 @memoized
@@ -155,11 +163,14 @@ def _scratch(called: str) -> Path:
         scratch = temporary(place / called)
         scratch.mkdir()
     except OSError as exc:
-        if exc.errno not in FORBIDDEN or not root().is_dir() or _passing():
+        # A folder that the user chose and that cannot be made is a mistake; that of a user without a home is none.
+        is_mistaken = bool(os.environ.get("MNEDGE_CACHE")) and not root().is_dir()
+        if exc.errno not in FORBIDDEN or is_mistaken or _passing():
             raise _unwritable(exc) from exc
     else:
         return scratch
-    _warn_once(f"the cache {root()} may only be read: what is not in it is made, and dropped when this run ends")
+    why = "may only be read" if root().is_dir() else "cannot be made (MNEDGE_CACHE names another folder)"
+    _warn_once(f"the cache {root()} {why}: what is not in it is made, and dropped when this run ends")
     _stand_in()
     return _scratch(called)
 

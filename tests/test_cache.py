@@ -317,6 +317,33 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pyt
         cache.stage("s", {}, _make("x", []))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be a user without a name")
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/nonexistent"}])
+def test_a_user_without_a_home_has_a_cache_for_one_run(home: dict[str, str], tmp_path: Path) -> None:
+    # As with `docker run --user 12345`: no entry in passwd, and nothing to write to but /tmp.
+    script = """
+from pathlib import Path
+from mnedge import cache
+def make(folder):
+    (folder / "result").write_text("made")
+first, second = (cache.stage("s", {"n": 1}, make) for _ in range(2))
+assert first == second, (first, second)
+print(first)
+"""
+    tmp_path.chmod(0o755)
+    # Whatever may be read by root may be read, as the image's files may by all; what is written is this user's.
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    user += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(cache.__file__).parents[1]), **home}
+    done = subprocess.run(
+        [*user, sys.executable, "-B", "-c", script],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.strip()).exists(), "it goes with the run"
+    assert done.stderr.count("cannot be made (MNEDGE_CACHE names another folder)") == 1
+
+
 def test_parts_of_unfinished_work_are_kept_until_it_is_whole(private_cache: Path) -> None:
     work = cache.resumable("parts", {"model": "a"})
     cache.keep(work, b"in", b"out")

@@ -13,8 +13,8 @@ NAMES: tuple[AndroidRuntime, ...] = get_args(AndroidRuntime)
 
 # LiteRT 1.4 is the first whose native libraries are aligned to 16 KB pages, which Google Play asks for since
 # November 2025; CompiledModel is of LiteRT 2. ONNX Runtime has such pages since 1.22.
-_LITERT, _MEDIAPIPE, _ONNX = "2.1.0", "0.10.29", "1.22.0"
-_KOTLIN = Path(__file__).parent / "_kotlin"
+_LITERT, _MEDIAPIPE, ONNX = "2.1.0", "0.10.29", "1.22.0"
+KOTLIN = Path(__file__).parent / "_kotlin"
 _CAMERA = ("AnswerView", "CameraPictures", "CameraActivity")
 
 # R8 renames what native code, generated protocol buffers and a logger's walk of the stack look up by name.
@@ -63,7 +63,7 @@ class Flavour:
         """Kotlin files by name, with @WORDS@ to fill in."""
         own = ("PictureReader", self.engine) if self.engine else ()
         names = ("ModelFile", *own, self.asked(model), *_CAMERA)
-        return {f"{name}.kt": (_KOTLIN / f"{name}.kt").read_text(encoding="utf-8") for name in names}
+        return {f"{name}.kt": (KOTLIN / f"{name}.kt").read_text(encoding="utf-8") for name in names}
 
 
 _FLAVOURS: dict[AndroidRuntime, Flavour] = {
@@ -86,7 +86,7 @@ _FLAVOURS: dict[AndroidRuntime, Flavour] = {
         title="ONNX Runtime",
         model="int8.onnx",
         takes="real values in and out",
-        dependency=f'implementation("com.microsoft.onnxruntime:onnxruntime-android:{_ONNX}")',
+        dependency=f'implementation("com.microsoft.onnxruntime:onnxruntime-android:{ONNX}")',
         keep=_KEEP_ONNX,
         engine="OrtModel",
     ),

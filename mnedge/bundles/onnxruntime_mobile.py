@@ -6,10 +6,14 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mnedge.bundles._app import app_of
+import numpy as np
+
+from mnedge.bundles._android_runtimes import KOTLIN, ONNX
+from mnedge.bundles._app import SHIPPED, app_of
 from mnedge.bundles._bundle import Bundle
 from mnedge.errors import InputError
 from mnedge.formats.ort import write_ort
+from mnedge.pixels import CHANNELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +28,33 @@ _README = """# @SLUG@ for ONNX Runtime on phones
 | `@SLUG@.int8.ort` | the same in ORT format, optimized for Arm: opens faster, and a reduced runtime takes it |
 | `@SLUG@.required_operators.config` | for a reduced build of the runtime: `build.sh --include_ops_by_config` |
 | @LABELS@`model.json` | @NAMES@size, pixels, preprocessing; the .onnx holds them too |
+| `OnnxModel.kt`, `OnnxModel.swift` | the model for an app: 8-bit pixels in, real values out |
 
-Input: float32, @INPUT@. Output: @OUTPUT@.
+Version @VERSION@. Input: float32, @INPUT@. Output: @OUTPUT@.
+
+Android, in build.gradle.kts, with the .onnx in src/main/assets:
+
+    implementation("com.microsoft.onnxruntime:onnxruntime-android:@ONNX@")
+
+    val model = OnnxModel(context.assets.open("@SLUG@.int8.onnx").use { it.readBytes() })
+
+R8 needs `-keep class ai.onnxruntime.** { *; }`. `mnedge bundle android --runtime onnx` makes a whole .aar with the
+camera.
+
+iOS, in Package.swift, with the .onnx among the app's resources:
+
+    .package(url: "https://github.com/microsoft/onnxruntime-swift-package-manager", exact: "@SWIFT@")
+
+    let model = try OnnxModel(path: Bundle.main.path(forResource: "@SLUG@.int8", ofType: "onnx")!)
+
+## Telemetry
+
+Since 1.29 ONNX Runtime's own builds report to its maker which models are opened. Both classes turn it off before the
+first session: Kotlin with `OrtEnvironment.getEnvironment().setTelemetry(false)`, Swift, which has no such call, with
+`setenv("ORT_DISABLE_TELEMETRY", "1", 1)` before `ORTEnv`. An app that opens sessions elsewhere does the same first.
 """
+# The package for Swift has versions of its own.
+_SWIFT = "1.24.2"
 
 # Outputs of a classifier, by their head.
 _OUTPUTS = {
@@ -51,6 +79,8 @@ def _write(parts: Parts, folder: Path) -> None:
         **({f"{parts.slug}.labels.txt": parts.labels_text} if parts.labels else {}),
         "model.json": json.dumps(parts.described_input, indent=2) + "\n",
         "README.md": _readme(parts),
+        "OnnxModel.kt": _filled(KOTLIN / "OnnxModel.kt", parts, model),
+        "OnnxModel.swift": _filled(SHIPPED / "_onnx_model.swift", parts, model),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -62,8 +92,38 @@ def _readme(parts: Parts) -> str:
     order = "" if parts.pixels.order == "RGB" else f", channels {parts.pixels.order}"
     app = app_of(parts)
     output = _OUTPUTS.get(parts.head, parts.head) if app.names_classes else app.output
-    text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}")
+    text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}").replace("@VERSION@", parts.version)
+    text = text.replace("@ONNX@", ONNX).replace("@SWIFT@", _SWIFT)
     return text.replace("@OUTPUT@", output).replace("@SLUG@", parts.slug)
+
+
+def _filled(template: Path, parts: Parts, model: Path) -> str:
+    """The class of an app, with the model's size, range and layout."""
+    import onnx
+
+    height, width = parts.size
+    channels = CHANNELS[parts.pixels.order]
+    shape = onnx.load(model).graph.input[0].type.tensor_type.shape.dim
+    is_planar = shape[1].dim_value == channels != shape[3].dim_value
+    scale, offset = (np.broadcast_to(values, channels).tolist() for values in (parts.pixels.scale, parts.pixels.offset))
+    words = {
+        "SCALE_KOTLIN": ", ".join(f"{value!r}f" for value in scale),
+        "OFFSET_KOTLIN": ", ".join(f"{value!r}f" for value in offset),
+        "SCALE_SWIFT": ", ".join(map(repr, scale)),
+        "OFFSET_SWIFT": ", ".join(map(repr, offset)),
+        "SHAPE": ", ".join(map(str, (1, channels, height, width) if is_planar else (1, height, width, channels))),
+        "IS_PLANAR": str(is_planar).lower(),
+        "CHANNELS": str(channels),
+        "WIDTH": str(width),
+        "HEIGHT": str(height),
+        "ORDER": parts.pixels.order,
+        "SLUG": parts.slug,
+        "PACKAGE": ".".join(f"`{word}`" for word in (*parts.group.split("."), parts.identifier)),
+    }
+    text = template.read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", value)
+    return text
 
 
 def _with_properties(model: bytes, parts: Parts) -> bytes:

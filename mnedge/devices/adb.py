@@ -446,7 +446,8 @@ def _phones(adb: str) -> dict[str, str]:
     """State of each phone by serial; one that is just being found gets a second to be."""
     for _ in range(3):
         text = command.run([adb, "devices"], timeout_s=30.0, most_bytes=MOST_SAID_BYTES).text
-        # Names of phones that pair over Wi-Fi may hold spaces. Serials and states are shown in messages: what is no line of theirs is no phone.
+        # Names of phones that pair over Wi-Fi may hold spaces. Serials and states are shown in messages: what is no
+        # line of theirs is no phone.
         phones = dict(re.findall(r"^([ -~]{1,128})\t([ -~]{1,200}?)\s*$", text, re.MULTILINE)[:_MOST_PHONES])
         if "offline" not in phones.values():
             break

@@ -135,8 +135,9 @@ def hub_file(name: str) -> Path:
     Raises:
         InputError: It is not there, or several are; the message says where to put it.
     """
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    # `os.path.expanduser`, since that of `Path` fails for a user without a home, as in a container.
+    home = Path(os.path.expanduser(os.environ.get("HF_HOME") or "~/.cache/huggingface"))  # noqa: PTH111
+    hub = Path(os.path.expanduser(os.environ.get("HF_HUB_CACHE") or home / "hub"))  # noqa: PTH111
     folder = hub / f"models--timm--{name}"
     found = [folder] if folder.is_dir() else sorted(hub.glob(f"{glob.escape(folder.name)}.*"))
     files = [file for place in found if (file := _snapshot(place)) is not None]

@@ -1,4 +1,6 @@
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +56,52 @@ def test_the_required_operators_are_a_reduced_builds(mobile: Path) -> None:
         assert domain in ("ai.onnx", "com.microsoft", "com.ms.internal.nhwc")
         assert opset.isdecimal()
         assert operators
+
+
+def test_apps_get_kotlin_swift_a_version_and_no_telemetry(mobile: Path) -> None:
+    text = (mobile / "README.md").read_text()
+    assert "onnxruntime-android:1." in text
+    assert 'onnxruntime-swift-package-manager", exact: "1.' in text
+    assert "Version 1.0.0." in text
+    assert "## Telemetry" in text
+    kotlin, swift = ((mobile / f"OnnxModel.{suffix}").read_text() for suffix in ("kt", "swift"))
+    assert kotlin.index("setTelemetry(false)") < kotlin.index("createSession(")
+    assert swift.index('setenv("ORT_DISABLE_TELEMETRY", "1", 1)') < swift.index("ORTEnv(loggingLevel")
+    for written in (text, kotlin, swift):
+        assert "@" not in written
+
+
+# The picture that the app's class is given, and what it says of it.
+_RUN = """
+import java.io.File
+
+fun main() {
+    val picture = ByteArray(48 * 48 * 3) { (it * 7).toByte() }
+    @PACKAGE@.OnnxModel(ByteArray(0)).use { model ->
+        val values = model.run(picture)
+        File(System.getProperty("assets"), "values").writeText(values.joinToString { it.joinToString() })
+    }
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("kotlinc") is None, reason="no kotlinc")
+def test_the_kotlin_compiles(mobile: Path, tmp_path: Path) -> None:
+    stubs = Path(__file__).parent / "android_stubs"
+    (tmp_path / "stubs").mkdir()
+    sources = [str(path) for path in (stubs / "ai" / "onnxruntime").glob("*.java")]
+    subprocess.run(["javac", "-d", tmp_path / "stubs", *sources], check=True)
+    package = next(line.split(" ")[1] for line in (mobile / "OnnxModel.kt").read_text().splitlines())
+    (tmp_path / "main.kt").write_text(_RUN.replace("@PACKAGE@", package))
+    command = [
+        "kotlinc",
+        mobile / "OnnxModel.kt",
+        tmp_path / "main.kt",
+        "-cp",
+        tmp_path / "stubs",
+        "-d",
+        tmp_path / "a.jar",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,14 +109,13 @@ def test_the_runner_classifies(buildah: _Buildah, bundle: Path, tmp_path: Path) 
     tmp_path.chmod(0o755)
     said = buildah.run(
         container,
-        "/opt/classify/bin/python",
-        "/opt/model/classify.py",
+        "/usr/local/bin/run-model",
         "--json",
         "/photos",
         mount=f"{tmp_path}:/photos:ro",
     )
     assert len(json.loads(said.splitlines()[-1])["classes"]) == 1
-    assert "classify" in buildah.run(container, "id", "-un")
+    assert "model" in buildah.run(container, "id", "-un")
 
 
 @pytest.mark.soak
@@ -130,3 +130,52 @@ def test_the_builder_builds_the_demo_without_a_network(buildah: _Buildah) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["slug"] == "mobilenet_v3_small_1.0_96"
+
+
+@pytest.mark.parametrize("program", ["classify.py", "detect.py"])
+def test_the_runner_starts_the_program_of_the_model(program: str, tmp_path: Path) -> None:
+    # The step of the image itself, with a folder here in the place of the image's.
+    text = (_ROOT / "docker" / "runner.Dockerfile").read_text().replace("\\\n", "")
+    step = next(line for line in text.splitlines() if line.startswith("RUN program="))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text(json.dumps({"program": program}))
+    (tmp_path / "model" / program).write_text("import sys; print(sys.argv)")
+    script = step.removeprefix("RUN ").replace("/opt/venv/bin/python", sys.executable)
+    script = script.replace("/opt/model", f"{tmp_path}/model").replace("/usr/local/bin", str(tmp_path))
+    subprocess.run(["sh", "-ec", script], check=True)
+    said = subprocess.run([tmp_path / "run-model", "a b", "--json"], check=True, capture_output=True, text=True).stdout
+    assert said.strip() == str([f"{tmp_path}/model/{program}", "a b", "--json"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+@pytest.mark.parametrize("cache", ["", "read-only"])
+def test_any_user_builds_into_any_mount(cache: str, tmp_path: Path) -> None:
+    """The conditions of `docker run --user 12345 -v …`: no name, no home, and a cache that may be root's."""
+    mount, kept = tmp_path / "mount", tmp_path / "cache"
+    for place, mode in ((mount, 0o777), (kept, 0o755), (tmp_path, 0o755), (tmp_path.parent, 0o755)):
+        place.mkdir(exist_ok=True)
+        place.chmod(mode)
+    (mount / "model.yaml").write_text(
+        "{variant: v1, alpha: 0.25, resolution: 32, weights: random, int8: true, effort: fast}"
+    )
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"]
+    # What root may read here all may read in the image; what is written is this user's.
+    user += ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(_ROOT)}
+    environment |= {"MNEDGE_CACHE": str(kept)} if cache else {}
+    done = subprocess.run(
+        [*user, sys.executable, "-B", "-m", "mnedge", "build", "--recipe", "model.yaml", "--out", "built", "--json"],
+        cwd=mount, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (mount / "built" / "report.html").stat().st_uid == 12345
+    # Where the mount is not this user's, the message says so at once.
+    mount.chmod(0o755)
+    done = subprocess.run(
+        [*user, sys.executable, "-B", "-m", "mnedge", "build", "--recipe", "model.yaml", "--out", "other"],
+        cwd=mount, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -69,6 +69,7 @@ class Elsewhere:
     """A device whose agent is a program of the test's."""
 
     name = uri = "elsewhere://"
+    python = ""
     remedy = "install it"
     needs_delegate = True
     silence_s, answer_s = 5.0, 20.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -182,10 +183,11 @@ def test_folder_that_is_not_there_is_named(pi: Pi, int8_tflite: Path) -> None:
         pass
 
 
-def test_missing_python_is_named(pi: Pi, int8_tflite: Path) -> None:
+@pytest.mark.parametrize("wrong", ["/no/python", "/bin/true", "/etc/passwd"])
+def test_wrong_python_is_named(pi: Pi, int8_tflite: Path, wrong: str) -> None:
     with (
-        pytest.raises(ToolError, match="no python3 there"),
-        devices.get(pi.uri(python="/no/python")).load(int8_tflite, ""),
+        pytest.raises(ToolError, match=f"ssh://pi: python={wrong} is no Python there; name the path of one"),
+        devices.get(pi.uri(python=wrong)).load(int8_tflite, ""),
     ):
         pass
 
@@ -254,9 +256,15 @@ def test_older_runtime_is_named_in_the_figure(
     [
         ("HostName host.invalid", "host not found"),
         ("Port 1", r"connection refused; start the ssh server"),
-        ("IdentityFile {folder}/other", "the board refuses the key; copy yours with `ssh-copy-id pi`"),
-        ("UserKnownHostsFile {folder}/changed", "host key has changed"),
-        ("UserKnownHostsFile {folder}/none\nStrictHostKeyChecking yes", "host key is not known"),
+        (
+            "IdentityFile {folder}/other",
+            "the board refuses the key; copy yours with `ssh-copy-id -F {folder}/ssh_config pi`",
+        ),
+        ("UserKnownHostsFile {folder}/changed", "remove the old key with `ssh-keygen -f [^`]*changed[^`]* -R [^`]*127"),
+        (
+            "UserKnownHostsFile {folder}/none\nStrictHostKeyChecking yes",
+            "host key is not known; log in once by hand: `ssh -F {folder}/ssh_config pi`",
+        ),
     ],
 )
 def test_failed_connection_is_one_message(pi: Pi, tmp_path: Path, int8_tflite: Path, change: str, message: str) -> None:
@@ -268,8 +276,22 @@ def test_failed_connection_is_one_message(pi: Pi, tmp_path: Path, int8_tflite: P
     kept = [line for line in config.splitlines() if line.split()[0] not in {new.split()[0] for new in lines}]
     (tmp_path / "ssh_config").write_text("\n".join([*kept, *lines]) + "\n")
     uri = f"ssh://pi?ssh_config={tmp_path / 'ssh_config'}"
-    with pytest.raises(ToolError, match=message), devices.get(uri).load(int8_tflite, ""):
+    due = message.format(folder=tmp_path)
+    with pytest.raises(ToolError, match=due), devices.get(uri).load(int8_tflite, ""):
         pass
+
+
+def test_remedies_can_be_pasted() -> None:
+    for uri, command in (
+        ("ssh://pi@board:2222?tmp=/x&python=/y", "ssh -p 2222 pi@board"),
+        ("ssh://board?ssh_config=/a%20b/config", "ssh -F '/a b/config' board"),
+        ("ssh://pi@[fe80::1%25eth0]:22", "ssh -p 22 pi@fe80::1%25eth0"),
+    ):
+        device = devices.get(uri)
+        assert isinstance(device, ssh.SshDevice)
+        assert device._by_hand("ssh") == command
+        assert shlex.split(device.remedy) == ["mnedge", "device", "setup", uri]
+    assert ssh.ByHand.of(["-p", "2222", "--", "board"], None).forget("") == "ssh-keygen -R '[board]:2222'"
 
 
 def test_no_name_can_inject_a_command(pi: Pi, int8_tflite: Path) -> None:
