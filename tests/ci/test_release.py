@@ -134,6 +134,7 @@ def test_the_release_has_the_files_and_the_notes(checkout: Path, dist: Path) -> 
     assert f"create {_TAG} --verify-tag" in release
     assert ".whl" in release
     assert ".tar.gz" in release
+    assert "docs/schemas/report-1.json" in release
     assert f"docker push images.example/ada/mnedge:{_TAG}" in asked
     assert "docker login images.example" in asked
 
