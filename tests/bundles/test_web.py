@@ -166,7 +166,8 @@ def test_pixels_and_scores_are_mnedges(pages: dict[str, Path], tab: Tab) -> None
         session = open_session(name, page / about["model"], 1)
         with served(page, _headers(page)) as url:
             _ready(tab, url)
-            for picture, most in (("large.png", 0), ("small.png", 0), ("grey.png", 0), ("turned.jpg", 2)):
+            # Chromium takes grey through a colour profile, and has a JPEG decoder of its own.
+            for picture, most in (("large.png", 0), ("small.png", 0), ("grey.png", 1), ("turned.jpg", 2)):
                 expected = read_pixels(page / "pictures" / picture, (about["height"], about["width"]), prepared)
                 found = _pixels(tab, picture, about).reshape(expected.shape)
                 assert np.abs(found.astype(int) - expected).max() <= most, (runtime, picture)

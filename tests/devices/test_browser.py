@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -148,6 +151,33 @@ def test_a_browser_that_is_killed(browser: BrowserDevice, tmp_path: Path) -> Non
         list(model.run(images(), 2))
 
 
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, psutil
+from mnedge.devices.browser import connect
+with connect("browser://chromium?modules=" + sys.argv[1]).load(Path(sys.argv[2])) as model:
+    list(model.run([np.zeros((1, 8, 8, 3), np.float32)], 1))
+    print(*[one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_that_is_killed_takes_its_browser_along(browser: BrowserDevice, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(write_tflite(_float_graph()))
+    argv = [sys.executable, "-c", _KILLED, str(browser.modules), str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pids = [int(word) for word in done.stdout.split()]
+    assert pids
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=60)
+    assert not alive
+    # The next browser removes the profile that is left.
+    with browser.load(path):
+        pass
+
+
 def test_an_interrupted_browser(browser: BrowserDevice, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(write_tflite(_float_graph()))
@@ -223,7 +253,7 @@ def test_runtimes_that_are_not_there(
 
 
 def test_browsers_and_options_that_are_not_known(empty: Path) -> None:
-    with pytest.raises(InputError, match="unknown browser 'netscape'. Known: chrome, chromium"):
+    with pytest.raises(InputError, match=r"unknown browser 'netscape'\. Known: chrome, chromium"):
         connect("browser://netscape")
     with pytest.raises(InputError, match="unknown option of browser:// 'model'"):
         connect("browser://chromium?model=x")
