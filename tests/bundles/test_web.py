@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from PIL import Image
 from mnedge.bundles import raspberry_pi, web
 from mnedge.data.detections import METADATA as DETECTION
 from mnedge.data.detections import Decoding, metadata_of
-from mnedge.data.preprocess import Preprocessing, read_pixels
+from mnedge.data.preprocess import Fit, Interpolation, Preprocessing, read_pixels
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
@@ -196,8 +196,11 @@ def test_every_way_of_resizing_is_pillows(pages: dict[str, Path], tab: Tab) -> N
     about = json.loads((page / "model.json").read_text())
     with served(page, _headers(page)) as url:
         _ready(tab, url)
-        for interpolation in ("nearest", "bilinear", "bicubic"):
-            for fit, crop, size in (("crop", 0.875, (48, 64)), ("stretch", 1.0, (33, 20)), ("crop", 1.0, (48, 48))):
+        for interpolation in get_args(Interpolation):
+            shapes: list[tuple[Fit, float, tuple[int, int]]] = [
+                ("crop", 0.875, (48, 64)), ("stretch", 1.0, (33, 20)), ("crop", 1.0, (48, 48)),
+            ]  # fmt: skip
+            for fit, crop, size in shapes:
                 for picture in ("large.png", "small.png", "own-size.png"):
                     told = {"interpolation": interpolation, "fit": fit, "crop_fraction": crop}
                     found = _pixels(tab, picture, {**about, **told, "height": size[0], "width": size[1]})
