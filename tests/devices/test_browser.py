@@ -160,7 +160,8 @@ import numpy as np, psutil
 from mnedge.devices.browser import connect
 with connect("browser://chromium?modules=" + sys.argv[1]).load(Path(sys.argv[2])) as model:
     list(model.run([np.zeros((1, 8, 8, 3), np.float32)], 1))
-    print(os.getpid(), *[one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()], flush=True)
+    children = psutil.Process().children(recursive=True)
+    print(os.getpid(), *[one.pid for one in children if "chrom" in one.name()], flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
