@@ -46,6 +46,11 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
 
+    def close(self) -> None:
+        """Lets the pipes go."""
+        self._read.close()
+        self._write.close()
+
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the debugging protocol."""
         self._number += 1
@@ -150,7 +155,9 @@ def chromium() -> Iterator[Tab]:
     os.close(theirs_in)
     os.close(theirs_out)
     try:
-        yield Tab(read, write)
+        tab = Tab(read, write)
+        yield tab
+        tab.close()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

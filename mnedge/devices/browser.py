@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections import deque
@@ -46,7 +47,14 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-breakpad",
     "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--mute-audio",
+    "--remote-debugging-pipe",
 )  # fmt: skip
+# Chromium reads commands from descriptor 3 and writes to 4.
+_START = (
+    "import fcntl, os, sys; r, w = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]); "
+    "os.dup2(r, 3); os.dup2(w, 4); os.execvp(sys.argv[3], sys.argv[3:])"
+)
+_PREFIX = "mnedge-browser-"
 # dtypes of tensors in LiteRT.js; int8 inside a model is none of its concern.
 _LITERT_DTYPES = ("float32", "int32", "uint8")
 _START_S = 120.0
@@ -261,18 +269,26 @@ class Browser:
     def __init__(self, program: str, modules: Path, *, has_sandbox: bool) -> None:
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._readers: list[threading.Thread] = []
-        self._profile = tempfile.mkdtemp(prefix="mnedge-browser-")
+        _sweep()
+        self._profile = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+        # The browser ends when this process does, however that comes about: the system then closes the pipes.
+        commands, self._hold = os.pipe()
+        self._heard, answers = os.pipe()
         try:
             self.page = Page(modules)
             flags = [*_FLAGS, *([] if has_sandbox else ["--no-sandbox"]), f"--user-data-dir={self._profile}"]
+            argv = [sys.executable, "-c", _START, str(commands), str(answers), program, *flags, self.page.url]
             try:
-                self.process = command.start([program, *flags, self.page.url], stdin=False)
+                self.process = command.start(argv, stdin=False, pass_fds=(commands, answers))
             except BaseException:
                 self.page.close()
                 raise
         except BaseException:
-            shutil.rmtree(self._profile, ignore_errors=True)
+            self._forget()
             raise
+        finally:
+            os.close(commands)
+            os.close(answers)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             # What nobody reads would stop it once the pipe is full.
@@ -288,7 +304,12 @@ class Browser:
             command.kill(self.process)
         finally:
             self.page.close()
-            shutil.rmtree(self._profile, ignore_errors=True)
+            self._forget()
+
+    def _forget(self) -> None:
+        os.close(self._hold)
+        os.close(self._heard)
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     def last_words(self) -> str:
         """The end of what the browser wrote."""
@@ -324,6 +345,19 @@ def connect(uri: str) -> BrowserDevice:
     if not modules.is_dir():
         raise ToolError(f"{parts.name}: {modules} is no folder; {LITERT.advice(modules)}, then pass its node_modules")
     return BrowserDevice(parts, found, modules.absolute())
+
+
+def _sweep() -> None:
+    """Removes the profiles of this user's programs that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        try:
+            if path.stat().st_uid == os.getuid() and pid.isdigit():
+                os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def _pinned() -> list[str]:

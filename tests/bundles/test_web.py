@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from PIL import Image
 from mnedge.bundles import raspberry_pi, web
 from mnedge.data.detections import METADATA as DETECTION
 from mnedge.data.detections import Decoding, metadata_of
-from mnedge.data.preprocess import Preprocessing, read_pixels
+from mnedge.data.preprocess import Fit, Interpolation, Preprocessing, read_pixels
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
@@ -166,7 +166,8 @@ def test_pixels_and_scores_are_mnedges(pages: dict[str, Path], tab: Tab) -> None
         session = open_session(name, page / about["model"], 1)
         with served(page, _headers(page)) as url:
             _ready(tab, url)
-            for picture, most in (("large.png", 0), ("small.png", 0), ("grey.png", 0), ("turned.jpg", 2)):
+            # Chromium takes grey through a colour profile, and has a JPEG decoder of its own.
+            for picture, most in (("large.png", 0), ("small.png", 0), ("grey.png", 1), ("turned.jpg", 2)):
                 expected = read_pixels(page / "pictures" / picture, (about["height"], about["width"]), prepared)
                 found = _pixels(tab, picture, about).reshape(expected.shape)
                 assert np.abs(found.astype(int) - expected).max() <= most, (runtime, picture)
@@ -195,8 +196,11 @@ def test_every_way_of_resizing_is_pillows(pages: dict[str, Path], tab: Tab) -> N
     about = json.loads((page / "model.json").read_text())
     with served(page, _headers(page)) as url:
         _ready(tab, url)
-        for interpolation in ("nearest", "bilinear", "bicubic"):
-            for fit, crop, size in (("crop", 0.875, (48, 64)), ("stretch", 1.0, (33, 20)), ("crop", 1.0, (48, 48))):
+        for interpolation in get_args(Interpolation):
+            shapes: list[tuple[Fit, float, tuple[int, int]]] = [
+                ("crop", 0.875, (48, 64)), ("stretch", 1.0, (33, 20)), ("crop", 1.0, (48, 48)),
+            ]  # fmt: skip
+            for fit, crop, size in shapes:
                 for picture in ("large.png", "small.png", "own-size.png"):
                     told = {"interpolation": interpolation, "fit": fit, "crop_fraction": crop}
                     found = _pixels(tab, picture, {**about, **told, "height": size[0], "width": size[1]})
@@ -261,8 +265,7 @@ def test_the_page_works_offline_after_the_first_visit(pages: dict[str, Path], ta
     page = pages["litert"]
     with served(page, _headers(page)) as url:
         _ready(tab, url)
-        tab.wait("caches.keys().then(async ([name]) => (await (await caches.open(name)).keys()).some("
-                 "({ url }) => url.endsWith('.wasm')))")  # fmt: skip
+        tab.wait("caches.match('runtime/litert_wasm_threaded_internal.wasm').then(Boolean)")
     _ready(tab, url)
     tab.choose("#file", page / "pictures" / "small.png")
     tab.wait("document.querySelectorAll('#answers li').length")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +26,6 @@ from mnedge.runtimes import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mnedge.untyped import AnyArray
 
@@ -76,11 +78,14 @@ def _int8_graph() -> Graph:
 @pytest.fixture
 def browser(web_modules: Path) -> Iterator[BrowserDevice]:
     """The device; after the test none of its processes and folders are left."""
-    before = {*glob.glob(f"{tempfile.gettempdir()}/mnedge-browser-*")}  # noqa: PTH207 - names only
     yield connect(f"browser://chromium?modules={web_modules}")
-    left = {*glob.glob(f"{tempfile.gettempdir()}/mnedge-browser-*")} - before  # noqa: PTH207
-    assert not left
+    assert not _profiles(os.getpid())
     assert not _processes(os.getpid())
+
+
+def _profiles(parent: int) -> list[Path]:
+    """The profiles of browsers that a process started."""
+    return list(Path(tempfile.gettempdir()).glob(f"mnedge-browser-{parent}-*"))
 
 
 def _processes(parent: int) -> list[psutil.Process]:
@@ -146,6 +151,35 @@ def test_a_browser_that_is_killed(browser: BrowserDevice, tmp_path: Path) -> Non
 
     with browser.load(path) as model, pytest.raises(ToolError, match=r"the browser ended with status -?\d+"):
         list(model.run(images(), 2))
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np, psutil
+from mnedge.devices.browser import connect
+with connect("browser://chromium?modules=" + sys.argv[1]).load(Path(sys.argv[2])) as model:
+    list(model.run([np.zeros((1, 8, 8, 3), np.float32)], 1))
+    children = psutil.Process().children(recursive=True)
+    print(os.getpid(), *[one.pid for one in children if "chrom" in one.name()], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_that_is_killed_takes_its_browser_along(browser: BrowserDevice, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(write_tflite(_float_graph()))
+    argv = [sys.executable, "-c", _KILLED, str(browser.modules), str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    parent, *pids = [int(word) for word in done.stdout.split()]
+    assert pids
+    assert _profiles(parent)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=60)
+    assert not alive
+    # The next browser removes the profile that is left.
+    with browser.load(path):
+        assert not _profiles(parent)
 
 
 def test_an_interrupted_browser(browser: BrowserDevice, tmp_path: Path) -> None:
@@ -223,7 +257,7 @@ def test_runtimes_that_are_not_there(
 
 
 def test_browsers_and_options_that_are_not_known(empty: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown browser 'netscape'. Known: chrome, chromium"):
+    with pytest.raises(InputError, match=r"unknown browser 'netscape'\. Known: chrome, chromium"):
         connect("browser://netscape")
     with pytest.raises(InputError, match="unknown option of browser:// 'model'"):
         connect("browser://chromium?model=x")

@@ -1,8 +1,27 @@
 // LiteRT.js, on wasm.
 
+// The runtime is loaded once a page, for all its models.
+let loaded = null;
+
+async function runtimeOf(runtime, threads) {
+  loaded ??= { threaded: threads > 1, litert: loadedFrom(runtime, threads > 1) };
+  if (threads > 1 && !loaded.threaded) throw new Error("the page has loaded the runtime for one thread");
+  return loaded.litert;
+}
+
+async function loadedFrom(runtime, threads) {
+  try {
+    const litert = await import(new URL("index.js", runtime));
+    await litert.loadLiteRt(runtime.href, { threads });
+    return litert;
+  } catch (error) {
+    loaded = null;
+    throw error;
+  }
+}
+
 export async function open(content, about, threads, runtime) {
-  const litert = await import(new URL("index.js", runtime));
-  await litert.loadLiteRt(runtime.href, { threads: threads > 1 });
+  const litert = await runtimeOf(runtime, threads);
   const settings = { accelerator: "wasm", cpuOptions: { numThreads: threads } };
   const model = await litert.loadAndCompile(new Uint8Array(await content), settings);
   // The runtime may list outputs in another order than the file.
