@@ -218,7 +218,7 @@ def test_counts_are_those_of_the_keras_layers(family: str, alpha: float, resolut
 
 
 def _keras_macs(model: keras.Model) -> int:
-    """Multiply-adds from the real layers: size of the kernel times the positions that it is applied at."""
+    """Multiply-adds from the real layers: kernel times the positions it is applied at, and attention's products."""
     import keras
 
     total = 0
@@ -226,6 +226,8 @@ def _keras_macs(model: keras.Model) -> int:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
             positions = math.prod(layer.output.shape[1:-1])
             total += math.prod(layer.kernel.shape) * positions
+        elif isinstance(layer, keras.layers.Dot):
+            total += math.prod(layer.output.shape) * layer.input[0].shape[layer.axes[0]]
     return total
 
 
