@@ -55,8 +55,10 @@ def _short_latency() -> Iterator[None]:
     """Builds of tests time their artifacts for a tenth of a second: no test looks at how fast this machine is."""
     from mnedge.validation import latency
 
+    defaults = latency.time_in_turns.__kwdefaults__
+    assert defaults is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(latency.time_in_turns.__kwdefaults__, "seconds", 0.1)
+        patch.setitem(defaults, "seconds", 0.1)
         patch.setattr(latency, "_WARMUP_S", 0.02)
         patch.setattr(latency, "_LONGEST_WARMUP_S", 0.2)
         yield
