@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,24 +40,33 @@ def hold_to_schema() -> Callable[[str, str], None]:
     return hold
 
 
-@pytest.fixture(scope="module")
-def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with flowers.keras, a tutorial's classifier in small that knows its classes, and photos/."""
-    import keras
-
-    root = tmp_path_factory.mktemp("flowers")
-    seen, labels = [], []
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train/ and val/ of three kinds of coloured noise."""
+    root = tmp_path_factory.mktemp("pictures") / "photos"
     for split, count in (("train", 8), ("val", 5)):
         for colour, name in enumerate(CLASSES):
-            (root / "photos" / split / name).mkdir(parents=True)
+            (root / split / name).mkdir(parents=True)
             for number in range(count):
                 noise = np.random.default_rng(1000 * count + 100 * colour + number).integers(0, 90, (6, 6, 3))
                 noise[..., colour] += 150
                 picture = Image.fromarray(noise.astype(np.uint8)).resize((40, 40), Image.Resampling.BICUBIC)
-                picture.save(root / "photos" / split / name / f"{number}.png")
-                if split == "train":
-                    seen.append(np.asarray(picture.resize((32, 32)), np.float32))
-                    labels.append(colour)
+                picture.save(root / split / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def flowers(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with flowers.keras, a tutorial's classifier in small that knows its classes, and photos/."""
+    import keras
+
+    root = tmp_path_factory.mktemp("flowers")
+    shutil.copytree(photos, root / "photos")
+    seen, labels = [], []
+    for colour, name in enumerate(CLASSES):
+        for path in sorted((root / "photos" / "train" / name).iterdir()):
+            seen.append(np.asarray(Image.open(path).resize((32, 32)), np.float32))
+            labels.append(colour)
     layers = keras.layers
     keras.utils.set_random_seed(5)
     model = keras.Sequential([
