@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from mnedge.errors import InputError, MnedgeError
 from mnedge.foreign import open_regular
-from mnedge.formats._tflite_releases import first_release
+from mnedge.formats.tflite_releases import first_release
 from mnedge.formats.archive import DAMAGE, read_member
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.results.app_check import AppCheck, AppRow, State
@@ -18,7 +18,7 @@ from mnedge.results.app_check import AppCheck, AppRow, State
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.formats._tflite_releases import Release
+    from mnedge.formats.tflite_releases import Release
 
 _MODELS = (".tflite", ".onnx", ".ort")
 # Google Play takes apps of 200 MB, and asset packs of 1.5 GB.

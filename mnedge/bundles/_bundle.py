@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnedge.choices import AndroidRuntime
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
+    from mnedge.results.app_check import AppCheck
     from mnedge.results.manifest import BundledModel, KeptGate
 
 MANIFEST = "manifest.json"
@@ -124,12 +125,14 @@ class Bundle:
         has_archive: Whether the folder is also written as .tar.gz.
         takes_modules: Whether a runtime that npm installed can be copied into it.
         needs: Format of the int8 artifact without which there is no such bundle: "tflite", "onnx" or "c".
+        check: Reads somebody's app of this kind; None where there is no such check. Raises InputError.
     """
 
     write: Callable[[Parts, Path], None]
     has_archive: bool = False
     takes_modules: bool = False
     needs: artifact.Format = "tflite"
+    check: Callable[[Path], AppCheck] | None = None
 
 
 def get(name: str) -> Bundle:

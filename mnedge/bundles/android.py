@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge.bundles import _android_text as text
 from mnedge.bundles._android_runtimes import NAMES, flavour
 from mnedge.bundles._app import app_of, lacking
+from mnedge.bundles._app_file import check_app_file
 from mnedge.bundles._bundle import Bundle
 from mnedge.bundles._metadata import Description
 from mnedge.data.detections import METADATA, of_metadata
@@ -248,4 +249,4 @@ def _put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-BUNDLE = Bundle(write=_write)
+BUNDLE = Bundle(write=_write, check=check_app_file)

@@ -113,9 +113,9 @@ def command(
 def _check(app: Path, kind: str, more: Path | None, *, as_json: bool) -> None:
     from mnedge.workflows.check_app import check_app
 
-    if kind != "android" or more is not None:
-        raise InputError("--check is of android alone, and reads one app: mnedge bundle android --check APK")
-    found = check_app(app)
+    if more is not None:
+        raise InputError("--check reads one app, and writes nothing: mnedge bundle KIND --check APK")
+    found = check_app(app, kind)
     if as_json:
         print_json(found)
     else:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mnedge import targets
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.models import families, heads
 from mnedge.models.network import Layer, Network
@@ -95,6 +94,8 @@ def check_compiles(variant: Variant, target: str) -> None:
     Raises:
         UnsupportedError: It has not; nothing was built yet.
     """
+    from mnedge import targets
+
     missing = family_of(variant).ops_without_c
     if missing and targets.get(target).kernels:
         able = ", ".join(name for name, family in families.by_name().items() if not family.ops_without_c)

@@ -15,7 +15,7 @@ import pytest
 from mnedge import check_app
 from mnedge.cli import _run
 from mnedge.errors import InputError
-from mnedge.formats._tflite_releases import first_release
+from mnedge.formats.tflite_releases import first_release
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 
