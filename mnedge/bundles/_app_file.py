@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from mnedge.errors import InputError, MnedgeError
 from mnedge.foreign import open_regular
-from mnedge.formats.tflite_releases import first_release
 from mnedge.formats.archive import DAMAGE, read_member
 from mnedge.formats.tflite_read import parse_tflite
+from mnedge.formats.tflite_releases import first_release
 from mnedge.results.app_check import AppCheck, AppRow, State
 
 if TYPE_CHECKING:
