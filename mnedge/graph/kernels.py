@@ -50,8 +50,53 @@ def _conv(op: Op, inputs: list[TensorLike], _: Graph) -> TensorLike:
 
     dilations = [op.options.get("dilation_h_factor", 1), op.options.get("dilation_w_factor", 1)]
     kernel = tf.transpose(inputs[1], (1, 2, 3, 0))
+    value = tf.convert_to_tensor(inputs[0])
+    if max(dilations) > 1 or value.shape[3] != kernel.shape[2]:
+        return _biased(_dilated_or_grouped(op, value, kernel, dilations), inputs, 2)
     result = tf.nn.conv2d(inputs[0], kernel, _strides(op), op.options["padding"], dilations=dilations)
     return _biased(result, inputs, 2)
+
+
+def _dilated_or_grouped(op: Op, value: TensorLike, kernel: TensorLike, dilations: list[int]) -> TensorLike:
+    """A convolution whose gradient TensorFlow does not have on CPUs: here it is that of a sum over the taps."""
+    import tensorflow as tf
+
+    strides, padding = _strides(op)[1:3], op.options["padding"]
+
+    def by_taps(value: TensorLike, kernel: TensorLike, extents: tuple[int, int]) -> TensorLike:
+        window = kernel.shape[:2]
+        needed = [
+            max((extent - 1) * stride + (taps - 1) * step + 1 - size, 0) if padding == "SAME" else 0
+            for extent, stride, taps, step, size in zip(
+                extents, strides, window, dilations, value.shape[1:3], strict=True
+            )
+        ]
+        value = tf.pad(value, [[0, 0], *([total // 2, total - total // 2] for total in needed), [0, 0]])
+        parts, depth = [], kernel.shape[2]
+        groups = value.shape[3] // depth
+        for row in range(window[0]):
+            for column in range(window[1]):
+                top, left = row * dilations[0], column * dilations[1]
+                bottom, right = ((extent - 1) * stride + 1 for extent, stride in zip(extents, strides, strict=True))
+                seen = value[:, top : top + bottom : strides[0], left : left + right : strides[1]]
+                grouped = tf.reshape(seen, (-1, *extents, groups, depth))
+                weights = tf.reshape(kernel[row, column], (depth, groups, -1))
+                parts.append(tf.einsum("nhwgc,cgo->nhwgo", grouped, weights))
+        return tf.reshape(tf.add_n(parts), (-1, *extents, kernel.shape[3]))
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator] # TensorFlow's
+    def convolved(value: TensorLike, kernel: TensorLike) -> tuple[TensorLike, Callable[[TensorLike], TensorLike]]:
+        made = tf.nn.conv2d(value, kernel, _strides(op), padding, dilations=dilations)
+
+        def gradient(upstream: TensorLike) -> TensorLike:
+            with tf.GradientTape() as tape:
+                tape.watch([value, kernel])
+                again = by_taps(value, kernel, tuple(made.shape[1:3]))
+            return tape.gradient(again, [value, kernel], upstream)
+
+        return made, gradient
+
+    return convolved(value, kernel)
 
 
 def _depthwise(op: Op, inputs: list[TensorLike], graph: Graph) -> TensorLike:

@@ -609,3 +609,47 @@ def test_a_row_of_each_picture_meets_its_own_picture(pictures: int) -> None:
     values = np.random.default_rng(0).normal(0, 1, (pictures, 4, 5, 3)).astype(np.float32)
     found = predict(graph, values)
     np.testing.assert_allclose(found, values * values.mean((1, 2))[:, None, None], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("padding", "strides", "dilations", "depth"),
+    [
+        ("SAME", (1, 1), (2, 2), 4),
+        ("VALID", (2, 1), (1, 3), 4),
+        ("SAME", (1, 1), (3, 2), 2),
+        ("SAME", (2, 2), (1, 1), 2),
+    ],
+)
+def test_dilated_and_grouped_convolutions_have_their_gradient(
+    padding: str, strides: tuple[int, int], dilations: tuple[int, int], depth: int
+) -> None:
+    """Held against kernels with holes, a group at a time: TensorFlow itself has no such gradients on CPUs."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(5)
+    image = tf.constant(rng.normal(size=(2, 11, 12, 4)).astype(np.float32))
+    weights = tf.constant(rng.normal(size=(6, 3, 3, depth)).astype(np.float32))
+    op = Op("CONV_2D", ("x", "w", "b"), ("y",), {
+        "padding": padding, "stride_h": strides[0], "stride_w": strides[1], "dilation_h_factor": dilations[0],
+        "dilation_w_factor": dilations[1], "activation": "NONE",
+    })  # fmt: skip
+
+    def with_holes(image: Any, weights: Any) -> Any:
+        taps = [[row * dilations[0], column * dilations[1]] for row in range(3) for column in range(3)]
+        kernel = tf.reshape(tf.transpose(weights, (1, 2, 3, 0)), (9, depth, 6))
+        whole = tf.scatter_nd(taps, kernel, (2 * dilations[0] + 1, 2 * dilations[1] + 1, depth, 6))
+        parts = zip(tf.split(image, 4 // depth, 3), tf.split(whole, 4 // depth, 3), strict=True)
+        return tf.concat([tf.nn.conv2d(seen, part, [1, *strides, 1], padding) for seen, part in parts], 3)
+
+    def own(image: Any, weights: Any) -> Any:
+        return KERNELS["CONV_2D"](op, [image, weights, np.zeros(6, np.float32)], Graph({}, (), (), ()))
+
+    found = []
+    for convolve in (tf.function(own), with_holes):
+        with tf.GradientTape() as tape:
+            tape.watch([image, weights])
+            made = convolve(image, weights)
+            told = tf.reduce_sum(tf.sin(made))
+        found.append([made, *tape.gradient(told, [image, weights])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
