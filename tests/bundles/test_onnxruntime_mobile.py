@@ -71,7 +71,7 @@ def test_apps_get_kotlin_swift_a_version_and_no_telemetry(mobile: Path) -> None:
         assert "@" not in written
 
 
-# The picture that the app's class is given, and what it says of it.
+# As an app calls the class.
 _RUN = """
 import java.io.File
 
