@@ -141,7 +141,7 @@ def _shape(  # noqa: C901, PLR0911 - one kind of annotation after the other
         if all(list(row) == ["type"] for row in rows):
             return {"type": [row["type"] for row in rows]}
         return {"anyOf": rows}
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         name = kind.__name__
         if name not in definitions:
             definitions[name] = {}
