@@ -14,7 +14,7 @@ from mnedge.errors import UnsupportedError
 from mnedge.graph.moving import MOVING, Kernel, beside_batch, shaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tensorflow.types.experimental import TensorLike
 
