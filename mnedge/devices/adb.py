@@ -418,9 +418,12 @@ def _identity(adb: str, serial: str) -> str:
     Emulators share their hardware's serial, and containers their kernel's boot: only both together are one phone's.
     """
     script = "getprop ro.serialno; cat /proc/sys/kernel/random/boot_id"
-    done = command.run(
-        [adb, "-s", serial, "shell", "-T", script], timeout_s=15.0, check=False, most_bytes=MOST_SAID_BYTES
-    )
+    words = [adb, "-s", serial, "shell", "-T", script]
+    try:
+        done = command.run(words, timeout_s=15.0, check=False, most_bytes=MOST_SAID_BYTES)
+    except ToolError:
+        # What hangs or talks without an end is told where it is asked for something that is needed.
+        return ""
     told = [plain(line.strip(), 100) for line in done.text.split("\n")[:2]]
     return "/".join(told) if done.returncode == 0 and len(told) == 2 and all(told) else ""
 
