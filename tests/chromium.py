@@ -17,15 +17,12 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mnedge.devices.browser import ON_PIPES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-# Chromium reads commands from descriptor 3 and writes to 4.
-_START = (
-    "import fcntl, os, sys; r, w = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]); "
-    "os.dup2(r, 3); os.dup2(w, 4); os.execvp(sys.argv[3], sys.argv[3:])"
-)
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--disable-breakpad",
@@ -141,7 +138,7 @@ def chromium() -> Iterator[Tab]:
     argv = [
         sys.executable,
         "-c",
-        _START,
+        ON_PIPES,
         str(theirs_in),
         str(theirs_out),
         program,

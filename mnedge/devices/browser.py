@@ -49,8 +49,8 @@ _FLAGS = (
     "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--mute-audio",
     "--remote-debugging-pipe",
 )  # fmt: skip
-# Chromium reads commands from descriptor 3 and writes to 4.
-_START = (
+# A program that becomes another one, which reads commands from descriptor 3 and writes to 4, as Chromium does.
+ON_PIPES = (
     "import fcntl, os, sys; r, w = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]); "
     "os.dup2(r, 3); os.dup2(w, 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
@@ -277,7 +277,7 @@ class Browser:
         try:
             self.page = Page(modules)
             flags = [*_FLAGS, *([] if has_sandbox else ["--no-sandbox"]), f"--user-data-dir={self._profile}"]
-            argv = [sys.executable, "-c", _START, str(commands), str(answers), program, *flags, self.page.url]
+            argv = [sys.executable, "-c", ON_PIPES, str(commands), str(answers), program, *flags, self.page.url]
             try:
                 self.process = command.start(argv, stdin=False, pass_fds=(commands, answers))
             except BaseException:
