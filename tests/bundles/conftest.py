@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("MNEDGE_CACHE", str(folder / "cache"))
         build(_RECIPE, folder / "out", lambda *_: None)
     return folder / "out"
+
+
+@pytest.fixture
+def program_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a program of the Raspberry Pi by its name there, with the modules that lie beside it."""
+    # The programs set both for themselves.
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("pictures", "cameras", "classify"):
+        monkeypatch.setitem(sys.modules, name, import_module(f"mnedge.bundles._{name}"))
+    return lambda name: import_module(f"mnedge.bundles._{name}")
 
 
 @pytest.fixture

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from mnedge.bundles import _classify
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program, which finds classify.py beside it as `classify`."""
-    monkeypatch.setitem(sys.modules, "classify", _classify)
-    return import_module("mnedge.bundles._segment")
+def program(program_of: Callable[[str], Any]) -> Any:
+    return program_of("segment")
 
 
 def _about(**changed: Any) -> dict[str, Any]:
