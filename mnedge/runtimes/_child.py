@@ -80,7 +80,7 @@ class Child:
             )
             self._process = command.start(
                 [sys.executable, "-c", code],
-                env={"OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"},
+                env={"OPENBLAS_NUM_THREADS": "1"},
                 pass_fds=(self._file, lifeline),
             )
         except BaseException:

@@ -1,4 +1,5 @@
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,19 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path, small_int8: Graph) 
     assert len(written) == 1
     data = written.pop()
     assert in_order(data) == data
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    tmp_path: Path, small_int8: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "small.onnx"
+    file.write_bytes(write_onnx(small_int8, activations="int8"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    write_ort(file)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_the_order_is_all_that_changes(tmp_path: Path, small_int8: Graph) -> None:
