@@ -30,9 +30,9 @@ _GLANCE_S = 0.2
 # No program that is run here to its end says more; what says more does not end.
 _MOST_BYTES = 512 << 20
 _PART_BYTES = 1 << 16
-# Words of programs for a disk without room; `start` asks them to say it in English.
 # Messages in English, encodings as the user has them; ONNX Runtime sends nothing, and leaves no file of what it would.
 _ENVIRONMENT = {"LANGUAGE": "en", "ORT_DISABLE_TELEMETRY": "1"}
+# Words of programs for a disk without room; `start` asks them to say it in English.
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
