@@ -30,8 +30,10 @@ _GLANCE_S = 0.2
 # No program that is run here to its end says more; what says more does not end.
 _MOST_BYTES = 512 << 20
 _PART_BYTES = 1 << 16
-# Messages in English, encodings as the user has them; ONNX Runtime sends nothing, and leaves no file of what it would.
-_ENVIRONMENT = {"LANGUAGE": "en", "ORT_DISABLE_TELEMETRY": "1"}
+# ONNX Runtime sends nothing, and leaves no file of what it would, unless the user says otherwise.
+_DEFAULTS = {"ORT_DISABLE_TELEMETRY": "1"}
+# Messages in English; encodings stay those of the user.
+_ENVIRONMENT = {"LANGUAGE": "en"}
 # Words of programs for a disk without room; `start` asks them to say it in English.
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
@@ -261,7 +263,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={**os.environ, **_ENVIRONMENT, **(env or {})},
+            env={**_DEFAULTS, **os.environ, **_ENVIRONMENT, **(env or {})},
             start_new_session=True,
             pass_fds=pass_fds,
         )
