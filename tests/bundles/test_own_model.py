@@ -215,7 +215,7 @@ def test_another_model_is_taken_where_model_json_says_its_pixels(builds: dict[st
         said, pictures = _said(model, builds[name].data)
         done = subprocess.run([sys.executable, "-I", pi / "classify.py", "--model", model, *pictures],
                               capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "does not say what a picture is to net.fp32.tflite; it does of net.int8.tflite" in done.stderr
         about = json.loads((pi / "model.json").read_text())
         pixels = pixels_of(model)
