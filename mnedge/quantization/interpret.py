@@ -15,7 +15,7 @@ from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.runtimes import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,14 +66,20 @@ def all_outputs(graph: Graph, images: Samples) -> dict[str, NDArray[np.float32]]
     made = interpret(graph, images, lambda _, outputs: [output.copy() for output in outputs])
     found = {}
     for name, rows in zip(graph.outputs, zip(*made, strict=True), strict=True):
-        quantization, values = graph.tensors[name].quantization, np.concatenate(rows)
+        quantization, values = graph.tensors[name].quantization, _joined(rows)
         found[name] = values if quantization is None else quantization.dequantize(values)
     return found
 
 
+def _joined(rows: Sequence[AnyArray]) -> AnyArray:
+    """Joins the outputs of samples, (1, …) each, to (N, …); one without an axis of the batch gets it."""
+    has_batch = rows[0].ndim > 1 and rows[0].shape[0] == 1
+    return np.concatenate(rows) if has_batch else np.stack(rows)
+
+
 def first_output(graph: Graph, images: Samples) -> NDArray[np.float32]:
     """Real values (N, …) of the first output of a float or int8 graph for samples, such as images (N, H, W, C)."""
-    made = np.concatenate(interpret(graph, images, lambda _, outputs: outputs[0].copy()))
+    made = _joined(interpret(graph, images, lambda _, outputs: outputs[0].copy()))
     quantization = graph.tensors[graph.outputs[0]].quantization
     return made if quantization is None else quantization.dequantize(made)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mnedge.graph.executor import compiled, predict, simulate
+from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.pixels import SYMMETRIC
-from mnedge.quantization.interpret import first_output, input_steps, interpret
+from mnedge.quantization.interpret import all_outputs, first_output, input_steps, interpret
 from mnedge.quantization.ptq import PostTraining, quantize_ptq
 
 
@@ -40,6 +41,18 @@ def test_int8_takes_real_pictures_and_gives_real_scores(separable: Any, images: 
     # A step of a softmax is 1/256; a kernel may round the other way where the executor finds a tie.
     assert np.abs(made - expected).mean() < 1.5 / 256
     assert np.abs(made - expected).max() < 12 / 256
+
+
+@pytest.mark.parametrize("shape", [(10,), (5, 2), (1, 10)])
+def test_outputs_without_an_axis_of_the_batch_get_one(digits_fp32: Graph, shape: tuple[int, ...]) -> None:
+    made = [constant("shape", np.array(shape, np.int32)), Tensor("last", shape, "float32")]
+    ops = (*digits_fp32.ops, Op("RESHAPE", ("scores", "shape"), ("last",)))
+    graph = digits_fp32.replaced(tensors=made, ops=ops, outputs=("last", "scores"))
+    pictures = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
+    found = all_outputs(graph, pictures)
+    assert found["last"].shape == ((3, 10) if shape == (1, 10) else (3, *shape))
+    np.testing.assert_array_equal(found["last"].reshape(3, 10), found["scores"])
+    np.testing.assert_array_equal(first_output(graph, pictures), found["last"])
 
 
 def test_every_pixel_keeps_its_step(separable: Any, images: Any) -> None:
