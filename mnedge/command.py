@@ -263,7 +263,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={**_DEFAULTS, **os.environ, **_ENVIRONMENT, **(env or {})},
+            env=environment(env),
             start_new_session=True,
             pass_fds=pass_fds,
         )
@@ -271,6 +271,11 @@ def start(
         raise ToolError(f"{argv[0]} not found; is it installed and on PATH?") from exc
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
+
+
+def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables of a program that is started: this process' own, quiet and in English, and `env` on top."""
+    return {**_DEFAULTS, **os.environ, **_ENVIRONMENT, **(env or {})}
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -28,13 +28,18 @@ T = TypeVar("T")
 _MOST_WORKERS = 8
 
 
+def sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one sample of a tensor: without its axis of the batch, where it has one."""
+    return shape[1:] if shape[:1] == (1,) else shape
+
+
 def interpret(graph: Graph, feeds: Samples, collect: Callable[[int, list[AnyArray]], T], *, least: int = 1) -> list[T]:
     """Runs a graph picture by picture, and keeps the result of `collect` for each.
 
     Args:
         graph: A float or an int8 graph, or a part of one; batch 1.
-        feeds: (N, …) for every input of the graph; in its dtype, or float32, which becomes steps (with ties upward)
-            where the input is quantized.
+        feeds: (N, …) for every input of the graph, of `sample_shape` each; in its dtype, or float32, which becomes
+            steps (with ties upward) where the input is quantized.
         collect: Called with a picture's number and the graph's outputs, in the threads that run the interpreters:
             what it keeps must be a copy, and small, or N times that must fit the memory.
         least: Pictures for which another interpreter is worth its start.
@@ -53,7 +58,10 @@ def interpret(graph: Graph, feeds: Samples, collect: Callable[[int, list[AnyArra
     def work(first: int) -> None:
         with closing(open_session("litert", model, 1)) as session:
             for number in range(first, count, workers):
-                given = [_given(feed[number : number + 1], tensor) for feed, tensor in zip(arrays, inputs, strict=True)]
+                given = [
+                    _given(feed[number].reshape(tensor.shape), tensor)
+                    for feed, tensor in zip(arrays, inputs, strict=True)
+                ]
                 results[number] = collect(number, session.look(*given))
 
     with ThreadPoolExecutor(workers) as pool:

@@ -166,9 +166,14 @@ def _multiplied(subscripts: str, one: NDArray[np.float32], other: NDArray[np.flo
     return np.asarray(np.einsum(subscripts, one, other, optimize=len(one) == 1))
 
 
-def has_taps(layer: Layer) -> bool:
-    """Returns whether the inputs of each output pixel are known; not so for a transposed convolution."""
-    return layer.op.kind != "TRANSPOSE_CONV"
+def has_taps(graph: Graph, layer: Layer) -> bool:
+    """Returns whether the inputs of each output pixel are known.
+
+    They are not for a transposed convolution, nor for a convolution of several maps of one picture.
+    """
+    if layer.op.kind == "FULLY_CONNECTED":
+        return True
+    return layer.op.kind != "TRANSPOSE_CONV" and graph.tensors[layer.data].shape[0] == 1
 
 
 def _taps(

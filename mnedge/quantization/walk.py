@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnedge.batch import Batch
-from mnedge.quantization.interpret import input_steps, interpret
+from mnedge.quantization.interpret import input_steps, interpret, sample_shape
 from mnedge.quantization.parameters import Parameters, layer_tensors, to_int8
 from mnedge.quantization.pixels import draw_pixels, float_targets, has_taps, problem_of
 
@@ -78,7 +78,7 @@ def settle_layers(
             now = Settled(weights[layer.weights], scales[layer.weights], biases[layer.bias])
             if layer.output in skips:
                 targets[layer.output] -= _drawn(int8, steps, skips[layer.output][1], drawn[layer.output])
-            if has_taps(layer):
+            if has_taps(scheme.graph, layer):
                 pixels = drawn[layer.output]
                 problem = problem_of(scheme, layer, steps[layer.data], quantization, pixels, targets.pop(layer.output))
                 now = settle(layer, problem, now)
@@ -137,12 +137,12 @@ def _run(graph: Graph, ops: tuple[Op, ...], wanted: tuple[str, ...], steps: dict
     piece = graph.replaced(ops=ops, inputs=feeds, outputs=wanted)
     values = Batch({name: steps[name] for name in feeds})
     count = len(values)
-    shapes = {name: graph.tensors[name].shape[1:] for name in wanted}
+    shapes = {name: sample_shape(graph.tensors[name].shape) for name in wanted}
     made = {name: np.empty((count, *shapes[name]), graph.tensors[name].dtype) for name in wanted}
 
     def keep(number: int, outputs: list[AnyArray]) -> None:
         for name, output in zip(wanted, outputs, strict=True):
-            made[name][number] = output[0]
+            made[name][number] = output.reshape(shapes[name])
 
     size = max(value[0].nbytes for value in (*values.arrays.values(), *made.values()))
     interpret(piece, values, keep, least=_LEAST_BYTES // size)

@@ -122,7 +122,7 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=cwd,
-        env=None if env is None else {**os.environ, **env},
+        env=command.environment(env),
         pass_fds=pass_fds,
     )
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from mnedge.graph.executor import compiled
+from mnedge.graph.graph import Graph, Op, Tensor, constant
+from mnedge.graph.heads import snr_db
 from mnedge.quantization.calibrate import observe
-from mnedge.quantization.interpret import all_outputs, interpret
+from mnedge.quantization.interpret import all_outputs, first_output, interpret
 from mnedge.quantization.parameters import initial_parameters, to_int8
 from mnedge.quantization.pixels import draw_pixels, outputs_of
+from mnedge.quantization.ptq import PostTraining, quantize_ptq
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.scheme import scheme_of
 from mnedge.quantization.walk import settle_layers
+
+if TYPE_CHECKING:
+    from mnedge.choices import Effort
 
 
 def start(graph: Any, images: np.ndarray) -> Any:
@@ -103,3 +109,39 @@ def test_a_transposed_convolution_gets_its_mean_back(net: Any, images: Any) -> N
     parameters.biases["b"][:] = [0.7, 0.0, -0.4]
     after = settle_layers(scheme, parameters, images(8), lambda _, __, now: now, rows=4000, seed=0)
     np.testing.assert_allclose(after.biases["b"], 0.0, atol=0.05)
+
+
+@pytest.mark.parametrize("effort", ["fast", "default"])
+def test_a_dense_layer_over_the_pixels_of_a_picture_is_settled_row_by_row(effort: Effort) -> None:
+    rng = np.random.default_rng(4)
+    tensors = [
+        Tensor("image", (1, 4, 4, 3), "float32"),
+        constant("kernel", rng.normal(0, 0.4, (8, 3, 3, 3)).astype(np.float32)),
+        constant("kernel_bias", rng.normal(0, 0.2, 8).astype(np.float32)),
+        Tensor("map", (1, 4, 4, 8), "float32"),
+        constant("flat", np.array([16, 8], np.int32)),
+        Tensor("rows", (16, 8), "float32"),
+        constant("dense", rng.normal(0, 0.4, (5, 8)).astype(np.float32)),
+        constant("dense_bias", rng.normal(0, 0.2, 5).astype(np.float32)),
+        Tensor("mixed", (16, 5), "float32"),
+        constant("back", np.array([1, 4, 4, 5], np.int32)),
+        Tensor("wide", (1, 4, 4, 5), "float32"),
+        constant("axes", np.array([1, 2], np.int32)),
+        Tensor("scores", (1, 5), "float32"),
+    ]
+    options = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "activation": "RELU"}
+    options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
+    ops = (
+        Op("CONV_2D", ("image", "kernel", "kernel_bias"), ("map",), options),
+        Op("RESHAPE", ("map", "flat"), ("rows",)),
+        Op("FULLY_CONNECTED", ("rows", "dense", "dense_bias"), ("mixed",), {"activation": "NONE"}),
+        Op("RESHAPE", ("mixed", "back"), ("wide",)),
+        Op("MEAN", ("wide", "axes"), ("scores",), {"keep_dims": False}),
+    )
+    graph = Graph({tensor.name: tensor for tensor in tensors}, ops, ("image",), ("scores",))
+    pictures = rng.uniform(-1, 1, (24, 4, 4, 3)).astype(np.float32)
+    int8 = quantize_ptq(graph, pictures, PostTraining(effort=effort)).graph
+    float_scores, made = first_output(graph, pictures), first_output(int8, pictures)
+    noise = snr_db(float_scores, made)
+    assert noise is not None
+    assert noise > 30
