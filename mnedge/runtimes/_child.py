@@ -39,6 +39,9 @@ _WORDS_BYTES = 4096
 _OF_THE_MODEL = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGTRAP)
 
 
+_VARIABLES = {"OPENBLAS_NUM_THREADS": "1"}
+
+
 class DiedError(Exception):
     """The child ended, or was ended because it gave no answer in time.
 
@@ -80,7 +83,7 @@ class Child:
             )
             self._process = command.start(
                 [sys.executable, "-c", code],
-                env={"OPENBLAS_NUM_THREADS": "1"},
+                env=_VARIABLES,
                 pass_fds=(self._file, lifeline),
             )
         except BaseException:
@@ -113,10 +116,16 @@ class Child:
     def fork(self, runtime: str) -> None:
         """Lets a fork answer from now on, until `leave`; its memory is that of a child that has loaded no model.
 
+        Its working folder and variables are those of this process now, which may have changed since the child started.
+
         Raises:
             ToolError: The system starts no process.
         """
-        self._pid = self._starts(runtime, do="fork")["pid"]
+        folder = None
+        with contextlib.suppress(OSError):  # of a folder that is no more
+            folder = str(Path.cwd())
+        variables = command.environment(_VARIABLES)
+        self._pid = self._starts(runtime, do="fork", folder=folder, variables=variables)["pid"]
         self._words.clear()
 
     def _starts(self, what: str, **request: object) -> Answer:

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from importlib import import_module
@@ -49,17 +50,30 @@ class _Worker:
             request = json.loads(self.source.read(LENGTH.unpack(header)[0]))
             if request["do"] == "leave":
                 os._exit(_LEFT)
-            self.say(self.fork() if request["do"] == "fork" else self.answer(request))
+            if request["do"] == "fork":
+                self.say(self.fork(request["folder"], request["variables"]))
+            else:
+                self.say(self.answer(request))
 
     def say(self, answer: dict[str, object]) -> None:
         """Sends an answer."""
         self.sink.write(packed(answer))
         self.sink.flush()
 
-    def fork(self) -> dict[str, object]:
-        """Lets a fork serve until it is sent away, and ends as the fork ends where that is of itself."""
+    def fork(self, folder: str | None, variables: dict[str, str]) -> dict[str, object]:
+        """Lets a fork serve until it is sent away, and ends as the fork ends where that is of itself.
+
+        Args:
+            folder: Working folder of the fork; None leaves it.
+            variables: All its environment variables.
+        """
         pid = os.fork()
         if pid == 0:
+            if folder is not None:
+                os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(variables)
+            tempfile.tempdir = None
             return {"pid": os.getpid()}
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)

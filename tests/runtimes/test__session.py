@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,9 +25,6 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.runtimes import _child, _session, open_session
 from mnedge.runtimes.litert import LiteRtSession
 from mnedge.runtimes.onnxruntime import OnnxRuntimeSession, optimized_nodes
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _images(count: int = 20) -> list[np.ndarray[Any, np.dtype[np.int8]]]:
@@ -252,6 +250,23 @@ def test_files_share_the_child_that_forks_for_them_and_end_only_their_fork(
     assert not psutil.pid_exists(parent)
     with closing(open_session("litert", path, 1)) as third:
         np.testing.assert_array_equal(third.run(images[0]), expected)
+
+
+def test_a_fork_is_where_this_process_is_now(
+    path: Path, small_int8: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session("litert", path, 1).close()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "here.tflite").write_bytes(write_tflite(small_int8))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    with closing(open_session("litert", Path("here.tflite"), 1)) as session:
+        assert psutil.Process(_pid(session)).cwd() == str(tmp_path / "elsewhere")
+        session.run(_images(1)[0])
+    (tmp_path / "elsewhere" / "here.tflite").unlink()
+    (tmp_path / "elsewhere").rmdir()
+    with closing(open_session("litert", path, 1)) as session:
+        session.run(_images(1)[0])
 
 
 def test_sessions_of_several_threads_do_not_meet(path: Path) -> None:
