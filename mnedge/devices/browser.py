@@ -70,6 +70,7 @@ class BrowserDevice:
 
     Attributes:
         name: browser:// and which one.
+        identity: The name.
         modules: Folder node_modules with the runtimes.
         program: Path of the browser.
         silence_s: Longest wait for one answer, seconds.
@@ -77,7 +78,7 @@ class BrowserDevice:
     """
 
     def __init__(self, parts: DeviceUri, program: str, modules: Path) -> None:
-        self.name = parts.name
+        self.name = self.identity = parts.name
         self.modules, self.program = modules, program
         self.silence_s = parts.seconds("silence_s", 300.0)
         self.interrupted = threading.Event()

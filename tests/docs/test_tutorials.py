@@ -100,6 +100,35 @@ def test_firmware(flowers: Path, here: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
+def test_browser(
+    flowers: Path,
+    web_modules: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(flowers, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("MNEDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    Path("web").mkdir()
+    Path("web/node_modules").symlink_to(web_modules)
+    monkeypatch.setenv("MNEDGE_WEB_MODULES", "web/node_modules")
+    _follow(
+        "browser",
+        {
+            "build": ("top-1", "int8.tflite"),
+            "validate": ("browser://chromium",),
+            "bench": ("browser://chromium", "ms"),
+            "bundle": ("index.html", "mnedge.js"),
+            "verify": ("files as they were",),
+        },
+        capsys,
+    )
+    assert "litert" in " ".join(path.name for path in Path("site").rglob("*"))
+
+
+@pytest.mark.slow
 def test_ci(flowers: Path, here: Path, capsys: pytest.CaptureFixture[str], hold_to_schema: Hold) -> None:
     shutil.copytree(flowers, here, dirs_exist_ok=True)
     text = (_TUTORIALS / "ci.md").read_text(encoding="utf-8")
