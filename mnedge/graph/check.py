@@ -24,6 +24,8 @@ _BIASES = {"float32": ("float32",), "int8": ("int32",), "uint8": ("int32",), "in
 _INDICES = ("int32", "int64")
 # Fused activations that the kernels compute; the schema knows two more.
 # Their activation is that of their cells.
+# Runtimes multiply a window's steps in 32 bits.
+_LARGEST_STEP = 1 << 15
 _RECURRENT = ("LSTM", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 # Ops whose sums have the product of their operands' scales.
 _PRODUCTS = (*LAYERS, "BATCH_MATMUL", "MUL")
@@ -195,8 +197,8 @@ class _Check:
             return
         for name in ("stride_h", "stride_w", "dilation_h_factor", "dilation_w_factor", "filter_height", "filter_width"):
             value = int(op.options.get(name, 1))
-            if value < 1:
-                self._refuse(where, f"{name} is {value}; at least 1 is allowed")
+            if not 1 <= value <= _LARGEST_STEP:
+                self._refuse(where, f"{name} is {value}; at least 1 and at most {_LARGEST_STEP:,} is allowed")
 
     def _dtypes(self, where: str, op: Op) -> None:
         row = info(op)

@@ -68,6 +68,10 @@ _DAMAGE: dict[str, tuple[Callable[[Graph], Graph], str]] = {
     ),
     "a constant made": (lambda g: _op(g, 2, outputs=("bias",)), r"op 2 \(SOFTMAX\): it makes bias, which is there"),
     "stride 0": (lambda g: _option(g, 0, stride_h=0), r"op 0 \(CONV_2D\): stride_h is 0; at least 1"),
+    "dilation of 2^31 - 1": (
+        lambda g: _option(g, 0, dilation_h_factor=2**31 - 1),
+        r"op 0 \(CONV_2D\): dilation_h_factor is 2147483647; at least 1 and at most 32,768 is allowed",
+    ),
     "dilation -1": (lambda g: _option(g, 0, dilation_w_factor=-1), "dilation_w_factor is -1; at least 1"),
     "an option that is NaN": (lambda g: _option(g, 2, beta=float("nan")), r"op 2 \(SOFTMAX\): beta is nan; a finite"),
     "a window too large": (lambda g: _option(g, 0, padding="VALID", dilation_h_factor=9), "does not fit into 8 x 8"),
