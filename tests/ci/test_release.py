@@ -125,6 +125,7 @@ def test_the_wheel_alone_builds_the_demo(checkout: Path, dist: Path) -> None:
     assert "files as they were" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_release_has_the_files_and_the_notes(checkout: Path, dist: Path) -> None:
     assert dist.is_dir()
     assert _run(checkout, "release").returncode == 0

@@ -172,6 +172,7 @@ def test_the_last_release_is_the_baseline_where_there_is_one(
     assert "baseline bytes" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_input_is_never_code(installed: Path) -> None:
     done = _run(_step("build"), installed, _values(installed, "$(touch owned); `touch owned`.yaml", out="fresh"))
     assert done.returncode == 2, "mnedge's own status, also where nothing was built"
@@ -182,6 +183,7 @@ def test_an_input_is_never_code(installed: Path) -> None:
         assert step["shell"] == "bash"
 
 
+@pytest.mark.slow
 def test_the_workflow_packs_what_was_built(installed: Path) -> None:
     shared = yaml.safe_load((_ROOT / ".github" / "workflows" / "mnedge.yml").read_text())
     packs = [step for job in shared["jobs"].values() for step in job.get("steps", []) if "run" in step]

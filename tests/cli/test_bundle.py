@@ -9,6 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
+
 _ROOT = Path(__file__).parents[2]
 _RECIPE = """
 variant: v1

@@ -300,6 +300,7 @@ def test_sigterm_ends_with_143_and_leaves_nothing(tmp_path: Path, line: str) -> 
     _check_terminated(_terminated(tmp_path, [], line), tmp_path)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_process_1_of_a_container_too(tmp_path: Path) -> None:
     prefix = ["unshare", "--pid", "--fork"]
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:

@@ -21,6 +21,7 @@ from mnedge.workflows.sweep.run import default_out, sweep
 from mnedge.workflows.validate import validate
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_a_recipe_and_values_give_the_result_that_sweep_json_says(tmp_path: Path, small_recipe: Recipe) -> None:
     result = sweep(small_recipe, {"granularity": ["per-tensor"]}, out=tmp_path / "out", workers=1, device="")
