@@ -96,9 +96,10 @@ def test_a_rounding_shift_is_half_away_from_zero(x: int, exponent: int) -> None:
 
 
 @given(st.integers(-(1 << 24), 1 << 24), st.integers(1 << 30, (1 << 31) - 1), st.integers(-20, 0))
-def test_one_rounding_is_half_up(x: int, multiplier: int, shift: int) -> None:
+def test_one_rounding_is_half_away_from_zero(x: int, multiplier: int, shift: int) -> None:
     exact = Fraction(x * multiplier, 1 << (31 - shift))
-    assert int(arithmetic.multiply_once(x, multiplier, shift)) == (exact + Fraction(1, 2)).__floor__()
+    away = int(abs(exact) + Fraction(1, 2)) * (1 if x >= 0 else -1)
+    assert int(arithmetic.multiply_once(x, multiplier, shift)) == away
 
 
 def test_softmax_exponentials_fall_from_one_and_end_in_zero() -> None:
