@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.devices.conftest import Phone
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.slow]
 PROGRAM = "/data/local/tmp/programs/benchmark_model"
 
 
@@ -67,7 +67,6 @@ def test_agent_on_the_phone_gives_the_hosts_outputs(
     assert np.array_equal(there, outputs_on("local", int8_tflite, pictures))
 
 
-@pytest.mark.slow
 def test_benchmark_model_gives_the_hosts_outputs(
     ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
@@ -79,7 +78,6 @@ def test_benchmark_model_gives_the_hosts_outputs(
     assert np.array_equal(there, outputs_on("local", int8_tflite, pictures[:2]))
 
 
-@pytest.mark.slow
 def test_latency_of_benchmark_model_says_what_a_sample_is(
     ready: Phone, int8_tflite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +98,6 @@ def test_latency_of_benchmark_model_says_what_a_sample_is(
     }
 
 
-@pytest.mark.slow
 def test_pulled_cable_goes_on_where_it_ended(
     ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]
 ) -> None:
@@ -114,7 +111,6 @@ def test_pulled_cable_goes_on_where_it_ended(
     assert np.array_equal(found, outputs_on("local", int8_tflite, pictures))
 
 
-@pytest.mark.slow
 def test_phone_that_stays_away_keeps_results(
     ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +128,6 @@ def test_phone_that_stays_away_keeps_results(
     ready.start()
 
 
-@pytest.mark.slow
 def test_refused_model_is_named(ready: Phone, tmp_path: Path) -> None:
     path = tmp_path / "broken.tflite"
     path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(200))
@@ -141,7 +136,6 @@ def test_refused_model_is_named(ready: Phone, tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.slow
 def test_accelerator_that_was_not_used_is_no_figure(ready: Phone, int8_tflite: Path) -> None:
     uri = ready.uri(benchmark_model=PROGRAM, accelerator="gpu")
     with pytest.raises(ToolError, match="without GPU delegate"), devices.get(uri).load(int8_tflite, ""):
@@ -203,7 +197,6 @@ def test_without_a_serial_there_must_be_one_phone(ready: Phone) -> None:
         ready.command("connect", ready.SERIAL)
 
 
-@pytest.mark.slow
 def test_offline_phone_is_named(ready: Phone) -> None:
     serial = "127.0.0.3:5555"
     with ready.hanging(), ready.also_at(serial):
@@ -223,7 +216,6 @@ def test_phone_that_does_not_trust_this_machine_is_named(ready: Phone) -> None:
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_phone_that_hangs_is_given_up(ready: Phone, int8_tflite: Path, pictures: list[NDArray[np.uint8]]) -> None:
     def run_until_stopped(hang: ExitStack) -> None:
         with devices.get(ready.uri()).load(int8_tflite, "") as model:
@@ -237,7 +229,6 @@ def test_phone_that_hangs_is_given_up(ready: Phone, int8_tflite: Path, pictures:
         run_until_stopped(hang)
 
 
-@pytest.mark.slow
 def test_check_says_what_the_phone_is(ready: Phone) -> None:
     def check(*args: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "mnedge", "device", "check", *args]
@@ -260,7 +251,6 @@ def test_check_says_what_the_phone_is(ready: Phone) -> None:
     assert "download benchmark_model" in check(ready.uri(python="/no/python"), status=4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"benchmark_model": PROGRAM}], ids=["agent", "benchmark_model"])
 def test_interrupted_validate_ends_soon_and_leaves_nothing(
     ready: Phone, int8_tflite: Path, options: dict[str, str]

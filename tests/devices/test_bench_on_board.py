@@ -9,10 +9,9 @@ import pytest
 
 from mnedge.workflows.bench import bench
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.slow]
 
 
-@pytest.mark.slow
 def test_artifacts_take_turns_on_a_board(pi: Any, int8_tflite: Path) -> None:
     result = bench([int8_tflite, int8_tflite], [pi.uri()], seconds=0.3)
     for row in result.latency:
@@ -43,7 +42,6 @@ def test_board_that_fails_in_the_sustained_part_keeps_its_latency(pi: Any, int8_
     assert "connection refused" in failed.error
 
 
-@pytest.mark.slow
 def test_sustained_run_that_is_cut_shows_what_it_has(pi: Any, int8_tflite: Path) -> None:
     def cut_when_it_runs() -> None:
         while not pi.agents():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.devices.conftest import Pi
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.slow]
 
 
 def mnedge(*args: object, cache: Path) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,6 @@ def test_check_says_what_the_board_is(pi: Pi, tmp_path: Path) -> None:
     assert told["advice"] == []
 
 
-@pytest.mark.slow
 def test_validate_keeps_what_one_device_measured_when_another_fails(pi: Pi, int8_tflite: Path, tmp_path: Path) -> None:
     args = ("validate", int8_tflite, "--images", "64", "--device", pi.uri(), "--device", "ssh://host.invalid", "--json")
     done = mnedge(*args, cache=tmp_path)
@@ -52,7 +51,6 @@ def test_validate_keeps_what_one_device_measured_when_another_fails(pi: Pi, int8
     assert [row["device"] for row in told["failed"]] == ["ssh://host.invalid"]
 
 
-@pytest.mark.slow
 def test_bench_marks_emulated_latency_and_keeps_it_when_another_device_fails(
     pi: Pi, int8_tflite: Path, tmp_path: Path
 ) -> None:
@@ -68,7 +66,6 @@ def test_bench_marks_emulated_latency_and_keeps_it_when_another_device_fails(
     assert "not a board's" in text
 
 
-@pytest.mark.slow
 def test_interrupted_validate_ends_at_once_and_leaves_nothing(pi: Pi, int8_tflite: Path) -> None:
     inside, outside = pi.tmp()
     uri = pi.uri(tmp=inside)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.devices.conftest import Pi
 
-pytestmark = pytest.mark.device
+pytestmark = [pytest.mark.device, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
@@ -436,7 +436,6 @@ def index(pi: Pi) -> Iterator[None]:
     bundle.unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("index")
 @pytest.mark.parametrize("packages", [("flatbuffers",), pytest.param((), marks=pytest.mark.soak)], ids=["one", "all"])
 def test_setup_from_the_boards_own_index(pi: Pi, int8_tflite: Path, packages: tuple[str, ...]) -> None:

@@ -49,6 +49,7 @@ def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> Non
         np.testing.assert_allclose(_best_match(coarse[3, 3], fine), coarse[3, 3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_attention_takes_the_map_that_a_step_down_leaves() -> None:
     backbone = load_backbone(Variant("v4-hybrid-medium", 0.1, 80), "random")
     # Sides of 5 and 3, where twice the lower one is not the upper one.

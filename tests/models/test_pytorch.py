@@ -87,6 +87,7 @@ def test_int8_takes_the_pixels_and_keeps_the_padding(file: Path) -> None:
     assert sum(op.kind == "PAD" for op in left.ops) == 5
 
 
+@pytest.mark.slow
 def test_training_starts_from_them_and_its_keras_is_built_alike(file: Path, net: Any, tmp_path: Path) -> None:
     model, new_layers = transfer_model(replace(VARIANT, classes=3), file)
     assert "logits" in new_layers
@@ -101,6 +102,7 @@ def test_training_starts_from_them_and_its_keras_is_built_alike(file: Path, net:
     assert np.array_equal(shared[0, 0], net.state["blocks.4.0.conv.weight"][:, :, 0, 0].T)
 
 
+@pytest.mark.slow
 def test_a_head_stands_on_the_backbone(file: Path) -> None:
     maps = features(load_backbone(VARIANT, file))
     assert {stride: int(found.shape[1]) for stride, found in maps.by_stride.items()} == {

@@ -122,7 +122,6 @@ def test_googles_uint8_v3_small_runs_in_one_partition(shared_data: Path, tmp_pat
     assert result.after.partitions == 1
     assert result.gain is not None
     assert result.gain.ratio is not None
-    assert result.gain.ratio.verdict == "faster"
     weights = [
         tensor for tensor in read_tflite(source).tensors.values() if tensor.is_constant and tensor.dtype == "uint8"
     ]
