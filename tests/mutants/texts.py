@@ -306,7 +306,7 @@ class Manifest(_Files):
     change = staticmethod(changes.damaged_json)
 
     def prepare(self) -> None:
-        tests = loaded("workflows/test_bundle.py")
+        tests = loaded("workflows/conftest.py")
         self.build = self.folder / "build"
         self.build.mkdir()
         (self.build / "net.int8.tflite").write_bytes(network("int8"))
@@ -321,7 +321,7 @@ class Manifest(_Files):
             "dataset": {"name": "demo", "preprocessing": {"crop_fraction": 1.0, "interpolation": "bicubic"}},
             "artifacts": [row],
         }  # fmt: skip
-        tests._sealed(self.build, manifest)
+        tests._seal(self.build, manifest)
         from mnedge.workflows.compile import compile as compile_model
 
         self.compiled = self.folder / "c"
