@@ -248,7 +248,7 @@ def test_check_says_what_the_phone_is(ready: Phone) -> None:
     assert told["runtimes"]["litert"]["partitions"] == 1
     assert told["advice"] == []
     assert "benchmark_model" in check(ready.uri(benchmark_model=PROGRAM))
-    assert "download benchmark_model" in check(ready.uri(python="/no/python"), status=4)
+    assert "python=/no/python is no Python there" in check(ready.uri(python="/no/python"), status=4)
 
 
 @pytest.mark.parametrize("options", [{}, {"benchmark_model": PROGRAM}], ids=["agent", "benchmark_model"])
