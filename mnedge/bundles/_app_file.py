@@ -129,7 +129,7 @@ _MAPPED = "Java's FileChannel.map takes it, mmap of native code needs the page's
 
 
 def _start(entry: zipfile.ZipInfo, stream: BinaryIO) -> int:
-    """Where the contents of a file begin in the app: behind its own header, which the directory does not repeat."""
+    """Offset of a file's contents in the app, bytes: behind its local header, which the directory does not repeat."""
     stream.seek(entry.header_offset)
     header = stream.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":

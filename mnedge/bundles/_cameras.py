@@ -41,7 +41,7 @@ if TYPE_CHECKING:
             """Gives the camera back."""
 
     class LibraryCamera(Protocol):
-        """What is used of picamera2's class."""
+        """The methods of picamera2's class that are called here."""
 
         @staticmethod
         def global_camera_info() -> list[dict[str, object]]: ...

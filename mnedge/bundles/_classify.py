@@ -168,7 +168,7 @@ def _open_onnx(path: Path, threads: int, told: Range) -> Model:
 
 
 def _table(told: Range, dtype: DTypeLike, scale: float = 0.0, zero_point: int = 0) -> NDArray[np.generic]:
-    """What becomes of each 8-bit value in each channel, (256, channels): reals, or steps of `scale`.
+    """Values of the 256 pixel values in each channel, (256, channels): reals, or steps of `scale`.
 
     Args:
         told: scale and offset, one for all channels or one a channel, and order: real = scale * pixel + offset.
@@ -367,7 +367,7 @@ class Reading:
         return (len(self._moments) - 1) / max(self._moments[-1] - self._moments[0], 1e-9)
 
     def row(self, name: str, spent_ms: float) -> dict[str, object]:
-        """What is said of a picture as JSON, whatever it shows: its name, its time, and the rate of a stream."""
+        """The JSON fields that every picture has: its name, its latency, and the rate of a stream."""
         row: dict[str, object] = {"picture": name, "ms": round(spent_ms, 3)}
         return row if self.rate is None else {**row, "fps": round(self.rate, 2)}
 

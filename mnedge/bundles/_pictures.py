@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     class Preprocessing(TypedDict, total=False):
-        """What model.json says of pictures, and with `pixels` the range of the model that was opened."""
+        """The preprocessing of model.json; `pixels` holds the range of the opened model."""
 
         pixels: Mapping[str, object]
         height: int

@@ -185,7 +185,7 @@ def _about(parts: Parts, model: _Model) -> dict[str, object]:
 
 
 def _table(model: _Model) -> list[list[float]] | None:
-    """What becomes of each 8-bit value, a row a channel; None where an input takes the pixel as it is."""
+    """Inputs for the 256 pixel values as the model encodes them, a row a channel; None where it takes the pixel."""
     spec, pixels = model.source, model.pixels
     if spec.dtype == "uint8" and takes_pixels(spec, pixels):
         return None

@@ -189,7 +189,7 @@ def _full(exc: OSError) -> str:
 
 
 def _want(exc: BaseException) -> str | None:
-    """What an error says that the machine gives no more of, with advice; None for another error."""
+    """Message for an exhausted resource of the machine, with advice; None for another error."""
     number = exc.errno if isinstance(exc, OSError) else None
     # The stack of a thread is memory too.
     no_thread = isinstance(exc, RuntimeError) and "can't start new thread" in str(exc)

@@ -108,7 +108,7 @@ def _rescale(source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int
 def _rescale_16(
     source: Source, op: Op, x: Value, y: Value, weights: NDArray[np.int64], *, channel_axis: int
 ) -> Rescale16:
-    """What makes int16 steps of sums.
+    """Multipliers that rescale sums to int16 steps.
 
     Raises:
         UnsupportedError: Sums or what they are scaled to could pass the runtime's integers.
