@@ -49,7 +49,7 @@ class App:
         network: Description of the network, in a sentence.
         output: Description of the .onnx' outputs, in a sentence.
         android: For Android.
-        program: The Python program for a Raspberry Pi, beside which classify.py, pictures.py and cameras.py always
+        program: The Python program for a Raspberry Pi, beside which program.py and what it imports always
             ship. Its name is that of its file without a leading underscore.
         sketch: The Arduino sketch, with @WORDS@ to fill in.
         web: Stem of the page's own files in _web/, STEM.js and STEM.d.ts.

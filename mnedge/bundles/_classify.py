@@ -12,73 +12,35 @@ tflite-runtime, or for .onnx onnxruntime), numpy and Pillow.
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
-import os
-import signal
 import sys
 import time
-from collections import deque
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-HERE = Path(__file__).resolve().parent
 # Nothing appears in the folder of a bundle that is not of it.
 sys.dont_write_bytecode = True
 # `python -I` does not search the folder of its program.
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
-from pictures import (  # type: ignore[import-not-found]  # noqa: E402
-    LARGE_PIXELS,
-    ProgramError,
-    most_pixels,
-    opened,
-    pictures,
-    pixels_of,
+if (here := str(Path(__file__).resolve().parent)) not in sys.path:
+    sys.path.insert(0, here)
+from program import (  # type: ignore[import-not-found]  # noqa: E402
+    Reading,
+    argument_parser,
+    check_labels,
+    open_chosen,
+    parse,
+    read_labels,
+    start,
+    whole,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from typing import TypedDict
 
-    from numpy.typing import DTypeLike, NDArray
-
-    class Range(TypedDict):
-        """Range of a model's pixels: real = scale * pixel + offset, one value for all channels or one a channel."""
-
-        scale: float | list[float]
-        offset: float | list[float]
-        order: str
-
-    class Anchors(TypedDict):
-        """Anchors and limits of a detector: "detection" of model.json."""
-
-        sides: list[tuple[int, int]]
-        shapes: list[list[list[float]]]
-        least_score: float
-        overlap: float
-        most: int
-
-    class About(TypedDict, total=False):
-        """model.json, and with `pixels` the range of the model that was opened."""
-
-        model: str
-        models: dict[str, Range]
-        pixels: Range
-        head: str
-        height: int
-        width: int
-        crop_fraction: float
-        interpolation: str
-        fit: str
-        white: float
-        detection: Anchors
+    from numpy.typing import NDArray
 
     class Answer(TypedDict, total=False):
         """A class or label of a picture; "yes" of labels by themselves."""
@@ -88,309 +50,9 @@ if TYPE_CHECKING:
         score: float
         yes: bool
 
-    class Detail(TypedDict):
-        """Description of an output, as LiteRT gives it."""
 
-        index: int
-        quantization: tuple[float, int]
-
-    Model = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
-
-CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "RGBA": 4}
-# Of a step.
-NUDGE = 1e-3
 # Where the probability of a label by itself says yes.
 THRESHOLD = 0.5
-MOST_THREADS = 256
-# Pictures over which their rate is taken.
-RATED = 30
-
-
-def open_model(path: Path, threads: int, told: Range) -> Model:
-    """Opens a model; the function that it gives takes pixels, uint8 (height, width, channels), and gives real outputs.
-
-    Args:
-        path: A .tflite or .onnx.
-        threads: Threads.
-        told: What a picture is to it, of "models" in model.json: scale, offset and order.
-    """
-    return _open_onnx(path, threads, told) if path.suffix == ".onnx" else _open_tflite(path, threads, told)
-
-
-def _open_tflite(path: Path, threads: int, told: Range) -> Model:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError:
-            raise ProgramError("no runtime: pip install -r requirements.txt") from None
-    interpreter = Interpreter(str(path), num_threads=threads)
-    interpreter.allocate_tensors()
-    source, targets = interpreter.get_input_details()[0], interpreter.get_output_details()
-    table = _table(told, source["dtype"], *source["quantization"])
-
-    def real(target: Detail) -> NDArray[np.float32]:
-        steps: NDArray[np.float32] = interpreter.get_tensor(target["index"])[0].astype(np.float32)
-        scale, zero_point = target["quantization"]
-        return steps if scale == 0 else (steps - np.float32(zero_point)) * np.float32(scale)
-
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        interpreter.set_tensor(source["index"], _encoded(pixels, table)[None])
-        interpreter.invoke()
-        return [real(target) for target in targets]
-
-    return run
-
-
-def _open_onnx(path: Path, threads: int, told: Range) -> Model:
-    # ONNX Runtime reports models to its maker unless it is told not to.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ProgramError("no runtime for .onnx: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # x86 without VNNI adds pairs of products in 16 bits, which saturate, unless it is told to be exact; Arm is exact.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0]
-    table = _table(told, np.float32)
-    is_nchw = source.shape[1] == CHANNELS[told["order"]] != source.shape[3]
-
-    def run(pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        real = _encoded(pixels, table)[None]
-        outputs = session.run(None, {source.name: real.transpose(0, 3, 1, 2) if is_nchw else real})
-        return [output[0] for output in outputs]
-
-    return run
-
-
-def _table(told: Range, dtype: DTypeLike, scale: float = 0.0, zero_point: int = 0) -> NDArray[np.generic]:
-    """Values of the 256 pixel values in each channel, (256, channels): reals, or steps of `scale`.
-
-    Args:
-        told: scale and offset, one for all channels or one a channel, and order: real = scale * pixel + offset.
-        dtype: Of the input.
-        scale: Of its steps; 0 for real values.
-        zero_point: The step that stands for 0.
-    """
-    values = np.broadcast_to(np.arange(256.0)[:, None], (256, CHANNELS[told["order"]]))
-    real = values * np.asarray(told["scale"]) + np.asarray(told["offset"])
-    if scale == 0:
-        return np.asarray(real, dtype)
-    limits = np.iinfo(dtype)
-    # Half-way between two steps, ties go up, all of them, so that each pixel keeps a step of its own.
-    steps = np.clip(np.floor(real / scale + 0.5 + NUDGE) + zero_point, limits.min, limits.max)
-    return np.asarray(steps, dtype)
-
-
-def _encoded(pixels: NDArray[np.uint8], table: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Pixels, (height, width, channels), as a model takes them."""
-    return np.asarray(table[pixels, np.arange(table.shape[1])])
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Tells a mistake in one line, which the usage above it would hide."""
-        self.exit(2, f"{self.prog}: error: {message}; {self.prog} --help lists the options\n")
-
-
-def whole(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers within limits, for an option."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.lstrip("-").isdigit() and least <= int(text[:12]) <= most):
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {least} to {most}")
-        return int(text)
-
-    return read
-
-
-def number(least: float, most: float) -> Callable[[str], float]:
-    """A reader of numbers within limits, for an option."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number from {least:g} to {most:g}")
-        return value
-
-    return read
-
-
-def argument_parser(description: str) -> argparse.ArgumentParser:
-    """The options of every program that uses this one; its own are added to them."""
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", help="files or folders")
-    parser.add_argument(
-        "--camera", nargs="?", const="", metavar="WHICH",
-        help="take pictures with the camera: csi, usb, or a device such as /dev/video0 [default: the one there is]",
-    )  # fmt: skip
-    pace = parser.add_mutually_exclusive_group()
-    pace.add_argument(
-        "--every", type=number(0.001, 1e6), metavar="SECONDS", help="with --camera: again and again, every so often"
-    )
-    pace.add_argument("--stream", action="store_true", help="with --camera: as many as it can, with how many a second")
-    parser.add_argument("--count", type=whole(1, 1 << 30), metavar="N", help="end after N pictures")
-    parser.add_argument("--model", type=Path, help="another model of this folder, e.g. the .onnx")
-    parser.add_argument("--threads", type=whole(1, MOST_THREADS), default=4, help="threads [default: 4]")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    return parser
-
-
-def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line chose; ends the program with status 2 where that is not one of pictures and the camera."""
-    chosen = parser.parse_args(given)
-    has_camera = chosen.camera is not None
-    if bool(chosen.pictures) == has_camera:
-        parser.error("give pictures, or --camera")
-    if (chosen.every or chosen.stream) and not has_camera:
-        parser.error("--every and --stream are of the camera: give --camera")
-    if has_camera and chosen.camera not in ("", "csi", "usb") and not Path(chosen.camera).exists():
-        parser.error(f"--camera {chosen.camera}: no csi, usb, or device such as /dev/video0")
-    return chosen
-
-
-def open_chosen(chosen: argparse.Namespace) -> tuple[About, Model]:
-    """model.json of this folder, and the model that it names or that was chosen instead."""
-    try:
-        about: About = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
-        path, known = chosen.model or HERE / about["model"], about["models"]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ProgramError(f"{HERE / 'model.json'} cannot be read ({exc}); unpack the bundle again") from exc
-    if not path.exists() and path.name == str(path):
-        path = HERE / path
-    if not path.is_file():
-        raise ProgramError(f"there is no model {chosen.model or path}; this folder has {', '.join(known)}")
-    if path.name not in known:
-        raise ProgramError(
-            f"model.json does not say what a picture is to {path.name}; it does of {', '.join(known)}: add "
-            'scale, offset and order to "models" there'
-        )
-    told = known[path.name]
-    try:
-        return {**about, "pixels": told}, open_model(path, chosen.threads, told)
-    except ProgramError:
-        raise
-    except Exception as exc:
-        words = (str(exc).strip().splitlines() or [type(exc).__name__])[-1]
-        raise ProgramError(f"{path} cannot be opened: {words}; unpack the bundle again") from exc
-
-
-def read_labels() -> list[str]:
-    """Class names, by class index."""
-    path = HERE / "labels.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError) as exc:
-        raise ProgramError(f"{path} cannot be read ({exc}); it has the name of each class, one a line") from exc
-    return lines[:-1] if not lines[-1] else lines
-
-
-def check_labels(labels: Sequence[str], classes: int) -> None:
-    """Makes sure that every class of the model has a name."""
-    if len(labels) != classes:
-        raise ProgramError(
-            f"{HERE / 'labels.txt'} has {len(labels)} lines, and the model tells {classes} classes apart; take the "
-            "labels.txt of this model"
-        )
-
-
-@dataclass
-class Reading:
-    """The pictures that the command line names, one after another; those that cannot be read are told and left out.
-
-    Attributes:
-        chosen: The command line.
-        about: model.json, by which `pixels_of` scales.
-        status: What the program is to end with: 1 once a picture could not be read.
-    """
-
-    chosen: argparse.Namespace
-    about: About
-    status: int = 0
-    _moments: deque[float] = field(default_factory=lambda: deque(maxlen=RATED + 1))
-
-    def __iter__(self) -> Iterator[tuple[str, Image.Image, NDArray[np.uint8]]]:
-        """Gives the name of each picture, the picture upright, and its pixels, uint8 (height, width, channels)."""
-        chosen = self.chosen
-        most_pixels()
-        given = 0
-        started = time.monotonic()
-        try:
-            for name, source in islice(self._sources(), chosen.count):
-                try:
-                    upright = source if isinstance(source, Image.Image) else opened(source)
-                    # What is measured is what is decoded small, whatever the program draws on.
-                    is_large = upright.width * upright.height > LARGE_PIXELS and upright.format in ("JPEG", "MPO")
-                    small = opened(source, self.least()) if is_large else upright
-                    pixels = pixels_of(small, self.about)
-                except Exception as exc:  # noqa: BLE001 - decoders raise anything on damaged pictures
-                    print(f"{name}: {exc}", file=sys.stderr)  # noqa: T201 - a program of its own
-                    self.status = 1
-                    continue
-                self._moments.append(time.monotonic())
-                given += 1
-                yield name, upright, pixels
-        finally:
-            if chosen.stream and given:
-                spent_s = time.monotonic() - started
-                words = f"{given} pictures in {spent_s:.1f} s, {given / spent_s:.1f} a second"
-                print(words, file=sys.stderr, flush=True)  # noqa: T201
-
-    def _sources(self) -> Iterator[tuple[str, Path | Image.Image]]:
-        chosen = self.chosen
-        if chosen.camera is None:
-            yield from pictures(chosen.pictures)
-            return
-        from cameras import pictures_of  # type: ignore[import-not-found]
-
-        taken: Iterator[tuple[str, Path | Image.Image]] = pictures_of(
-            chosen.camera, self.least(), 0.0 if chosen.stream else chosen.every
-        )
-        yield from taken if chosen.stream or chosen.every or chosen.count else islice(taken, 1)
-
-    def least(self) -> float:
-        """The side that the part of a picture that the model sees has at least once it is made smaller, in its own."""
-        return float(max(self.about["width"], self.about["height"]) / self.about["crop_fraction"])
-
-    @property
-    def rate(self) -> float | None:
-        """Pictures a second, of the last ones of a stream; None where there is no stream, or one picture yet."""
-        if not self.chosen.stream or len(self._moments) < 2:
-            return None
-        return (len(self._moments) - 1) / max(self._moments[-1] - self._moments[0], 1e-9)
-
-    def row(self, name: str, spent_ms: float) -> dict[str, object]:
-        """The JSON fields that every picture has: its name, its latency, and the rate of a stream."""
-        row: dict[str, object] = {"picture": name, "ms": round(spent_ms, 3)}
-        return row if self.rate is None else {**row, "fps": round(self.rate, 2)}
-
-    def pace(self, spent_ms: float) -> str:
-        """The time of a picture, and the rate of a stream, in words."""
-        return f"{spent_ms:.1f} ms" + ("" if self.rate is None else f", {self.rate:.1f} a second")
-
-
-def start(main: Callable[[], int]) -> NoReturn:
-    """Runs a program to its exit status: 2 where it cannot do what it is asked to, 130 where Ctrl-C ends it."""
-    # As an end of the program, so that the camera is given back.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        sys.exit(main())
-    except ProgramError as exc:
-        print(f"{Path(sys.argv[0]).name}: {exc}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except BrokenPipeError:
-        # Who reads has gone, and the interpreter would tell so once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int) -> list[Answer]:

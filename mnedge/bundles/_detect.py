@@ -6,8 +6,9 @@ detect.py --json --least 0.5 pictures/      one JSON object a picture
 detect.py --draw marked/ photo.jpg          also writes the picture with frames around what was found
 detect.py --camera --every 10               a picture from the camera every 10 seconds; --stream: as many as it can
 
-classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them. The model gives scores and
-codes of boxes, which are decoded here with the anchors of model.json; a model that gives objects itself is taken too.
+program.py beside it has the frame that all programs share: options, pictures, the camera, the model.
+The model gives scores and codes of boxes, which are decoded here with the anchors of model.json; a model that gives
+objects itself is taken too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from PIL import Image, ImageDraw
 
 # Nothing appears in the folder of a bundle that is not of it.
 sys.dont_write_bytecode = True
-from classify import (  # type: ignore[import-not-found]  # noqa: E402
+from pictures import WHITE, rgb  # type: ignore[import-not-found]  # noqa: E402
+from program import (  # type: ignore[import-not-found]  # noqa: E402
     Reading,
     argument_parser,
     check_labels,
@@ -33,14 +35,13 @@ from classify import (  # type: ignore[import-not-found]  # noqa: E402
     read_labels,
     start,
 )
-from pictures import WHITE, rgb  # type: ignore[import-not-found]  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypedDict
 
-    from classify import Anchors
     from numpy.typing import NDArray
+    from program import Anchors
 
     class Object(TypedDict):
         """An object in a picture; its box is y1, x1, y2, x2 in pixels of the upright picture."""

@@ -5,7 +5,7 @@ embed.py photo.jpg pictures/                one line a picture: the cosine with 
 embed.py --json pictures/                   one JSON object a line, with the vector
 embed.py --camera --every 10                a picture from the camera every 10 seconds, or --stream, against the first
 
-classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them.
+program.py beside it has the frame that all programs share: options, pictures, the camera, the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 # Nothing appears in the folder of a bundle that is not of it.
 sys.dont_write_bytecode = True
-from classify import Reading, argument_parser, open_chosen, parse, start  # type: ignore[import-not-found]  # noqa: E402
+from program import Reading, argument_parser, open_chosen, parse, start  # type: ignore[import-not-found]  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

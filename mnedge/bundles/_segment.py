@@ -6,7 +6,7 @@ segment.py --json pictures/                 one JSON object a line
 segment.py --masks masks/ photo.jpg         also writes PNG files whose pixels are class indices, in the picture's size
 segment.py --camera --every 10              a picture from the camera every 10 seconds; --stream: as many as it can
 
-classify.py beside it opens the model, pictures.py reads pictures, and cameras.py takes them.
+program.py beside it has the frame that all programs share: options, pictures, the camera, the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 
 # Nothing appears in the folder of a bundle that is not of it.
 sys.dont_write_bytecode = True
-from classify import (  # type: ignore[import-not-found]  # noqa: E402
+from program import (  # type: ignore[import-not-found]  # noqa: E402
     Reading,
     argument_parser,
     check_labels,
@@ -35,8 +35,8 @@ from classify import (  # type: ignore[import-not-found]  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from classify import About
     from numpy.typing import NDArray
+    from program import About
 
 # Of pixels that the model does not see, where it takes a part of the picture.
 UNSEEN = 255

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from mnedge.bundles._bundle import Parts
 
-# All programs take their options, open models, and read and take pictures with these.
-_SHARED = tuple(SHIPPED / name for name in ("_classify.py", "_pictures.py", "_cameras.py"))
+# Options, models, pictures and cameras of every program.
+_SHARED = tuple(SHIPPED / f"_{name}.py" for name in ("program", "models", "pictures", "cameras", "video4linux"))
 # The program's needs and no more; the versions are those that the model was measured with.
 _NEEDS = ("ai-edge-litert", "numpy", "pillow")
 
@@ -69,7 +69,8 @@ service is started anew.
 |---|---|
 | `@SLUG@.int8.tflite` | the model; `@PROGRAM@` runs it with LiteRT on XNNPACK |
 | `@SLUG@.int8.onnx` | where it is there: the same for ONNX Runtime, `--model @SLUG@.int8.onnx` |
-| `pictures.py`, `cameras.py` | reading and taking pictures |
+| `program.py`, `models.py` | options, and running the model |
+| `pictures.py`, `cameras.py`, `video4linux.py` | reading and taking pictures |
 | `model.json` | size, pixels, preprocessing and, of a detector, anchors that the model was measured with |
 | `manifest.json` | checksums; `mnedge verify` checks them |
 """

@@ -46,7 +46,7 @@ def program_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     # The programs set both for themselves.
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for name in ("pictures", "cameras", "classify"):
+    for name in ("pictures", "video4linux", "cameras", "models", "program"):
         monkeypatch.setitem(sys.modules, name, import_module(f"mnedge.bundles._{name}"))
     return lambda name: import_module(f"mnedge.bundles._{name}")
 
@@ -116,7 +116,7 @@ def parts_of() -> Callable[..., Parts]:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The programs of the Raspberry Pi under the names that they ship under, where `import pictures` finds them."""
     folder = tmp_path_factory.mktemp("programs")
-    for name in ("classify", "pictures", "cameras", "detect", "segment", "embed"):
+    for name in ("program", "models", "pictures", "cameras", "video4linux", "classify", "detect", "segment", "embed"):
         shutil.copy(SHIPPED / f"_{name}.py", folder / f"{name}.py")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)

@@ -27,8 +27,9 @@ sys.path.insert(0, sys.argv[1])
 import cameras
 from PIL import Image
 import numpy as np
-cameras.DEVICES = Path(sys.argv[2])
-cameras.TIMEOUT_S = 5
+import video4linux
+video4linux.DEVICES = Path(sys.argv[2])
+cameras.TIMEOUT_S = video4linux.TIMEOUT_S = 5
 which, least, every, count = sys.argv[3], float(sys.argv[4]), json.loads(sys.argv[5]), int(sys.argv[6])
 try:
     for _, (name, source) in zip(range(count), cameras.pictures_of(which, least, every)):

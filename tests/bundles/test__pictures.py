@@ -5,9 +5,6 @@ The programs have a reader of their own, since they run without mnedge.
 
 from __future__ import annotations
 
-import importlib
-import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,13 +95,6 @@ _KINDS: dict[str, Save] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def classify(programs: Path) -> Any:
-    """classify.py as a module."""
-    assert (programs / "classify.py").is_file()
-    return importlib.import_module("classify")
-
-
 @pytest.mark.parametrize("white", [65535.0, 4095.0])
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
 @pytest.mark.parametrize("kind", _KINDS)
@@ -134,47 +124,3 @@ def test_the_formats_and_limits_are_the_same() -> None:
     assert preprocess._LARGE_PIXELS == _pictures.LARGE_PIXELS
     assert preprocess._REDUCING_GAP == _pictures.REDUCING_GAP
     assert preprocess.WHITE == _pictures.WHITE
-
-
-def _read(classify: Any, paths: list[str]) -> tuple[list[np.ndarray], int]:
-    chosen = classify.parse(classify.argument_parser("x"), paths)
-    reading = classify.Reading(chosen, _ABOUT)
-    return [pixels for _, _, pixels in reading], reading.status
-
-
-def test_the_size_of_a_large_photo_is_its_own(classify: Any, tmp_path: Path) -> None:
-    # Boxes and masks are told in its pixels, though it is decoded small for the model.
-    Image.new("RGB", (4800, 3600)).save(tmp_path / "large.jpg")
-    chosen = classify.parse(classify.argument_parser("x"), [str(tmp_path)])
-    ((_, upright, _),) = classify.Reading(chosen, _ABOUT)
-    assert upright.size == (4800, 3600)
-
-
-def test_what_is_not_opened_is_told_and_the_rest_read(
-    classify: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "evil.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
-    Image.new("1", (14_000, 14_000)).save(tmp_path / "huge.png")
-    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "reals.tiff")
-    os.mkfifo(tmp_path / "pipe.png")
-    Image.new("RGB", (8, 8)).save(tmp_path / "z.png")
-    found: list[tuple[list[np.ndarray], int]] = []
-    reader = threading.Thread(target=lambda: found.append(_read(classify, [str(tmp_path)])), daemon=True)
-    reader.start()
-    reader.join(60)
-    ((pixels, status),) = found
-    assert len(pixels) == status == 1
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[0].rpartition("/")[2] for line in said] == [
-        "evil.jpg",
-        "huge.png",
-        "pipe.png",
-        "reals.tiff",
-    ]
-    assert "cannot identify" in said[0]
-    assert (
-        "14000 x 14000 pixels, and at most 67,108,864 are decoded; make it smaller, or set MNEDGE_MAX_PIXELS" in said[1]
-    )
-    assert "no regular file" in said[2]
-    assert "whose range nobody says" in said[3]

@@ -226,7 +226,8 @@ def test_it_needs_no_mnedge_and_nothing_that_is_not_pinned(pi: Path) -> None:
     assert set(pins) == {"ai-edge-litert", "numpy", "pillow"}
     assert all(pins.values())
     programs = [path for path in pi.iterdir() if path.suffix == ".py"]
-    assert {path.name for path in programs} == {"classify.py", "pictures.py", "cameras.py"}
+    shared = {"program.py", "models.py", "pictures.py", "cameras.py", "video4linux.py"}
+    assert {path.name for path in programs} == {"classify.py", *shared}
     assert not [path for path in programs if "import mnedge" in path.read_text() or "from mnedge" in path.read_text()]
     assert json.loads((pi / "model.json").read_text())["program"] == "classify.py"
 

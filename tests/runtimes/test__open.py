@@ -11,7 +11,7 @@ from mnedge.runtimes._session import open_session
 
 _PACKAGE = Path(mnedge.__file__).parent
 # They run elsewhere: on a board, and in the user's own program.
-_ELSEWHERE = {"devices/_agent.py", "bundles/_classify.py"}
+_ELSEWHERE = {"devices/_agent.py", "bundles/_models.py"}
 _ENGINES = ("LiteRtSession", "OnnxRuntimeSession", "CompiledCSession", "nodes_here", "metadata_here", "profile_here")
 _MODULES = ("ai_edge_litert.interpreter", "onnxruntime", "tflite_runtime.interpreter")
 
