@@ -99,7 +99,7 @@ def main(given: Sequence[str] | None = None) -> int:
         else:
             said = ", ".join(_said(entry) for entry in classes)
             print(f"{name}: {said} ({reading.pace(spent_ms)})", flush=True)  # noqa: T201
-    return reading.status
+    return int(reading.status)
 
 
 if __name__ == "__main__":
