@@ -11,15 +11,17 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
+import tempfile
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge.text import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # The record of who wrote the files of a folder; it counts neither for sizes nor for checksums.
 RECORD = ".mnedge.json"
@@ -118,3 +120,23 @@ def _sweep(path: Path) -> None:
         if left.is_symlink() or not left.is_dir():
             with suppress(OSError):
                 left.unlink()
+
+
+def own_folder(kind: str, root: str | Path) -> Path:
+    """Makes a temporary folder that names its process, and removes those of this user's processes that were killed.
+
+    Args:
+        kind: What it is for, as a part of its name.
+        root: Folder that it lies in.
+    """
+    start = f"mnedge-{kind}-"
+    for left in Path(root).glob(f"{start}*-*"):
+        pid = left.name.removeprefix(start).partition("-")[0]
+        try:
+            if left.stat().st_uid == os.getuid() and pid.isdigit():
+                os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix=f"{start}{os.getpid()}-", dir=root))

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -49,3 +50,14 @@ def test_only_old_scratch_files_of_the_same_name_are_left_over(tmp_path: Path) -
     assert list(files.leftovers(tmp_path / "a")) == [old]
     files.write_bytes(tmp_path / "a", b"1")
     assert set(tmp_path.iterdir()) == {tmp_path / "a", young, other}
+
+
+def test_a_folder_of_its_own_removes_those_of_processes_that_are_no_more(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    kept = {f"mnedge-thing-{os.getpid()}-x", "mnedge-thing-mine-x", "mnedge-other-1-x"}
+    for name in (f"mnedge-thing-{ended.pid}-x", *kept):
+        (tmp_path / name).mkdir()
+    made = files.own_folder("thing", tmp_path)
+    assert made.name.startswith(f"mnedge-thing-{os.getpid()}-")
+    assert {path.name for path in tmp_path.iterdir()} == {made.name, *kept}

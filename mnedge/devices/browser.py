@@ -24,6 +24,7 @@ from mnedge.devices._device import CutTimingError, DeviceTiming, ModelInfo, Samp
 from mnedge.devices._page import Page
 from mnedge.devices._web_modules import ENGINES, LITERT
 from mnedge.errors import InputError, ToolError, UnsupportedError
+from mnedge.files import own_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +55,6 @@ ON_PIPES = (
     "import fcntl, os, sys; r, w = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]); "
     "os.dup2(r, 3); os.dup2(w, 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
-_PREFIX = "mnedge-browser-"
 # dtypes of tensors in LiteRT.js; int8 inside a model is none of its concern.
 _LITERT_DTYPES = ("float32", "int32", "uint8")
 _START_S = 120.0
@@ -270,8 +270,7 @@ class Browser:
     def __init__(self, program: str, modules: Path, *, has_sandbox: bool) -> None:
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._readers: list[threading.Thread] = []
-        _sweep()
-        self._profile = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+        self._profile = own_folder("browser", tempfile.gettempdir())
         # The browser ends when this process does, however that comes about: the system then closes the pipes.
         commands, self._hold = os.pipe()
         self._heard, answers = os.pipe()
@@ -346,19 +345,6 @@ def connect(uri: str) -> BrowserDevice:
     if not modules.is_dir():
         raise ToolError(f"{parts.name}: {modules} is no folder; {LITERT.advice(modules)}, then pass its node_modules")
     return BrowserDevice(parts, found, modules.absolute())
-
-
-def _sweep() -> None:
-    """Removes the profiles of this user's programs that were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-        try:
-            if path.stat().st_uid == os.getuid() and pid.isdigit():
-                os.kill(int(pid), 0)
-        except ProcessLookupError:
-            shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def _pinned() -> list[str]:

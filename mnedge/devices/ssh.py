@@ -15,7 +15,6 @@ import threading
 import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mnedge import command
@@ -24,10 +23,12 @@ from mnedge.devices._conversation import agent_facts
 from mnedge.devices._link import BOOTSTRAP, MOST_SAID_BYTES, plain
 from mnedge.devices._remote import RemoteModel, time_model
 from mnedge.errors import InputError, ToolError
+from mnedge.files import own_folder
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mnedge.devices._device import DeviceTiming
     from mnedge.devices._link import LostError
@@ -94,8 +95,7 @@ class _Master:
     """Connection that all commands share; it ends when this process does, even by SIGKILL."""
 
     def __init__(self, ssh: list[str], host: list[str], name: str, by_hand: ByHand) -> None:
-        _sweep()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"mnedge-ssh-{os.getpid()}-", dir=_control_root()))
+        self.folder = own_folder("ssh", _control_root())
         self.path = self.folder / "c"
         # The connection lives as long as this `cat` has an input, and its input is a pipe from here.
         self.process = command.start(
@@ -315,19 +315,6 @@ def _control_root() -> str:
     """The folder of control sockets: that of temporary files, or a short one where a socket's path would not fit."""
     root = tempfile.gettempdir()
     return root if len(root) <= _LONGEST_ROOT else _SHORT_ROOT
-
-
-def _sweep() -> None:
-    """Removes the control folders of this user's programs that were killed."""
-    for path in Path(_control_root()).glob("mnedge-ssh-*-*"):
-        pid = path.name.split("-")[2]
-        try:
-            if path.stat().st_uid == os.getuid() and pid.isdigit():
-                os.kill(int(pid), 0)
-        except ProcessLookupError:
-            shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def _close_all(masters: list[_Master]) -> None:
