@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,7 @@ def test_a_ring_is_caught_also_where_types_close_it(tmp_path: Path) -> None:
     assert _rings(_arrows(root)) == set()
 
 
+@cache
 def _compared(source: str) -> set[str]:
     """The texts that a file compares something with."""
     compared = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare))

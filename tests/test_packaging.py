@@ -22,6 +22,7 @@ def test_every_package_is_listed() -> None:
     assert listed == {*folders, "mnedge.calibration", "mnedge.recipes"}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", tmp_path, _ROOT],

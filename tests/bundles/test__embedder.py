@@ -80,6 +80,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bundle"
 
 
+@pytest.mark.slow
 def test_an_app_gets_what_an_embedder_takes(shipped: Path) -> None:
     assert verify(shipped).bundle == "android"
     camera = {"AnswerView.kt", "CameraActivity.kt", "CameraPictures.kt", "ModelFile.kt"}

@@ -88,6 +88,7 @@ def test_the_uint8_model_says_what_the_int8_one_says(android: Path, on_litert: P
         np.testing.assert_array_equal(eight.astype(np.int16) - 128, int8)
 
 
+@pytest.mark.slow
 def test_labels_are_a_zip_behind_the_model(android: Path) -> None:
     with zipfile.ZipFile(android / "assets" / f"{_SLUG}.uint8.tflite") as archive:
         assert archive.namelist() == ["labels.txt"]

@@ -10,6 +10,7 @@ import pytest
 
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_model_that_ends_its_runtime(command: str, killer: Path, tmp_path: Pat
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("command", rest_is_slow(_COMMANDS, 2))
 def test_files_that_ended_their_runtime(command: str, shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data.parent / "cases" / "hostile"
     if not folder.is_dir():

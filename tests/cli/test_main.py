@@ -16,6 +16,7 @@ from mnedge import registry
 from mnedge.cli import _run
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
+from tests.slow import rest_is_slow
 
 _ROOT = Path(__file__).parents[2]
 
@@ -295,7 +296,7 @@ def _check_terminated(done: subprocess.CompletedProcess[str], tmp_path: Path) ->
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("line", ["Keras model", "convert to float"])
+@pytest.mark.parametrize("line", rest_is_slow(["Keras model", "convert to float"]))
 def test_sigterm_ends_with_143_and_leaves_nothing(tmp_path: Path, line: str) -> None:
     _check_terminated(_terminated(tmp_path, [], line), tmp_path)
 

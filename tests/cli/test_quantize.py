@@ -53,6 +53,7 @@ def test_the_table_says_what_each_step_gained(source: Path, tmp_path: Path) -> N
     assert scales == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_training_goes_through_too(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.int8.tflite"

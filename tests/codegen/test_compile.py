@@ -26,6 +26,7 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.results.compilation import CSources
 from mnedge.workflows.compile import compile as compile_model
 from mnedge.workflows.optimize import optimize
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ def test_the_folder_holds_the_model_and_what_a_project_needs(tmp_path: Path, sma
 @needs_gcc
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
-    "options", [{}, {"stream_input": True}, {"input_may_be_overwritten": True}, {"prefer": "speed"}]
+    "options", rest_is_slow([{}, {"stream_input": True}, {"input_may_be_overwritten": True}, {"prefer": "speed"}], 2)
 )
 def test_the_generated_test_passes_with_sanitizers(
     tmp_path: Path, small_int8: Graph, target: str, options: dict[str, Any]
@@ -103,7 +104,7 @@ OUTSIDE = [
 
 
 @needs_gcc
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", rest_is_slow(["gcc", "clang"]))
 @pytest.mark.parametrize(("statement", "message"), OUTSIDE)
 def test_the_generated_test_tells_what_was_written_outside(
     tmp_path: Path, small_int8: Graph, compiler: str, statement: str, message: str
@@ -245,6 +246,7 @@ def test_models_whose_reference_aborts_have_no_vectors_and_say_so(tmp_path: Path
     assert manifest.vectors == "2 from LiteRT's reference kernels"
 
 
+@pytest.mark.slow
 def test_tflm_gets_the_exact_ops_and_an_arena_that_fits(tmp_path: Path, small_int8: Graph) -> None:
     pytest.importorskip("tflite_micro", reason="pip install --pre 'mnedge[tflm]'")
     model = write_tflite(small_int8)
@@ -333,7 +335,7 @@ def test_vela_compiles_and_its_figures_are_read(tmp_path: Path, small_int8: Grap
 MODELS = [
     "mlperf_tiny/vww_96_int8", "tasks/ssd_slim_120x160x1_v1_int8__emza",
     pytest.param("mcu/v2_0.35_96_int8_random", marks=pytest.mark.slow),
-    "imagenet/mobilenet_v1_0.25_128_quant",
+    pytest.param("imagenet/mobilenet_v1_0.25_128_quant", marks=pytest.mark.slow),
     pytest.param("imagenet/keras_mobilenetv2_int8__Sch-Stef", marks=pytest.mark.soak),
     pytest.param("imagenet/tf2_mobilenet_v2_1.0_224_ptq", marks=pytest.mark.soak),
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.results.compilation import Firmware
 from mnedge.workflows.compile import compile as compile_model
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_the_library_tests_each_model(tmp_path: Path, models: list[Path]) -> Non
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on this machine")
-@pytest.mark.parametrize("target", ["generic", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("target", rest_is_slow(["cortex-m55", "generic", "cortex-m4"]))
 def test_the_library_is_c_plus_plus_too(tmp_path: Path, models: list[Path], target: str) -> None:
     compile_model(models, tmp_path / "out", target)
     for standard in ("c++20", "gnu++17"):

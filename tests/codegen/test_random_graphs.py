@@ -20,6 +20,7 @@ from mnedge.devices import qemu
 from mnedge.errors import UnsupportedError
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.graph.ops import GATHERING
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -507,7 +508,7 @@ def test_a_concatenation_in_uint8_joins_several_scales(
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
-@pytest.mark.parametrize("kernels", ["portable", "dsp", "mve"])
+@pytest.mark.parametrize("kernels", rest_is_slow(["portable", "dsp", "mve"]))
 def test_graphs_in_uint8_are_bit_exact(
     tmp_path: Path, kernels: KernelSet, run_sanitized: Callable, reference: Callable
 ) -> None:

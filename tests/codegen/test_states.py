@@ -19,6 +19,7 @@ from mnedge.formats.tflite_schema import schema
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.cut import cut
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -262,7 +263,7 @@ def _recurrent(kind: str, seed: int) -> bytes:
 
 @needs_gcc
 @pytest.mark.parametrize("kind", ["UNIDIRECTIONAL_SEQUENCE_LSTM", "SVDF"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", rest_is_slow(range(12), 4))
 def test_recurrent_layers_are_bit_exact_call_after_call(
     tmp_path: Path, run_sanitized: Callable[..., Any], kind: str, seed: int
 ) -> None:

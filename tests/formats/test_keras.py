@@ -6,9 +6,10 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.runtimes import get
+from tests.slow import rest_is_slow
 
 
-@pytest.mark.parametrize("family", ["v1", "v2", "v3-small"])
+@pytest.mark.parametrize("family", rest_is_slow(["v3-small", "v1", "v2"]))
 def test_the_graph_computes_what_keras_does(family: str, tmp_path) -> None:  # noqa: ANN001
     model = build_model(Variant(family, 0.25 if family == "v1" else 0.35, 64, 7), "random", 1)
     graph = keras_to_graph(model)

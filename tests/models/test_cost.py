@@ -20,6 +20,7 @@ from mnedge.models.cost import (
     standard_convolution,
 )
 from mnedge.models.variant import Variant, trace
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     import keras
@@ -188,23 +189,26 @@ def test_standard_convolutions_take_the_place_of_every_depthwise_one(family: str
 
 @pytest.mark.parametrize(
     ("family", "alpha", "resolution", "classes"),
-    [
-        ("v1", 0.25, 33, 20),
-        ("v1", 1.1, 224, 1000),
-        ("v1", 1 / 32, 100, 2),
-        ("v2", 0.1, 47, 3),
-        ("v2", 1.4, 127, 1000),
-        ("v3-small", 0.35, 32, 7),
-        ("v3-small", 1.4, 47, 1000),
-        ("v3-large", 0.75, 100, 59),
-        ("v3-large", 1.1, 224, 10),
-        ("v3-small-minimalistic", 0.5, 127, 5),
-        ("v3-large-minimalistic", 0.35, 33, 1001),
-        ("v4-conv-small", 0.35, 47, 5),
-        ("v4-conv-medium", 1.1, 47, 7),
-        ("v4-conv-large", 0.1, 33, 2),
-        ("v4-hybrid-medium", 0.1, 47, 3),
-    ],
+    rest_is_slow(
+        [
+            ("v1", 0.25, 33, 20),
+            ("v2", 0.1, 47, 3),
+            ("v3-small", 0.35, 32, 7),
+            ("v3-large-minimalistic", 0.35, 33, 1001),
+            ("v4-conv-small", 0.35, 47, 5),
+            ("v1", 1.1, 224, 1000),
+            ("v1", 1 / 32, 100, 2),
+            ("v2", 1.4, 127, 1000),
+            ("v3-small", 1.4, 47, 1000),
+            ("v3-large", 0.75, 100, 59),
+            ("v3-large", 1.1, 224, 10),
+            ("v3-small-minimalistic", 0.5, 127, 5),
+            ("v4-conv-medium", 1.1, 47, 7),
+            ("v4-conv-large", 0.1, 33, 2),
+            ("v4-hybrid-medium", 0.1, 47, 3),
+        ],
+        5,
+    ),
 )
 def test_counts_are_those_of_the_keras_layers(family: str, alpha: float, resolution: int, classes: int) -> None:
     variant = Variant(family, alpha, resolution, classes)

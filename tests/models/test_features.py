@@ -10,6 +10,7 @@ import pytest
 from mnedge.models import Variant
 from mnedge.models.build import load_backbone
 from mnedge.models.features import features, with_output_stride
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +22,7 @@ def _backbone(family: str, side: int = 96) -> keras.Model:
     return load_backbone(Variant(family, 0.35 if family != "v1" else 0.25, side), "random", seed=1)
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "v4-hybrid-medium"])
+@pytest.mark.parametrize("family", rest_is_slow([*FAMILIES, "v4-hybrid-medium"], 3))
 def test_every_stride_has_its_map(family: str) -> None:
     maps = features(_backbone(family))
     assert {stride: tensor.shape[1] for stride, tensor in maps.by_stride.items()} == {
@@ -31,8 +32,8 @@ def test_every_stride_has_its_map(family: str) -> None:
     assert (maps.narrow.shape[-1] < maps.last.shape[-1]) == (family != "v1")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("stride", [pytest.param(8, marks=pytest.mark.slow), 16])
+@pytest.mark.parametrize("family", rest_is_slow(FAMILIES, 2))
+@pytest.mark.parametrize("stride", rest_is_slow((16, 8)))
 def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> None:
     """A dilated network's map holds, in between, what the same network says of the picture moved by whole steps."""
     backbone = _backbone(family, 224)
@@ -67,6 +68,7 @@ def _best_match(wanted: np.ndarray, fine: np.ndarray) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 def test_the_full_stride_changes_nothing() -> None:
     backbone = _backbone("v2")
     image = np.random.default_rng(0).uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32)

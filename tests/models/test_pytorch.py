@@ -23,6 +23,7 @@ from mnedge.models.variant import Variant
 from mnedge.passes._pass import run_passes
 from mnedge.passes.fold_preprocessing import pixel_input
 from mnedge.pixels import SYMMETRIC, Pixels
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ def _prepared(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((nchw - mean) / std).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", _NETS)
+@pytest.mark.parametrize("name", rest_is_slow(_NETS, 2))
 def test_a_network_computes_what_pytorch_does(
     name: str, pytorch_net: Any, write_safetensors: Any, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def file(net: Any, write_safetensors: Any, tmp_path: Path) -> Path:
 VARIANT = Variant("v4-conv-small", 0.35, _SIDE, _CLASSES)
 
 
+@pytest.mark.slow
 def test_int8_takes_the_pixels_and_keeps_the_padding(file: Path) -> None:
     graph = run_passes(keras_to_graph(build_model(VARIANT, file)), ("fold-pad",))
     left, pixels = pixel_input(graph, SYMMETRIC)
@@ -130,6 +132,7 @@ def test_half_floats_are_taken(net: Any, write_safetensors: Any, tmp_path: Path)
     np.testing.assert_allclose(model.get_layer("stem").get_weights()[0], stem, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_config_beside_the_weights_says_the_pixels_and_the_padding(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from mnedge.models.build import build_model, classes_of, load_backbone
 from mnedge.models.description import description_of
 from mnedge.models.transfer import save_trained, transfer_model
 from mnedge.models.weights import has_hidden_head
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 NAMES = {"classes": ["кот", "犬", "fish 🐟", "d", "e", "f"], "draw": None}
 
 
-@pytest.mark.parametrize("family", ["v1", "v2", "v3-small"])
+@pytest.mark.parametrize("family", rest_is_slow(["v1", "v2", "v3-small"]))
 def test_all_layers_but_the_classifier_come_from_the_file(family: str, tmp_path: Path) -> None:
     old = build_model(Variant(family, 0.25, 32, classes=9), "random", seed=1)
     old.save_weights(tmp_path / "old.weights.h5")
@@ -54,6 +55,7 @@ def test_the_hidden_layer_of_a_v3_head_is_drawn_where_the_file_has_none(tmp_path
     assert len(changed) == 2
 
 
+@pytest.mark.slow
 def test_keras_loads_the_file_and_mnedge_reads_its_classes(tmp_path: Path) -> None:
     import keras
 

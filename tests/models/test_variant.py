@@ -4,6 +4,7 @@ import pytest
 
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.models.variant import Variant, check_compiles, sides_by_stride
+from tests.slow import rest_is_slow
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,9 @@ def test_what_cannot_be_is_refused_with_what_is_near(arguments: tuple, said: str
     assert str(arguments[-1]) in str(error.value)
 
 
-@pytest.mark.parametrize(("family", "resolution"), [("v1", 97), ("v2", 97), ("v3-small", 160), ("v3-large", 33)])
+@pytest.mark.parametrize(
+    ("family", "resolution"), rest_is_slow([("v1", 97), ("v3-large", 33), ("v2", 97), ("v3-small", 160)])
+)
 def test_maps_are_as_large_as_those_of_the_keras_backbone(family: str, resolution: int) -> None:
     from mnedge.models.build import load_backbone
     from mnedge.models.features import features

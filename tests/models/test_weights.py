@@ -18,6 +18,7 @@ import pytest
 from mnedge.errors import InputError
 from mnedge.models.build import build_model, classes_of, load_backbone, packaged_demo
 from mnedge.models.variant import Variant
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def _same(first: keras.Model, second: keras.Model) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["a.weights.h5", "a.keras", "a.h5", "b.h5"])
+@pytest.mark.parametrize("name", rest_is_slow(["a.keras", "a.weights.h5", "a.h5", "b.h5"], 2))
 def test_every_format_brings_the_same_weights_back(model: keras.Model, files: dict[str, Path], name: str) -> None:
     assert classes_of(VARIANT, files[name]) == 5
     assert _same(build_model(VARIANT, files[name]), model)
@@ -109,7 +110,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
         build_model(VARIANT, tmp_path / "dense.weights.h5")
 
 
-@pytest.mark.parametrize("name", ["a.weights.h5", "a.keras", "a.h5", "b.h5"])
+@pytest.mark.parametrize("name", rest_is_slow(["a.keras", "a.weights.h5", "a.h5", "b.h5"], 2))
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.3, 0.9, 0.999])
 def test_a_file_that_was_cut_short_is_refused(files: dict[str, Path], tmp_path: Path, name: str, share: float) -> None:
     cut = tmp_path / name
@@ -276,7 +277,7 @@ def test_a_file_without_classifier_is_a_backbone_only(shared_data: Path) -> None
         assert np.array_equal(backbone.get_layer("Conv_1").get_weights()[0], file["Conv_1/Conv_1/kernel"][()])
 
 
-@pytest.mark.parametrize("family", ["v1", "v2", "v3-small"])
+@pytest.mark.parametrize("family", rest_is_slow(["v3-small", "v1", "v2"]))
 def test_a_backbone_is_the_classifier_up_to_its_pooling(family: str, tmp_path: Path) -> None:
     variant = Variant(family, 0.35, 64, 5)
     classifier = build_model(variant, "random")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.slow import rest_is_slow
+
 _CAMPAIGN = Path(__file__).with_name("campaign.py")
 _BY_DEFAULT = 300
 # Mutants of models cost a child process or a conversion each, the others milliseconds.
@@ -27,7 +29,7 @@ def _count(request: pytest.FixtureRequest, by_default: int) -> int:
     return by_default * asked // _BY_DEFAULT if asked <= _BY_DEFAULT else asked
 
 
-@pytest.mark.parametrize("kind", _TEXTS)
+@pytest.mark.parametrize("kind", rest_is_slow(_TEXTS, 3))
 def test_mutants_of_texts_and_pictures(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     done = _run(kind, _count(request, 12), tmp_path / "work")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,6 +15,7 @@ from mnedge.quantization.interpret import first_output
 from mnedge.quantization.ptq import PostTraining
 from mnedge.quantization.qat import _split, augment, quantize_qat
 from mnedge.quantization.quantized import agreement_of
+from tests.slow import rest_is_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +138,9 @@ def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_p
     assert len(list(tmp_path.iterdir())) == len(asked)
 
 
-@pytest.mark.parametrize("end", ["softmax", "logits", "sigmoid", "multi-label", "numbers", "two outputs"])
+@pytest.mark.parametrize(
+    "end", rest_is_slow(["softmax", "two outputs", "logits", "sigmoid", "multi-label", "numbers"], 2)
+)
 def test_every_kind_of_output_is_trained(
     end: str, ended: Callable[[str], Graph], pictures: Any, others: Any, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_rare_classes_count_more() -> None:
     assert set(np.unique(wanted[:, -1]).tolist()) == {0.0, float(weights[1])}
 
 
+@pytest.mark.slow
 def test_scores_and_codes_meet_in_the_joined_outputs() -> None:
     from mnedge.models import Variant
     from mnedge.models.build import build_model

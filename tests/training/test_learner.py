@@ -14,6 +14,7 @@ from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.training.learner import check_layer, make_learner, split_at_head, unfreeze
+from tests.slow import rest_is_slow
 
 FAMILIES = ("v1", "v2", "v3-small", "v3-large-minimalistic")
 
@@ -30,7 +31,7 @@ def _head(model: keras.Model) -> frozenset[str]:
     return frozenset(layer.name for layer in model.layers[pools[-1] + 1 :])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", rest_is_slow(FAMILIES, 2))
 def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str) -> None:
     model = build_model(Variant(family, 0.25, 32, classes=6), "random")
     learner, images = make_learner(model, "float32", frozenset()), _images(3)
@@ -42,7 +43,7 @@ def test_the_learner_and_its_parts_compute_what_the_network_computes(family: str
     assert {id(weight) for weight in head.weights} <= {id(weight) for weight in learner.weights}
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", rest_is_slow(["mixed_bfloat16", "mixed_float16"]))
 def test_mixed_precision_computes_low_and_keeps_float32_weights(precision: str) -> None:
     model = build_model(Variant("v2", 0.35, 32, classes=6), "random")
     learner = make_learner(model, precision, _head(model))

@@ -104,6 +104,7 @@ def test_a_new_head_learns_other_classes_and_build_knows_the_result(tmp_path: Pa
     assert (network.labels, str(network.pixels), network.pixels_origin) == (_CLASSES, "0..255", "metadata")
 
 
+@pytest.mark.slow
 def test_a_head_that_fits_is_kept_and_its_weights_are_the_beginning(tmp_path: Path) -> None:
     data = _pictures(tmp_path / "d")
     _train(data, tmp_path / "once.keras", _saved(_model(_softmax(5)), tmp_path / "theirs.keras"))

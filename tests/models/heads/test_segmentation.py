@@ -9,12 +9,15 @@ from mnedge import tasks
 from mnedge.errors import InputError
 from mnedge.models import Variant, heads
 from mnedge.models.build import build_model
+from tests.slow import rest_is_slow
 
 FAMILIES = (("v1", 0.25), ("v2", 0.35), ("v3-small", 1.0))
 
 
-@pytest.mark.parametrize(("family", "alpha"), FAMILIES)
-@pytest.mark.parametrize(("head", "stride"), [("lr-aspp", 16), ("lr-aspp", 8), ("deeplab", 16), ("deeplab", 8)])
+@pytest.mark.parametrize(("family", "alpha"), rest_is_slow(FAMILIES))
+@pytest.mark.parametrize(
+    ("head", "stride"), rest_is_slow([("lr-aspp", 16), ("deeplab", 8), ("lr-aspp", 8), ("deeplab", 16)], 2)
+)
 def test_every_pixel_has_a_score_of_every_class(family: str, alpha: float, head: str, stride: int) -> None:
     model = build_model(Variant(family, alpha, 64, 4, head, stride), "random")
     image = np.zeros((1, 64, 64, 3), np.float32)

@@ -6,6 +6,7 @@ from mnedge.errors import InputError
 from mnedge.models import Variant
 from mnedge.models.build import build_model
 from mnedge.models.heads.ssdlite import map_sides
+from tests.slow import rest_is_slow
 
 
 def _variant(family: str, resolution: int, classes: int = 3) -> Variant:
@@ -14,7 +15,9 @@ def _variant(family: str, resolution: int, classes: int = 3) -> Variant:
 
 @pytest.mark.parametrize(
     ("family", "resolution"),
-    [("v1", 97), ("v1", 300), ("v2", 33), ("v2", 96), ("v2", 300), ("v3-small", 97), ("v3-large", 160)],
+    rest_is_slow(
+        [("v1", 97), ("v2", 33), ("v3-small", 97), ("v1", 300), ("v2", 96), ("v2", 300), ("v3-large", 160)], 2
+    ),
 )
 def test_anchors_fit_the_maps_of_every_size(family: str, resolution: int) -> None:
     model = build_model(_variant(family, resolution), "random")
@@ -26,6 +29,7 @@ def test_anchors_fit_the_maps_of_every_size(family: str, resolution: int) -> Non
     assert len(place_anchors(sides, paper_shapes())) == anchors
 
 
+@pytest.mark.slow
 def test_the_first_map_is_the_expansion_before_the_last_step_down() -> None:
     # MobileNet V2, section 6.2: the first layer of SSDLite is attached to the expansion of layer 15.
     model = build_model(_variant("v2", 224), "random")
@@ -47,6 +51,7 @@ def test_rows_follow_the_anchors() -> None:
     np.testing.assert_array_equal(rows[0, place], cells[0, 2, 4, 12:16])
 
 
+@pytest.mark.slow
 def test_a_new_network_finds_nothing_yet() -> None:
     """Focal loss starts from a prior of 0.01 (Lin et al. 2017, section 4.1), or the background would drown it."""
     from mnedge.models.build import add_head, load_backbone

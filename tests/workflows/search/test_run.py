@@ -16,6 +16,7 @@ from mnedge.workflows.search.run import default_out, nearest_miss, search
 _small: Any = partial(search, "generic", variants=("v1",), alphas=(0.25,), resolutions=(32, 48), classes=3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_bytes_and_text_are_one_limit_and_the_result_is_what_search_json_says(tmp_path: Path) -> None:
     stages: list[str] = []

@@ -69,6 +69,7 @@ def _quiet(_stage: str, _fraction: float) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_the_plan_is_the_compilers(tmp_path: Path) -> None:
     from mnedge.codegen.compile import compile_c
     from mnedge.formats.tflite_read import read_tflite
@@ -262,6 +263,7 @@ def test_stopwatches() -> None:
         made("cortex-m7", clock=-1.0)
 
 
+@pytest.mark.slow
 def test_a_phone_or_pc_is_measured_by_running_the_tflite() -> None:
     watch = stopwatch("cpu", device=None, threads=1, clock_mhz=None, cycles_per_instruction=1.0)
     sizes = {one.variant.resolution: footprint(one, "cpu").size_bytes for one in _space()[:2]}

@@ -87,6 +87,7 @@ def test_a_sweep_is_evaluated_reported_and_goes_on_after_ctrl_c(tmp_path: Path, 
     assert "granularity=per-tensor" in (tmp_path / "out" / "sweep.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_is_told_in_its_row(tmp_path: Path, small_recipe: Recipe) -> None:
     shutil.copytree(small_recipe.data, tmp_path / "pictures")
     dataset = data.open_dataset(str(tmp_path / "pictures"))
