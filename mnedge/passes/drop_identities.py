@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.graph.ops import RESHAPES
+from mnedge.graph.ops import OPS, RESHAPES
 from mnedge.passes._pass import read_once, same_quantization
 
 if TYPE_CHECKING:
     from mnedge.graph.graph import Graph, Op, Tensor
 
-_BROADCASTS = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "SQUARED_DIFFERENCE", "SUB")
 _MAKES_ANY_SCALE = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MUL", "SUB")
 
 
@@ -90,7 +89,8 @@ def _is_broadcast(graph: Graph, op: Op) -> bool:
 
 def _broadcasts(graph: Graph, reader: Op, old: Tensor, new: Tensor) -> bool:
     """Returns whether an op that reads a tensor gives the same of another one with other ones in front."""
-    if reader.kind not in _BROADCASTS:
+    info = OPS[reader.kind]
+    if not info.elementwise or info.inputs != (2, 2):
         return False
     shapes = [(new if name == old.name else graph.tensors[str(name)]).shape for name in reader.inputs]
     # What broadcasts in the one rank does so in every other.

@@ -12,6 +12,7 @@ from mnedge.codegen.ops.move import expanded
 from mnedge.codegen.program import CallSite, KernelSet, Layer, Value, descriptor, int_array
 from mnedge.errors import UnsupportedError
 from mnedge.graph import arithmetic
+from mnedge.graph.ops import OPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -231,7 +232,6 @@ class BinaryOfConstant(Binary):
 _KINDS = {
     "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
 }  # fmt: skip
-_COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
 
 def lower_binary(source: Source, op: Op) -> list[Layer]:
@@ -247,7 +247,7 @@ def lower_binary(source: Source, op: Op) -> list[Layer]:
     tensors = source.graph.tensors
     if all(tensors[name].is_constant for name in names):
         raise UnsupportedError(f"{source.where(op)} reads constants only; simplify the model first")
-    if op.kind in _COMMUTATIVE and (tensors[names[0]].is_constant or source.value(names[0]).size_bytes < y.size_bytes):
+    if OPS[op.kind].commutative and (tensors[names[0]].is_constant or source.value(names[0]).size_bytes < y.size_bytes):
         names.reverse()
     values = [source.value(name) for name in names]
     one_pixel = values[1].size == values[1].channels == y.channels
