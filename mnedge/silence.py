@@ -17,11 +17,11 @@ _STDERR = 2
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Suppresses native output to standard error in the block; --verbose shows it.
+    """Suppresses native output to standard error in the block; -vv shows it.
 
     TensorFlow and LiteRT announce their start there before any log level of theirs applies.
     """
-    if logging.getLogger().isEnabledFor(logging.INFO):
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
         yield
         return
     kept = os.dup(_STDERR)
@@ -76,6 +76,6 @@ def start_tensorflow() -> None:
     with native_stderr(), paused_collection(), _without_scikit_learn():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401, ICN001
-    if not logging.getLogger().isEnabledFor(logging.INFO):
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
         # It advises on retracing, which is not the user's code.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -8,7 +8,7 @@ import pytest
 from mnedge.silence import paused_collection
 
 
-@pytest.mark.parametrize(("level", "heard"), [(logging.WARNING, False), (logging.INFO, True)])
+@pytest.mark.parametrize(("level", "heard"), [(logging.INFO, False), (logging.DEBUG, True)])
 def test_native_output_is_dropped_unless_verbose(level: int, heard: bool) -> None:
     code = (
         f"import logging, os; logging.basicConfig(level={level})\n"
