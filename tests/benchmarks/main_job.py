@@ -1,4 +1,4 @@
-"""The main job as whole processes: start-up, the README's build against a plain script, evaluation throughput.
+"""The main job as whole processes: start-up, the README's build against a plain script, evaluation, opening files.
 
     python tests/benchmarks/main_job.py [--rounds 5]
 
@@ -148,6 +148,41 @@ def throughput(rounds: int) -> None:
     echo(f"evaluation: {np.median(rates):.0f} images/s, {interval(ratios)} times a single interpreter in a loop")
 
 
+def openings(rounds: int) -> None:
+    """Opening a file in the fork of a process that has imported the runtime, beside a new process for each file."""
+    from contextlib import closing
+
+    from mnedge.formats.keras import keras_to_graph
+    from mnedge.formats.onnx_write import write_onnx
+    from mnedge.formats.tflite_write import write_tflite
+    from mnedge.models import Variant
+    from mnedge.models.build import build_model
+    from mnedge.runtimes import _session, open_session
+
+    def opened_s(runtime: str, path: Path) -> float:
+        started = time.perf_counter()
+        with closing(open_session(runtime, path, 1)):
+            return time.perf_counter() - started
+
+    graph = keras_to_graph(build_model(Variant("v1", 0.25, 96, 10), "random"))
+    with tempfile.TemporaryDirectory() as folder:
+        for runtime, name, data in (
+            ("litert", "m.tflite", write_tflite(graph)),
+            ("onnxruntime", "m.onnx", write_onnx(graph)),
+        ):
+            path = Path(folder) / name
+            path.write_bytes(data)
+            forked, started = [], []
+            for _ in range(4 * rounds):
+                while _session._IDLE_TO_FORK:
+                    _session._IDLE_TO_FORK.pop().end()
+                started.append(opened_s(runtime, path))
+                forked.append(opened_s(runtime, path))
+            ratio = interval([a / b for a, b in zip(started, forked, strict=True)])
+            fork, process = (f"{np.median(times) * 1e3:.0f} ms" for times in (forked, started))
+            echo(f"{runtime} opens a file in {fork} in a fork, {process} in a process of its own; ratio {ratio}")
+
+
 def _photos(root: Path) -> Path:
     from PIL import Image
 
@@ -164,9 +199,9 @@ def main() -> None:
     """Measures what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("start-up", "build", "throughput"))
+    parser.add_argument("--only", choices=("start-up", "build", "throughput", "openings"))
     given = parser.parse_args()
-    parts = {"start-up": start_up, "build": builds, "throughput": throughput}
+    parts = {"start-up": start_up, "build": builds, "throughput": throughput, "openings": openings}
     for name, part in parts.items():
         if given.only in (None, name):
             part(given.rounds)
