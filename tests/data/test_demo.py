@@ -1,4 +1,5 @@
 import numpy as np
+from sklearn.datasets import load_digits
 
 from mnedge.data import open_dataset
 from mnedge.pixels import SYMMETRIC
@@ -22,3 +23,10 @@ def test_pictures_are_digits_in_rgb() -> None:
     real = SYMMETRIC.real(np.array([[0, 255]], np.uint8))
     assert real.dtype == np.float32
     assert real.tolist() == [[-1.0, 1.0]]
+
+
+def test_the_digits_are_scikit_learns() -> None:
+    found, bunch = open_dataset("demo"), load_digits()
+    assert found.labels.tolist() == bunch.target.tolist()
+    shades = found.pixels(np.arange(50), 8)[0][..., 0]
+    assert np.array_equal(shades, (bunch.images[:50] * 255 / 16).round())
