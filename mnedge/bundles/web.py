@@ -85,7 +85,8 @@ def _write(parts: Parts, folder: Path) -> None:
     app = app_of(parts)
     if app.web is None:
         raise lacking(parts, "page for the web")
-    if not parts.labels or (app.names_classes and parts.head in ("numbers", "map")):
+    is_unnamed = app.has_labels and not parts.labels
+    if is_unnamed or (app.names_classes and parts.head in ("numbers", "map")):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head} without labels, and the page says names of classes; build the model with "
             "--labels, or ship the file itself"
