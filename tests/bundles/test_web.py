@@ -145,6 +145,8 @@ def tab(web_modules: Path) -> Iterator[Tab]:
 
 
 def _ready(tab: Tab, url: str) -> None:
+    # The page before this one may still ask its host, which is gone.
+    tab.open("about:blank")
     tab.events.clear()
     tab.open(url)
     tab.wait("document.body?.dataset.ready")
@@ -226,6 +228,38 @@ def test_the_page_answers_and_asks_nobody_else(pages: dict[str, Path], tab: Tab)
         tab.choose("#file", page / "pictures" / "broken.png")
         tab.wait("document.querySelector('#status.wrong')?.textContent.startsWith('This picture cannot be read')")
         assert tab.hosts() == {url.split("/")[2]}
+        assert tab.faults() == []
+
+
+def test_a_browser_without_relaxed_vectors_computes_on_one_thread(pages: dict[str, Path], tab: Tab) -> None:
+    # As Safari: threads, but no relaxed vectors, without which LiteRT.js has no threads.
+    script = """
+      const { validate, instantiate } = WebAssembly;
+      const relaxed = (bytes) => bytes.byteLength === 36;
+      WebAssembly.validate = (bytes) => !relaxed(bytes) && validate(bytes);
+      WebAssembly.instantiate = (bytes, ...more) =>
+        bytes instanceof Uint8Array ? Promise.reject(new Error("no relaxed vectors")) : instantiate(bytes, ...more);
+    """
+    page = pages["litert"]
+    added = tab.ask("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+    try:
+        with served(page, _headers(page)) as url:
+            _ready(tab, f"{url}?picture=pictures/large.png")
+            assert "1 thread" in tab.run("document.querySelector('#facts').innerText")
+            fetched = tab.run("performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop())")
+            assert [name for name in fetched if name.endswith(".wasm")] == ["litert_wasm_compat_internal.wasm"]
+            assert tab.faults() == []
+            told = tab.run("""import("./mnedge.js").then(({ load }) => load({ threads: 2 })).catch(String)""")
+            assert "this browser has no relaxed SIMD" in told
+    finally:
+        tab.ask("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
+def test_hosts_that_name_no_kinds_of_files(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    with served(page, _headers(page), kinds={".wasm": "application/octet-stream"}) as url:
+        _ready(tab, f"{url}?picture=pictures/large.png")
+        assert tab.run("document.querySelectorAll('#answers li').length") > 0
         assert tab.faults() == []
 
 

@@ -66,7 +66,7 @@ async function show(model, source) {
 
 async function tried(model, source) {
   try {
-    await show(model, source);
+    await show(model, await source);
   } catch (error) {
     say(`This picture cannot be read: ${error.message}`, true);
   }
@@ -111,6 +111,9 @@ async function store() {
 }
 
 async function start() {
+  const named = new URLSearchParams(location.search).get("picture");
+  const given = named === null ? null : fetch(new URL(named, location.href)).then((response) => response.blob());
+  given?.catch(() => {});
   let model;
   try {
     model = await load();
@@ -132,11 +135,7 @@ async function start() {
   document.addEventListener("paste", ({ clipboardData }) => {
     if (clipboardData.files[0]) tried(model, clipboardData.files[0]);
   });
-  const named = new URLSearchParams(location.search).get("picture");
-  if (named !== null) {
-    const response = await fetch(new URL(named, location.href));
-    await tried(model, await response.blob());
-  }
+  if (given !== null) await tried(model, given);
   document.body.dataset.ready = String(Math.round(performance.now()));
   await store();
 }
