@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from mnedge.results.bench import Bench
     from mnedge.results.comparison import Comparison
     from mnedge.results.compilation import Compilation, CSources, Firmware, Layer, TflmProject, VelaModel
-    from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
+    from mnedge.results.device import (
+        BoardCheck,
+        BoardFacts,
+        BrowserCheck,
+        BrowserFacts,
+        PhoneCheck,
+        PhoneFacts,
+        RuntimeTrial,
+    )
     from mnedge.results.diagnosis import Diagnosis
     from mnedge.results.inspection import Inspection, LayerNoise
     from mnedge.results.installation import Installation, Part
@@ -76,6 +84,8 @@ __all__ = [
     "BoardCheck",
     "BoardFacts",
     "BrokenPicture",
+    "BrowserCheck",
+    "BrowserFacts",
     "BudgetError",
     "BuildManifest",
     "BundleManifest",
@@ -194,6 +204,8 @@ _PLACES = {
     "Bench": "results.bench",
     "BoardCheck": "results.device",
     "BoardFacts": "results.device",
+    "BrowserCheck": "results.device",
+    "BrowserFacts": "results.device",
     "BrokenPicture": "results.prediction",
     "BuildManifest": "results.manifest",
     "BundleManifest": "results.manifest",

@@ -164,10 +164,12 @@ def chromium() -> Iterator[Tab]:
 
 class _Handler(SimpleHTTPRequestHandler):
     headers_of_folder: ClassVar[Mapping[str, str]] = {}
+    kinds: ClassVar[Mapping[str, str]] = {
+        ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"
+    }  # fmt: skip
 
     def guess_type(self, path: str | os.PathLike[str]) -> str:
-        kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-        return kinds.get(os.path.splitext(path)[1]) or super().guess_type(path)  # noqa: PTH122 - of an address
+        return self.kinds.get(os.path.splitext(path)[1]) or super().guess_type(path)  # noqa: PTH122 - of an address
 
     def end_headers(self) -> None:
         for name, value in self.headers_of_folder.items():
@@ -179,9 +181,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path, headers: Mapping[str, str]) -> Iterator[str]:
-    """A folder on a free port of loopback, with headers; gives its address."""
-    handler = type("Handler", (_Handler,), {"headers_of_folder": dict(headers)})
+def served(folder: Path, headers: Mapping[str, str], kinds: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A folder on a free port of loopback, with headers and kinds of files by suffix; gives its address."""
+    more = {"headers_of_folder": dict(headers), "kinds": {**_Handler.kinds, **(kinds or {})}}
+    handler = type("Handler", (_Handler,), more)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()

@@ -54,6 +54,7 @@ class App:
         sketch: The Arduino sketch, with @WORDS@ to fill in.
         web: Stem of the page's own files in _web/, STEM.js and STEM.d.ts.
         names_classes: Whether the apps name classes: the outputs must then be scores with labels.
+        has_labels: Whether the outputs are of classes, which the page names.
     """
 
     network: str
@@ -63,6 +64,7 @@ class App:
     sketch: str | None = None
     web: str | None = None
     names_classes: bool = False
+    has_labels: bool = True
 
 
 def app_of(parts: Parts) -> App:

@@ -85,15 +85,17 @@ def _write(parts: Parts, folder: Path) -> None:
     app = app_of(parts)
     if app.web is None:
         raise lacking(parts, "page for the web")
-    if not parts.labels or (app.names_classes and parts.head in ("numbers", "map")):
+    is_unnamed = app.has_labels and not parts.labels
+    if is_unnamed or (app.names_classes and parts.head in ("numbers", "map")):
         raise UnsupportedError(
             f"{parts.slug} gives {parts.head} without labels, and the page says names of classes; build the model with "
             "--labels, or ship the file itself"
         )
     name = "onnxruntime" if parts.runtime == "onnx" else "litert"
     engine, model = ENGINES[name], _onnx(parts) if name == "onnxruntime" else _tflite(parts)
+    words = {"@TITLE@": parts.slug, "@POLICY@": _POLICY, "@MODEL@": model.name, "@RUNTIME@": _preloads(parts, engine)}
     texts = {
-        "index.html": _text("index.html").replace("@TITLE@", parts.slug).replace("@POLICY@", _POLICY),
+        "index.html": _filled("index.html", words),
         **{own: _text(own) for own in ("app.js", "icon.svg", "style.css", "mnedge.js", "mnedge.d.ts", "pixels.js")},
         "task.js": _text(f"{app.web}.js"),
         "task.d.ts": _text(f"{app.web}.d.ts"),
@@ -224,6 +226,19 @@ def _vendoring(parts: Parts, engine: WebEngine) -> dict[str, str]:
         "package.json": json.dumps(package, indent=2) + "\n",
         "vendor.mjs": script.replace("@REWRITTEN@", json.dumps(rewritten, indent=2)),
     }
+
+
+def _preloads(parts: Parts, engine: WebEngine) -> str:
+    """Lines of the page that fetch the runtime's modules before a script asks for them; none without a runtime."""
+    names = [] if parts.modules is None else [name for name in engine.files if name in engine.modules]
+    return "".join(f'    <link rel="modulepreload" href="runtime/{name}">\n' for name in names)
+
+
+def _filled(name: str, words: Mapping[str, str]) -> str:
+    text = _text(name)
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
 
 
 def _digest(folder: Path) -> str:

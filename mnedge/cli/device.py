@@ -1,4 +1,4 @@
-"""`mnedge device`: boards and phones that measure."""
+"""`mnedge device`: boards, phones and browsers that measure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.errors import ToolError
 
 if TYPE_CHECKING:
-    from mnedge.results.device import BoardCheck, PhoneCheck
+    from mnedge.results.device import BoardCheck, BrowserCheck, PhoneCheck
 
 PANEL = "Measure"
 
@@ -22,17 +22,19 @@ command = plain_app(no_args_is_help=True)
 
 @command.callback()
 def _device() -> None:
-    """Set up and check the boards and phones that measure.
+    """Set up and check the boards, phones and browsers that measure.
 
     \b
     mnedge device setup ssh://pi@raspberrypi.local
     mnedge device check ssh://pi@raspberrypi.local
     mnedge device check adb://
+    mnedge device check browser://chromium
 
     \b
     A device is a URI, the same for `validate --device` and `bench --device`:
       ssh://[user@]host[:port]  a Linux board, over your own ssh and its configuration
       adb://[serial]            a phone, over your own adb; no serial if it is the only one, or ANDROID_SERIAL names it
+      browser://chromium        a browser of this machine, with the runtimes that npm installed
     Options stand behind ?, joined by &:
       python=PATH               the Python there, if not that of `device setup`
       tmp=DIR                   the folder there for temporary files
@@ -42,6 +44,8 @@ def _device() -> None:
       benchmark_model=FILE      adb: the program to measure with, here or there
       accelerator=gpu           adb: cpu, gpu or npu, for benchmark_model
       cores=big                 adb: big, or a hexadecimal mask of cores
+      modules=DIR               browser: the node_modules with the runtimes, if MNEDGE_WEB_MODULES does not name it
+      program=FILE              browser: the program
     """
 
 
@@ -75,7 +79,7 @@ def check(
 ) -> None:
     """Check a device and its runtimes, and say what to fix.
 
-    URI is ssh://[user@]host[:port] or adb://[serial].
+    URI is ssh://[user@]host[:port], adb://[serial] or browser://chromium.
 
     Exits 4 where nothing can be measured: the device is out of reach, or no runtime works there. Advice about steadier
     figures, such as a governor, leaves the exit status 0.
@@ -88,7 +92,7 @@ def check(
         raise typer.Exit(ToolError.exit_code)
 
 
-def _print(result: BoardCheck | PhoneCheck, *, as_json: bool) -> None:
+def _print(result: BoardCheck | PhoneCheck | BrowserCheck, *, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return

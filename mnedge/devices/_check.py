@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnedge.errors import ToolError
+from mnedge.devices._web_modules import ENGINES
+from mnedge.errors import InputError, ToolError
 from mnedge.results.device import RuntimeTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
     from typing import Protocol
 
     from mnedge.devices._device import LoadedModel
-    from mnedge.results.device import BoardFacts, PhoneFacts
+    from mnedge.results.device import BoardFacts, BrowserFacts, PhoneFacts
 
     class _Loads(Protocol):
         def load(self, path: Path, runtime: str) -> AbstractContextManager[LoadedModel]: ...
 
 
+# Packages of which one brings a runtime.
+_PACKAGES = {
+    "litert": ("ai-edge-litert", "tflite-runtime", "@litertjs/core"),
+    "onnxruntime": ("onnxruntime", "onnxruntime-web"),
+}
 _HOT_C = 75.0
 _LITTLE_MEMORY_BYTES = 200 << 20
 _LITTLE_DISK_BYTES = 64 << 20
 _LOW_BATTERY_PERCENT = 20
 
 
-def try_runtimes(device: _Loads, facts: BoardFacts, probes: Mapping[str, Path]) -> dict[str, RuntimeTrial]:
+def try_runtimes(
+    device: _Loads, packages: Mapping[str, str | None], probes: Mapping[str, Path]
+) -> dict[str, RuntimeTrial]:
     """Loads a small model in each runtime that is installed.
 
     Args:
-        device: The board.
-        facts: The agent's facts about the board.
+        device: The board, phone or browser.
+        packages: Version of each package there; None where it is missing.
         probes: A model for each runtime's name.
 
     Returns:
         What each runtime does, by its name.
     """
-    packages = facts.packages
-    installed = {
-        "litert": packages.get("ai-edge-litert") or packages.get("tflite-runtime"),
-        "onnxruntime": packages.get("onnxruntime"),
-    }
+    installed = {runtime: any(packages.get(name) for name in names) for runtime, names in _PACKAGES.items()}
     tried: dict[str, RuntimeTrial] = {}
     for runtime, path in probes.items():
         if not installed[runtime]:
@@ -52,7 +56,7 @@ def try_runtimes(device: _Loads, facts: BoardFacts, probes: Mapping[str, Path]) 
             with device.load(path, runtime) as model:
                 info = model.info
                 tried[runtime] = RuntimeTrial(works=True, says=info.version, partitions=info.partitions)
-        except ToolError as exc:
+        except (InputError, ToolError) as exc:
             tried[runtime] = RuntimeTrial(works=False, says=str(exc))
     return tried
 
@@ -76,6 +80,19 @@ def phone_advice(facts: PhoneFacts, tried: Mapping[str, RuntimeTrial], missing: 
     level = facts.battery_percent
     if level is not None and level < _LOW_BATTERY_PERCENT and not facts.charging:
         found.append(f"the battery is at {level} %, and phones slow down to save it: plug it in")
+    return found
+
+
+def browser_advice(facts: BrowserFacts, tried: Mapping[str, RuntimeTrial]) -> list[str]:
+    """Lists repairs of a browser before figures are taken, the most urgent first; empty if none is needed."""
+    found = []
+    for name, runtime in tried.items():
+        if runtime.says == "not installed":
+            found.append(f"{ENGINES[name].title} is missing: {ENGINES[name].advice(Path(facts.modules))}")
+        elif not runtime.works:
+            found.append(f"{ENGINES[name].title} is installed but does not work: {runtime.says}")
+    if not facts.relaxed_simd:
+        found.append("the browser has no relaxed SIMD: LiteRT.js is slower and has 1 thread there; take a newer one")
     return found
 
 

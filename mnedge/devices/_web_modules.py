@@ -27,6 +27,7 @@ class WebEngine:
         rewritten: Text in these files that names a package, by the text that names the file beside it instead:
             browsers resolve no packages.
         relaxed: Names of those that compute with relaxed vectors.
+        modules: Names of the modules that a page imports.
         license: SPDX identifier of all its packages.
     """
 
@@ -34,6 +35,7 @@ class WebEngine:
     packages: Mapping[str, str]
     files: Mapping[str, str]
     rewritten: Mapping[bytes, bytes]
+    modules: tuple[str, ...]
     license: str
     relaxed: tuple[str, ...] = ()
 
@@ -95,6 +97,7 @@ LITERT = WebEngine(
         **{f"{stem}.{kind}": f"@litertjs/core/wasm/{stem}.{kind}" for stem in _WASM for kind in ("js", "wasm")},
     },
     rewritten={b'"@litertjs/wasm-utils"': b'"./wasm-utils.js"', b"//# sourceMappingURL=index.js.map": b""},
+    modules=("index.js", "wasm-utils.js"),
     license="Apache-2.0",
     relaxed=("litert_wasm_internal.wasm", "litert_wasm_threaded_internal.wasm"),
 )
@@ -106,6 +109,7 @@ ONNXRUNTIME = WebEngine(
         for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
     },
     rewritten={b"//# sourceMappingURL=ort.wasm.min.mjs.map": b""},
+    modules=("ort.wasm.min.mjs",),
     license="MIT",
 )
 ENGINES = {"litert": LITERT, "onnxruntime": ONNXRUNTIME}

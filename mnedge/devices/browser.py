@@ -25,6 +25,7 @@ from mnedge.devices._page import Page
 from mnedge.devices._web_modules import ENGINES, LITERT
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.files import own_folder
+from mnedge.results.device import BrowserFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -134,6 +135,32 @@ class BrowserDevice:
             except ToolError as exc:
                 raise CutTimingError(str(exc), samples) from exc
             return DeviceTiming(model.info, tuple(samples), None, model.notes)
+
+    def facts(self) -> BrowserFacts:
+        """Starts the browser and asks it for its version and vectors, and the folder for its runtimes.
+
+        Raises:
+            ToolError: The browser does not start.
+        """
+        packages: dict[str, str | None] = {}
+        for engine in ENGINES.values():
+            try:
+                packages.update(engine.versions(self.modules))
+            except ToolError:
+                packages.update(dict.fromkeys(engine.packages))
+        with closing(Browser(self.program, self.modules, has_sandbox=self._has_sandbox)) as browser:
+            told = _Talk(self, browser).ask({"do": "look"}, b"", "telling its version").header
+        cores = told.get("cores")
+        return BrowserFacts(
+            browser=_product(str(told.get("browser", ""))),
+            program=self.program,
+            modules=str(self.modules),
+            packages=packages,
+            cores=cores if isinstance(cores, int) else None,
+            simd=told.get("simd") is True,
+            relaxed_simd=told.get("relaxed_simd") is True,
+            cross_origin_isolated=told.get("isolated") is True,
+        )
 
     def interrupt(self) -> None:
         """Makes what another thread runs in the browser end soon."""

@@ -1,4 +1,4 @@
-"""Facts about a board or a phone, its runtimes on a small model, and repairs before figures are taken."""
+"""Facts about a board, a phone or a browser, its runtimes on a small model, and repairs before figures are taken."""
 
 from __future__ import annotations
 
@@ -193,6 +193,69 @@ class PhoneCheck:
             ("thermal status", facts.thermal_status),
             ("pinned with", facts.pinned),
             ("measures with", self.measures_with),
+            *((f"{name} works", tried.says) for name, tried in self.runtimes.items()),
+        )
+
+    def _repr_html_(self) -> str:
+        return _shown(self.device, self.rows(), self.advice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowserFacts:
+    """Facts about a browser and its runtimes.
+
+    Attributes:
+        browser: Name and version.
+        program: Path of the program.
+        modules: Folder node_modules with the runtimes.
+        packages: Version of each npm package of the runtimes; None where it is missing.
+        cores: Logical cores that the browser tells of.
+        simd: Whether wasm has 128-bit vectors there.
+        relaxed_simd: Whether wasm has relaxed vectors there.
+        cross_origin_isolated: Whether the page has memory that threads share.
+    """
+
+    browser: str
+    program: str
+    modules: str
+    packages: Mapping[str, str | None]
+    cores: int | None = None
+    simd: bool
+    relaxed_simd: bool
+    cross_origin_isolated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowserCheck:
+    """Fitness of a browser for measurements.
+
+    Attributes:
+        device: URI without options.
+        facts: Facts about the browser.
+        runtimes: Results of its runtimes, by name.
+        advice: Repairs, the most urgent first; empty if none is needed.
+    """
+
+    device: str
+    facts: BrowserFacts = field(metadata=FLAT)
+    runtimes: Mapping[str, RuntimeTrial]
+    advice: tuple[str, ...]
+
+    @property
+    def measures(self) -> bool:
+        """Whether a runtime there works."""
+        return any(tried.works for tried in self.runtimes.values())
+
+    def rows(self) -> tuple[tuple[str, str | None], ...]:
+        """The check in lines of two cells: a name, and what there is to say."""
+        facts = self.facts
+        vectors = "relaxed SIMD" if facts.relaxed_simd else "SIMD" if facts.simd else "no SIMD"
+        shared = "threads share memory" if facts.cross_origin_isolated else "1 thread: no memory is shared"
+        return (
+            ("browser", f"{facts.browser} ({facts.program})"),
+            ("wasm", f"{vectors}, {shared}, {facts.cores} cores"),
+            ("modules", facts.modules),
+            ("packages", ", ".join(f"{name} {version}" for name, version in facts.packages.items() if version)),
             *((f"{name} works", tried.says) for name, tried in self.runtimes.items()),
         )
 

@@ -1,4 +1,4 @@
-"""`device`: a board made ready to measure, and whether a board or a phone is."""
+"""`device`: a board made ready to measure, and whether a board, a phone or a browser is."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import devices
-from mnedge.devices import _setup
-from mnedge.devices._check import advice, phone_advice, try_runtimes
+from mnedge.devices import _setup, browser
+from mnedge.devices._check import advice, browser_advice, phone_advice, try_runtimes
 from mnedge.devices.adb import connect
 from mnedge.devices.ssh import ENVIRONMENT, SshDevice
 from mnedge.errors import InputError, ToolError
@@ -18,26 +18,30 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Tensor, constant
 from mnedge.progress import telling
-from mnedge.results.device import BoardCheck, PhoneCheck
+from mnedge.results.device import BoardCheck, BrowserCheck, PhoneCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.devices.adb import AdbDevice
+    from mnedge.devices.browser import BrowserDevice
     from mnedge.progress import Progress
-    from mnedge.results.device import BoardFacts, RuntimeTrial
+    from mnedge.results.device import RuntimeTrial
 
 
-def check_device(uri: str) -> BoardCheck | PhoneCheck:
+def check_device(uri: str) -> BoardCheck | PhoneCheck | BrowserCheck:
     """Checks a device: its facts, its runtimes, and what to fix.
 
     Args:
-        uri: ssh://[user@]host[:port] of a board, or adb://[serial] of a phone, with options behind ?.
+        uri: ssh://[user@]host[:port] of a board, adb://[serial] of a phone, or browser://chromium, with options
+            behind ?.
 
     Raises:
         InputError: The URI is of another kind, or has unknown options.
         ToolError: The device cannot be reached.
     """
+    if uri.startswith("browser:"):
+        return _check_browser(uri)
     return _check_phone(uri) if uri.startswith("adb:") else _check_board(_open(uri))
 
 
@@ -78,13 +82,16 @@ def setup_device(
 def _open(uri: str) -> SshDevice:
     device = devices.get(uri)
     if not isinstance(device, SshDevice):
-        raise InputError(f"{uri}: `mnedge device` is for ssh://[user@]host[:port]; `check` also for adb://[serial]")
+        raise InputError(
+            f"{uri}: `mnedge device` is for ssh://[user@]host[:port]; `check` also for adb://[serial] and "
+            "browser://chromium"
+        )
     return device
 
 
 def _check_board(device: SshDevice, installed: tuple[str, ...] | None = None) -> BoardCheck:
     facts = device.facts()
-    tried = _try(device, facts)
+    tried = _try(device, facts.packages)
     found = tuple(advice(facts, tried, device.uri))
     return BoardCheck(installed=installed, device=device.name, facts=facts, runtimes=tried, advice=found)
 
@@ -99,16 +106,25 @@ def _check_phone(uri: str) -> PhoneCheck:
     except ToolError as exc:
         missing = str(exc)
     if program is None and missing is None:
-        tried = _try(phone, phone.python_facts())
+        tried = _try(phone, phone.python_facts().packages)
     measures_with = program or ("Python there" if missing is None else None)
     found = tuple(phone_advice(facts, tried, missing))
     return PhoneCheck(device=phone.name, facts=facts, measures_with=measures_with, runtimes=tried, advice=found)
 
 
-def _try(device: SshDevice | AdbDevice, facts: BoardFacts) -> Mapping[str, RuntimeTrial]:
+def _check_browser(uri: str) -> BrowserCheck:
+    device = browser.connect(uri)
+    facts = device.facts()
+    tried = _try(device, facts.packages)
+    return BrowserCheck(device=device.name, facts=facts, runtimes=tried, advice=tuple(browser_advice(facts, tried)))
+
+
+def _try(
+    device: SshDevice | AdbDevice | BrowserDevice, packages: Mapping[str, str | None]
+) -> Mapping[str, RuntimeTrial]:
     """Runs a small model with each runtime of the device."""
     with tempfile.TemporaryDirectory(prefix="mnedge-check-") as folder:
-        return try_runtimes(device, facts, _probes(Path(folder)))
+        return try_runtimes(device, packages, _probes(Path(folder)))
 
 
 def _probes(folder: Path) -> dict[str, Path]:

@@ -6,11 +6,15 @@ import os
 import platform
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnedge import __version__, cache, command
+from mnedge.devices._web_modules import ENGINES
+from mnedge.devices.browser import MODULES
 from mnedge.errors import ToolError
 from mnedge.foreign import read_file
 from mnedge.redaction import without_names
@@ -18,7 +22,6 @@ from mnedge.results.installation import Installation, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 _VERSION_TIMEOUT_S = 10.0
 # The end of a log is what matters.
@@ -90,6 +93,13 @@ _PROGRAMS = (
         "qemu-user-static",
         "qemu",
     ),
+    _Program(
+        ("chromium", "chromium-browser", "google-chrome"),
+        ("--version",),
+        "measures in a browser, `--device browser://chromium`",
+        "chromium",
+        "--cask chromium",
+    ),
 )
 
 # Which of the CPU's features decide how fast int8 is.
@@ -111,7 +121,7 @@ def doctor(*, gpu: bool = False) -> Installation:
     Raises:
         ToolError: `gpu`, and TensorFlow is missing or does not load.
     """
-    parts = (*packages(), *programs())
+    parts = (*packages(), *programs(), *web_modules())
     return Installation(parts=parts, machine=machine(), gpus=tuple(gpus()) if gpu else None)
 
 
@@ -153,6 +163,22 @@ def programs() -> list[Part]:
         name = next((name for name in program.names if shutil.which(name)), None)
         text = _program_version(name, program.arguments) if name else None
         found.append(Part(name or program.names[0], text, needed=False, gives=program.gives, get=_installer(program)))
+    return found
+
+
+def web_modules() -> list[Part]:
+    """The runtimes of browsers in the node_modules that MNEDGE_WEB_MODULES names."""
+    folder = os.environ.get(MODULES)
+    found = []
+    for engine in ENGINES.values():
+        name, pinned = next(iter(engine.packages.items()))
+        installed, get = None, f"npm install --prefix web {name}@{pinned}, and {MODULES}=web/node_modules"
+        if folder:
+            get = engine.advice(Path(folder)).removeprefix("install it: ")
+            with suppress(ToolError):
+                installed = engine.versions(Path(folder))[name]
+        gives = f"{engine.title}: `--device browser://…`, and pages of `bundle web`"
+        found.append(Part(name, installed, needed=False, gives=gives, get=get))
     return found
 
 

@@ -84,6 +84,8 @@ def _net(task: str) -> Graph:
         outputs = [made("SOFTMAX", logits, "shares", (1, 5), shares)]
     elif task == "segment":
         outputs = [convolved("map", 3, 8, 8, 0.1)]
+    elif task == "embed":
+        outputs = [flat(convolved("all", 6, side, 1, 0.1), "vector", (1, 6), 0.1)]
     else:
         anchors = _ANCHORS.anchors.shape[0]
         sure = flat(convolved("sure", 2 * anchors, side, 1, 0.1), "logits", (1, anchors, 2), 0.1)
@@ -99,7 +101,7 @@ def _parts(parts_of: Callable[..., Parts], task: str, **more: Any) -> Parts:
     graph = _net(task)
     values: dict[str, Any] = {
         "slug": "net", "task": task, "size": (_SIDE, _SIDE), "head": "softmax" if task == "classify" else "numbers",
-        "labels": ("ant", "bee", "cat", "dog", "eel")[: {"classify": 5, "segment": 3, "detect": 2}[task]],
+        "labels": ("ant", "bee", "cat", "dog", "eel")[: {"classify": 5, "segment": 3, "detect": 2, "embed": 0}[task]],
         "preprocessing": {"crop_fraction": 0.875 if task == "classify" else 1.0, "interpolation": "bilinear",
                           "fit": "crop" if task == "classify" else "stretch"},
         "tflite": lambda io: write_tflite(with_io(graph, io)),
@@ -143,6 +145,8 @@ def tab(web_modules: Path) -> Iterator[Tab]:
 
 
 def _ready(tab: Tab, url: str) -> None:
+    # The page before this one may still ask its host, which is gone.
+    tab.open("about:blank")
     tab.events.clear()
     tab.open(url)
     tab.wait("document.body?.dataset.ready")
@@ -227,6 +231,38 @@ def test_the_page_answers_and_asks_nobody_else(pages: dict[str, Path], tab: Tab)
         assert tab.faults() == []
 
 
+def test_a_browser_without_relaxed_vectors_computes_on_one_thread(pages: dict[str, Path], tab: Tab) -> None:
+    # As Safari: threads, but no relaxed vectors, without which LiteRT.js has no threads.
+    script = """
+      const { validate, instantiate } = WebAssembly;
+      const relaxed = (bytes) => bytes.byteLength === 36;
+      WebAssembly.validate = (bytes) => !relaxed(bytes) && validate(bytes);
+      WebAssembly.instantiate = (bytes, ...more) =>
+        bytes instanceof Uint8Array ? Promise.reject(new Error("no relaxed vectors")) : instantiate(bytes, ...more);
+    """
+    page = pages["litert"]
+    added = tab.ask("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+    try:
+        with served(page, _headers(page)) as url:
+            _ready(tab, f"{url}?picture=pictures/large.png")
+            assert "1 thread" in tab.run("document.querySelector('#facts').innerText")
+            fetched = tab.run("performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop())")
+            assert [name for name in fetched if name.endswith(".wasm")] == ["litert_wasm_compat_internal.wasm"]
+            assert tab.faults() == []
+            told = tab.run("""import("./mnedge.js").then(({ load }) => load({ threads: 2 })).catch(String)""")
+            assert "this browser has no relaxed SIMD" in told
+    finally:
+        tab.ask("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
+
+def test_hosts_that_name_no_kinds_of_files(pages: dict[str, Path], tab: Tab) -> None:
+    page = pages["litert"]
+    with served(page, _headers(page), kinds={".wasm": "application/octet-stream"}) as url:
+        _ready(tab, f"{url}?picture=pictures/large.png")
+        assert tab.run("document.querySelectorAll('#answers li').length") > 0
+        assert tab.faults() == []
+
+
 def test_keys_and_the_camera(pages: dict[str, Path], tab: Tab) -> None:
     page = pages["litert"]
     with served(page, _headers(page)) as url:
@@ -242,6 +278,52 @@ def test_keys_and_the_camera(pages: dict[str, Path], tab: Tab) -> None:
         tab.press("Enter", 13, "\r")
         tab.wait("document.querySelector('#status').textContent === 'The camera is off'")
         assert tab.faults() == []
+
+
+_USE = """
+import { load, pixelsOf, type About, type Answer, type Model, type Picture, type Result } from "./mnedge.js";
+
+const model: Model = await load({ threads: 1 });
+const about: About = model.about;
+const picture: Picture = await pixelsOf(document.querySelector("canvas")!, about);
+const [first]: Float32Array[] = await model.outputs(picture.pixels);
+const { answer, ms, all_ms, width, height }: Result = await model.run(new Blob());
+const told: Answer = answer;
+console.log(first?.length, told, ms + all_ms + width * height, model.labels[0]?.length, model.threads + 1);
+"""
+_USES = {
+    "classify": "const [best] = (await model.run(new ImageData(2, 2), { top: 3 })).answer; best?.label.at(best.index);",
+    "detect": "for (const { label, box } of (await model.run(new Blob(), { least: 0.3 })).answer) label.at(box[3]);",
+    "segment": "const { mask, shares } = (await model.run(new Blob())).answer; mask.at(shares[0]!.fraction);",
+    "embed": "import { similarity } from './task.js'; const alike: number = similarity(answer, answer);",
+}
+
+
+def test_typescript_takes_the_types_as_the_module_is(
+    parts_of: Callable[..., Parts], web_modules: Path, tmp_path: Path
+) -> None:
+    node, compiler = shutil.which("node"), web_modules / "typescript" / "bin" / "tsc"
+    if node is None or not compiler.is_file():
+        pytest.skip(f"no TypeScript in {web_modules}: npm install typescript@5")
+    for task, use in _USES.items():
+        page = tmp_path / task
+        page.mkdir()
+        web.BUNDLE.write(_parts(parts_of, task), page)
+        about = (page / "model.json").read_text()
+        made = f'import type {{ About }} from "./mnedge.js";\nexport const about: About = {about};'
+        for name, text in {"use": _USE + use, "about": made, "wrong": f"{_USE}answer + about;"}.items():
+            (page / f"{name}.ts").write_text(text)
+    settings = {"noEmit": True, "strict": True, "target": "es2022", "module": "es2022", "moduleResolution": "bundler",
+                "noUncheckedIndexedAccess": True, "skipDefaultLibCheck": True, "types": []}  # fmt: skip
+    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": settings}))
+    done = subprocess.run([node, compiler], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300)
+    found = {line.partition("(")[0] for line in done.stdout.splitlines() if " error " in line}
+    assert found == {f"{task}/wrong.ts" for task in _USES}, done.stdout
+    # The types declare what the module has.
+    script = 'import("./embed/mnedge.js").then((module) => console.log(Object.keys(module).sort().join()))'
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    said = subprocess.run([node, "-e", script], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout.strip() == "Model,load,pixelsOf"
 
 
 def test_axe_finds_nothing(pages: dict[str, Path], tab: Tab, web_modules: Path, tmp_path: Path) -> None:
@@ -311,11 +393,11 @@ def test_a_runtime_for_another_kind_and_one_that_is_not_there(built: Path, tmp_p
     assert not (tmp_path / "web").exists()
 
 
-def test_tasks_and_heads_that_have_no_page(parts_of: Callable[..., Parts], tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="have no page for the web"):
-        web.BUNDLE.write(parts_of(task="embed"), tmp_path)
+def test_heads_that_have_no_page(parts_of: Callable[..., Parts], tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="gives numbers without labels"):
         web.BUNDLE.write(parts_of(head="numbers"), tmp_path)
+    with pytest.raises(UnsupportedError, match="gives numbers without labels"):
+        web.BUNDLE.write(parts_of(task="segment", head="numbers", labels=()), tmp_path)
     with pytest.raises(InputError, match=r"no int8 \.onnx; build it with --target web"):
         web.BUNDLE.write(parts_of(runtime="onnx"), tmp_path)
 
@@ -353,3 +435,39 @@ def test_objects_and_masks_are_those_of_the_program_for_boards(
         for one in said["classes"]:
             # The program enlarges scores to the picture before it compares them.
             assert shares[one["label"]] == pytest.approx(one["fraction"], abs=0.1)
+
+
+def test_embeddings_are_those_of_the_program_for_boards_and_compared_with_the_pictures_before(
+    parts_of: Callable[..., Parts], tab: Tab, web_modules: Path, tmp_path: Path
+) -> None:
+    page, board = tmp_path / "page", tmp_path / "board"
+    for folder, kind in ((page, web), (board, raspberry_pi)):
+        folder.mkdir()
+        kind.BUNDLE.write(_parts(parts_of, "embed", modules=web_modules), folder)
+    pictures = [page / f"{name}.png" for name in ("one", "two", "three")]
+    for seed, picture in enumerate(pictures):
+        Image.fromarray(_noise(seed, 64, 64, 3)).save(picture)
+    argv = [sys.executable, str(board / "embed.py"), "--json", *map(str, pictures)]
+    lines = subprocess.run(argv, check=True, capture_output=True, timeout=120).stdout.splitlines()
+    first, *others = map(json.loads, lines)
+    with served(page, _headers(page)) as url:
+        _ready(tab, f"{url}?picture=one.png")
+        assert tab.run("document.querySelector('#status').textContent").startswith("the first picture")
+        for place, picture in enumerate(pictures[1:], 1):
+            tab.choose("#file", picture)
+            tab.wait(f"document.querySelectorAll('#answers li').length === {place}")
+        rows = tab.run("Array.from(document.querySelectorAll('#answers li'), (row) => row.innerText.split('\\n'))")
+        last = np.array(others[1]["embedding"])
+        alike = {"picture 1": others[1]["similarity"], "picture 2 (two.png)": float(last @ others[0]["embedding"])}
+        assert dict(rows) == {name: f"{value:.3f}" for name, value in alike.items()}
+        assert [row[0] for row in rows] == sorted(alike, key=lambda name: -alike[name])
+        found = tab.run("""(async () => {
+          const [{ load }, { similarity }] = await Promise.all([import("./mnedge.js"), import("./task.js")]);
+          const model = await load();
+          const seen = [];
+          for (const name of ["one", "two"]) seen.push(await model.run(await (await fetch(`${name}.png`)).blob()));
+          return [similarity(...seen.map(({ answer }) => answer)), Array.from(seen[0].answer.embedding)];
+        })()""")
+        assert tab.faults() == []
+    assert found[0] == pytest.approx(others[0]["similarity"], abs=1e-5)
+    np.testing.assert_allclose(found[1], first["embedding"], atol=1e-6)

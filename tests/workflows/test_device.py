@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import mnedge
 from mnedge import runtimes
 from mnedge.errors import InputError
-from mnedge.results.device import BoardCheck, BoardFacts, PhoneCheck, PhoneFacts, RuntimeTrial
+from mnedge.results.device import BoardCheck, BoardFacts, BrowserCheck, PhoneCheck, PhoneFacts, RuntimeTrial
 from mnedge.results.stored import from_json, to_json
 from mnedge.workflows.device import _probes
 
@@ -27,8 +28,28 @@ _FACTS = BoardFacts(
 def test_only_boards_are_set_up(uri: str) -> None:
     with pytest.raises(InputError, match=r"is for ssh://"):
         mnedge.setup_device(uri)
-    with pytest.raises(InputError, match=r"also for adb://"):
+    with pytest.raises(InputError, match=r"also for adb://.* and browser://"):
         mnedge.check_device(uri)
+
+
+def test_a_browser_says_version_and_runtimes(web_modules: Path, tmp_path: Path) -> None:
+    found = mnedge.check_device(f"browser://chromium?modules={web_modules}")
+    assert isinstance(found, BrowserCheck)
+    assert found.measures
+    assert found.advice == ()
+    said = dict(found.rows())
+    assert re.match(r"Chrome \d+ \(/", said["browser"] or "")
+    assert (said["wasm"] or "").startswith("relaxed SIMD, threads share memory")
+    version = json.loads((web_modules / "@litertjs" / "core" / "package.json").read_text())["version"]
+    assert f"@litertjs/core {version}" in (said["packages"] or "")
+    assert f"LiteRT.js {version} (wasm, relaxed SIMD, Chrome" in found.runtimes["litert"].says
+    assert json.loads(to_json(found))["simd"] is True
+    for name in ("@litertjs", "onnxruntime-web"):
+        (tmp_path / name).symlink_to(web_modules / name)
+    (tmp_path / "onnxruntime-web").unlink()
+    part = mnedge.check_device(f"browser://chromium?modules={tmp_path}")
+    assert part.measures
+    assert [line.partition(":")[0] for line in part.advice] == ["onnxruntime-web is missing"]
 
 
 def test_both_runtimes_load_their_probe(tmp_path: Path) -> None:

@@ -60,6 +60,22 @@ def test_it_is_quick_because_nothing_heavy_is_imported() -> None:
     assert not {"tensorflow", "onnx", "onnxruntime", "keras", "sklearn"} & set(modules)
 
 
+def test_runtimes_of_browsers_say_their_version_or_the_command_that_installs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNEDGE_WEB_MODULES", str(tmp_path / "web" / "node_modules"))
+    for name in ("@litertjs/core", "@litertjs/wasm-utils"):
+        folder = tmp_path / "web" / "node_modules" / name
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text('{"version": "2.5.3"}')
+    litert, onnx = diagnosis.web_modules()
+    assert (litert.name, litert.version) == ("@litertjs/core", "2.5.3")
+    assert (onnx.name, onnx.version) == ("onnxruntime-web", None)
+    assert onnx.get.startswith(f'npm install --prefix "{tmp_path / "web"}" onnxruntime-web@')
+    monkeypatch.delenv("MNEDGE_WEB_MODULES")
+    assert [part.version for part in diagnosis.web_modules()] == [None, None]
+
+
 def test_the_verb_gives_parts_and_machine_and_shows_them() -> None:
     found = diagnosis.doctor()
     assert found.gpus is None

@@ -68,4 +68,6 @@ APP = App(
     ),
     program=SHIPPED / "_embed.py",
     sketch=_SKETCH,
+    web="embed",
+    has_labels=False,
 )

@@ -1,7 +1,7 @@
 // The page: a picture from a file, the clipboard, an address (?picture=) or the camera; its answer; how long it took.
 
 import { load } from "./mnedge.js";
-import { draw, rows, summary } from "./task.js";
+import { draw, keep, rows, summary } from "./task.js";
 
 const WIDEST = 960;
 const element = (name) => document.getElementById(name);
@@ -27,10 +27,10 @@ function tell(values) {
 
 function list(answer) {
   answers.replaceChildren(
-    ...rows(answer).map(([label, score]) => {
+    ...rows(answer).map(([label, score, text = `${(100 * score).toFixed(1)} %`]) => {
       const [row, name, value, bar] = ["li", "span", "span", "meter"].map((kind) => document.createElement(kind));
       name.textContent = label;
-      value.textContent = `${(100 * score).toFixed(1)} %`;
+      value.textContent = text;
       bar.value = score;
       bar.setAttribute("aria-label", label);
       row.append(name, value, bar);
@@ -52,7 +52,10 @@ async function show(model, source) {
   const words = summary(result.answer);
   canvas.setAttribute("aria-label", `Picture: ${words}`);
   list(result.answer);
-  if (stream === null) say(words);
+  if (stream === null) {
+    say(words);
+    keep(result.answer, source.name);
+  }
   tell({
     Inference: `${result.ms.toFixed(1)} ms`,
     "With decoding and resizing": `${result.all_ms.toFixed(1)} ms`,
@@ -63,7 +66,7 @@ async function show(model, source) {
 
 async function tried(model, source) {
   try {
-    await show(model, source);
+    await show(model, await source);
   } catch (error) {
     say(`This picture cannot be read: ${error.message}`, true);
   }
@@ -99,7 +102,7 @@ async function watch(model) {
 }
 
 // Once it is on this machine, the page needs no network: what was loaded is kept, see sw.js.
-async function keep() {
+async function store() {
   if (!("serviceWorker" in navigator)) return;
   const { active } = await navigator.serviceWorker.register("sw.js").then(() => navigator.serviceWorker.ready);
   const here = new URL("./", location.href).href;
@@ -108,6 +111,9 @@ async function keep() {
 }
 
 async function start() {
+  const named = new URLSearchParams(location.search).get("picture");
+  const given = named === null ? null : fetch(new URL(named, location.href)).then((response) => response.blob());
+  given?.catch(() => {});
   let model;
   try {
     model = await load();
@@ -129,13 +135,9 @@ async function start() {
   document.addEventListener("paste", ({ clipboardData }) => {
     if (clipboardData.files[0]) tried(model, clipboardData.files[0]);
   });
-  const named = new URLSearchParams(location.search).get("picture");
-  if (named !== null) {
-    const response = await fetch(new URL(named, location.href));
-    await tried(model, await response.blob());
-  }
+  if (given !== null) await tried(model, given);
   document.body.dataset.ready = String(Math.round(performance.now()));
-  await keep();
+  await store();
 }
 
 start();

@@ -1,9 +1,19 @@
 // LiteRT.js, on wasm.
 
+// The smallest module with relaxed vectors; LiteRT.js has threads only where a browser takes it.
+const RELAXED = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253,
+  128, 2, 11,
+];
+const RELAXES = WebAssembly.validate(new Uint8Array(RELAXED));
+
+export const takesThreads = RELAXES;
+
 // The runtime is loaded once a page, for all its models.
 let loaded = null;
 
-async function runtimeOf(runtime, threads) {
+/** Starts to load the runtime, beside which the model can be fetched. */
+export function begin(threads, runtime) {
   loaded ??= { threaded: threads > 1, litert: loadedFrom(runtime, threads > 1) };
   if (threads > 1 && !loaded.threaded) throw new Error("the page has loaded the runtime for one thread");
   return loaded.litert;
@@ -11,8 +21,21 @@ async function runtimeOf(runtime, threads) {
 
 async function loadedFrom(runtime, threads) {
   try {
+    const kind = RELAXES ? (threads ? "threaded_" : "") : "compat_";
+    const module = compiled(new URL(`litert_wasm_${kind}internal.wasm`, runtime));
+    // Its script asks for the module once it runs itself, which is late: the module is fetched and compiled since before.
+    const failed = new Promise((_, reject) => {
+      module.catch(reject);
+      self.Module = {
+        instantiateWasm(imports, done) {
+          module
+            .then(async (made) => done(await WebAssembly.instantiate(made, imports), made))
+            .catch(reject);
+        },
+      };
+    });
     const litert = await import(new URL("index.js", runtime));
-    await litert.loadLiteRt(runtime.href, { threads });
+    await Promise.race([litert.loadLiteRt(runtime.href, { threads }), failed]);
     return litert;
   } catch (error) {
     loaded = null;
@@ -20,8 +43,16 @@ async function loadedFrom(runtime, threads) {
   }
 }
 
+async function compiled(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url.pathname} cannot be had: status ${response.status}`);
+  // Streams are compiled only of hosts that name the kind of the file.
+  const isNamed = response.headers.get("Content-Type") === "application/wasm";
+  return isNamed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer());
+}
+
 export async function open(content, about, threads, runtime) {
-  const litert = await runtimeOf(runtime, threads);
+  const litert = await begin(threads, runtime);
   const settings = { accelerator: "wasm", cpuOptions: { numThreads: threads } };
   const model = await litert.loadAndCompile(new Uint8Array(await content), settings);
   // The runtime may list outputs in another order than the file.

@@ -1,7 +1,14 @@
 // onnxruntime-web, on wasm.
 
+export const takesThreads = true;
+
+/** Starts to load the runtime, beside which the model can be fetched. */
+export function begin(_threads, runtime) {
+  return import(new URL("ort.wasm.min.mjs", runtime));
+}
+
 export async function open(content, about, threads, runtime) {
-  const ort = await import(new URL("ort.wasm.min.mjs", runtime));
+  const ort = await begin(threads, runtime);
   ort.env.wasm.wasmPaths = runtime.href;
   ort.env.wasm.numThreads = threads;
   const session = await ort.InferenceSession.create(new Uint8Array(await content), { executionProviders: ["wasm"] });

@@ -22,6 +22,14 @@ export interface About {
   order: "RGB" | "BGR" | "GREY" | "RGBA";
   input: { dtype: "float32" | "uint8"; shape: number[]; table: number[][] | null };
   outputs: { name: string; shape: number[]; scale: number | null; zero_point: number | null }[];
+  /** Of a detector whose boxes are codes: its anchors, and which of its objects count. */
+  detection?: {
+    sides: number[][];
+    shapes: number[][][];
+    least_score: number;
+    overlap: number;
+    most: number;
+  };
 }
 
 export interface Result {

@@ -5,7 +5,7 @@
 // A source is a Blob or File, an ImageBitmap, an ImageData, a canvas, an <img> or a <video>.
 
 import { answerOf } from "./task.js";
-import { open } from "./engine.js";
+import { begin, open, takesThreads } from "./engine.js";
 import { pixelsOf } from "./pixels.js";
 
 const HERE = new URL("./", import.meta.url);
@@ -67,17 +67,25 @@ export class Model {
  * @param {{threads?: number}} options Threads; more than one need a page that is cross-origin isolated.
  */
 export async function load(options = {}) {
-  const most = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+  const most = self.crossOriginIsolated && takesThreads ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
   const threads = options.threads ?? most;
   if (threads > 1 && !self.crossOriginIsolated) {
     throw new Error("threads need the headers of the file _headers: the page is not cross-origin isolated");
   }
-  const about = await (await fetched("model.json")).json();
+  if (threads > 1 && !takesThreads) throw new Error("this browser has no relaxed SIMD, without which there is 1 thread");
   // The runtime, which is the largest, comes while the model does.
-  const content = fetched(about.model).then((response) => response.arrayBuffer());
-  const [labels, engine] = await Promise.all([
-    fetched("labels.txt").then((response) => response.text()),
-    open(content, about, threads, new URL("runtime/", HERE)),
+  const runtime = new URL("runtime/", HERE);
+  const opened = Promise.resolve(begin(threads, runtime));
+  const labelled = fetched("labels.txt").then((response) => response.text());
+  const described = fetched("model.json").then((response) => response.json());
+  const [about, labels, engine] = await Promise.all([
+    described,
+    labelled,
+    described.then((told) => {
+      const content = fetched(told.model).then((response) => response.arrayBuffer());
+      return open(content, told, threads, runtime);
+    }),
+    opened,
   ]);
   return new Model(about, labels.split("\n").slice(0, -1), engine);
 }

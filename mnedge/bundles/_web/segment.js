@@ -42,3 +42,5 @@ export function draw(context, { mask, width, height, part }, scale) {
   context.imageSmoothingEnabled = false;
   context.drawImage(layer, left, top, right - left, bottom - top);
 }
+
+export function keep() {}

@@ -53,21 +53,25 @@ function loadedWasm() {
   return names.filter((name) => name.endsWith(".wasm")).map((name) => name.split("/").pop());
 }
 
+function facts() {
+  return {
+    browser: navigator.userAgent,
+    cores: navigator.hardwareConcurrency,
+    isolated: self.crossOriginIsolated,
+    simd: WebAssembly.validate(new Uint8Array(SIMD)),
+    relaxed_simd: WebAssembly.validate(new Uint8Array(RELAXED)),
+  };
+}
+
 const WORK = {
+  async look() {
+    return [facts()];
+  },
+
   async load(told, bytes) {
     engine = await (told.runtime === "litert" ? openLiteRt(told, bytes) : openOnnx(told, bytes));
     shaped = told.input;
-    return [
-      {
-        outputs: engine.outputs,
-        browser: navigator.userAgent,
-        cores: navigator.hardwareConcurrency,
-        isolated: self.crossOriginIsolated,
-        simd: WebAssembly.validate(new Uint8Array(SIMD)),
-        relaxed_simd: WebAssembly.validate(new Uint8Array(RELAXED)),
-        wasm: loadedWasm(),
-      },
-    ];
+    return [{ outputs: engine.outputs, ...facts(), wasm: loadedWasm() }];
   },
 
   async run(told, bytes) {
