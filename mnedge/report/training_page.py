@@ -13,6 +13,7 @@ from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.overlay import data_uri
 from mnedge.report.tables import Cell, Table
+from mnedge.report.two_class_plots import thresholds_table, two_class_plots
 from mnedge.results.accuracy import MixUp
 from mnedge.results.outcome import ClassRow, MetPicture
 
@@ -138,7 +139,7 @@ def render_training(report: TrainingReport, metrics: Sequence[Metric], show: Sho
         show: Gives the pixels of a picture by its source, uint8 (H, W, 3), or None where it cannot be shown.
     """
     account, outcome, metric = report.account, report.outcome, metrics[0]
-    findings, suspects = account.findings, account.suspects
+    findings, suspects, curves = account.findings, account.suspects, outcome.two_classes
     return (
         environment()
         .get_template("training.html")
@@ -157,6 +158,9 @@ def render_training(report: TrainingReport, metrics: Sequence[Metric], show: Sho
                 ),
                 curve_plot("Loss", account.history, account.best, {"training": _loss, "validation": _validation_loss}),
             ],
+            two_classes=outcome.two_classes,
+            two_class_plots=two_class_plots([("validation", "int8", curves)] if curves is not None else []),
+            two_class_table=None if curves is None else thresholds_table(curves),
             matrix=_matrix(outcome.confusion),
             mixups=outcome.mixups,
             worst=[(picture, _image(show(picture.source))) for picture in outcome.worst[:_WORST]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.answers import class_answers
 from mnedge.validation.heads import head_figures
+from mnedge.validation.two_classes import positive_scores, two_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _SUSPECTS = 40
 _SHOWN_SIDE = 120
+_TWO = 2
 
 
 def _objective(data: TrainingData) -> Objective:
@@ -85,12 +88,13 @@ def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Ou
         confusion=Confusion(tuple(classes), tuple(map(tuple, table.tolist()))),
         mixups=mixups(table, classes),
         worst=worst(probabilities, labels, [dataset.sources[number] for number in numbers], classes),
+        two_classes=two_classes(probabilities[:, 1], labels == 1, classes[1]) if len(classes) == _TWO else None,
     )
 
 
 def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
     if predictions.head == "sigmoid":
-        return head_figures("sigmoid", predictions.outputs, predictions.labels)
+        return _with_curves(head_figures("sigmoid", predictions.outputs, predictions.labels), predictions, dataset)
     if predictions.head in ("multi-label", "numbers"):
         raise InputError(
             f"{predictions.path} gives {predictions.head}, and {dataset.name} has one class a picture; give data whose "
@@ -102,7 +106,15 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
             f"{predictions.path} has {outputs} outputs, but {dataset.name} has class_index {highest}; give the data "
             "that the model was made for"
         )
-    return accuracy_figures(predictions, dataset.classes)
+    return _with_curves(accuracy_figures(predictions, dataset.classes), predictions, dataset)
+
+
+def _with_curves(figures: Figures, predictions: Predictions, dataset: Dataset) -> Figures:
+    """Adds the curves of two classes."""
+    scores = positive_scores(predictions.outputs, predictions.head)
+    if scores is None or len(dataset.classes) != _TWO:
+        return figures
+    return replace(figures, two_classes=two_classes(scores, predictions.labels == 1, dataset.classes[1]))
 
 
 def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
