@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnedge.results.report import Report
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.untyped import AnyArray
     from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
@@ -125,6 +126,11 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
     return with_words(pixels, [row.said for row in answer.classes or ()])
 
 
+def show_class(pixels: NDArray[np.uint8], target: AnyArray, data: TrainingData) -> NDArray[np.uint8]:
+    """Writes the class of a one-hot target into a picture."""
+    return with_words(pixels, [data.dataset.classes[int(target.argmax())]])
+
+
 def _limits(report: Report) -> tuple[str, ...]:
     classes = report.variant.classes
     if classes == 1:
@@ -150,6 +156,7 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=lambda _arrays, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
+    show_target=show_class,
     answers=class_answers,
     draw=_draw,
     accuracy=_accuracy,

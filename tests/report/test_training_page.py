@@ -180,3 +180,9 @@ def test_two_classes_have_curves_and_thresholds(report: TrainingReport) -> None:
     assert f'<td class="number">{curves.best.threshold:.3f}</td>' in page
     assert any(note.startswith("threshold 0.400 of") for note in shown.notes())
     assert "A threshold for" not in render_training(report, METRICS, _show)
+
+
+def test_augmented_pictures_stand_on_the_page(report: TrainingReport) -> None:
+    page = render_training(report, METRICS, _show, np.zeros((5, 8, 8, 3), np.uint8))
+    assert page.count('alt="augmented training picture') == 5
+    assert "As the network saw them" not in render_training(report, METRICS, _show)
