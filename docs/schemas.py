@@ -21,6 +21,7 @@ from mnedge import __version__
 from mnedge.results import manifest, report
 from mnedge.results.accuracy import Figures, WorstPicture
 from mnedge.results.metric import declared
+from mnedge.results.two_classes import TwoClasses
 
 _HERE = Path(__file__).parent
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -115,6 +116,8 @@ def _figures(definitions: dict[str, Any]) -> dict[str, Any]:
         properties[f"{metric.key}_interval"] = {"description": f"95 % interval of {metric.name}.", **interval}
     worst = _shape(tuple[WorstPicture, ...], definitions)
     properties["worst"] = {"description": "The pictures that were met worst, where the task names them.", **worst}
+    curves = _shape(TwoClasses, definitions)
+    properties["two_classes"] = {"description": "Curves and best threshold of two classes.", **curves}
     return {"properties": properties, "required": []}
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mnedge.bundles._metadata import Description
 
 _APPS = "mnedge.bundles._apps"
+_TWO = 2
 # The folder of the programs that ship as they are.
 SHIPPED = Path(__file__).parent
 
@@ -55,6 +56,7 @@ class App:
         web: Stem of the page's own files in _web/, STEM.js and STEM.d.ts.
         names_classes: Whether the apps name classes: the outputs must then be scores with labels.
         has_labels: Whether the outputs are of classes, which the page names.
+        takes_threshold: Whether the programs take answers from a score on.
     """
 
     network: str
@@ -65,6 +67,7 @@ class App:
     web: str | None = None
     names_classes: bool = False
     has_labels: bool = True
+    takes_threshold: bool = False
 
 
 def app_of(parts: Parts) -> App:
@@ -86,4 +89,22 @@ def lacking(parts: Parts, what: str) -> UnsupportedError:
     """The error of a task whose templates have no `what`."""
     return UnsupportedError(
         f"{parts.slug} is built to {parts.task}, whose app templates have no {what}; take another kind of bundle"
+    )
+
+
+def check_threshold(parts: Parts) -> None:
+    """Makes sure that the programs of a model have a use for a threshold.
+
+    Raises:
+        UnsupportedError: They have none; the message says which models have.
+    """
+    app = app_of(parts)
+    # Of three classes and more the most probable one is named, however probable it is.
+    excludes = app.names_classes and parts.head in ("softmax", "logits") and len(parts.labels) != _TWO
+    if app.takes_threshold and not excludes:
+        return
+    classes = f"tell {len(parts.labels)} classes apart, of which the most probable is named"
+    raise UnsupportedError(
+        f"--threshold is for two classes, labels by themselves and objects; {parts.slug} is "
+        f"built to {classes if app.names_classes else parts.task}; leave it out"
     )

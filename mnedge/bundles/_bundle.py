@@ -46,6 +46,7 @@ class Parts:
         license: Licence of the weights, as text.
         runtime: Runtime of an Android app or a page.
         modules: Folder node_modules with the runtime of a page, to be copied; None for none.
+        threshold: Score, 0..1, from which the programs take an answer; None for their own.
     """
 
     slug: str
@@ -65,6 +66,12 @@ class Parts:
     license: str
     runtime: AndroidRuntime = "tasks"
     modules: Path | None = None
+    threshold: float | None = None
+
+    @property
+    def told_threshold(self) -> dict[str, object]:
+        """The entry of model.json for a threshold that was asked for."""
+        return {} if self.threshold is None else {"threshold": self.threshold}
 
     @property
     def identifier(self) -> str:

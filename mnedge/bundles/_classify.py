@@ -29,6 +29,7 @@ from program import (  # type: ignore[import-not-found]  # noqa: E402
     Reading,
     argument_parser,
     check_labels,
+    number,
     open_chosen,
     parse,
     read_labels,
@@ -55,7 +56,9 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 
 
-def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int) -> list[Answer]:
+def answers(
+    scores: NDArray[np.float32], labels: Sequence[str], head: str, top: int, threshold: float | None = None
+) -> list[Answer]:
     """What a model says of a picture: the most probable classes, or of labels by themselves a yes or no for each.
 
     Args:
@@ -63,16 +66,22 @@ def answers(scores: NDArray[np.float32], labels: Sequence[str], head: str, top: 
         labels: Class names.
         head: model.json: "softmax", "logits", "sigmoid" (one output) or "multi-label".
         top: How many classes, where they exclude each other.
+        threshold: Probability from which a label is a yes, and the second of two classes the first said; None for
+            `THRESHOLD`, and for the most probable class.
     """
     if head in ("sigmoid", "multi-label"):
+        least = THRESHOLD if threshold is None else threshold
         return [
-            {"label": label, "index": index, "score": float(scores[index]), "yes": bool(scores[index] >= THRESHOLD)}
+            {"label": label, "index": index, "score": float(scores[index]), "yes": bool(scores[index] >= least)}
             for index, label in enumerate(labels)
         ]
     if head == "logits":
         shares = np.exp(scores - scores.max())
         scores = shares / shares.sum()
-    best = np.argsort(-scores, kind="stable")[:top]
+    best = np.argsort(-scores, kind="stable")
+    if threshold is not None and len(scores) == 2:
+        best = np.array([1, 0] if scores[1] >= threshold else [0, 1])
+    best = best[:top]
     return [{"label": labels[index], "index": int(index), "score": float(scores[index])} for index in best]
 
 
@@ -85,15 +94,18 @@ def main(given: Sequence[str] | None = None) -> int:
     """Classifies what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
     parser.add_argument("--top", type=whole(1, 1 << 30), default=1, help="classes a picture [default: 1]")
+    least = "score from which a label, or the second of two classes, is said [default: model.json's]"
+    parser.add_argument("--threshold", type=number(0.0, 1.0), help=least)
     chosen = parse(parser, given)
     about, run = open_chosen(chosen)
+    threshold = about.get("threshold") if chosen.threshold is None else chosen.threshold
     labels, reading = read_labels(), Reading(chosen, about)
     for name, _, pixels in reading:
         started = time.perf_counter()
         scores = run(pixels)[0].ravel()
         check_labels(labels, len(scores))
         spent_ms = (time.perf_counter() - started) * 1e3
-        classes = answers(scores, labels, about["head"], chosen.top)
+        classes = answers(scores, labels, about["head"], chosen.top, threshold)
         if chosen.json:
             print(json.dumps({**reading.row(name, spent_ms), "classes": classes}), flush=True)  # noqa: T201
         else:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 # Centre and extent codes are these times as large as what they say (Liu et al. 2016, SSD, eq. 2).
 CENTRE_SCALE, EXTENT_SCALE = 10.0, 5.0
+# Score from which objects count where nobody says.
+LEAST = 0.4
 
 
 def place_anchors(told: Anchors) -> NDArray[np.float32]:
@@ -104,18 +106,19 @@ def overlaps(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[n
 def main(given: Sequence[str] | None = None) -> int:
     """Detects in what the command line names; the status is 1 where a picture could not be read."""
     parser = argument_parser(__doc__)
-    counts = "score from which objects count [default: 0.4]"
-    parser.add_argument("--least", type=number(0.0, 1.0), default=0.4, help=counts)
+    counts = "score from which objects count [default: model.json's threshold, or 0.4]"
+    parser.add_argument("--least", type=number(0.0, 1.0), help=counts)
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="write the pictures with frames there")
     chosen = parse(parser, given)
     about, run = open_chosen(chosen)
+    least = about.get("threshold", LEAST) if chosen.least is None else chosen.least
     labels, reading = read_labels(), Reading(chosen, about)
     for name, picture, pixels in reading:
         started = time.perf_counter()
         outputs = run(pixels)
         if len(outputs) == 2:
             check_labels(labels, outputs[0].shape[-1])
-        found = [one for one in find(outputs, about["detection"]) if one[1] >= chosen.least]
+        found = [one for one in find(outputs, about["detection"]) if one[1] >= least]
         spent_ms = (time.perf_counter() - started) * 1e3
         size = (picture.height, picture.width) * 2
         objects: list[Object] = [

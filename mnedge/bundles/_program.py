@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         fit: str
         white: float
         detection: Anchors
+        threshold: float
 
 
 HERE = Path(__file__).resolve().parent

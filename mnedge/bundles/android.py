@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Heads of a classifier whose values are probabilities.
 _PROBABILITIES = ("softmax", "sigmoid", "multi-label")
-# Probability from which a label by itself is a yes; score from which MediaPipe's object counts.
-_YES, _OBJECT = 0.5, 0.3
+# Score from which MediaPipe's object counts.
+_OBJECT = 0.3
 # Words of Kotlin that are none of Java, and stand in backticks as parts of a package.
 _KOTLIN_WORDS = frozenset(("as", "fun", "in", "is", "object", "typealias", "typeof", "val", "var", "when"))
 _CHECKSUMS = ("md5", "sha1", "sha256", "sha512")
@@ -155,7 +155,8 @@ def model_json(parts: Parts) -> dict[str, object]:
         "task": parts.task,
         "head": parts.head,
         "labels": list(parts.labels),
-        "threshold": _OBJECT if finds_boxes else _YES,
+        **({"threshold": _OBJECT} if finds_boxes else {}),
+        **parts.told_threshold,
         "height": parts.size[0],
         "width": parts.size[1],
         "layout": layout,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ _BEST_OF_PIXEL = """  const @OUT@ *scores = output + pixel * @CLASSES@;
   return best;"""
 
 
+# Probability from which a label by itself is a yes; a difference that no two logits have.
+_YES, _FAR = 0.5, 1e30
 _ORDERS = {"RGB": "RGB", "BGR": "BGR", "GREY": "grey", "RGBA": "RGBA"}
 
 # C of a sketch that says what a classifier found: of classes that exclude each other, and of labels by themselves.
@@ -89,11 +92,22 @@ _BEST_CLASS = """  int best = 0;
   Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
   Serial.print(' ');
 """
+# Of two classes of which the second is taken from a threshold on.
+_SECOND_FROM = """  // The second class from a probability of @THRESHOLD@ on.
+  const float difference = @UPPER@_OUTPUT_SCALE * (float)(scores[1] - scores[0]);
+  const int best = difference >= @DIFFERENCE@f ? 1 : 0;
+  Serial.print(status == 0 ? @NAME@_labels[best] : "arena is not aligned");
+  Serial.print(' ');
+"""
+_LEAST = """    if (one->score < @THRESHOLD@f) {
+      continue;
+    }
+"""
 _YES_OR_NO = """  for (int index = 0; status == 0 && index < @UPPER@_OUTPUT_BYTES; index++) {
-    // A probability of 0.5 and more is a yes.
+    // A probability of @THRESHOLD@ and more is a yes.
     const float probability = @UPPER@_OUTPUT_SCALE * (float)(scores[index] - @UPPER@_OUTPUT_ZERO_POINT);
     Serial.print(@NAME@_labels[index]);
-    Serial.print(probability >= 0.5f ? " yes " : " no ");
+    Serial.print(probability >= @THRESHOLD@f ? " yes " : " no ");
   }
   Serial.print(status == 0 ? ' ' : '!');
 """
@@ -179,7 +193,10 @@ def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[s
     return {
         # The inserted text has words of its own, so it stands first.
         "CLASS_OF": _INDEX_OF_PIXEL if is_index else _BEST_OF_PIXEL,
-        "ANSWER": _YES_OR_NO if parts.head in ("sigmoid", "multi-label") else _BEST_CLASS,
+        "ANSWER": _answer(parts),
+        "LEAST": "" if parts.threshold is None else _LEAST,
+        "THRESHOLD": str(float(_YES if parts.threshold is None else parts.threshold)),
+        "DIFFERENCE": repr(_difference(parts)),
         "PIXELS": "(@UPPER@_OUTPUT_BYTES / sizeof(@OUT@))" if is_index else "(@UPPER@_OUTPUT_BYTES / @CLASSES@)",
         "OF_CLASSES": f" of {parts.shown_classes}" if parts.labels else "",
         "LABELS_INCLUDE": ",@NAME@_labels.h" if parts.labels else "",
@@ -199,6 +216,24 @@ def _words(parts: Parts, target: str, compiled: Compiled, header: str) -> dict[s
         "ROWS": ",\n".join(f"    {_c_string(label)}" for label in parts.labels),
         **{key: "not measured" if size is None else f"{size:,}" for key, size in sizes.items()},
     }
+
+
+def _answer(parts: Parts) -> str:
+    if parts.head in ("sigmoid", "multi-label"):
+        return _YES_OR_NO
+    return _BEST_CLASS if parts.threshold is None else _SECOND_FROM
+
+
+def _difference(parts: Parts) -> float:
+    """The least difference of two classes' outputs, second minus first, at which the second one is taken."""
+    threshold = _YES if parts.threshold is None else parts.threshold
+    if parts.head == "softmax":
+        # p1 >= t, where p0 + p1 = 1.
+        return 2 * threshold - 1
+    # The difference of two logits is the logit of the second class' probability; a float holds no infinity here.
+    if threshold in (0.0, 1.0):
+        return _FAR if threshold else -_FAR
+    return math.log(threshold / (1 - threshold))
 
 
 def _c_string(text: str) -> str:

@@ -56,12 +56,14 @@ first session: Kotlin with `OrtEnvironment.getEnvironment().setTelemetry(false)`
 # The package for Swift has versions of its own.
 _SWIFT = "1.24.2"
 
+# Probability from which a label by itself is a yes.
+_YES, _TWO = 0.5, 2
 # Outputs of a classifier, by their head.
 _OUTPUTS = {
     "softmax": "probabilities",
     "logits": "logits of each class, whose softmax are probabilities",
-    "sigmoid": "the probability of the one label, of which 0.5 and more is a yes",
-    "multi-label": "a probability for each label by itself, of which 0.5 and more is a yes",
+    "sigmoid": "the probability of the one label, of which @YES@ and more is a yes",
+    "multi-label": "a probability for each label by itself, of which @YES@ and more is a yes",
 }
 
 
@@ -77,7 +79,7 @@ def _write(parts: Parts, folder: Path) -> None:
     texts = {
         f"{parts.slug}.required_operators.config": ort.required_operators,
         **({f"{parts.slug}.labels.txt": parts.labels_text} if parts.labels else {}),
-        "model.json": json.dumps(parts.described_input, indent=2) + "\n",
+        "model.json": json.dumps({**parts.described_input, **parts.told_threshold}, indent=2) + "\n",
         "README.md": _readme(parts),
         "OnnxModel.kt": _filled(KOTLIN / "OnnxModel.kt", parts, model),
         "OnnxModel.swift": _filled(SHIPPED / "_onnx_model.swift", parts, model),
@@ -94,6 +96,9 @@ def _readme(parts: Parts) -> str:
     output = _OUTPUTS.get(parts.head, parts.head) if app.names_classes else app.output
     text = text.replace("@INPUT@", f"{parts.pixels.formula}{order}").replace("@VERSION@", parts.version)
     text = text.replace("@ONNX@", ONNX).replace("@SWIFT@", _SWIFT)
+    if parts.threshold is not None and len(parts.labels) == _TWO and parts.head in ("softmax", "logits"):
+        output += f"; from a probability of @YES@ on it is {parts.labels[1]}"
+    output = output.replace("@YES@", f"{_YES if parts.threshold is None else parts.threshold:g}")
     return text.replace("@OUTPUT@", output).replace("@SLUG@", parts.slug)
 
 

@@ -93,6 +93,7 @@ def _write(parts: Parts, folder: Path) -> None:
         raise lacking(parts, "program")
     program = _name(source)
     about: dict[str, object] = {"model": model, "program": program, "head": parts.head, **_prepared(parts)}
+    about |= parts.told_threshold
     about["models"] = models
     anchors = parse_tflite(parts.tflite("int8"), model).metadata.get(METADATA)
     if anchors is not None:

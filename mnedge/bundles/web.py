@@ -168,6 +168,7 @@ def _about(parts: Parts, model: _Model) -> dict[str, object]:
         "model": model.name,
         "task": parts.task,
         "head": parts.head,
+        **parts.told_threshold,
         **prepared,
         "height": height,
         "width": width,

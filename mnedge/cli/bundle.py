@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,14 @@ def command(
             "with onnx, ONNX Runtime Web."
         ),
     ] = "tasks",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="Score from which the programs say the second of two classes, a label or an object. [default: the "
+            "more probable class; labels 0.5; objects 0.4, on Android 0.3]",
+        ),
+    ] = None,
     sbom: Annotated[
         bool, typer.Option("--sbom", help="Add sbom.cdx.json: the bill of materials as CycloneDX 1.6.")
     ] = False,
@@ -75,6 +84,7 @@ def command(
     mnedge verify bundles/android
     mnedge bundle raspberry-pi artifacts/mine -o bundles/pi --sbom --sign key.pem
     mnedge verify bundles/pi --key public.pem
+    mnedge bundle web artifacts/mine -o bundles/web --threshold 0.35
     mnedge bundle android --check app-release.apk
 
     Version, group, licence and description also come from `release` of the build's recipe.
@@ -96,7 +106,7 @@ def command(
 
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}
-    release = release_of(built, said, target=target, runtime=runtime)
+    release = replace(release_of(built, said, target=target, runtime=runtime), threshold=threshold)
     manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, modules=modules, force=force)
     if broken := [gate.name for gate in manifest.gates if not gate.passed]:
         say(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)

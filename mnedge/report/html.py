@@ -11,6 +11,7 @@ from mnedge.report.cards import cards, verdict
 from mnedge.report.memory_plot import memory_plot
 from mnedge.report.summary import base_name, float_peer, headline, lines, metrics, short_name
 from mnedge.report.tables import Table, tables
+from mnedge.report.two_class_plots import two_class_plots
 from mnedge.text import line
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from mnedge.report.summary import Line
+    from mnedge.report.tables import Tone
     from mnedge.results.accuracy import MixUp
     from mnedge.results.details import Details, Gallery
     from mnedge.results.report import Report
+    from mnedge.results.two_classes import TwoClasses
 
 _WORST_CONFUSIONS = 10
 _LONGEST_LABEL = 20
@@ -63,6 +66,7 @@ def render_html(report: Report, details: Details) -> str:
     found = lines(report)
     measured = metrics(report)
     metric = measured[0] if measured else None
+    curves = _two_classes(found)
     page = environment().get_template("report.html")
     return page.render(
         title=report.slug,
@@ -76,10 +80,23 @@ def render_html(report: Report, details: Details) -> str:
         confusions=_confusions(found, details.confusion, details.counted),
         steps=plots.steps(details.steps),
         memory=memory_plot(details.plan),
+        two_class_plots=two_class_plots(curves),
+        positive=curves[0][2].positive if curves else None,
         gallery=_gallery(details.gallery, report.slug),
         tables=tables(report),
         facts=list(_facts(report, details)),
     )
+
+
+def _two_classes(found: Sequence[Line]) -> list[tuple[str, Tone, TwoClasses]]:
+    """The curves of the artifact that the build is judged by, and those of its float peer."""
+    line = headline(found)
+    chosen = [] if line is None else [float_peer(line, found), line]
+    return [
+        (one.short, one.artifact.precision, one.accuracy.figures.two_classes)
+        for one in chosen
+        if one is not None and one.accuracy is not None and one.accuracy.figures.two_classes is not None
+    ]
 
 
 def _gallery(found: Gallery | None, slug: str) -> Gallery | None:

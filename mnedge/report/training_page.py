@@ -13,6 +13,7 @@ from mnedge.report.cards import Card
 from mnedge.report.html import environment
 from mnedge.report.overlay import data_uri
 from mnedge.report.tables import Cell, Table
+from mnedge.report.two_class_plots import thresholds_table, two_class_plots
 from mnedge.results.accuracy import MixUp
 from mnedge.results.outcome import ClassRow, MetPicture
 
@@ -129,16 +130,19 @@ def mixups(confusion: NDArray[np.int64], classes: Sequence[str]) -> tuple[MixUp,
     )
 
 
-def render_training(report: TrainingReport, metrics: Sequence[Metric], show: Show) -> str:
+def render_training(
+    report: TrainingReport, metrics: Sequence[Metric], show: Show, augmented: Sequence[NDArray[np.uint8]] = ()
+) -> str:
     """Renders the page.
 
     Args:
         report: The training.
         metrics: The task's metrics, its headline first.
         show: Gives the pixels of a picture by its source, uint8 (H, W, 3), or None where it cannot be shown.
+        augmented: Training pictures as the network saw them, with their targets drawn, uint8 (H, W, 3).
     """
     account, outcome, metric = report.account, report.outcome, metrics[0]
-    findings, suspects = account.findings, account.suspects
+    findings, suspects, curves = account.findings, account.suspects, outcome.two_classes
     return (
         environment()
         .get_template("training.html")
@@ -157,6 +161,10 @@ def render_training(report: TrainingReport, metrics: Sequence[Metric], show: Sho
                 ),
                 curve_plot("Loss", account.history, account.best, {"training": _loss, "validation": _validation_loss}),
             ],
+            two_classes=outcome.two_classes,
+            two_class_plots=two_class_plots([("validation", "int8", curves)] if curves is not None else []),
+            two_class_table=None if curves is None else thresholds_table(curves),
+            augmented=[data_uri(pixels) for pixels in augmented],
             matrix=_matrix(outcome.confusion),
             mixups=outcome.mixups,
             worst=[(picture, _image(show(picture.source))) for picture in outcome.worst[:_WORST]],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnedge.results.stored import ABSENT, FLAT
+from mnedge.results.two_classes import TwoClasses
 
 if TYPE_CHECKING:
     from mnedge.untyped import Json, JsonObject
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 # Lower and upper end of a 95 % interval.
 Interval = tuple[float, float]
 
-_INTERVAL = "_interval"
+_INTERVAL, _TWO_CLASSES = "_interval", "two_classes"
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,22 @@ class Figures:
         intervals: Their 95 % intervals, by the same keys, where they are known.
         classes: Figures of each class, by key (iou, ap50) and class; None for a class that no picture shows.
         worst: The pictures that were met worst; None where the task names none.
+        two_classes: Curves and best threshold of two classes; None for other numbers of classes.
     """
 
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     worst: tuple[WorstPicture, ...] | None = None
+    two_classes: TwoClasses | None = None
 
     def as_stored(self) -> Mapping[str, object]:
         """Figures stand in the row that holds them: top1, top1_interval, iou, worst."""
         row: dict[str, object] = {**self.metrics}
         row |= {f"{name}{_INTERVAL}": interval for name, interval in self.intervals.items()}
         row |= self.classes
-        return row if self.worst is None else {**row, "worst": self.worst}
+        row |= {} if self.worst is None else {"worst": self.worst}
+        return row if self.two_classes is None else {**row, _TWO_CLASSES: self.two_classes}
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class AccuracyRow:
         intervals: JsonObject = {}
         classes: JsonObject = {}
         for name, value in row.items():
-            if name in own or name == "worst" or value is None:
+            if name in own or name in ("worst", _TWO_CLASSES) or value is None:
                 continue
             if name.endswith(_INTERVAL):
                 intervals[name.removesuffix(_INTERVAL)] = value
@@ -108,6 +112,7 @@ class AccuracyRow:
         if isinstance(worst, list):
             worst = [_picture_of_stored(picture) for picture in worst]
         figures: JsonObject = {"metrics": metrics, "intervals": intervals, "classes": classes, "worst": worst}
+        figures[_TWO_CLASSES] = row.get(_TWO_CLASSES)
         return {**{name: value for name, value in row.items() if name in own}, "figures": figures}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mnedge.results import stored
 from mnedge.results.accuracy import MixUp
 from mnedge.results.stored import ABSENT, FLAT
+from mnedge.results.two_classes import TwoClasses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +104,7 @@ class Outcome:
         confusion: Confusion of a classifier; None for other tasks.
         mixups: The same as pairs, the most frequent first; None where the task has none.
         worst: The pictures that were met worst, the worst first.
+        two_classes: Curves and best threshold of two classes; None for other numbers of classes.
     """
 
     figures: Mapping[str, float]
@@ -110,6 +112,7 @@ class Outcome:
     confusion: Confusion | None = None
     mixups: tuple[MixUp, ...] | None = None
     worst: tuple[MetPicture, ...] = ()
+    two_classes: TwoClasses | None = None
 
     def as_stored(self) -> Mapping[str, object]:
         """Puts the figures beside the tables and leaves None out; the truth of a mix-up is its label."""
@@ -118,12 +121,14 @@ class Outcome:
             row["confusion"] = self.confusion
         if self.mixups is not None:
             row["mixups"] = [_with_label(mixup) for mixup in self.mixups]
+        if self.two_classes is not None:
+            row["two_classes"] = self.two_classes
         return {**row, "worst": self.worst}
 
     @staticmethod
     def of_stored(row: JsonObject) -> JsonObject:
         """Puts the tables into the shape of the fields; every other number is a figure."""
-        found = own_values(row, "classes", "confusion", "mixups", "worst")
+        found = own_values(row, "classes", "confusion", "mixups", "worst", "two_classes")
         found["classes"] = _each(found.get("classes"), ClassRow.of_stored)
         found["worst"] = _each(found.get("worst", []), MetPicture.of_stored)
         if found.get("mixups") is not None:

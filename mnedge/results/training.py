@@ -235,6 +235,8 @@ class TrainingReport:
                 f"top-1 is {100 * figures['top1']:.1f} %, and always saying the largest class would have "
                 f"{100 * largest:.1f} %: look at the recall of each class"
             )
+        if self.outcome.two_classes is not None:
+            found.append(self.outcome.two_classes.said)
         if self.test is not None:
             score = 100 * self.test.figures[self.metric]
             found.append(f"test: {score:.1f} % on {self.account.images.test:,} pictures that chose nothing")

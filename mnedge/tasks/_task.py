@@ -100,6 +100,8 @@ class Task:
         objective: Makes the training objective.
         outcome: Makes the outcome of a training, with `metric` among its figures, from what `Objective.predict_all`
             gave, the numbers of the validation pictures and the data set.
+        show_target: Draws the target of a training picture into it, for the sheet of augmented pictures, from the
+            pixels, uint8 (H, W, 3), the target as the loss takes it, and the data of the training.
         show: Draws a picture for the page of a training, with its annotations and the predictions, from the arguments
             of `outcome` and the picture's number: uint8 (H, W, 3).
         accuracy: Returns the figures of an accuracy row, from the predictions of an artifact and the data set.
@@ -145,6 +147,9 @@ class Task:
         lambda pixels, _answer, _said, _place, _seen: pixels
     )
     agreement: Callable[[Predictions, Predictions], NDArray[np.float64]] = same_class
+    show_target: Callable[[NDArray[np.uint8], AnyArray, TrainingData], NDArray[np.uint8]] = (
+        lambda pixels, _target, _data: pixels
+    )
     schedule: Schedule = field(default_factory=Schedule)
     describe: Callable[[Dataset, Variant], dict[str, object]] = lambda _dataset, _variant: {}
     metadata: Callable[[Variant, Description], dict[str, bytes]] = lambda _variant, _described: {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from mnedge.tasks._task import Task
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.answers import class_answers
 from mnedge.validation.heads import head_figures
+from mnedge.validation.two_classes import positive_scores, two_classes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
     from mnedge.results.report import Report
     from mnedge.tasks._task import Arrays, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.untyped import AnyArray
     from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
 _SUSPECTS = 40
 _SHOWN_SIDE = 120
+_TWO = 2
 
 
 def _objective(data: TrainingData) -> Objective:
@@ -85,12 +89,13 @@ def _outcome(arrays: Arrays, numbers: NDArray[np.int64], dataset: Dataset) -> Ou
         confusion=Confusion(tuple(classes), tuple(map(tuple, table.tolist()))),
         mixups=mixups(table, classes),
         worst=worst(probabilities, labels, [dataset.sources[number] for number in numbers], classes),
+        two_classes=two_classes(probabilities[:, 1], labels == 1, classes[1]) if len(classes) == _TWO else None,
     )
 
 
 def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
     if predictions.head == "sigmoid":
-        return head_figures("sigmoid", predictions.outputs, predictions.labels)
+        return _with_curves(head_figures("sigmoid", predictions.outputs, predictions.labels), predictions, dataset)
     if predictions.head in ("multi-label", "numbers"):
         raise InputError(
             f"{predictions.path} gives {predictions.head}, and {dataset.name} has one class a picture; give data whose "
@@ -102,7 +107,15 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
             f"{predictions.path} has {outputs} outputs, but {dataset.name} has class_index {highest}; give the data "
             "that the model was made for"
         )
-    return accuracy_figures(predictions, dataset.classes)
+    return _with_curves(accuracy_figures(predictions, dataset.classes), predictions, dataset)
+
+
+def _with_curves(figures: Figures, predictions: Predictions, dataset: Dataset) -> Figures:
+    """Adds the curves of two classes."""
+    scores = positive_scores(predictions.outputs, predictions.head)
+    if scores is None or len(dataset.classes) != _TWO:
+        return figures
+    return replace(figures, two_classes=two_classes(scores, predictions.labels == 1, dataset.classes[1]))
 
 
 def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
@@ -111,6 +124,11 @@ def _mistakes(predictions: Predictions, dataset: Dataset) -> list[MixUp]:
 
 def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place: int, _seen: Seen) -> NDArray[np.uint8]:
     return with_words(pixels, [row.said for row in answer.classes or ()])
+
+
+def show_class(pixels: NDArray[np.uint8], target: AnyArray, data: TrainingData) -> NDArray[np.uint8]:
+    """Writes the class of a one-hot target into a picture."""
+    return with_words(pixels, [data.dataset.classes[int(target.argmax())]])
 
 
 def _limits(report: Report) -> tuple[str, ...]:
@@ -138,6 +156,7 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=lambda _arrays, _numbers, dataset, number: dataset.read(number, _SHOWN_SIDE),
+    show_target=show_class,
     answers=class_answers,
     draw=_draw,
     accuracy=_accuracy,

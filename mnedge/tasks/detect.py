@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.data import formats
-from mnedge.data.anchors import fitted_shapes, paper_shapes
+from mnedge.data.anchors import decode, fitted_shapes, paper_shapes
 from mnedge.data.boxes import open_boxes
 from mnedge.data.check import check_marked
 from mnedge.data.detections import METADATA, Decoding, Detections, metadata_of
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mnedge.results.prediction import Answer
     from mnedge.tasks._task import Arrays, DecodedSplit, TrainingData
     from mnedge.training.phases import Objective
+    from mnedge.untyped import AnyArray
     from mnedge.validation.answers import Seen
     from mnedge.validation.predict import Predictions
 
@@ -109,6 +110,15 @@ def _fitted(dataset: Dataset, variant: Variant) -> Decoding:
     """Anchors that suit the training boxes, on the maps of a network."""
     corners = np.concatenate([boxes.corners[~boxes.crowd] for boxes in _truths(dataset, dataset.split("train"))])
     return Decoding(map_sides(variant), fitted_shapes(corners[:, 2:] - corners[:, :2]))
+
+
+def _show_target(pixels: NDArray[np.uint8], target: AnyArray, data: TrainingData) -> NDArray[np.uint8]:
+    """Draws the boxes that anchors stand for, as often as there are anchors; what is only ignored is not drawn."""
+    classes = data.dataset.classes
+    found = np.flatnonzero(target[:, -1] > 0)
+    anchors = _fitted(data.dataset, data.network).anchors[found]
+    corners = decode(target[found, len(classes) : -1], anchors)
+    return with_frames(pixels, np.clip(corners, 0, 1), target[found, : len(classes)].argmax(axis=1))
 
 
 def _metadata(variant: Variant, described: Description) -> dict[str, bytes]:
@@ -204,6 +214,7 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    show_target=_show_target,
     answers=object_answers,
     draw=_draw,
     accuracy=detect_figures,

@@ -12,6 +12,7 @@ from mnedge.results.accuracy import MixUp
 from mnedge.results.metric import Metric
 from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
+from mnedge.tasks.classify import show_class
 from mnedge.training.settings import Schedule
 from mnedge.validation.answers import vector_answers
 from mnedge.validation.embed import check_pairs, embed_figures, nearest, pair_auc, recalled, same_nearest
@@ -121,6 +122,7 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    show_target=show_class,
     answers=vector_answers,
     draw=_draw,
     accuracy=embed_figures,

@@ -166,6 +166,7 @@ TASK = Task(
     objective=_objective,
     outcome=_outcome,
     show=_show,
+    show_target=lambda pixels, mask, _data: with_mask(pixels, mask, IGNORE),
     answers=share_answers,
     draw=_draw,
     accuracy=segment_figures,

@@ -173,6 +173,26 @@ def fit(
     return state
 
 
+def samples(feed: Feed, count: int, seed: int) -> tuple[NDArray[np.uint8], AnyArray]:
+    """Pictures as a training sees them, cropped, turned and tinted, and their targets.
+
+    Args:
+        feed: Batches of the training.
+        count: At most so many pictures.
+        seed: Seed of the training.
+
+    Returns:
+        Pixels, uint8 (n, height, width, 3), and targets as `Feed.prepare` makes them, (n, …).
+    """
+    import tensorflow as tf
+
+    generator = np.random.default_rng((seed, *b"samples"))
+    places = generator.permutation(feed.count)[:count]
+    inputs, targets, _ = feed.prepare(*map(tf.constant, feed.draw(places, generator)))
+    pixels = np.rint((np.asarray(inputs, np.float32) + 1.0) * 127.5)
+    return np.clip(pixels, 0, 255).astype(np.uint8), np.asarray(targets)
+
+
 def finished(model: keras.Model, phase: Phase, work: Path) -> PhaseState | None:
     """Brings a model to the best weights of a phase that has come to its end before; None where it has not."""
     last, best = (cache.recall(work, f"{phase.name} {which}".encode()) for which in ("last", "best"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Where objects count, and how many classes are said, where nothing is asked for; as the programs for boards have it.
 LEAST_SCORE = 0.4
 TOP = 3
+_TWO = 2
 # Rounding may take so much from a sum of probabilities, or add it.
 _SUM_ERROR = 0.02
 
@@ -86,7 +87,10 @@ def class_answers(predictions: Predictions, _seen: Sequence[Seen], question: Que
             for scores in columns
         ]
         return [Answer(classes=tuple(row[: question.top])) for row in rows]
-    least, top = question.threshold or 0.0, TOP if question.top is None else question.top
+    top = TOP if question.top is None else question.top
+    if question.threshold is not None and columns.shape[1] == _TWO:
+        return _either(_probabilities(predictions, columns), question, question.threshold, top)
+    least = question.threshold or 0.0
     return [
         Answer(
             classes=tuple(
@@ -96,6 +100,15 @@ def class_answers(predictions: Predictions, _seen: Sequence[Seen], question: Que
             )
         )
         for scores in _probabilities(predictions, columns)
+    ]
+
+
+def _either(scores: NDArray[np.float32], question: Question, threshold: float, top: int) -> list[Answer]:
+    """Both of two classes; the second one comes first from the threshold on, as in the programs of bundles."""
+    orders = [(1, 0) if second >= threshold else (0, 1) for second in scores[:, 1]]
+    return [
+        Answer(classes=tuple(ClassAnswer(question.label(at), at, float(row[at])) for at in order[:top]))
+        for row, order in zip(scores, orders, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnedge import artifact, bundles, targets, tasks
 from mnedge.bundles import Parts
+from mnedge.bundles._app import check_threshold
 from mnedge.bundles._archive import archive_path, tar_gz_bytes
 from mnedge.bundles._bundle import MANIFEST, file_rows, write_manifest
 from mnedge.bundles._signature import check_key
@@ -77,7 +78,9 @@ def bundle(
     if sign is not None:
         check_key(Path(sign))
     parts, model = read_build(folder, said)
-    parts = replace(parts, modules=None if modules is None else Path(modules))
+    parts = replace(parts, modules=None if modules is None else Path(modules), threshold=said.threshold)
+    if said.threshold is not None:
+        check_threshold(parts)
     origin, report = read_own(folder / MANIFEST, BuildManifest), read_own(folder / REPORT, Report)
     task = tasks.get(report.task)
     described = model_card.Description(said.version, said.license, task.title, said.description, task.limits(report))

@@ -42,6 +42,7 @@ class Release:
         description: A sentence on what the model is for, for the model card; "" for none.
         target: The one microcontroller to ship where the build has C for several; "" for all, a folder each.
         runtime: Runtime of an Android app: MediaPipe Tasks, LiteRT's CompiledModel or ONNX Runtime.
+        threshold: Score, 0..1, from which the programs take an answer; None for their own.
     """
 
     group: str = "models.mnedge"
@@ -50,6 +51,7 @@ class Release:
     description: str = ""
     target: str = ""
     runtime: AndroidRuntime = "tasks"
+    threshold: float | None = None
 
 
 def release_of(built: Path | str, said: Mapping[str, str], **chosen: str) -> Release:
@@ -87,7 +89,7 @@ def check_release(release: Release) -> None:
     """Makes sure that a bundle can carry a release.
 
     Raises:
-        InputError: Its group is no Maven group, its version no version, or its runtime unknown.
+        InputError: Its group is no Maven group, its version no version, its runtime unknown, or its threshold no score.
     """
     if not _GROUP.fullmatch(release.group):
         raise InputError(
@@ -99,5 +101,8 @@ def check_release(release: Release) -> None:
             f"can have it; write e.g. {words[0]}_"
         )
     flavour(release.runtime)
+    # nan is in no range.
+    if release.threshold is not None and not 0 <= release.threshold <= 1:
+        raise InputError(f"--threshold is {release.threshold}; it is a score, 0 to 1")
     if not _VERSION.fullmatch(release.version):
         raise InputError(f"--version {release.version!r} is no version; give e.g. 1.0.0")

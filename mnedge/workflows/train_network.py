@@ -46,9 +46,11 @@ if TYPE_CHECKING:
 
 
 _SUSPECTS = b"suspects"
-_ACCOUNT, _TEST = "account.json", "test.npz"
+_ACCOUNT, _TEST, _AUGMENTED = "account.json", "test.npz", "augmented.npz"
 # Version of what a training keeps in the cache.
-_KEPT = 3
+_KEPT = 4
+# Pictures of the sheet of augmented ones.
+_SAMPLES = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class Trained:
         outcome: Outcome on the validation split.
         account: Account of the training; it is not complete if the run paused at `until_epoch`.
         test: Outcome on the test split; None without one.
+        augmented: Some training pictures as the network saw them, with their targets drawn: uint8, (n, H, W, 3).
     """
 
     path: Path
@@ -73,6 +76,7 @@ class Trained:
     numbers: NDArray[np.int64]
     outcome: Outcome
     account: Account
+    augmented: NDArray[np.uint8]
     test: Outcome | None = None
 
 
@@ -196,6 +200,7 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
     import keras
 
     from mnedge.models.transfer import save_trained
+    from mnedge.training.fit import samples
     from mnedge.training.learner import check_layer, strategy
     from mnedge.training.phases import train_in_phases
 
@@ -222,6 +227,9 @@ def _make(folder: Path, run: _Run, work: Path) -> None:
             on_epoch=run.on_epoch,
         )
     give_back()
+    pixels, targets = samples(objective.feed, _SAMPLES, schedule.seed)
+    drawn = [run.task.show_target(*one, data) for one in zip(pixels, targets, strict=True)]
+    np.savez(folder / _AUGMENTED, pictures=np.stack(drawn))
     save_trained(trainable.model, folder / "model.keras", _description(run))
     predictions = objective.predict_all(learner)
     np.savez(folder / "validation.npz", numbers=data.held.numbers, **predictions)  # type: ignore[arg-type]
@@ -310,6 +318,8 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
     with np.load(folder / "validation.npz") as arrays:
         predictions = dict(arrays)
     numbers = predictions.pop("numbers")
+    with np.load(folder / _AUGMENTED) as arrays:
+        augmented = arrays["pictures"]
     outcome, test = task.outcome(predictions, numbers, dataset), None
     if (folder / _TEST).is_file():
         with np.load(folder / _TEST) as arrays:
@@ -323,5 +333,6 @@ def _trained(folder: Path, task: Task, dataset: Dataset) -> Trained:
         numbers=numbers,
         outcome=outcome,
         account=stored.read(folder / _ACCOUNT, Account),
+        augmented=augmented,
         test=test,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mnedge import registry
-from mnedge.bundles._app import SHIPPED, app_of, lacking
+from mnedge.bundles._app import SHIPPED, app_of, check_threshold, lacking
 from mnedge.errors import UnsupportedError
 
 _TASKS = registry.names("mnedge.bundles._apps")
@@ -37,3 +37,25 @@ def test_a_task_without_templates_names_those_that_have_some(parts_of: Any) -> N
 
 def test_what_templates_lack_is_said(parts_of: Any) -> None:
     assert "have no Arduino sketch; take another kind of bundle" in str(lacking(parts_of(), "Arduino sketch"))
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "labels"),
+    [
+        ("classify", "softmax", ("cat", "dog")),
+        ("classify", "sigmoid", ("dog",)),
+        ("classify", "multi-label", ("cat", "dog", "bird")),
+        ("detect", "logits", ("cat", "dog", "bird")),
+    ],
+)
+def test_programs_that_take_a_threshold(parts_of: Any, task: str, head: str, labels: tuple[str, ...]) -> None:
+    check_threshold(parts_of(task=task, head=head, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("classify", "tell 3 classes apart, of which the most probable is named"), ("segment", "segment"), ("embed", "")],
+)
+def test_programs_without_a_use_for_a_threshold_refuse_it(parts_of: Any, task: str, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"--threshold is for two classes, .* built to {words}"):
+        check_threshold(parts_of(task=task, labels=("cat", "dog", "bird")))

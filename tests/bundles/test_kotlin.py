@@ -26,6 +26,7 @@ from mnedge.pixels import SYMMETRIC
 if TYPE_CHECKING:
     from mnedge.choices import AndroidRuntime
     from mnedge.graph.graph import Graph
+    from mnedge.graph.heads import Head
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,12 @@ fun main() {
     val argb = IntArray(bytes.remaining()).also { bytes.get(it) }
     val picture = android.graphics.Bitmap.createBitmap(argb, width, height, android.graphics.Bitmap.Config.ARGB_8888)
     File(folder, "rgb").writeBytes(reader.read(picture))
+    if (File(folder, "scores").isFile) {
+        val file = @PACKAGE@.ModelFile(context)
+        val scores = File(folder, "scores").readText().split(" ").map { it.toFloat() }
+        val found = file.ordered(scores.mapIndexed { index, score -> file.labels[index] to score })
+        File(folder, "ordered").writeText(found.joinToString(" ") { it.first })
+    }
     if (File(folder, "output0").isFile) {
         val detector = @PACKAGE@.Detector(context)
         File(folder, "found").writeText(detector.detect(picture, 0.3f).joinToString("\\n") {
@@ -145,6 +152,24 @@ def test_apps_read_pictures_as_they_were_measured(
     # Pillow's releases differ in whether they resize rows or columns first, and each pass rounds.
     assert np.abs(made.astype(int) - due.astype(int)).max() <= 1
     assert (made == due).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("head", "threshold", "due"),
+    [("softmax", None, "a b"), ("softmax", 0.25, "b a"), ("softmax", 0.5, "a b"), ("multi-label", 0.25, "a b")],
+)
+def test_an_app_names_the_second_of_two_classes_from_the_threshold_on(
+    classes: Path, tmp_path: Path, small_int8: Graph, head: Head, threshold: float | None, due: str
+) -> None:
+    parts = replace(
+        _package("classify", "litert"), labels=("a", "b"), head=head, threshold=threshold,
+        preprocessing={"crop_fraction": 1.0, "interpolation": "bilinear", "fit": "crop"},
+        tflite=lambda _io: write_tflite(small_int8),
+    )  # fmt: skip
+    (tmp_path / "net_detect_litert.model.json").write_text(json.dumps(model_json(parts)))
+    (tmp_path / "scores").write_text("0.75 0.25")
+    _run(classes, tmp_path, _picture("RGB", (8, 8), 0))
+    assert (tmp_path / "ordered").read_text() == due
 
 
 def test_an_app_finds_the_objects_that_python_finds(classes: Path, tmp_path: Path, small_int8: Graph) -> None:

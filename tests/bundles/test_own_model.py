@@ -282,6 +282,45 @@ def test_the_sketch_of_one_output_says_yes_or_no(builds: dict[str, _Built], tmp_
     assert [line.split()[:2] for line in said] == [["light", "no"], ["light", "yes"]]
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize(
+    ("name", "threshold", "words"),
+    [
+        ("grey", 0.0, [["light", "yes"], ["light", "yes"]]),
+        ("grey", 1.0, [["light", "no"], ["light", "no"]]),
+        ("unit", 0.5, [["dark"], ["light"]]),
+        ("unit", 1.0, [["dark"], ["dark"]]),
+        ("unit", 0.0, [["light"], ["light"]]),
+        ("caffe", 0.0, [["light"], ["light"]]),
+        ("caffe", 1.0, [["dark"], ["dark"]]),
+    ],
+)
+def test_the_sketch_takes_the_threshold(
+    builds: dict[str, _Built], tmp_path: Path, name: str, threshold: float, words: list[list[str]]
+) -> None:
+    bundle(builds[name].folder, "microcontroller", tmp_path / "mcu", Release(threshold=threshold))
+    library = tmp_path / "mcu" / "arduino" / "net"
+    sketch = (library / "examples" / "classify" / "classify.ino").read_text()
+    (tmp_path / "app.cpp").write_text(_ARDUINO + sketch + _MAIN)
+    subprocess.run(["gcc", "-std=gnu11", "-c", library / "src" / "net.c", "-o", tmp_path / "net.o"], check=True)
+    parts: list[str | Path] = ["-I", library / "src", tmp_path / "app.cpp", tmp_path / "net.o", "-o", tmp_path / "app"]
+    subprocess.run(["g++", "-std=gnu++11", "-Wall", "-Wextra", "-Werror", *parts], check=True)
+    said = subprocess.run([tmp_path / "app"], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert [line.split()[: len(words[0])] for line in said] == words
+
+
+def test_programs_take_the_threshold_of_model_json(builds: dict[str, _Built], tmp_path: Path) -> None:
+    for kind in ("raspberry-pi", "onnxruntime-mobile", "web", "android"):
+        bundle(builds["unit"].folder, kind, tmp_path / kind, Release(threshold=0.0))
+    abouts = [*tmp_path.glob("*/model.json"), *tmp_path.glob("android/assets/*.model.json")]
+    assert [json.loads(path.read_text())["threshold"] for path in abouts] == [0.0] * 4
+    dark = builds["unit"].data / "dark" / "0.png"
+    assert _rows(builds["unit"].bundle("raspberry-pi"), dark)[0]["classes"][0]["label"] == "dark"
+    assert _rows(tmp_path / "raspberry-pi", dark)[0]["classes"][0]["label"] == "light"
+    assert _rows(tmp_path / "raspberry-pi", "--threshold", "1", dark)[0]["classes"][0]["label"] == "dark"
+    assert "from a probability of 0 on it is light" in (tmp_path / "onnxruntime-mobile" / "README.md").read_text()
+
+
 def test_an_app_gets_the_range_in_the_models_metadata(builds: dict[str, _Built]) -> None:
     android = builds["unit"].bundle("android")
     graph = read_tflite(android / "assets" / "net.uint8.tflite")

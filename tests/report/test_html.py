@@ -13,6 +13,7 @@ from mnedge.results.accuracy import Figures
 from mnedge.results.details import Details, Gallery, GalleryPicture
 from mnedge.results.latency import Machine
 from mnedge.results.report import GateRow, Report
+from mnedge.validation.two_classes import two_classes
 
 _VOID = {"meta", "link", "br", "img", "hr"}
 
@@ -155,3 +156,12 @@ def test_a_segmentation_shows_its_classes_and_worst_pictures(report: Report, det
     assert sources == [image]
     # What the page may load are the pictures in it.
     assert "img-src data:" in render_html(report, details)
+
+
+def test_curves_of_two_classes_are_those_of_int8_and_its_float_peer(report: Report, details: Details) -> None:
+    curves = two_classes(np.array([0.2, 0.4, 0.8], np.float32), np.array([False, True, True]), "ripe")
+    rows = tuple(replace(row, figures=replace(row.figures, two_classes=curves)) for row in report.accuracy)
+    page = render_html(replace(report, accuracy=rows), details)
+    assert "A threshold for ripe" in page
+    assert page.count('<circle class="roc"') == 4
+    assert "A threshold for" not in render_html(report, details)

@@ -12,6 +12,7 @@ from mnedge.results.findings import Finding, Findings, Shared, Suspect, Tiny
 from mnedge.results.metric import Metric
 from mnedge.results.outcome import Confusion, MetPicture, Outcome
 from mnedge.results.training import Account, Epoch, Images, ModelFile, Network, Settings, TrainingReport
+from mnedge.validation.two_classes import two_classes
 
 CLASSES = ("daisy", "<b>rose</b>", "тюльпан")
 CONFUSION = np.array([[8, 2, 0], [0, 5, 5], [0, 0, 0]])
@@ -162,3 +163,26 @@ def test_an_epoch_that_diverged_has_no_point(report: TrainingReport) -> None:
     assert plot is not None
     assert [len(curve.points) for curve in plot.curves] == [3]
     assert curve_plot("Loss", diverged[3:], best, {"training": lambda epoch: epoch.loss}) is None
+
+
+def test_two_classes_have_curves_and_thresholds(report: TrainingReport) -> None:
+    scores = np.array([0.1, 0.2, 0.6, 0.7, 0.9], np.float32)
+    curves = two_classes(scores, np.array([False, False, True, False, True]), "<i>ripe</i>")
+    assert curves is not None
+    shown = replace(report, outcome=replace(report.outcome, two_classes=curves))
+    page = render_training(shown, METRICS, _show)
+    assert "A threshold for &lt;i&gt;ripe&lt;/i&gt;" in page
+    assert "<i>" not in page
+    # One line less than points, and a ring for the best threshold, in each plot; no precision without a hit.
+    assert page.count('<line class="roc"') == len(curves.points) - 1 + len(curves.points) - 2
+    assert page.count('<circle class="roc"') == 2
+    assert f"area under the curve {100 * curves.roc_auc:.1f} %" in page
+    assert f'<td class="number">{curves.best.threshold:.3f}</td>' in page
+    assert any(note.startswith("threshold 0.400 of") for note in shown.notes())
+    assert "A threshold for" not in render_training(report, METRICS, _show)
+
+
+def test_augmented_pictures_stand_on_the_page(report: TrainingReport) -> None:
+    page = render_training(report, METRICS, _show, np.zeros((5, 8, 8, 3), np.uint8))
+    assert page.count('alt="augmented training picture') == 5
+    assert "As the network saw them" not in render_training(report, METRICS, _show)

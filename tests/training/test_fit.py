@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mnedge.training.fit import Feed, Phase, PhaseState, finished, fit
+from mnedge.training.classify import Labelled, picture_feed
+from mnedge.training.fit import Feed, Phase, PhaseState, finished, fit, samples
+from mnedge.training.settings import Augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,3 +184,17 @@ def test_what_is_scored_is_the_moving_average_of_the_weights(tmp_path: Path) -> 
         np.testing.assert_allclose(scored, expected, atol=1e-6)
     np.testing.assert_array_equal(model.get_weights()[0], averages[-1])
     assert np.abs(averages[-1] - weights[-1]).max() > 1e-3
+
+
+def test_samples_are_what_the_network_is_fed() -> None:
+    pixels = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.full((1, 10, 10, 3), 60, np.uint8)
+    pictures = Labelled(pixels, np.array([1, 3]), np.array([0, 1]))
+    feed = picture_feed(pictures, np.ones(2, np.float32), Augmentation.of("none"), (8, 8))
+    shown, targets = samples(feed, 18, 0)
+    # As many as there are; each with its own target, in the values of pixels.
+    assert shown.shape == (2, 8, 8, 3)
+    assert {(int(one.max()), int(target.argmax())) for one, target in zip(shown, targets, strict=True)} == {
+        (60, 0),
+        (180, 1),
+    }
+    assert np.array_equal(samples(feed, 18, 0)[0], shown)

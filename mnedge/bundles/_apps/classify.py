@@ -49,4 +49,5 @@ APP = App(
     sketch=_SKETCH,
     web="classify",
     names_classes=True,
+    takes_threshold=True,
 )

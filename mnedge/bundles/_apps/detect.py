@@ -34,7 +34,7 @@ void loop() {
   const unsigned long spent_us = micros() - started;
   for (int32_t index = 0; index < found; index++) {
     const @NAME@_object *one = &objects[index];
-    const float values[5] = {one->score, one->y1, one->x1, one->y2, one->x2};
+@LEAST@    const float values[5] = {one->score, one->y1, one->x1, one->y2, one->x2};
     Serial.print(@NAME@_labels[one->label]);
     for (int at = 0; at < 5; at++) {
       Serial.print(' ');
@@ -64,4 +64,5 @@ APP = App(
     program=SHIPPED / "_detect.py",
     sketch=_SKETCH,
     web="detect",
+    takes_threshold=True,
 )

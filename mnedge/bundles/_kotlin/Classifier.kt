@@ -10,13 +10,11 @@ class Classifier(context: Context) : AutoCloseable {
     private val model = @ENGINE@(context, file)
 
     /** Probability from which a label by itself is a yes. */
-    val threshold = file.threshold
+    val threshold = file.threshold ?: 0.5f
 
     /** Takes any upright picture. */
     fun classify(picture: Bitmap): List<Pair<String, Float>> =
-        model.run(pictures.read(picture))[0]
-            .mapIndexed { index, score -> file.labels[index] to score }
-            .sortedByDescending { it.second }
+        file.ordered(model.run(pictures.read(picture))[0].mapIndexed { index, score -> file.labels[index] to score })
 
     override fun close() = model.close()
 }

@@ -43,7 +43,7 @@ class Detector(context: Context) : AutoCloseable {
     }
 
     /** Takes any upright picture, which is stretched to the model's size; the surest object comes first. */
-    fun detect(picture: Bitmap, least: Float = file.threshold): List<Found> {
+    fun detect(picture: Bitmap, least: Float = file.threshold ?: 0.3f): List<Found> {
         val (scores, codes) = model.run(pictures.read(picture))
         val wide = picture.width.toFloat()
         val high = picture.height.toFloat()

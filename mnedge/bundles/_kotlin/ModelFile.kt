@@ -25,8 +25,24 @@ class ModelFile(context: Context) {
     /** Class names, by class index. */
     val labels: List<String> = json.getJSONArray("labels").let { array -> List(array.length()) { array.getString(it) } }
 
-    /** Score from which an answer counts. */
-    val threshold = json.getDouble("threshold").toFloat()
+    /** Score from which an answer counts; null where nobody said one. */
+    val threshold: Float? = if (json.has("threshold")) json.getDouble("threshold").toFloat() else null
+
+    /** Whether the classes exclude each other. */
+    val isExclusive = json.getString("head") in listOf("softmax", "logits")
+
+    /**
+     * Class names with probabilities, the most probable first; of two classes the second one comes first from the
+     * threshold on.
+     */
+    fun ordered(found: List<Pair<String, Float>>): List<Pair<String, Float>> {
+        val sorted = found.sortedByDescending { it.second }
+        val least = threshold
+        if (least == null || !isExclusive || labels.size != 2 || sorted.size != 2) return sorted
+        val (second, first) = sorted.partition { it.first == labels[1] }
+        if (second.size != 1) return sorted
+        return if (second[0].second >= least) second + first else first + second
+    }
 
     /** What the input's values are: real = scale * pixel + offset, a value a channel. */
     val pixelScale = floats(json.getJSONObject("pixels").getJSONArray("scale"))

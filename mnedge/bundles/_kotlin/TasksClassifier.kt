@@ -23,7 +23,7 @@ class TasksClassifier(
     private val file = ModelFile(context)
 
     /** Probability from which a label by itself is a yes. */
-    val threshold = file.threshold
+    val threshold = file.threshold ?: 0.5f
     private val classifier = ImageClassifier.createFromOptions(
         context,
         ImageClassifier.ImageClassifierOptions.builder()
@@ -46,7 +46,10 @@ class TasksClassifier(
         ImageProcessingOptions.builder().setRegionOfInterest(file.seen(picture.width, picture.height)).build()
 
     private fun answers(result: ImageClassifierResult): List<Pair<String, Float>> =
-        result.classificationResult().classifications().first().categories().map { it.categoryName() to it.score() }
+        file.ordered(
+            result.classificationResult().classifications().first().categories()
+                .map { it.categoryName() to it.score() }
+        )
 
     override fun close() = classifier.close()
 }

@@ -17,7 +17,7 @@ import com.google.mediapipe.tasks.vision.objectdetector.ObjectDetectorResult
 class TasksDetector(
     context: Context,
     results: Int = 20,
-    score: Float = ModelFile(context).threshold,
+    score: Float = ModelFile(context).threshold ?: 0.3f,
     listener: ((List<Found>) -> Unit)? = null
 ) : AutoCloseable {
     /** An object: class name, score, and the box in pixels of the picture. */

@@ -2,10 +2,10 @@
 
 const THRESHOLD = 0.5;
 
-export function answerOf(outputs, about, labels, _seen, { top = 5 } = {}) {
+export function answerOf(outputs, about, labels, _seen, { top = 5, threshold = about.threshold } = {}) {
   let scores = Array.from(outputs[0]);
   if (about.head === "sigmoid" || about.head === "multi-label") {
-    return labels.map((label, index) => ({ label, index, score: scores[index], yes: scores[index] >= THRESHOLD }));
+    return labels.map((label, index) => ({ label, index, score: scores[index], yes: scores[index] >= (threshold ?? THRESHOLD) }));
   }
   if (about.head === "logits") {
     const most = Math.max(...scores);
@@ -13,7 +13,10 @@ export function answerOf(outputs, about, labels, _seen, { top = 5 } = {}) {
     const sum = shares.reduce((one, two) => one + two, 0);
     scores = shares.map((share) => share / sum);
   }
-  const places = scores.map((_, index) => index).sort((one, two) => scores[two] - scores[one] || one - two);
+  let places = scores.map((_, index) => index).sort((one, two) => scores[two] - scores[one] || one - two);
+  if (threshold !== undefined && scores.length === 2) {
+    places = scores[1] >= threshold ? [1, 0] : [0, 1];
+  }
   return places.slice(0, top).map((index) => ({ label: labels[index], index, score: scores[index] }));
 }
 

@@ -1,5 +1,5 @@
 export interface Options {
-  /** Score from which an object counts; 0.4 where it is not given. */
+  /** Score from which an object counts; model.json's threshold, or 0.4, where it is not given. */
   least?: number;
 }
 

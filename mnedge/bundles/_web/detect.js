@@ -4,6 +4,9 @@
 const CENTRE_SCALE = 10;
 const EXTENT_SCALE = 5;
 
+// Score from which an object counts where nobody says.
+const LEAST = 0.4;
+
 const clipped = (value) => Math.min(1, Math.max(0, value));
 
 // Corners y1, x1, y2, x2 of every anchor's box, in fractions of what the model sees.
@@ -62,7 +65,7 @@ function found(outputs, about) {
   return objects.sort((one, two) => two.score - one.score).slice(0, told.most);
 }
 
-export function answerOf(outputs, about, labels, seen, { least = 0.4 } = {}) {
+export function answerOf(outputs, about, labels, seen, { least = about.threshold ?? LEAST } = {}) {
   const [left, top, right, bottom] = seen.part;
   return found(outputs, about)
     .filter(({ score }) => score >= least)
