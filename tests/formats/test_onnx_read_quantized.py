@@ -99,6 +99,19 @@ def test_a_quantized_file_is_read_with_its_own_steps(
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_a_reshape_that_moves_nothing_leaves_no_reals(form: Any, torch_style: Any, tmp_path: Path) -> None:
+    # As tf2onnx writes Keras' V1: the pooled channels, brought to the shape that they have.
+    net = torch_style(13)
+    pooled = net.node("GlobalAveragePool", net.conv("input", 3, 8, 3, 2, bias=True))
+    shaped = net.node("Reshape", pooled, net.constant(np.array([-1, 8, 1, 1], np.int64)))
+    onnx.save(net.model(net.conv(shaped, 8, 5, bias=True), _SHAPE), tmp_path / "float.onnx")
+    path = tmp_path / "int8.onnx"
+    quantize_static(tmp_path / "float.onnx", path, _Pictures(), quant_format=form, weight_type=QuantType.QInt8)
+    assert [op.kind for op in read_int8(path).ops] == ["PAD", "CONV_2D", "MEAN", "CONV_2D"]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_qdq_file_is_no_float_source_and_a_float_file_is_no_qdq_one(torch_style: Any, tmp_path: Path) -> None:
     path = _quantized(torch_style(13), tmp_path)
     with pytest.raises(UnsupportedError, match="is quantized already"):
