@@ -81,7 +81,8 @@ def _check_kinds(model: onnx.ModelProto, path: Path) -> None:
         if node.domain in _DOMAINS and not onnx.defs.has(node.op_type):
             raise UnsupportedError(
                 f"{path}: node {(node.name or node.op_type)[:80]} is {node.op_type[:80]}, which is no operator of "
-                "ONNX; the exporter had no form for it, as tf2onnx for some of TensorFlow's. Export the model without it"
+                "ONNX; the exporter had no form for it, as tf2onnx for some of TensorFlow's ops. Export the model "
+                "without it"
             )
 
 
