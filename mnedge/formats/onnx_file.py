@@ -63,11 +63,27 @@ def load_onnx(path: Path) -> OnnxFile:
             from onnx import inliner
 
             model = inliner.inline_local_functions(model)
+        _check_kinds(model, path)
         onnx.checker.check_model(model)
+    except UnsupportedError:
+        raise
     except Exception as exc:  # the checker's error, and whatever a damaged message makes the C++ code raise
         raise InputError(f"{path} is damaged, as onnx's checker says: {_first_line(exc)}; export it again") from exc
     metadata = {item.key: item.value for item in model.metadata_props}
     return OnnxFile(model, str(path), opset, metadata)
+
+
+def _check_kinds(model: onnx.ModelProto, path: Path) -> None:
+    """Refuses a node that is none of ONNX's though it says so: exporters leave what they cannot convert."""
+    import onnx
+
+    for node in model.graph.node:
+        if node.domain in _DOMAINS and not onnx.defs.has(node.op_type):
+            raise UnsupportedError(
+                f"{path}: node {(node.name or node.op_type)[:80]} is {node.op_type[:80]}, which is no operator of "
+                "ONNX; the exporter had no form for it, as tf2onnx for some of TensorFlow's ops. Export the model "
+                "without it"
+            )
 
 
 def _first_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from mnedge.formats._onnx_layers import LAYERS
 from mnedge.formats._onnx_padding import PADDING
 from mnedge.formats._onnx_patterns import fuse_patterns
 from mnedge.formats._onnx_pooling import POOLING
+from mnedge.formats._onnx_qoperators import in_reals
 from mnedge.formats._onnx_quantized import QUANTIZED
 from mnedge.formats._onnx_reductions import REDUCTIONS
 from mnedge.formats._onnx_resize import RESIZE
@@ -203,6 +204,10 @@ def _walk(reading: Reading, nodes: Iterable[onnx.NodeProto]) -> None:
         node = _node(message, reading.source)
         if node.kind == "If":
             _branch(reading, node)
+            continue
+        parts = in_reals(reading, node, message)
+        if parts is not None:
+            _walk(reading, parts)
             continue
         made = _made(reading, node, message)
         for name, value in zip(node.outputs, made, strict=False):

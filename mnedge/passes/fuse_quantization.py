@@ -33,7 +33,7 @@ def apply(graph: Graph) -> Graph:
     """
     if not any(op.kind == "QUANTIZE" for op in graph.ops):
         return graph
-    graph = _with_steps_between(_single_readers(graph))
+    graph = _with_steps_between(_without_ways_back(_single_readers(graph)))
     fused = _Fusing(graph)
     for op in graph.ops:
         fused.visit(op)
@@ -103,6 +103,28 @@ def _single_readers(graph: Graph) -> Graph:
                 continue
             first[key] = op.outputs[0]
         ops.append(op.with_inputs(renamed))
+    return graph.replaced(ops=ops)
+
+
+def _without_ways_back(graph: Graph) -> Graph:
+    """The graph in which steps that become real and are quantized again stay steps.
+
+    Such a pair is all that is left of an op that moves nothing here, as a Reshape of (1, 1, 1, C) to itself.
+    """
+    producers = graph.producers()
+    renamed: dict[str, str] = {}
+    ops: list[Op] = []
+    for op in graph.ops:
+        maker = producers.get(str(op.inputs[0])) if op.kind == "QUANTIZE" else None
+        if maker is None or maker.kind != "DEQUANTIZE" or graph.tensors[str(maker.inputs[0])].dtype != "int8":
+            ops.append(op.with_inputs(renamed))
+            continue
+        source, made = renamed.get(str(maker.inputs[0]), str(maker.inputs[0])), op.outputs[0]
+        like = same_quantization(graph.tensors[source].quantization, graph.tensors[made].quantization)
+        if like and made not in graph.outputs:
+            renamed[made] = source
+        else:
+            ops.append(Op("QUANTIZE", (source,), op.outputs))
     return graph.replaced(ops=ops)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Op, Tensor, constant, fresh_name
 from mnedge.graph.ops import info
 
@@ -21,14 +22,16 @@ def apply(graph: Graph) -> Graph:
     """Rewrites a graph whose exporter went back and forth between NCHW and NHWC.
 
     Exact: a TRANSPOSE and an op that works value by value can change places, where constants of several values are
-    transposed the other way, and so can PAD, SLICE and CONCATENATION with their numbers in the other order. Two
+    transposed the other way, and so can PAD, SLICE and CONCATENATION with their numbers in the other order. SOFTMAX
+    takes rows in any order, and so does a BATCH_MATMUL whose second operand is one matrix for all batches, as the keys
+    and values of multi-query attention are; a matrix that is transposed before it is read the other way there. Two
     TRANSPOSEs in a row are one, and one that does nothing goes. The graph stays as it is where fewer bytes would not
     be moved.
     """
     if not any(op.kind == "TRANSPOSE" for op in graph.ops):
         return graph
     sunk = _Sinking(graph).run()
-    return sunk if _moved_bytes(sunk) < _moved_bytes(graph) else graph
+    return without_dead(sunk) if _moved_bytes(sunk) < _moved_bytes(graph) else graph
 
 
 def _moved_bytes(graph: Graph) -> int:
@@ -43,6 +46,7 @@ class _Sinking:
     Attributes:
         graph: Graph that is rewritten.
         held: Values that are not there yet: the tensor that is, and the order that makes them of it.
+        rows: Tensors (1, …, rows, columns) by the tensors that have the same rows under several dimensions.
         tensors: New ones.
         ops: The new graph's.
     """
@@ -52,6 +56,7 @@ class _Sinking:
     tensors: list[Tensor] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
+    rows: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> Graph:
         """The graph with every TRANSPOSE as late as it can be."""
@@ -60,7 +65,7 @@ class _Sinking:
             order = self._constant_order(op)
             if order is not None:
                 self._hold(op, order)
-            elif not self._passes_through(op):
+            elif not self._passes_through(op) and not self._by_rows(op):
                 there = {str(name): self._made(str(name)) for name in op.inputs if name in self.held}
                 self.ops.append(op.with_inputs(there))
         for name in self.graph.outputs:
@@ -137,6 +142,64 @@ class _Sinking:
             return None if None in inputs else replace(op, inputs=inputs).with_options(axis=axis)
         return None
 
+    def _by_rows(self, op: Op) -> bool:
+        """Takes SOFTMAX, or a product with one matrix, onto rows that are there in another order."""
+        if op.kind not in ("SOFTMAX", "BATCH_MATMUL") or op.options.get("adj_x"):
+            return False
+        first, result = str(op.inputs[0]), self.graph.tensors[op.outputs[0]]
+        last = len(result.shape) - 1
+        source, order = self.held.get(first, (first, tuple(range(last + 1))))
+        moved = op if op.kind == "SOFTMAX" else self._by_matrix(op)
+        if moved is None or result.open_shape or len(order) != last + 1 or order[last] != last:
+            return False
+        if first not in self.held:
+            if moved is op:
+                return False
+            self.ops.append(moved)
+            return True
+        columns = result.shape[last]
+        shape = tuple(result.shape[axis] for axis in _inverse(order))
+        inputs = (self._as_rows(source), *moved.inputs[1:])
+        flat = replace(result, name=self._fresh(f"{result.name}/rows"), shape=_rows_of(shape, columns))
+        apart = replace(result, name=self._fresh(f"{result.name}/sunk"), shape=shape)
+        self.tensors += [flat, apart]
+        self.ops += [replace(moved, inputs=inputs, outputs=(flat.name,)), self._reshape(flat.name, apart)]
+        self.rows[apart.name] = flat.name
+        self.held[result.name] = (apart.name, order)
+        return True
+
+    def _by_matrix(self, op: Op) -> Op | None:
+        """A product whose second operand is one matrix, read as it is there; None where each batch has its own."""
+        second = str(op.inputs[1])
+        tensor = self.graph.tensors[second]
+        if any(extent != 1 for extent in tensor.shape[:-2]) or tensor.open_shape:
+            return None
+        if second not in self.held:
+            return op
+        there, order = self.held[second]
+        is_turned = order[-2] > order[-1]
+        shape = (*tensor.shape[:-2], *(tensor.shape[:-3:-1] if is_turned else tensor.shape[-2:]))
+        matrix = replace(tensor, name=self._fresh(f"{second}/matrix"), shape=shape)
+        self.tensors.append(matrix)
+        self.ops.append(self._reshape(there, matrix))
+        turned = bool(op.options.get("adj_y")) != is_turned
+        return replace(op, inputs=(op.inputs[0], matrix.name)).with_options(adj_y=turned)
+
+    def _as_rows(self, name: str) -> str:
+        if name not in self.rows:
+            tensor = next((one for one in self.tensors if one.name == name), None) or self.graph.tensors[name]
+            flat = replace(
+                tensor, name=self._fresh(f"{name}/rows"), shape=_rows_of(tensor.shape, tensor.shape[-1]), data=None
+            )
+            self.tensors.append(flat)
+            self.ops.append(self._reshape(name, flat))
+            self.rows[name] = flat.name
+        return self.rows[name]
+
+    def _reshape(self, source: str, made: Tensor) -> Op:
+        shape = self._constant(f"{made.name}/shape", np.array(made.shape, np.int32))
+        return Op("RESHAPE", (source, shape), (made.name,), {"new_shape": made.shape})
+
     def _operand(self, name: str, order: Order) -> str | None:
         """An operand of an elementwise op in the order of the values that are there."""
         if name in self.held:
@@ -160,6 +223,10 @@ class _Sinking:
         name = fresh_name(wish, self.names)
         self.names.add(name)
         return name
+
+
+def _rows_of(shape: Order, columns: int) -> Order:
+    return (*(1,) * (len(shape) - 2), math.prod(shape[:-1]), columns)
 
 
 def _inverse(order: Order) -> Order:

@@ -20,6 +20,7 @@ from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
+from mnedge.passes import detection_postprocess
 from mnedge.pixels import METADATA as PIXELS
 from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.io import with_io
@@ -402,14 +403,18 @@ def test_heads_that_have_no_page(parts_of: Callable[..., Parts], tmp_path: Path)
         web.BUNDLE.write(parts_of(runtime="onnx"), tmp_path)
 
 
-@pytest.mark.parametrize("task", ["detect", "segment"])
+@pytest.mark.parametrize(
+    ("task", "inside"), [("detect", False), ("detect", True), ("segment", False)], ids=["boxes", "objects", "masks"]
+)
 def test_objects_and_masks_are_those_of_the_program_for_boards(
-    task: str, parts_of: Callable[..., Parts], tab: Tab, web_modules: Path, tmp_path: Path
+    task: str, inside: bool, parts_of: Callable[..., Parts], tab: Tab, web_modules: Path, tmp_path: Path
 ) -> None:
+    graph = detection_postprocess.apply(_net(task)) if inside else _net(task)
     page, board = tmp_path / "page", tmp_path / "board"
     for folder, kind in ((page, web), (board, raspberry_pi)):
         folder.mkdir()
-        kind.BUNDLE.write(_parts(parts_of, task, modules=web_modules), folder)
+        more = {"modules": web_modules, "tflite": lambda io: write_tflite(with_io(graph, io))}
+        kind.BUNDLE.write(_parts(parts_of, task, **more), folder)
     picture = page / "picture.png"
     Image.fromarray(_noise(9, 64, 64, 3)).save(picture)
     least = ("--least", "0.3") if task == "detect" else ()

@@ -1,4 +1,4 @@
-"""QDQ files of ONNX Runtime's quantize_static: read with their own scales, to within a step."""
+"""Files of ONNX Runtime's quantize_static, QDQ and QOperator: read with their own scales, to within a step."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def _network(net: Any) -> str:
 
 def _quantized(net: Any, folder: Path, **settings: Any) -> Path:
     onnx.save(net.model(_network(net), _SHAPE), folder / "float.onnx")
-    quantize_static(folder / "float.onnx", folder / "qdq.onnx", _Pictures(), quant_format=QuantFormat.QDQ, **settings)
-    return folder / "qdq.onnx"
+    settings = {"quant_format": QuantFormat.QDQ, **settings}
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", _Pictures(), **settings)
+    return folder / "int8.onnx"
 
 
 def _outputs(path: Path, feed: Any) -> Any:
@@ -60,15 +61,27 @@ def _outputs(path: Path, feed: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
+# ONNX Runtime has no QGemm of int8.
 @pytest.mark.parametrize(
-    ("activations", "per_channel"), [(QuantType.QUInt8, False), (QuantType.QInt8, True)], ids=["uint8", "int8"]
+    ("form", "activations", "per_channel"),
+    [
+        (QuantFormat.QDQ, QuantType.QUInt8, False),
+        (QuantFormat.QDQ, QuantType.QInt8, True),
+        (QuantFormat.QOperator, QuantType.QUInt8, False),
+        (QuantFormat.QOperator, QuantType.QUInt8, True),
+    ],
+    ids=["qdq-uint8", "qdq-int8", "qoperator", "qoperator-per-channel"],
 )
-def test_a_qdq_file_is_read_with_its_own_steps(
-    activations: Any, per_channel: bool, torch_style: Any, tmp_path: Path, in_litert: Callable[..., list[Any]]
-) -> None:
+def test_a_quantized_file_is_read_with_its_own_steps(
+    form: Any, activations: Any, per_channel: bool, torch_style: Any, tmp_path: Path,
+    in_litert: Callable[..., list[Any]],
+) -> None:  # fmt: skip
     path = _quantized(
-        torch_style(13), tmp_path, activation_type=activations, weight_type=QuantType.QInt8, per_channel=per_channel
-    )
+        torch_style(13), tmp_path, activation_type=activations, weight_type=QuantType.QInt8, per_channel=per_channel,
+        quant_format=form,
+    )  # fmt: skip
+    kinds_there = {node.op_type for node in onnx.load(path).graph.node}
+    assert ("QLinearConv" in kinds_there) == (form == QuantFormat.QOperator)
     graph: Graph = read_int8(path)
     kinds = Counter(op.kind for op in graph.ops)
     assert kinds["DEQUANTIZE"] == 0
@@ -83,6 +96,19 @@ def test_a_qdq_file_is_read_with_its_own_steps(
         # XNNPACK scales accumulators in float, as ONNX Runtime does; LiteRT's own kernels round them twice.
         found = in_litert(graph, first.quantize(feed.transpose(0, 2, 3, 1), "int8"), delegate=True)[0]
         assert np.abs(found.astype(int) - steps.astype(int)).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_a_reshape_that_moves_nothing_leaves_no_reals(form: Any, torch_style: Any, tmp_path: Path) -> None:
+    # As tf2onnx writes Keras' V1: the pooled channels, brought to the shape that they have.
+    net = torch_style(13)
+    pooled = net.node("GlobalAveragePool", net.conv("input", 3, 8, 3, 2, bias=True))
+    shaped = net.node("Reshape", pooled, net.constant(np.array([-1, 8, 1, 1], np.int64)))
+    onnx.save(net.model(net.conv(shaped, 8, 5, bias=True), _SHAPE), tmp_path / "float.onnx")
+    path = tmp_path / "int8.onnx"
+    quantize_static(tmp_path / "float.onnx", path, _Pictures(), quant_format=form, weight_type=QuantType.QInt8)
+    assert [op.kind for op in read_int8(path).ops] == ["PAD", "CONV_2D", "MEAN", "CONV_2D"]
 
 
 @pytest.mark.filterwarnings("ignore")

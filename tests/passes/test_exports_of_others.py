@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from mnedge.graph.graph import Quantization
-from mnedge.passes import fold_batch_norm, rescale_concatenation, sink_transposes, split_concatenation, uint8_to_int8
+from mnedge.passes import (
+    drop_identities,
+    fold_batch_norm,
+    rescale_concatenation,
+    sink_transposes,
+    split_concatenation,
+    uint8_to_int8,
+)
 
 TO_NCHW, TO_NHWC = np.array([0, 3, 1, 2], np.int32), np.array([0, 2, 3, 1], np.int32)
 
@@ -67,6 +74,60 @@ def test_slices_and_concatenations_are_turned_and_the_output_keeps_its_order(
     assert _kinds(sunk) == ["RELU", "SLICE", "CONCATENATION", "TRANSPOSE"]
     assert np.array_equal(execute(graph, feed(graph))[0], execute(sunk, feed(graph))[0])
     # It moves 8 channels where the original moved 6: the graph stays.
+    assert sink_transposes.apply(graph) is graph
+
+
+@pytest.mark.parametrize("q", [None, (0.05, -3)], ids=["float", "int8"])
+@pytest.mark.parametrize("order", [(0, 2, 3, 1), (0, 3, 2, 1)], ids=["keys-by-rows", "keys-by-columns"])
+def test_attention_whose_heads_share_keys_moves_nothing(
+    sketch: Any, order: tuple[int, ...], q: Any, execute: Any, feed: Any
+) -> None:
+    # As torch exports MobileNetV4's: queries (1, pixels, heads, depth) to (1, heads, pixels, depth), and back.
+    depth, there = 4, 5
+    stored = (1, there, 1, depth) if order == (0, 2, 3, 1) else (1, there, depth, 1)
+    sketch.value("x", 1, 6, 2, depth, q=q)
+    sketch.value("k", 1, there, 1, depth, q=q)
+    sketch.value("r", *stored, q=q)
+    sketch.value("queries", 1, 2, 6, depth, q=q)
+    sketch.value("keys", 1, 1, depth, there, q=q)
+    sketch.value("scores", 1, 2, 6, there, q=q and (0.02, 0))
+    sketch.value("shares", 1, 2, 6, there, q=q and (1 / 256, -128))
+    sketch.value("heads", 1, 2, 6, 3, q=q)
+    sketch.value("y", 1, 6, 2, 3, q=q)
+    values = np.arange(there * 3).reshape(1, 1, there, 3)
+    sketch.constant("v", values.astype(np.float32 if q is None else np.int8), q and Quantization.per_tensor(0.05, 0))
+    sketch.constant("apart", np.array([0, 2, 1, 3], np.int32))
+    sketch.constant("turned", np.array(order, np.int32))
+    sketch.constant("begin", np.zeros(4, np.int32))
+    sketch.constant("size", np.array([1, there, 1, depth], np.int32))
+    sketch.constant("stored", np.array(stored, np.int32))
+    sketch.op("SLICE", ("x", "begin", "size"), "k")
+    sketch.op("RESHAPE", ("k", "stored"), "r", new_shape=stored)
+    sketch.op("TRANSPOSE", ("x", "apart"), "queries")
+    sketch.op("TRANSPOSE", ("r", "turned"), "keys")
+    sketch.op("BATCH_MATMUL", ("queries", "keys"), "scores", adj_x=False, adj_y=False)
+    sketch.op("SOFTMAX", ("scores",), "shares", beta=1.0)
+    sketch.op("BATCH_MATMUL", ("shares", "v"), "heads", adj_x=False, adj_y=False)
+    sketch.op("TRANSPOSE", ("heads", "apart"), "y")
+    graph = sketch.graph("x", "y")
+    sunk = drop_identities.apply(sink_transposes.apply(graph))
+    sunk.check()
+    kinds = [kind for kind in _kinds(sunk) if kind != "RESHAPE"]
+    assert kinds == ["SLICE", "BATCH_MATMUL", "SOFTMAX", "BATCH_MATMUL"]
+    assert [sunk.tensors[op.outputs[0]].shape[:2] for op in sunk.ops if op.kind == "BATCH_MATMUL"] == [(1, 1)] * 2
+    before, after = execute(graph, feed(graph))[0], execute(sunk, feed(graph))[0]
+    assert np.array_equal(before, after) if q else np.allclose(before, after, atol=1e-5)
+
+
+def test_each_batch_with_a_matrix_of_its_own_keeps_its_transposes(sketch: Any) -> None:
+    sketch.value("x", 1, 6, 2, 4)
+    sketch.value("queries", 1, 2, 6, 4)
+    sketch.constant("keys", np.ones((1, 2, 4, 5), np.float32))
+    sketch.value("y", 1, 2, 6, 5)
+    sketch.constant("apart", np.array([0, 2, 1, 3], np.int32))
+    sketch.op("TRANSPOSE", ("x", "apart"), "queries")
+    sketch.op("BATCH_MATMUL", ("queries", "keys"), "y", adj_x=False, adj_y=False)
+    graph = sketch.graph("x", "y")
     assert sink_transposes.apply(graph) is graph
 
 

@@ -171,6 +171,13 @@ def test_an_op_without_a_form_is_named_with_its_node_and_a_way_out(tmp_path: Pat
         open_source(_saved(model, tmp_path))
 
 
+def test_ops_that_an_exporter_left_as_they_were(tmp_path: Path) -> None:
+    # tf2onnx leaves the Erfc of Keras' exact GELU.
+    model = _model(extra=[helper.make_node("Erfc", ["relu"], ["relu2"], name="act")])
+    with pytest.raises(UnsupportedError, match="node act is Erfc, which is no operator of ONNX; the exporter"):
+        open_source(_saved(model, tmp_path))
+
+
 @pytest.mark.parametrize("opset", [8, 23])
 def test_other_opsets_are_refused_with_the_way_out(opset: int, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=rf"opset {opset}; 9 to 22 are read.*convert_version"):
