@@ -152,8 +152,12 @@ class _Search:
             expected = expected_top1(candidate.variant)
             # The tables count classifiers; another head is counted where it is compiled.
             counted = cost(candidate.variant) if candidate.variant.head == CLASSIFIER else None
-            known = (None, None) if counted is None else (counted.macs, counted.parameters)
-            self.findings[candidate] = Finding(candidate, *known, expected)
+            self.findings[candidate] = Finding(
+                candidate,
+                None if counted is None else counted.macs,
+                None if counted is None else counted.parameters,
+                expected,
+            )
             self._apply_limits(candidate)
             least = least_bytes(candidate.variant)
             bounds = {"flash_bytes": least, "size_bytes": least}
