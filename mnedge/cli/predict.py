@@ -21,7 +21,7 @@ PANEL = "Look"
 def command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .ort or folder of C.")],
     pictures: Annotated[
-        list[Path], typer.Argument(metavar="PICTURE", help="Pictures, and folders of pictures; no video, no camera.")
+        list[Path], typer.Argument(metavar="PICTURE", help="Pictures, videos, and folders of pictures.")
     ],
     *,
     task: Annotated[
@@ -72,6 +72,9 @@ def command(
             metavar="DIR", file_okay=False, help="Write the pictures there with the answers drawn into them, as PNG."
         ),
     ] = None,
+    every: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Time from one frame of a video to the next; 0 for all.")
+    ] = 1.0,
     device: Annotated[
         str, typer.Option(metavar="URI", help="Device that runs the model. [default: local]", show_default=False)
     ] = "local",
@@ -92,7 +95,10 @@ def command(
     \b
     mnedge predict artifacts/flowers/flowers.int8.tflite photo.jpg photos/
     mnedge predict detector.onnx street.jpg --threshold 0.6 --save marked
+    mnedge predict detector.onnx street.mp4 --every 0.5 --save marked
     mnedge predict theirs.tflite cat.jpg --pixels 0..1 --crop 0.875 --labels names.txt
+
+    Videos are read by OpenCV: pip install 'mnedge[video]'. Cameras are read by the program of a Raspberry Pi bundle.
 
     Exits with 1 where pictures could not be read; they are named and left out.
     """
@@ -110,6 +116,7 @@ def command(
             crop=crop,
             anchors=anchors,
             save=save,
+            every_s=every,
             device=device,
             runtime=runtime,
             force=force,
@@ -127,7 +134,7 @@ def command(
 
 def _print(found: Prediction) -> None:
     for row in found.pictures:
-        say(f"{row.picture}: {row.answer.said}")
+        say(f"{row.name}: {row.answer.said}")
     for note in found.notes:
         _tell(note)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast, get_args
 
 import typer
 
-from mnedge.choices import Granularity
+from mnedge.choices import DEFAULT_TASK, Granularity
 from mnedge.cli import _options as options
-from mnedge.cli._options import CheckData, Force, Json, Seed, Target, Threads
+from mnedge.cli._options import CheckData, Force, Json, Seed, Target, TaskName, Threads
 from mnedge.cli._output import print_json, print_table, progress, say
 from mnedge.errors import InputError
 
@@ -33,6 +33,10 @@ def command(
     data: Annotated[
         str | None,
         options.data("Pictures: a folder, a labels.csv, or demo. [default: none, and nothing is trained]"),
+    ] = None,
+    task: TaskName[str] = DEFAULT_TASK,
+    head: Annotated[
+        str | None, typer.Option(metavar="HEAD", help="Head of segment: lr-aspp or deeplab. [default: the first]")
     ] = None,
     max_arena: Annotated[
         str | None,
@@ -60,7 +64,11 @@ def command(
         str | None, typer.Option(metavar="A,…", help="Width multipliers. [default: the published ones]")
     ] = None,
     resolution: Annotated[
-        str | None, typer.Option(metavar="R,…", help="Sides of the input in pixels. [default: 96,128,160,192,224]")
+        str | None,
+        typer.Option(
+            metavar="R,…",
+            help="Sides of the input in pixels. [default: 96,128,160,192,224; 32,48,64 too for small pictures]",
+        ),
     ] = None,
     granularity: Annotated[
         list[str] | None,
@@ -111,6 +119,7 @@ def command(
     mnedge search --data photos --target cortex-m7 --max-arena 256K --max-flash 1M --max-ms 100
     mnedge search --data photos --target raspberry-pi-4 --max-ms 20 --device ssh://pi@raspberrypi.local
     mnedge search --target cortex-m4 --max-arena 64K --max-flash 512K --classes 2
+    mnedge search --task detect --data cells --target raspberry-pi-4 --max-ms 40
     """
     from mnedge.workflows.search.run import default_out, nearest_miss, search
 
@@ -120,6 +129,8 @@ def command(
         result = search(
             target,
             data=data,
+            task=task,
+            head=head,
             max_arena=max_arena,
             max_ram=max_ram,
             max_flash=max_flash,
@@ -176,7 +187,7 @@ def _print(result: SearchResult, folder: Path, *, as_json: bool) -> None:
     out = [row for row in rows if row.status == "excluded"]
     # Those that miss least are worth a line; search.html has all.
     shown = [row for row in rows if row.status != "excluded"] + sorted(out, key=_miss)[:_SHOWN_EXCLUDED]
-    printed = table(shown)
+    printed = table(shown, result.metric)
     title = f"{len(rows)} variants for {result.target}, {len(out)} excluded"
     print_table(title, printed.columns, [[cell.text for cell in row] for row in printed.rows])
     if len(out) > _SHOWN_EXCLUDED:

@@ -200,8 +200,11 @@ def command(
 def _print_epoch(epoch: Epoch) -> None:
     """Prints an epoch as a line on standard error."""
     scores = ", ".join(f"validation {name} {_number(value)}" for name, value in epoch.scores.items())
+    rate = "" if epoch.images_per_second is None else f", {epoch.images_per_second:,.0f} pictures a second"
+    busy = "" if epoch.cores is None else f" on {epoch.cores:.1f} cores"
     say(
-        f"{epoch.phase} {epoch.number}/{epoch.epochs}: loss {_number(epoch.loss)}, {scores}, {epoch.seconds:.1f} s",
+        f"{epoch.phase} {epoch.number}/{epoch.epochs}: loss {_number(epoch.loss)}, {scores}, {epoch.seconds:.1f} s"
+        f"{rate}{busy}",
         err=True,
     )
 

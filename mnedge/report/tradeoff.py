@@ -116,7 +116,7 @@ def render_tradeoff(
             title=title,
             command=command,
             verdict=_verdict(rows, nearest),
-            cards=cards(rows, data),
+            cards=cards(rows, data, metric),
             notes=notes,
             accuracy=_accuracy_title(rows, metric),
             plots=plots(rows, limits or {}),
@@ -143,15 +143,17 @@ def _why_not(row: TradeoffRow) -> str:
     return "; ".join(broken.text for broken in row.broken)
 
 
-def cards(rows: Sequence[TradeoffRow], data: str | None) -> list[Card]:
+def cards(rows: Sequence[TradeoffRow], data: str | None, metric: str = "top-1") -> list[Card]:
     """The figures of the chosen variant; no cards if none was chosen."""
     row = _chosen(rows)
     if row is None:
         return []
     found = []
-    if row.top1 is not None:
+    if row.headline is not None:
         epochs = f"after {row.epochs} epochs, " if row.epochs else ""
-        found.append(Card("Top-1", figures.percent(row.top1), f"{epochs}on {data}"))
+        # mAP is written so everywhere.
+        title = metric if metric[1].isupper() else metric[0].upper() + metric[1:]
+        found.append(Card(title, figures.percent(row.headline), f"{epochs}on {data}"))
     elif row.imagenet_top1 is not None:
         found.append(Card("Top-1 on ImageNet", figures.percent(row.imagenet_top1), row.imagenet_top1_source or ""))
     if row.latency_ms is not None:

@@ -273,8 +273,13 @@ def _cards(report: TrainingReport, metrics: Sequence[Metric]) -> list[Card]:
         Card("with the backbone frozen", figures.percent(frozen), "what fine-tuning adds to"),
         *_lowest(report.outcome.classes, metrics),
         _best(account.best, _chosen_by(account.chosen_by, metric)),
-        Card("Time", figures.seconds(account.seconds), f"{account.images.train:,} training pictures"),
+        Card("Time", figures.seconds(account.seconds), f"{account.images.train:,} training pictures{_rate(report)}"),
     ]
+
+
+def _rate(report: TrainingReport) -> str:
+    rate = report.images_per_second
+    return "" if rate is None else f", {rate:,.0f} a second"
 
 
 def _tested(report: TrainingReport, metric: Metric) -> list[Card]:

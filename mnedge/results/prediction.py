@@ -123,6 +123,7 @@ class PicturePrediction:
         height: Likewise.
         answer: Answer of the model.
         saved: The file with the answer drawn into the picture; None where none was asked for.
+        at_s: Time of a frame in its video, seconds; None for pictures.
     """
 
     picture: str
@@ -130,6 +131,12 @@ class PicturePrediction:
     height: int
     answer: Answer = field(metadata=FLAT)
     saved: str | None = field(default=None, metadata=ABSENT)
+    at_s: float | None = field(default=None, metadata=ABSENT)
+
+    @property
+    def name(self) -> str:
+        """Name of the picture in messages: its file, and the time of a frame."""
+        return self.picture if self.at_s is None else f"{self.picture} at {self.at_s:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        said = ((row.picture, f"{row.width} x {row.height}", row.answer.said) for row in self.pictures)
+        said = ((row.name, f"{row.width} x {row.height}", row.answer.said) for row in self.pictures)
         tables = [
             shown.table(f"{self.model}, {self.task}", ("picture", "pixels", "says"), said),
             shown.table("Left out", ("picture", "error"), ((row.picture, row.error) for row in self.broken)),

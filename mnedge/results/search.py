@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mnedge.choices import DEFAULT_TASK
 from mnedge.results import shown, tradeoff
 from mnedge.results.stored import ABSENT, FLAT
 from mnedge.results.tradeoff import Failure, TradeoffRow
@@ -14,22 +15,31 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """A network as it would ship: family, width, side of the input in pixels, outputs, and weight scales."""
+    """A network as it would ship: family, width, side of the input in pixels, outputs, weight scales, a task's head."""
 
     family: str
     alpha: float
     resolution: int
     classes: int
     granularity: str
+    head: str | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A training of a variant: its round of the successive halving, epochs so far, and top-1, 0..1."""
+    """A training of a variant.
+
+    Attributes:
+        round: Round of the successive halving.
+        epochs: Epochs so far.
+        top1: Top-1 of the validation split, 0..1; None for a task that is not scored by it.
+        score: Headline of such a task, 0..1.
+    """
 
     round: int
     epochs: int
-    top1: float
+    top1: float | None = field(default=None, metadata=ABSENT)
+    score: float | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ class SearchResult:
         imagenet_estimate: Error of estimated ImageNet figures.
         rows: The variants, the chosen one first.
         recipe: The recipe of the chosen variant: `path`, and its keys.
+        task: Task of the variants.
+        metric: Name for people of the figure that they were trained for.
     """
 
     schema: int = SCHEMA
@@ -100,6 +112,8 @@ class SearchResult:
     imagenet_estimate: EstimateError
     rows: tuple[SearchRow, ...]
     recipe: Mapping[str, object] | None = field(default=None, metadata=ABSENT)
+    task: str = DEFAULT_TASK
+    metric: str = "top-1"
 
     @staticmethod
     def of_stored(stored: Mapping[str, object]) -> dict[str, object]:
@@ -107,13 +121,13 @@ class SearchResult:
         return tradeoff.of_stored(stored)
 
     def _repr_html_(self) -> str:
-        columns = ("variant", "status", "top-1", "latency ms", "RAM bytes", "flash bytes", "why not")
+        columns = ("variant", "status", self.metric, "latency ms", "RAM bytes", "flash bytes", "why not")
         plain = (row.tradeoff for row in self.rows)
         rows = (
             (
                 row.name,
                 row.status,
-                row.top1 if row.top1 is not None else row.imagenet_top1,
+                row.headline if row.headline is not None else row.imagenet_top1,
                 row.latency_ms,
                 row.ram_bytes,
                 row.flash_bytes,

@@ -37,6 +37,8 @@ class Epoch:
         scores: Scores of the validation split: the headline of the task, and "loss"; None where one is not finite.
         seconds: Wall time, with the validation.
         epochs: Number of epochs that its phase has at most; None in reports of before this was written.
+        images_per_second: Training pictures a second, without the validation; None likewise.
+        cores: Processor cores that training kept busy, without the validation; None likewise.
     """
 
     phase: str
@@ -46,6 +48,8 @@ class Epoch:
     scores: Mapping[str, float | None]
     seconds: float
     epochs: int | None = field(default=None, metadata=ABSENT)
+    images_per_second: float | None = field(default=None, metadata=ABSENT)
+    cores: float | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,13 @@ class TrainingReport:
     def score(self) -> float:
         """The headline of the validation split, 0..1."""
         return self.outcome.figures[self.metric]
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training pictures a second over all epochs of the last phase; None in reports that do not say it."""
+        last = [epoch for epoch in self.account.history if epoch.phase == self.account.history[-1].phase]
+        rates = [epoch.images_per_second for epoch in last if epoch.images_per_second]
+        return len(rates) / sum(1 / rate for rate in rates) if rates else None
 
     def notes(self) -> list[str]:
         """Notes on the figures: which pictures chose the epoch, and the effect of uneven classes."""

@@ -101,6 +101,21 @@ class PhaseState:
     has_stopped: bool = False
 
 
+class _Clock:
+    """Time that training takes, without what is done between epochs."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts to count anew."""
+        self._started = time.monotonic(), time.process_time()
+
+    def spent(self) -> tuple[float, float]:
+        """Wall seconds, above 0, and processor seconds of all cores since the start."""
+        return max(time.monotonic() - self._started[0], 1e-6), time.process_time() - self._started[1]
+
+
 def fit(
     model: keras.Model,
     phase: Phase,
@@ -137,24 +152,36 @@ def fit(
     state = _resume(model, phase, work) or _begin(model, phase, score, work)
     done = len(state.history)
     if done < phase.until:
-        started = [time.monotonic()]
+        started, trained = [time.monotonic()], _Clock()
 
         def step_ended(step: int, logs: object = None) -> None:
             del logs
             progress(phase.name, (len(state.history) * steps + step) / (phase.until * steps))
 
         def epoch_ended(number: int, logs: Mapping[str, float]) -> None:
+            spent, busy = trained.spent()
             with _averaged(model):
                 scores = _scored(score, model)
                 seconds, started[0] = time.monotonic() - started[0], time.monotonic()
                 loss = finite(float(logs["loss"]))
                 rate = _learning_rate(model)
-                epoch = Epoch(phase.name, number + 1, rate, loss, scores, seconds, phase.epochs)
+                epoch = Epoch(
+                    phase.name,
+                    number + 1,
+                    rate,
+                    loss,
+                    scores,
+                    seconds,
+                    phase.epochs,
+                    round(feed.count / spent, 1),
+                    round(busy / spent, 2),
+                )
                 _note(model, state, epoch, phase, work)
             # The best was kept before, so a kill between the two only repeats this epoch.
             variables = [*model.variables, *model.optimizer.variables]
             cache.keep(work, f"{phase.name} last".encode(), _packed(variables, state))
             on_epoch(epoch)
+            trained.restart()
 
         watch = keras.callbacks.LambdaCallback(on_epoch_end=epoch_ended, on_train_batch_end=step_ended)
         model.fit(

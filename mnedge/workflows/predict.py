@@ -14,6 +14,7 @@ from mnedge import artifact, devices, tasks
 from mnedge.data.detections import METADATA as ANCHORS
 from mnedge.data.names import read_names
 from mnedge.data.preprocess import Preprocessing
+from mnedge.data.video import Frame
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_folder, is_there
 from mnedge.formats.carried import carried, class_names
@@ -28,7 +29,7 @@ from mnedge.validation.detect import decoding_of
 from mnedge.validation.predict import gives_objects
 from mnedge.validation.predict import predict as run
 from mnedge.validation.raw_boxes import decoded, read_anchors, scores_and_boxes
-from mnedge.workflows.named_pictures import NamedPictures, drawn_at, found_at
+from mnedge.workflows.named_pictures import NamedPictures, drawn_at, found_at, path_of
 from mnedge.workflows.prepared import prepared
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mnedge.tasks import Task
     from mnedge.validation.predict import Predictions
     from mnedge.validation.raw_boxes import ListedAnchors
+    from mnedge.workflows.named_pictures import Named
 
 _CORNERS = 4
 _STRETCH = "stretch"
@@ -62,6 +64,7 @@ def predict(
     crop: float | str | None = None,
     anchors: Path | str | None = None,
     save: Path | str | None = None,
+    every_s: float = 1.0,
     device: str = "local",
     runtime: str = "",
     force: bool = False,
@@ -71,7 +74,7 @@ def predict(
 
     Args:
         model: A .tflite, .onnx, .ort or folder of C, float or int8.
-        pictures: Files, and folders whose pictures are looked for at any depth.
+        pictures: Files, videos, and folders whose pictures are looked for at any depth.
         task: Task of the model: classify, detect, segment, embed; None for what its build or its outputs say.
         labels: A file of class names, one a line, or the names; None for those in the file or beside it.
         top: At most so many classes or objects a picture; None for 3 classes, or all objects.
@@ -82,6 +85,7 @@ def predict(
             or "stretch" for the whole picture in the input's proportions. None for what its build or bundle says.
         anchors: JSON of the anchors of a detector with raw boxes that was not built here.
         save: A folder to write the pictures to with the answers drawn into them, as PNG files.
+        every_s: Seconds from one frame of a video to the next; 0 for every frame.
         device: URI of the device that runs the model.
         runtime: Name of the runtime; "" for the one that loads such files.
         force: Replace files in `save` that mnedge did not write.
@@ -105,7 +109,7 @@ def predict(
     known = prepared(path)
     names = tuple(read_names(Path(labels))) if isinstance(labels, (str, Path)) else tuple(labels or ())
     listed = None if anchors is None else read_anchors(Path(anchors))
-    found = found_at([Path(place) for place in pictures])
+    found = found_at([Path(place) for place in pictures], every_s)
     shown = NamedPictures(tuple(found), _preprocessing(path, crop, known.preprocessing))
     targets = {} if save is None else drawn_at(Path(save), found, pictures, force=force)
     looked = _Looked(path, task or known.task, names, listed)
@@ -151,7 +155,8 @@ def predict(
         device=said.device,
         pictures=tuple(
             PicturePrediction(
-                picture=str(shown.files[number]),
+                picture=str(path_of(shown.files[number])),
+                at_s=_time_of(shown.files[number]),
                 width=view.size[0],
                 height=view.size[1],
                 answer=answer,
@@ -159,7 +164,9 @@ def predict(
             )
             for number, view, answer in zip(numbers, views, answers, strict=True)
         ),
-        broken=tuple(BrokenPicture(str(shown.files[number]), why) for number, why in sorted(shown.broken.items())),
+        broken=tuple(
+            BrokenPicture(str(path_of(shown.files[number])), why) for number, why in sorted(shown.broken.items())
+        ),
         notes=_notes(path, asked, answers),
     )
 
@@ -277,6 +284,10 @@ def _preprocessing(path: Path, crop: float | str | None, known: Preprocessing | 
     if not 0 < share <= 1:
         raise InputError(f"--crop is {crop!r}; it is {_STRETCH}, or a share above 0 and at most 1, e.g. 0.875")
     return replace(known or Preprocessing(), crop_fraction=share, fit="crop")
+
+
+def _time_of(named: Named) -> float | None:
+    return round(named.at_s, 3) if isinstance(named, Frame) else None
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

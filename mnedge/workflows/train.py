@@ -309,7 +309,7 @@ def publish(trained: Trained, dataset: Dataset, out: Path, *, force: bool = Fals
     def show(source: str) -> NDArray[np.uint8] | None:
         return task.show(trained.predictions, trained.numbers, dataset, numbers[source]) if source in numbers else None
 
-    texts = (stored.to_json(report), render_training(report, task.metrics, show, trained.augmented))
+    texts = (stored.to_json(report), render_training(report, task.metrics, show, list(trained.augmented)))
     for ending, text in zip(REPORTS, texts, strict=True):
         deliver(out.with_suffix(ending), text, force=force)
     return report

@@ -93,3 +93,11 @@ def test_the_cards_are_the_figures_of_the_chosen_variant() -> None:
         [TradeoffRow(name="x", status="chosen", imagenet_top1=0.5, imagenet_top1_source="published")], None
     )
     assert (imagenet.value, imagenet.detail) == ("50.0 %", "published")
+
+
+def test_reasons_stand_below_their_variants() -> None:
+    page = render_tradeoff(_ROWS, _NOTES, title="Search", command="search", limits={"max_ms": 20.0}, data="photos")
+    columns = len(table(_ROWS).columns) - 1
+    assert f'<td colspan="{columns - 1}">why not: 30 ms, the limit is 20 ms</td>' in page
+    assert page.count('<tr class="why">') == sum(bool(row.broken) for row in _ROWS)
+    assert page.count('<th scope="col"') == columns

@@ -57,6 +57,24 @@ def _folders(root: Path) -> Path:
     return root
 
 
+def _tags(root: Path) -> Path:
+    """Pictures of noise with a red disc, a blue one, both or none."""
+    generator = np.random.default_rng(3)
+    for split, count in (("train", 36), ("valid", 12)):
+        (root / split).mkdir(parents=True)
+        rows = ["filename,red,blue"]
+        for number in range(count):
+            pixels = generator.integers(0, 90, (80, 80, 3)).astype(np.uint8)
+            for place in (0, 2):
+                if number & (1 + place // 2):
+                    disc = _disc(generator)[1] > 0
+                    pixels[disc, place] += 150
+            Image.fromarray(pixels).save(root / split / f"{number}.png")
+            rows.append(f"{number}.png,{number & 1},{number >> 1 & 1}")
+        (root / split / "_classes.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
 def _boxes(root: Path) -> Path:
     generator = np.random.default_rng(2)
     rows = ["filename,split,class,x1,y1,x2,y2"]
@@ -77,7 +95,14 @@ def _boxes(root: Path) -> Path:
 _CASES = {
     "detect": (_boxes, ["--head-epochs", "4", "--epochs", "14", "--batch-size", "6"], 0.1, 0.3),
     "segment": (_masks, ["--head-epochs", "6", "--epochs", "12", "--batch-size", "6"], 0.45, 0.15),
+    "multi-label": (_tags, ["--head-epochs", "10", "--epochs", "8"], 0.7, 0.15),
     "embed": (_folders, ["--head-epochs", "4", "--epochs", "2", "--dimensions", "16"], 0.8, 0.15),
+}
+
+
+_FINDINGS = {
+    "detect": ["1 pictures have no boxes; they count as background"],
+    "multi-label": ["12 pictures have no label; they count as a no to each"],
 }
 
 
@@ -101,8 +126,9 @@ def test_a_task_goes_the_whole_way(name: str, tmp_path: Path, capsys: pytest.Cap
     assert report[metric] >= least
     page = (tmp_path / "my.report.html").read_text()
     assert page.count("data:image/jpeg") >= len(report["worst"][:5])
+    assert page.count('alt="augmented training picture') == 18
     found = [f"{len(row['where'])} {row['what']}" for row in report["findings"]["annotations"]]
-    assert found == (["1 pictures have no boxes; they count as background"] if name == "detect" else [])
+    assert found == _FINDINGS.get(name, [])
     assert all(words in page for words in found)
 
     out = tmp_path / "out"

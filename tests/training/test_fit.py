@@ -72,6 +72,12 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path: Path) -> None
     whole = _model()
     state = _run(whole, tmp_path / "whole")
     assert [epoch.number for epoch in state.history] == [1, 2, 3, 4, 5, 6]
+    for epoch in state.history:
+        assert epoch.images_per_second is not None
+        # The seconds of an epoch are with its validation.
+        assert epoch.images_per_second >= 0.99 * _feed().count / epoch.seconds
+        assert epoch.cores is not None
+        assert epoch.cores > 0
     first, last = state.history[0].loss, state.history[-1].loss
     assert first is not None
     assert last is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -323,7 +324,7 @@ def test_broken_pictures_are_named_and_left_out(tmp_path: Path, digits: Path) ->
 def test_what_is_not_there_or_no_picture_is_refused(tmp_path: Path, digits: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "clip.mp4").write_bytes(b"")
-    with pytest.raises(InputError, match=r"holds no pictures, but 1 \.mp4; .*take frames out of a video first"):
+    with pytest.raises(InputError, match=r"holds no pictures, but 1 \.mp4; .*name videos one by one"):
         predict(digits, [tmp_path / "empty"], crop=0.875)
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         predict(digits, [tmp_path / "none.png"], crop=0.875)
@@ -487,3 +488,28 @@ def test_pictures_that_cannot_all_be_drawn_are_not_drawn(
     with pytest.raises(InputError, match=r"1\.png"):
         predict(digits, [tmp_path / "p"], crop=0.875, save=tmp_path / "new" / "marked")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(find_spec("cv2") is None, reason="OpenCV is not installed: mnedge[video]")
+def test_frames_of_a_video_are_answered_in_their_order(tmp_path: Path) -> None:
+    import cv2
+
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 32))
+    for number in range(30):
+        writer.write(np.full((32, 32, 3), 8 * number, np.uint8))
+    writer.release()
+    (tmp_path / "labels.tflite").write_bytes(write_tflite(_labels("LOGISTIC", 1)))
+    Image.new("RGB", (32, 32)).save(tmp_path / "still.png")
+    found = predict(
+        tmp_path / "labels.tflite",
+        [tmp_path / "clip.avi", tmp_path / "still.png"],
+        crop="stretch",
+        save=tmp_path / "drawn",
+        labels=["bright"],
+    )
+    assert [row.at_s for row in found.pictures] == [0.0, 1.0, 2.0, None]
+    scores = [row.answer.classes[0].score for row in found.pictures if row.answer.classes]
+    assert scores[0] < scores[1] < scores[2]
+    assert found.pictures[1].name == f"{tmp_path / 'clip.avi'} at 1.00 s"
+    names = [f"clip-{second:09d}ms.png" for second in (0, 1000, 2000)]
+    assert sorted(path.name for path in (tmp_path / "drawn").glob("*.png")) == [*names, "still.png"]

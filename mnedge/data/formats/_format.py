@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mnedge.data.listing import Listing
     from mnedge.results.findings import Finding
 
-Kind = Literal["classes", "boxes", "masks"]
+Kind = Literal["classes", "labels", "boxes", "masks"]
 # The task that takes a kind of labels.
-TASKS: Mapping[Kind, str] = {"classes": "classify", "boxes": "detect", "masks": "segment"}
+TASKS: Mapping[Kind, str] = {"classes": "classify", "labels": "multi-label", "boxes": "detect", "masks": "segment"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,23 @@ class Labelled:
     rows: Sequence[Row]
     classes: tuple[str, ...]
     is_fixed: bool = False
+    notes: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Pictures with any number of labels each.
+
+    Attributes:
+        root: The folder that the pictures lie in or below.
+        rows: Each picture, the indices of its labels, and its split; "" where none is given.
+        classes: Label names by index.
+        notes: Objects that were left out or are unusual, and why.
+    """
+
+    root: Path
+    rows: Sequence[tuple[Path, tuple[int, ...], str]]
+    classes: tuple[str, ...]
     notes: tuple[Finding, ...] = ()
 
 
@@ -85,6 +102,7 @@ class Format:
         recognise: Names what shows that a folder or file is of this format; "" where it is not. Looks at names and the
             beginnings of files only.
         classes: Reads pictures with one class each; None, here and below, where the format holds none.
+        labels: Reads pictures with any number of labels each.
         boxes: Reads pictures with boxes.
         masks: Reads pictures with masks, or with outlines that masks are drawn from.
         is_plain: Whether the format is what lies there without a list: it counts only where no other is found.
@@ -94,11 +112,12 @@ class Format:
     layout: str
     recognise: Callable[[Listing], str]
     classes: Callable[[Listing], Labelled] | None = None
+    labels: Callable[[Listing], Tagged] | None = None
     boxes: Callable[[Listing], Annotations] | None = None
     masks: Callable[[Listing], Masked | Annotations] | None = None
     is_plain: bool = field(default=False, kw_only=True)
 
     def reader(self, kind: Kind) -> object | None:
         """Returns the reader of a kind of labels; None if the format holds none."""
-        readers = {"classes": self.classes, "boxes": self.boxes, "masks": self.masks}
+        readers = {"classes": self.classes, "labels": self.labels, "boxes": self.boxes, "masks": self.masks}
         return readers[kind]

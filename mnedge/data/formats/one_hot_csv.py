@@ -1,21 +1,22 @@
-"""Classes from a CSV with a column a class and one 1 a row, as Roboflow's _classes.csv."""
+"""Classes or labels from a CSV with a column a class and 0 or 1 in it, as Roboflow's _classes.csv."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mnedge.data.formats._format import Format, Labelled
+from mnedge.data.formats._format import Format, Labelled, Tagged
 from mnedge.data.formats._table import header_of, read_lines, read_table
 from mnedge.data.formats.index_csv import refuse_missing
 from mnedge.data.names import checked_name
 from mnedge.data.splits import split_of
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
+from mnedge.results.findings import Finding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnedge.data.listed import Row
     from mnedge.data.listing import Listing
 
 _NAMES = ("filename", "image", "image_id", "path", "file_name")
@@ -44,16 +45,48 @@ def _recognise(listing: Listing) -> str:
 
 
 def _read(listing: Listing) -> Labelled:
-    """Reads the tables, one or one a split; pictures lie beside them.
+    """Reads pictures with one class each.
 
     Raises:
-        InputError: A row has no class or several, a picture is not there, or the tables have other columns.
+        InputError: A row has no class or several, or cannot be read.
+    """
+    found, wheres = _read_rows(listing)
+    for (picture, indices, _), where in zip(found.rows, wheres, strict=True):
+        if len(indices) != 1:
+            shown = ", ".join(found.classes[index] for index in indices) or "none"
+            raise InputError(
+                f"{where}: {picture.name} has {len(indices)} classes ({shown}), and classify takes one class a "
+                "picture: give --task multi-label for several or none, or leave one 1 in each row"
+            )
+    rows = [(picture, indices[0], split) for picture, indices, split in found.rows]
+    return Labelled(found.root, rows, found.classes, is_fixed=True)
+
+
+def _read_labels(listing: Listing) -> Tagged:
+    """Reads pictures with any number of labels each.
+
+    Raises:
+        InputError: A row cannot be read.
+    """
+    found, _ = _read_rows(listing)
+    none = tuple(picture.name for picture, indices, _ in found.rows if not indices)
+    notes = (Finding("pictures have no label; they count as a no to each", none),) if none else ()
+    return replace(found, notes=notes)
+
+
+def _read_rows(listing: Listing) -> tuple[Tagged, list[str]]:
+    """Reads the tables, one or one a split; pictures lie beside them. Gives also the file and line of each row.
+
+    Raises:
+        InputError: A cell is no 0 or 1, a picture is not there or named twice, or the tables have other columns.
     """
     tables = _tables(listing)
     classes = header_of(tables[0])[1:]
     for name in classes:
         checked_name(name, f"{tables[0]} line 1")
-    rows: list[Row] = []
+    rows: list[tuple[Path, tuple[int, ...], str]] = []
+    wheres: list[str] = []
+    first: dict[Path, str] = {}
     for path in tables:
         table = read_table(path)
         if table.columns[1:] != classes:
@@ -64,22 +97,18 @@ def _read(listing: Listing) -> Labelled:
             told = [row[name].strip() for name in classes]
             if strange := [cell for cell in told if cell not in (*_ONE, *_NONE)]:
                 raise InputError(f"{path} line {line}: {strange[0][:40]!r} is neither 0 nor 1")
-            places = [index for index, cell in enumerate(told) if cell in _ONE]
-            name = row[table.columns[0]]
-            if len(places) != 1:
-                shown = ", ".join(classes[place] for place in places) or "none"
-                raise InputError(
-                    f"{path} line {line}: {name} has {len(places)} classes ({shown}); classify takes one class a "
-                    "picture: leave one 1 in each row, or take the row out"
-                )
+            name, where = row[table.columns[0]], f"{path} line {line}"
             file = listing.picture(name, [path.parent, path.parent / "images"])
             if not is_file(file):
                 missing.append(f"line {line}: {name}")
-            rows.append((file, places[0], split))
+            if (earlier := first.setdefault(file, where)) != where:
+                raise InputError(f"{where}: {name} stands in {earlier} already; a picture has one row: take one out")
+            rows.append((file, tuple(index for index, cell in enumerate(told) if cell in _ONE), split))
+            wheres.append(where)
         refuse_missing(path, missing, len(table.rows))
     if not rows:
         raise InputError(f"{tables[0]} lists no pictures; add rows below its header")
-    return Labelled(listing.root, rows, classes, is_fixed=True)
+    return Tagged(listing.root, rows, classes), wheres
 
 
 FORMAT = Format(
@@ -87,4 +116,5 @@ FORMAT = Format(
     layout="a _classes.csv with filename and a column a class, 0 or 1",
     recognise=_recognise,
     classes=_read,
+    labels=_read_labels,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from mnedge import tasks
 from mnedge.artifact import deliver, together, withdraw
 from mnedge.report.tradeoff import render_tradeoff
 from mnedge.results.search import LatencyModelRow, SearchResult
@@ -31,7 +32,7 @@ _STOPPED = {"interrupted": "It was interrupted", "budget": "Its time was over"}
 
 def result(found: Outcome, settings: Settings, data: str | None) -> SearchResult:
     """The search as search.json has it, still without a recipe."""
-    model, error = found.model, estimate_error()
+    model, error, task = found.model, estimate_error(), tasks.get(settings.task)
     return SearchResult(
         target=settings.target,
         data=data,
@@ -47,7 +48,11 @@ def result(found: Outcome, settings: Settings, data: str | None) -> SearchResult
             dict(zip(TERMS, model.weights, strict=True)), model.measured, model.median_error, model.worst_error
         ),
         imagenet_estimate=error,
-        rows=tuple(row(finding, status) for finding, status in zip(found.findings, found.statuses, strict=True)),
+        rows=tuple(
+            row(finding, status, task.metric) for finding, status in zip(found.findings, found.statuses, strict=True)
+        ),
+        task=task.name,
+        metric=task.metrics[0].name,
     )
 
 
@@ -103,6 +108,7 @@ def write(
             deliver(folder / f"{chosen.candidate.variant.slug}.keras", trained.read_bytes(), force=force)
         values = recipe_values(
             chosen,
+            task=settings.task,
             target=settings.target,
             data=data or "demo",
             weights=weights,
@@ -121,6 +127,7 @@ def write(
         limits=made.limits,
         nearest=made.nearest,
         data=data,
+        metric=made.metric,
     )
     deliver(folder / JSON, to_json(made), force=force)
     deliver(folder / PAGE, page, force=force)

@@ -17,7 +17,7 @@ from mnedge import cache, targets
 from mnedge.devices import qemu
 from mnedge.errors import BudgetError
 from mnedge.files import size_bytes, write_bytes, write_text
-from mnedge.models.variant import check_compiles, trace
+from mnedge.models.variant import CLASSIFIER, check_compiles, trace
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
@@ -46,6 +46,8 @@ class Footprint:
         flash_bytes: Code and constants; None likewise, or without a cross compiler.
         estimate_ms: Vela's estimate of the latency; None for other targets.
         stack_bytes: Stack of a run on the emulated core; None where none was asked for or it does not fit there.
+        macs: Multiply-adds of a picture, of a network whose head no table counts; None for a classifier.
+        parameters: Trained numbers, likewise.
     """
 
     size_bytes: int
@@ -54,6 +56,8 @@ class Footprint:
     flash_bytes: int | None = None
     estimate_ms: float | None = None
     stack_bytes: int | None = None
+    macs: int | None = None
+    parameters: int | None = None
 
     @property
     def ram_with_stack_bytes(self) -> int | None:
@@ -62,7 +66,9 @@ class Footprint:
 
 
 def least_bytes(variant: Variant) -> int:
-    """The weights alone, one byte each: no int8 file and no flash image is smaller."""
+    """The weights alone, one byte each: no int8 file and no flash image is smaller; 0 for heads without a table."""
+    if variant.head != CLASSIFIER:
+        return 0
     return sum(math.prod(layer.kernel_shape) for layer in trace(variant) if layer.kernel_shape)
 
 
@@ -111,9 +117,20 @@ def footprint(candidate: Candidate, target: str, *, with_stack: bool = False) ->
 
     def make(folder: Path) -> None:
         tflite = int8_tflite(candidate, target)
-        write_text(folder / "footprint.json", to_json(_measured(tflite, target, folder / "compiled", with_stack)))
+        found = _measured(tflite, target, folder / "compiled", with_stack)
+        if candidate.variant.head != CLASSIFIER:
+            found = _counted(found, tflite)
+        write_text(folder / "footprint.json", to_json(found))
 
     return read(cache.stage("search-footprint", key, make) / "footprint.json", Footprint)
+
+
+def _counted(found: Footprint, tflite: Path) -> Footprint:
+    from mnedge.formats.tflite_read import read_tflite
+    from mnedge.graph.macs import graph_macs, graph_parameters
+
+    graph = read_tflite(tflite)
+    return replace(found, macs=graph_macs(graph), parameters=graph_parameters(graph))
 
 
 def _measured(tflite: Path, target: str, scratch: Path, with_stack: bool) -> Footprint:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mnedge.choices import DEFAULT_TASK
+from mnedge.models.variant import CLASSIFIER
 from mnedge.report import figures
 from mnedge.report.pareto import front
 from mnedge.results.search import SearchRow, TrialRow
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.search.published import Expected
 
 Status = Literal["chosen", "front", "fits", "excluded", "not reached"]
+_TOP1 = "top1"
 _UNITS = {
     "max_arena_bytes": "arena with input and output",
     "max_ram_bytes": "RAM with the stack",
@@ -38,8 +41,8 @@ class Finding:
 
     Attributes:
         candidate: The candidate.
-        macs: Multiply-adds per picture.
-        parameters: Number of parameters, as Keras counts them.
+        macs: Multiply-adds per picture; None for a network of another head before it was compiled.
+        parameters: Number of parameters, as Keras counts them; None likewise.
         expected: ImageNet top-1, published or estimated.
         footprint: Memory on the target; None before it was compiled.
         latency_ms: Latency per picture, ms; None if unknown.
@@ -50,8 +53,8 @@ class Finding:
     """
 
     candidate: Candidate
-    macs: int
-    parameters: int
+    macs: int | None
+    parameters: int | None
     expected: Expected
     footprint: Footprint | None = None
     latency_ms: float | None = None
@@ -66,8 +69,8 @@ class Finding:
         return self.footprint is not None and not self.broken and not self.is_doubtful
 
     @property
-    def top1(self) -> float | None:
-        """Top-1 on the user's data after its longest training, 0..1."""
+    def score(self) -> float | None:
+        """Headline of the task on the user's data after its longest training, 0..1."""
         return self.trials[-1].score if self.trials else None
 
     @property
@@ -169,21 +172,28 @@ def choose(findings: Sequence[Finding]) -> Finding | None:
 
 
 def _merit(finding: Finding) -> tuple[float, ...]:
-    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs)
-    return -finding.epochs, -(finding.top1 or 0.0), -finding.expected.top1, latency
+    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs or 0)
+    return -finding.epochs, -(finding.score or 0.0), -finding.expected.top1, latency
 
 
 def _costs(finding: Finding) -> tuple[float, ...]:
     taken = finding.footprint
     assert taken is not None
-    accuracy = finding.top1 if finding.top1 is not None else finding.expected.top1
-    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs)
+    accuracy = finding.score if finding.score is not None else finding.expected.top1
+    latency = finding.latency_ms if finding.latency_ms is not None else float(finding.macs or 0)
     return -accuracy, latency, float(taken.ram_bytes or 0), float(taken.flash_bytes or taken.size_bytes)
 
 
-def row(finding: Finding, status: Status) -> SearchRow:
-    """The finding's row of search.json."""
+def row(finding: Finding, status: Status, metric: str) -> SearchRow:
+    """The finding's row of search.json.
+
+    Args:
+        finding: The finding.
+        status: Its status.
+        metric: Key of the task's headline.
+    """
     taken = finding.footprint
+    is_top1 = metric == _TOP1
     tradeoff = TradeoffRow(
         name=finding.candidate.name,
         status=status,
@@ -193,7 +203,8 @@ def row(finding: Finding, status: Status) -> SearchRow:
         ),
         macs=finding.macs,
         parameters=finding.parameters,
-        top1=finding.top1,
+        top1=finding.score if is_top1 else None,
+        score=None if is_top1 else finding.score,
         epochs=finding.epochs,
         imagenet_top1=round(finding.expected.top1, 4),
         imagenet_top1_source=finding.expected.source,
@@ -204,7 +215,8 @@ def row(finding: Finding, status: Status) -> SearchRow:
         flash_bytes=taken.flash_bytes if taken else None,
         size_bytes=taken.size_bytes if taken else None,
     )
-    trials = tuple(TrialRow(trial.round, trial.epochs, trial.score) for trial in finding.trials)
+    key = _TOP1 if is_top1 else "score"
+    trials = tuple(TrialRow(trial.round, trial.epochs, **{key: trial.score}) for trial in finding.trials)
     return SearchRow(tradeoff, finding.candidate.row, trials)
 
 
@@ -221,12 +233,20 @@ def words(broken: Broken) -> str:
 
 
 def recipe_values(
-    finding: Finding, *, target: str, data: str, weights: str, gates: Mapping[str, float | bool], folder: Path
+    finding: Finding,
+    *,
+    task: str,
+    target: str,
+    data: str,
+    weights: str,
+    gates: Mapping[str, float | bool],
+    folder: Path,
 ) -> dict[str, object]:
     """The recipe of a finding, for `build --recipe`.
 
     Args:
         finding: The finding.
+        task: Task of the network.
         target: Name of the target.
         data: As --data takes it.
         weights: A word that --weights takes, or the path of a file.
@@ -235,6 +255,8 @@ def recipe_values(
     """
     variant = finding.candidate.variant
     values: dict[str, object] = {
+        **({} if task == DEFAULT_TASK else {"task": task}),
+        **({} if variant.head == CLASSIFIER else {"head": variant.head}),
         "variant": variant.family,
         "alpha": variant.alpha,
         "resolution": variant.resolution,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from mnedge import data as data_sets
-from mnedge import targets
+from mnedge import targets, tasks
 from mnedge.amounts import bytes_of, count_of
 from mnedge.artifact import check_file, check_reachable
-from mnedge.choices import Granularity
+from mnedge.choices import DEFAULT_TASK, Granularity
 from mnedge.errors import BudgetError, InputError
 from mnedge.workflows.search import account
-from mnedge.workflows.search.candidates import candidates
+from mnedge.workflows.search.candidates import RESOLUTIONS, candidates, resolutions_for
 from mnedge.workflows.search.limits import Limits
 from mnedge.workflows.search.steps import Settings, run_steps
 from mnedge.workflows.search.timing import stopwatch
@@ -23,14 +22,18 @@ if TYPE_CHECKING:
 
     from mnedge.data.dataset import Dataset
     from mnedge.results.search import SearchResult
+    from mnedge.tasks import Task
 
-_CLASSES = 1000
+# Outputs where neither the data nor the user says how many: ImageNet's, and the length of an embedding.
+_CLASSES, _DIMENSIONS = 1000, 128
 
 
 def search(
     target: str,
     *,
     data: str | None = None,
+    task: str = DEFAULT_TASK,
+    head: str | None = None,
     max_arena: int | str | None = None,
     max_flash: int | str | None = None,
     max_size: int | str | None = None,
@@ -66,7 +69,9 @@ def search(
 
     Args:
         target: Name of the target.
-        data: The pictures: a folder, a labels.csv or "demo"; without data nothing is trained.
+        data: The pictures, as the task reads them: a folder, a labels.csv or "demo"; without data nothing is trained.
+        task: Task of the network.
+        head: Head of the network; None for the task's first.
         max_arena: Largest arena with input and output: bytes, or text such as "256K"; None for the target's RAM.
         max_flash: Largest code and constants: bytes, or text such as "1M"; None for the target's flash.
         max_size: Largest int8 .tflite: bytes, or text such as "2M"; None for any size.
@@ -76,9 +81,10 @@ def search(
             any size.
         variants: Families; none for all of them.
         alphas: Width multipliers; none for those that were published.
-        resolutions: Sides of the input, pixels; none for 96, 128, 160, 192 and 224.
+        resolutions: Sides of the input, pixels; none for 96, 128, 160, 192 and 224, and smaller ones where the
+            pictures are smaller.
         granularities: Granularities of the weight scales; none for the target's own.
-        classes: Number of classes; None for that of the data, or 1000.
+        classes: Number of classes, or length of an embedding; None for that of the data, or 1000.
         weights: Weights that training starts from: "imagenet", "random" or files; each variant takes the first that
             fits it.
         train: Number of variants to train.
@@ -117,7 +123,10 @@ def search(
         max_ms,
         bytes_of(max_ram, "--max-ram"),
     )
-    dataset = data_sets.open_dataset(data) if data is not None else None
+    chosen_task = tasks.get(task)
+    if head is not None and head not in chosen_task.heads:
+        raise InputError.unknown(f"head for --task {task}", head, chosen_task.heads)
+    dataset = chosen_task.open_dataset(data) if data is not None else None
     if dataset is not None and check_data:
         dataset = dataset.read_again()
     for name in granularities:
@@ -126,11 +135,12 @@ def search(
     settings = Settings(
         target,
         candidates(
-            _classes(dataset, data, classes),
+            _classes(chosen_task, dataset, data, classes),
             families=variants,
             alphas=alphas,
-            resolutions=resolutions,
+            resolutions=resolutions or (RESOLUTIONS if dataset is None else resolutions_for(dataset)),
             granularities=granularities or (chosen.granularity,),
+            head=head or chosen_task.heads[0],
         ),
         limits,
         stopwatch(
@@ -144,8 +154,9 @@ def search(
         trained=train,
         epochs=epochs,
         budget_s=budget_s,
+        task=task,
     )
-    teach = None if dataset is None or not train else trainer(dataset, weights, epochs=epochs, seed=seed)
+    teach = None if dataset is None or not train else trainer(task, dataset, weights, epochs=epochs, seed=seed)
     found = run_steps(settings, teach, progress or (lambda _stage, _fraction: None))
     trained = teach.paths.get(found.chosen.candidate) if teach is not None and found.chosen is not None else None
     return account.write(found, settings, folder, data=data, trained=trained, force=force)
@@ -173,10 +184,10 @@ def _or_typical(given: int | None, typical: int) -> int | None:
     return typical or None if given is None else given
 
 
-def _classes(dataset: Dataset | None, data: str | None, classes: int | None) -> int:
-    if dataset is None:
-        return _CLASSES if classes is None else classes
-    known = len(dataset.classes)
+def _classes(task: Task, dataset: Dataset | None, data: str | None, classes: int | None) -> int:
+    known = None if dataset is None else task.classes(dataset)
+    if known is None:
+        return (_CLASSES if dataset is None else _DIMENSIONS) if classes is None else classes
     if classes not in (None, known):
         raise InputError(f"--classes {classes} does not fit {data}, which has {known}; leave it out")
     return known

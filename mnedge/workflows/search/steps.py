@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mnedge import targets
+from mnedge.choices import DEFAULT_TASK
 from mnedge.devices import qemu
 from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
 from mnedge.foreign import checked_number
 from mnedge.models.cost import cost
+from mnedge.models.variant import CLASSIFIER
 from mnedge.workflows.search import latency_model
 from mnedge.workflows.search.footprint import core_of, footprint, least_bytes
 from mnedge.workflows.search.halving import halve, rounds
@@ -38,7 +40,7 @@ _NEAREST = 3
 
 
 class Trainer(Protocol):
-    """Trains a candidate on the user's data up to so many epochs in all; gives its top-1, 0..1."""
+    """Trains a candidate on the user's data up to so many epochs in all; gives its score, 0..1."""
 
     def __call__(self, candidate: Candidate, epochs: int, progress: Callable[[float], None], /) -> float:
         """Goes on from its last round; what was trained before comes from the cache."""
@@ -62,6 +64,7 @@ class Settings:
         trained: Number of candidates that are trained, the best first; 0 for none.
         epochs: Epochs of the longest training.
         budget_s: Seconds after which the search ends with what it has; None for no limit.
+        task: Task of the candidates.
     """
 
     target: str
@@ -72,6 +75,7 @@ class Settings:
     trained: int = 4
     epochs: int = 12
     budget_s: float | None = None
+    task: str = DEFAULT_TASK
 
     def __post_init__(self) -> None:
         if self.budget_s is not None:
@@ -145,9 +149,15 @@ class _Search:
     def count(self) -> None:
         """Counts multiply-adds and parameters, looks accuracy up, and rules out by the size of the weights."""
         for candidate in self.settings.candidates:
-            counted = cost(candidate.variant)
             expected = expected_top1(candidate.variant)
-            self.findings[candidate] = Finding(candidate, counted.macs, counted.parameters, expected)
+            # The tables count classifiers; another head is counted where it is compiled.
+            counted = cost(candidate.variant) if candidate.variant.head == CLASSIFIER else None
+            self.findings[candidate] = Finding(
+                candidate,
+                None if counted is None else counted.macs,
+                None if counted is None else counted.parameters,
+                expected,
+            )
             self._apply_limits(candidate)
             least = least_bytes(candidate.variant)
             bounds = {"flash_bytes": least, "size_bytes": least}
@@ -159,7 +169,7 @@ class _Search:
     def open_ones(self) -> list[Candidate]:
         """The candidates that are not ruled out, the most accurate first: an early end then has seen the best."""
         left = [finding for finding in self.findings.values() if not finding.broken]
-        left.sort(key=lambda finding: (-finding.expected.top1, finding.macs))
+        left.sort(key=lambda finding: (-finding.expected.top1, finding.macs or 0))
         return [finding.candidate for finding in left]
 
     def time_some(self) -> None:
@@ -186,6 +196,8 @@ class _Search:
             taken = footprint(candidate, self.settings.target, with_stack=with_stack)
             if taken.estimate_ms is not None:
                 self._update(candidate, latency_ms=taken.estimate_ms, latency_source="measured")
+            if taken.macs is not None:
+                self._update(candidate, macs=taken.macs, parameters=taken.parameters)
             self._update(candidate, footprint=taken)
             self._apply_limits(candidate)
         self.progress(stage, 1.0)
@@ -254,7 +266,12 @@ class _Search:
 
     def notes(self) -> list[str]:
         """Notes on the figures: how latency was determined, and which variants were not trained."""
-        return [f"Latency: {self.settings.watch.words}.", *self.said]
+        proxy = (
+            ()
+            if self.settings.task == DEFAULT_TASK
+            else ("Variants are ranked by ImageNet top-1 of their backbone before they are trained.",)
+        )
+        return [f"Latency: {self.settings.watch.words}.", *proxy, *self.said]
 
     def _measure(self, candidates: Sequence[Candidate], stage: str) -> dict[Candidate, float]:
         def report(share: float) -> None:

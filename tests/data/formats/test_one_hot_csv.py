@@ -29,7 +29,7 @@ def test_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("b.jpg, 1, 1", r"line 3: b.jpg has 2 classes \(cat, dog\); classify takes one class"),
+        ("b.jpg, 1, 1", r"line 3: b.jpg has 2 classes \(cat, dog\), and classify .*: give --task multi-label"),
         ("b.jpg, 0, 0", r"line 3: b.jpg has 0 classes \(none\)"),
         ("b.jpg, 0, 2", "line 3: '2' is neither 0 nor 1"),
         ("gone.jpg, 0, 1", "1 of 2 pictures that are not there"),
@@ -38,3 +38,9 @@ def test_rows(tmp_path: Path) -> None:
 def test_what_a_row_may_not_say(tmp_path: Path, row: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         open_dataset(str(_export(tmp_path, "a.jpg, 1, 0", row)))
+
+
+def test_a_picture_has_one_row(tmp_path: Path) -> None:
+    root = _export(tmp_path, "a.jpg, 1, 0", "a.jpg, 0, 1")
+    with pytest.raises(InputError, match=r"line 3: a.jpg stands in .*_classes.csv line 2 already; .*: take one out"):
+        open_dataset(str(root))

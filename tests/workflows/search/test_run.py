@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from mnedge.errors import BudgetError, InputError
+from mnedge.models import Variant
+from mnedge.models.cost import cost
+from mnedge.recipe import load
 from mnedge.results import stored
 from mnedge.results.search import SearchResult
 from mnedge.workflows.search.run import default_out, nearest_miss, search
@@ -58,3 +61,21 @@ def test_arguments_that_a_command_line_would_refuse_are_refused_too(
 
 def test_a_search_without_a_folder_goes_to_artifacts() -> None:
     assert default_out("cortex-m7") == Path("artifacts/search-cortex-m7")
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_other_tasks_are_searched_with_their_heads(tmp_path: Path) -> None:
+    result = _small(task="segment", resolutions=(64,), max_macs="1G", out=tmp_path / "out")
+    (found,) = result.rows
+    assert (result.chosen, result.task, result.metric) == ("v1 0.25 64", "segment", "mean IoU")
+    assert found.variant.head == "lr-aspp"
+    # Counted where it is compiled: the head too.
+    plain = cost(Variant("v1", 0.25, 64, 3))
+    assert found.tradeoff.macs is not None
+    assert found.tradeoff.macs > plain.macs
+    recipe = load(str(tmp_path / "out" / "recipe.yaml"))
+    assert (recipe.task, recipe.head, recipe.resolution) == ("segment", "lr-aspp", 64)
+    assert any("ranked by ImageNet top-1 of their backbone" in note for note in result.notes)
+    assert result == stored.read(tmp_path / "out" / "search.json", SearchResult)
+    with pytest.raises(InputError, match=r"ssdlite.*lr-aspp"):
+        _small(task="segment", head="ssdlite", out=tmp_path / "out")
