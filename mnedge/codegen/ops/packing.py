@@ -191,21 +191,47 @@ def shallow(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[
     return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 
+# Widening 16 to 32 bits takes even and odd lanes apart.
+_MVE_ORDERS = {8: (0, 2, 4, 6, 1, 3, 5, 7), 16: (0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15)}
+
+
 def _mve_depthwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
-    blocks = _blocks(weights.shape[2], 8)
-    # Widening 16 to 32 bits takes even and odd lanes apart.
-    order = (0, 2, 4, 6, 1, 3, 5, 7)
-    taps = weights.reshape(-1, weights.shape[2])[:, blocks].transpose(1, 0, 2)
-    records = [
-        rescale.bias[blocks][:, order],
-        words(taps.reshape(len(blocks), -1), 8),
-        rescale.multiplier[blocks][:, order],
-        words(-right_shifts(rescale)[blocks][:, order], 8),
-    ]
-    up = "_up" if rounds_up(rescale) else ""
-    return _depthwise_arrays(
-        records, rescale, symbol, {"nine_taps": f"mve_nine_taps{up}", "any_taps": f"mve_any_taps{up}"}
-    )
+    flat = weights.reshape(-1, weights.shape[2])
+    parts, records, size = [], [], 0
+    for first, lanes, count in _mve_parts(weights.shape[2]):
+        blocks = first + np.arange(lanes * count).reshape(count, lanes)
+        ordered = blocks[:, _MVE_ORDERS[lanes]]
+        packed = np.concatenate(
+            [
+                rescale.bias[ordered],
+                words(flat[:, blocks].transpose(1, 0, 2).reshape(count, -1), 8),
+                rescale.multiplier[ordered],
+                words(-right_shifts(rescale)[ordered], 8),
+            ],
+            axis=1,
+        )
+        form = ("_16" if lanes == 16 else "") + ("_up" if rounds_up(rescale) else "")
+        functions = f"mve_nine_taps{form}, mve_any_taps{form}"
+        parts.append(f"{{{functions}, {symbol}_packed + {size}, {first}, {count}, {lanes}}}")
+        records.append(packed.ravel())
+        size += packed.size
+    parts += ["{NULL, NULL, NULL, 0, 0, 0}"] * (2 - len(parts))
+    table, pointer = table_of(rescale, symbol)
+    fields: dict[str, object] = {
+        "parts": "{" + ", ".join(parts) + "}", "table": pointer, "zero_point": rescale.zero_point
+    }  # fmt: skip
+    return table + word_array(f"{symbol}_packed", np.concatenate(records)), fields
+
+
+def _mve_parts(channels: int) -> list[tuple[int, int, int]]:
+    """The first channel, the lanes of a block and the blocks of at most two parts, which may overlap at their ends."""
+    lanes = 16 if channels >= 16 else 8
+    rest = channels % lanes
+    whole = [(0, lanes, channels // lanes)]
+    if not rest:
+        return whole
+    last = 8 if rest <= 8 else 16
+    return [*whole, (channels - last, last, 1)]
 
 
 def _dense_arrays(
