@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mnedge.results.optimization import Agreement, AgreementRow, Optimization, Rewrite
     from mnedge.results.parity import ParityRow
     from mnedge.results.prediction import BrokenPicture, PicturePrediction, Prediction
+    from mnedge.results.profile import LayerProfile
     from mnedge.results.quantization import QuantizedModel
     from mnedge.results.report import ArtifactRow, GateRow, Int8Row, MemoryRow, Report, VariantRow, read_report
     from mnedge.results.search import SearchResult
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.device import check_device, setup_device
     from mnedge.workflows.doctor import doctor
     from mnedge.workflows.doctor_model import diagnose
-    from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.inspect import inspect, inspect_layers, profile_layers
     from mnedge.workflows.lock import lock
     from mnedge.workflows.optimize import optimize
     from mnedge.workflows.predict import predict
@@ -106,6 +107,7 @@ __all__ = [
     "LatencyRow",
     "Layer",
     "LayerNoise",
+    "LayerProfile",
     "MemoryRow",
     "MixUp",
     "MnedgeError",
@@ -152,6 +154,7 @@ __all__ = [
     "open_source",
     "optimize",
     "predict",
+    "profile_layers",
     "quantize",
     "read_report",
     "search",
@@ -179,6 +182,7 @@ _PLACES = {
     "lock": "workflows.lock",
     "optimize": "workflows.optimize",
     "predict": "workflows.predict",
+    "profile_layers": "workflows.inspect",
     "quantize": "workflows.quantize",
     "search": "workflows.search.run",
     "setup_device": "workflows.device",
@@ -222,6 +226,7 @@ _PLACES = {
     "LatencyRow": "results.latency",
     "Layer": "results.compilation",
     "LayerNoise": "results.inspection",
+    "LayerProfile": "results.profile",
     "MemoryRow": "results.report",
     "MixUp": "results.accuracy",
     "Optimization": "results.optimization",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mnedge.results.inspection import EndRow, Inspection, LayerNoise, TensorRow
+    from mnedge.results.profile import LayerProfile
 
 _LONGEST_NAME = 60
 
@@ -35,6 +36,17 @@ def command(
     page: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --layers: also write a page with plots here.")
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="With --layers: also measure time and memory of every op.")
+    ] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --profile: an int8 .tflite of the same network to hold it against."),
+    ] = None,
+    node_data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --profile: also write the figures for Model Explorer here."),
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -47,12 +59,13 @@ def command(
     \b
     mnedge inspect model.int8.tflite
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
+    mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --profile --baseline old.int8.tflite
     """
-    from mnedge.artifact import check_file, deliver
+    from mnedge.artifact import check_file
     from mnedge.errors import InputError
-    from mnedge.report.layers_page import render_layers
-    from mnedge.workflows.inspect import inspect, inspect_layers
+    from mnedge.workflows.inspect import inspect, inspect_layers, profile_layers
 
+    _check(layers=layers, profile=profile, baseline=baseline, node_data=node_data)
     if not layers:
         found = inspect(file)
         if as_json:
@@ -64,16 +77,58 @@ def command(
         raise InputError("--layers holds the model against a float one; name it with --reference FILE.tflite")
     if page is not None:
         check_file(page, force=force)
+    measured: LayerProfile | None = None
     with progress() as told:
-        noise = inspect_layers(file, reference, data, pixels=pixels, split=split, images=images, progress=told)
-    if page is not None:
-        deliver(page, render_layers(noise, file.name), force=force)
+        if profile:
+            measured = profile_layers(
+                file, reference, data, baseline=baseline, pixels=pixels, split=split, images=images, progress=told
+            )
+            noise = measured.noise
+        else:
+            noise = inspect_layers(file, reference, data, pixels=pixels, split=split, images=images, progress=told)
+    _deliver(noise, measured, file, page, node_data, force=force)
     if as_json:
-        print_json(noise)
+        print_json(noise if measured is None else measured)
         return
+    if measured is not None:
+        _print_profile(measured)
     _print_layers(noise)
     if page is not None:
         say(f"{page} shows all of them")
+    if node_data is not None:
+        say(f"{node_data} holds the figures for Model Explorer: open {file.name} there, then load a file as node data")
+
+
+def _check(*, layers: bool, profile: bool, baseline: Path | None, node_data: Path | None) -> None:
+    """Refuses flags that need others."""
+    from mnedge.errors import InputError
+
+    if profile and not layers:
+        raise InputError("--profile is of ops; give --layers too, and the float model with --reference FILE.tflite")
+    if not profile and (baseline or node_data):
+        which = "--baseline" if baseline else "--node-data"
+        raise InputError(f"{which} takes what --profile measures; give --layers --profile too")
+
+
+def _deliver(
+    noise: LayerNoise,
+    measured: LayerProfile | None,
+    file: Path,
+    page: Path | None,
+    node_data: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Writes the page and the files for Model Explorer, where they are asked for."""
+    from mnedge.artifact import deliver
+    from mnedge.report.layers_page import render_layers
+    from mnedge.report.node_data import node_data as texts_of
+
+    if page is not None:
+        deliver(page, render_layers(noise, file.name, measured), force=force)
+    if node_data is not None and measured is not None:
+        for name, text in texts_of(measured).items():
+            deliver(node_data / name, text, force=force)
 
 
 def _print(found: Inspection) -> None:
@@ -168,6 +223,17 @@ def _shape(row: EndRow | TensorRow) -> str:
 
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.6g}"
+
+
+def _print_profile(result: LayerProfile) -> None:
+    from mnedge.report.profile_tables import change_table, profile_table
+
+    for table in (profile_table(result), change_table(result)):
+        if table is None:
+            continue
+        print_table(table.title, table.columns, ([cell.text for cell in cells] for cells in table.rows))
+        for note in table.notes:
+            say(note)
 
 
 def _print_layers(result: LayerNoise) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mnedge.formats.custom_options import decode_custom_options, detection_shapes
 from mnedge.graph.macs import graph_parameters, op_macs
+from mnedge.graph.memory import tensor_bytes
 from mnedge.results.inspection import Contents, CustomOp, EndRow, KindRow, TensorRow
 
 if TYPE_CHECKING:
@@ -54,11 +52,6 @@ def is_quantized(graph: Graph) -> bool:
     heavy = [op for op in graph.ops if op_macs(graph, op)]
     integer = [op for op in heavy if graph.tensors[op.outputs[0]].dtype in ("int8", "uint8", "int16")]
     return 2 * len(integer) > len(heavy) > 0
-
-
-def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's values."""
-    return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
 
 def _op_rows(graph: Graph) -> tuple[KindRow, ...]:

@@ -10,12 +10,14 @@ from mnedge.report import figures
 from mnedge.report.axes import Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
+from mnedge.report.profile_tables import change_table, profile_table
 from mnedge.report.tables import Cell, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.results.inspection import LayerNoise, TensorNoise
+    from mnedge.results.profile import LayerProfile
 
 WORST = 10
 _HISTOGRAM_HEIGHT = 46.0
@@ -54,13 +56,15 @@ class Distribution:
     height: float
 
 
-def render_layers(result: LayerNoise, title: str) -> str:
+def render_layers(result: LayerNoise, title: str, profile: LayerProfile | None = None) -> str:
     """Renders the page.
 
     Args:
         result: The noise of every tensor.
         title: Name of the model.
+        profile: Time and memory of its ops, which stand beside their error.
     """
+    ops = [] if profile is None else [change_table(profile), profile_table(profile)]
     rows = result.tensors
     return (
         environment()
@@ -71,7 +75,7 @@ def render_layers(result: LayerNoise, title: str) -> str:
             cards=cards(result),
             depth=depth_plot(rows),
             distributions=[distribution(rank, row) for rank, row in enumerate(rows[:WORST], start=1)],
-            table=table(rows),
+            tables=[*(found for found in ops if found is not None), table(rows)],
         )
     )
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mnedge.progress import Progress
     from mnedge.results.inspection import LayerNoise
+    from mnedge.results.profile import LayerProfile
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,44 @@ def inspect_layers(
     pictures = _pictures(data, split, images, shape, known)
     with naming(f"{file} or {reference}"):
         return noise_by_tensor(graph, other, pictures, telling(progress))
+
+
+def profile_layers(
+    file: Path | str,
+    reference: Path | str,
+    data: str = "demo",
+    *,
+    baseline: Path | str | None = None,
+    pixels: Pixels | str | None = None,
+    split: str = "eval",
+    images: int = 32,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> LayerProfile:
+    """Measures time, memory and error of every op of an int8 model on this machine, and beside those of another.
+
+    Args:
+        file: The int8 .tflite.
+        reference: The float .tflite that it should agree with.
+        data: demo, a folder or a labels.csv; or a .npy or .npz, which a model of several inputs needs.
+        baseline: An int8 .tflite of the same network, such as that of an earlier build.
+        pixels: Range of the pixels if the files state none, as `Pixels.parse` reads it.
+        split: Split of the data.
+        images: Number of pictures.
+        threads: Threads of the runtime.
+        progress: Called with the name of a stage and the share of it that is done, 0..1.
+
+    Raises:
+        InputError: A file cannot be read, a model has no quantized activation, or the files do not fit each other.
+    """
+    from mnedge.validation.profile import profile_ops
+
+    found = []
+    for path in (Path(file), *([] if baseline is None else [Path(baseline)])):
+        noise = inspect_layers(path, reference, data, pixels=pixels, split=split, images=images, progress=progress)
+        telling(progress)("time of ops", 0.0)
+        found.append(profile_ops(path, noise, threads=threads))
+    return found[0] if baseline is None else found[0].against(found[1])
 
 
 def _inspect_tflite(path: Path) -> Inspection:

@@ -165,6 +165,41 @@ def test_layers_are_measured_on_pictures_and_shown(
     assert "The 5 of 5 tensors that cost most" in out
 
 
+def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
+    small_int8: Graph, tflite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = [
+        constant(tensor.name, tensor.real()) if tensor.is_constant else Tensor(tensor.name, tensor.shape, "float32")
+        for tensor in small_int8.tensors.values()
+        if tensor.quantization is not None
+    ]
+    reference, page, nodes = tmp_path / "small.fp32.tflite", tmp_path / "layers.html", tmp_path / "nodes"
+    reference.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
+    flags = ("--layers", "--profile", tflite, "--reference", reference, "--images", 4, "--baseline", tflite)
+    code, out, _ = _run(capfd, "inspect", *flags, "--json", "--page", page, "--node-data", nodes)
+    found = json.loads(out)
+    assert code == 0
+    made = [op.outputs[0] for op in small_int8.ops]
+    assert [row["tensor"] for row in found["ops"]] == [row["tensor"] for row in found["changes"]] == made
+    assert all(row["ms"] > 0 for row in found["ops"])
+    assert f"Against {tflite}" in page.read_text()
+    values = json.loads((nodes / "live_bytes.json").read_text())["results"]
+    assert values == {row["tensor"]: {"value": row["live_bytes"]} for row in found["ops"]}
+    assert (nodes / "slower_ms.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(("--profile",), "give --layers too"), (("--layers", "--node-data", "d"), "--node-data takes what --profile")],
+)
+def test_a_profile_is_asked_for_whole(
+    tflite: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+) -> None:
+    code, _, err = _run(capfd, "inspect", tflite, *flags)
+    assert code == 2
+    assert said in err
+
+
 def test_layers_want_a_reference(tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, _, err = _run(capfd, "inspect", "--layers", tflite)
     assert code == 2
