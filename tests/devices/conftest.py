@@ -7,6 +7,7 @@ done the tests are skipped with the reason; with MNEDGE_TEST_DEVICES=1, as in CI
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -31,7 +32,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -55,15 +56,6 @@ def need(*programs: str) -> None:
             unavailable(f"{program} is missing; see .ci/run for the packages")
 
 
-@pytest.fixture(scope="session")
-def alone() -> Iterator[None]:
-    """One test session at a time uses the userlands."""
-    ROOTS.mkdir(parents=True, exist_ok=True)
-    with (ROOTS / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -84,6 +76,31 @@ def make_root(name: str, script: str, *args: str) -> Path:
     if not root.is_dir():
         (ROOTS / f"{name}.new").rename(root)
     return root
+
+
+@contextmanager
+def own_copy(name: str, make: Callable[[], Path]) -> Iterator[Path]:
+    """A copy of a userland that no other test session uses meanwhile, so that none waits for another.
+
+    Args:
+        name: Its name below `ROOTS`.
+        make: Makes the userland that is copied; one session at a time does.
+    """
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    with (ROOTS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = make()
+    for number in itertools.count():
+        root = ROOTS / f"{name}-{number}"
+        with (ROOTS / f"{root.name}.lock").open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not root.is_dir():
+                half = ROOTS / f"{root.name}.new"
+                subprocess.run(["rm", "-rf", half], check=True)
+                subprocess.run(["cp", "--archive", "--one-file-system", made, half], check=True)
+                half.rename(root)
+            yield root
+            return
 
 
 @dataclass
@@ -165,22 +182,37 @@ def gone(process: psutil.Process, seconds: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def pi(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    """A Raspberry Pi 4 with its runtimes set up from wheels that were fetched here."""
-    del alone
-    need("mmdebstrap", "qemu-aarch64-static", "sshd", "ssh")
+def make_pi(folder: Path) -> Path:
+    """A Raspberry Pi's userland, its runtimes set up from wheels that were fetched here.
+
+    Args:
+        folder: Empty folder for sshd, which sets them up.
+    """
     root = make_root("pi4", "make_pi.sh", "pi4")
-    subprocess.run(["find", root / "tmp", "-mindepth", "1", "-delete"], check=True)
-    board = Pi(root, tmp_path_factory.mktemp("sshd"), free_port(), CPUS["pi4"])
-    board.start()
-    try:
-        if not (root / "root/.local/share/mnedge/env").is_dir():
+    if not (root / "root/.local/share/mnedge/env").is_dir():
+        board = Pi(root, folder, free_port(), CPUS["pi4"])
+        board.start()
+        try:
             set_up(board.uri())
-        yield board
-    finally:
-        board.cut()
-        board.stop()
+        finally:
+            board.cut()
+            board.stop()
+    return root
+
+
+@pytest.fixture(scope="session")
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    """A Raspberry Pi 4 with its runtimes."""
+    need("mmdebstrap", "qemu-aarch64-static", "sshd", "ssh")
+    with own_copy("pi4", lambda: make_pi(tmp_path_factory.mktemp("setup"))) as root:
+        subprocess.run(["find", root / "tmp", "-mindepth", "1", "-delete"], check=True)
+        board = Pi(root, tmp_path_factory.mktemp("sshd"), free_port(), CPUS["pi4"])
+        board.start()
+        try:
+            yield board
+        finally:
+            board.cut()
+            board.stop()
 
 
 @dataclass
@@ -278,21 +310,20 @@ class Phone:
 
 
 @pytest.fixture(scope="session")
-def phone(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+def phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
     """A phone with Python, and benchmark_model's stand-in in /data/local/tmp/programs."""
-    del alone
     need("mmdebstrap", "qemu-aarch64-static", "adb", "unshare", "nsenter", "ip")
-    root = make_root("phone", "make_phone.sh", sys.executable)
-    temporary = root / "data/local/tmp"
-    subprocess.run(["find", temporary, "-mindepth", "1", "-delete"], check=True)
-    (temporary / "programs").mkdir()
-    shutil.copy(HERE / "benchmark_model_standin.py", temporary / "programs/benchmark_model")
-    made = Phone(root, tmp_path_factory.mktemp("adb") / "adb")
-    made.start()
-    try:
-        yield made
-    finally:
-        made.close()
+    with own_copy("phone", lambda: make_root("phone", "make_phone.sh", sys.executable)) as root:
+        temporary = root / "data/local/tmp"
+        subprocess.run(["find", temporary, "-mindepth", "1", "-delete"], check=True)
+        (temporary / "programs").mkdir()
+        shutil.copy(HERE / "benchmark_model_standin.py", temporary / "programs/benchmark_model")
+        made = Phone(root, tmp_path_factory.mktemp("adb") / "adb")
+        made.start()
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def set_up(uri: str) -> None:
