@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mnedge.formats._onnx_values import Handler, Node, Reading, Value
+    from mnedge.graph.graph import Tensor
 
 _WAY = "8-bit QDQ files are read, as quantize_static(..., quant_format=QuantFormat.QDQ) writes them"
 
@@ -67,14 +68,35 @@ def _dequantize(reading: Reading, node: Node) -> Sequence[Value]:
         return [Known(value.array, quantization)]
     quantization, dtype = _quantization(reading, node, value.rank)
     tensor = reading.tensors[value.name]
+    if tensor.dtype == dtype and quantization.axis is None and _is_input(reading, value.name):
+        tensor = _input_steps(reading, node, value.name, quantization)
     if dtype == "uint8":
         quantization = replace(quantization, zero_point=quantization.zero_point - 128)
     if tensor.quantization is None or quantization.axis is not None:
         node.refuse(f"it reads {tensor.dtype} values that no QuantizeLinear makes", _WAY)
     if not _is_same(tensor.quantization, quantization):
         node.refuse("its scale is not that of the QuantizeLinear before it", _WAY)
-    made = reading.emit(node, "DEQUANTIZE", (value.name,), node.outputs[0], shape=tensor.shape, dtype="float32")
+    made = reading.emit(node, "DEQUANTIZE", (tensor.name,), node.outputs[0], shape=tensor.shape, dtype="float32")
     return [reading.like(value, made[0])]
+
+
+def _is_input(reading: Reading, name: str) -> bool:
+    """Whether a tensor is an input of the model, whose steps its first DequantizeLinear tells."""
+    return not reading.tensors[name].is_constant and all(name not in op.outputs for op in reading.ops)
+
+
+def _input_steps(reading: Reading, node: Node, name: str, quantization: Quantization) -> Tensor:
+    """The int8 steps of an input of int8 or uint8, whose scale and zero point become known here."""
+    tensor = reading.tensors[name]
+    if tensor.quantization is not None and not _is_same(tensor.quantization, quantization):
+        node.refuse("another node reads the same input with another scale", _WAY)
+    tensor = reading.tensors[name] = replace(tensor, quantization=quantization)
+    if tensor.dtype == "int8":
+        return tensor
+    steps = reading.emit(node, "QUANTIZE", (name,), f"{name}/int8", shape=tensor.shape, dtype="int8")[0]
+    inner = replace(quantization, zero_point=quantization.zero_point - 128)
+    made = reading.tensors[steps] = replace(reading.tensors[steps], quantization=inner)
+    return made
 
 
 def _is_same(one: Quantization, other: Quantization) -> bool:

@@ -244,7 +244,8 @@ class Reading:
         One that has a scale a channel becomes real.
         """
         quantization = value.quantization
-        if quantization is None or quantization.axis is not None:
+        # A bias in 32 bits that is added by an Add, as tf2onnx writes it, is real: no op dequantizes 32 bits.
+        if quantization is None or quantization.axis is not None or value.array.dtype == np.int32:
             array, quantization = value.real(), None
         else:
             array, quantization = signed(value.array, quantization)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
-from mnedge.graph.ops import LAYERS, info
+from mnedge.graph.ops import LAYERS, bias_of, info
 from mnedge.passes._pass import same_quantization
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def apply(graph: Graph) -> Graph:
     """
     if not any(op.kind == "QUANTIZE" for op in graph.ops):
         return graph
-    graph = _with_steps_between(_without_ways_back(_single_readers(graph)))
+    graph = _with_steps_between(_with_biases(_without_ways_back(_single_readers(graph))))
     fused = _Fusing(graph)
     for op in graph.ops:
         fused.visit(op)
@@ -126,6 +126,31 @@ def _without_ways_back(graph: Graph) -> Graph:
         else:
             ops.append(Op("QUANTIZE", (source,), op.outputs))
     return graph.replaced(ops=ops)
+
+
+def _with_biases(graph: Graph) -> Graph:
+    """The graph in which a constant that is added behind a layer without bias is its bias, as in TFLite."""
+    consumers = graph.consumers()
+    added: dict[str, Op] = {}
+    gone: list[Op] = []
+    for op in graph.ops:
+        layer, readers = LAYERS.get(op.kind), consumers[op.outputs[0]]
+        if layer is None or bias_of(op) is not None or op.options.get("activation", "NONE") != "NONE":
+            continue
+        if len(readers) != 1 or readers[0].kind != "ADD" or op.outputs[0] in graph.outputs:
+            continue
+        values = [graph.tensors[str(name)] for name in readers[0].inputs if name != op.outputs[0]]
+        channels = graph.tensors[op.outputs[0]].shape[-1]
+        if len(values) != 1 or values[0].data is None or values[0].shape != (channels,):
+            continue
+        inputs = (*op.inputs, *(None,) * (layer.bias + 1 - len(op.inputs)))
+        inputs = (*inputs[: layer.bias], values[0].name, *inputs[layer.bias + 1 :])
+        activation = readers[0].options.get("activation", "NONE")
+        added[op.outputs[0]] = replace(op, inputs=inputs, outputs=readers[0].outputs).with_options(
+            activation=activation
+        )
+        gone.append(readers[0])
+    return graph.replaced(ops=[added.get(op.outputs[0], op) for op in graph.ops if op not in gone]) if gone else graph
 
 
 def _known_steps(op: Op, real: dict[str, Tensor]) -> Quantization | None:

@@ -111,6 +111,51 @@ def test_a_reshape_that_moves_nothing_leaves_no_reals(form: Any, torch_style: An
     assert [op.kind for op in read_int8(path).ops] == ["PAD", "CONV_2D", "MEAN", "CONV_2D"]
 
 
+def _as_tf2onnx_writes_it(dtype: str) -> onnx.ModelProto:
+    """A dense layer of an int8 .tflite: the input has steps, and the bias is added behind the product."""
+    random = np.random.default_rng(5)
+    zero = np.array(-3 if dtype == "int8" else 125, dtype)
+    steps = {"input": (0.05, zero), "weights": (0.01, np.int8(0)), "bias": (0.05 * 0.01, np.int32(0)),
+             "sum": (0.08, np.int8(4))}  # fmt: skip
+    values = {"weights": random.integers(-127, 128, (12, 5)).astype(np.int8),
+              "bias": random.integers(-900, 900, 5).astype(np.int32)}  # fmt: skip
+    for name, (scale, zero_point) in steps.items():
+        values |= {f"{name}_scale": np.float32(scale), f"{name}_zero": zero_point}
+    node = onnx.helper.make_node
+    nodes = [
+        node("DequantizeLinear", [name, f"{name}_scale", f"{name}_zero"], [f"{name}_real"])
+        for name in ("input", "weights", "bias")
+    ]
+    nodes += [
+        node("MatMul", ["input_real", "weights_real"], ["product"]),
+        node("Add", ["product", "bias_real"], ["sum_real"]),
+        node("QuantizeLinear", ["sum_real", "sum_scale", "sum_zero"], ["sum"]),
+    ]
+    kind = onnx.TensorProto.INT8 if dtype == "int8" else onnx.TensorProto.UINT8
+    graph = onnx.helper.make_graph(
+        nodes, "net", [onnx.helper.make_tensor_value_info("input", kind, (1, 12))],
+        [onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.INT8, (1, 5))],
+        [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in values.items()],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_what_tf2onnx_makes_of_an_int8_tflite_becomes_that_again(
+    dtype: str, tmp_path: Path, in_litert: Callable[..., list[Any]]
+) -> None:
+    path = tmp_path / "int8.onnx"
+    onnx.save(_as_tf2onnx_writes_it(dtype), path)
+    graph = read_int8(path)
+    assert [op.kind for op in graph.ops] == ["FULLY_CONNECTED"]
+    source = graph.tensors["input"]
+    assert (source.dtype, source.quantization and int(source.quantization.zero_point[0])) == ("int8", -3)
+    picture = np.random.default_rng(6).integers(-128, 128, (1, 12)).astype(np.int8)
+    steps = picture if dtype == "int8" else (picture.astype(np.int16) + 128).astype(np.uint8)
+    expected = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"input": steps})
+    assert np.array_equal(in_litert(graph, picture, delegate=True)[0], expected[0])
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_qdq_file_is_no_float_source_and_a_float_file_is_no_qdq_one(torch_style: Any, tmp_path: Path) -> None:
     path = _quantized(torch_style(13), tmp_path)
