@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 from mnedge.devices import ModelInfo
 from mnedge.errors import InputError
 from mnedge.runtimes import TensorSpec
-from mnedge.validation.multi_label import label_figures, multi_label_figures
 from mnedge.validation.predict import Predictions
+from mnedge.validation.tag import label_figures, multi_label_figures
 
 
 def _case() -> tuple[np.ndarray, np.ndarray]:

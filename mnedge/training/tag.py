@@ -51,7 +51,7 @@ class Tagged:
         return Labelled(self.pixels, self.rows, np.zeros(self.rows.size, np.int64))
 
 
-def multi_label(
+def tag(
     train: Tagged,
     held: Tagged,
     schedule: Schedule,
