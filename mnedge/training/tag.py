@@ -111,7 +111,7 @@ def label_weights(tags: NDArray[np.bool_]) -> NDArray[np.float32]:
     """
     yes = tags.sum(axis=0)
     counts = np.maximum(np.stack([len(tags) - yes, yes]), 1)
-    return np.minimum(len(tags) / (2 * counts), _MOST_WEIGHT).astype(np.float32)
+    return np.asarray(np.minimum(len(tags) / (2 * counts), _MOST_WEIGHT), np.float32)
 
 
 def label_loss(weights: NDArray[np.float32], smoothing: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -20,8 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer import ROOT, SHARED, WEIGHTS, run
 from typer import echo
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.benchmarks.transfer import SHARED, WEIGHTS, run
 
 if TYPE_CHECKING:
     import keras
@@ -104,5 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()
