@@ -99,7 +99,7 @@ def _accuracy(predictions: Predictions, dataset: Dataset) -> Figures:
     if predictions.head in ("multi-label", "numbers"):
         raise InputError(
             f"{predictions.path} gives {predictions.head}, and {dataset.name} has one class a picture; give data whose "
-            "labels are those values: --task multi-label takes a _classes.csv with several labels a picture"
+            "labels are those values: --task tag takes a _classes.csv with several labels a picture"
         )
     outputs, highest = predictions.outputs.shape[-1], int(predictions.labels.max())
     if outputs <= highest:

@@ -6,7 +6,8 @@
 The script of https://www.tensorflow.org/tutorials/images/transfer_learning: pictures mirrored and turned, 10 epochs of
 a new head on the frozen MobileNetV2 (Adam, 1e-4), then 10 of its layers from two thirds on (RMSprop, 1e-5). The
 tutorial ends there; fine-tuning then goes on until the CPU seconds are spent, so that time is no excuse. Its best
-epoch counts, chosen on the validation split as mnedge's is. `--mnedge` runs `mnedge train` on the same pictures afterwards.
+epoch counts, chosen on the validation split as mnedge's is. `--mnedge` runs `mnedge train` on the
+same pictures afterwards.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer import ROOT, SHARED, WEIGHTS, run
 from typer import echo
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.benchmarks.transfer import SHARED, WEIGHTS, run
 
 if TYPE_CHECKING:
     import keras
@@ -103,5 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

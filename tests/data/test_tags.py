@@ -82,4 +82,4 @@ def test_data_of_other_tasks_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no labels; they come as a _classes\.csv"):
         open_tags(tmp_path)
     with pytest.raises(InputError, match="the demo pictures have one class each"):
-        tasks.get("multi-label").open_dataset("demo")
+        tasks.get("tag").open_dataset("demo")

@@ -183,6 +183,6 @@ def test_two_classes_have_curves_and_thresholds(report: TrainingReport) -> None:
 
 
 def test_augmented_pictures_stand_on_the_page(report: TrainingReport) -> None:
-    page = render_training(report, METRICS, _show, np.zeros((5, 8, 8, 3), np.uint8))
+    page = render_training(report, METRICS, _show, [np.zeros((8, 8, 3), np.uint8)] * 5)
     assert page.count('alt="augmented training picture') == 5
     assert "As the network saw them" not in render_training(report, METRICS, _show)

@@ -28,8 +28,9 @@ def test_keys_are_called_by_their_names() -> None:
         "map50": "mAP at IoU 0.5",
         "roc_auc": "ROC AUC",
         "mean_iou": "mean IoU",
+        "map": "mAP",
     }
-    assert len(headlines) == 4
+    assert len(headlines) == 5
     assert "top5" not in headlines
     with pytest.raises(KeyError):
         headlines["top5"]

@@ -95,14 +95,14 @@ def _boxes(root: Path) -> Path:
 _CASES = {
     "detect": (_boxes, ["--head-epochs", "4", "--epochs", "14", "--batch-size", "6"], 0.1, 0.3),
     "segment": (_masks, ["--head-epochs", "6", "--epochs", "12", "--batch-size", "6"], 0.45, 0.15),
-    "multi-label": (_tags, ["--head-epochs", "10", "--epochs", "8"], 0.7, 0.15),
+    "tag": (_tags, ["--head-epochs", "10", "--epochs", "8"], 0.7, 0.15),
     "embed": (_folders, ["--head-epochs", "4", "--epochs", "2", "--dimensions", "16"], 0.8, 0.15),
 }
 
 
 _FINDINGS = {
     "detect": ["1 pictures have no boxes; they count as background"],
-    "multi-label": ["12 pictures have no label; they count as a no to each"],
+    "tag": ["12 pictures have no label; they count as a no to each"],
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["classes", "labels", "boxes", "masks"]
 # The task that takes a kind of labels.
-TASKS: Mapping[Kind, str] = {"classes": "classify", "labels": "multi-label", "boxes": "detect", "masks": "segment"}
+TASKS: Mapping[Kind, str] = {"classes": "classify", "labels": "tag", "boxes": "detect", "masks": "segment"}
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def _read(listing: Listing) -> Labelled:
             shown = ", ".join(found.classes[index] for index in indices) or "none"
             raise InputError(
                 f"{where}: {picture.name} has {len(indices)} classes ({shown}), and classify takes one class a "
-                "picture: give --task multi-label for several or none, or leave one 1 in each row"
+                "picture: give --task tag for several or none, or leave one 1 in each row"
             )
     rows = [(picture, indices[0], split) for picture, indices, split in found.rows]
     return Labelled(found.root, rows, found.classes, is_fixed=True)

@@ -29,7 +29,7 @@ def test_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("b.jpg, 1, 1", r"line 3: b.jpg has 2 classes \(cat, dog\), and classify .*: give --task multi-label"),
+        ("b.jpg, 1, 1", r"line 3: b.jpg has 2 classes \(cat, dog\), and classify .*: give --task tag"),
         ("b.jpg, 0, 0", r"line 3: b.jpg has 0 classes \(none\)"),
         ("b.jpg, 0, 2", "line 3: '2' is neither 0 nor 1"),
         ("gone.jpg, 0, 1", "1 of 2 pictures that are not there"),

@@ -226,7 +226,7 @@ def test_weights_of_a_new_family_are_recognised_and_taken(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("toy")
 def test_a_search_does_not_wait_for_weights_that_a_family_does_not_have() -> None:
-    trainer = TransferTrainer(open_demo(), ("imagenet", "random"), Schedule())
+    trainer = TransferTrainer("classify", open_demo(), ("imagenet", "random"), Schedule())
     assert trainer.weights_of(Variant("toy", 1.0, 48, 3)) == "random"
     assert trainer.weights_of(Variant("v2", 1.0, 96, 3)) == "imagenet"
 

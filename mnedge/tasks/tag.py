@@ -16,7 +16,7 @@ from mnedge.results.metric import Metric
 from mnedge.results.outcome import ClassRow, MetPicture, Outcome
 from mnedge.tasks._task import Task
 from mnedge.validation.answers import class_answers
-from mnedge.validation.multi_label import LabelFigures, label_figures, multi_label_figures
+from mnedge.validation.tag import LabelFigures, label_figures, multi_label_figures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ def _open(spec: str, *, skip_broken: bool = False, draw: Draw | None = None) -> 
 
 
 def _objective(data: TrainingData) -> Objective:
-    from mnedge.training.multi_label import Tagged, multi_label
+    from mnedge.training.tag import Tagged, tag
 
     dataset, rows = data.dataset, data.rows
     numbers, held = data.train.numbers[rows], data.held.numbers
@@ -54,7 +54,7 @@ def _objective(data: TrainingData) -> Objective:
     def precision(probabilities: NDArray[np.float32], tags: NDArray[np.bool_]) -> float:
         return label_figures(probabilities, tags).map
 
-    return multi_label(
+    return tag(
         Tagged(data.train.pixels, rows, tags_of(dataset, numbers)),
         Tagged(data.held.pixels, np.arange(held.size), tags_of(dataset, held)),
         data.schedule,
@@ -142,7 +142,7 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 
 TASK = Task(
-    name="multi-label",
+    name="tag",
     title="multi-label image classification",
     metrics=(
         Metric("map", "mAP", is_headline=True),

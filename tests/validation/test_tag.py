@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 from mnedge.devices import ModelInfo
 from mnedge.errors import InputError
 from mnedge.runtimes import TensorSpec
-from mnedge.validation.multi_label import label_figures, multi_label_figures
 from mnedge.validation.predict import Predictions
+from mnedge.validation.tag import label_figures, multi_label_figures
 
 
 def _case() -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def test_a_label_that_no_picture_has_counts_nothing() -> None:
     tags[:, 2], scores[:, 2] = False, 0.1
     found = label_figures(scores, tags)
     assert (found.precision[2], found.recall[2], found.purity[2]) == (None, None, None)
-    assert found.map == pytest.approx(np.mean(found.precision[:2]))
+    assert found.map == pytest.approx(np.mean([value for value in found.precision if value is not None]))
 
 
 def test_other_outputs_are_refused_with_what_is_wanted(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Tagged:
         return Labelled(self.pixels, self.rows, np.zeros(self.rows.size, np.int64))
 
 
-def multi_label(
+def tag(
     train: Tagged,
     held: Tagged,
     schedule: Schedule,
@@ -111,7 +111,7 @@ def label_weights(tags: NDArray[np.bool_]) -> NDArray[np.float32]:
     """
     yes = tags.sum(axis=0)
     counts = np.maximum(np.stack([len(tags) - yes, yes]), 1)
-    return np.minimum(len(tags) / (2 * counts), _MOST_WEIGHT).astype(np.float32)
+    return np.asarray(np.minimum(len(tags) / (2 * counts), _MOST_WEIGHT), np.float32)
 
 
 def label_loss(weights: NDArray[np.float32], smoothing: float) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnedge.training.multi_label import entropy, label_loss, label_weights
+from mnedge.training.tag import entropy, label_loss, label_weights
 
 
 def test_yes_and_no_of_a_label_count_alike() -> None:
