@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # An output pixel more saves so much that weights are worth twice the flash.
 _WIDE_PIXELS = 32
-# Bytes of a Helium register: so many input channels the kernel takes that keeps its weights there.
+# Bytes of a Helium register: so many input channels the kernel takes that keeps four pixels there.
 MOST_SHALLOW = 16
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
@@ -170,19 +170,18 @@ def shallow(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[
     """Arrays and descriptor fields of the dense Helium kernel of at most 16 input channels; weights OHWI."""
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
-    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 4, -1)
+    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 2, -1)
     records = [
         words(lanes, 8),
-        rescale.bias.reshape(-1, 4),
-        rescale.multiplier.reshape(-1, 4),
-        words(-right_shifts(rescale).reshape(-1, 4), 8),
+        rescale.bias.reshape(-1, 2),
+        rescale.multiplier.reshape(-1, 2),
+        -right_shifts(rescale).reshape(-1, 2),
     ]
     table, pointer = table_of(rescale, symbol)
-    form = "_16" if matrix.shape[1] == MOST_SHALLOW else ""
-    form += ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
+    form = ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
     fields: dict[str, object] = {
         "packed": f"{symbol}_packed",
-        "tile": f"mve_shallow_tile{form}",
+        "four": f"mve_shallow_pixels{form}",
         "table": pointer,
         "input_channels": matrix.shape[1],
         "output_channels": channels,
