@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,7 +87,8 @@ SHALLOW = [
 ]  # fmt: skip
 # Windows of less than a register and of more, and edges.
 PATCHES = [
-    Layer((6, 9, 3), (3, 3), 8, stride=2), Layer((5, 8, 9), (3, 3), 4, activation="RELU6"), Layer((6, 6, 20), (2, 2), 12),
+    Layer((6, 9, 3), (3, 3), 8, stride=2), Layer((5, 8, 9), (3, 3), 4, activation="RELU6"),
+    Layer((6, 6, 20), (2, 2), 12),
 ]  # fmt: skip
 
 
@@ -118,16 +120,14 @@ def test_all_ways_through_the_kernels_are_bit_exact(
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_four_pixels_may_lie_over_their_inputs(tmp_path: Path, run_sanitized: Callable, reference: Callable) -> None:
     widths = (4, 16, 16, 2, 16, 4)
-    layers = [Layer((3, 5, depth), (1, 1), count).graph() for depth, count in zip(widths, widths[1:], strict=False)]
+    layers = [Layer((3, 5, depth), (1, 1), count).graph() for depth, count in itertools.pairwise(widths)]
     tensors, ops = {}, []
     steps = Quantization.per_tensor(0.05, 5)
     for place, graph in enumerate(layers):
         names = {"x": f"t{place}", "y": f"t{place + 1}", "w": f"w{place}", "b": f"b{place}"}
         for tensor in graph.tensors.values():
-            renamed = Tensor(names[tensor.name], tensor.shape, tensor.dtype, tensor.quantization, tensor.data)
-            tensors[renamed.name] = (
-                renamed if tensor.name in "wb" else Tensor(renamed.name, tensor.shape, "int8", steps)
-            )
+            renamed = replace(tensor, name=names[tensor.name])
+            tensors[renamed.name] = renamed if tensor.name in "wb" else replace(renamed, quantization=steps)
         (op,) = graph.ops
         ops.append(Op(op.kind, tuple(names[str(name)] for name in op.inputs), (names["y"],), op.options))
     graph = Graph(tensors, tuple(ops), ("t0",), (f"t{len(layers)}",))
