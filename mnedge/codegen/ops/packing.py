@@ -24,6 +24,8 @@ MOST_SHALLOW = 16
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
 _DSP_DEPTHS = (12, 28)
+# The zero point, shifted to the left by so much, and a product of 2^30 fit 32 bits.
+_MOST_SHIFT_UP = 22
 
 
 def _up(count: int, multiple: int) -> int:
@@ -126,16 +128,33 @@ def depthwise(
     count = taps.shape[1]
     pairs = taps[:, : count // 2 * 2].reshape(len(blocks), count // 2, 2, 4).transpose(0, 1, 3, 2)
     last = taps[:, count // 2 * 2 :][:, :, _DSP_ORDER]
-    form = ("odd_taps" if count % 2 else "even_taps") + ("_eights" if count % 8 == 1 and count > 1 else "")
+    form = "odd_taps" if count % 2 else "even_taps"
+    form += "_nine" if count == 9 else "_eights" if count % 8 == 1 else ""
+    shifts = right_shifts(rescale)
+    up = rounds_up(rescale) and int(shifts.max()) <= _MOST_SHIFT_UP
     records = [
         2 * rescale.bias[blocks],
         words(pairs.reshape(len(blocks), -1), 16),
         words(last.reshape(len(blocks), -1), 16),
         rescale.multiplier[blocks],
-        words(right_shifts(rescale)[blocks], 8),
+        *([_halves(rescale, shifts)[blocks], shifts[blocks]] if up else [words(shifts[blocks], 8)]),
     ]
-    channels = f"dsp_{form}{'_up' if rounds_up(rescale) else ''}"
-    return _depthwise_arrays(records, rescale, symbol, {"channels": channels})
+    packed = np.concatenate(records, axis=1)
+    table, pointer = table_of(rescale, symbol)
+    fields: dict[str, object] = {
+        "packed": f"{symbol}_packed",
+        "channels": f"dsp_{form}{'_up' if up else ''}",
+        "table": pointer,
+        "zero_point": rescale.zero_point,
+        "words": packed.shape[1],
+    }
+    return table + word_array(f"{symbol}_packed", packed), fields
+
+
+def _halves(rescale: Rescale, shifts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(zero_point + 1/2) * 2^shift: what makes a shift to the right round and add the zero point."""
+    halves: NDArray[np.int64] = (2 * rescale.zero_point + 1) << (shifts - 1)
+    return halves
 
 
 def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
@@ -248,15 +267,6 @@ def _dense_arrays(
         "zero_point": rescale.zero_point,
     }
     return table + word_array(f"{symbol}_packed", packed), fields
-
-
-def _depthwise_arrays(
-    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, form: Mapping[str, object]
-) -> tuple[str, dict[str, object]]:
-    """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
-    table, pointer = table_of(rescale, symbol)
-    fields = {"packed": f"{symbol}_packed", **form, "table": pointer, "zero_point": rescale.zero_point}
-    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 
 def words(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
