@@ -89,18 +89,21 @@ def pointwise(
     extra = (0, even - channels)
     fours = padded.reshape(even // 2, 2, depth // 4, 4)
     is_wide = pixels >= _WIDE_PIXELS and not rescale.round_once
+    shifts = right_shifts(rescale)
+    up = rounds_up(rescale) and int(shifts.max()) <= _MOST_SHIFT_UP and not rescale.round_once
     # As int16 pairs of input channels 1 3 of either channel, then 0 2.
     lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4) if is_wide else fours.transpose(0, 2, 1, 3)
     records = [
         np.pad(2 * rescale.bias, extra).reshape(-1, 2),
         words(2 * lanes.reshape(even // 2, -1), 16) if is_wide else words(lanes.reshape(even // 2, -1), 8),
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
-        np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2),
+        *([np.pad(_halves(rescale, shifts), extra).reshape(-1, 2)] if up else []),
+        np.pad(shifts, extra, constant_values=1).reshape(-1, 2),
     ]
-    wide = "_wide" if is_wide else ""
-    turn = depth // 4 if depth in _DSP_DEPTHS else 4 if depth % 16 == 0 else 2
-    form = wide + (f"_{turn}" if turn != 2 else "") + ("_up" if rounds_up(rescale) else "")
-    one = "_once" if rescale.round_once else wide + ("_odd" if depth % 8 else "")
+    wide, rounding = "_wide" if is_wide else "", "_up" if up else ""
+    turn = depth // 4 if depth in _DSP_DEPTHS else 8 if depth % 32 == 0 else 4 if depth % 16 == 0 else 2
+    form = wide + (f"_{turn}" if turn != 2 else "") + rounding
+    one = "_once" if rescale.round_once else wide + ("_odd" if depth % 8 else "") + rounding
     shape: dict[str, object] = {
         "three_pixels": f"dsp_three_pixels{form}",
         "one_pixel": f"dsp_one_pixel{one}",
