@@ -49,7 +49,7 @@ _SHARE = ", 0..1"
 _GATES = {
     "max_p50_ms": "highest median latency of any int8 artifact, ms",
     "max_size_kib": "largest int8 .tflite, KiB",
-    "max_arena_kib": "largest arena of a microcontroller artifact, KiB",
+    "max_arena_kib": "largest arena of a microcontroller artifact with input and output, KiB",
     "max_flash_kib": "largest flash of a microcontroller artifact, KiB",
     "min_speedup_over_float": "lowest ratio of float to int8 median latency",
     "int8_only": "true: no op of an int8 artifact is float",

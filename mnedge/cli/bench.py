@@ -121,7 +121,8 @@ def _print_latency(rows: Sequence[LatencyRow]) -> None:
 def _print_cost(cost: BoardCost) -> None:
     typer.echo(
         f"{cost.artifact} on {cost.device} (emulated): {cost.instructions:,} instructions an inference, "
-        f"{cost.macs:,} multiply-adds, arena {cost.arena_bytes:,} bytes, stack {cost.stack_bytes:,} bytes"
+        f"{cost.macs:,} multiply-adds, arena {cost.arena_bytes:,} bytes, "
+        f"with input and output {cost.ram_bytes:,} bytes, stack {cost.stack_bytes:,} bytes"
     )
     print_layers(cost.layers)
 

@@ -6,7 +6,7 @@ Read in this order:
     lower.py     Graph -> Program: integer parameters for every op, tables for chains of elementwise ops;
                  lower_int16.py: which ops have a kernel for int16 activations (16x8)
     prune.py     Program -> Program: channels that are constant go into biases
-    quicken.py   Program -> Program: faster kernels where they cost no arena
+    narrow.py    Program -> Program: weights of one byte where flash is preferred
     schedule.py  runs of layers that pass rows on to each other, simulated row by row
     plan.py      which runs to take, and where everything lies in the arena
     emit.py      Program and plan -> NAME.c; header.py -> NAME.h; project.py -> the rest of the folder

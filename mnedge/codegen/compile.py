@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from mnedge import artifact, registry, targets
@@ -12,12 +11,12 @@ from mnedge.codegen import project, vectors
 from mnedge.codegen.emit import Unit, source_text
 from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
+from mnedge.codegen.narrow import with_narrow_weights
 from mnedge.codegen.objects import objects_sources
 from mnedge.codegen.picture import draw
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
-from mnedge.codegen.quicken import quicken, with_narrow_weights
 from mnedge.data.detections import METADATA
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.devices import qemu
@@ -126,15 +125,14 @@ def compile_c(
         raise UnsupportedError("the model computes nothing: its output is its input")
     if options.prefer == "flash":
         program = with_narrow_weights(program)
-    planned = partial(
-        plan,
+    memory = plan(
+        program,
         kernels=kernels,
         prefer=options.prefer,
         budget_bytes=options.budget_bytes,
         streamed=options.stream_input,
         input_in_arena=options.input_may_be_overwritten,
     )
-    program, memory = quicken(program, kernels, planned)
     description = (
         f"{name}: int8 model{f' {model_sha256[:16]}' if model_sha256 else ''}, compiled by mnedge for {target}."
     )

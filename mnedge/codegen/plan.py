@@ -75,7 +75,7 @@ def plan(
 ) -> Plan:
     """Plans the arena.
 
-    "ram" takes the smallest arena; "balanced" and "flash" the fastest plan within an eighth of the smallest; "speed"
+    "ram" takes the smallest arena; "balanced" and "flash" the fastest plan within a sixteenth of the smallest; "speed"
     runs layer by layer; a budget takes the fastest plan that fits.
 
     Args:
@@ -97,24 +97,15 @@ def plan(
             f"the input cannot be streamed: {layer.op} and what else reads it need the picture whole; "
             "compile without --stream-input"
         )
-    weigh = _weigher(program, input_in_arena=input_in_arena)
-    ladder = _limits(candidates, weigh, len(program.layers))
     smallest: Plan | None = None
     placed = []
-    seen = set()
-    for limit in ladder:
-        chosen = _fastest(candidates, weigh, len(program.layers), limit)
-        key = tuple((part.first, part.last) for part in chosen)
-        if key in seen:
-            continue
-        seen.add(key)
-        bound = max(weigh(part) for part in chosen)
+    for chosen, bound in _choices(program, candidates, input_in_arena=input_in_arena):
         current = _place(program, chosen, bound, _ATTEMPTS[prefer], streamed=streamed, input_in_arena=input_in_arena)
         placed.append(current)
         if smallest is None or current.arena_bytes < smallest.arena_bytes:
             smallest = current
     assert smallest is not None
-    near = smallest.arena_bytes * 9 // 8
+    near = smallest.arena_bytes * 17 // 16
     allowed = {"ram": smallest.arena_bytes, "balanced": near, "speed": 1 << 60, "flash": near}[prefer]
     if budget_bytes is not None:
         if smallest.arena_bytes > budget_bytes:
@@ -126,6 +117,22 @@ def plan(
 
 
 Candidates = dict[tuple[int, int], Segment]
+
+
+def _choices(program: Program, candidates: Candidates, *, input_in_arena: bool) -> Iterator[tuple[list[Segment], int]]:
+    """Segments worth placing, each choice once, and the bytes that are live in them at most.
+
+    Values that lie over a part of their inputs are hard to place: the second half of the choices does without them.
+    """
+    seen = set()
+    for partly in (True, False):
+        weigh = _weigher(program, input_in_arena=input_in_arena, partly=partly)
+        for limit in _limits(candidates, weigh, len(program.layers)):
+            chosen = _fastest(candidates, weigh, len(program.layers), limit)
+            key = tuple((part.first, part.last) for part in chosen)
+            if key not in seen:
+                seen.add(key)
+                yield chosen, max(weigh(part) for part in chosen)
 
 
 def _candidates(program: Program, kernels: KernelSet, *, streamed: bool) -> Candidates:
@@ -141,8 +148,14 @@ def _candidates(program: Program, kernels: KernelSet, *, streamed: bool) -> Cand
     return found
 
 
-def _weigher(program: Program, *, input_in_arena: bool) -> Callable[[Segment], int]:
-    """A function that estimates the bytes that are live while a segment runs, before anything is placed."""
+def _weigher(program: Program, *, input_in_arena: bool, partly: bool) -> Callable[[Segment], int]:
+    """A function that estimates the bytes that are live while a segment runs, before anything is placed.
+
+    Args:
+        program: Program to plan.
+        input_in_arena: See `plan`.
+        partly: Whether a value may lie over a part of its input, and not only in its place.
+    """
     readers = readers_of(program)
     made_by = {layer.output: index for index, layer in enumerate(program.layers)}
     outside = _outside(program) | (set() if input_in_arena else {*program.inputs})
@@ -171,7 +184,7 @@ def _weigher(program: Program, *, input_in_arena: bool) -> Callable[[Segment], i
         paired: set[str] = set()
         for output in sorted(grown, key=lambda name: -sizes[name]):
             partner = min(
-                dying - paired,
+                (name for name in dying - paired if partly or part.distances[output, name] == 0),
                 key=lambda name: max(sizes[output], sizes[name] + part.distances[output, name]) - sizes[name],
                 default=None,
             )

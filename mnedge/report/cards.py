@@ -123,8 +123,9 @@ def _memory(report: Report) -> Sequence[Card]:
     return [
         Card(
             f"Memory on {row.target}",
-            figures.size(row.arena_bytes),
-            f"arena; flash {figures.size(row.flash_bytes)}, stack {figures.size(row.stack_bytes)}",
+            figures.size(row.arena_with_ends_bytes),
+            f"arena with input and output; flash {figures.size(row.flash_bytes)}, "
+            f"stack {figures.size(row.stack_bytes)}",
         )
         for row in report.memory[:2]
     ]

@@ -81,7 +81,7 @@ def tables(report: Report) -> list[Table]:
         ),
         _plain(
             "Memory, bytes",
-            ("artifact", "target", ">arena", ">flash", ">stack"),
+            ("artifact", "target", ">arena", ">with input and output", ">flash", ">stack"),
             (_memory_row(row, slug) for row in report.memory),
         ),
         outputs(report.outputs, report.slug),
@@ -261,10 +261,11 @@ def _parity_row(row: ParityRow, slug: str) -> tuple[Cell, ...]:
 
 
 def _memory_row(row: MemoryRow, slug: str) -> tuple[Cell, ...]:
+    sizes = (row.arena_bytes, row.arena_with_ends_bytes, row.flash_bytes, row.stack_bytes)
     return (
         Cell(short_name(base_name(row.artifact), slug)),
         Cell(row.target),
-        *(Cell(figures.plain(size)) for size in (row.arena_bytes, row.flash_bytes, row.stack_bytes)),
+        *(Cell(figures.plain(size)) for size in sizes),
     )
 
 

@@ -22,8 +22,9 @@ class BoardCost:
         emulated: Always: these are executed instructions of an emulator, neither cycles nor a time.
         instructions: Executed by one inference.
         macs: Multiply-adds of one inference.
-        arena_bytes: Working memory.
-        stack_bytes: Deepest stack.
+        arena_bytes: Working memory, bytes.
+        ram_bytes: Arena, input and output, bytes.
+        stack_bytes: Deepest stack, bytes.
         layers: One row a layer, the one with the most instructions first.
     """
 
@@ -33,6 +34,7 @@ class BoardCost:
     instructions: int
     macs: int
     arena_bytes: int
+    ram_bytes: int
     stack_bytes: int
     layers: tuple[Layer, ...]
 
@@ -64,11 +66,17 @@ class Bench:
     def _repr_html_(self) -> str:
         timed = ((row.artifact, row.runtime, row.device, row.threads, row.p50_ms, row.p90_ms) for row in self.latency)
         ratios = ((row.artifact, row.reference, row.device, row.speedup, row.verdict) for row in self.ratios)
-        costs = ((row.artifact, row.device, row.instructions, row.arena_bytes) for row in self.costs or ())
+        costs = (
+            (row.artifact, row.device, row.instructions, row.arena_bytes, row.ram_bytes) for row in self.costs or ()
+        )
         tables = [
             shown.table("Latency", ("artifact", "runtime", "device", "threads", "p50 ms", "p90 ms"), timed),
             shown.table("Ratios", ("artifact", "against", "device", "times faster", "verdict"), ratios),
-            shown.table("Instructions", ("artifact", "device (emulated)", "an inference", "arena bytes"), costs),
+            shown.table(
+                "Instructions",
+                ("artifact", "device (emulated)", "an inference", "arena bytes", "with input and output"),
+                costs,
+            ),
             shown.table("Failed", ("device", "error"), ((row.device, row.error) for row in self.failed)),
         ]
         return "".join(tables)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +16,7 @@ from mnedge.results.accuracy import AccuracyRow
 from mnedge.results.latency import LatencyRow
 from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
+from mnedge.results.stored import ABSENT
 
 if TYPE_CHECKING:
     from mnedge.untyped import JsonObject
@@ -99,13 +100,28 @@ class Int8Row:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """Memory of an artifact on a microcontroller or NPU, bytes; None where unknown."""
+    """Memory of an artifact on a microcontroller or NPU; None where unknown.
+
+    Attributes:
+        artifact: File name.
+        target: Target.
+        arena_bytes: Working memory that the caller gives, bytes.
+        flash_bytes: Code and constants, bytes.
+        stack_bytes: Deepest stack, bytes.
+        ram_bytes: Arena, input and output, as an interpreter's arena holds them, bytes; None where `arena_bytes` does.
+    """
 
     artifact: str
     target: str
     arena_bytes: int | None
     flash_bytes: int | None
     stack_bytes: int | None
+    ram_bytes: int | None = field(default=None, metadata=ABSENT)
+
+    @property
+    def arena_with_ends_bytes(self) -> int | None:
+        """Arena with input and output, bytes: what firmware calls the arena, and what limits are held against."""
+        return self.arena_bytes if self.ram_bytes is None else self.ram_bytes
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ def cost_on_board(path: Path, board: QemuDevice) -> BoardCost:
         instructions=run.instructions,
         macs=compiled.macs,
         arena_bytes=compiled.arena_bytes,
+        ram_bytes=compiled.ram_bytes,
         stack_bytes=run.stack_bytes,
         layers=tuple(slowest_first(layers)),
     )

@@ -38,7 +38,7 @@ def report() -> Report:
             ParityRow("m.int8.tflite", "m.int8.onnx", 100, 0.99, None),
         ),
         int8=(Int8Row("m.int8.tflite", 9, 0),),
-        memory=(MemoryRow("m.c", "cortex-m4", 65536, 1 << 20, None),),
+        memory=(MemoryRow("m.c", "cortex-m4", 16384, 1 << 20, None, ram_bytes=65536),),
     )
 
 
@@ -72,6 +72,10 @@ def test_what_was_not_measured_fails(report: Report) -> None:
     assert row == GateRow("max_arena_kib", 64, None, passed=False)
     with pytest.raises(GateError, match="measured nothing"):
         check_gates([row])
+    # An NPU's SRAM holds input and output as it is.
+    (vela,) = report.memory
+    (row,) = gate_rows(replace(report, memory=(replace(vela, ram_bytes=None),)), {"max_arena_kib": 64})
+    assert row == GateRow("max_arena_kib", 64, 16.0, passed=True)
     # The flash of C that was not compiled is not known.
     unknown = replace(report, memory=(replace(report.memory[0], flash_bytes=None),))
     assert gate_rows(unknown, {"max_flash_kib": 1024}) == (GateRow("max_flash_kib", 1024, None, passed=False),)

@@ -45,17 +45,3 @@ INLINE int all_rows_are_there(const struct geometry *layer, const int8_t *const 
     }
     return there;
 }
-
-/* As move_taps, but where all taps would move on together they stay, and the pixels lie behind them: by how many bytes is
- * returned. `whole` tells whether all rows are there, `behind` what the column before returned. */
-INLINE int32_t next_taps(const struct geometry *layer, const int8_t *const *rows, int32_t column, const int8_t *pad,
-                         const int8_t **taps, int whole, int32_t behind)
-{
-    const int32_t left = column * layer->stride - layer->pad_left;
-    const int32_t right = left + (layer->kernel_columns - 1) * layer->dilation;
-    if (whole && left >= layer->stride && column > 0 && right < layer->input_columns) {
-        return behind + layer->stride * layer->input_channels;
-    }
-    move_taps(layer, rows, column, pad, taps);
-    return 0;
-}

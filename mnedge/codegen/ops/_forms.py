@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -72,4 +73,33 @@ class Whole(Plain):
     def takes_whole(self, index: int) -> bool:
         """See `Kernel`."""
         del index
+        return True
+
+
+class InPasses(Plain, ABC):
+    """Passes over the output, row by row where `by_pixel` says so; the output lies apart from the inputs."""
+
+    @property
+    @abstractmethod
+    def by_pixel(self) -> bool:
+        """Whether an output pixel needs the same pixel of each input alone."""
+
+    @property
+    def form(self) -> Literal["window", "pixels", "whole"]:
+        """See `Kernel`."""
+        return "pixels" if self.by_pixel else "whole"
+
+    def input_rows(self, row: int, index: int) -> tuple[int, int]:
+        """See `Kernel`."""
+        del index
+        return (row, row + 1) if self.by_pixel else (0, ALL_ROWS)
+
+    def takes_whole(self, index: int) -> bool:
+        """See `Kernel`."""
+        del index
+        return not self.by_pixel
+
+    def reads_twice(self, kernels: KernelSet) -> bool:
+        """See `Kernel`."""
+        del kernels
         return True

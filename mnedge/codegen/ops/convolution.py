@@ -39,7 +39,6 @@ class Convolution:
         is_flat: Whether it is a fully connected layer, computed in one call.
         was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
         may_widen: Whether weights may take twice the flash for a faster kernel.
-        may_read_twice: Whether the output may be apart from the input, for a kernel that reads that again and again.
         in_place: Never.
     """
 
@@ -53,7 +52,6 @@ class Convolution:
     is_flat: bool = False
     was_depthwise: bool = False
     may_widen: bool = True
-    may_read_twice: bool = False
     in_place: bool = False
 
     @property
@@ -91,7 +89,7 @@ class Convolution:
 
     def reads_twice(self, kernels: KernelSet) -> bool:
         """See `Kernel`."""
-        return bool(self._apart(kernels).any()) or self.variant(kernels) == "shallow"
+        return bool(self._apart(kernels).any())
 
     def macs(self) -> int:
         """Multiply-adds of the whole layer."""
@@ -178,19 +176,18 @@ class Convolution:
             return "depthwise" if kernels != "portable" and fast else "portable_depthwise"
         if kernels == "portable" or not fast:
             return "portable_convolution"
-        if self.may_read_twice and self.can_be_shallow(kernels):
+        if self._is_shallow(kernels):
             return "shallow"
         return "pointwise" if self.is_pointwise else "patches"
 
-    def can_be_shallow(self, kernels: KernelSet) -> bool:
-        """Whether it is pointwise, of so few input channels that all weights of four outputs fit registers."""
+    def _is_shallow(self, kernels: KernelSet) -> bool:
+        """Whether it is pointwise, of so few input channels that four pixels fit registers."""
         return (
             kernels == "mve"
             and not (self.depthwise or self.is_flat)
             and self.is_pointwise
-            and self._is_fast()
             and self.input_channels <= packing.MOST_SHALLOW
-            and self.output_channels % 4 == 0
+            and self.output_channels % 2 == 0
         )
 
     def scratch_bytes(self, kernels: KernelSet) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.codegen.ops._forms import ALL_ROWS, Plain, Whole
+from mnedge.codegen.ops._forms import InPasses, Whole
 from mnedge.codegen.ops.elementwise import Table
 from mnedge.codegen.program import Layer, int_array
 from mnedge.errors import UnsupportedError
@@ -41,8 +41,8 @@ class Copy(Whole):
 
 
 @dataclass(frozen=True, eq=False)
-class Concatenation(Plain):
-    """Inputs one after another along one axis: `outer` times, `lengths` bytes of each.
+class Concatenation(InPasses):
+    """Inputs one after another along one axis, each in a pass: `outer` times, `lengths` bytes of each.
 
     Attributes:
         outer: Runs of each input.
@@ -57,25 +57,10 @@ class Concatenation(Plain):
     output: Value
 
     @property
-    def form(self) -> Literal["window", "pixels", "whole"]:
-        """Channels are joined pixel by pixel: the inputs of a row need not exist whole."""
-        by_pixel = self.outer == self.output.rows * self.output.columns
-        return "pixels" if by_pixel and all(data is None for data in self.constants_of) else "whole"
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return (row, row + 1) if self.form == "pixels" else (0, ALL_ROWS)
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return self.form == "whole"
-
-    def reads_twice(self, kernels: KernelSet) -> bool:
-        """One input after another is copied to all pixels."""
-        del kernels
-        return True
+    def by_pixel(self) -> bool:
+        """Whether channels are joined: the inputs of a row need not exist whole."""
+        joins_channels = self.outer == self.output.rows * self.output.columns
+        return joins_channels and all(data is None for data in self.constants_of)
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -104,8 +89,8 @@ class Concatenation(Plain):
 
 
 @dataclass(frozen=True, eq=False)
-class Pad(Plain):
-    """A border around a value.
+class Pad(InPasses):
+    """A border around a value: the output is filled, then the value copied.
 
     Attributes:
         before: Elements before, in rows, columns and channels.
@@ -120,25 +105,10 @@ class Pad(Plain):
     output: Value
 
     @property
-    def form(self) -> Literal["window", "pixels", "whole"]:
-        """Channels are added pixel by pixel."""
+    def by_pixel(self) -> bool:
+        """Whether channels are added alone."""
         x, y = self.input, self.output
-        return "pixels" if (x.rows, x.columns) == (y.rows, y.columns) else "whole"
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return (row, row + 1) if self.form == "pixels" else (0, ALL_ROWS)
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return self.form == "whole"
-
-    def reads_twice(self, kernels: KernelSet) -> bool:
-        """All of the output is filled first."""
-        del kernels
-        return True
+        return (x.rows, x.columns) == (y.rows, y.columns)
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""

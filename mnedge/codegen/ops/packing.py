@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 # An output pixel more saves so much that weights are worth twice the flash.
 _WIDE_PIXELS = 32
-# Bytes of a Helium register: so many input channels the kernel takes that keeps its weights there.
+# Bytes of a Helium register: so many input channels the kernel takes that keeps four pixels there.
 MOST_SHALLOW = 16
 DEPTHWISE_LANES = {"portable": 1, "dsp": 4, "mve": 8}
 _DSP_ORDER = (0, 2, 1, 3)
 _DSP_DEPTHS = (12, 28)
+# The zero point, shifted to the left by so much, and a product of 2^30 fit 32 bits.
+_MOST_SHIFT_UP = 22
 
 
 def _up(count: int, multiple: int) -> int:
@@ -87,18 +89,21 @@ def pointwise(
     extra = (0, even - channels)
     fours = padded.reshape(even // 2, 2, depth // 4, 4)
     is_wide = pixels >= _WIDE_PIXELS and not rescale.round_once
+    shifts = right_shifts(rescale)
+    up = rounds_up(rescale) and int(shifts.max()) <= _MOST_SHIFT_UP and not rescale.round_once
     # As int16 pairs of input channels 1 3 of either channel, then 0 2.
     lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4) if is_wide else fours.transpose(0, 2, 1, 3)
     records = [
         np.pad(2 * rescale.bias, extra).reshape(-1, 2),
         words(2 * lanes.reshape(even // 2, -1), 16) if is_wide else words(lanes.reshape(even // 2, -1), 8),
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
-        np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 2),
+        *([np.pad(_halves(rescale, shifts), extra).reshape(-1, 2)] if up else []),
+        np.pad(shifts, extra, constant_values=1).reshape(-1, 2),
     ]
-    wide = "_wide" if is_wide else ""
-    turn = depth // 4 if depth in _DSP_DEPTHS else 4 if depth % 16 == 0 else 2
-    form = wide + (f"_{turn}" if turn != 2 else "") + ("_up" if rounds_up(rescale) else "")
-    one = "_once" if rescale.round_once else wide + ("_odd" if depth % 8 else "")
+    wide, rounding = "_wide" if is_wide else "", "_up" if up else ""
+    turn = depth // 4 if depth in _DSP_DEPTHS else 8 if depth % 32 == 0 else 4 if depth % 16 == 0 else 2
+    form = wide + (f"_{turn}" if turn != 2 else "") + rounding
+    one = "_once" if rescale.round_once else wide + ("_odd" if depth % 8 else "") + rounding
     shape: dict[str, object] = {
         "three_pixels": f"dsp_three_pixels{form}",
         "one_pixel": f"dsp_one_pixel{one}",
@@ -126,16 +131,33 @@ def depthwise(
     count = taps.shape[1]
     pairs = taps[:, : count // 2 * 2].reshape(len(blocks), count // 2, 2, 4).transpose(0, 1, 3, 2)
     last = taps[:, count // 2 * 2 :][:, :, _DSP_ORDER]
-    form = ("odd_taps" if count % 2 else "even_taps") + ("_eights" if count % 8 == 1 and count > 1 else "")
+    form = "odd_taps" if count % 2 else "even_taps"
+    form += "_nine" if count == 9 else "_eights" if count % 8 == 1 else ""
+    shifts = right_shifts(rescale)
+    up = rounds_up(rescale) and int(shifts.max()) <= _MOST_SHIFT_UP
     records = [
         2 * rescale.bias[blocks],
         words(pairs.reshape(len(blocks), -1), 16),
         words(last.reshape(len(blocks), -1), 16),
         rescale.multiplier[blocks],
-        words(right_shifts(rescale)[blocks], 8),
+        *([_halves(rescale, shifts)[blocks], shifts[blocks]] if up else [words(shifts[blocks], 8)]),
     ]
-    channels = f"dsp_{form}{'_up' if rounds_up(rescale) else ''}"
-    return _depthwise_arrays(records, rescale, symbol, {"channels": channels})
+    packed = np.concatenate(records, axis=1)
+    table, pointer = table_of(rescale, symbol)
+    fields: dict[str, object] = {
+        "packed": f"{symbol}_packed",
+        "channels": f"dsp_{form}{'_up' if up else ''}",
+        "table": pointer,
+        "zero_point": rescale.zero_point,
+        "words": packed.shape[1],
+    }
+    return table + word_array(f"{symbol}_packed", packed), fields
+
+
+def _halves(rescale: Rescale, shifts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(zero_point + 1/2) * 2^shift: what makes a shift to the right round and add the zero point."""
+    halves: NDArray[np.int64] = (2 * rescale.zero_point + 1) << (shifts - 1)
+    return halves
 
 
 def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
@@ -170,19 +192,18 @@ def shallow(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[
     """Arrays and descriptor fields of the dense Helium kernel of at most 16 input channels; weights OHWI."""
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
-    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 4, -1)
+    lanes = np.pad(matrix, ((0, 0), (0, MOST_SHALLOW - matrix.shape[1]))).reshape(channels // 2, -1)
     records = [
         words(lanes, 8),
-        rescale.bias.reshape(-1, 4),
-        rescale.multiplier.reshape(-1, 4),
-        words(-right_shifts(rescale).reshape(-1, 4), 8),
+        rescale.bias.reshape(-1, 2),
+        rescale.multiplier.reshape(-1, 2),
+        -right_shifts(rescale).reshape(-1, 2),
     ]
     table, pointer = table_of(rescale, symbol)
-    form = "_16" if matrix.shape[1] == MOST_SHALLOW else ""
-    form += ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
+    form = ("_table" if table else "") + ("_up" if rounds_up(rescale) else "")
     fields: dict[str, object] = {
         "packed": f"{symbol}_packed",
-        "tile": f"mve_shallow_tile{form}",
+        "four": f"mve_shallow_pixels{form}",
         "table": pointer,
         "input_channels": matrix.shape[1],
         "output_channels": channels,
@@ -249,15 +270,6 @@ def _dense_arrays(
         "zero_point": rescale.zero_point,
     }
     return table + word_array(f"{symbol}_packed", packed), fields
-
-
-def _depthwise_arrays(
-    records: Sequence[NDArray[np.int64]], rescale: Rescale, symbol: str, form: Mapping[str, object]
-) -> tuple[str, dict[str, object]]:
-    """Arrays and descriptor fields of a depthwise kernel; a row of the records a block of channels."""
-    table, pointer = table_of(rescale, symbol)
-    fields = {"packed": f"{symbol}_packed", **form, "table": pointer, "zero_point": rescale.zero_point}
-    return table + word_array(f"{symbol}_packed", np.concatenate(records, axis=1)), fields
 
 
 def words(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:

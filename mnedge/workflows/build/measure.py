@@ -257,7 +257,14 @@ def _int8_row(job: Job, artifact: Artifact, predictions: dict[str, Predictions])
 
 def _memory_row(artifact: Artifact) -> MemoryRow:
     takes = read_compiled(artifact.path)
-    return MemoryRow(artifact.path.name, artifact.target, takes.arena_bytes, takes.flash_bytes, takes.stack_bytes)
+    return MemoryRow(
+        artifact.path.name,
+        artifact.target,
+        takes.arena_bytes,
+        takes.flash_bytes,
+        takes.stack_bytes,
+        ram_bytes=takes.ram_bytes,
+    )
 
 
 def _memory_plan(artifacts: Sequence[Artifact]) -> MemoryPlan | None:
