@@ -38,8 +38,8 @@ class Statistics:
     Attributes:
         low: Smallest value.
         high: Largest value.
-        samples: float32 (pixels, channels) by member: pixels drawn evenly from all images, about 2,048 values an
-            image.
+        samples: float32 (pixels, channels) by member: pixels drawn at random from every image, about 2,048 values
+            of each.
     """
 
     low: float
@@ -68,19 +68,16 @@ def observe(scheme: Scheme, images: Samples, seed: int = 0) -> dict[str, Statist
     free = set(scheme.free_groups)
     made = {name for op in graph.ops for name in op.outputs}
     names = [name for name, group in scheme.group.items() if group in free and name in made]
-    random = np.random.default_rng(seed)
-    picks = []
-    for name in names:
-        channels = _channels(graph.tensors[name].shape)
-        pixels = max(1, int(np.prod(graph.tensors[name].shape[1:])) // channels)
-        count = min(pixels, max(1, _SAMPLES_PER_IMAGE // channels))
-        picks.append(np.sort(random.choice(pixels, count, replace=False)))
 
-    def seen(_: int, outputs: list[NDArray[np.float32]]) -> list[_Seen]:
+    def seen(number: int, outputs: list[NDArray[np.float32]]) -> list[_Seen]:
+        # Places of their own for each image: what happens only at an edge must show too.
+        random = np.random.default_rng((seed, number))
         found = []
-        for name, value, pick in zip(names, outputs, picks, strict=True):
+        for name, value in zip(names, outputs, strict=True):
             rows = value.reshape(-1, _channels(graph.tensors[name].shape))
-            found.append((float(value.min()), float(value.max()), rows[pick]))
+            count = max(1, _SAMPLES_PER_IMAGE // rows.shape[1])
+            drawn = rows[random.integers(0, len(rows), count)] if count < len(rows) else rows.copy()
+            found.append((float(value.min()), float(value.max()), drawn))
         return found
 
     images_of = list(zip(*interpret(graph.replaced(outputs=names), images, seen), strict=True)) if names else []

@@ -28,7 +28,14 @@ _SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 _LARGEST_FACTOR = 64.0
 
 
-def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
+class Equalized(NamedTuple):
+    """An equalized float graph, and the cost of noise in each channel of its activations (`channels.sensitivities`)."""
+
+    graph: Graph
+    sensitivity: dict[str, NDArray[np.float64]]
+
+
+def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equalized:
     """Scales the channels between layers so that the noise of int8 becomes least; the function stays the same.
 
     A positive factor on a channel passes through ReLU, pooling, sums and gates, and can be taken back in the
@@ -46,12 +53,13 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
         granularity: Granularity of the weight scales that will follow.
 
     Returns:
-        The equalized float graph.
+        The graph, and what noise costs in it.
     """
     graph = with_own_constants(graph)
     per_channel = granularity == "per-channel"
     streams = [stream for stream in find_streams(graph) if not (per_channel and _is_limited(graph, stream))]
-    measured = _measured(graph, streams, images, granularity)
+    made = {name for op in graph.ops for name in op.outputs if graph.tensors[name].dtype == "float32"}
+    measured = _measured(graph, streams, images, granularity, made)
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers_of(graph)}
     biases = {layer.bias: graph.tensors[layer.bias].real().astype(np.float64) for layer in layers_of(graph)}
     # Per tensor, the factors of one stream change the weight range that the next one sees.
@@ -60,9 +68,8 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Graph:
             factors = _best_factors(graph, stream, measured, weights, granularity)
             scale_stream(stream, factors, measured, weights, biases)
     changed = {**weights, **biases}
-    return graph.replaced(
-        tensors=[replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
-    )
+    tensors = [replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
+    return Equalized(graph.replaced(tensors=tensors), measured.sensitivity)
 
 
 def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, float]:
@@ -92,10 +99,12 @@ def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, 
     return gains
 
 
-def _measured(graph: Graph, streams: list[Stream], images: Samples, granularity: Granularity) -> ChannelMeasurements:
-    """Inputs of the noise around these streams, and no more."""
+def _measured(
+    graph: Graph, streams: list[Stream], images: Samples, granularity: Granularity, also: Iterable[str] = ()
+) -> ChannelMeasurements:
+    """Inputs of the noise around these streams, and what noise costs in other activations that are asked for."""
     seen = {name for stream in streams for name in stream.members}
-    costly = seen | {layer.output for stream in streams for layer in stream.readers}
+    costly = seen.union((layer.output for stream in streams for layer in stream.readers), also)
     if granularity == "per-tensor":
         seen |= {layer.data for stream in streams for layer in stream.makers}
     return ChannelMeasurements(

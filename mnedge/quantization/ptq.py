@@ -24,7 +24,10 @@ from mnedge.quantization.saturation import shrink_saturated
 from mnedge.quantization.scheme import check_float, scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mnedge.batch import Samples
     from mnedge.choices import Effort, Granularity
@@ -140,12 +143,16 @@ def post_training_parameters(
 
 
 def _calibrated(
-    graph: Graph, images: Samples, chosen: PostTraining, log: Log, share: float = 0.0
+    graph: Graph,
+    images: Samples,
+    chosen: PostTraining,
+    log: Log,
+    sensitivity: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
-    log.begin("calibrate", share)
+    log.begin("calibrate", 0.0 if sensitivity is None else 0.2)
     scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels)
-    ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES)
+    ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES, sensitivity)
     return scheme, initial_parameters(scheme, ranges)
 
 
@@ -155,7 +162,8 @@ def _equalized(graph: Graph, images: Samples, chosen: PostTraining, log: Log) ->
     graph = shrink_saturated(graph, images)
     if chosen.effort == "max" if chosen.scalable_gates is None else chosen.scalable_gates:
         graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
-    scheme, parameters = _calibrated(equalize(graph, images, chosen.granularity), images, chosen, log, 0.2)
+    equal = equalize(graph, images, chosen.granularity)
+    scheme, parameters = _calibrated(equal.graph, images, chosen, log, equal.sensitivity)
     log.done(f"equalized channels, ranges: {chosen.ranges or _RANGES}", scheme, parameters)
     return scheme, parameters
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnedge.errors import InputError
-from mnedge.graph.ops import LAYERS, data_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from mnedge.graph.graph import Graph, Op
     from mnedge.quantization.calibrate import Statistics
     from mnedge.quantization.intervals import Interval
     from mnedge.quantization.scheme import Scheme
@@ -90,15 +88,26 @@ def squared_error(values: NDArray[np.float64], counts: NDArray[np.float64], low:
     return float(np.dot(counts, ((steps - zero) * scale - values) ** 2))
 
 
-def choose_ranges(scheme: Scheme, statistics: Mapping[str, Statistics], method: str = "mse") -> dict[str, Interval]:
+def choose_ranges(
+    scheme: Scheme,
+    statistics: Mapping[str, Statistics],
+    method: str = "mse",
+    sensitivity: Mapping[str, NDArray[np.float64]] | None = None,
+) -> dict[str, Interval]:
     """Range of every free group by one method; groups of constants always get min and max.
+
+    Args:
+        scheme: Quantization scheme of the graph.
+        statistics: Values seen, by group.
+        method: "min-max", "percentile", "mse", or "output": the squared error at the network's outputs.
+        sensitivity: For "output", the cost of noise in each channel, nats, by activation (`channels.sensitivities`).
 
     Raises:
         InputError: Unknown method.
     """
     if method not in RANGE_METHODS:
         raise InputError.unknown("range method", method, RANGE_METHODS)
-    importance = channel_importance(scheme.graph, statistics) if method == "output" else None
+    costs = sensitivity if method == "output" and sensitivity is not None else {}
     kept_whole = _kept_whole(scheme)
     ranges = {}
     for name in scheme.free_groups:
@@ -109,7 +118,7 @@ def choose_ranges(scheme: Scheme, statistics: Mapping[str, Statistics], method: 
         elif method == "percentile":
             ranges[name] = percentile(found)
         else:
-            ranges[name] = least_squares(found, importance)
+            ranges[name] = least_squares(found, _importance(found, costs))
     return ranges
 
 
@@ -128,46 +137,20 @@ def _kept_whole(scheme: Scheme) -> set[str]:
     return scores | {name for name in scheme.free_groups if np.isfinite(scheme.bounds[name][1])}
 
 
-def channel_importance(graph: Graph, statistics: Mapping[str, Statistics]) -> dict[str, NDArray[np.float64]]:
-    """Returns the cost of a squared error in each channel of an activation at the outputs of its readers.
+def _importance(
+    statistics: Statistics, costs: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]] | None:
+    """Weight of a squared error of each sample, (channels,) by member; None where the members cannot be compared.
 
-    An error e in channel c adds sum over o of (W[o, c] e)^2 to a layer's outputs; each output counts in units of
-    its own variance, so that a channel with small values counts as much as one with large values. Through
-    elementwise ops and pooling the cost of the output passes to the input. The idea of weighting by the second
-    derivative of the output's error is that of Nahshan et al. 2021, arXiv:1911.07190, here with one layer's look
-    ahead and no gradient.
-
-    Returns:
-        (channels,) by activation name, of mean 1.
+    Members of a group are compared in nats at the outputs, whatever the number of their pixels. That of one layer's
+    readers does not do: an outlier of a channel that the next layer hardly hears may decide further on. The idea of
+    weighting by the second derivative of the output's error is that of Nahshan et al. 2021, arXiv:1911.07190.
     """
-    samples = {name: values for found in statistics.values() for name, values in found.samples.items()}
-    cost: dict[str, NDArray[np.float64]] = {}
-    for op in reversed(graph.ops):
-        for name in dict.fromkeys(op.inputs):
-            if name is None or graph.tensors[name].is_constant or not graph.tensors[name].shape:
-                continue
-            channels = graph.tensors[name].shape[-1]
-            if op.kind in LAYERS and name == data_of(op):
-                found = _layer_cost(graph, op, samples)
-            else:
-                found = cost.get(op.outputs[0], np.ones(1))
-            if found.shape in ((channels,), (1,)):
-                cost[name] = cost.get(name, np.zeros(channels)) + found
-    result = {}
-    for name, values in samples.items():
-        found = cost.get(name, np.ones(values.shape[-1]))
-        fits = found.shape == (values.shape[-1],) and found.mean() > 0
-        result[name] = found / found.mean() if fits else np.ones(values.shape[-1])
-    return result
-
-
-def _layer_cost(graph: Graph, op: Op, samples: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
-    row = LAYERS[op.kind]
-    weights = graph.tensors[str(op.inputs[row.weights])].real().astype(np.float64) ** 2
-    made = samples.get(op.outputs[0])
-    variance = np.ones(weights.shape[row.channel_axis]) if made is None else made.astype(np.float64).var(axis=0)
-    variance = np.maximum(variance, variance.mean() * 1e-3 + 1e-12)
-    shape = [1] * weights.ndim
-    shape[row.channel_axis] = -1
-    relative = weights / variance.reshape(shape)
-    return np.asarray(relative.sum(axis=tuple(dim for dim in range(weights.ndim) if dim != row.input_axis)))
+    found = {}
+    for name, rows in statistics.samples.items():
+        cost = costs.get(name)
+        if cost is None or cost.shape != (rows.shape[-1],) or not cost.sum() > 0:
+            return None
+        found[name] = cost / len(rows)
+    largest = max((float(cost.max()) for cost in found.values()), default=1.0)
+    return {name: cost / largest for name, cost in found.items()}

@@ -32,6 +32,9 @@ _ROUNDS = 2
 _OUTPUTS_AT_ONCE = 128
 # Taps whose errors are passed on one by one; to those further on they go together.
 _TAPS_AT_ONCE = 64
+# Layers with so many taps for each output try several grids for it, up to a third coarser.
+_FEW_TAPS = 32
+_GRIDS = np.linspace(1.0, 1.3, 31)
 
 
 def reconstruct(
@@ -48,8 +51,9 @@ def reconstruct(
 
     Three things per layer, each the solution of the same least squares over calibration pixels: weights that undo
     what the layers before lost (Hubara et al. 2021, AdaQuant, eq. 2, arXiv:2006.10518), rounding in which each
-    weight takes up the error of those before (Frantar et al. 2023, GPTQ, algorithm 1, arXiv:2210.17323), and the bias
-    that takes back the rest of the mean (Nagel et al. 2019, section 4.2, arXiv:1906.04721). Outputs that the
+    weight takes up the error of those before (Frantar et al. 2023, GPTQ, algorithm 1, arXiv:2210.17323), on the
+    best of several grids where there are few taps, and the bias that takes back the rest of the mean (Nagel et al.
+    2019, section 4.2, arXiv:1906.04721). Outputs that the
     activation clips anyway are left out.
 
     Args:
@@ -93,6 +97,11 @@ def _fit(scheme: Scheme, layer: Layer, problem: Problem, refit: float, pool: Thr
     per_output = np.broadcast_to(scales, (scales.size if scales.size > 1 else shaped.shape[layer.axis],))
     step = per_output.reshape(problem.bias.shape).astype(np.float64)
     damped = _raised(hessian, _DAMPING * power)
+    if scales.size > 1 and hessian.shape[1] <= _FEW_TAPS:
+        best = pool.map(lambda at: best_step(fitted[at], step[at], damped[at[0]], hessian[at[0]]), parts)
+        # As the file holds them.
+        scales = np.concatenate([part.ravel() for part in best]).astype(np.float32)
+        step = scales.astype(np.float64).reshape(step.shape)
 
     def rounded(at: tuple[slice, slice]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         part, weights = problem.part(*at), round_with_feedback(fitted[at], step[at], damped[at[0]])
@@ -166,6 +175,35 @@ def _residual(problem: Problem, made: NDArray[np.float32], bias: NDArray[np.floa
     clipped = made + bias[:, None, :].astype(np.float32)
     np.clip(clipped, *problem.interval, out=clipped)
     return np.subtract(problem.targets, clipped, out=clipped)
+
+
+def best_step(
+    weights: NDArray[np.float64],
+    step: NDArray[np.float64],
+    damped: NDArray[np.float64],
+    hessian: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Chooses the scale of each output whose grid lies best for its weights, among slightly coarser ones.
+
+    With nine taps the error of rounding is a matter of luck, and a filter whose taps nearly cancel turns it into a
+    share of its input's level: among grids that differ by a little one is much luckier than the others, and where the
+    weights come from a grid, it is theirs. With hundreds of taps all grids of one step are alike.
+
+    Args:
+        weights: (blocks, outputs, taps).
+        step: (blocks, outputs) scales that reach exactly to the largest weight.
+        damped: (blocks, taps, taps) see `round_with_feedback`.
+        hessian: (blocks, taps, taps) mean products of the inputs.
+
+    Returns:
+        (blocks, outputs) scales.
+    """
+    count = weights.shape[1]
+    steps = (step[:, None, :] * _GRIDS[:, None]).reshape(len(step), -1)
+    wanted = np.tile(weights, (1, len(_GRIDS), 1))
+    missed = round_with_feedback(wanted, steps, damped) - wanted
+    error = np.einsum("bot,bot->bo", missed @ hessian, missed).reshape(len(step), len(_GRIDS), count)
+    return np.asarray(step * _GRIDS[error.argmin(axis=1)])
 
 
 def round_with_feedback(

@@ -46,6 +46,18 @@ def test_large_activations_are_sampled(net: Any, images: Any) -> None:
     assert np.minimum(abs(known[above] - samples), abs(known[above - 1] - samples)).max() < 1e-5
 
 
+def test_every_image_is_sampled_at_places_of_its_own(net: Any) -> None:
+    """What happens only at one place, such as an edge, shows in the samples of some of the images."""
+    pictures = np.zeros((40, 64, 64, 3), np.float32)
+    pictures[:, 0, 0] = 1.0
+    weights = np.ones((4, 1, 1, 3), np.float32)
+    scheme = scheme_of(net(shape=(1, 64, 64, 3)).conv("c", 4, kernel=1, weights=weights).graph(), pictures[:2])
+    statistics = observe(scheme, pictures)["c"]
+    background = np.median(statistics.values, axis=0)
+    bright = (statistics.samples["c"] > background + 1).all(axis=1).reshape(40, -1).any(axis=1)
+    assert 0 < bright.sum() < 40
+
+
 def test_a_seed_chooses(net: Any, images: Any) -> None:
     scheme = scheme_of(net(shape=(1, 64, 64, 3)).conv("c", 4, kernel=1).graph(), images(2, side=64))
     pictures = images(3, side=64)

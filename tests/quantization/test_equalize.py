@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mnedge.graph.executor import compiled, predict
+from mnedge.quantization.channels import sensitivities
 from mnedge.quantization.equalize import equalize, noise_gains
 from mnedge.quantization.gates import gated_outputs, with_scalable_gates
 from mnedge.quantization.streams import find_streams
@@ -32,7 +33,7 @@ def spread(graph: Any, name: str, images: np.ndarray) -> float:
 @pytest.mark.parametrize("activation", ["NONE", "RELU", "RELU6"])
 def test_the_function_stays(separable: Any, images: Any, granularity: Any, activation: str) -> None:
     graph = separable(activation=activation).graph("logits")
-    changed = equalize(graph, images(12), granularity)
+    changed = equalize(graph, images(12), granularity).graph
     changed.check()
     weights = [name for name in graph.tensors if name.endswith("/w")]
     scaled = any(not np.array_equal(changed.tensors[name].real(), graph.tensors[name].real()) for name in weights)
@@ -46,16 +47,24 @@ def test_the_function_stays(separable: Any, images: Any, granularity: Any, activ
 @pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
 def test_channels_come_closer(net: Any, images: Any, granularity: Any) -> None:
     graph = unbalanced(net).graph()
-    changed = equalize(graph, images(16), granularity)
+    changed = equalize(graph, images(16), granularity).graph
     assert spread(graph, "loud", images(16)) > 300
     assert spread(changed, "loud", images(16)) < 30
     np.testing.assert_allclose(predict(changed, images(4, 3)), predict(graph, images(4, 3)), rtol=1e-3, atol=1e-3)
 
 
+def test_the_cost_of_noise_is_that_of_the_equalized_network(net: Any, images: Any) -> None:
+    equal = equalize(unbalanced(net).graph(), images(16), "per-channel")
+    expected = sensitivities(equal.graph, ["loud", "read"], images(16))
+    assert set(equal.sensitivity) == {"loud", "read"}
+    for name, cost in expected.items():
+        np.testing.assert_allclose(equal.sensitivity[name], cost, rtol=1e-3)
+
+
 def test_a_channel_that_reaches_six_is_left_alone(net: Any, images: Any) -> None:
     graph = unbalanced(net, "RELU6").graph()
     before = compiled(graph, ("loud",))(images(16))[0].max((0, 1, 2))
-    changed = equalize(graph, images(16), "per-tensor")
+    changed = equalize(graph, images(16), "per-tensor").graph
     after = compiled(changed, ("loud",))(images(16))[0].max((0, 1, 2))
     reached = before >= 5.99
     assert 0 < reached.sum() < 8
@@ -75,7 +84,7 @@ def test_a_hard_swish_passes_factors_on_through_its_gate(net: Any, images: Any) 
     assert [set(stream.members) for stream in streams] == [{"loud", "h"}]
     assert {layer.output for layer in streams[0].makers} == {"loud"}
     assert {layer.output for layer in streams[0].readers} == {"h/gate", "read"}
-    changed = equalize(gated, images(16), "per-channel")
+    changed = equalize(gated, images(16), "per-channel").graph
     exact = predict(graph, images(6))
     np.testing.assert_allclose(predict(changed, images(6)), exact, rtol=1e-3, atol=1e-4 * np.abs(exact).max())
     assert find_streams(graph) == [], "with an ADD for a gate, nothing can be scaled"

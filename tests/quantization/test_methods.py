@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("granularity", ["per-channel", "per-tensor"])
 def test_equalization_keeps_the_function(outliers: Graph, pictures: Any, granularity: Any) -> None:
-    equal = equalize(outliers, pictures, granularity)
+    equal = equalize(outliers, pictures, granularity).graph
     np.testing.assert_allclose(predict(equal, pictures), predict(outliers, pictures), atol=2e-5)
     largest = [np.abs(graph.tensors["w1"].real()).max(axis=(1, 2, 3)) for graph in (outliers, equal)]
     assert largest[1].max() / largest[1].min() < 0.1 * largest[0].max() / largest[0].min()
@@ -44,7 +44,7 @@ def test_a_hard_swish_stops_a_stream_and_a_scalable_gate_does_not(swish: Graph, 
     assert len(changed.ops) == len(swish.ops)
     np.testing.assert_allclose(predict(changed, pictures), predict(swish, pictures), atol=1e-6)
     np.testing.assert_allclose(
-        predict(equalize(changed, pictures, "per-channel"), pictures), predict(swish, pictures), atol=2e-5
+        predict(equalize(changed, pictures, "per-channel").graph, pictures), predict(swish, pictures), atol=2e-5
     )
 
 

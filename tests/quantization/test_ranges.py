@@ -1,4 +1,4 @@
-"""Ranges: min-max, percentile, least squared error, and what the consumers lose."""
+"""Ranges: min-max, percentile, least squared error, and what the outputs lose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mnedge.errors import InputError
 from mnedge.quantization.calibrate import Statistics, observe
 from mnedge.quantization.ranges import (
     RANGE_METHODS,
-    channel_importance,
     choose_ranges,
     least_squares,
     min_max,
@@ -90,26 +89,40 @@ def test_a_constant_tensor_keeps_its_ends() -> None:
     assert least_squares(seen(np.zeros(10))) == (0.0, 0.0)
 
 
-def test_importance_is_what_an_error_costs_the_reader(net: Any, images: Any) -> None:
-    """One 1 x 1 layer behind: sum over outputs of w^2 / variance, of mean 1."""
-    two = net().conv("c", 4, activation="RELU").conv("d", 3, kernel=1, activation="NONE")
-    scheme = scheme_of(two.graph(), images(8))
-    statistics = observe(scheme, images(8))
-    weights = scheme.graph.tensors["d/w"].real().reshape(3, 4).astype(np.float64)
-    variance = statistics["d"].samples["d"].astype(np.float64).var(0)
-    expected = (weights**2 / variance[:, None]).sum(0)
-    found = channel_importance(scheme.graph, statistics)["c"]
-    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-6)
+def test_the_range_goes_by_what_noise_costs_the_outputs(net: Any, images: Any) -> None:
+    """The channel that decides keeps its extremes, whether it is the loud one or the quiet one."""
+    scheme = scheme_of(net().conv("c", 2).conv("d", 3, kernel=1, activation="NONE").graph(), images(4))
+    rng = np.random.default_rng(3)
+    rows = np.abs(np.stack([rng.normal(0, 0.05, 3000), rng.normal(0, 5, 3000)], 1)).astype(np.float32)
+    statistics = observe(scheme, images(4)) | {"c": Statistics(0.0, float(rows.max()), {"c": rows})}
+
+    def high(*costs: float) -> float:
+        return choose_ranges(scheme, statistics, "output", {"c": np.array(costs)})["c"][1]
+
+    assert high(1e-3, 1e-9) < 0.5 * high(1e-6, 1e-3)
+    # Only their proportion counts; and a cost of 0, or of other channels, says nothing.
+    assert high(1e-9, 1e-6) == high(1e-6, 1e-3)
+    assert high(0.0, 0.0) == high(1.0, 1.0, 1.0) == choose_ranges(scheme, statistics, "mse")["c"][1]
 
 
-def test_importance_passes_through_pooling_and_activations(net: Any, images: Any) -> None:
-    chain = net().conv("c", 4).hard_swish("h").mean()
-    chain.dense("e", 3)
-    scheme = scheme_of(chain.graph(), images(8))
-    found = channel_importance(scheme.graph, observe(scheme, images(8)))
-    np.testing.assert_allclose(found["h"], found["mean"])
-    assert np.ptp(found["mean"]) > 0
-    assert all(np.isclose(value.mean(), 1) for value in found.values())
+def test_members_of_a_group_count_by_what_their_noise_costs(net: Any, images: Any) -> None:
+    """Not by the number of their pixels."""
+    made = net().conv("c", 2)
+    made.op("MAX_POOL_2D", "p", ("c",), (1, 4, 4, 2), filter_height=2, filter_width=2, stride_h=2, stride_w=2,
+            padding="VALID", activation="NONE")  # fmt: skip
+    made.conv("d", 3, kernel=1, activation="NONE")
+    scheme = scheme_of(made.graph(), images(4))
+    assert scheme.group["c"] == scheme.group["p"]
+    rng = np.random.default_rng(4)
+    loud, quiet = (np.abs(rng.normal(0, size, (count, 2))).astype(np.float32) for size, count in ((5, 300), (0.05, 9)))
+    group = scheme.group["c"]
+    statistics = observe(scheme, images(4)) | {group: Statistics(0.0, float(loud.max()), {"c": loud, "p": quiet})}
+
+    def high(costs: dict[str, float]) -> float:
+        shares = {name: np.full(2, cost) for name, cost in costs.items()}
+        return choose_ranges(scheme, statistics, "output", shares)[group][1]
+
+    assert high({"c": 1e-7, "p": 1.0}) < high({"c": 1.0, "p": 1.0}) == high({"c": 1.0})
 
 
 @pytest.mark.parametrize("method", RANGE_METHODS)
