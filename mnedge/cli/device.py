@@ -22,7 +22,7 @@ command = plain_app(no_args_is_help=True)
 
 @command.callback()
 def _device() -> None:
-    """Set up and check the boards, phones and browsers that measure.
+    """Set up and check boards, phones and browsers.
 
     \b
     mnedge device setup ssh://pi@raspberrypi.local
