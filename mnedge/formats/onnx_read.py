@@ -74,7 +74,7 @@ class OnnxInput:
 
 
 def read_onnx(path: Path) -> Graph:
-    """Reads a float or QDQ .onnx whose inputs leave at most the batch open, which becomes 1.
+    """Reads a float, QDQ or QOperator .onnx whose inputs leave at most the batch open, which becomes 1.
 
     Raises:
         InputError: No such file, damage, or extents that are open.

@@ -33,7 +33,7 @@ def _accepts(path: Path) -> bool:
 
 
 def read_int8(path: Path) -> Graph:
-    """Reads a QDQ int8 .onnx, as ONNX Runtime's quantize_static writes it, scales and zero points as they are.
+    """Reads a QDQ or QOperator int8 .onnx, as quantize_static writes it, scales and zero points as they are.
 
     Returns:
         An int8 graph with int8 ends, batch 1. Ops that the file leaves float stay between QUANTIZE and DEQUANTIZE.
