@@ -332,8 +332,9 @@ def _warnings(report: TrainingReport) -> list[str]:
     if findings.without_validation:
         found.append(f"no validation picture shows {', '.join(findings.without_validation)}.")
     found += [f"{len(row.where):,} {row.what}." for row in findings.annotations]
-    # Its figures stand in cards.
-    found += [f"{note}." for note in report.notes() if not note.startswith(("balanced accuracy", "test:"))]
+    # Their figures stand in cards and in a section of their own.
+    shown = ("balanced accuracy", "test:", "threshold")
+    found += [f"{note}." for note in report.notes() if not note.startswith(shown)]
     if not report.account.is_complete:
         found.append("training was paused before its last epoch.")
     return found

@@ -179,6 +179,7 @@ def test_two_classes_have_curves_and_thresholds(report: TrainingReport) -> None:
     assert f"area under the curve {100 * curves.roc_auc:.1f} %" in page
     assert f'<td class="number">{curves.best.threshold:.3f}</td>' in page
     assert any(note.startswith("threshold 0.400 of") for note in shown.notes())
+    assert "<strong>Note.</strong> threshold" not in page
     assert "A threshold for" not in render_training(report, METRICS, _show)
 
 
