@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR on int8."""
+"""RESIZE_BILINEAR on int8, and RESIZE_NEAREST_NEIGHBOR on int8 and int16."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Resize(Whole):
             "input_columns": self.input.columns,
             "output_rows": self.output.rows,
             "output_columns": self.output.columns,
-            "channels": self.output.channels,
+            "channels": self.output.channels * self.output.item_bytes,
         }
         if self.nearest is None:
             fields |= {
