@@ -48,6 +48,7 @@ LOWERINGS_16: dict[str, Callable[[Source, Op], Kernel]] = {
     "RELU": lower_requantize_16,
     "RELU6": lower_requantize_16,
     "RELU_N1_TO_1": lower_requantize_16,
+    "RESIZE_BILINEAR": lower_resize,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize,
     "SLICE": lower_slice,
     "SOFTMAX": lower_softmax_16,

@@ -179,7 +179,7 @@ def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR
         y = wide.op(name, (x.name, other.name), wide.like(x, x.shape))
         row = wide.constant(rng.integers(-32768, 32768, (1, 1, 1, 6)).astype(np.int16), x.quantization)
         return wide.graph(wide.op(name, (y.name, row), wide.like(x, x.shape)))
-    if name == "RESIZE_NEAREST_NEIGHBOR":
+    if name.startswith("RESIZE"):
         size = wide.constant(np.array([4, 15], np.int32))
         return wide.graph(wide.op(name, (x.name, size), wide.like(x, (1, 4, 15, 6)), half_pixel_centers=True))
     if name.startswith("LEAKY_RELU"):
@@ -223,8 +223,8 @@ def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR
 NAMES = [
     *(f"conv{number}" for number in range(len(CONVOLUTIONS))), "fcint64", "fcint64_tensor", "fcnone_tensor", "fcint32",
     "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "SOFTMAX", "LOGISTIC", "TANH", "QUANTIZE",
-    "CONCATENATION", "MAXIMUM", "MINIMUM", "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU", "LEAKY_RELU negative",
-    "LEAKY_RELU saturating",
+    "CONCATENATION", "MAXIMUM", "MINIMUM", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR",
+    "LEAKY_RELU", "LEAKY_RELU negative", "LEAKY_RELU saturating",
 ]  # fmt: skip
 
 
