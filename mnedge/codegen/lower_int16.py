@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnedge.codegen.ops.int16 import lower_requantize_16, lower_sigmoid_16, lower_softmax_16
+from mnedge.codegen.ops.int16 import (
+    lower_leaky_relu_16,
+    lower_requantize_16,
+    lower_sigmoid_16,
+    lower_softmax_16,
+)
 from mnedge.codegen.ops.layout import lower_concatenation, lower_pack, lower_pad
 from mnedge.codegen.ops.lstm import lower_lstm
 from mnedge.codegen.ops.move import lower_gather, lower_slice, lower_strided_slice, lower_tile, lower_transpose
 from mnedge.codegen.ops.pooling import lower_mean, lower_pool
 from mnedge.codegen.ops.reduce import lower_reduction
+from mnedge.codegen.ops.resize import lower_resize
 from mnedge.codegen.ops.svdf import lower_svdf
 from mnedge.codegen.ops.weighted import lower_convolution, lower_fully_connected
 from mnedge.errors import UnsupportedError
@@ -29,6 +35,7 @@ LOWERINGS_16: dict[str, Callable[[Source, Op], Kernel]] = {
     "DEPTHWISE_CONV_2D": lower_convolution,
     "FULLY_CONNECTED": lower_fully_connected,
     "GATHER": lower_gather,
+    "LEAKY_RELU": lower_leaky_relu_16,
     "LOGISTIC": lower_sigmoid_16,
     "MAX_POOL_2D": lower_pool,
     "MEAN": lower_mean,
@@ -41,6 +48,8 @@ LOWERINGS_16: dict[str, Callable[[Source, Op], Kernel]] = {
     "RELU": lower_requantize_16,
     "RELU6": lower_requantize_16,
     "RELU_N1_TO_1": lower_requantize_16,
+    "RESIZE_BILINEAR": lower_resize,
+    "RESIZE_NEAREST_NEIGHBOR": lower_resize,
     "SLICE": lower_slice,
     "SOFTMAX": lower_softmax_16,
     "STRIDED_SLICE": lower_strided_slice,
@@ -53,7 +62,7 @@ LOWERINGS_16: dict[str, Callable[[Source, Op], Kernel]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
 }
 # They are lowered to several layers.
-_BINARY = ("ADD", "MUL", "SUB")
+_BINARY = ("ADD", "MAXIMUM", "MINIMUM", "MUL", "SUB")
 _SPLITTING = ("SPLIT", "SPLIT_V", "UNPACK")
 _OF_BOTH = ("QUANTIZE", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 

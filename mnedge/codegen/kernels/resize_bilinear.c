@@ -19,22 +19,27 @@ static struct between locate(int32_t index, int32_t scale, int32_t half_pixel, i
 }
 
 /* Interpolates in 20 fractional bits, rounded half away from zero. */
-KERNEL void resize_bilinear(const struct resize_bilinear *layer, const int8_t *input, int8_t *output)
-{
-    const int32_t row_bytes = layer->input_columns * layer->channels;
-    for (int32_t row = 0; row < layer->output_rows; row++) {
-        const struct between y = locate(row, layer->row_scale, layer->half_pixel, layer->input_rows);
-        for (int32_t column = 0; column < layer->output_columns; column++) {
-            const struct between x = locate(column, layer->column_scale, layer->half_pixel, layer->input_columns);
-            const int8_t *const top = input + y.first * row_bytes;
-            const int8_t *const bottom = input + y.second * row_bytes;
-            for (int32_t channel = 0; channel < layer->channels; channel++) {
-                const int32_t left = x.first * layer->channels + channel;
-                const int32_t right = x.second * layer->channels + channel;
-                const int32_t sum = (1024 - y.way) * ((1024 - x.way) * top[left] + x.way * top[right]) +
-                                    y.way * ((1024 - x.way) * bottom[left] + x.way * bottom[right]);
-                *output++ = (int8_t)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
-            }
-        }
-    }
+#define RESIZE_BILINEAR(name, step_t, sum_t)                                                                        \
+KERNEL void name(const struct resize_bilinear *layer, const void *steps, void *results)                             \
+{                                                                                                                   \
+    const step_t *const input = (const step_t *)steps;                                                              \
+    step_t *output = (step_t *)results;                                                                             \
+    const int32_t length = layer->input_columns * layer->channels;                                                  \
+    for (int32_t row = 0; row < layer->output_rows; row++) {                                                        \
+        const struct between y = locate(row, layer->row_scale, layer->half_pixel, layer->input_rows);               \
+        for (int32_t column = 0; column < layer->output_columns; column++) {                                        \
+            const struct between x = locate(column, layer->column_scale, layer->half_pixel, layer->input_columns);  \
+            const step_t *const top = input + y.first * length;                                                     \
+            const step_t *const bottom = input + y.second * length;                                                 \
+            for (int32_t channel = 0; channel < layer->channels; channel++) {                                       \
+                const int32_t left = x.first * layer->channels + channel;                                           \
+                const int32_t right = x.second * layer->channels + channel;                                         \
+                const sum_t sum = (sum_t)(1024 - y.way) * ((1024 - x.way) * top[left] + x.way * top[right]) +       \
+                                  (sum_t)y.way * ((1024 - x.way) * bottom[left] + x.way * bottom[right]);           \
+                *output++ = (step_t)((sum + (sum > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));                         \
+            }                                                                                                       \
+        }                                                                                                           \
+    }                                                                                                               \
 }
+RESIZE_BILINEAR(resize_bilinear_8, int8_t, int32_t)
+RESIZE_BILINEAR(resize_bilinear_16, int16_t, int64_t)

@@ -1,5 +1,5 @@
 struct resize_nearest {
-    int32_t input_rows, input_columns, output_rows, output_columns, channels;
+    int32_t input_rows, input_columns, output_rows, output_columns, channels; /* bytes of a pixel */
     const int16_t *rows, *columns; /* the input row and column of each output row and column */
 };
 

@@ -167,7 +167,7 @@ class Binary(PixelByPixel):
 
     def _function(self, kernels: KernelSet) -> str:
         if self.output.dtype == "int16":
-            return "int16_multiply" if self.kind == "multiply" else "int16_add"
+            return f"int16_{'add' if self.kind == 'subtract' else self.kind}"
         # The fast kernels saturate, shift to the right, and know no table.
         plain = self.table is None and (self.fields["low"], self.fields["high"]) == (-128, 127)
         fast = (
@@ -202,7 +202,7 @@ class Binary(PixelByPixel):
             arrays.append(int_array("int8_t", f"{symbol}_table", self.table))
             pointer = f"{symbol}_table"
         function = self._function(kernels)
-        if function in ("portable_maximum", "portable_minimum"):
+        if self.kind in _CHOICES:
             return "".join(arrays)
         if function.startswith("int16"):
             sign = {} if self.kind == "multiply" else {"sign": -1 if self.kind == "subtract" else 1}
@@ -218,7 +218,7 @@ class Binary(PixelByPixel):
         runs, length = (site.pixels, str(self.output.channels))
         if not self.per_channel:
             runs, length = "1", f"{site.pixels} * {self.output.channels}"
-        first = "" if function in ("portable_maximum", "portable_minimum") else f"&{site.symbol}, "
+        first = "" if self.kind in _CHOICES else f"&{site.symbol}, "
         return f"{function}({first}{one}, {other}, {site.output}, {runs}, {length});"
 
 
@@ -232,6 +232,8 @@ class BinaryOfConstant(Binary):
 _KINDS = {
     "ADD": "add", "DIV": "divide", "MAXIMUM": "maximum", "MINIMUM": "minimum", "MUL": "multiply", "SUB": "subtract",
 }  # fmt: skip
+# Kinds without parameters.
+_CHOICES = ("maximum", "minimum")
 
 
 def lower_binary(source: Source, op: Op) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""Ops on int16 activations that work element by element: QUANTIZE, RELU, LOGISTIC, TANH and SOFTMAX."""
+"""Ops on int16 activations that work element by element: QUANTIZE, RELU, LEAKY_RELU, LOGISTIC, TANH and SOFTMAX."""
 
 from __future__ import annotations
 
@@ -89,6 +89,60 @@ def lower_requantize_16(source: Source, op: Op) -> Requantize16:
 
 # 16 bits with their sign, shifted so far, still fit 32.
 _MOST_LEFT = 15
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyRelu16(PixelByPixel):
+    """LEAKY_RELU on int16.
+
+    Attributes:
+        fields: Multipliers and shifts by the C field's name.
+        output: The value it makes.
+    """
+
+    fields: Mapping[str, int]
+    output: Value
+
+    def sources(self, kernels: KernelSet) -> tuple[str, ...]:
+        """See `Kernel`."""
+        del kernels
+        return ("requantize", "int16_leaky_relu")
+
+    def constants(self, symbol: str, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        return descriptor("int16_leaky_relu", symbol, dict(self.fields))
+
+    def call(self, site: CallSite, kernels: KernelSet) -> str:
+        """See `Kernel`."""
+        del kernels
+        count = f"{site.pixels} * {self.output.channels}"
+        return f"int16_leaky_relu(&{site.symbol}, {site.inputs[0]}, {site.output}, {count});"
+
+
+def lower_leaky_relu_16(source: Source, op: Op) -> LeakyRelu16:
+    """LEAKY_RELU on int16.
+
+    Raises:
+        UnsupportedError: Steps so much finer than the input's that they pass 32 bits.
+    """
+    x, y = source.value(str(op.inputs[0])), source.value(op.outputs[0])
+    # The runtime multiplies and divides these in float32.
+    ratio = np.float32(x.scale) / np.float32(y.scale)
+    slope = np.float32(x.scale) * np.float32(op.options.get("alpha", 0.0)) / np.float32(y.scale)
+    multiplier, shift = arithmetic.quantize_multiplier(float(ratio))
+    negative_multiplier, negative_shift = arithmetic.quantize_signed_multiplier(float(slope))
+    if max(shift, negative_shift) > _MOST_LEFT:
+        raise UnsupportedError(
+            f"{source.where(op)} makes steps of {y.scale:g} of steps of {x.scale:g}, so that int16 steps pass 32 bits"
+        )
+    fields = {
+        "multiplier": multiplier,
+        "shift": shift,
+        "negative_multiplier": negative_multiplier,
+        "negative_shift": negative_shift,
+    }
+    return LeakyRelu16(fields, y)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ class Reduce(Whole):
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
         del kernels
-        return ("requantize", "reduce", *(("int16_reduce",) if self.output.dtype == "int16" else ()))
+        return ("requantize", "reduce")
 
     def constants(self, symbol: str, kernels: KernelSet) -> str:
         """See `Kernel`."""
@@ -69,7 +69,7 @@ class Reduce(Whole):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        function = "int16_reduce" if self.output.dtype == "int16" else "reduce"
+        function = f"reduce_{8 * self.output.item_bytes}"
         return f"{function}(&{site.symbol}, {site.inputs[0]}, {site.output}, REDUCE_{self.how.upper()});"
 
 

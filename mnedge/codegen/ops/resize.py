@@ -1,4 +1,4 @@
-"""RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR on int8."""
+"""RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR on int8 and int16."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Resize(Whole):
 
     def macs(self) -> int:
         """See `Kernel`."""
-        return 0 if self.nearest else 4 * self.output.size_bytes
+        return 0 if self.nearest else 4 * self.output.size
 
     def sources(self, kernels: KernelSet) -> tuple[str, ...]:
         """See `Kernel`."""
@@ -53,7 +53,7 @@ class Resize(Whole):
             "input_columns": self.input.columns,
             "output_rows": self.output.rows,
             "output_columns": self.output.columns,
-            "channels": self.output.channels,
+            "channels": self.output.channels * (self.output.item_bytes if self.nearest else 1),
         }
         if self.nearest is None:
             fields |= {
@@ -73,7 +73,7 @@ class Resize(Whole):
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
-        function = "resize_nearest" if self.nearest else "resize_bilinear"
+        function = "resize_nearest" if self.nearest else f"resize_bilinear_{8 * self.output.item_bytes}"
         return f"{function}(&{site.symbol}, {site.inputs[0]}, {site.output});"
 
 

@@ -1,4 +1,4 @@
-"""Convolutions of Helium: as many channels, pixels and taps as there are ways through their kernels."""
+"""Convolutions of Helium and Armv7E-M: as many channels, pixels and taps as there are ways through their kernels."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mnedge.codegen.program import KernelSet
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,11 @@ PATCHES = [
 ]  # fmt: skip
 
 
-def _unit(layer: Layer, name: str) -> tuple[Graph, Unit, np.ndarray]:
+def _unit(layer: Layer, name: str, kernels: KernelSet) -> tuple[Graph, Unit, np.ndarray]:
     graph = layer.graph()
     program = lower(graph)
     images = np.random.default_rng(1).integers(-128, 128, (2, int(np.prod(layer.shape)))).astype(np.int8)
-    return graph, Unit(name, program, plan(program, "mve"), "mve", "one layer"), images
+    return graph, Unit(name, program, plan(program, kernels), kernels, "one layer"), images
 
 
 def test_each_layer_takes_the_kernel_that_it_is_here_for() -> None:
@@ -108,10 +110,11 @@ def test_each_layer_takes_the_kernel_that_it_is_here_for() -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
+@pytest.mark.parametrize("kernels", ["dsp", "mve"])
 def test_all_ways_through_the_kernels_are_bit_exact(
-    tmp_path: Path, run_sanitized: Callable, reference: Callable
+    tmp_path: Path, kernels: KernelSet, run_sanitized: Callable, reference: Callable
 ) -> None:
-    cases = [_unit(layer, f"model{place}") for place, layer in enumerate([*DEPTHWISE, *SHALLOW, *PATCHES])]
+    cases = [_unit(layer, f"model{place}", kernels) for place, layer in enumerate([*DEPTHWISE, *SHALLOW, *PATCHES])]
     results = run_sanitized(tmp_path, [(unit, images) for _, unit, images in cases])
     for (graph, unit, images), ran in zip(cases, results, strict=True):
         assert np.array_equal(ran.outputs, reference(graph, images)), unit.name
@@ -143,10 +146,11 @@ def test_four_pixels_may_lie_over_their_inputs(tmp_path: Path, run_sanitized: Ca
 @pytest.mark.slow
 @pytest.mark.toolchain
 @pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("layer", [*DEPTHWISE, *SHALLOW, *PATCHES], ids=str)
-def test_the_assembly_is_bit_exact_too(tmp_path: Path, layer: Layer, reference: Callable) -> None:
-    graph, unit, images = _unit(layer, "model0")
+def test_the_assembly_is_bit_exact_too(tmp_path: Path, core: str, layer: Layer, reference: Callable) -> None:
+    graph, unit, images = _unit(layer, "model0", "dsp" if core == "cortex-m4" else "mve")
     (tmp_path / "model0.c").write_text(source_text(unit))
     (tmp_path / "model0.h").write_text(header_text(unit))
-    run = qemu.run_inputs(tmp_path, images, core="cortex-m55")
+    run = qemu.run_inputs(tmp_path, images, core=core)
     assert np.array_equal(run.outputs.view(np.int8), reference(graph, images))

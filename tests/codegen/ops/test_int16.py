@@ -132,7 +132,7 @@ CONVOLUTIONS = [
 ]
 
 
-def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR0911 - one case a name
+def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR0911, PLR0912 - one case a name
     wide = Wide(rng)
     x = wide.value((1, 9, 7, 6))
     pool = {"padding": "SAME", "stride_h": 2, "stride_w": 1, "filter_height": 3, "filter_width": 2}
@@ -172,6 +172,20 @@ def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR
         flat = wide.like(x, (1, 9, 42))
         flat = wide.op("RESHAPE", (x.name, wide.constant(np.array(flat.shape, np.int32))), flat, new_shape=flat.shape)
         return wide.graph(wide.op(name, (flat.name,), wide.value(flat.shape, 1 / 32768), beta=1.0))
+    if name in ("MAXIMUM", "MINIMUM"):
+        other = wide.op(
+            "MAX_POOL_2D", (x.name,), wide.like(x, (1, 9, 7, 6)), activation="NONE", **{**pool, "stride_h": 1}
+        )
+        y = wide.op(name, (x.name, other.name), wide.like(x, x.shape))
+        row = wide.constant(rng.integers(-32768, 32768, (1, 1, 1, 6)).astype(np.int16), x.quantization)
+        return wide.graph(wide.op(name, (y.name, row), wide.like(x, x.shape)))
+    if name.startswith("RESIZE"):
+        size = wide.constant(np.array([4, 15], np.int32))
+        return wide.graph(wide.op(name, (x.name, size), wide.like(x, (1, 4, 15, 6)), half_pixel_centers=True))
+    if name.startswith("LEAKY_RELU"):
+        scale = 2e-5 if name.endswith("saturating") else None
+        alpha = -1.3 if name.endswith("negative") else 0.21
+        return wide.graph(wide.op("LEAKY_RELU", (x.name,), wide.value(x.shape, scale), alpha=alpha))
     if name in ("LOGISTIC", "TANH"):
         y = wide.op(name, (x.name,), wide.value(x.shape, 1 / 32768))
         other = wide.op("RELU6", (x.name,), wide.value(x.shape, 2.0**-12))
@@ -209,7 +223,8 @@ def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR
 NAMES = [
     *(f"conv{number}" for number in range(len(CONVOLUTIONS))), "fcint64", "fcint64_tensor", "fcnone_tensor", "fcint32",
     "ADD", "SUB", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "SOFTMAX", "LOGISTIC", "TANH", "QUANTIZE",
-    "CONCATENATION",
+    "CONCATENATION", "MAXIMUM", "MINIMUM", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR",
+    "LEAKY_RELU", "LEAKY_RELU negative", "LEAKY_RELU saturating",
 ]  # fmt: skip
 
 
