@@ -29,8 +29,7 @@ _PIXELS_OF_AN_OUTLIER = 1000
 # Beyond, every other pixel (every third, …) shows as well which values are outliers.
 _PIXELS_SORTED = 4096
 _SENSITIVITY_IMAGES = 32
-# The gradient holds every activation of a batch: twice as many at once are no faster, and take another 180 MB for V2.
-_SENSITIVITY_BATCH = 4
+_SENSITIVITY_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
