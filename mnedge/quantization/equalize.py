@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnedge.errors import UnsupportedError
 from mnedge.quantization.channels import ChannelMeasurements, channel_statistics, sensitivities
 from mnedge.quantization.scheme import layers_of, with_own_constants
 from mnedge.quantization.streams import Stream, find_streams, input_axis, scale_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from numpy.typing import NDArray
 
@@ -23,13 +25,18 @@ if TYPE_CHECKING:
     from mnedge.quantization.channels import ChannelStatistics
     from mnedge.quantization.scheme import Layer
 
+log = logging.getLogger(__name__)
+
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SHARES = (0.25, 0.5, 0.7, 1.4, 2.0, 4.0)
 _LARGEST_FACTOR = 64.0
 
 
 class Equalized(NamedTuple):
-    """An equalized float graph, and the cost of noise in each channel of its activations (`channels.sensitivities`)."""
+    """An equalized float graph, and the cost of noise in each channel of its activations (`channels.sensitivities`).
+
+    The costs are left out where nothing is equalized and the graph cannot be differentiated picture by picture.
+    """
 
     graph: Graph
     sensitivity: dict[str, NDArray[np.float64]]
@@ -59,6 +66,8 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equaliz
     per_channel = granularity == "per-channel"
     streams = [stream for stream in find_streams(graph) if not (per_channel and _is_limited(graph, stream))]
     made = {name for op in graph.ops for name in op.outputs if graph.tensors[name].dtype == "float32"}
+    if not streams:
+        return Equalized(graph, _known_sensitivities(graph, made, images))
     measured = _measured(graph, streams, images, granularity, made)
     weights = {layer.weights: graph.tensors[layer.weights].real().astype(np.float64) for layer in layers_of(graph)}
     biases = {layer.bias: graph.tensors[layer.bias].real().astype(np.float64) for layer in layers_of(graph)}
@@ -70,6 +79,15 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equaliz
     changed = {**weights, **biases}
     tensors = [replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
     return Equalized(graph.replaced(tensors=tensors), measured.sensitivity)
+
+
+def _known_sensitivities(graph: Graph, names: Collection[str], images: Samples) -> dict[str, NDArray[np.float64]]:
+    """See `channels.sensitivities`; none where the graph cannot be differentiated picture by picture."""
+    try:
+        return sensitivities(graph, names, images)
+    except UnsupportedError as exc:
+        log.info("the channels of an activation count alike in its range: %s", exc)
+        return {}
 
 
 def noise_gains(graph: Graph, members: list[str], images: Samples) -> dict[str, float]:
