@@ -183,9 +183,9 @@ def build_case(name: str, rng: np.random.Generator) -> Graph:  # noqa: C901, PLR
         size = wide.constant(np.array([4, 15], np.int32))
         return wide.graph(wide.op(name, (x.name, size), wide.like(x, (1, 4, 15, 6)), half_pixel_centers=True))
     if name.startswith("LEAKY_RELU"):
-        scale = 2e-5 if name.endswith("saturating") else None
+        finest = 2e-5 if name.endswith("saturating") else None
         alpha = -1.3 if name.endswith("negative") else 0.21
-        return wide.graph(wide.op("LEAKY_RELU", (x.name,), wide.value(x.shape, scale), alpha=alpha))
+        return wide.graph(wide.op("LEAKY_RELU", (x.name,), wide.value(x.shape, finest), alpha=alpha))
     if name in ("LOGISTIC", "TANH"):
         y = wide.op(name, (x.name,), wide.value(x.shape, 1 / 32768))
         other = wide.op("RELU6", (x.name,), wide.value(x.shape, 2.0**-12))
