@@ -13,7 +13,8 @@ def test_the_class_of_the_highest_score_is_named(run_sketch: Any) -> None:
 
 
 def test_labels_by_themselves_are_a_yes_or_a_no_each(run_sketch: Any) -> None:
-    words = {"ANSWER": microcontroller._YES_OR_NO.replace("@UPPER@_OUTPUT_SCALE", "0.25f")}
+    answer = microcontroller._YES_OR_NO.replace("@UPPER@_OUTPUT_SCALE", "0.25f")
+    words = {"ANSWER": answer.replace("@THRESHOLD@", "0.5")}
     # 2 is the zero point: from two steps of a quarter on it is a yes.
     network = "for (int at = 0; at < 4; at++) output[at] = 2; output[turn] = 4; output[3] = 3; return 0;"
     lines = run_sketch(APP.sketch, words, network)
