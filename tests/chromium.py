@@ -17,7 +17,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnedge.devices.browser import ON_PIPES
+from mnedge.devices._chromium import ON_PIPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

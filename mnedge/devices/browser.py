@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-import tempfile
 import threading
-from collections import deque
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge import command, runtimes
+from mnedge import runtimes
 from mnedge.devices import _uri
+from mnedge.devices._chromium import Browser
 from mnedge.devices._device import CutTimingError, DeviceTiming, ModelInfo, Sample
-from mnedge.devices._page import Page
 from mnedge.devices._web_modules import ENGINES, LITERT
 from mnedge.errors import InputError, ToolError, UnsupportedError
-from mnedge.files import own_folder
 from mnedge.results.device import BrowserFacts
 
 if TYPE_CHECKING:
@@ -43,19 +39,6 @@ _PROGRAMS = {
     "chromium": ("chromium", "chromium-browser"),
     "chrome": ("google-chrome", "google-chrome-stable", "chrome"),
 }
-# No window, no first-run pages, and nothing sent or fetched; a hidden page is not slowed down.
-_FLAGS = (
-    "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-breakpad",
-    "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", "--mute-audio",
-    "--remote-debugging-pipe",
-)  # fmt: skip
-# A program that becomes another one, which reads commands from descriptor 3 and writes to 4, as Chromium does.
-ON_PIPES = (
-    "import fcntl, os, sys; r, w = (fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]); "
-    "os.dup2(r, 3); os.dup2(w, 4); os.execvp(sys.argv[3], sys.argv[3:])"
-)
 # dtypes of tensors in LiteRT.js; int8 inside a model is none of its concern.
 _LITERT_DTYPES = ("float32", "int32", "uint8")
 _START_S = 120.0
@@ -63,7 +46,6 @@ _GROUP = 16
 _GROUP_BYTES = 8 << 20
 # A long timing is asked for in parts, so that a browser that ends leaves what it has measured.
 _PART_S = 5.0
-_LAST_LINES = 20
 
 
 class BrowserDevice:
@@ -284,67 +266,6 @@ class _BrowserModel:
                 made[place] = values.reshape(spec.shape)
                 at += size
             yield made
-
-
-class Browser:
-    """A browser of its own, without a window and with an empty profile, that shows the agent's page.
-
-    Attributes:
-        page: The page.
-        process: The browser.
-    """
-
-    def __init__(self, program: str, modules: Path, *, has_sandbox: bool) -> None:
-        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._readers: list[threading.Thread] = []
-        self._profile = own_folder("browser", tempfile.gettempdir())
-        # The browser ends when this process does, however that comes about: the system then closes the pipes.
-        commands, self._hold = os.pipe()
-        self._heard, answers = os.pipe()
-        try:
-            self.page = Page(modules)
-            flags = [*_FLAGS, *([] if has_sandbox else ["--no-sandbox"]), f"--user-data-dir={self._profile}"]
-            argv = [sys.executable, "-c", ON_PIPES, str(commands), str(answers), program, *flags, self.page.url]
-            try:
-                self.process = command.start(argv, stdin=False, pass_fds=(commands, answers))
-            except BaseException:
-                self.page.close()
-                raise
-        except BaseException:
-            self._forget()
-            raise
-        finally:
-            os.close(commands)
-            os.close(answers)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            # What nobody reads would stop it once the pipe is full.
-            self._readers.append(threading.Thread(target=self._read, args=(stream,), daemon=True))
-            self._readers[-1].start()
-
-    def close(self) -> None:
-        """Ends it, whatever it does, and removes its profile."""
-        try:
-            command.end(self.process)
-            for reader in self._readers:
-                reader.join(2.0)
-            command.kill(self.process)
-        finally:
-            self.page.close()
-            self._forget()
-
-    def _forget(self) -> None:
-        os.close(self._hold)
-        os.close(self._heard)
-        shutil.rmtree(self._profile, ignore_errors=True)
-
-    def last_words(self) -> str:
-        """The end of what the browser wrote."""
-        return " ".join(self._lines)[-600:]
-
-    def _read(self, stream: BinaryIO) -> None:
-        for line in stream:
-            self._lines.append(line.decode(errors="replace").strip()[:500])
 
 
 def connect(uri: str) -> BrowserDevice:
