@@ -31,8 +31,17 @@ __attribute__((naked)) static void fault_handler(void)
             "bl board_exit");
 }
 
+#define VECTORS {(void (*)(void)) & stack_top, reset_handler, fault_handler, fault_handler, \
+                 fault_handler, fault_handler, fault_handler, fault_handler}
+
+/* What a stack outside of the RAM gives back are zeros, and a program that writes where they point writes over the table
+ * at address 0: faults are taken from another one. */
+__attribute__((noreturn)) static void reset_handler(void);
+static void (*const vectors_of_faults[16])(void) __attribute__((aligned(128))) = VECTORS;
+
 __attribute__((noreturn)) static void reset_handler(void)
 {
+    *(volatile uint32_t *)0xE000ED08u = (uint32_t)(uintptr_t)vectors_of_faults; /* VTOR */
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* CPACR: FPU and MVE on */
 #if __ARM_ARCH >= 8
     *(volatile uint32_t *)0xE000ED14u |= (1u << 18) | (1u << 19); /* CCR: branch prediction, low-overhead loops */
@@ -41,7 +50,4 @@ __attribute__((noreturn)) static void reset_handler(void)
     board_main();
 }
 
-__attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
-    (void (*)(void)) & stack_top, reset_handler, fault_handler, fault_handler,
-    fault_handler, fault_handler, fault_handler, fault_handler,
-};
+__attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = VECTORS;
