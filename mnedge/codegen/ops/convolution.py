@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnedge.codegen.ops import packing
+from mnedge.codegen.ops._windowed import Windowed
 from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.codegen.ops.rescale import Rescale
-    from mnedge.codegen.ops.window import Window
 
 _ACCUMULATOR_LIMIT = 1 << 31
 # A dense kernel takes a depthwise layer of so many input channels faster than the portable one, at so many weights.
@@ -25,76 +25,22 @@ _FAST_CHANNELS_A_SLOW_ONE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
-    """A dense or depthwise convolution; a fully connected layer is one over `pixels` pixels of its input.
+class Convolution(Windowed):
+    """A convolution of int8 steps; a fully connected layer is one over `pixels` pixels of its input.
 
     Attributes:
-        depthwise: Whether each output channel reads one input channel.
-        weights: int8 as int64; dense OHWI, depthwise HWC with C = input channels * multiplier.
-        window: Access pattern.
         rescale: Requantization; `bias` holds -input_zero_point * sum(weights).
-        input: The value it reads.
-        output: The value it makes.
-        input_channels: Input channels; of a fully connected layer the length of a row of weights.
-        is_flat: Whether it is a fully connected layer, computed in one call.
         was_depthwise: Whether it is a depthwise layer that is computed as a dense one.
         may_widen: Whether weights may take twice the flash for a faster kernel.
-        in_place: Never.
     """
 
-    depthwise: bool
-    weights: NDArray[np.int64]
-    window: Window
     rescale: Rescale
-    input: Value
-    output: Value
-    input_channels: int
-    is_flat: bool = False
     was_depthwise: bool = False
     may_widen: bool = True
-    in_place: bool = False
-
-    @property
-    def form(self) -> Literal["window", "pixels", "whole"]:
-        """A dense pointwise convolution takes any run of pixels."""
-        if self.is_flat:
-            return "whole"
-        return "pixels" if self.is_pointwise and not self.depthwise else "window"
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether every output pixel reads the one input pixel at its own place, and each has one."""
-        seen, made = self.input, self.output
-        return self.window.is_pointwise and (self.is_flat or (seen.rows, seen.columns) == (made.rows, made.columns))
-
-    @property
-    def output_channels(self) -> int:
-        """Output channels."""
-        return int(self.rescale.bias.size)
-
-    @property
-    def pixels(self) -> int:
-        """Output pixels."""
-        return self.output.size_bytes // self.output_channels
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return self.window.input_rows(row)
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return self.is_flat
 
     def reads_twice(self, kernels: KernelSet) -> bool:
         """See `Kernel`."""
         return bool(self._apart(kernels).any())
-
-    def macs(self) -> int:
-        """Multiply-adds of the whole layer."""
-        taps = self.window.rows * self.window.columns * (1 if self.depthwise else self.input_channels)
-        return self.output.size_bytes * taps
 
     def with_table(self, table: NDArray[np.int64], output: Value) -> Convolution:
         """The same layer with each output step replaced by table[step + 128]."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mnedge.codegen.ops._forms import Plain
+from mnedge.codegen.ops._windowed import Windowed
 from mnedge.codegen.ops.packing import fours
-from mnedge.codegen.program import CallSite, KernelSet, Value, descriptor, int_array
+from mnedge.codegen.program import CallSite, KernelSet, descriptor, int_array
 from mnedge.graph.arithmetic import quantize_multipliers, upper_half
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnedge.codegen.ops.window import Window
 
 # LiteRT takes sums of so many bits with their sign, since it multiplies them by 16.
 ACCUMULATOR_LIMIT = 1 << 47
@@ -43,65 +42,20 @@ class Rescale16:
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution16(Plain):
-    """A dense or depthwise convolution of int16 steps; a fully connected layer is one over rows of its input.
+class Convolution16(Windowed):
+    """A convolution of int16 steps.
 
     Attributes:
-        depthwise: Whether each output channel reads one input channel.
-        weights: int8 as int64; dense OHWI, depthwise HWC with C = input channels * multiplier.
-        window: Access pattern.
         rescale: From sums to steps.
-        input: The value it reads.
-        output: The value it makes.
-        input_channels: Input channels; of a fully connected layer the length of a row of weights.
-        is_flat: Whether it is a fully connected layer, computed in one call.
     """
 
-    depthwise: bool
-    weights: NDArray[np.int64]
-    window: Window
     rescale: Rescale16
-    input: Value
-    output: Value
-    input_channels: int
-    is_flat: bool = False
-
-    @property
-    def form(self) -> Literal["window", "pixels", "whole"]:
-        """A dense pointwise convolution takes any run of pixels."""
-        if self.is_flat:
-            return "whole"
-        return "pixels" if self._is_pointwise else "window"
-
-    @property
-    def _is_pointwise(self) -> bool:
-        same = (self.input.rows, self.input.columns) == (self.output.rows, self.output.columns)
-        return not self.depthwise and self.window.is_pointwise and same
-
-    @property
-    def _channels(self) -> int:
-        return int(self.rescale.bias.size)
-
-    def input_rows(self, row: int, index: int) -> tuple[int, int]:
-        """See `Kernel`."""
-        del index
-        return self.window.input_rows(row)
-
-    def takes_whole(self, index: int) -> bool:
-        """See `Kernel`."""
-        del index
-        return self.is_flat
 
     def scratch_bytes(self, kernels: KernelSet) -> int:
         """See `Kernel`."""
         del kernels
         # A pixel of padding.
         return 2 * self.input_channels if self.depthwise else 0
-
-    def macs(self) -> int:
-        """See `Kernel`."""
-        taps = self.window.rows * self.window.columns * (1 if self.depthwise else self.input_channels)
-        return self.output.size * taps
 
     @property
     def _kernel(self) -> str:
@@ -128,7 +82,7 @@ class Convolution16(Plain):
         limits = {"low": rescale.low, "high": rescale.high}
         if rescale.how == "real":
             reals = ", ".join(repr(float(real)) for real in rescale.reals)
-            arrays.append(f"static const double {symbol}_real[{self._channels}] = {{{reals}}};\n")
+            arrays.append(f"static const double {symbol}_real[{self.output_channels}] = {{{reals}}};\n")
             fields = {**fields, "bias": f"{symbol}_bias", "real": f"{symbol}_real", **limits}
         else:
             multiplier, shift = quantize_multipliers(rescale.reals)
@@ -138,7 +92,7 @@ class Convolution16(Plain):
             steps: dict[str, object] = {name: f"{symbol}_{name}" for name in ("bias", "multiplier", "shift")}
             steps = {**steps, **limits, "round_twice": int(rescale.how == "twice")}
             fields["steps"] = "{" + ", ".join(f".{name} = {value}" for name, value in steps.items()) + "}"
-        fields = {**fields, "output_channels": self._channels, "is_narrow": int(rescale.is_narrow)}
+        fields = {**fields, "output_channels": self.output_channels, "is_narrow": int(rescale.is_narrow)}
         return "".join(arrays) + descriptor(self._kernel, symbol, {**fields, **self._geometry()})
 
     def _geometry(self) -> dict[str, object]:
@@ -146,7 +100,7 @@ class Convolution16(Plain):
             return {"depth": self.input_channels}
         window = self.window
         fields: dict[str, object] = {
-            "input_columns": 0 if self._is_pointwise else self.input.columns,
+            "input_columns": 0 if self.form == "pixels" else self.input.columns,
             "input_channels": self.input_channels,
             "kernel_rows": window.rows,
             "kernel_columns": window.columns,
@@ -160,19 +114,19 @@ class Convolution16(Plain):
         fields = {**fields, "input_channels": 2 * self.input_channels, "pad_value": 0}
         fields["output_columns"] = self.output.columns
         inner = "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
-        return {"geometry": inner, "multiplicity": self._channels // self.input_channels}
+        return {"geometry": inner, "multiplicity": self.output_channels // self.input_channels}
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""
         del kernels
         start = f"{self._kernel}(&{site.symbol}"
         if self.is_flat:
-            return f"{start}, {site.inputs[0]}, {site.output}, {self.output.size // self._channels});"
+            return f"{start}, {site.inputs[0]}, {site.output}, {self.pixels});"
         if self.depthwise:
             taps = self.window.rows * self.window.columns
             call = f"{start}, {site.inputs[0]}, {site.output}, {site.scratch}, taps);"
             return f"const int8_t *taps[{taps}];\n        {call}"
-        if self._is_pointwise:
+        if self.form == "pixels":
             row = f"const int8_t *const one_row[1] = {{{site.inputs[0]}}};"
             return f"{{\n        {row}\n        {start}, one_row, {site.output}, {site.pixels});\n    }}"
         return f"{start}, {site.inputs[0]}, {site.output}, {self.output.columns});"
