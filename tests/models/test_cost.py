@@ -208,6 +208,7 @@ def test_standard_convolutions_take_the_place_of_every_depthwise_one(family: str
             ("v4-hybrid-medium", 0.1, 47, 3),
         ],
         5,
+        3,
     ),
 )
 def test_counts_are_those_of_the_keras_layers(family: str, alpha: float, resolution: int, classes: int) -> None:

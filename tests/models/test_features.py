@@ -32,8 +32,8 @@ def test_every_stride_has_its_map(family: str) -> None:
     assert (maps.narrow.shape[-1] < maps.last.shape[-1]) == (family != "v1")
 
 
-@pytest.mark.parametrize("family", rest_is_slow(FAMILIES, 2))
-@pytest.mark.parametrize("stride", rest_is_slow((16, 8)))
+@pytest.mark.parametrize("family", rest_is_slow(FAMILIES, 2, 1))
+@pytest.mark.parametrize("stride", rest_is_slow((16, 8), slow=0))
 def test_spread_kernels_see_what_steps_down_saw(family: str, stride: int) -> None:
     """A dilated network's map holds, in between, what the same network says of the picture moved by whole steps."""
     backbone = _backbone(family, 224)

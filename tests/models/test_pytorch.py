@@ -50,7 +50,7 @@ def _prepared(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((nchw - mean) / std).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", rest_is_slow(_NETS, 2))
+@pytest.mark.parametrize("name", rest_is_slow(_NETS, 2, 3))
 def test_a_network_computes_what_pytorch_does(
     name: str, pytorch_net: Any, write_safetensors: Any, tmp_path: Path
 ) -> None:

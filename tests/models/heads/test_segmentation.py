@@ -14,7 +14,7 @@ from tests.slow import rest_is_slow
 FAMILIES = (("v1", 0.25), ("v2", 0.35), ("v3-small", 1.0))
 
 
-@pytest.mark.parametrize(("family", "alpha"), rest_is_slow(FAMILIES))
+@pytest.mark.parametrize(("family", "alpha"), rest_is_slow(FAMILIES, slow=0))
 @pytest.mark.parametrize(
     ("head", "stride"), rest_is_slow([("lr-aspp", 16), ("deeplab", 8), ("lr-aspp", 8), ("deeplab", 16)], 2)
 )
