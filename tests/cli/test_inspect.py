@@ -181,7 +181,8 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
     assert code == 0
     made = [op.outputs[0] for op in small_int8.ops]
     assert [row["tensor"] for row in found["ops"]] == [row["tensor"] for row in found["changes"]] == made
-    assert all(row["ms"] > 0 for row in found["ops"])
+    # What the call costs is taken off, which may be all of so small an op.
+    assert all(row["ms"] >= 0 for row in found["ops"])
     assert f"Against {tflite}" in page.read_text()
     values = json.loads((nodes / "live_bytes.json").read_text())["results"]
     assert values == {row["tensor"]: {"value": row["live_bytes"]} for row in found["ops"]}
