@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -131,10 +132,12 @@ def own_folder(kind: str, root: str | Path) -> Path:
     """
     start = f"mnedge-{kind}-"
     for left in Path(root).glob(f"{start}*-*"):
-        pid = left.name.removeprefix(start).partition("-")[0]
+        # No other than the names and modes that mkdtemp gives below.
+        own = re.fullmatch(rf"{start}(\d{{1,10}})-[a-z0-9_]{{8}}", left.name)
         try:
-            if left.stat().st_uid == os.getuid() and pid.isdigit():
-                os.kill(int(pid), 0)
+            about = left.lstat()
+            if own and about.st_uid == os.getuid() and about.st_mode == stat.S_IFDIR | 0o700:
+                os.kill(int(own[1]), 0)
         except ProcessLookupError:
             shutil.rmtree(left, ignore_errors=True)
         except OSError:

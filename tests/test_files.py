@@ -55,9 +55,12 @@ def test_only_old_scratch_files_of_the_same_name_are_left_over(tmp_path: Path) -
 def test_a_folder_of_its_own_removes_those_of_processes_that_are_no_more(tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    kept = {f"mnedge-thing-{os.getpid()}-x", "mnedge-thing-mine-x", "mnedge-other-1-x"}
-    for name in (f"mnedge-thing-{ended.pid}-x", *kept):
-        (tmp_path / name).mkdir()
+    gone = f"mnedge-thing-{ended.pid}"
+    kept = {f"mnedge-thing-{os.getpid()}-abcdefgh", f"{gone}-mine", f"{gone}-my_notes", "mnedge-other-1-abcdefgh"}
+    for name in (f"{gone}-abcdefgh", *kept):
+        (tmp_path / name).mkdir(0o755 if "notes" in name else 0o700)
+    (tmp_path / f"{gone}-symlink_").symlink_to(tmp_path / f"{gone}-mine")
+    kept.add(f"{gone}-symlink_")
     made = files.own_folder("thing", tmp_path)
     assert made.name.startswith(f"mnedge-thing-{os.getpid()}-")
     assert {path.name for path in tmp_path.iterdir()} == {made.name, *kept}

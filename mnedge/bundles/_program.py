@@ -122,7 +122,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, given: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line chose; ends the program with status 2 where that is not one of pictures and the camera."""
+    """Parses the command line, and ends the program with status 2 where it names neither pictures nor the camera."""
     chosen = parser.parse_args(given)
     has_camera = chosen.camera is not None
     if bool(chosen.pictures) == has_camera:

@@ -20,7 +20,7 @@ class Requantization(Protocol):
 
     @property
     def bias(self) -> NDArray[np.int64]:
-        """What is added to the sum of each output channel, (channels,)."""
+        """Bias of each output channel, int64, (channels,)."""
         ...
 
 
