@@ -83,18 +83,7 @@ def classify(
 
     def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
         backbone, head = split_at_head(learner, new_layers)
-        generator = np.random.default_rng((schedule.seed, *b"features"))
-        passes = schedule.feature_copies + 1
-
-        def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
-            return extract(
-                backbone, pictures, augmentation, size, generator, lambda done: progress((before + done) / passes)
-            )
-
-        # The first copy is the picture as it is.
-        augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
-        copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
-        held_features = features(held, None, passes - 1)
+        copies, held_features = extract_copies(backbone, train, held, schedule, progress)
         notice(copies[0], held_features)
         feed = feature_feed(copies, train.labels, counts)
         return Frozen(head, feed, lambda model: scores(predictor(model)(held_features), held.labels))
@@ -165,6 +154,34 @@ def feature_feed(
         return features, tf.one_hot(labels, weights.size), counts
 
     return Feed(labels.size, draw, prepare)
+
+
+def extract_copies(
+    backbone: keras.Model, train: Labelled, held: Labelled, schedule: Schedule, progress: Callable[[float], None]
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Features of the training pictures, as they are and augmented, and of the validation pictures.
+
+    Args:
+        backbone: Takes float32 (n, height, width, 3).
+        train: Training pictures, larger than the network's input.
+        held: Validation pictures at the network's resolution.
+        schedule: Settings of the run: copies, augmentation and seed.
+        progress: Called with the done fraction.
+
+    Returns:
+        float32, (n, …) each: a list of `schedule.feature_copies`, the first of the pictures as they are; and one.
+    """
+    generator = np.random.default_rng((schedule.seed, *b"features"))
+    passes = schedule.feature_copies + 1
+
+    def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
+        return extract(
+            backbone, pictures, augmentation, held.size, generator, lambda done: progress((before + done) / passes)
+        )
+
+    augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
+    copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
+    return copies, features(held, None, passes - 1)
 
 
 def extract(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
-from mnedge.training.classify import Labelled, extract, predictor
+from mnedge.training.classify import Labelled, extract_copies, predictor
 from mnedge.training.fit import Feed
 from mnedge.training.learner import split_at_head
 from mnedge.training.phases import Frozen, Objective
@@ -78,18 +78,7 @@ def tag(
 
     def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
         backbone, head = split_at_head(learner, learning)
-        generator = np.random.default_rng((schedule.seed, *b"features"))
-        passes = schedule.feature_copies + 1
-
-        def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
-            return extract(
-                backbone, pictures, augmentation, size, generator, lambda done: progress((before + done) / passes)
-            )
-
-        # The first copy is the picture as it is.
-        augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
-        copies = [features(train.pictures, one, place) for place, one in enumerate(augmentations)]
-        held_features = features(held.pictures, None, passes - 1)
+        copies, held_features = extract_copies(backbone, train.pictures, held.pictures, schedule, progress)
         return Frozen(head, _feature_feed(copies, train.tags), lambda model: scores(predictor(model)(held_features)))
 
     return Objective(
