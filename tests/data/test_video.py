@@ -26,7 +26,7 @@ def clip(tmp_path: Path) -> Path:
     import cv2
 
     path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), _RATE, (32, 24))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), _RATE, (32, 24))
     for number in range(_COUNT):
         writer.write(np.full((24, 32, 3), (20, 60, 4 * number), np.uint8))
     writer.release()

@@ -494,7 +494,7 @@ def test_pictures_that_cannot_all_be_drawn_are_not_drawn(
 def test_frames_of_a_video_are_answered_in_their_order(tmp_path: Path) -> None:
     import cv2
 
-    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 32))
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32))
     for number in range(30):
         writer.write(np.full((32, 32, 3), 8 * number, np.uint8))
     writer.release()
