@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnedge.batch import batch_of, fed_dtype
+from mnedge.batch import batch_of
 from mnedge.graph.executor import execute
 from mnedge.quantization.interpret import interpret
 from mnedge.quantization.intervals import channel_floor
 from mnedge.quantization.outputs import output_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     import tensorflow as tf
     from numpy.typing import NDArray
 
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
+    from mnedge.untyped import AnyArray
 
 
 _PIXELS_OF_AN_OUTLIER = 1000
@@ -144,13 +145,11 @@ def sensitivities(
     """
     import tensorflow as tf
 
-    inputs = [graph.tensors[name] for name in graph.inputs]
+    if not names:
+        return {}
     heads = output_heads(graph)
-    specs = [tf.TensorSpec((None, *tensor.shape[1:]), fed_dtype(tensor)) for tensor in inputs]
-    signature = [tf.TensorSpec((2,), tf.int32), *specs]
 
-    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
-    def run(draw: tf.Tensor, *values: tf.Tensor) -> tf.Tensor:
+    def costs(draw: tuple[int, int], values: Mapping[str, AnyArray]) -> dict[str, NDArray[np.float64]]:
         noise: dict[str, tf.Tensor] = {}
 
         def on_tensor(name: str, value: tf.Tensor) -> tf.Tensor:
@@ -160,28 +159,27 @@ def sensitivities(
             tape.watch(noise[name])
             return value + noise[name]
 
+        # Op by op: a few batches take less than the making of a TensorFlow function.
         with tf.GradientTape() as tape:
-            env = execute(graph, dict(zip(graph.inputs, values, strict=True)), on_tensor=on_tensor)
+            env = execute(graph, {name: tf.constant(value) for name, value in values.items()}, on_tensor=on_tensor)
             likelihood = tf.add_n(
                 [
-                    _drawn_likelihood(env[name], classes=classes, draw=tf.add(draw, (0, place)))
+                    _drawn_likelihood(env[name], classes=classes, draw=tf.constant((draw[0], draw[1] + place)))
                     for place, (name, classes) in enumerate(heads)
                 ]
             )
         gradients = tape.gradient(likelihood, noise, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return {
-            name: tf.reduce_sum(tf.square(value), list(range(len(value.shape) - 1)))
+            name: tf.reduce_sum(tf.square(value), list(range(len(value.shape) - 1))).numpy().astype(np.float64)
             for name, value in gradients.items()
         }
 
-    if not names:
-        return {}
     images = images[:_SENSITIVITY_IMAGES]
     total = {name: np.zeros(1) for name in names}
     for number, start in product(range(draws), range(0, len(images), _SENSITIVITY_BATCH)):
-        part = batch_of(graph.inputs, images[start : start + _SENSITIVITY_BATCH]).arrays.values()
-        found = run(tf.constant([seed + number, start]), *(tf.constant(values) for values in part))
-        total = {name: total[name] + found[name].numpy().astype(np.float64) for name in names}
+        part = batch_of(graph.inputs, images[start : start + _SENSITIVITY_BATCH]).arrays
+        found = costs((seed + number, start), part)
+        total = {name: total[name] + found[name] for name in names}
     return {name: value / (2 * draws * len(images)) for name, value in total.items()}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mnedge.batch import batch_of
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.arithmetic import PIXEL_NUDGE
+from mnedge.graph.memory import tensor_bytes
 from mnedge.runtimes import open_session
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # More interpreters than that only share the memory's bandwidth.
 _MOST_WORKERS = 8
+# Pictures that go to an interpreter in one message, and what their inputs and outputs may take: in the processor's
+# caches both sides find them again.
+_MOST_AT_ONCE, _EXCHANGED_BYTES = 32, 4 << 20
 
 
 def sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -54,15 +58,21 @@ def interpret(graph: Graph, feeds: Samples, collect: Callable[[int, list[AnyArra
     results: dict[int, T] = {}
 
     inputs = [graph.tensors[name] for name in graph.inputs]
+    exchanged = sum(tensor_bytes(graph.tensors[name]) for name in (*graph.inputs, *graph.outputs))
+    at_once = max(1, min(_MOST_AT_ONCE, _EXCHANGED_BYTES // max(exchanged, 1)))
+
+    def given(number: int) -> tuple[AnyArray, ...]:
+        return tuple(
+            _given(feed[number].reshape(tensor.shape), tensor) for feed, tensor in zip(arrays, inputs, strict=True)
+        )
 
     def work(first: int) -> None:
+        numbers = range(first, count, workers)
         with closing(open_session("litert", model, 1)) as session:
-            for number in range(first, count, workers):
-                given = [
-                    _given(feed[number].reshape(tensor.shape), tensor)
-                    for feed, tensor in zip(arrays, inputs, strict=True)
-                ]
-                results[number] = collect(number, session.look(*given))
+            for start in range(0, len(numbers), at_once):
+                group = numbers[start : start + at_once]
+                for number, outputs in zip(group, session.look_all([given(number) for number in group]), strict=True):
+                    results[number] = collect(number, outputs)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))

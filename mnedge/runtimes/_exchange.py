@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import struct
@@ -67,7 +68,7 @@ class SharedArrays:
         """
         views = []
         wanted = [(np.dtype(dtype), tuple(int(extent) for extent in shape)) for dtype, shape in kinds]
-        sizes = [_room(dtype.itemsize * int(np.prod(shape, dtype=np.int64))) for dtype, shape in wanted]
+        sizes = [_room(dtype.itemsize * math.prod(shape)) for dtype, shape in wanted]
         self._reach(start + sum(sizes))
         for (dtype, shape), size in zip(wanted, sizes, strict=True):
             views.append(self._view(start, dtype, shape))

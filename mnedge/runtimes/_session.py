@@ -125,10 +125,14 @@ class ChildSession:
 
     def run_all(self, samples: Sequence[tuple[AnyArray, ...]]) -> list[list[AnyArray]]:
         """Runs samples, an array an input in file order, one by one in one message: what `run` gives of each."""
+        return [[output.copy() for output in outputs] for outputs in self.look_all(samples)]
+
+    def look_all(self, samples: Sequence[tuple[AnyArray, ...]]) -> list[list[AnyArray]]:
+        """Runs samples like `run_all`, but the outputs are views that the next run writes over."""
         arrays = tuple(array for sample in samples for array in sample)
         outputs = self._asked_for_arrays(_RUN_S * len(samples), arrays, do="run", times=len(samples))
         width = len(outputs) // len(samples)
-        return [[output.copy() for output in outputs[place : place + width]] for place in range(0, len(outputs), width)]
+        return [outputs[place : place + width] for place in range(0, len(outputs), width)]
 
     def time_ms(self, *images: AnyArray, runs: int, seconds: float = 0.0, copies: bool = True) -> NDArray[np.float64]:
         """Times runs in the child, milliseconds each; see `Session`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from contextlib import ExitStack, closing
@@ -31,6 +32,9 @@ _TURN_S = 0.008
 _FEWEST_TURN_RUNS = 3
 _FEWEST_ROUNDS = 12
 _RESAMPLES = 2000
+_Z95 = 1.96
+# Share of the time after which a measurement may end, where that is allowed.
+_LEAST_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,12 @@ class Timing:
 
 
 def time_in_turns(
-    paths: Sequence[Path], *, threads: int = 1, seconds: float = 1.5, progress: Callable[[float], None] | None = None
+    paths: Sequence[Path],
+    *,
+    threads: int = 1,
+    seconds: float = 1.5,
+    enough: float | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Timing]:
     """Times artifacts on random input of this machine, in rounds in which each has its turn.
 
@@ -94,6 +103,8 @@ def time_in_turns(
         paths: .tflite and .onnx files.
         threads: Threads for each runtime.
         seconds: Measured time for each artifact, warm-up not counted; at least 12 rounds are run.
+        enough: Share of each median that its 95 % interval may reach to either side for the measurement to end after
+            a third of the time already; None never ends early.
         progress: Called with the share (0..1) that is done.
 
     Raises:
@@ -102,7 +113,7 @@ def time_in_turns(
     """
     with ExitStack() as opened:
         sessions = [opened.enter_context(closing(_session(path, threads))) for path in paths]
-        return _in_turns(paths, sessions, threads, seconds, progress)
+        return _in_turns(paths, sessions, threads, seconds, enough, progress)
 
 
 def _session(path: Path, threads: int) -> ChildSession:
@@ -114,6 +125,7 @@ def _in_turns(
     sessions: Sequence[Session],
     threads: int,
     seconds: float,
+    enough: float | None,
     progress: Callable[[float], None] | None,
 ) -> list[Timing]:
     pairs = [(session, random_inputs(session)) for session in sessions]
@@ -126,12 +138,35 @@ def _in_turns(
         for place in (*range(first, len(pairs)), *range(first)):
             session, feed = pairs[place]
             rounds[place].append(session.time_ms(*feed, runs=turn_runs[place])[1:])
+        share = (time.perf_counter() - begin) / budget
         if progress is not None:
-            progress(min((time.perf_counter() - begin) / budget, 0.99))
+            progress(min(share, 0.99))
+        if (
+            enough is not None
+            and share >= _LEAST_SHARE
+            and len(rounds[0]) % _FEWEST_ROUNDS == 0
+            and all(median_spread(runs) <= enough for runs in rounds)
+        ):
+            break
     return [
         Timing(path, session.version, threads, session.partitions, tuple(runs), stable)
         for path, session, runs, (_, stable) in zip(paths, sessions, rounds, warmed, strict=True)
     ]
+
+
+def median_spread(rounds: Sequence[NDArray[np.float64]]) -> float:
+    """Half the 95 % interval of the median of rounds' medians, as a share of it.
+
+    The interval lies between two of the sorted medians, whatever their distribution (Conover 1999, section 3.2).
+
+    Args:
+        rounds: Milliseconds of each run, one array a round.
+    """
+    medians = np.sort([float(np.median(runs)) for runs in rounds])
+    reach = _Z95 * math.sqrt(len(medians)) / 2
+    low = medians[max(0, math.floor(len(medians) / 2 - reach))]
+    high = medians[min(len(medians) - 1, math.ceil(len(medians) / 2 + reach))]
+    return float((high - low) / 2 / np.median(medians))
 
 
 def random_inputs(session: Session, seed: int = 0) -> tuple[AnyArray, ...]:

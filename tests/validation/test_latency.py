@@ -9,7 +9,7 @@ from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph
 from mnedge.runtimes._runtime import TensorSpec
-from mnedge.validation.latency import Timing, compare, random_input, sustained, time_in_turns
+from mnedge.validation.latency import Timing, compare, median_spread, random_input, sustained, time_in_turns
 from mnedge.validation.op_latency import by_kind, op_latency
 from mnedge.workflows.bench import bench
 
@@ -43,6 +43,30 @@ def test_artifacts_take_turns_in_every_round(files: list[Path]) -> None:
     timings = time_in_turns([*files, files[0]], seconds=0.05)
     assert len({len(timing.rounds_ms) for timing in timings}) == 1
     assert len(timings[0].rounds_ms) >= 12
+
+
+def test_timing_ends_once_medians_are_known_well_enough(files: list[Path]) -> None:
+    shares: list[float] = []
+    timings = time_in_turns(files, seconds=0.3, enough=np.inf, progress=shares.append)
+    looks = shares[11::12]
+    assert len(timings[0].rounds_ms) == len(shares) == 12 * len(looks)
+    assert looks[-1] >= 1 / 3 > max(looks[:-1], default=0.0)
+    whole: list[float] = []
+    time_in_turns(files, seconds=0.1, enough=-1.0, progress=whole.append)
+    assert whole[-1] == 0.99
+
+
+def test_the_spread_of_a_median_holds_its_promise() -> None:
+    rng = np.random.default_rng(0)
+    spreads, misses = [], []
+    for _ in range(300):
+        rounds = rng.lognormal(0.0, 0.2, (40, 1))
+        spreads.append(median_spread(list(rounds)))
+        misses.append(abs(np.median(rounds) / 1.0 - 1))
+    # A fifth of spread over 40 rounds: 1.253 * 0.2 / sqrt(40) is a standard error of 4 %.
+    assert 0.06 < np.mean(spreads) < 0.11
+    assert np.mean(np.array(misses) > np.array(spreads)) < 0.1
+    assert median_spread([np.full(3, 2.0)] * 12) == 0.0
 
 
 def test_a_difference_that_the_interval_shows_is_called_one() -> None:
