@@ -19,7 +19,7 @@ from mnedge.codegen.prepare import prepare
 from mnedge.codegen.prune import prune
 from mnedge.data.detections import METADATA
 from mnedge.data.origin import METADATA as ORIGIN
-from mnedge.devices import qemu
+from mnedge.devices import _boards, _emulated
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.pixels import pixels_of_steps
 from mnedge.pixels import CHANNELS, Pixels
@@ -239,22 +239,22 @@ def core_of(target: str) -> str:
 
 def _core(device: str) -> str:
     name = device.removeprefix("qemu://") if device else _DEFAULT_CORE
-    return qemu.ALIASES.get(name, name)
+    return _boards.ALIASES.get(name, name)
 
 
 def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vectors) -> CSources:
     """The manifest with what the tools here can tell."""
     core = _core(device)
-    missing = qemu.missing_tools(core)
-    if qemu.board(core).tools.compiler in missing:
+    missing = _boards.missing_tools(core)
+    if _boards.board(core).tools.compiler in missing:
         return manifest
-    size = qemu.measure_size(folder / f"{manifest.name}.c", core)
+    size = _emulated.measure_size(folder / f"{manifest.name}.c", core)
     manifest = replace(manifest, flash_bytes=size.flash_bytes, code_bytes=size.code_bytes)
     if missing:
         return manifest
     inputs = found.inputs if found.inputs is not None else vectors.noise(manifest.input_bytes, count=1)
     try:
-        run = qemu.run_inputs(folder, inputs, core=core)
+        run = _emulated.run_inputs(folder, inputs, core=core)
     except BudgetError:
         if device:
             raise
@@ -263,7 +263,7 @@ def _measured(folder: Path, manifest: CSources, device: str, found: vectors.Vect
     if found.outputs is not None and (run.outputs.view("int8") != found.outputs.view("int8")).any():
         raise AssertionError(f"{manifest.name} on the emulated {core} differs from its vectors ({found.note})")
     layers = manifest.layers
-    counted = qemu.run_inputs(folder, inputs[:1], core=core, layers=len(layers)).layers if run.instructions else ()
+    counted = _emulated.run_inputs(folder, inputs[:1], core=core, layers=len(layers)).layers if run.instructions else ()
     if counted:
         layers = tuple(replace(row, instructions=found) for row, found in zip(layers, counted, strict=True))
     verified = f"emulated {core}, {len(inputs)} inputs" if found.outputs is not None else ""

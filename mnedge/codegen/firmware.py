@@ -9,7 +9,7 @@ from mnedge import artifact, targets
 from mnedge.codegen.compile import MemoryOptions, check_name, compile_c, core_of
 from mnedge.codegen.packages import Package
 from mnedge.codegen.project import optimize_option, write_package
-from mnedge.devices import qemu
+from mnedge.devices import _boards, _emulated
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.results.compilation import CSources, Firmware
 from mnedge.results.stored import to_json
@@ -143,8 +143,8 @@ def _result(folder: Path, name: str, target: str, models: Sequence[CSources]) ->
     lent = [model.arena_bytes for model in models if not read_header(folder / model.name).has_state]
     core = core_of(target)
     size = None
-    if qemu.board(core).tools.compiler not in qemu.missing_tools(core):
-        size = qemu.measure_size(folder / f"{name}.c", core)
+    if _boards.board(core).tools.compiler not in _boards.missing_tools(core):
+        size = _emulated.measure_size(folder / f"{name}.c", core)
     return Firmware(
         name=name,
         target=target,

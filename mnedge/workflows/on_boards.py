@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from mnedge import devices, registry, targets
 from mnedge.codegen.vectors import noise
-from mnedge.devices.qemu import QemuDevice, run_inputs
+from mnedge.devices._emulated import run_inputs
+from mnedge.devices.qemu import QemuDevice
 from mnedge.errors import InputError, ToolError, UnsupportedError
 from mnedge.formats.tflite_read import read_tflite
 from mnedge.results.bench import BoardCost

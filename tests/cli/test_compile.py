@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mnedge.cli import app
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.formats.tflite_write import write_tflite
 
@@ -81,7 +81,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.toolchain
-@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"missing {_boards.missing_tools()}; {_boards.ADVICE}")
 def test_a_full_temporary_folder_is_a_full_disk(tmp_path: Path, model: Path, tiny_disk: Path) -> None:
     out = tmp_path / "new" / "out"
     done = subprocess.run(

@@ -17,7 +17,7 @@ from mnedge.codegen import vectors
 from mnedge.codegen.compile import MemoryOptions, check_name, compile_c
 from mnedge.codegen.tflm import compile_tflm, measure_arena, resolver_name
 from mnedge.codegen.vela import compile_vela
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.errors import BudgetError, InputError, UnsupportedError
 from mnedge.files import RECORD
 from mnedge.formats.tflite_read import parse_tflite, read_tflite
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 STRICT = "-std=c99 -Wall -Wextra -Wconversion -Werror -pedantic -O2"
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
-CROSS = {"cortex-m4": qemu.BOARDS["cortex-m4"].flags, "cortex-m55": qemu.BOARDS["cortex-m55"].flags}
+CROSS = {"cortex-m4": _boards.BOARDS["cortex-m4"].flags, "cortex-m55": _boards.BOARDS["cortex-m55"].flags}
 TARGETS = ("generic", "cortex-m4", "cortex-m7", "cortex-m55")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
-needs_boards = pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+_MISSING = _boards.missing_tools()
+needs_boards = pytest.mark.skipif(bool(_MISSING), reason=f"missing {_MISSING}; {_boards.ADVICE}")
 
 
 def build(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.errors import InputError
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.results.compilation import Firmware
@@ -37,7 +37,7 @@ def test_models_of_one_library_share_kernels(tmp_path: Path, models: list[Path])
     assert result.arena_bytes == max(model.arena_bytes for model in result.models)
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [model["name"] for model in written["models"]] == ["wake_word", "person"]
-    if not qemu.missing_tools():
+    if not _boards.missing_tools():
         assert result.flash_bytes is not None
         assert result.code_bytes is not None
         apart = [model.code_bytes for model in result.models]

@@ -13,7 +13,7 @@ import yaml
 
 from mnedge.codegen.compile import compile_c
 from mnedge.codegen.packages import Package, package_files
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.formats.tflite_write import write_tflite
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def test_arduino_finds_a_library_with_every_property_that_it_requires() -> None:
     assert properties["includes"] == "tiny.h"
 
 
-@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason=f"no arm-none-eabi-gcc; {qemu.ADVICE}")
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason=f"no arm-none-eabi-gcc; {_boards.ADVICE}")
 def test_every_file_that_arduino_compiles_does_so_and_no_main_is_among_them(folder: Path, tmp_path: Path) -> None:
     sources = sorted(folder.glob("*.c"))
     assert [source.name for source in sources] == ["test_tiny.c", "tiny.c"]

@@ -16,7 +16,7 @@ from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import ALIASES, lower
 from mnedge.codegen.plan import plan
 from mnedge.codegen.prune import prune
-from mnedge.devices import qemu
+from mnedge.devices import _boards, _emulated
 from mnedge.errors import UnsupportedError
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 from mnedge.graph.ops import GATHERING
@@ -603,7 +603,7 @@ def test_random_graphs_are_bit_exact(
 
 @pytest.mark.soak
 @pytest.mark.toolchain
-@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"missing {_boards.missing_tools()}; {_boards.ADVICE}")
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("seed", range(20))
 def test_assembly_is_bit_exact_too(tmp_path: Path, core: str, seed: int, reference: Callable) -> None:
@@ -613,5 +613,5 @@ def test_assembly_is_bit_exact_too(tmp_path: Path, core: str, seed: int, referen
     each = case(0, seed, kinds, str(chance.choice(HEADS)), kernels, {"prefer": "ram"})
     (tmp_path / "model0.c").write_text(source_text(each.unit))
     (tmp_path / "model0.h").write_text(header_text(each.unit))
-    run = qemu.run_inputs(tmp_path, each.images, core=core)
+    run = _emulated.run_inputs(tmp_path, each.images, core=core)
     assert np.array_equal(run.outputs.view(np.int8), reference(each.graph, each.images))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from mnedge.cli import _run
-from mnedge.devices.qemu import BOARDS, missing_tools
+from mnedge.devices._boards import BOARDS, missing_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable

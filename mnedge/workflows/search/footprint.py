@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnedge import cache, targets
-from mnedge.devices import qemu
+from mnedge.devices import _boards, _emulated
 from mnedge.errors import BudgetError
 from mnedge.files import size_bytes, write_bytes, write_text
 from mnedge.models.variant import CLASSIFIER, check_compiles, trace
@@ -111,7 +111,7 @@ def footprint(candidate: Candidate, target: str, *, with_stack: bool = False) ->
     key = {
         **candidate.key,
         "target": target,
-        "missing": qemu.missing_tools(),
+        "missing": _boards.missing_tools(),
         **({"stack": True} if with_stack else {}),
     }
 
@@ -156,8 +156,8 @@ def _measured(tflite: Path, target: str, scratch: Path, with_stack: bool) -> Foo
 
         manifest = compile_c(read_tflite(tflite), name=NAME, target=target, out=scratch, measure=False)
         flash_bytes = None
-        if "arm-none-eabi-gcc" not in qemu.missing_tools():
-            flash_bytes = qemu.measure_size(scratch / f"{NAME}.c", core_of(target)).flash_bytes
+        if "arm-none-eabi-gcc" not in _boards.missing_tools():
+            flash_bytes = _emulated.measure_size(scratch / f"{NAME}.c", core_of(target)).flash_bytes
         found = Footprint(size_bytes(tflite), manifest.arena_bytes, manifest.ram_bytes, flash_bytes)
         return replace(found, stack_bytes=_stack_bytes(scratch, manifest.input_bytes, target)) if with_stack else found
     finally:
@@ -170,7 +170,7 @@ def _stack_bytes(folder: Path, input_bytes: int, target: str) -> int | None:
     from mnedge.codegen.vectors import noise
 
     try:
-        return qemu.run_inputs(folder, noise(input_bytes, count=1), core=core_of(target)).stack_bytes
+        return _emulated.run_inputs(folder, noise(input_bytes, count=1), core=core_of(target)).stack_bytes
     except BudgetError:
         return None
 

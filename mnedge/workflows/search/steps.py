@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from mnedge import targets
 from mnedge.choices import DEFAULT_TASK
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.errors import InputError, MnedgeError, ToolError, UnsupportedError
 from mnedge.foreign import checked_number
 from mnedge.models.cost import cost
@@ -325,11 +325,11 @@ def _check(settings: Settings) -> None:
                 f"{name}: what {settings.target} takes of memory is its runtime's affair; give --max-size for the "
                 ".tflite, or a target that is compiled for, e.g. cortex-m7"
             )
-    if limits.max_flash_bytes is not None and target.kernels and "arm-none-eabi-gcc" in qemu.missing_tools():
-        raise ToolError(f"--max-flash is measured with arm-none-eabi-gcc, which is not on PATH; {qemu.ADVICE}")
-    missing = qemu.missing_tools(core_of(settings.target)) if target.kernels else ()
+    if limits.max_flash_bytes is not None and target.kernels and "arm-none-eabi-gcc" in _boards.missing_tools():
+        raise ToolError(f"--max-flash is measured with arm-none-eabi-gcc, which is not on PATH; {_boards.ADVICE}")
+    missing = _boards.missing_tools(core_of(settings.target)) if target.kernels else ()
     if limits.max_ram_bytes is not None and missing:
-        raise ToolError(f"--max-ram is measured on an emulated core, for which {missing} is missing; {qemu.ADVICE}")
+        raise ToolError(f"--max-ram is measured on an emulated core, for which {missing} is missing; {_boards.ADVICE}")
     if limits.max_ms is not None and settings.watch.kind == "none":
         raise UnsupportedError(
             f"--max-ms: {settings.target} has no device here; give --device qemu://cortex-m4 and --clock-mhz"

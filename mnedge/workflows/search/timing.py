@@ -147,7 +147,7 @@ def _instructions(watch: Stopwatch, candidate: Candidate) -> int:
     def make(folder: Path) -> None:
         from mnedge.codegen.compile import compile_c
         from mnedge.codegen.vectors import noise
-        from mnedge.devices import qemu
+        from mnedge.devices import _boards, _emulated
         from mnedge.errors import ToolError
         from mnedge.formats.tflite_read import read_tflite
 
@@ -156,7 +156,7 @@ def _instructions(watch: Stopwatch, candidate: Candidate) -> int:
             sources = Path(scratch) / "c"
             graph = read_tflite(int8_tflite(candidate, watch.target))
             manifest = compile_c(graph, name=NAME, target=watch.target, out=sources, measure=False)
-            run = qemu.run_inputs(sources, noise(manifest.input_bytes, 1), core=qemu.ALIASES.get(core, core))
+            run = _emulated.run_inputs(sources, noise(manifest.input_bytes, 1), core=_boards.ALIASES.get(core, core))
         if not run.instructions:
             raise ToolError("instructions are counted by a plugin that needs gcc or clang here, and there is neither")
         write_text(folder / "run.json", to_json(_Executed(run.instructions)))

@@ -15,7 +15,7 @@ from mnedge.codegen.header import header_text
 from mnedge.codegen.lower import lower
 from mnedge.codegen.ops.convolution import Convolution
 from mnedge.codegen.plan import plan
-from mnedge.devices import qemu
+from mnedge.devices import _boards, _emulated
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ def test_four_pixels_may_lie_over_their_inputs(tmp_path: Path, run_sanitized: Ca
 
 @pytest.mark.slow
 @pytest.mark.toolchain
-@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"missing {_boards.missing_tools()}; {_boards.ADVICE}")
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("layer", [*DEPTHWISE, *SHALLOW, *PATCHES], ids=str)
 def test_the_assembly_is_bit_exact_too(tmp_path: Path, core: str, layer: Layer, reference: Callable) -> None:
     graph, unit, images = _unit(layer, "model0", "dsp" if core == "cortex-m4" else "mve")
     (tmp_path / "model0.c").write_text(source_text(unit))
     (tmp_path / "model0.h").write_text(header_text(unit))
-    run = qemu.run_inputs(tmp_path, images, core=core)
+    run = _emulated.run_inputs(tmp_path, images, core=core)
     assert np.array_equal(run.outputs.view(np.int8), reference(graph, images))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mnedge import recipe
-from mnedge.devices import qemu
+from mnedge.devices import _boards
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.results import stored
 from mnedge.results.search import SearchResult
@@ -96,7 +96,7 @@ def test_limits_rule_out_and_the_rest_is_ranked_by_the_published_figures() -> No
     assert (broken.limit, broken.allowed, broken.needed) == ("max_arena_bytes", arena[48], arena[64])
 
 
-@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"missing {qemu.missing_tools()}; {qemu.ADVICE}")
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"missing {_boards.missing_tools()}; {_boards.ADVICE}")
 def test_ram_is_the_arena_with_input_output_and_stack() -> None:
     taken = footprint(_space()[0], "generic", with_stack=True)
     assert taken.arena_bytes is not None
@@ -299,7 +299,7 @@ def test_an_npu_is_told_by_vela() -> None:
 
 @pytest.mark.slow
 @pytest.mark.toolchain
-@pytest.mark.skipif(bool(qemu.missing_tools()), reason=f"no {', '.join(qemu.missing_tools())}")
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"no {', '.join(_boards.missing_tools())}")
 def test_instructions_are_those_of_a_build_and_the_model_predicts_what_it_did_not_see(tmp_path: Path) -> None:
     from mnedge.codegen.compile import compile_c
     from mnedge.formats.tflite_read import read_tflite
