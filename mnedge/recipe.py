@@ -112,6 +112,8 @@ class Recipe:
         gates: Limits that can fail the build, by name.
         tolerances: Largest loss of each figure against a baseline, by name; other figures are not compared.
         bundles: Kinds of bundles to make.
+        threshold: Score from which the programs of its bundles say the second of two classes, a label or an object;
+            None for their own.
         release: Description of its bundles, by name: version, group, license and description.
     """
 
@@ -153,6 +155,7 @@ class Recipe:
         }
     )
     bundles: Names = ()
+    threshold: Share | None = None
     release: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from mnedge import registry
 from mnedge.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mnedge.bundles._bundle import Parts
     from mnedge.bundles._metadata import Description
@@ -76,13 +76,17 @@ def app_of(parts: Parts) -> App:
     Raises:
         UnsupportedError: There are none; the message names the tasks that have some.
     """
+    return _app_for(parts.task, parts.slug)
+
+
+def _app_for(task: str, slug: str) -> App:
     known = registry.names(_APPS)
-    if parts.task not in known:
+    if task not in known:
         raise UnsupportedError(
-            f"{parts.slug} is built to {parts.task}, for which there are no app templates; bundles are made of models "
+            f"{slug} is built to {task}, for which there are no app templates; bundles are made of models "
             f"that {' or '.join(known)}"
         )
-    return cast("App", registry.load(_APPS, parts.task, "APP"))
+    return cast("App", registry.load(_APPS, task, "APP"))
 
 
 def lacking(parts: Parts, what: str) -> UnsupportedError:
@@ -92,19 +96,25 @@ def lacking(parts: Parts, what: str) -> UnsupportedError:
     )
 
 
-def check_threshold(parts: Parts) -> None:
+def check_threshold(slug: str, task: str, head: str, labels: Sequence[str]) -> None:
     """Makes sure that the programs of a model have a use for a threshold.
+
+    Args:
+        slug: Name of the model.
+        task: Task that it is for.
+        head: Kind of its output.
+        labels: Class names.
 
     Raises:
         UnsupportedError: They have none; the message says which models have.
     """
-    app = app_of(parts)
+    app = _app_for(task, slug)
     # Of three classes and more the most probable one is named, however probable it is.
-    excludes = app.names_classes and parts.head in ("softmax", "logits") and len(parts.labels) != _TWO
+    excludes = app.names_classes and head in ("softmax", "logits") and len(labels) != _TWO
     if app.takes_threshold and not excludes:
         return
-    classes = f"tell {len(parts.labels)} classes apart, of which the most probable is named"
+    classes = f"tell {len(labels)} classes apart, of which the most probable is named"
     raise UnsupportedError(
-        f"--threshold is for two classes, labels by themselves and objects; {parts.slug} is "
-        f"built to {classes if app.names_classes else parts.task}; leave it out"
+        f"a threshold is for two classes, labels by themselves and objects; {slug} is built to "
+        f"{classes if app.names_classes else task}; leave it out"
     )

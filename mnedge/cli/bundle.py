@@ -61,7 +61,7 @@ def command(
         typer.Option(
             metavar="T",
             help="Score from which the programs say the second of two classes, a label or an object. [default: the "
-            "more probable class; labels 0.5; objects 0.4, on Android 0.3]",
+            "recipe's, or the more probable class; labels 0.5; objects 0.4, on Android 0.3]",
         ),
     ] = None,
     sbom: Annotated[
@@ -87,7 +87,8 @@ def command(
     mnedge bundle web artifacts/mine -o bundles/web --threshold 0.35
     mnedge bundle android --check app-release.apk
 
-    Version, group, licence and description also come from `release` of the build's recipe.
+    Version, group, licence and description also come from `release` of the build's recipe, the threshold from its
+    `threshold`.
 
     The same build gives the same bytes; SOURCE_DATE_EPOCH dates the archives. Every bundle has a manifest.json with
     the checksum of each file, and a MODEL_CARD.md.
@@ -106,7 +107,9 @@ def command(
 
     flags = {"version": version, "group": group, "license": terms, "description": description}
     said = {name: text for name, text in flags.items() if text is not None}
-    release = replace(release_of(built, said, target=target, runtime=runtime), threshold=threshold)
+    release = release_of(built, said, target=target, runtime=runtime)
+    if threshold is not None:
+        release = replace(release, threshold=threshold)
     manifest = bundle(built, kind, out, release, sbom=sbom, sign=sign, modules=modules, force=force)
     if broken := [gate.name for gate in manifest.gates if not gate.passed]:
         say(f"mnedge: {built} broke {', '.join(broken)}, and the bundle's manifest says so", err=True)

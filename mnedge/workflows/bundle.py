@@ -80,7 +80,7 @@ def bundle(
     parts, model = read_build(folder, said)
     parts = replace(parts, modules=None if modules is None else Path(modules), threshold=said.threshold)
     if said.threshold is not None:
-        check_threshold(parts)
+        check_threshold(parts.slug, parts.task, parts.head, parts.labels)
     origin, report = read_own(folder / MANIFEST, BuildManifest), read_own(folder / REPORT, Report)
     task = tasks.get(report.task)
     described = model_card.Description(said.version, said.license, task.title, said.description, task.limits(report))

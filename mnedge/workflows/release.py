@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ class Release:
 
 
 def release_of(built: Path | str, said: Mapping[str, str], **chosen: str) -> Release:
-    """Takes the release from the maker, else from the recipe of the build, else from the defaults.
+    """Takes the release from the maker, else from the recipe of the build, else from the defaults; the threshold too.
 
     Args:
         built: Folder that `build` wrote.
@@ -69,7 +69,10 @@ def release_of(built: Path | str, said: Mapping[str, str], **chosen: str) -> Rel
     written = recipe.get("release", {})
     if not isinstance(written, dict) or not all(isinstance(text, str) for text in written.values()):
         raise InputError(f"release of the recipe in {Path(built) / MANIFEST} is no mapping of texts; build it again")
-    return described_release({**written, **said}, **chosen)
+    threshold = recipe.get("threshold")
+    if threshold is not None and not isinstance(threshold, float):
+        raise InputError(f"threshold of the recipe in {Path(built) / MANIFEST} is no number; build it again")
+    return replace(described_release({**written, **said}, **chosen), threshold=threshold)
 
 
 def described_release(said: Mapping[str, str], **chosen: str) -> Release:

@@ -48,14 +48,14 @@ def test_what_templates_lack_is_said(parts_of: Any) -> None:
         ("detect", "logits", ("cat", "dog", "bird")),
     ],
 )
-def test_programs_that_take_a_threshold(parts_of: Any, task: str, head: str, labels: tuple[str, ...]) -> None:
-    check_threshold(parts_of(task=task, head=head, labels=labels))
+def test_programs_that_take_a_threshold(task: str, head: str, labels: tuple[str, ...]) -> None:
+    check_threshold("net", task, head, labels)
 
 
 @pytest.mark.parametrize(
     ("task", "words"),
     [("classify", "tell 3 classes apart, of which the most probable is named"), ("segment", "segment"), ("embed", "")],
 )
-def test_programs_without_a_use_for_a_threshold_refuse_it(parts_of: Any, task: str, words: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"--threshold is for two classes, .* built to {words}"):
-        check_threshold(parts_of(task=task, labels=("cat", "dog", "bird")))
+def test_programs_without_a_use_for_a_threshold_refuse_it(task: str, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"a threshold is for two classes, .* built to {words}"):
+        check_threshold("net", task, "softmax", ("cat", "dog", "bird"))

@@ -1,4 +1,4 @@
-"""Pictures with any number of labels each, from a one-hot _classes.csv."""
+"""Pictures with any number of labels each."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_data_of_other_tasks_is_named(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / name / "a.png")
-    with pytest.raises(InputError, match=r"holds no labels; they come as a _classes\.csv"):
+    with pytest.raises(InputError, match=r"holds no labels; they come as CVAT.*; a _classes\.csv"):
         open_tags(tmp_path)
     with pytest.raises(InputError, match="the demo pictures have one class each"):
         tasks.get("tag").open_dataset("demo")

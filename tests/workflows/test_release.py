@@ -44,3 +44,11 @@ def test_the_recipe_says_what_a_bundle_says_of_itself(
     assert (release.version, release.group) == ("2.4.0", "com.acme.ml")
     with pytest.raises(InputError, match=r"'vesion'.*did you mean 'version'"):
         release_of(small_build, {"vesion": "1"})
+    assert release.threshold is None
+    manifest["recipe"]["threshold"] = 0.35
+    seal_build(small_build, manifest)
+    assert release_of(small_build, {}).threshold == 0.35
+    manifest["recipe"]["threshold"] = "high"
+    seal_build(small_build, manifest)
+    with pytest.raises(InputError, match=r"threshold of the recipe in .*manifest.json is no number; build it again"):
+        release_of(small_build, {})

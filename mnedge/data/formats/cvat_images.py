@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from mnedge.data.annotation import Annotated, Annotations, Marked, Outline, Runs, bounds, is_length
-from mnedge.data.formats._format import Format
+from mnedge.data.formats._format import Format, Tagged
 from mnedge.data.formats._json import beginning
+from mnedge.data.formats._tags import Row, tagged
 from mnedge.data.formats._xml import parsed
 from mnedge.data.names import checked_name
 from mnedge.data.outlines import ring_of_box
@@ -72,6 +73,42 @@ def _read(listing: Listing) -> Annotations:
     used = dict.fromkeys(marked.name for picture in pictures for marked in picture.objects)
     classes = tuple(name for name in names if name.lower() != "background" or name in used)
     return Annotations(listing.root, pictures, classes, next(iter(names.values()), ""), notes, is_stacked=True)
+
+
+def _read_labels(listing: Listing) -> Tagged:
+    """Reads the tags of whole pictures.
+
+    Raises:
+        InputError: Broken XML, or no picture has a tag.
+    """
+    rows: list[Row] = []
+    classes: dict[str, None] = {}
+    shapes, source = 0, listing.root
+    for source in _files(listing):
+        tree = parsed(source, "annotations", "CVAT's format", _LARGEST_BYTES)
+        for label in tree.iterfind("meta//labels/label"):
+            # Labels of shapes alone are no answer on whole pictures.
+            if (label.findtext("type") or "any") in ("any", "tag"):
+                classes[(label.findtext("name") or "").strip()] = None
+        for place, entry in enumerate(tree.iterfind("image")):
+            where = f"{source} image {entry.get('id') or place}"
+            if not (named := entry.get("name") or ""):
+                raise InputError(f"{source}, image {place}: it has no name; export it again")
+            names = [(tag.get("label") or "").strip() for tag in entry.iterfind("tag")]
+            if "" in names:
+                raise InputError(f"{where}: a tag has no label; say what it is")
+            shapes += sum(shape.tag in _CLOSED for shape in entry)
+            file = listing.picture(named, [source.parent / "images", source.parent, listing.root])
+            split = split_of_words([entry.get("subset") or ""]) or split_of(listing.parts(file))
+            rows.append(Row(file, names, split, where))
+    used = dict.fromkeys(name for row in rows for name in row.names)
+    if not used:
+        raise InputError(
+            f"{source} has no tag of a whole picture, and {shapes:,} shapes; tag the pictures in CVAT, or give --task "
+            "detect or segment for shapes"
+        )
+    # The default type of a label is "any": those that no picture is tagged with are of shapes, or of nothing.
+    return tagged(source, listing.root, rows, [*(name for name in classes if name in used), *used])
 
 
 def _stacked(entry: ET.Element) -> list[ET.Element]:
@@ -171,4 +208,5 @@ FORMAT = Format(
     recognise=_recognise,
     boxes=_read,
     masks=_read,
+    labels=_read_labels,
 )

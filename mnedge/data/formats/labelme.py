@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from mnedge.data.annotation import Annotated, Annotations, Marked, Outline, Runs, bounds, is_length
-from mnedge.data.formats._format import Format
+from mnedge.data.formats._format import Format, Tagged
 from mnedge.data.formats._json import beginning, decoded
+from mnedge.data.formats._tags import Row, tagged
 from mnedge.data.listing import PICTURES
 from mnedge.data.names import with_class_list
 from mnedge.data.outlines import ring_of_box
@@ -43,6 +44,7 @@ class _Shape(msgspec.Struct):
 
 class _File(msgspec.Struct, rename="camel"):
     shapes: list[_Shape]
+    flags: dict[str, bool] | None = None
     image_path: str = ""
     image_height: int | None = None
     image_width: int | None = None
@@ -86,6 +88,33 @@ def _read(listing: Listing) -> Annotations:
     if unseen:
         notes.append(Finding("pictures have no .json and were left out", unseen))
     return with_class_list(Annotations(listing.root, pictures, notes=tuple(notes), is_stacked=True))
+
+
+def _read_labels(listing: Listing) -> Tagged:
+    """Reads the flags of whole pictures (`labelme --flags`).
+
+    Raises:
+        InputError: Broken JSON, or no file has a flag.
+    """
+    rows: list[Row] = []
+    classes: dict[str, None] = {}
+    shapes = 0
+    for path in _files(listing):
+        content = decoded(path, _File, "labelme's JSON", _LARGEST_BYTES)
+        flags = content.flags or {}
+        classes |= dict.fromkeys(flags)
+        shapes += len(content.shapes)
+        names = [name for name, is_set in flags.items() if is_set]
+        rows.append(Row(_picture(path, content, listing), names, split_of(listing.parts(path)), str(path)))
+    if not classes:
+        raise InputError(
+            f"{listing.given}: no labelme file has flags of the whole picture, and {shapes:,} shapes; set flags "
+            "(labelme --flags cat,dog), or give --task detect or segment for shapes"
+        )
+    seen = {row.picture for row in rows}
+    unseen = tuple(listing.relative(path) for path in listing.pictures if path not in seen)
+    notes = [Finding("pictures have no .json and were left out", unseen)] if unseen else []
+    return tagged(listing.given, listing.root, rows, classes, notes)
 
 
 def _picture(path: Path, content: _File, listing: Listing) -> Path:
@@ -160,4 +189,5 @@ FORMAT = Format(
     recognise=_recognise,
     boxes=_read,
     masks=_read,
+    labels=_read_labels,
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
+from mnedge.bundles._app import check_threshold
 from mnedge.errors import InputError
-from mnedge.models.variant import check_compiles
+from mnedge.models.variant import CLASSIFIER, check_compiles
 from mnedge.workflows.release import described_release
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def check(job: Job, out: Path) -> None:
     artifact.check_space(out, job.least_bytes)
 
 
+def _first_head(job: Job) -> str:
+    """The kind of the first output, as bundles take it."""
+    if job.model is not None:
+        return job.told_head or job.model.network.outputs[0].head
+    return "softmax" if job.network.head == CLASSIFIER else job.network.head
+
+
 def _check_ops(job: Job) -> None:
     from mnedge.formats.tflite_schema import OP_CODES
 
@@ -51,6 +59,8 @@ def _check_ops(job: Job) -> None:
 
 def _check_bundles(job: Job) -> None:
     described_release(job.recipe.release)
+    if job.recipe.threshold is not None:
+        check_threshold(job.slug, job.task.name, _first_head(job), job.labels())
     for kind in job.recipe.bundles:
         needed = bundles.get(kind).needs
         if not job.recipe.int8:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from mnedge.data.boxes import open_boxes
 from mnedge.data.masks import open_masks
+from mnedge.data.tags import open_tags, tags_of
 from mnedge.errors import InputError
 
 _META = (
@@ -85,3 +86,23 @@ def test_what_a_shape_may_not_say(tmp_path: Path, shapes: str, said: str) -> Non
 def test_tracks_of_a_video_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has the tracks of a video, without its frames; export the task as"):
         open_boxes(_export(tmp_path, _BOX, more='<track id="0" label="dog"></track>'))
+
+
+def test_tags_of_whole_pictures(tmp_path: Path) -> None:
+    root = _export(tmp_path, '<tag label="dog" source="manual"></tag>' + _BOX, more=_TAGGED)
+    Image.new("RGB", (40, 20)).save(root / "images" / "3.png")
+    found = open_tags(root)
+    assert found.classes == ("cup", "dog")
+    assert tags_of(found, np.arange(4)).tolist() == [[False, True]] * 3 + [[True, True]]
+    assert [found.splits[name].tolist() for name in ("train", "eval", "test")] == [[0, 3], [1], [2]]
+
+
+_TAGGED = (
+    '<image id="3" name="3.png" subset="train" width="40" height="20"><tag label="cup"></tag><tag label="dog"></tag>'
+    "</image>"
+)
+
+
+def test_shapes_are_no_labels_of_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no tag of a whole picture, and 3 shapes; .*give --task detect"):
+        open_tags(_export(tmp_path, _BOX))

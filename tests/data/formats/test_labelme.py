@@ -11,6 +11,7 @@ from PIL import Image
 
 from mnedge.data.boxes import open_boxes
 from mnedge.data.masks import open_masks
+from mnedge.data.tags import open_tags, tags_of
 from mnedge.errors import InputError
 
 
@@ -85,3 +86,18 @@ def test_a_circle_and_a_mask(tmp_path: Path) -> None:
 def test_what_a_shape_may_not_be(tmp_path: Path, shape: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         open_masks(_folder(tmp_path, [shape]))
+
+
+def test_flags_of_whole_pictures(tmp_path: Path) -> None:
+    root = _folder(tmp_path, _SHAPES, flags={"cat": True, "dog": False})
+    told = json.loads((root / "b.json").read_text())
+    (root / "b.json").write_text(json.dumps({**told, "flags": {"cat": True, "dog": True, "bird": False}}))
+    found = open_tags(root)
+    assert found.classes == ("cat", "dog", "bird")
+    assert tags_of(found, np.arange(2)).tolist() == [[True, False, False], [True, True, False]]
+    assert [finding.what for finding in found.findings] == ["pictures have no .json and were left out"]
+
+
+def test_shapes_are_no_flags(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no labelme file has flags of the whole picture, and 6 shapes; set flags"):
+        open_tags(_folder(tmp_path, _SHAPES))

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mnedge.data import open_dataset
+from mnedge.data.tags import open_tags, tags_of
 from mnedge.errors import InputError
 
 
@@ -65,3 +67,41 @@ def test_a_list_fixes_the_order(tmp_path: Path) -> None:
 def test_what_a_table_may_not_say(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         open_dataset(str(_folder(tmp_path, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'filename,labels\na.jpg,"cat,dog"\nb.jpg,cat\nc.jpg,\n',
+        "filename,labels\na.jpg,cat;dog\nb.jpg,cat\nc.jpg,\n",
+        "image;labels\na.jpg;dog | cat\nb.jpg;cat\nc.jpg;\n",
+        "image_name,tags\na,dog cat\nb,cat\nc,\n",
+        "filename,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['cat']\nc.jpg,[]\n",
+    ],
+)
+def test_lists_of_labels(tmp_path: Path, text: str) -> None:
+    found = open_tags(_folder(tmp_path, text))
+    assert found.classes == ("cat", "dog")
+    assert tags_of(found, np.arange(3)).tolist() == [[True, True], [True, False], [False, False]]
+    assert any(finding.what.startswith("cells hold several labels, taken apart at") for finding in found.findings)
+
+
+def test_a_name_of_two_words_is_one_label(tmp_path: Path) -> None:
+    found = open_tags(_folder(tmp_path, "image,labels\na,golden retriever\nb,cat\nc,golden retriever\n"))
+    assert found.classes == ("cat", "golden retriever")
+    (tmp_path / "train.csv").write_text("image,labels\na,rust scab\nb,scab\nc,rust\n")
+    assert tags_of(open_tags(tmp_path), np.arange(3)).tolist() == [[True, True], [False, True], [True, False]]
+
+
+def test_a_list_is_no_class(tmp_path: Path) -> None:
+    root = _folder(tmp_path, 'filename,class\na.jpg,"cat,dog"\nb.jpg,cat\nc.jpg,dog\n')
+    with pytest.raises(InputError, match=r"line 2: 'cat,dog' is 2 classes, .* give --task tag"):
+        open_dataset(str(root))
+    # A comma in a name is no list.
+    (root / "train.csv").write_text('filename,class\na.jpg,"knife, bread"\nb.jpg,cat\nc.jpg,dog\n')
+    assert open_dataset(str(root)).classes == ("cat", "dog", "knife, bread")
+
+
+def test_a_picture_has_its_labels_in_one_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 3: a.jpg stands in .*line 2 already"):
+        open_tags(_folder(tmp_path, "filename,labels\na.jpg,cat\na.jpg,dog\n"))

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mnedge import bundles, registry
 from mnedge.errors import InputError, UnsupportedError
@@ -40,6 +42,24 @@ def test_a_bundle_is_asked_for_its_artifact(tmp_path: Path, kind: str) -> None:
 def test_a_release_that_no_bundle_can_carry_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no Maven group"):
         preflight.check(_job(release={"group": "Acme"}), tmp_path)
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_a_threshold_that_no_program_uses_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="built to tell 10 classes apart, of which the most probable is named"):
+        preflight.check(_job(int8=True, bundles=("raspberry-pi",), threshold=0.7), tmp_path)
+    preflight.check(_job(task="detect", int8=True, data=_boxes(tmp_path / "boxes"), threshold=0.7), tmp_path)
+
+
+def _boxes(root: Path) -> str:
+    """Pictures with a box each."""
+    root.mkdir()
+    rows = ["filename,class,xmin,ymin,xmax,ymax"]
+    for number in range(10):
+        Image.fromarray(np.full((20, 20, 3), 20 * number, np.uint8)).save(root / f"{number}.png")
+        rows.append(f"{number}.png,{'ant' if number % 2 else 'bee'},2,2,9,9")
+    (root / "boxes.csv").write_text("\n".join(rows) + "\n")
+    return str(root)
 
 
 @pytest.mark.usefixtures("private_cache")
