@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LARGEST_BYTES = 1 << 30
 _CLOSED = ("box", "polygon", "mask", "ellipse")
 _OPEN = ("points", "polyline", "cuboid", "skeleton", "tag")
+# Types of label that stand for the whole picture.
+_LABEL_TYPES = ("any", "tag")
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _ELLIPSE_CORNERS = 64
 
@@ -88,7 +90,7 @@ def _read_labels(listing: Listing) -> Tagged:
         tree = parsed(source, "annotations", "CVAT's format", _LARGEST_BYTES)
         for label in tree.iterfind("meta//labels/label"):
             # Labels of shapes alone are no answer on whole pictures.
-            if (label.findtext("type") or "any") in ("any", "tag"):
+            if (label.findtext("type") or "any") in _LABEL_TYPES:
                 classes[(label.findtext("name") or "").strip()] = None
         for place, entry in enumerate(tree.iterfind("image")):
             where = f"{source} image {entry.get('id') or place}"
