@@ -178,8 +178,8 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
     onnx = tmp_path / "small.int8.onnx"
     onnx.write_bytes(write_onnx(small_int8))
     flags = ("--layers", "--profile", tflite, "--reference", reference, "--images", 4, "--baseline", tflite)
-    flags = (*flags, "--onnx", onnx)
-    code, out, _ = _run(capfd, "inspect", *flags, "--json", "--page", page, "--node-data", nodes)
+    written = ("--page", page, "--node-data", nodes)
+    code, out, _ = _run(capfd, "inspect", *flags, "--onnx", onnx, "--json", *written)
     found = json.loads(out)
     assert code == 0
     made = [op.outputs[0] for op in small_int8.ops]
