@@ -18,7 +18,8 @@ def with_io(graph: Graph, io: Literal["int8", "uint8", "float32"]) -> Graph:
     """Puts QUANTIZE and DEQUANTIZE at the ends of an int8 graph, so that the caller gives and gets `io`.
 
     The ends keep their names; the int8 tensors inside get "/int8" behind theirs. uint8 is int8 plus 128 with the
-    same scale, so that an 8-bit pixel goes in as it is.
+    same scale, so that an 8-bit pixel goes in as it is. A float output of what is int16 inside is made of that, not of
+    the int8 that ships otherwise.
 
     Args:
         graph: int8 in and out; ends of other dtypes (a class index of ARG_MAX) stay as they are.
@@ -38,11 +39,27 @@ def with_io(graph: Graph, io: Literal["int8", "uint8", "float32"]) -> Graph:
     tensors += [_outer(graph.tensors[name], io) for name in inner]
     first = [Op("QUANTIZE", (name,), (inner[name],)) for name in graph.inputs if name in inner]
     last_kind = "DEQUANTIZE" if io == "float32" else "QUANTIZE"
-    last = [Op(last_kind, (inner[name],), (name,)) for name in graph.outputs if name in inner]
+    finer = _finer(graph) if io == "float32" else {}
+    last = [Op(last_kind, (finer.get(name, inner[name]),), (name,)) for name in graph.outputs if name in inner]
     middle = [
-        replace(op.with_inputs(inner), outputs=tuple(inner.get(name, name) for name in op.outputs)) for op in graph.ops
+        replace(op.with_inputs(inner), outputs=tuple(inner.get(name, name) for name in op.outputs))
+        for op in graph.ops
+        if op.outputs[0] not in finer
     ]
     return graph.replaced(tensors=tensors, ops=[*first, *middle, *last])
+
+
+def _finer(graph: Graph) -> dict[str, str]:
+    """The int16 tensor that each int8 output is made of, where nothing else reads that output."""
+    readers = graph.consumers()
+    return {
+        op.outputs[0]: str(op.inputs[0])
+        for op in graph.ops
+        if op.kind == "QUANTIZE"
+        and op.outputs[0] in graph.outputs
+        and not readers[op.outputs[0]]
+        and graph.tensors[str(op.inputs[0])].dtype == "int16"
+    }
 
 
 def _is_int8(graph: Graph, name: str) -> bool:
