@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -21,7 +21,7 @@ from mnedge.quantization.quantized import Quantized, measured_step
 from mnedge.quantization.ranges import choose_ranges
 from mnedge.quantization.reconstruct import reconstruct
 from mnedge.quantization.saturation import shrink_saturated
-from mnedge.quantization.scheme import check_float, int16_ops, scheme_of
+from mnedge.quantization.scheme import check_float, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ class PostTraining:
         scalable_gates: Whether gates may become slower ones that can be equalized; None for what `effort` says.
         seed: Seed of everything random.
         allow_float: Op kinds that may stay float.
-        wide: First outputs of the ops in int16 (16x8); "all" for those of every op that has such a kernel.
+        wide: First outputs of the ops in int16 (16x8), see `int16_ops`.
     """
 
     pixels: Pixels | None = None
@@ -79,7 +79,7 @@ class PostTraining:
     scalable_gates: bool | None = None
     seed: int = 0
     allow_float: frozenset[str] = frozenset()
-    wide: frozenset[str] | Literal["all"] = frozenset()
+    wide: frozenset[str] = frozenset()
 
 
 DEFAULT = PostTraining()
@@ -153,8 +153,7 @@ def _calibrated(
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", 0.0 if sensitivity is None else 0.2)
-    wide = int16_ops(graph) if chosen.wide == "all" else chosen.wide
-    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels, wide)
+    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels, chosen.wide)
     ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES, sensitivity)
     return scheme, initial_parameters(scheme, ranges)
 

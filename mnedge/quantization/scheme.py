@@ -136,7 +136,7 @@ def scheme_of(
     """
     check_float(graph, allow_float)
     wide -= {op.outputs[0] for op in graph.ops if op.kind in allow_float}
-    graph, in_16 = _widened(with_own_constants(graph), wide)
+    graph, in_16 = widened(with_own_constants(graph), wide)
     graph = _with_requantization(graph, allow_float)
     inputs = _input_quantizations(graph, images, pixels)
     group, fixed = _groups(graph, inputs, allow_float, in_16)
@@ -157,7 +157,7 @@ def int16_ops(graph: Graph) -> frozenset[str]:
     )
 
 
-def _widened(graph: Graph, wide: frozenset[str]) -> tuple[Graph, frozenset[str]]:
+def widened(graph: Graph, wide: frozenset[str]) -> tuple[Graph, frozenset[str]]:
     """Puts QUANTIZE between the ops in int16 and those in int8, one a tensor, and before the graph's outputs.
 
     Args:

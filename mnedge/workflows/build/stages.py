@@ -213,6 +213,8 @@ def with_passes(model: Model, passes: tuple[str, ...]) -> Model:
 
 def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
+    from mnedge.workflows.build.measure import machine
+
     recipe = job.recipe
     shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
@@ -224,6 +226,10 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         "granularity": lowering.granularity,
         "method": recipe.method,
         "effort": recipe.effort,
+        "activations": recipe.activations,
+        "max_slowdown": recipe.max_slowdown,
+        # What fits a latency budget is this machine's.
+        "machine": asdict(machine()) if recipe.activations == "mixed" else None,
         "io": recipe.io,
         "shipping": shipping,
         "allow_float": recipe.allow_float,
@@ -244,7 +250,7 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)
         write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
-        account = QuantizationAccount(quantized.steps, quantized.settings)
+        account = QuantizationAccount(quantized.steps, quantized.settings, layers=quantized.layers)
         write_text(folder / _ACCOUNT, to_json(account))
 
     return cache.stage("int8", key, make)
@@ -257,7 +263,8 @@ def _lowered(job: Job, graph: Graph, lowering: Lowering) -> tuple[Graph, Pixels 
 
 
 def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering, progress: Progress) -> Quantized:
-    from mnedge.quantization.ptq import PostTraining, quantize_ptq
+    from mnedge.quantization.ptq import PostTraining
+    from mnedge.workflows.activations import quantize_activations
 
     recipe = job.recipe
     start_tensorflow()
@@ -285,8 +292,13 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering,
             checkpoint_dir=cache.checkpoints("qat"),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
         )
-    quantized = quantize_ptq(
-        graph, images, chosen, progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99))
+    quantized = quantize_activations(
+        graph,
+        images,
+        chosen,
+        recipe.activations,
+        recipe.max_slowdown,
+        progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
     )
     progress("quantize to int8", 1.0)
     return quantized
