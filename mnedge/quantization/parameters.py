@@ -24,8 +24,6 @@ _LARGEST_RATIO = 255.0
 _SMALLEST_ADD_RATIO = 2.0**-9
 # A bias of 2^30 steps leaves the int32 accumulator room for the products.
 _LARGEST_BIAS_STEPS = 2.0**30
-# LiteRT multiplies 64-bit sums by 16 bits more.
-_LARGEST_WIDE_BIAS_STEPS = 2.0**46
 _SMALLEST_SCALE = 1e-10
 # A 16x8 layer whose sums surely stay below this takes an int32 bias: LiteRT sums in 64 bits many times slower. Its
 # depthwise kernel knows no other way.
@@ -125,12 +123,10 @@ def _scale_floors(
                 yield name, scale(op.outputs[0]) * _SMALLEST_ADD_RATIO
 
 
-def legal_weight_scale(
-    layer: Layer, parameters: Parameters, data_scale: float, most_steps: float = _LARGEST_BIAS_STEPS
-) -> NDArray[np.float32]:
-    """A layer's weight scales, raised where its bias would be of more steps."""
+def legal_weight_scale(layer: Layer, parameters: Parameters, data_scale: float) -> NDArray[np.float32]:
+    """A layer's weight scales, raised where its bias would leave int32, or round to nothing in 64 bits."""
     scales = parameters.weight_scales[layer.weights].astype(np.float64)
-    floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (most_steps * data_scale)
+    floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (_LARGEST_BIAS_STEPS * data_scale)
     return np.maximum(scales, floor if scales.size > 1 else floor.max()).astype(np.float32)
 
 
@@ -154,7 +150,7 @@ def to_int8(scheme: Scheme, parameters: Parameters) -> Graph:
 def layer_tensors(scheme: Scheme, layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
     """The int8 weights and the bias of a layer whose data has this scale: int32, or int64 where int16 needs it."""
     is_wide = scheme.dtype(layer.data) == "int16"
-    channel = legal_weight_scale(layer, parameters, data_scale, *([_LARGEST_WIDE_BIAS_STEPS] if is_wide else []))
+    channel = legal_weight_scale(layer, parameters, data_scale)
     quantization = weight_quantization(layer, channel)
     steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
     weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps)

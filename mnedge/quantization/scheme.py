@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
@@ -14,10 +14,11 @@ from mnedge.errors import UnsupportedError
 from mnedge.graph.arithmetic import PIXEL_NUDGE
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor, constant, fresh_name
 from mnedge.graph.kernels import KERNELS
-from mnedge.graph.ops import INT16_KINDS, LAYERS, bias_of, info, weights_of
+from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 from mnedge.pixels import CHANNELS
 from mnedge.quantization.honesty import named_ops, way_out
 from mnedge.quantization.intervals import INFINITE, Interval, hull, made_interval, read_interval
+from mnedge.quantization.wide import activations_around, widened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,7 @@ class Scheme:
     layers: tuple[Layer, ...]
     granularity: Granularity
     float_kinds: frozenset[str] = frozenset()
-    wide: frozenset[str] = field(default=frozenset())
+    wide: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -143,62 +144,6 @@ def scheme_of(
     wide_groups = frozenset(group[name] for name in in_16 if name in group)
     layers = layers_of(graph, allow_float)
     return Scheme(graph, group, fixed, _bounds(graph, group), layers, granularity, allow_float, wide_groups)
-
-
-def int16_ops(graph: Graph) -> frozenset[str]:
-    """The first outputs of the ops of a float graph that compute real values and have a 16x8 kernel in LiteRT."""
-    return frozenset(
-        op.outputs[0]
-        for op in graph.ops
-        if op.kind in INT16_KINDS
-        and op.kind != "QUANTIZE"
-        and graph.tensors[op.outputs[0]].dtype.startswith("float")
-        and weights_of(op) not in _activations(graph, op)
-    )
-
-
-def widened(graph: Graph, wide: frozenset[str]) -> tuple[Graph, frozenset[str]]:
-    """Puts QUANTIZE between the ops in int16 and those in int8, one a tensor, and before the graph's outputs.
-
-    Args:
-        graph: Float graph.
-        wide: First outputs of the ops in int16.
-
-    Returns:
-        The graph, and its activations in int16.
-    """
-    # The tensor that holds a value in int16 or in int8.
-    held = {(name, False): name for name in graph.tensors}
-    ops: list[Op] = []
-    added: list[Tensor] = []
-
-    def hold(name: str, tensor: str, *, is_wide: bool) -> str:
-        added.append(replace(graph.tensors[name], name=tensor))
-        held[name, is_wide] = tensor
-        return tensor
-
-    def as_read(name: str, *, is_wide: bool) -> str:
-        if (name, is_wide) not in held:
-            made = hold(name, graph.fresh_name(f"{name}/{'int16' if is_wide else 'int8'}"), is_wide=is_wide)
-            if graph.tensors[name].data is None:
-                ops.append(Op("QUANTIZE", (held[name, not is_wide],), (made,)))
-        return held[name, is_wide]
-
-    for op in graph.ops:
-        is_wide = op.outputs[0] in wide
-        read = {name: as_read(name, is_wide=is_wide) for name in _activations(graph, op) if name in op.inputs}
-        if is_wide:
-            for name in op.outputs:
-                del held[name, False]
-                hold(name, graph.fresh_name(f"{name}/int16") if name in graph.outputs else name, is_wide=True)
-            if op.kind in ("ADD", "SUB"):
-                # Their scales are no powers of two.
-                op = op.with_options(pot_scale_int16=False)  # noqa: PLW2901
-        ops.append(replace(op.with_inputs(read), outputs=tuple(held[name, is_wide] for name in op.outputs)))
-        for name in op.outputs:
-            if is_wide and name in graph.outputs:
-                ops.append(Op("QUANTIZE", (held[name, True],), (hold(name, name, is_wide=False),)))
-    return graph.replaced(tensors=added, ops=ops), frozenset(tensor for (_, is_wide), tensor in held.items() if is_wide)
 
 
 def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None:
@@ -357,7 +302,7 @@ def _groups(
     fixed = dict(inputs)
     int8_ops = [op for op in graph.ops if op.kind not in allow_float]
     for op in int8_ops:
-        parent.update({name: name for name in _activations(graph, op)})
+        parent.update({name: name for name in activations_around(graph, op)})
         meant = _fixed_output_16(op) if op.outputs[0] in in_16 else _fixed_output(op)
         if meant is not None:
             fixed[op.outputs[0]] = meant
@@ -391,17 +336,6 @@ def _sharing(op: Op) -> list[str | None]:
     """The inputs that have the scale and zero point of an int8 op's output."""
     shared = info(op).shared_scale if op.kind in INT8_KINDS else ()
     return list(op.inputs) if shared == "all" else [op.inputs[index] for index in shared]
-
-
-def _activations(graph: Graph, op: Op) -> list[str]:
-    """The real tensors around an op, without constant weights and biases."""
-    weights = {weights_of(op), bias_of(op)}
-    names = [name for name in (*op.inputs, *op.outputs) if name is not None]
-    return [
-        name
-        for name in names
-        if graph.tensors[name].dtype.startswith("float") and not (name in weights and graph.tensors[name].is_constant)
-    ]
 
 
 def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:

@@ -146,11 +146,12 @@ def layers(rows: Sequence[LayerBits]) -> Table:
         )
         for row in rows
     )
-    notes = (
-        "Share of the error: noise at the int8 model's output that goes when this tensor alone is not rounded. Cost: "
-        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine.",
+    note = (
+        "Share of the error: noise at the int8 model's scores that goes when this tensor alone is not rounded. Cost: "
+        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
     )
-    return Table("Bits of activations", columns, tuple(cells), notes if any(row.cost_fraction for row in rows) else ())
+    is_measured = any(row.cost_fraction is not None for row in rows)
+    return Table("Bits of activations", columns, tuple(cells), (note,) if is_measured else ())
 
 
 def outputs(rows: Sequence[OutputRow], slug: str = "") -> Table:

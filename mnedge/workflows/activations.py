@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.files import write_bytes
 from mnedge.formats.tflite_write import write_tflite
+from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.graph.ops import INT16_KINDS, info
 from mnedge.quantization.ptq import quantize_ptq
-from mnedge.quantization.scheme import int16_ops, widened
+from mnedge.quantization.wide import int16_ops, widened
 from mnedge.results.report import LayerBits
 from mnedge.validation.latency import compare, time_in_turns
 from mnedge.validation.layers import noise_by_tensor
@@ -216,10 +217,12 @@ def _conversions() -> Graph:
     fine, coarse = Quantization.per_tensor(1e-3, 0), Quantization.per_tensor(0.1, 3)
     shape = (1, _CONVERTED)
     tensors = [
-        Tensor("int8", shape, "int8", coarse), Tensor("int16", shape, "int16", fine), Tensor("back", shape, "int8", coarse)
-    ]  # fmt: skip
-    ops = (Op("QUANTIZE", ("int8",), ("int16",)), Op("QUANTIZE", ("int16",), ("back",)))
-    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("int8",), ("back",))
+        Tensor("steps", shape, "int8", coarse),
+        Tensor("wide", shape, "int16", fine),
+        Tensor("back", shape, "int8", coarse),
+    ]
+    ops = (Op("QUANTIZE", ("steps",), ("wide",)), Op("QUANTIZE", ("wide",), ("back",)))
+    return Graph({tensor.name: tensor for tensor in tensors}, ops, ("steps",), ("back",))
 
 
 def _elements(tensor: Tensor) -> int:
