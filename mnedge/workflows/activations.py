@@ -115,36 +115,65 @@ def _mixed(
 ) -> Quantized:
     noise = noise_by_tensor(_scores(int8.graph), _scores(graph), images[:_NOISE_IMAGES], told, weights=False)
     shares = {row.tensor: 1 - 10 ** (-row.output_gain_db / 10) for row in noise.tensors}
-    plain = replace(chosen, effort="fast", ranges="min-max")
-
-    def file_of(wide: frozenset[str], folder: Path) -> Path:
-        made = quantize_ptq(graph, images[:_TIMING_IMAGES], replace(plain, wide=wide))
-        path = folder / f"{len(wide)}.tflite"
-        write_bytes(path, write_tflite(made.graph))
-        return path
-
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        files = _Files(graph, images[:_TIMING_IMAGES], chosen, Path(name))
         told("time of layers at 16 bits", 0.0)
-        narrow, all_wide = file_of(frozenset(), folder), file_of(int16_ops(graph), folder)
-        costs = _Costs.measured(graph, narrow, all_wide, folder)
-        whole_ms = sum(row.ms for row in op_latency(narrow))
-        picks = _picked(graph, shares, costs, (max_slowdown - 1) * whole_ms)
-        slowdown = 1.0
-        while picks:
-            told("time of layers at 16 bits", 0.5)
-            pair = time_in_turns([narrow, file_of(_ops_of(picks), folder)], seconds=_SECONDS)
-            slowdown = 1 / compare(pair)[0].speedup
-            if slowdown <= max_slowdown:
-                break
-            picks, slowdown = picks[:-1], 1.0
-    wide = _ops_of(picks)
+        costs = _Costs.measured(files)
+        told("time of layers at 16 bits", 0.5)
+        picks = _picked(graph, shares, costs, (max_slowdown - 1) * costs.int8_ms)
+        wide, slowdown = _kept(picks, files.slowdown, max_slowdown)
     told("time of layers at 16 bits", 1.0)
-    alone = {name: costs.of(frozenset([name])) / whole_ms for name in int16_ops(graph)}
+    alone = {name: costs.of(frozenset([name])) / costs.int8_ms for name in int16_ops(graph)}
     made = quantize_ptq(graph, images, replace(chosen, wide=wide), progress=told) if wide else int8
     settings = {"max_slowdown": max_slowdown, "slowdown": round(slowdown, 3)}
     found = _told(made, graph, wide, "mixed", shares, alone)
     return replace(found, settings={**found.settings, **settings})
+
+
+def _kept(
+    picks: list[frozenset[str]], slowdown_of: Callable[[frozenset[str]], float], max_slowdown: float
+) -> tuple[frozenset[str], float]:
+    """The ops of as many picks, from the first on, as keep to the budget together, by bisection; and their slowdown."""
+    wide, kept, most, found = frozenset[str](), 0, len(picks), 1.0
+    tried = most
+    while kept < most:
+        ops = frozenset[str]().union(*picks[:tried])
+        slowdown = slowdown_of(ops)
+        if slowdown <= max_slowdown:
+            wide, kept, found = ops, tried, slowdown
+        else:
+            most = tried - 1
+        tried = (kept + most + 1) // 2
+    return wide, found
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files whose ops lie in int8 and int16 as in those that ship, made quickly, for their time alone.
+
+    Attributes:
+        graph: The float graph.
+        images: Few samples.
+        chosen: Choices of the quantization.
+        folder: Folder of the files.
+    """
+
+    graph: Graph
+    images: Samples
+    chosen: PostTraining
+    folder: Path
+
+    def write(self, name: str, wide: frozenset[str] = frozenset()) -> Path:
+        """Writes the file with these ops in int16."""
+        quick = replace(self.chosen, effort="fast", ranges="min-max", wide=wide)
+        path = self.folder / f"{name}.tflite"
+        write_bytes(path, write_tflite(quantize_ptq(self.graph, self.images, quick).graph))
+        return path
+
+    def slowdown(self, wide: frozenset[str]) -> float:
+        """The latency with these ops in int16 over that of int8, both timed in turns."""
+        pair = [self.write("int8"), self.write("mixed", wide)]
+        return 1 / compare(time_in_turns(pair, seconds=_SECONDS))[0].speedup
 
 
 def _scores(graph: Graph) -> Graph:
@@ -179,28 +208,32 @@ class _Costs:
 
     Attributes:
         graph: The float graph.
+        int8_ms: Milliseconds of all ops in int8.
         added_ms: Milliseconds that each op takes longer in int16, by its first output.
         to_16_ms: Milliseconds of an element's conversion from int8.
         to_8_ms: Milliseconds of an element's conversion to int8.
     """
 
     graph: Graph
+    int8_ms: float
     added_ms: dict[str, float]
     to_16_ms: float
     to_8_ms: float
 
     @classmethod
-    def measured(cls, graph: Graph, narrow: Path, wide: Path, folder: Path) -> _Costs:
-        """Times every op of a file in int8 and of one in int16, and a conversion each way."""
-        ms, ms_16 = ({row.output: row.ms for row in op_latency(path)} for path in (narrow, wide))
-        added = {
-            name: ms_16.get(f"{name}/int16" if name in graph.outputs else name, 0.0) - ms.get(name, 0.0)
-            for name in int16_ops(graph)
-        }
-        path = folder / "conversions.tflite"
+    def measured(cls, files: _Files) -> _Costs:
+        """Times every op in int8 and in int16, and a conversion each way."""
+        graph = files.graph
+        wide = int16_ops(graph)
+        ms, ms_16 = (
+            {row.output: row.ms for row in op_latency(path)}
+            for path in (files.write("int8"), files.write("int16", wide))
+        )
+        added = {name: ms_16[f"{name}/int16" if name in graph.outputs else name] - ms[name] for name in wide}
+        path = files.folder / "conversions.tflite"
         write_bytes(path, write_tflite(_conversions()))
-        up, down = (row.ms / _CONVERTED for row in op_latency(path))
-        return cls(graph, added, up, down)
+        to_16, to_8 = (row.ms / _CONVERTED for row in op_latency(path))
+        return cls(graph, sum(ms.values()), added, to_16, to_8)
 
     def of(self, wide: frozenset[str]) -> float:
         """Milliseconds that the graph takes longer with these ops in int16."""
@@ -272,7 +305,3 @@ def _around(graph: Graph, name: str) -> frozenset[str]:
             # An op that only moves steps passes them on.
             names += [output for output in op.outputs if info(op).shared_scale]
     return frozenset(ops) if name in makers else frozenset()
-
-
-def _ops_of(picks: list[frozenset[str]]) -> frozenset[str]:
-    return frozenset().union(*picks)

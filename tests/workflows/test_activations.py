@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from contextlib import closing
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from mnedge import runtimes, targets
+from mnedge import targets
+from mnedge.codegen import vectors
 from mnedge.codegen.compile import compile_c
+from mnedge.codegen.emit import Unit
+from mnedge.codegen.lower import lower
+from mnedge.codegen.plan import plan
+from mnedge.codegen.prune import prune
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import parse_tflite
@@ -111,9 +116,15 @@ def test_int16_is_everywhere_but_where_litert_has_no_kernel(network: Graph, pict
     biases = {made.graph.tensors[name].dtype for name in ("b1", "b3", "b4")}
     # LiteRT's depthwise kernel takes 64 bits alone; the others are several times faster with 32.
     assert (biases, made.graph.tensors["b2"].dtype) == ({"int32"}, "int64")
-    int8 = quantize_ptq(network, pictures, FAST).graph
-    ends = [noise(with_io(graph, "float32"), network, pictures) for graph in (int8, made.graph)]
-    assert ends[1] < ends[0] / 3
+
+
+def test_int16_leaves_the_noise_of_weights_alone(network: Graph, pictures: np.ndarray) -> None:
+    ops = [replace(op, kind="RELU") if op.kind == "HARD_SWISH" else op for op in network.ops]
+    whole = network.replaced(ops=ops)
+    int8, int16 = (quantize_activations(whole, pictures, FAST, bits).graph for bits in ("int8", "int16"))
+    rounded = whole.replaced(tensors=[constant(name, int8.tensors[name].real()) for name in ("w1", "w2", "w3", "w4")])
+    ends = [noise(with_io(graph, "float32"), rounded, pictures) for graph in (int8, int16)]
+    assert ends[1] < ends[0] / 10
 
 
 def test_float_ends_are_those_of_int16(mixed: Graph, network: Graph, pictures: np.ndarray) -> None:
@@ -174,18 +185,18 @@ def test_c_of_a_mixed_file_is_exact_to_the_bit(tmp_path: Path, mixed: Graph) -> 
     assert (finished.stdout, finished.returncode) == ("2 of 2 vectors equal\n", 0), finished.stderr
 
 
-def test_tflm_runs_a_mixed_file(mixed: Graph, pictures: np.ndarray) -> None:
-    pytest.importorskip("tflite_micro", reason="pip install --pre 'mnedge[tflm]'")
-    data = write_tflite(mixed)
-    quantization = mixed.tensors["image"].quantization
-    assert quantization is not None
-    with (
-        closing(runtimes.open_session("tflm", data, 1)) as micro,
-        closing(runtimes.open_session("litert", data, 1)) as session,
-    ):
-        for picture in pictures[:6]:
-            steps = quantization.quantize(picture[None], "int8")
-            assert np.abs(micro.run(steps)[0].astype(int) - session.run(steps)[0]).max() <= 1
+@pytest.mark.skipif(find_spec("tflite_micro") is None, reason="pip install --pre 'mnedge[tflm]'")
+def test_tflite_micro_makes_of_a_mixed_file_what_litert_makes(mixed: Graph) -> None:
+    program, _ = prune(lower(mixed))
+    unit = Unit("mixed", program, plan(program, "portable"), "portable", "mixed")
+    images = vectors.noise(unit.input_bytes, 6)
+    made, wanted = (
+        vectors.reference_outputs(write_tflite(mixed), images, vectors.ends_of(unit), kernels=kernels)
+        for kernels in ("tflm", "litert")
+    )
+    assert made is not None
+    assert wanted is not None
+    assert np.abs(made.astype(int) - wanted).max() <= 1
 
 
 def test_onnx_runtime_computes_int16_layers_in_float(mixed: Graph, pictures: np.ndarray) -> None:
@@ -193,25 +204,40 @@ def test_onnx_runtime_computes_int16_layers_in_float(mixed: Graph, pictures: np.
 
     session = onnxruntime.InferenceSession(write_onnx(mixed))
     made = np.concatenate([session.run(None, {"image": picture[None]})[0] for picture in pictures])
-    assert np.abs(made - first_output(mixed, pictures)).max() <= 2.5 / 256
+    # int8 layers between may come out a step beside LiteRT's.
+    assert np.abs(made - first_output(mixed, pictures)).max() <= 3.5 / 256
 
 
-def test_mixed_keeps_to_its_budget(network: Graph, pictures: np.ndarray) -> None:
-    free = quantize_activations(network, pictures, FAST, "mixed", 1000.0)
-    assert sum(row.bits == 16 for row in free.layers) > 2
-    assert [row.bits for row in free.layers if row.layer == "swish"] == [8]
-    assert float(str(free.settings["slowdown"])) <= 1000.0
-    shares = [row.error_fraction for row in free.layers]
-    assert any(share is not None and share > 0.01 for share in shares)
-    assert next(row.cost_fraction for row in free.layers if row.layer == "swish") is None
-    none = quantize_activations(network, pictures, FAST, "mixed", 1.0)
-    assert {row.bits for row in none.layers} == {8}
-    assert none.settings["slowdown"] == 1.0
+def test_mixed_measures_what_16_bits_bring_and_cost(network: Graph, pictures: np.ndarray) -> None:
+    made = quantize_activations(network, pictures, FAST, "mixed", 1000.0)
+    rows = {row.layer: row for row in made.layers}
+    assert sum(row.bits == 16 for row in made.layers) > 2
+    assert (rows["swish"].bits, rows["swish"].cost_fraction) == (8, None)
+    assert {name for name, dtype in dtypes(made.graph).items() if name in rows and dtype == "int16"} <= {
+        name for name, row in rows.items() if row.bits == 16
+    }
+    assert 0 < float(str(made.settings["slowdown"])) <= 1000.0
+    assert any(row.error_fraction is not None and row.error_fraction > 0.01 for row in made.layers)
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept", "tries"), [(2.0, "abcd", 1), (1.25, "ab", 3), (1.1, "a", 3), (1.05, "", 3), (1.35, "abc", 3)]
+)
+def test_as_many_picks_are_kept_as_the_budget_allows(budget: float, kept: str, tries: int) -> None:
+    tried: list[frozenset[str]] = []
+
+    def slowdown_of(wide: frozenset[str]) -> float:
+        tried.append(wide)
+        return 1 + len(wide) / 10
+
+    found = activations._kept([frozenset(name) for name in "abcd"], slowdown_of, budget)
+    assert found == (frozenset(kept), pytest.approx(1 + len(kept) / 10))
+    assert len(tried) == tries
 
 
 def test_layers_are_picked_by_error_for_their_time(network: Graph) -> None:
     able = int16_ops(network)
-    costs = activations._Costs(network, dict.fromkeys(able, 1.0) | {"conv2": 100.0}, 1e-3, 1e-3)
+    costs = activations._Costs(network, 60.0, dict.fromkeys(able, 1.0) | {"conv2": 100.0}, 1e-3, 1e-3)
     shares = {"logit": 0.3, "conv2": 0.4, "logits": 0.2, "swish": 0.9, "sum": 1e-5, "scores": 0.9}
     picks = activations._picked(network, shares, costs, 6.0)
     # The hard-swish cannot, the depthwise layer is too dear, the scores are int8 to the caller.
