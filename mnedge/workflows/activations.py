@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,7 +241,8 @@ class _Costs:
         made, in_16 = widened(self.graph, wide)
         conversions = [op.outputs[0] for op in made.ops if op.kind == "QUANTIZE"]
         moved = sum(
-            (self.to_16_ms if name in in_16 else self.to_8_ms) * _elements(made.tensors[name]) for name in conversions
+            (self.to_16_ms if name in in_16 else self.to_8_ms) * math.prod(made.tensors[name].shape)
+            for name in conversions
         )
         return moved + sum(self.added_ms[name] for name in wide)
 
@@ -256,13 +258,6 @@ def _conversions() -> Graph:
     ]
     ops = (Op("QUANTIZE", ("steps",), ("wide",)), Op("QUANTIZE", ("wide",), ("back",)))
     return Graph({tensor.name: tensor for tensor in tensors}, ops, ("steps",), ("back",))
-
-
-def _elements(tensor: Tensor) -> int:
-    count = 1
-    for extent in tensor.shape:
-        count *= extent
-    return count
 
 
 def _picked(graph: Graph, shares: dict[str, float], costs: _Costs, budget_ms: float) -> list[frozenset[str]]:
