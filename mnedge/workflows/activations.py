@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MAX_SLOWDOWN = 1.1
 # Samples whose noise is measured, and those that a file which is only timed is calibrated with.
-_NOISE_IMAGES = 16
+_NOISE_IMAGES = 8
 _TIMING_IMAGES = 2
 # Elements of a tensor whose conversion is timed.
 _CONVERTED = 16_384
