@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge import cache
@@ -12,15 +13,33 @@ from mnedge.workflows.quantize import lowered, lowered_for_arrays
 
 if TYPE_CHECKING:
     from mnedge.batch import Samples
+    from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
     from mnedge.pixels import Pixels
+    from mnedge.progress import Progress
     from mnedge.quantization.quantized import Quantized
     from mnedge.workflows.build.job import Job
-    from mnedge.workflows.build.stages import Lowering, Progress
 
 # Training pictures of qat: as float32 at 224 px, 2,000 take 1.2 GB.
 _QAT_IMAGES = 2000
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """A way from a float graph to int8; targets that share it share one int8 artifact.
+
+    Attributes:
+        targets: The targets that share it, by name.
+        passes: Names of the passes of the float graph, in order.
+        tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
+        granularity: Granularity of the weight scales.
+    """
+
+    targets: tuple[str, ...]
+    passes: tuple[str, ...]
+    tflite_passes: tuple[str, ...]
+    granularity: Granularity
 
 
 def quantized_graph(job: Job, source: Graph, lowering: Lowering, progress: Progress) -> Quantized:

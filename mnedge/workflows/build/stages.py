@@ -15,6 +15,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
 from mnedge.silence import start_tensorflow
+from mnedge.workflows.build.int8 import Lowering, quantized_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,23 +56,6 @@ class Model:
         from mnedge.formats.tflite_read import read_tflite
 
         return read_tflite(self.path)
-
-
-@dataclass(frozen=True)
-class Lowering:
-    """A way from a float graph to int8; targets that share it share one int8 artifact.
-
-    Attributes:
-        targets: The targets that share it, by name.
-        passes: Names of the passes of the float graph, in order.
-        tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
-        granularity: Granularity of the weight scales.
-    """
-
-    targets: tuple[str, ...]
-    passes: tuple[str, ...]
-    tflite_passes: tuple[str, ...]
-    granularity: Granularity
 
 
 def lowerings(job: Job) -> list[Lowering]:
@@ -233,7 +217,6 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         from mnedge.passes._pass import run_passes
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
-        from mnedge.workflows.build.int8 import quantized_graph
 
         quantized = quantized_graph(job, source.graph, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
