@@ -147,7 +147,7 @@ def layers(rows: Sequence[LayerBits]) -> Table:
         for row in rows
     )
     note = (
-        "Share of the error: noise at the int8 model's scores that goes when this tensor alone is not rounded. Cost: "
+        "Share of the error: of the noise that rounding activations to int8 brings to the scores. Cost: "
         "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
     )
     is_measured = any(row.cost_fraction is not None for row in rows)

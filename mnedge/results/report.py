@@ -106,8 +106,8 @@ class LayerBits:
         layer: The tensor that it makes.
         op: Its kind.
         bits: 8 or 16.
-        error_fraction: Share of the int8 model's error at the output that goes when this tensor alone is not rounded;
-            below 0 where its rounding makes up for that of others; None where it was not measured.
+        error_fraction: Share in the noise that rounding activations to int8 brings to the scores; None where it was not
+            measured, or the tensor has the steps of another.
         cost_fraction: Latency that 16 bits in this layer alone add, its conversions included, over the int8 model's;
             None where it was not measured, or LiteRT has no 16-bit kernel.
     """

@@ -66,8 +66,6 @@ def noise_by_tensor(
     reference: Graph,
     images: Samples,
     progress: Callable[[str, float], None],
-    *,
-    weights: bool = True,
 ) -> LayerNoise:
     """Measures the quantization noise of every activation and its effect on the output.
 
@@ -82,14 +80,13 @@ def noise_by_tensor(
         reference: The float model that it should agree with.
         images: float32 (N, height, width, 3), in the range that both models take, or a `Batch`.
         progress: Called with the share that is done, 0..1.
-        weights: Whether to measure weights too.
 
     Raises:
         InputError: The graph has no quantized activation, or input or outputs of the two models do not fit.
     """
     tallies = _tallies(graph)
     _check(graph, reference, tallies)
-    tallies |= _weight_tallies(graph, reference) if weights else {}
+    tallies |= _weight_tallies(graph, reference)
     answers = head_of(reference, reference.outputs[0]) not in ("numbers", "map")
     totals = _Totals()
     starts = range(0, len(images), _BATCH)

@@ -14,11 +14,11 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.dead import without_dead
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.graph.ops import INT16_KINDS, info
+from mnedge.quantization.noise_shares import noise_shares
 from mnedge.quantization.ptq import quantize_ptq
 from mnedge.quantization.wide import int16_ops, widened
 from mnedge.results.report import LayerBits
 from mnedge.validation.latency import time_in_turns
-from mnedge.validation.layers import noise_by_tensor
 from mnedge.validation.op_latency import op_latency
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from mnedge.batch import Samples
     from mnedge.choices import Activations, Method
+    from mnedge.progress import Progress
     from mnedge.quantization.ptq import PostTraining
     from mnedge.quantization.quantized import Quantized
     from mnedge.targets import Target
-
-    Told = Callable[[str, float], None]
 
 MAX_SLOWDOWN = 1.1
 # Samples whose noise is measured, and those that a file which is only timed is calibrated with.
@@ -81,7 +80,7 @@ def quantize_activations(
     activations: Activations = "int8",
     max_slowdown: float | None = None,
     *,
-    progress: Told | None = None,
+    progress: Progress | None = None,
 ) -> Quantized:
     """Quantizes after training, with activations in int8, in int16 where LiteRT has 16x8 kernels, or in both.
 
@@ -113,10 +112,9 @@ def quantize_activations(
 
 
 def _mixed(
-    graph: Graph, images: Samples, chosen: PostTraining, int8: Quantized, max_slowdown: float, told: Told
+    graph: Graph, images: Samples, chosen: PostTraining, int8: Quantized, max_slowdown: float, told: Progress
 ) -> Quantized:
-    noise = noise_by_tensor(_scores(int8.graph), _scores(graph), images[:_NOISE_IMAGES], told, weights=False)
-    shares = {row.tensor: 1 - 10 ** (-row.output_gain_db / 10) for row in noise.tensors}
+    shares = noise_shares(_scores(int8.graph), images[:_NOISE_IMAGES], told)
     with tempfile.TemporaryDirectory() as name:
         files = _Files(graph, images[:_TIMING_IMAGES], chosen, Path(name))
         told("time of layers at 16 bits", 0.0)
