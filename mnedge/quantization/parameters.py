@@ -29,6 +29,8 @@ _SMALLEST_SCALE = 1e-10
 # depthwise kernel knows no other way.
 _INT32_SUMS = 2.0**31 - 1
 _NARROW_KINDS = ("CONV_2D", "FULLY_CONNECTED")
+# int16 kernels scale a sum within 32 bits before they clip it.
+_LARGEST_SCALED = 2.0**30
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "MEAN", "QUANTIZE", "RELU", "RELU6")
 
 
@@ -112,6 +114,8 @@ def _scale_floors(
 
     for layer in scheme.layers:
         yield layer.output, scale(layer.data) * float(parameters.weight_scales[layer.weights].max()) / _LARGEST_RATIO
+        if scheme.dtype(layer.output) == "int16":
+            yield layer.output, _reach(layer, parameters, scale(layer.data)) / _LARGEST_SCALED
     for op in scheme.graph.ops:
         if scheme.is_float(op) or op.kind not in _ELEMENTWISE:
             continue
@@ -121,6 +125,14 @@ def _scale_floors(
         if op.kind in ("ADD", "SUB"):
             for name in sources:
                 yield name, scale(op.outputs[0]) * _SMALLEST_ADD_RATIO
+
+
+def _reach(layer: Layer, parameters: Parameters, data_scale: float) -> float:
+    """The largest real number that a layer can make of int16 data."""
+    weights = parameters.weights[layer.weights]
+    taps = tuple(axis for axis in range(weights.ndim) if axis != layer.axis)
+    products = np.abs(weights).sum(axis=taps) * 2.0**15 * data_scale
+    return float((products + np.abs(parameters.biases[layer.bias])).max())
 
 
 def legal_weight_scale(layer: Layer, parameters: Parameters, data_scale: float) -> NDArray[np.float32]:

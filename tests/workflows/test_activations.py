@@ -175,6 +175,23 @@ def test_sums_that_may_pass_32_bits_get_a_64_bit_bias() -> None:
     assert noise(made, graph, samples) < 1e-3 * float(np.square(first_output(graph, samples)).mean())
 
 
+def test_a_layer_that_makes_all_but_nothing_still_compiles() -> None:
+    """Inputs that cancel: steps of what is made would be so fine that what other inputs make passes 32 bits."""
+    weights = np.tile(np.array([[1e3, -1e3]], np.float32), (4, 32))
+    shapes = {"x": (1, 64), "a": (1, 64), "y": (1, 4), "z": (1, 4)}
+    tensors = [Tensor(name, shape, "float32") for name, shape in shapes.items()]
+    tensors += [constant("w", weights), constant("b", np.zeros(4, np.float32))]
+    ops = (
+        Op("RELU", ("x",), ("a",)),
+        Op("FULLY_CONNECTED", ("a", "w", "b"), ("y",), {"activation": "NONE"}),
+        Op("RELU", ("y",), ("z",)),
+    )
+    graph = Graph({tensor.name: tensor for tensor in tensors}, ops, ("x",), ("z",))
+    samples = np.repeat(np.random.default_rng(1).uniform(0, 1, (6, 1)), 64, axis=1).astype(np.float32)
+    made = quantize_ptq(graph, samples, replace(FAST, wide=frozenset(("a", "y")))).graph
+    assert len(lower(made).layers) >= 3
+
+
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_c_of_a_mixed_file_is_exact_to_the_bit(tmp_path: Path, mixed: Graph) -> None:
     made = compile_c(mixed, name="m", target="generic", out=tmp_path / "out", model=write_tflite(mixed), measure=False)
