@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from mnedge.errors import FULL, InputError, MnedgeError, StorageError
 from mnedge.files import FORBIDDEN, is_scratch, sha256, size_bytes, temporary, write_bytes
+from mnedge.heap import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,6 +130,7 @@ def stage(name: str, key: Mapping[str, object], make: Callable[[Path], None], *,
         raise _unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     try:
         make(scratch)
+        give_back()
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         sums = {path.relative_to(scratch).as_posix(): sha256(path) for path in files}
         (scratch / _ENTRY).write_text(json.dumps({"stage": name, "key": key, "files": sums}, default=str, indent=1))

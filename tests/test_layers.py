@@ -15,7 +15,7 @@ _PACKAGE = Path(mnedge.__file__).parent
 # Lower may not import higher, and none of a rank may import another of that rank.
 _FLOORS = (
     ("mnedge", "choices", "errors", "redaction", "text", "untyped"),
-    ("batch", "command", "files", "foreign", "pixels", "progress", "registry", "silence"),
+    ("batch", "command", "files", "foreign", "heap", "pixels", "progress", "registry", "silence"),
     ("cache", "record"),
     ("replacement",),
     ("artifact",),

@@ -12,7 +12,7 @@ from mnedge.cli._options import Force, Json
 from mnedge.cli._output import print_json, print_table, progress, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mnedge.results.inspection import EndRow, Inspection, LayerNoise, TensorRow
     from mnedge.results.profile import LayerProfile
@@ -43,6 +43,18 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="With --profile: an int8 .tflite of the same network to hold it against."),
     ] = None,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="URI",
+            help="With --profile: also measure every op on this device, beside this machine; repeatable.",
+        ),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --profile: the .onnx of the same build, profiled in ONNX Runtime too."),
+    ] = None,
     node_data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="With --profile: also write the figures for Model Explorer here."),
@@ -60,12 +72,14 @@ def command(
     mnedge inspect model.int8.tflite
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --data photos --page layers.html
     mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --profile --baseline old.int8.tflite
+    mnedge inspect --layers model.int8.tflite --reference model.fp32.tflite --profile --device ssh://pi@raspberrypi
     """
     from mnedge.artifact import check_file
     from mnedge.errors import InputError
     from mnedge.workflows.inspect import inspect, inspect_layers, profile_layers
 
-    _check(layers=layers, profile=profile, baseline=baseline, node_data=node_data)
+    of_profile = {"--baseline": baseline, "--device": devices, "--onnx": onnx, "--node-data": node_data}
+    _check(layers=layers, profile=profile, of_profile=of_profile)
     if not layers:
         found = inspect(file)
         if as_json:
@@ -81,7 +95,16 @@ def command(
     with progress() as told:
         if profile:
             measured = profile_layers(
-                file, reference, data, baseline=baseline, pixels=pixels, split=split, images=images, progress=told
+                file,
+                reference,
+                data,
+                baseline=baseline,
+                devices=devices or (),
+                onnx=onnx,
+                pixels=pixels,
+                split=split,
+                images=images,
+                progress=told,
             )
             noise = measured.noise
         else:
@@ -99,14 +122,14 @@ def command(
         say(f"{node_data} holds the figures for Model Explorer: open {file.name} there, then load a file as node data")
 
 
-def _check(*, layers: bool, profile: bool, baseline: Path | None, node_data: Path | None) -> None:
+def _check(*, layers: bool, profile: bool, of_profile: Mapping[str, object]) -> None:
     """Refuses flags that need others."""
     from mnedge.errors import InputError
 
     if profile and not layers:
         raise InputError("--profile is of ops; give --layers too, and the float model with --reference FILE.tflite")
-    if not profile and (baseline or node_data):
-        which = "--baseline" if baseline else "--node-data"
+    which = next((flag for flag, value in of_profile.items() if value), None)
+    if which and not profile:
         raise InputError(f"{which} takes what --profile measures; give --layers --profile too")
 
 
@@ -226,11 +249,9 @@ def _number(value: float | None) -> str | None:
 
 
 def _print_profile(result: LayerProfile) -> None:
-    from mnedge.report.profile_tables import change_table, profile_table
+    from mnedge.report.profile_tables import tables_of
 
-    for table in (profile_table(result), change_table(result)):
-        if table is None:
-            continue
+    for table in reversed(tables_of(result)):
         print_table(table.title, table.columns, ([cell.text for cell in cells] for cells in table.rows))
         for note in table.notes:
             say(note)

@@ -227,6 +227,7 @@ def _layers(unit: Unit) -> tuple[Layer, ...]:
             macs=layer.kernel.macs(),
             kernel=layer.kernel.sources(unit.kernels)[-1],
             segment=segments[index],
+            tensor=layer.output,
         )
         for index, layer in enumerate(unit.program.layers)
     )

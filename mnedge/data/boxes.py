@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.names import checked_name
 from mnedge.data.preprocess import WHOLE, opened
-from mnedge.data.summary import summary
+from mnedge.data.summary import announced
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.results.findings import Finding
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from mnedge.data.annotation import Annotated, Annotations, Marked
     from mnedge.data.dataset import Dataset
 
-_LOG = logging.getLogger(__name__)
 _SHOWN = 3
 # A box may stick out by rounding; more than this and it belongs to another picture.
 _LEAST_INSIDE = 0.5
@@ -96,10 +94,7 @@ def open_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         InputError: No such data, or something in it cannot be used; the message says what and where.
     """
     dataset, _ = read_boxes(path, skip_broken=skip_broken, draw=draw)
-    _LOG.info("%s", summary(dataset))
-    for finding in dataset.findings:
-        _LOG.warning("%s: %s", path, finding.sentence())
-    return dataset
+    return announced(dataset)
 
 
 def read_boxes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> tuple[Dataset, BoxFindings]:

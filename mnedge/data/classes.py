@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,12 @@ from mnedge.data import formats
 from mnedge.data.dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
-from mnedge.data.summary import summary
+from mnedge.data.summary import announced
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnedge.data.dataset import Dataset
-
-_LOG = logging.getLogger(__name__)
 
 
 def open_classes(path: Path, *, skip_broken: bool = False, draw: Draw | None = None) -> Dataset:
@@ -39,16 +36,14 @@ def open_classes(path: Path, *, skip_broken: bool = False, draw: Draw | None = N
     assert entry.classes is not None, entry.title
     found = entry.classes(listing)
     dataset = dataset_of_files(str(path), found.root, found.rows, found.classes, draw=draw)
-    findings = (*found.notes, *dataset.findings)
-    opened = replace(
-        dataset,
-        fixed_classes=found.is_fixed,
-        skip_broken=skip_broken,
-        findings=findings,
-        found=Found(entry.title, evidence, tuple(np.bincount(dataset.labels, minlength=len(found.classes)).tolist())),
+    return announced(
+        replace(
+            dataset,
+            fixed_classes=found.is_fixed,
+            skip_broken=skip_broken,
+            findings=(*found.notes, *dataset.findings),
+            found=Found(
+                entry.title, evidence, tuple(np.bincount(dataset.labels, minlength=len(found.classes)).tolist())
+            ),
+        )
     )
-    # First what it is, then what is unusual.
-    _LOG.info("%s", summary(opened))
-    for finding in findings:
-        _LOG.warning("%s: %s", path, finding.sentence())
-    return opened

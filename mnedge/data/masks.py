@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from mnedge.data.formats._pixels import IGNORE
 from mnedge.data.listed import dataset_of_files, look
 from mnedge.data.outlines import masked
 from mnedge.data.preprocess import WHOLE, fit, kept, opened
-from mnedge.data.summary import summary
+from mnedge.data.summary import announced
 from mnedge.errors import InputError
 from mnedge.foreign import is_file
 from mnedge.results.findings import Finding
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     # A picture, its mask, and its split.
     Row = tuple[Path, Mask, str]
 
-_LOG = logging.getLogger(__name__)
 _SHOWN = 3
 
 __all__ = ["IGNORE", "class_pixels", "open_masks"]
@@ -87,19 +85,15 @@ def open_masks(root: Path, *, skip_broken: bool = False, draw: Draw | None = Non
         masks=[file for mask in masks for file in mask.files],
         boxes_sha256=drawn if any(mask.told for mask in masks) else "",
     )
-    findings = (*found.notes, *dataset.findings, *findings)
-    made = replace(
-        dataset,
-        fixed_classes=True,
-        skip_broken=skip_broken,
-        findings=findings,
-        found=Found(entry.title, evidence),
+    return announced(
+        replace(
+            dataset,
+            fixed_classes=True,
+            skip_broken=skip_broken,
+            findings=(*found.notes, *dataset.findings, *findings),
+            found=Found(entry.title, evidence),
+        )
     )
-    # First what it is, then what is unusual.
-    _LOG.info("%s", summary(made))
-    for finding in findings:
-        _LOG.warning("%s: %s", root, finding.sentence())
-    return made
 
 
 def _present(root: Path, rows: Sequence[Row]) -> Sequence[Row]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mnedge.data.dataset import Dataset
 
+_LOG = logging.getLogger(__name__)
 _MOST_CLASSES = 12
+
+
+def announced(dataset: Dataset) -> Dataset:
+    """Logs what a data set is, then what is unusual in it, and returns it."""
+    _LOG.info("%s", summary(dataset))
+    for finding in dataset.findings:
+        _LOG.warning("%s: %s", dataset.name, finding.sentence())
+    return dataset
 
 
 def summary(dataset: Dataset) -> str:

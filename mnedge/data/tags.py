@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from mnedge.data.check import check_marked
 from mnedge.data.dataset import Found
 from mnedge.data.draw import Draw
 from mnedge.data.listed import dataset_of_files, look
-from mnedge.data.summary import summary
+from mnedge.data.summary import announced
 from mnedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from mnedge.data.dataset import Dataset
 
-_LOG = logging.getLogger(__name__)
 # One picture with a label, or one without it, is learned by heart.
 _LEAST_TRAIN = 2
 
@@ -64,19 +62,16 @@ def open_tags(path: Path, *, skip_broken: bool = False, draw: Draw | None = None
         truths=lambda number, _resolution: holds[number],
         boxes_sha256=hashlib.sha256(np.packbits(holds).tobytes()).hexdigest(),
     )
-    opened = replace(
-        dataset,
-        labels=np.zeros(len(found.rows), np.int64),
-        fixed_classes=True,
-        skip_broken=skip_broken,
-        findings=(*found.notes, *dataset.findings),
-        found=Found(entry.title, evidence, tuple(counts.tolist())),
+    return announced(
+        replace(
+            dataset,
+            labels=np.zeros(len(found.rows), np.int64),
+            fixed_classes=True,
+            skip_broken=skip_broken,
+            findings=(*found.notes, *dataset.findings),
+            found=Found(entry.title, evidence, tuple(counts.tolist())),
+        )
     )
-    # First what it is, then what is unusual.
-    _LOG.info("%s", summary(opened))
-    for finding in opened.findings:
-        _LOG.warning("%s: %s", path, finding.sentence())
-    return opened
 
 
 def tags_of(dataset: Dataset, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:

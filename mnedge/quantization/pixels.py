@@ -187,8 +187,9 @@ def _taps(
         places, inside = drawn[:, :, None], None
     else:
         places, inside = _places(graph, layer, data.shape[1:3], drawn)
-    steps = flat[picture, places].astype(np.float32)
-    real = (steps - np.float32(quantization.zero_point[0])) * quantization.scale[0]
+    real = flat[picture, places].astype(np.float32)
+    real -= np.float32(quantization.zero_point[0])
+    real *= quantization.scale[0]
     if inside is not None:
         real *= inside[..., None]
     return np.asarray(real.reshape(-1, *real.shape[2:]))

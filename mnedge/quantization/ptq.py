@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from mnedge.errors import InputError
 from mnedge.graph.heads import head_of
+from mnedge.heap import give_back
 from mnedge.quantization.bias_correction import correct_biases
 from mnedge.quantization.calibrate import check_finite, observe
 from mnedge.quantization.equalize import equalize
@@ -213,10 +214,14 @@ class Log:
         self.progress = progress or (lambda _name, _fraction: None)
         self.reference = first_output(graph, images)
         self.steps: list[Step] = []
+        self.stage = ""
         self.started = time.monotonic()
 
     def begin(self, name: str, fraction: float) -> None:
         """Reports what comes now."""
+        if name != self.stage:
+            give_back()
+        self.stage = name
         self.progress(name, fraction)
 
     def done(self, name: str, scheme: Scheme, parameters: Parameters) -> None:

@@ -54,6 +54,7 @@ _STAGE_OF_KEY = {
     "targets": "quantization",
     "bundles": "bundle",
     "release": "bundle",
+    "threshold": "bundle",
     "threads": "measurement",
     "gates": "gates",
     "tolerances": "gates",

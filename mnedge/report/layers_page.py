@@ -10,7 +10,7 @@ from mnedge.report import figures
 from mnedge.report.axes import Tick, along, ticks
 from mnedge.report.cards import Card
 from mnedge.report.html import environment
-from mnedge.report.profile_tables import change_table, profile_table
+from mnedge.report.profile_tables import tables_of
 from mnedge.report.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def render_layers(result: LayerNoise, title: str, profile: LayerProfile | None =
         title: Name of the model.
         profile: Time and memory of its ops, which stand beside their error.
     """
-    ops = [] if profile is None else [change_table(profile), profile_table(profile)]
     rows = result.tensors
     return (
         environment()
@@ -75,7 +74,7 @@ def render_layers(result: LayerNoise, title: str, profile: LayerProfile | None =
             cards=cards(result),
             depth=depth_plot(rows),
             distributions=[distribution(rank, row) for rank, row in enumerate(rows[:WORST], start=1)],
-            tables=[*(found for found in ops if found is not None), table(rows)],
+            tables=[*(tables_of(profile) if profile is not None else ()), table(rows)],
         )
     )
 

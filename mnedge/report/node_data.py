@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ _COLOURS = ("#ffffff", "#fbbf77", "#d1495b")
 
 
 def node_data(profile: LayerProfile) -> dict[str, str]:
-    """Texts of a profile's node data by file name, one a figure; with a baseline also what became slower or worse.
+    """Texts of a profile's node data by file name, one a figure and other place.
+
+    With a baseline there is also what became slower or worse.
 
     Model Explorer (google-ai-edge/model-explorer, node_data_builder.py) finds a node by the name of a tensor that it
     makes, and colours it by where its value lies between the least and the largest.
@@ -30,6 +33,10 @@ def node_data(profile: LayerProfile) -> dict[str, str]:
         kept = [row for row in profile.changes if row.ms is not None]
         figures["slower_ms.json"] = {row.tensor: row.slower_ms for row in kept}
         figures["worse_output_error.json"] = {row.tensor: row.worse for row in kept}
+    for place in profile.elsewhere:
+        known = zip(profile.ops, place.costs, strict=True)
+        costs = {row.tensor: cost for row, cost in known if cost is not None}
+        figures[f"{re.sub('[^A-Za-z0-9.-]+', '_', place.place)}_{place.unit}.json"] = costs
     return {name: _text(values) for name, values in figures.items()}
 
 

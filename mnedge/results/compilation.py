@@ -47,6 +47,7 @@ class Layer:
         macs: Multiply-adds.
         kernel: The kernel's source.
         segment: Segment of the memory plan that it runs in.
+        tensor: The tensor that it makes, by the name that the model has for it, or one derived from that.
         instructions: Executed by it in one run on the emulated board; None where it did not run.
     """
 
@@ -57,6 +58,7 @@ class Layer:
     macs: int
     kernel: str
     segment: int
+    tensor: str = ""
     instructions: int | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mnedge.results import shown
 from mnedge.results.inspection import LayerNoise
@@ -66,6 +67,32 @@ class OpChange:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Cost of the same ops in another place: on a device, on an emulated board, in another runtime.
+
+    Attributes:
+        place: URI of the device, or the .onnx of the same network.
+        runtime: What computes there.
+        unit: Of the costs: "ms" or "instructions".
+        emulated: Whether the instructions are translated there: milliseconds then compare ops at most.
+        costs: Cost of each op of the profile, in its order; None where the place computes it as a part of another.
+        rest: Cost of what belongs to none of the ops.
+    """
+
+    place: str
+    runtime: str
+    unit: Literal["ms", "instructions"]
+    emulated: bool
+    costs: tuple[float | None, ...]
+    rest: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Cost of all that was measured there."""
+        return self.rest + sum(cost or 0.0 for cost in self.costs)
+
+
+@dataclass(frozen=True)
 class LayerProfile:
     """Profile of an int8 model.
 
@@ -77,6 +104,7 @@ class LayerProfile:
         noise: Noise of every tensor, on pictures.
         baseline: The file that `changes` are against; None without one.
         changes: The ops of both, in order of execution, those that are gone last.
+        elsewhere: Cost of the ops in other places.
     """
 
     path: str
@@ -86,6 +114,7 @@ class LayerProfile:
     noise: LayerNoise
     baseline: str | None = None
     changes: tuple[OpChange, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def ms(self) -> float:

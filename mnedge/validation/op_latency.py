@@ -15,7 +15,7 @@ from mnedge.results.latency import KindTime, OpTime
 from mnedge.validation.latency import random_input
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
 _PROFILED_RUNS = 50
 _SECONDS_EACH = 0.03
@@ -50,27 +50,53 @@ def by_kind(rows: Sequence[OpTime]) -> list[KindTime]:
     return sorted(found, key=lambda row: -row.ms)
 
 
-def _tflite_ops(path: Path, threads: int) -> list[OpTime]:
-    from mnedge.formats.tflite_read import read_tflite
+def each_alone(
+    graph: Graph, time_ms: Callable[[Graph], float], progress: Callable[[float], None] | None = None
+) -> list[float]:
+    """Times each op of a graph as a model of its own, and takes off what the call itself costs.
 
-    graph = read_tflite(path)
+    Args:
+        graph: The model; ops of the same kind, shapes and options are timed once.
+        time_ms: Measures a graph, milliseconds.
+        progress: Called with the share of the ops that is timed, 0..1.
+
+    Returns:
+        Milliseconds of each op, in order of execution.
+    """
     timed: dict[Hashable, float] = {}
-    rows = []
-    call_ms = _time_alone(_smallest(), threads)
-    for op in graph.ops:
+    found = []
+    call_ms = time_ms(_smallest())
+    for number, op in enumerate(graph.ops, start=1):
         alone = _alone(graph, op)
         ends = tuple((graph.tensors[name].shape, graph.tensors[name].dtype) for name in alone.tensors)
         key = (op.kind, ends, tuple(sorted(op.options.items())))
         if key not in timed:
-            timed[key] = max(_time_alone(alone, threads) - call_ms, 0.0)
-        rows.append(OpTime(op.kind, op.outputs[0], graph.tensors[alone.inputs[0]].shape, timed[key]))
-    return rows
+            timed[key] = max(time_ms(alone) - call_ms, 0.0)
+        found.append(timed[key])
+        if progress is not None:
+            progress(number / len(graph.ops))
+    return found
+
+
+def _tflite_ops(path: Path, threads: int) -> list[OpTime]:
+    from mnedge.formats.tflite_read import read_tflite
+
+    graph = read_tflite(path)
+    times = each_alone(graph, lambda alone: _time_alone(alone, threads))
+    return [
+        OpTime(op.kind, op.outputs[0], graph.tensors[_fed(graph, op)[0]].shape, ms)
+        for op, ms in zip(graph.ops, times, strict=True)
+    ]
 
 
 def _alone(graph: Graph, op: Op) -> Graph:
     """The graph of one op; what others make for it becomes an input."""
-    fed = [name for name in dict.fromkeys(op.inputs) if name is not None and not graph.tensors[name].is_constant]
-    return graph.replaced(ops=[op], inputs=fed, outputs=op.outputs)
+    return graph.replaced(ops=[op], inputs=_fed(graph, op), outputs=op.outputs)
+
+
+def _fed(graph: Graph, op: Op) -> list[str]:
+    """The tensors that others make for an op."""
+    return [name for name in dict.fromkeys(op.inputs) if name is not None and not graph.tensors[name].is_constant]
 
 
 def _smallest() -> Graph:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from mnedge.progress import telling
 from mnedge.results.inspection import Inspection, Refusal, RuntimeView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mnedge.progress import Progress
@@ -100,19 +103,23 @@ def profile_layers(
     data: str = "demo",
     *,
     baseline: Path | str | None = None,
+    devices: Sequence[str] = (),
+    onnx: Path | str | None = None,
     pixels: Pixels | str | None = None,
     split: str = "eval",
     images: int = 32,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> LayerProfile:
-    """Measures time, memory and error of every op of an int8 model on this machine, and beside those of another.
+    """Measures time, memory and error of every op of an int8 model, here and elsewhere, and beside those of another.
 
     Args:
         file: The int8 .tflite.
         reference: The float .tflite that it should agree with.
         data: demo, a folder or a labels.csv; or a .npy or .npz, which a model of several inputs needs.
         baseline: An int8 .tflite of the same network, such as that of an earlier build.
+        devices: URIs of devices that time each op too; emulated boards (qemu://…) count instructions.
+        onnx: The .onnx of the same build, whose nodes ONNX Runtime times.
         pixels: Range of the pixels if the files state none, as `Pixels.parse` reads it.
         split: Split of the data.
         images: Number of pictures.
@@ -121,15 +128,28 @@ def profile_layers(
 
     Raises:
         InputError: A file cannot be read, a model has no quantized activation, or the files do not fit each other.
+        UnsupportedError: A device measures nothing, or an op has no kernel there.
+        ToolError: A device cannot be had.
     """
     from mnedge.validation.profile import profile_ops
+    from mnedge.workflows.op_costs import in_onnxruntime, on_device
 
+    # What may fail at once comes before what takes long.
+    told = telling(progress)
+    elsewhere = [] if onnx is None else [in_onnxruntime(Path(file), Path(onnx), threads)]
+    for uri in devices:
+        stage = f"cost of ops on {uri}"
+        told(stage, 0.0)
+        elsewhere.append(on_device(Path(file), uri, threads, partial(told, stage)))
+        told(stage, 1.0)
     found = []
     for path in (Path(file), *([] if baseline is None else [Path(baseline)])):
         noise = inspect_layers(path, reference, data, pixels=pixels, split=split, images=images, progress=progress)
-        telling(progress)("time of ops", 0.0)
+        told("time of ops", 0.0)
         found.append(profile_ops(path, noise, threads=threads))
-    return found[0] if baseline is None else found[0].against(found[1])
+        told("time of ops", 1.0)
+    profile = replace(found[0], elsewhere=tuple(elsewhere))
+    return profile if baseline is None else profile.against(found[1])
 
 
 def _inspect_tflite(path: Path) -> Inspection:

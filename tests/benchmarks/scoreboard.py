@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="draws of the calibration pictures (3)")
     parser.add_argument("--qat", action="store_true", help="train with fake quantization too (minutes per case)")
     parser.add_argument("--images", type=int, help="eval pictures, all by default")
-    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--json", type=Path, help="write the rows here; those of other networks stay")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.name} of the documentation")
     arguments = parser.parse_args()
     if not SHARED.is_dir():
@@ -384,6 +384,10 @@ def main() -> None:
         for row in measure(name, CASES[name], evaluation, seeds=arguments.seeds, qat=arguments.qat)
     ]
     if arguments.json:
+        if arguments.json.is_file():
+            held = [Row(**{**row, "drops": tuple(row["drops"])}) for row in json.loads(arguments.json.read_text())]
+            rows = [row for row in held if row.case not in arguments.cases] + rows
+            rows.sort(key=lambda row: list(CASES).index(row.case))
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     if arguments.write:
         TABLE.write_text(table(rows, arguments.seeds, len(evaluation.labels)))

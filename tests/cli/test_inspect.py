@@ -175,15 +175,20 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
     ]
     reference, page, nodes = tmp_path / "small.fp32.tflite", tmp_path / "layers.html", tmp_path / "nodes"
     reference.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
+    onnx = tmp_path / "small.int8.onnx"
+    onnx.write_bytes(write_onnx(small_int8))
     flags = ("--layers", "--profile", tflite, "--reference", reference, "--images", 4, "--baseline", tflite)
-    code, out, _ = _run(capfd, "inspect", *flags, "--json", "--page", page, "--node-data", nodes)
+    written = ("--page", page, "--node-data", nodes)
+    code, out, _ = _run(capfd, "inspect", *flags, "--onnx", onnx, "--json", *written)
     found = json.loads(out)
     assert code == 0
     made = [op.outputs[0] for op in small_int8.ops]
     assert [row["tensor"] for row in found["ops"]] == [row["tensor"] for row in found["changes"]] == made
     # What the call costs is taken off, which may be all of so small an op.
     assert all(row["ms"] >= 0 for row in found["ops"])
+    assert [place["place"] for place in found["elsewhere"]] == [onnx.name]
     assert f"Against {tflite}" in page.read_text()
+    assert "Ops in other places" in page.read_text()
     values = json.loads((nodes / "live_bytes.json").read_text())["results"]
     assert values == {row["tensor"]: {"value": row["live_bytes"]} for row in found["ops"]}
     assert (nodes / "slower_ms.json").is_file()
@@ -191,7 +196,11 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(("--profile",), "give --layers too"), (("--layers", "--node-data", "d"), "--node-data takes what --profile")],
+    [
+        (("--profile",), "give --layers too"),
+        (("--layers", "--node-data", "d"), "--node-data takes what --profile"),
+        (("--layers", "--device", "adb://"), "--device takes what --profile"),
+    ],
 )
 def test_a_profile_is_asked_for_whole(
     tflite: Path, capfd: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +56,17 @@ def build(
         measure=measure,
         model_sha256=model_sha256,
     )
+
+
+@cache
+def sanitizes(compiler: str) -> bool:
+    """Returns whether a compiler is here, and its sanitizers link; with clang that takes a package more."""
+    if shutil.which(compiler) is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        command = [compiler, *SANITIZERS.split(), "-x", "c", "-", "-o", f"{folder}/nothing"]
+        empty = b"int main(void) { return 0; }"
+        return subprocess.run(command, input=empty, check=False, capture_output=True).returncode == 0
 
 
 def run_test_program(
@@ -110,8 +123,8 @@ OUTSIDE = [
 def test_the_generated_test_tells_what_was_written_outside(
     tmp_path: Path, small_int8: Graph, compiler: str, statement: str, message: str
 ) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
+    if not sanitizes(compiler):
+        pytest.skip(f"no {compiler} with its sanitizers on this machine: apt-get install {compiler} libclang-rt-dev")
     build(small_int8, tmp_path / "out", measure=False)
     source = (tmp_path / "out" / "tiny.c").read_text()
     assert source.count("    return 0;\n}\n") == 1

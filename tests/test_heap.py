@@ -1,0 +1,37 @@
+"""Freed memory goes back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import psutil
+import pytest
+
+from mnedge import heap
+
+_SMALL, _COUNT = 60_000, 2_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_freed_memory_below_a_piece_in_use_goes_back() -> None:
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("this C library has no malloc_trim")
+    libc.malloc.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    pieces = [libc.malloc(_SMALL) for _ in range(_COUNT)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, _SMALL)
+    # The last one stays, so that what lies below it cannot go by itself.
+    for piece in pieces[:-1]:
+        libc.free(piece)
+    before = psutil.Process().memory_info().rss
+    heap.give_back()
+    assert before - psutil.Process().memory_info().rss > 0.8 * _SMALL * _COUNT
+    libc.free(pieces[-1])
+
+
+def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    heap.give_back()
