@@ -125,9 +125,17 @@ def _mixed(
     told("time of layers at 16 bits", 1.0)
     alone = {name: costs.of(frozenset([name])) / costs.int8_ms for name in int16_ops(graph)}
     made = quantize_ptq(graph, images, replace(chosen, wide=wide), progress=told) if wide else int8
+    if wide and not _is_nearer(made, int8):
+        made, wide, slowdown = int8, frozenset(), 1.0
     settings = {"max_slowdown": max_slowdown, "slowdown": round(slowdown, 3)}
     found = _told(made, graph, wide, "mixed", shares, alone)
     return replace(found, settings={**found.settings, **settings})
+
+
+def _is_nearer(made: Quantized, other: Quantized) -> bool:
+    """Returns whether a graph comes nearer to float than another: fitting may take more than 16 bits bring."""
+    ours, theirs = (math.inf if side.steps[-1].snr_db is None else side.steps[-1].snr_db for side in (made, other))
+    return ours > theirs
 
 
 def _kept(
