@@ -10,6 +10,8 @@ Task = str
 DEFAULT_TASK: Task = "classify"
 Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
+# int16 activations with int8 weights (16x8) everywhere, or where they bring most within a latency budget.
+Activations = Literal["int8", "int16", "mixed"]
 IoDtype = Literal["int8", "uint8", "float32"]
 Granularity = Literal["per-channel", "per-tensor"]
 PostProcessing = Literal["inside", "outside"]

@@ -15,6 +15,7 @@ from msgspec import Meta
 from mnedge import registry
 from mnedge.choices import (
     DEFAULT_TASK,
+    Activations,
     Effort,
     Granularity,
     IoDtype,
@@ -38,6 +39,7 @@ Stride = Annotated[int, Meta(ge=1, le=32)]
 Threads = Annotated[int, Meta(ge=1, le=1024)]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Factor = Annotated[float, Meta(gt=0)]
+Ratio = Annotated[float, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Names = tuple[str, ...]
@@ -90,6 +92,9 @@ class Recipe:
         method: Quantization after training (ptq) or with fake quantization in training (qat).
         effort: Quantization effort; "max" (and "qat", unless "fast") may use slower hard-swishes that quantize better.
         granularity: Granularity of the weight scales; None for the target's.
+        activations: dtype of the activations in int8 artifacts: int8, int16 with int8 weights (16x8), or mixed, int16
+            where it takes most of the error away within `max_slowdown`.
+        max_slowdown: Highest ratio of a mixed file's latency to the int8 file's; None for 1.1.
         io: dtype of the int8 artifacts' input and output.
         post_processing: Place of the steps after the raw outputs of a detector or segmenter: "inside" the files, or
             "outside", in the app.
@@ -129,6 +134,8 @@ class Recipe:
     method: Method = "ptq"
     effort: Effort = "default"
     granularity: Granularity | None = None
+    activations: Activations = "int8"
+    max_slowdown: Ratio | None = None
     io: IoDtype = "int8"
     post_processing: PostProcessing = "outside"
     onnx_activations: OnnxActivations | None = None

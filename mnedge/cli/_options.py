@@ -133,6 +133,23 @@ Effort = Annotated[
 Granularity = Annotated[
     Value, typer.Option("--granularity", help="Granularity of the weight scales. [default: the target's]")
 ]
+Activations = Annotated[
+    Value,
+    typer.Option(
+        "--activations",
+        help="dtype of activations: int8, int16 with int8 weights (16x8), or mixed, int16 where it takes most of the "
+        "error away within --max-slowdown. [default: int8]",
+        show_default=False,
+    ),
+]
+MaxSlowdown = Annotated[
+    float | None,
+    typer.Option(
+        "--max-slowdown",
+        metavar="RATIO",
+        help="Highest latency of a mixed file over that of the int8 file, both on this machine. [default: 1.1]",
+    ),
+]
 Io = Annotated[
     Value, typer.Option("--io", help="dtype of the int8 model's input and outputs. [default: int8]", show_default=False)
 ]

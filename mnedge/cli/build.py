@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mnedge.choices import Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
+from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
 from mnedge.cli import _options as options
 from mnedge.cli._options import (
     AllowFloat,
@@ -63,6 +63,8 @@ def command(
     method: options.Method[Method | None] = None,
     effort: options.Effort[Effort | None] = None,
     granularity: options.Granularity[Granularity | None] = None,
+    activations: options.Activations[Activations | None] = None,
+    max_slowdown: options.MaxSlowdown = None,
     io: Io[IoDtype | None] = None,
     post_processing: Annotated[
         PostProcessing | None,
@@ -177,6 +179,8 @@ def command(
             "method": method,
             "effort": effort,
             "granularity": granularity,
+            "activations": activations,
+            "max_slowdown": max_slowdown,
             "io": io,
             "post_processing": post_processing,
             "onnx_activations": onnx_activations,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mnedge.choices import Effort, Granularity, IoDtype, Method
+from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method
 from mnedge.cli import _options as options
 from mnedge.cli._options import AllowFloat, Calibration, Force, HeadName, Io, Json, Positive, Seed, Target
 from mnedge.cli._output import print_json, print_table, progress, say
@@ -31,6 +31,8 @@ def command(
     method: options.Method[Method] = "ptq",
     effort: options.Effort[Effort] = "default",
     granularity: options.Granularity[Granularity | None] = None,
+    activations: options.Activations[Activations] = "int8",
+    max_slowdown: options.MaxSlowdown = None,
     ranges: Annotated[
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
@@ -58,6 +60,7 @@ def command(
     """
     from mnedge.recipe import parse_size
     from mnedge.report.figures import decibels, percent
+    from mnedge.report.tables import layers
     from mnedge.workflows.quantize import quantize
 
     with progress() as told:
@@ -75,6 +78,8 @@ def command(
             effort=effort,
             granularity=granularity,
             ranges=ranges,
+            activations=activations,
+            max_slowdown=max_slowdown,
             epochs=epochs,
             io=io,
             target=target,
@@ -90,6 +95,11 @@ def command(
         return
     rows = [(step.name, f"{step.seconds:.1f}", percent(step.agreement), decibels(step.snr_db)) for step in result.steps]
     print_table("Quantization", ("step", ">seconds", ">agreement with float", ">SNR, dB"), rows)
+    if result.layers:
+        found = layers(result.layers)
+        print_table(found.title, found.columns, [[cell.text for cell in row] for row in found.rows])
+        for note in found.notes:
+            say(note)
     if result.outputs:
         ends = [(row.name, row.kind, percent(row.agreement), decibels(row.snr_db)) for row in result.outputs]
         print_table("Outputs", ("output", "kind", ">agreement with float", ">SNR, dB"), ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from mnedge.formats._onnx_movers import MOVERS, SPLITTERS
 from mnedge.formats._onnx_ops import EMITTERS, clipped
 from mnedge.formats.custom_options import DETECTION
 from mnedge.graph.graph import fresh_name
-from mnedge.graph.ops import ACTIVATION_LIMITS, operands
+from mnedge.graph.ops import ACTIVATION_LIMITS, bias_of, operands
 from mnedge.pixels import METADATA as PIXELS
 from mnedge.pixels import SYMMETRIC, Pixels
 
@@ -48,6 +49,9 @@ def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8",
     does the clipping and no Clip is written; elsewhere it stands on the steps, behind the QuantizeLinear: between
     convolution and QuantizeLinear it would keep ONNX Runtime from fusing them.
 
+    int16 activations become float32, which holds each of their steps: ONNX Runtime has no integer kernel for them.
+    Weights stay int8 there too.
+
     On x86 without VNNI, ONNX Runtime sums two products of uint8 and int8 in 16 bits, which can saturate; the session
     entry `session.x64quantprecision` = "1" makes it take a slower kernel that does not.
 
@@ -62,7 +66,19 @@ def write_onnx(graph: Graph, *, activations: Literal["uint8", "int8"] = "uint8",
     """
     graph.check()
     _check_shapes(graph)
-    return _Writer(graph, activations).model(name)
+    return _Writer(_with_real_16(graph), activations).model(name)
+
+
+def _with_real_16(graph: Graph) -> Graph:
+    """The graph with float32 in place of int16 activations, and of the biases that go with them."""
+    wide = {name for name, tensor in graph.tensors.items() if tensor.dtype == "int16" and tensor.quantization}
+    wide |= {str(bias_of(op)) for op in graph.ops if op.outputs[0] in wide and bias_of(op) is not None}
+    tensors = []
+    for name in wide:
+        tensor = graph.tensors[name]
+        data = None if tensor.data is None else tensor.real()
+        tensors.append(replace(tensor, dtype="float32", quantization=None, data=data))
+    return graph.replaced(tensors=tensors) if tensors else graph
 
 
 def _check_shapes(graph: Graph) -> None:

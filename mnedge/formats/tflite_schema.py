@@ -148,6 +148,16 @@ _INT8_FROM_THE_FIRST = (
     "DEPTH_TO_SPACE", "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
 )  # fmt: skip
 
+# The version of an op that takes int16, and of a 16x8 layer with an int32 bias; the first one for all others.
+_INT16_VERSIONS = {
+    "ADD": 3, "AVERAGE_POOL_2D": 3, "CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3,
+    "FULLY_CONNECTED": 7, "GATHER": 4, "LEAKY_RELU": 2, "LOGISTIC": 3, "MAXIMUM": 4, "MAX_POOL_2D": 3, "MEAN": 3,
+    "MINIMUM": 4, "MUL": 4, "PACK": 3, "PAD": 3, "PADV2": 3, "QUANTIZE": 2, "REDUCE_MAX": 3, "REDUCE_MIN": 3,
+    "RELU": 3, "RELU6": 3, "RESIZE_BILINEAR": 4, "RESIZE_NEAREST_NEIGHBOR": 4, "SLICE": 4, "SOFTMAX": 3, "SPLIT": 4,
+    "SUB": 5, "SUM": 3, "TANH": 3, "TRANSPOSE": 5, "TRANSPOSE_CONV": 3, "UNPACK": 4,
+}  # fmt: skip
+_BIAS_TYPE_VERSIONS = {"CONV_2D": 8, "FULLY_CONNECTED": 11, "TRANSPOSE_CONV": 5}
+
 # Schema fields under the names that Graph uses.
 _RENAMED = {"fused_activation_function": "activation", "stride_h": "stride_h", "stride_w": "stride_w"}
 _ENUMS = {"padding": PADDINGS, "activation": ACTIVATIONS}
@@ -208,14 +218,17 @@ def options_union_code(kind: str) -> int:
     return int(getattr(schema.BuiltinOptions, OPTIONS[kind])) if OPTIONS[kind] else 0
 
 
-def op_version(kind: str, data: str, weights: str) -> int:
+def op_version(kind: str, data: str, weights: str, *, has_bias_type: bool = False) -> int:
     """The lowest TFLite op version that takes these dtypes, from the runtime's op registration.
 
     Args:
         kind: The op.
         data: dtype of the first output (of the input for DEQUANTIZE).
         weights: dtype of the second input; "" where there is none.
+        has_bias_type: Whether the options tell the dtype of a 16x8 layer's bias.
     """
+    if data == "int16":
+        return (_BIAS_TYPE_VERSIONS if has_bias_type else _INT16_VERSIONS).get(kind, 1)
     if data != "int8":
         return 1
     if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnedge.errors import UnsupportedError
 from mnedge.formats.archive import zip_bytes
+from mnedge.graph.ops import bias_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -215,7 +216,7 @@ class _Writer:
         builtin = op.kind in OPTIONS
         weights = self.graph.tensors[op.inputs[1]].dtype if len(op.inputs) > 1 and op.inputs[1] else ""
         data = self.graph.tensors[op.inputs[0] if op.kind == "DEQUANTIZE" else op.outputs[0]].dtype  # type: ignore[index]
-        version = op_version(op.kind, data, weights) if builtin else 1
+        version = op_version(op.kind, data, weights, has_bias_type=bool(self._bias_type(op))) if builtin else 1
         code = (op.kind, max(version, op.version))
         if code not in self.codes:
             self.codes.append(code)
@@ -223,8 +224,9 @@ class _Writer:
         outputs = self._vector([self.index[name] for name in op.outputs], "int32")
         options, custom = None, None
         if builtin and OPTIONS[op.kind]:
-            key = ("o", OPTIONS[op.kind], *sorted(op.options.items()))
-            options = self._once(key, lambda: table_from_options(op.kind, dict(op.options)).Pack(self.builder))
+            given = {**op.options, **self._bias_type(op)}
+            key = ("o", OPTIONS[op.kind], *sorted(given.items()))
+            options = self._once(key, lambda: table_from_options(op.kind, given).Pack(self.builder))
         elif op.options.get("custom_options"):
             custom = self.builder.CreateByteVector(op.options["custom_options"])
         schema.OperatorStart(self.builder)
@@ -237,3 +239,13 @@ class _Writer:
         if custom is not None:
             schema.OperatorAddCustomOptions(self.builder, custom)
         return int(schema.OperatorEnd(self.builder))
+
+    def _bias_type(self, op: Op) -> dict[str, int]:
+        """The option that tells 16x8 kernels of an int32 bias; {} where the bias has the dtype that they expect."""
+        from mnedge.formats.tflite_schema import DTYPE_CODES
+
+        bias = bias_of(op)
+        is_wide = self.graph.tensors[op.outputs[0]].dtype == "int16"
+        if bias is None or not is_wide or self.graph.tensors[bias].dtype != "int32":
+            return {}
+        return {"quantized_bias_type": DTYPE_CODES["int32"]}

@@ -59,6 +59,7 @@ class OpInfo:
         shared_scale: Indices of inputs that have the output's scale and zero point in int8; "all" is every input.
         needs_scale: The 8-bit kernel computes with the scales of its activations.
         fixed_scale: Scale and zero point that int8 fixes for the output.
+        fixed_scale_16: Scale that int16 fixes for the output, whose zero point is 0 as everywhere in int16.
         fused_activation: The options have a fused activation.
         window: The options have strides and padding, over height and width.
     """
@@ -76,15 +77,17 @@ class OpInfo:
     shared_scale: tuple[int, ...] | Literal["all"] = ()
     needs_scale: bool = False
     fixed_scale: tuple[float, int] | None = None
+    fixed_scale_16: float | None = None
     fused_activation: bool = False
     window: bool = False
 
 
 def _unary(
-    *, homogeneous: bool = False, needs_scale: bool = False, fixed_scale: tuple[float, int] | None = None
-) -> OpInfo:
+    *, homogeneous: bool = False, needs_scale: bool = False, fixed_scale: tuple[float, int] | None = None,
+    fixed_scale_16: float | None = None,
+) -> OpInfo:  # fmt: skip
     return OpInfo((1, 1), elementwise=True, channelwise=True, homogeneous=homogeneous, needs_scale=needs_scale,
-                  fixed_scale=fixed_scale)  # fmt: skip
+                  fixed_scale=fixed_scale, fixed_scale_16=fixed_scale_16)  # fmt: skip
 
 
 def _binary(
@@ -173,7 +176,7 @@ OPS: Mapping[str, OpInfo] = MappingProxyType({
     "LOGICAL_AND": _SAMENESS,
     "LOGICAL_NOT": _unary(),
     "LOGICAL_OR": _SAMENESS,
-    "LOGISTIC": _unary(needs_scale=True, fixed_scale=(1 / 256, -128)),
+    "LOGISTIC": _unary(needs_scale=True, fixed_scale=(1 / 256, -128), fixed_scale_16=1 / 32768),
     "LOG_SOFTMAX": OpInfo((1, 1), needs_scale=True, fixed_scale=(16 / 256, 127)),
     "LSTM": OpInfo((5, 24), (1, 4), optional=_LSTM_OPTIONAL, fused_activation=True),
     "MAXIMUM": _binary(commutative=True, homogeneous=True, moves=True),
@@ -211,7 +214,7 @@ OPS: Mapping[str, OpInfo] = MappingProxyType({
     "SHAPE": OpInfo((1, 1)),
     "SIN": _unary(),
     "SLICE": _moving((3, 3), (1, 2)),
-    "SOFTMAX": OpInfo((1, 1), needs_scale=True, fixed_scale=(1 / 256, -128)),
+    "SOFTMAX": OpInfo((1, 1), needs_scale=True, fixed_scale=(1 / 256, -128), fixed_scale_16=1 / 32768),
     "SPACE_TO_BATCH_ND": _moving((3, 3), (1, 2)),
     "SPACE_TO_DEPTH": _moving((1, 1)),
     # The axis stands before the data.
@@ -226,7 +229,7 @@ OPS: Mapping[str, OpInfo] = MappingProxyType({
     "SUM": _reduction(homogeneous=True, needs_scale=True),
     # Input, feature weights, time weights, bias, state.
     "SVDF": OpInfo((5, 5), optional=(3,), needs_scale=True, fused_activation=True),
-    "TANH": _unary(needs_scale=True, fixed_scale=(1 / 128, 0)),
+    "TANH": _unary(needs_scale=True, fixed_scale=(1 / 128, 0), fixed_scale_16=1 / 32768),
     "TILE": _moving((2, 2), (1,)),
     "TOPK_V2": OpInfo((2, 2), (2, 2), parameters=(1,), shared_scale=(0,)),
     "TRANSPOSE": _moving((2, 2), (1,)),
@@ -244,6 +247,15 @@ CUSTOM_OPS: Mapping[str, OpInfo] = MappingProxyType({
     # Boxes, scores and anchors to boxes, classes, scores and their number.
     "TFLite_Detection_PostProcess": OpInfo((3, 3), (4, 4)),
 })  # fmt: skip
+
+# The ops with a kernel for int16 activations (16x8) in LiteRT; HARD_SWISH and L2_NORMALIZATION, for two, have none.
+INT16_KINDS = frozenset((
+    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXPAND_DIMS", "FULLY_CONNECTED",
+    "GATHER", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MUL", "PACK", "PAD", "QUANTIZE",
+    "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM",
+    "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
+))  # fmt: skip
 
 # The ops with weights, and those of them that gather: data first, then weights, then bias.
 LAYERS: Mapping[str, Layer] = MappingProxyType({kind: row.layer for kind, row in OPS.items() if row.layer is not None})

@@ -1,4 +1,4 @@
-"""Parameters: all that quantization chooses, as one value; and the int8 Graph that they make."""
+"""Parameters: all that quantization chooses, as one value; and the integer Graph that they make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
 from mnedge.graph.ops import operands
-from mnedge.quantization.scheme import range_quantization
+from mnedge.quantization.scheme import range_quantization, symmetric_quantization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnedge.quantization.intervals import Interval
-    from mnedge.quantization.scheme import Layer, Scheme
+    from mnedge.quantization.scheme import Layer, Scheme, Steps
 
 # XNNPACK refuses input_scale * weight_scale / output_scale >= 256, and for ADD ratios below 2^-10.
 _LARGEST_RATIO = 255.0
@@ -25,6 +25,12 @@ _SMALLEST_ADD_RATIO = 2.0**-9
 # A bias of 2^30 steps leaves the int32 accumulator room for the products.
 _LARGEST_BIAS_STEPS = 2.0**30
 _SMALLEST_SCALE = 1e-10
+# A 16x8 layer whose sums surely stay below this takes an int32 bias: LiteRT sums in 64 bits many times slower. Its
+# depthwise kernel knows no other way.
+_INT32_SUMS = 2.0**31 - 1
+_NARROW_KINDS = ("CONV_2D", "FULLY_CONNECTED")
+# int16 kernels scale a sum within 32 bits before they clip it.
+_LARGEST_SCALED = 2.0**30
 _ELEMENTWISE = ("ADD", "SUB", "MUL", "MEAN", "QUANTIZE", "RELU", "RELU6")
 
 
@@ -82,7 +88,8 @@ def activation_quantizations(scheme: Scheme, parameters: Parameters) -> dict[str
     """
     scales: dict[str, Quantization] = dict(scheme.fixed)
     for name in scheme.free_groups:
-        scales[name] = range_quantization(*parameters.ranges[name])
+        quantization = symmetric_quantization if name in scheme.wide else range_quantization
+        scales[name] = quantization(*parameters.ranges[name])
 
     # Raising one scale may call for raising the next; every pass only raises, and ratios bound how far.
     raised = True
@@ -107,6 +114,8 @@ def _scale_floors(
 
     for layer in scheme.layers:
         yield layer.output, scale(layer.data) * float(parameters.weight_scales[layer.weights].max()) / _LARGEST_RATIO
+        if scheme.dtype(layer.output) == "int16":
+            yield layer.output, _reach(layer, parameters, scale(layer.data)) / _LARGEST_SCALED
     for op in scheme.graph.ops:
         if scheme.is_float(op) or op.kind not in _ELEMENTWISE:
             continue
@@ -118,8 +127,16 @@ def _scale_floors(
                 yield name, scale(op.outputs[0]) * _SMALLEST_ADD_RATIO
 
 
+def _reach(layer: Layer, parameters: Parameters, data_scale: float) -> float:
+    """The largest real number that a layer can make of int16 data."""
+    weights = parameters.weights[layer.weights]
+    taps = tuple(axis for axis in range(weights.ndim) if axis != layer.axis)
+    products = np.abs(weights).sum(axis=taps) * 2.0**15 * data_scale
+    return float((products + np.abs(parameters.biases[layer.bias])).max())
+
+
 def legal_weight_scale(layer: Layer, parameters: Parameters, data_scale: float) -> NDArray[np.float32]:
-    """A layer's weight scales, raised where its bias would leave int32."""
+    """A layer's weight scales, raised where its bias would leave int32, or round to nothing in 64 bits."""
     scales = parameters.weight_scales[layer.weights].astype(np.float64)
     floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (_LARGEST_BIAS_STEPS * data_scale)
     return np.maximum(scales, floor if scales.size > 1 else floor.max()).astype(np.float32)
@@ -129,38 +146,50 @@ def to_int8(scheme: Scheme, parameters: Parameters) -> Graph:
     """Builds the int8 Graph: TFLite's int8 scheme, int8 in and out, tensor names kept.
 
     Weights are symmetric in -127..127, biases int32 with scale input_scale * weight_scale and zero point 0,
-    activations asymmetric int8. Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342.
+    activations asymmetric int8. Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342. Where the
+    scheme has int16, activations are symmetric, and biases int64 unless sums surely fit 32 bits.
     """
     scales = activation_quantizations(scheme, parameters)
     tensors: dict[str, Tensor] = {}
     for name, group in scheme.group.items():
-        tensors[name] = _int8_tensor(scheme.graph.tensors[name], scales[group])
+        tensors[name] = _activation(scheme.graph.tensors[name], scales[group], scheme.dtype(name))
     for layer in scheme.layers:
-        made = layer_tensors(layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        made = layer_tensors(scheme, layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
         tensors.update({tensor.name: tensor for tensor in made})
     return _with_float_islands(scheme, tensors)
 
 
-def layer_tensors(layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
-    """The int8 weights and the int32 bias of a layer whose data has this scale."""
+def layer_tensors(scheme: Scheme, layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
+    """The int8 weights and the bias of a layer whose data has this scale: int32, or int64 where int16 needs it."""
+    is_wide = scheme.dtype(layer.data) == "int16"
     channel = legal_weight_scale(layer, parameters, data_scale)
     quantization = weight_quantization(layer, channel)
     steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
     weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps)
-    return weights, _int32_bias(layer.bias, parameters.biases[layer.bias], np.float32(data_scale) * channel)
+    bias = _bias(layer.bias, parameters.biases[layer.bias], np.float32(data_scale) * channel)
+    is_narrow = not is_wide or (layer.op.kind in _NARROW_KINDS and _largest_sum(layer, steps, bias) <= _INT32_SUMS)
+    assert bias.data is not None
+    return weights, replace(bias, dtype="int32", data=bias.data.astype(np.int32)) if is_narrow else bias
 
 
-def _int8_tensor(tensor: Tensor, quantization: Quantization) -> Tensor:
-    if tensor.data is None:
-        return replace(tensor, dtype="int8", quantization=quantization)
-    return replace(tensor, dtype="int8", quantization=quantization, data=quantization.quantize(tensor.real(), "int8"))
+def _largest_sum(layer: Layer, steps: NDArray[np.int8], bias: Tensor) -> float:
+    """The largest sum that int16 inputs can make in any channel."""
+    assert bias.data is not None
+    taps = tuple(axis for axis in range(steps.ndim) if axis != layer.axis)
+    return float((np.abs(bias.data) + 2**15 * np.abs(steps.astype(np.int64)).sum(axis=taps)).max())
 
 
-def _int32_bias(name: str, bias: NDArray[np.float32], scales: NDArray[np.float32]) -> Tensor:
+def _activation(tensor: Tensor, quantization: Quantization, dtype: Steps) -> Tensor:
+    data = None if tensor.data is None else quantization.quantize(tensor.real(), dtype)
+    return replace(tensor, dtype=dtype, quantization=quantization, data=data)
+
+
+def _bias(name: str, bias: NDArray[np.float32], scales: NDArray[np.float32]) -> Tensor:
+    """An int64 bias."""
     quantization = Quantization(
         scales.astype(np.float32), np.zeros(scales.shape, np.int64), 0 if scales.size > 1 else None
     )
-    return Tensor(name, bias.shape, "int32", quantization, quantization.quantize(bias, "int32"))
+    return Tensor(name, bias.shape, "int64", quantization, quantization.quantize(bias, "int64"))
 
 
 def _with_float_islands(scheme: Scheme, tensors: Mapping[str, Tensor]) -> Graph:

@@ -69,6 +69,7 @@ class PostTraining:
         scalable_gates: Whether gates may become slower ones that can be equalized; None for what `effort` says.
         seed: Seed of everything random.
         allow_float: Op kinds that may stay float.
+        wide: First outputs of the ops in int16 (16x8), see `int16_ops`.
     """
 
     pixels: Pixels | None = None
@@ -79,6 +80,7 @@ class PostTraining:
     scalable_gates: bool | None = None
     seed: int = 0
     allow_float: frozenset[str] = frozenset()
+    wide: frozenset[str] = frozenset()
 
 
 DEFAULT = PostTraining()
@@ -152,7 +154,7 @@ def _calibrated(
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", 0.0 if sensitivity is None else 0.2)
-    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels)
+    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels, chosen.wide)
     ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES, sensitivity)
     return scheme, initial_parameters(scheme, ranges)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnedge.batch import Samples
     from mnedge.graph.graph import Graph
     from mnedge.graph.heads import Head
+    from mnedge.results.report import LayerBits
 
 
 _Answering = Literal["softmax", "logits", "sigmoid", "multi-label"]
@@ -31,11 +32,13 @@ class Quantized:
         graph: int8, int8 in and out; tensor names are those of the float graph.
         steps: Steps of the quantization, in order.
         settings: The choices that make the result again.
+        layers: Bits of every layer, where some have 16.
     """
 
     graph: Graph
     steps: tuple[Step, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    layers: tuple[LayerBits, ...] = ()
 
 
 @overload

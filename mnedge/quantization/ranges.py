@@ -22,6 +22,8 @@ RANGE_METHODS: tuple[RangeMethod, ...] = ("min-max", "percentile", "mse", "outpu
 
 _BINS = 2048
 _AMPLIFYING = ("BATCH_MATMUL", "EXP", "SQUARED_DIFFERENCE")
+# An int16 group reaches so many times as far as what was seen: pictures to come may go further, and a bit is to spare.
+_ROOM_16 = 2.0
 _SHRINK = np.linspace(0.15, 1.0, 35)
 
 
@@ -94,7 +96,7 @@ def choose_ranges(
     method: str = "mse",
     sensitivity: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, Interval]:
-    """Range of every free group by one method; groups of constants always get min and max.
+    """Range of every free group by one method; groups of constants always get min and max, int16 ones twice these.
 
     Args:
         scheme: Quantization scheme of the graph.
@@ -112,6 +114,11 @@ def choose_ranges(
     ranges = {}
     for name in scheme.free_groups:
         found = statistics[name]
+        if name in scheme.wide:
+            low, high = min_max(found)
+            room = 1.0 if scheme.graph.tensors[name].is_constant else _ROOM_16
+            ranges[name] = (low * room, high * room)
+            continue
         whole = method == "min-max" or (method == "output" and name in kept_whole)
         if whole or scheme.graph.tensors[name].is_constant:
             ranges[name] = min_max(found)

@@ -1,11 +1,11 @@
-"""Quantization scheme: which tensors become int8, and the scales and ranges that their ops prescribe."""
+"""Quantization scheme: the dtype of every activation, and the scales and ranges that their ops prescribe."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from mnedge.graph.ops import LAYERS, bias_of, info, weights_of
 from mnedge.pixels import CHANNELS
 from mnedge.quantization.honesty import named_ops, way_out
 from mnedge.quantization.intervals import INFINITE, Interval, hull, made_interval, read_interval
+from mnedge.quantization.wide import activations_around, widened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,9 @@ INT8_KINDS = frozenset((
     "TANH", "TILE", "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
 ))  # fmt: skip
 _PICTURE_RANK = 4
+
+# Steps of an activation.
+Steps = Literal["int8", "int16"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Scheme:
         layers: Ops with weights, in order of execution.
         granularity: Granularity of the weight scales.
         float_kinds: Op kinds that stay float.
+        wide: The groups in int16; all others are int8.
     """
 
     graph: Graph
@@ -85,6 +90,7 @@ class Scheme:
     layers: tuple[Layer, ...]
     granularity: Granularity
     float_kinds: frozenset[str] = frozenset()
+    wide: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -95,6 +101,10 @@ class Scheme:
     def free_groups(self) -> tuple[str, ...]:
         """The groups whose range is to be chosen."""
         return tuple(name for name in self.groups if name not in self.fixed)
+
+    def dtype(self, name: str) -> Steps:
+        """The dtype that an activation becomes."""
+        return "int16" if self.group[name] in self.wide else "int8"
 
     def is_float(self, op: Op) -> bool:
         """Returns whether an op stays float."""
@@ -107,8 +117,11 @@ def scheme_of(
     granularity: Granularity = "per-channel",
     allow_float: frozenset[str] = frozenset(),
     pixels: Pixels | None = None,
+    wide: frozenset[str] = frozenset(),
 ) -> Scheme:
     """Works out what int8 asks of a float graph.
+
+    The ops in int16 (16x8) have QUANTIZE between them and those in int8; the graph's ends are int8 in any case.
 
     Args:
         graph: Float graph.
@@ -117,14 +130,20 @@ def scheme_of(
         allow_float: Op kinds that may stay float.
         pixels: Pixels of the graph, which fixes the scale of the inputs that are pictures; None where none
             is. The interval of their samples fixes that of the others.
+        wide: Outputs of the ops in int16; see `int16_ops`.
 
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
     """
     check_float(graph, allow_float)
-    graph = _with_requantization(with_own_constants(graph), allow_float)
-    group, fixed = _groups(graph, _input_quantizations(graph, images, pixels), allow_float)
-    return Scheme(graph, group, fixed, _bounds(graph, group), layers_of(graph, allow_float), granularity, allow_float)
+    wide -= {op.outputs[0] for op in graph.ops if op.kind in allow_float}
+    graph, in_16 = widened(with_own_constants(graph), wide)
+    graph = _with_requantization(graph, allow_float)
+    inputs = _input_quantizations(graph, images, pixels)
+    group, fixed = _groups(graph, inputs, allow_float, in_16)
+    wide_groups = frozenset(group[name] for name in in_16 if name in group)
+    layers = layers_of(graph, allow_float)
+    return Scheme(graph, group, fixed, _bounds(graph, group), layers, granularity, allow_float, wide_groups)
 
 
 def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None:
@@ -211,6 +230,11 @@ def range_quantization(low: float, high: float) -> Quantization:
     return Quantization.per_tensor(scale, zero_point)
 
 
+def symmetric_quantization(low: float, high: float) -> Quantization:
+    """The int16 quantization of an interval: the zero point is 0, as 16x8 kernels take it."""
+    return Quantization.per_tensor(max(-low, high, 1e-12) / 32767, 0)
+
+
 def with_own_constants(graph: Graph) -> Graph:
     """Gives every layer weights and a bias that no other op reads; a missing bias becomes zeros."""
     seen: set[str] = set()
@@ -272,14 +296,14 @@ def _settled_scale(
 
 
 def _groups(
-    graph: Graph, inputs: Mapping[str, Quantization], allow_float: frozenset[str]
+    graph: Graph, inputs: Mapping[str, Quantization], allow_float: frozenset[str], in_16: frozenset[str]
 ) -> tuple[dict[str, str], dict[str, Quantization]]:
     parent = {name: name for name in inputs}
     fixed = dict(inputs)
     int8_ops = [op for op in graph.ops if op.kind not in allow_float]
     for op in int8_ops:
-        parent.update({name: name for name in _activations(graph, op)})
-        meant = _fixed_output(op)
+        parent.update({name: name for name in activations_around(graph, op)})
+        meant = _fixed_output_16(op) if op.outputs[0] in in_16 else _fixed_output(op)
         if meant is not None:
             fixed[op.outputs[0]] = meant
 
@@ -302,26 +326,29 @@ def _fixed_output(op: Op) -> Quantization | None:
     return None if meant is None or op.kind not in INT8_KINDS else Quantization.per_tensor(*meant)
 
 
+def _fixed_output_16(op: Op) -> Quantization | None:
+    """The quantization that int16 fixes for what an op makes."""
+    meant = info(op).fixed_scale_16
+    return None if meant is None else Quantization.per_tensor(meant, 0)
+
+
 def _sharing(op: Op) -> list[str | None]:
     """The inputs that have the scale and zero point of an int8 op's output."""
     shared = info(op).shared_scale if op.kind in INT8_KINDS else ()
     return list(op.inputs) if shared == "all" else [op.inputs[index] for index in shared]
 
 
-def _activations(graph: Graph, op: Op) -> list[str]:
-    """The real tensors around an op, without constant weights and biases."""
-    weights = {weights_of(op), bias_of(op)}
-    names = [name for name in (*op.inputs, *op.outputs) if name is not None]
-    return [
-        name
-        for name in names
-        if graph.tensors[name].dtype.startswith("float") and not (name in weights and graph.tensors[name].is_constant)
-    ]
-
-
 def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
     producers, consumers = graph.producers(), graph.consumers()
     bounds: dict[str, Interval] = {}
+
+    def read_by(name: str) -> Interval:
+        readers = [
+            read_by(op.outputs[0]) if op.kind == "QUANTIZE" else read_interval(graph, op, name, producers)
+            for op in consumers[name]
+        ]
+        return INFINITE if name in graph.outputs or not readers else hull(readers)
+
     for name, representative in group.items():
         tensor = graph.tensors[name]
         if tensor.data is not None:
@@ -330,12 +357,18 @@ def _bounds(graph: Graph, group: Mapping[str, str]) -> dict[str, Interval]:
         elif name in producers and _sharing(producers[name]):
             continue  # its values are the group's
         else:
-            made = made_interval(producers.get(name))
-            readers = [read_interval(graph, op, name, producers) for op in consumers[name]]
-            read = INFINITE if name in graph.outputs or not readers else hull(readers)
+            made = made_interval(producers.get(_before_quantize(producers, name)))
+            read = read_by(name)
             interval = (max(made[0], read[0]), min(made[1], read[1]))
         bounds[representative] = hull([bounds.get(representative, interval), interval])
     return {name: (min(low, 0.0), max(high, 0.0)) for name, (low, high) in bounds.items()}
+
+
+def _before_quantize(producers: Mapping[str, Op], name: str) -> str:
+    """The tensor whose values a tensor has in other steps."""
+    while name in producers and producers[name].kind == "QUANTIZE":
+        name = str(producers[name].inputs[0])
+    return name
 
 
 def layers_of(graph: Graph, allow_float: frozenset[str] = frozenset()) -> tuple[Layer, ...]:

@@ -87,7 +87,7 @@ def settle_layers(
                 now = now._replace(bias=now.bias + _shift(int8, layer, made, drawn[layer.output], targets))
             weights[layer.weights], scales[layer.weights], biases[layer.bias] = now
             settled = replace(parameters, weights=weights, weight_scales=scales, biases=biases)
-            int8 = int8.replaced(tensors=layer_tensors(layer, settled, float(quantization.scale[0])))
+            int8 = int8.replaced(tensors=layer_tensors(scheme, layer, settled, float(quantization.scale[0])))
         read_later = {name for piece in pieces[number + 1 :] for op in piece for name in op.inputs}
         wanted = tuple(name for op in ops for name in op.outputs if name in read_later)
         if wanted:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from mnedge.report.summary import AgainstFloat, Line
     from mnedge.results.outputs import OutputRow
     from mnedge.results.parity import ParityRow
-    from mnedge.results.report import GateRow, Int8Row, MemoryRow, Report
+    from mnedge.results.report import GateRow, Int8Row, LayerBits, MemoryRow, Report
 
 _CLASSES = 30
+WIDE_BITS = 16
 _FIGURES = {"mae": "mean error", "best_threshold": "best threshold", "best_top1": "top-1 there", "map": "mAP"}
 
 Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
@@ -84,6 +85,7 @@ def tables(report: Report) -> list[Table]:
             ("artifact", "target", ">arena", ">with input and output", ">flash", ">stack"),
             (_memory_row(row, slug) for row in report.memory),
         ),
+        layers(report.layers),
         outputs(report.outputs, report.slug),
         gates(report),
     ]
@@ -129,6 +131,27 @@ def artifacts(report: Report) -> Table:
     starred = any(cell.text.endswith("*") for row in table_rows for cell in row)
     notes = tuple(_provenance(found, starred=starred))
     return Table("Artifacts", tuple(columns), tuple(table_rows), notes)
+
+
+def layers(rows: Sequence[LayerBits]) -> Table:
+    """Returns one row per layer: its bits, its share of the int8 error, and what 16 bits cost."""
+    columns = ("layer", "op", ">bits", ">share of the error %", ">cost %")
+    cells = (
+        (
+            Cell(row.layer),
+            Cell(row.op),
+            Cell(str(row.bits), "good" if row.bits == WIDE_BITS else ""),
+            Cell(_share(row.error_fraction)),
+            Cell(_share(row.cost_fraction)),
+        )
+        for row in rows
+    )
+    note = (
+        "Share of the error: of the noise that rounding activations to int8 brings to the scores. Cost: "
+        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
+    )
+    is_measured = any(row.cost_fraction is not None for row in rows)
+    return Table("Bits of activations", columns, tuple(cells), (note,) if is_measured else ())
 
 
 def outputs(rows: Sequence[OutputRow], slug: str = "") -> Table:

@@ -11,7 +11,7 @@ from mnedge.results.compilation import Block
 from mnedge.results.latency import LatencyRow, Machine
 from mnedge.results.outputs import OutputRow
 from mnedge.results.parity import ParityRow
-from mnedge.results.report import Int8Row, Report
+from mnedge.results.report import Int8Row, LayerBits, Report
 
 if TYPE_CHECKING:
     from mnedge.untyped import JsonObject
@@ -59,11 +59,13 @@ class QuantizationAccount:
         steps: The steps, in their order.
         settings: Chosen settings, by name.
         targets: Targets that share the graph.
+        layers: Bits of every layer, where some have 16.
     """
 
     steps: tuple[Step, ...]
     settings: Mapping[str, object]
     targets: tuple[str, ...] = ()
+    layers: tuple[LayerBits, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mnedge.results import shown
 from mnedge.results.details import Step
+from mnedge.results.report import LayerBits
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class QuantizedModel:
         settings: Choices that make the result again.
         notes: Notes for the user, a sentence each.
         outputs: Every output against float, where there are several.
+        layers: Bits of every layer, where some have 16.
     """
 
     source: str
@@ -55,6 +57,7 @@ class QuantizedModel:
     settings: Mapping[str, object]
     notes: tuple[str, ...] = ()
     outputs: tuple[OutputFidelity, ...] = ()
+    layers: tuple[LayerBits, ...] = ()
 
     def _repr_html_(self) -> str:
         columns = ("step", "seconds", "agreement with float", "SNR, dB")

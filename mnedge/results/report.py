@@ -99,6 +99,27 @@ class Int8Row:
 
 
 @dataclass(frozen=True)
+class LayerBits:
+    """Bits of a layer's activations, what they are worth and what they cost.
+
+    Attributes:
+        layer: The tensor that it makes.
+        op: Its kind.
+        bits: 8 or 16.
+        error_fraction: Share in the noise that rounding activations to int8 brings to the scores; None where it was not
+            measured, or the tensor has the steps of another.
+        cost_fraction: Latency that 16 bits in this layer alone add, its conversions included, over the int8 model's;
+            None where it was not measured, or LiteRT has no 16-bit kernel.
+    """
+
+    layer: str
+    op: str
+    bits: int
+    error_fraction: float | None = None
+    cost_fraction: float | None = None
+
+
+@dataclass(frozen=True)
 class MemoryRow:
     """Memory of an artifact on a microcontroller or NPU; None where unknown.
 
@@ -157,6 +178,7 @@ class Report:
         int8: Integer and float ops of each int8 model file.
         memory: Memory of each folder of C.
         outputs: Each output of each model, where they have several or the data is of arrays.
+        layers: Bits of every layer of the first int8 model, where some have 16.
         gates: Limits, and whether they are kept.
     """
 
@@ -174,6 +196,7 @@ class Report:
     memory: tuple[MemoryRow, ...] = ()
     gates: tuple[GateRow, ...] = ()
     outputs: tuple[OutputRow, ...] = ()
+    layers: tuple[LayerBits, ...] = ()
 
     @staticmethod
     def of_stored(values: JsonObject) -> JsonObject:

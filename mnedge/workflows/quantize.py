@@ -26,19 +26,20 @@ from mnedge.progress import telling
 from mnedge.quantization.honesty import check_int8
 from mnedge.quantization.interpret import all_outputs
 from mnedge.quantization.io import with_io
-from mnedge.quantization.ptq import PostTraining, quantize_ptq
+from mnedge.quantization.ptq import PostTraining
 from mnedge.quantization.quantized import agreement_of
 from mnedge.results.quantization import OutputFidelity, QuantizedModel
 from mnedge.runtimes import naming
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
+from mnedge.workflows.activations import check_activations, quantize_activations
 from mnedge.workflows.settle_pixels import settle_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.batch import Samples
-    from mnedge.choices import Effort, Granularity, IoDtype, Method
+    from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method
     from mnedge.data.dataset import Dataset
     from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
@@ -66,6 +67,8 @@ def quantize(
     effort: Effort = "default",
     granularity: Granularity | None = None,
     ranges: str | None = None,
+    activations: Activations = "int8",
+    max_slowdown: float | None = None,
     epochs: int | None = None,
     io: IoDtype = "int8",
     target: str = "cpu",
@@ -95,6 +98,9 @@ def quantize(
         effort: Quantization effort; max (and qat, unless fast) may use slower hard-swishes that quantize better.
         granularity: Granularity of the weight scales; None for the target's.
         ranges: Method that chooses the ranges of activations; None for the default, by the output.
+        activations: dtype of activations: int8, int16 with int8 weights (16x8), or mixed, int16 where it takes most of
+            the error away within `max_slowdown`.
+        max_slowdown: Highest ratio of a mixed file's latency to the int8 file's; None for 1.1.
         epochs: Most epochs of qat; None for 20.
         io: dtype of the input and the outputs.
         target: Target whose passes lower the graph first.
@@ -112,6 +118,7 @@ def quantize(
     place, source, told = Path(out), Path(model), telling(progress)
     check_file(place, force=force)
     chosen = targets.get(target)
+    check_activations(activations, max_slowdown, method, {target: chosen})
     network = open_source(source, size, signature)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     settings = PostTraining(
@@ -123,6 +130,10 @@ def quantize(
         allow_float=frozenset(allow_float),
     )
     notes = list(network.notes)
+
+    def stage(_name: str, share: float) -> None:
+        told("quantize to int8", share)
+
     start_tensorflow()
     if is_arrays(data):
         if method != "ptq":
@@ -133,7 +144,7 @@ def quantize(
         graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
         known, settings = asked, replace(settings, pixels=asked)
         with naming(source):
-            quantized = _after_training(graph, images, settings, told)
+            quantized = quantize_activations(graph, images, settings, activations, max_slowdown, progress=stage)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
@@ -143,7 +154,7 @@ def quantize(
         images = _calibration_images(graph, known, dataset, calibration)
         with naming(source):
             if method == "ptq":
-                quantized = _after_training(graph, images, settings, told)
+                quantized = quantize_activations(graph, images, settings, activations, max_slowdown, progress=stage)
             else:
                 quantized = _in_training(graph, known, images, dataset, settings, epochs or _EPOCHS, told)
     allowed = check_int8(quantized.graph, allow_float)
@@ -166,6 +177,7 @@ def quantize(
         settings=quantized.settings,
         notes=tuple(notes),
         outputs=fidelity,
+        layers=quantized.layers,
     )
 
 
@@ -268,7 +280,3 @@ def _in_training(
         epochs=epochs,
         progress=told,
     )
-
-
-def _after_training(graph: Graph, images: Samples, settings: PostTraining, told: Progress) -> Quantized:
-    return quantize_ptq(graph, images, settings, progress=lambda _, share: told("quantize to int8", share))

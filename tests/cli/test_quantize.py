@@ -53,6 +53,25 @@ def test_the_table_says_what_each_step_gained(source: Path, tmp_path: Path) -> N
     assert scales == {1}
 
 
+def test_the_table_says_how_many_bits_each_layer_has(
+    monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = tmp_path / "m.int16.tflite"
+    arguments = [str(source), "-o", str(out), "--effort", "fast", "--activations", "int16"]
+    told = CliRunner().invoke(app, ["quantize", *arguments], catch_exceptions=False).stdout
+    table = told[told.index("Bits of activations") : told.index(str(out))]
+    assert max(map(len, table.splitlines())) <= 80
+    graph = read_tflite(out)
+    assert float_ops(graph) == []
+    assert {graph.tensors[name].dtype for name in (*graph.inputs, *graph.outputs)} == {"int8"}
+    assert sum(graph.tensors[op.outputs[0]].dtype == "int16" for op in graph.ops) > len(graph.ops) / 2
+    again = CliRunner().invoke(app, ["quantize", *arguments, "--json"], catch_exceptions=False)
+    rows = json.loads(again.stdout)["layers"]
+    assert {row["bits"] for row in rows} == {16}
+    assert {row["cost_fraction"] for row in rows} == {None}
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("private_cache")
 def test_training_goes_through_too(source: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from mnedge.report.tables import Table, artifacts, gates, tables
 from mnedge.results.accuracy import Figures
-from mnedge.results.report import ArtifactRow, Report
+from mnedge.results.report import ArtifactRow, LayerBits, Report
 
 
 def _column(table: Table, name: str) -> list[str]:
@@ -46,6 +46,19 @@ def test_the_size_of_c_is_its_flash(report: Report) -> None:
     assert "The size of C sources is what they take in flash." in table.notes
     unknown = replace(with_c, memory=(replace(with_c.memory[0], flash_bytes=None),))
     assert _column(artifacts(unknown), "size")[-1] == "–"
+
+
+def test_bits_of_layers_come_with_what_they_bring_and_cost(report: Report) -> None:
+    title = "Bits of activations"
+    assert title not in [table.title for table in tables(report)]
+    rows = (LayerBits("conv", "CONV_2D", 16, 0.125, 0.034), LayerBits("swish", "HARD_SWISH", 8, 0.01))
+    table = next(table for table in tables(replace(report, layers=rows)) if table.title == title)
+    assert [_column(table, name) for name in ("layer", "bits")] == [["conv", "swish"], ["16", "8"]]
+    assert _column(table, "share of the error %") == ["12.50", "1.00"]
+    assert _column(table, "cost %") == ["3.40", "–"]
+    assert "on this machine" in table.notes[0]
+    unmeasured = replace(report, layers=(LayerBits("conv", "CONV_2D", 16),))
+    assert next(table for table in tables(unmeasured) if table.title == title).notes == ()
 
 
 def test_random_weights_have_no_accuracy_columns(report: Report) -> None:

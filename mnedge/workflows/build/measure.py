@@ -76,6 +76,7 @@ def measure(
         parity=measured.parity,
         int8=measured.int8,
         outputs=measured.outputs,
+        layers=accounts[0].layers if accounts else (),
         memory=tuple(_memory_row(artifact) for artifact in artifacts if artifact.path.is_dir()),
     )
     details = Details(

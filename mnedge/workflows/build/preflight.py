@@ -8,6 +8,7 @@ from mnedge import artifact, bundles, cache
 from mnedge.bundles._app import check_threshold
 from mnedge.errors import InputError
 from mnedge.models.variant import CLASSIFIER, check_compiles
+from mnedge.workflows.activations import check_activations
 from mnedge.workflows.release import described_release
 
 if TYPE_CHECKING:
@@ -25,12 +26,15 @@ def check(job: Job, out: Path) -> None:
 
     Raises:
         InputError: A bundle needs what the recipe does not make, an op is unknown, or the cache cannot be written.
-        UnsupportedError: A target has no kernel for an op of the variant.
+        UnsupportedError: A target has no kernel for an op of the variant, or no known cost of 16-bit layers.
         StorageError: The disk of `out` has not even room for the float model.
         ToolError: A target's compiler is missing.
     """
     _check_ops(job)
     _check_bundles(job)
+    if job.recipe.int8:
+        recipe = job.recipe
+        check_activations(recipe.activations, recipe.max_slowdown, recipe.method, job.targets)
     if job.recipe.int8 and job.variant is not None:
         for name in job.targets:
             check_compiles(job.variant, name)

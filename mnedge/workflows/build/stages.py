@@ -11,31 +11,23 @@ from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.files import sha256, write_bytes, write_text
-from mnedge.graph.graph import arguments_of
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
-from mnedge.runtimes import naming
 from mnedge.silence import start_tensorflow
-from mnedge.workflows.quantize import lowered, lowered_for_arrays
+from mnedge.workflows.build.int8 import Lowering, quantized_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnedge.batch import Samples
     from mnedge.choices import Granularity
     from mnedge.graph.graph import Graph
-    from mnedge.graph.heads import Head
     from mnedge.models.description import Weights
-    from mnedge.pixels import Pixels
-    from mnedge.quantization.quantized import Quantized
     from mnedge.workflows.build.job import Job
     from mnedge.workflows.build.own_model import OwnModel
 
     Progress = Callable[[str, float], None]
 
-# Training pictures of qat: as float32 at 224 px, 2,000 take 1.2 GB.
-_QAT_IMAGES = 2000
 # Compiled forms of a target, and the format that their folder counts as.
 _COMPILED: dict[str, Format] = {"c": "c", "vela": "tflite"}
 # Passes that bring the converter's graph to the ops that every format knows.
@@ -64,23 +56,6 @@ class Model:
         from mnedge.formats.tflite_read import read_tflite
 
         return read_tflite(self.path)
-
-
-@dataclass(frozen=True)
-class Lowering:
-    """A way from a float graph to int8; targets that share it share one int8 artifact.
-
-    Attributes:
-        targets: The targets that share it, by name.
-        passes: Names of the passes of the float graph, in order.
-        tflite_passes: Names of the passes of the int8 graph on its way to .tflite, in order.
-        granularity: Granularity of the weight scales.
-    """
-
-    targets: tuple[str, ...]
-    passes: tuple[str, ...]
-    tflite_passes: tuple[str, ...]
-    granularity: Granularity
 
 
 def lowerings(job: Job) -> list[Lowering]:
@@ -213,6 +188,8 @@ def with_passes(model: Model, passes: tuple[str, ...]) -> Model:
 
 def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) -> Path:
     """The folder of one lowering: the int8 .tflite with int8 ends and as it ships, and the quantization's account."""
+    from mnedge.workflows.build.measure import machine
+
     recipe = job.recipe
     shipping = (*lowering.tflite_passes, *post_passes(job, "tflite"))
     key = {
@@ -224,6 +201,10 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         "granularity": lowering.granularity,
         "method": recipe.method,
         "effort": recipe.effort,
+        "activations": recipe.activations,
+        "max_slowdown": recipe.max_slowdown,
+        # What fits a latency budget is this machine's.
+        "machine": asdict(machine()) if recipe.activations == "mixed" else None,
         "io": recipe.io,
         "shipping": shipping,
         "allow_float": recipe.allow_float,
@@ -237,74 +218,15 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         from mnedge.quantization.honesty import check_int8
         from mnedge.quantization.io import with_io
 
-        graph, pixels = _lowered(job, source.graph, lowering)
-        with naming(job.model.path if job.model is not None else job.slug):
-            quantized = _quantize(job, graph, pixels, lowering, progress)
+        quantized = quantized_graph(job, source.graph, lowering, progress)
         check_int8(quantized.graph, recipe.allow_float)
         write_bytes(folder / _INNER, write_tflite(quantized.graph))
         shipped = run_passes(quantized.graph, shipping)
         write_bytes(folder / _SHIPPED, write_tflite(with_io(shipped, recipe.io)))
-        account = QuantizationAccount(quantized.steps, quantized.settings)
+        account = QuantizationAccount(quantized.steps, quantized.settings, layers=quantized.layers)
         write_text(folder / _ACCOUNT, to_json(account))
 
     return cache.stage("int8", key, make)
-
-
-def _lowered(job: Job, graph: Graph, lowering: Lowering) -> tuple[Graph, Pixels | None]:
-    if job.arrays is not None or job.pixels is None:
-        return lowered_for_arrays(graph, job.pixels, lowering.passes)
-    return lowered(graph, job.pixels, lowering.passes, job.recipe.io)
-
-
-def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering, progress: Progress) -> Quantized:
-    from mnedge.quantization.ptq import PostTraining, quantize_ptq
-
-    recipe = job.recipe
-    start_tensorflow()
-    images = _calibration(job, graph, pixels)
-    chosen = PostTraining(
-        pixels,
-        _head(job),
-        recipe.effort,
-        lowering.granularity,
-        seed=recipe.seed,
-        allow_float=frozenset(recipe.allow_float),
-    )
-    if recipe.method == "qat":
-        assert pixels is not None, "pictures have pixels, and arrays are not trained on"
-        from mnedge.quantization.qat import quantize_qat
-
-        numbers = job.dataset.split("train", _QAT_IMAGES)
-        trained, labels = job.dataset.pixels(numbers, job.size)
-        return quantize_qat(
-            graph,
-            pixels.real(pixels.arranged(trained)),
-            labels if job.is_labelled and job.task.learns_labels and not (job.model and job.model.place) else None,
-            chosen,
-            calibration=images,
-            checkpoint_dir=cache.checkpoints("qat"),
-            progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
-        )
-    quantized = quantize_ptq(
-        graph, images, chosen, progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99))
-    )
-    progress("quantize to int8", 1.0)
-    return quantized
-
-
-def _calibration(job: Job, graph: Graph, pixels: Pixels | None) -> Samples:
-    """The calibration set as the graph takes it: float32, (n, height, width, channels), or a `Batch`."""
-    if job.calibration.arrays is not None:
-        return job.calibration.batch([graph.tensors[name] for name in graph.inputs], arguments_of(graph.signatures))
-    assert pixels is not None, "pictures have pixels"
-    return pixels.real(pixels.arranged(job.calibration.pixels(job.size)))
-
-
-def _head(job: Job) -> Head | None:
-    """Returns the head that the model or the task states; None where the output shows its own."""
-    if job.model is not None and job.model.network.outputs[0].head != "map":
-        return job.model.network.outputs[0].head
-    return job.task.own_head
 
 
 def onnx_model(model: Model, activations: Literal["uint8", "int8"], passes: tuple[str, ...] = ()) -> Path:

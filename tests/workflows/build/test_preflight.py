@@ -75,6 +75,16 @@ def test_a_variant_without_c_kernels_is_refused_for_a_microcontroller(tmp_path: 
         preflight.check(resolved, tmp_path)
 
 
+@pytest.mark.usefixtures("private_cache")
+def test_16_bits_are_chosen_for_this_machine_alone(tmp_path: Path) -> None:
+    preflight.check(_job(int8=True, activations="mixed", max_slowdown=1.2), tmp_path / "out")
+    preflight.check(_job(int8=True, activations="int16", targets=("generic",)), tmp_path / "out")
+    with pytest.raises(UnsupportedError, match="says nothing of the target generic; give --activations int16"):
+        preflight.check(_job(int8=True, activations="mixed", targets=("cpu", "generic")), tmp_path / "out")
+    with pytest.raises(InputError, match="int8 is asked for; leave it out"):
+        preflight.check(_job(int8=True, max_slowdown=1.2), tmp_path / "out")
+
+
 def test_the_least_room_is_that_of_the_weights() -> None:
     variant = _job().network
     assert least_bytes(variant) == 4 * cost(variant).parameters
