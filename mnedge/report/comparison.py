@@ -47,6 +47,8 @@ _STAGE_OF_KEY = {
     "method": "quantization",
     "effort": "quantization",
     "granularity": "quantization",
+    "activations": "quantization",
+    "max_slowdown": "quantization",
     "io": "quantization",
     "allow_float": "quantization",
     "post_processing": "formats",
