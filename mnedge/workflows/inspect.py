@@ -77,11 +77,13 @@ def inspect_layers(
     from mnedge.formats.tflite_read import read_tflite
     from mnedge.graph.graph import arguments_of
     from mnedge.runtimes import naming
+    from mnedge.silence import start_tensorflow
     from mnedge.validation.layers import noise_by_tensor
     from mnedge.validation.predict import pixels_for
     from mnedge.workflows.settle_pixels import check_takes_one
 
     graph, other = read_tflite(Path(file)), read_tflite(Path(reference))
+    start_tensorflow()
     if is_arrays(data):
         inputs = [graph.tensors[name] for name in graph.inputs]
         samples = open_arrays(Path(data)).batch(inputs, arguments_of(graph.signatures))

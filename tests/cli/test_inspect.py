@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,19 @@ def _run(capfd: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, st
 def tflite(small_int8: Graph, tmp_path: Path) -> Path:
     path = tmp_path / "small.tflite"
     path.write_bytes(write_tflite(small_int8))
+    return path
+
+
+@pytest.fixture
+def reference(small_int8: Graph, tmp_path: Path) -> Path:
+    """The float network that the int8 one stands for exactly."""
+    real = [
+        constant(tensor.name, tensor.real()) if tensor.is_constant else Tensor(tensor.name, tensor.shape, "float32")
+        for tensor in small_int8.tensors.values()
+        if tensor.quantization is not None
+    ]
+    path = tmp_path / "small.fp32.tflite"
+    path.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
     return path
 
 
@@ -144,15 +159,9 @@ def test_v3_by_the_stock_converter_falls_apart_at_its_hard_swishes(
 
 
 def test_layers_are_measured_on_pictures_and_shown(
-    small_int8: Graph, tflite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tflite: Path, reference: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = [
-        constant(tensor.name, tensor.real()) if tensor.is_constant else Tensor(tensor.name, tensor.shape, "float32")
-        for tensor in small_int8.tensors.values()
-        if tensor.quantization is not None
-    ]
-    reference, page = tmp_path / "small.fp32.tflite", tmp_path / "layers.html"
-    reference.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
+    page = tmp_path / "layers.html"
     flags = ("--layers", tflite, "--reference", reference, "--images", 4)
     code, out, _ = _run(capfd, "inspect", *flags, "--json", "--page", page)
     found = json.loads(out)
@@ -166,15 +175,9 @@ def test_layers_are_measured_on_pictures_and_shown(
 
 
 def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
-    small_int8: Graph, tflite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small_int8: Graph, tflite: Path, reference: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = [
-        constant(tensor.name, tensor.real()) if tensor.is_constant else Tensor(tensor.name, tensor.shape, "float32")
-        for tensor in small_int8.tensors.values()
-        if tensor.quantization is not None
-    ]
-    reference, page, nodes = tmp_path / "small.fp32.tflite", tmp_path / "layers.html", tmp_path / "nodes"
-    reference.write_bytes(write_tflite(small_int8.replaced(tensors=real)))
+    page, nodes = tmp_path / "layers.html", tmp_path / "nodes"
     onnx = tmp_path / "small.int8.onnx"
     onnx.write_bytes(write_onnx(small_int8))
     flags = ("--layers", "--profile", tflite, "--reference", reference, "--images", 4, "--baseline", tflite)
@@ -192,6 +195,13 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
     values = json.loads((nodes / "live_bytes.json").read_text())["results"]
     assert values == {row["tensor"]: {"value": row["live_bytes"]} for row in found["ops"]}
     assert (nodes / "slower_ms.json").is_file()
+
+
+def test_libraries_do_not_greet(tflite: Path, reference: Path) -> None:
+    """A process of its own: here TensorFlow has started long ago."""
+    command = [sys.executable, "-m", "mnedge", "inspect", "--layers", tflite, "--reference", reference, "--images", "2"]
+    finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert [row.partition(":")[0] for row in finished.stderr.splitlines()] == ["noise by tensor"]
 
 
 @pytest.mark.parametrize(
