@@ -161,6 +161,8 @@ def ai_edge(model: Any, calibration: Any, folder: Path) -> bytes:
     key = next(iter(signatures))
     name = signatures[key]["inputs"][0]
     work = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
+    # An earlier seed's.
+    made.unlink(missing_ok=True)
     result = work.calibrate({key: [{name: image[None]} for image in calibration]})
     work.quantize(result).export_model(str(made))
     return made.read_bytes()

@@ -199,7 +199,8 @@ def test_a_profile_shows_time_memory_and_error_beside_those_of_a_baseline(
 
 def test_libraries_do_not_greet(tflite: Path, reference: Path) -> None:
     """A process of its own: here TensorFlow has started long ago."""
-    command = [sys.executable, "-m", "mnedge", "inspect", "--layers", tflite, "--reference", reference, "--images", "2"]
+    flags = ("--reference", str(reference), "--images", "2")
+    command = [sys.executable, "-m", "mnedge", "inspect", "--layers", str(tflite), *flags]
     finished = subprocess.run(command, check=True, capture_output=True, text=True)
     assert [row.partition(":")[0] for row in finished.stderr.splitlines()] == ["noise by tensor"]
 
