@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mnedge.results.report import GateRow, Int8Row, LayerBits, MemoryRow, Report
 
 _CLASSES = 30
+# Share of the int8 error from which a layer at 8 bits has a row.
+_LEAST_ERROR = 0.01
 WIDE_BITS = 16
 _FIGURES = {"mae": "mean error", "best_threshold": "best threshold", "best_top1": "top-1 there", "map": "mAP"}
 
@@ -134,7 +136,12 @@ def artifacts(report: Report) -> Table:
 
 
 def layers(rows: Sequence[LayerBits]) -> Table:
-    """Returns one row per layer: its bits, its share of the int8 error, and what 16 bits cost."""
+    """Returns the bits of layers, their shares of the int8 error, and what 16 bits cost.
+
+    Where shares are known, layers at 8 bits that hardly err are only counted.
+    """
+    is_measured = any(row.cost_fraction is not None for row in rows)
+    told = [row for row in rows if not is_measured or row.bits == WIDE_BITS or _errs(row)]
     columns = ("layer", "op", ">bits", ">share of the error %", ">cost %")
     cells = (
         (
@@ -144,14 +151,18 @@ def layers(rows: Sequence[LayerBits]) -> Table:
             Cell(_share(row.error_fraction)),
             Cell(_share(row.cost_fraction)),
         )
-        for row in rows
+        for row in told
     )
-    note = (
+    notes = (
+        f"{len(rows) - len(told)} other layers at 8 bits bring less than {100 * _LEAST_ERROR:.0f} % of the error each.",
         "Share of the error: of the noise that rounding activations to int8 brings to the scores. Cost: "
-        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
+        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine.",
     )
-    is_measured = any(row.cost_fraction is not None for row in rows)
-    return Table("Bits of activations", columns, tuple(cells), (note,) if is_measured else ())
+    return Table("Bits of activations", columns, tuple(cells), notes if is_measured else ())
+
+
+def _errs(row: LayerBits) -> bool:
+    return row.error_fraction is not None and row.error_fraction >= _LEAST_ERROR
 
 
 def outputs(rows: Sequence[OutputRow], slug: str = "") -> Table:

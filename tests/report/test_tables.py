@@ -51,12 +51,18 @@ def test_the_size_of_c_is_its_flash(report: Report) -> None:
 def test_bits_of_layers_come_with_what_they_bring_and_cost(report: Report) -> None:
     title = "Bits of activations"
     assert title not in [table.title for table in tables(report)]
-    rows = (LayerBits("conv", "CONV_2D", 16, 0.125, 0.034), LayerBits("swish", "HARD_SWISH", 8, 0.01))
+    rows = (
+        LayerBits("conv", "CONV_2D", 16, 0.125, 0.034),
+        LayerBits("swish", "HARD_SWISH", 8, 0.01),
+        LayerBits("mean", "MEAN", 8, 0.009, 0.5),
+        LayerBits("flat", "RESHAPE", 8),
+    )
     table = next(table for table in tables(replace(report, layers=rows)) if table.title == title)
     assert [_column(table, name) for name in ("layer", "bits")] == [["conv", "swish"], ["16", "8"]]
     assert _column(table, "share of the error %") == ["12.50", "1.00"]
     assert _column(table, "cost %") == ["3.40", "–"]
-    assert "on this machine" in table.notes[0]
+    assert table.notes[0] == "2 other layers at 8 bits bring less than 1 % of the error each."
+    assert "on this machine" in table.notes[1]
     unmeasured = replace(report, layers=(LayerBits("conv", "CONV_2D", 16),))
     assert next(table for table in tables(unmeasured) if table.title == title).notes == ()
 
