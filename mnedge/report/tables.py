@@ -153,12 +153,14 @@ def layers(rows: Sequence[LayerBits]) -> Table:
         )
         for row in told
     )
-    notes = (
-        f"{len(rows) - len(told)} other layers at 8 bits bring less than {100 * _LEAST_ERROR:.0f} % of the error each.",
-        "Share of the error: of the noise that rounding activations to int8 brings to the scores. Cost: "
-        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine.",
+    others = (
+        f"{len(rows) - len(told)} other layers at 8 bits bring less than {100 * _LEAST_ERROR:.0f} % of the error each."
     )
-    return Table("Bits of activations", columns, tuple(cells), notes if is_measured else ())
+    meaning = (
+        "Share of the error: of the noise that rounding activations to int8 brings to the scores. Cost: "
+        "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
+    )
+    return Table("Bits of activations", columns, tuple(cells), (others, meaning) if is_measured else ())
 
 
 def _errs(row: LayerBits) -> bool:
