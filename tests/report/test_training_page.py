@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnedge.report.training_page import classes_table, curve_plot, mixups, render_training, worst
+from mnedge.report.curves import curve_plot
+from mnedge.report.training_page import classes_table, mixups, render_training, worst
 from mnedge.results.findings import Finding, Findings, Shared, Suspect, Tiny
 from mnedge.results.metric import Metric
 from mnedge.results.outcome import Confusion, MetPicture, Outcome
