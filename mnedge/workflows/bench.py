@@ -17,7 +17,7 @@ from mnedge.results.latency import BoardState, Stretch
 from mnedge.validation.latency import Timing, compare, conditions, sustained, time_in_turns
 from mnedge.validation.op_latency import op_latency
 from mnedge.workflows.executable import executable
-from mnedge.workflows.on_boards import cost_on_board
+from mnedge.workflows.on_boards import cost_on_board, latency_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,7 +169,7 @@ def _on_board(
 
     Gives the timing of each artifact and what the device said; where the device fails, of the turns until then.
     """
-    measure = _latency_of(device)
+    measure = latency_of(device)
     turns = _BOARD_TURNS if len(paths) > 1 else 1
     taken: list[list[DeviceTiming]] = [[] for _ in paths]
     failure = None
@@ -219,7 +219,7 @@ def _sustained_on_board(
     device: Device, paths: Sequence[Path], threads: int, seconds: float
 ) -> Iterator[tuple[str, tuple[Stretch, ...], tuple[str, ...]]]:
     """Measures sustained latency on another device, with its temperature and clock; keeps what a cut run has."""
-    measure = _latency_of(device)
+    measure = latency_of(device)
     for path in paths:
         name = f"{path.name} on {device.name}"
         try:
@@ -242,20 +242,6 @@ def _over_time(samples: Sequence[Sample], bin_s: float = 1.0) -> tuple[Stretch, 
         last = inside[-1]
         found.append(Stretch(last.at_s, float(p50), float(p90), len(inside), last.temperature_c, last.clock_mhz))
     return tuple(found)
-
-
-def _latency_of(device: Device) -> Callable[..., DeviceTiming]:
-    """The device's method that measures latency.
-
-    Raises:
-        UnsupportedError: It has none.
-    """
-    measure: Callable[..., DeviceTiming] | None = getattr(device, "latency", None)
-    if measure is None:
-        raise UnsupportedError(
-            f"{device.name} measures no latency; its times mean nothing or it runs no .tflite and .onnx"
-        )
-    return measure
 
 
 def _has_failed(uri: str, failed: Sequence[DeviceFailure]) -> bool:

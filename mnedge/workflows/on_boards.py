@@ -22,9 +22,9 @@ from mnedge.workflows.compile import compile as compile_model
 from mnedge.workflows.compile import default_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from mnedge.devices import Device, LoadedModel
+    from mnedge.devices import Device, DeviceTiming, LoadedModel
     from mnedge.runtimes import TensorSpec
 
 
@@ -92,6 +92,20 @@ def runs_here(path: Path) -> bool:
         first, *_ = str(exc).splitlines()
         log.warning("%s is not compared with this machine, which refuses it: %.200s", path.name, first)
         return False
+
+
+def latency_of(device: Device) -> Callable[..., DeviceTiming]:
+    """The device's method that measures latency.
+
+    Raises:
+        UnsupportedError: It has none.
+    """
+    measure: Callable[..., DeviceTiming] | None = getattr(device, "latency", None)
+    if measure is None:
+        raise UnsupportedError(
+            f"{device.name} measures no latency; its times mean nothing or it runs no .tflite and .onnx"
+        )
+    return measure
 
 
 def target_of(core: str) -> str:

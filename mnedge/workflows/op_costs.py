@@ -17,7 +17,7 @@ from mnedge.formats.tflite_write import write_tflite
 from mnedge.results.profile import Elsewhere
 from mnedge.runtimes import get
 from mnedge.validation.op_latency import each_alone, op_latency
-from mnedge.workflows.on_boards import cost_on_board
+from mnedge.workflows.on_boards import cost_on_board, latency_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,9 +62,7 @@ def on_device(path: Path, uri: str, threads: int, progress: Callable[[float], No
     if uri.startswith(_BROWSER):
         raise UnsupportedError(f"{uri} times no op of an int8 model alone: browsers take no int8 ends")
     device = boards.get(uri)
-    measure: Callable[..., DeviceTiming] | None = getattr(device, "latency", None)
-    if measure is None:
-        raise UnsupportedError(f"{device.name} measures no latency")
+    measure = latency_of(device)
     seen: list[DeviceTiming] = []
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "op.tflite"

@@ -133,7 +133,7 @@ def _read_labels(listing: Listing) -> Tagged:
 
 
 def _separator(cells: Sequence[str], *, is_list: bool) -> str:
-    """What stands between the labels of a cell; "" where each cell is one label.
+    """The separator of the labels in a cell; "" where each cell is one label.
 
     Args:
         cells: The cells of the column.
