@@ -32,6 +32,30 @@ def test_freed_memory_below_a_piece_in_use_goes_back() -> None:
     libc.free(pieces[-1])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_freed_large_blocks_go_back_though_small_ones_above_them_stay() -> None:
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        pytest.skip("this C library has no mallopt")
+    libc.malloc.restype = ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    size, count = 4 << 20, 30
+    # Freed once, a block raises the size from which glibc gives pages of their own.
+    libc.free(libc.malloc(31 << 20))
+    with heap.large_blocks_apart():
+        large, small = zip(*((libc.malloc(size), libc.malloc(1000)) for _ in range(count)), strict=True)
+        for block in large:
+            ctypes.memset(block, 1, size)
+        before = psutil.Process().memory_info().rss
+        for block in large:
+            libc.free(block)
+        assert before - psutil.Process().memory_info().rss > 0.9 * size * count
+    for block in small:
+        libc.free(block)
+
+
 def test_a_c_library_without_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     heap.give_back()
+    with heap.large_blocks_apart():
+        heap.give_back()

@@ -120,16 +120,19 @@ def problem_of(
     """
     weights = scheme.graph.tensors[layer.weights].real().astype(np.float64)
     bias = scheme.graph.tensors[layer.bias].real().astype(np.float64)
-    taps = _taps(scheme.graph, layer, data, quantization, drawn)
+    taps = _taps(scheme.graph, layer, data, int(quantization.zero_point[0]), drawn)
     bounds, activation = scheme.bounds[scheme.group[layer.output]], made_interval(layer.op)
     interval = (max(bounds[0], activation[0]), min(bounds[1], activation[1]))
     targets = np.clip(targets, *interval)
     blocks = in_blocks(layer, weights)
     if layer.op.kind != "DEPTHWISE_CONV_2D":
-        return Problem(taps.reshape(1, len(targets), -1), targets[None], blocks, bias[None, :], interval)
+        inputs = _real(taps, quantization).reshape(1, len(targets), -1)
+        return Problem(inputs, targets[None], blocks, bias[None, :], interval)
     # Rows lie side by side in memory, for sums over them.
-    by_channel = np.repeat(taps.transpose(2, 1, 0), weights.shape[3] // taps.shape[2], axis=0)
-    inputs = np.ascontiguousarray(by_channel).transpose(0, 2, 1)
+    by_channel = np.ascontiguousarray(taps.transpose(2, 1, 0))
+    if (multiplier := weights.shape[3] // len(by_channel)) > 1:
+        by_channel = np.repeat(by_channel, multiplier, axis=0)
+    inputs = _real(by_channel, quantization).transpose(0, 2, 1)
     return Problem(inputs, np.ascontiguousarray(targets.T)[:, :, None], blocks, bias[:, None], interval)
 
 
@@ -150,7 +153,7 @@ def in_layout(layer: Layer, blocks: AnyFloats, shape: tuple[int, ...]) -> NDArra
 
 def outputs_of(problem: Problem, weights: AnyFloats) -> NDArray[np.float32]:
     """(blocks, rows, outputs) what weights (blocks, outputs, taps) make, without bias and not yet clipped."""
-    return _multiplied("brt,bot->bro", problem.inputs, weights.astype(np.float32))
+    return np.asarray(np.matmul(problem.inputs, weights.astype(np.float32).transpose(0, 2, 1)))
 
 
 def mean_products(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -158,12 +161,7 @@ def mean_products(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArr
     if one is other and len(one) == 1:
         # Seen as the square that it is, half of it is computed.
         return np.asarray((one[0].T @ one[0]).astype(np.float64)[None] / one.shape[1])
-    return np.asarray(_multiplied("brn,brm->bnm", one, other).astype(np.float64) / one.shape[1])
-
-
-def _multiplied(subscripts: str, one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    # einsum hands large products to BLAS, whose calls cost more than what a depthwise channel has to add.
-    return np.asarray(np.einsum(subscripts, one, other, optimize=len(one) == 1))
+    return np.asarray(np.matmul(one.transpose(0, 2, 1), other).astype(np.float64) / one.shape[1])
 
 
 def has_taps(graph: Graph, layer: Layer) -> bool:
@@ -176,23 +174,27 @@ def has_taps(graph: Graph, layer: Layer) -> bool:
     return layer.op.kind != "TRANSPOSE_CONV" and graph.tensors[layer.data].shape[0] == 1
 
 
-def _taps(
-    graph: Graph, layer: Layer, data: AnyArray, quantization: Quantization, drawn: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Returns the real inputs of the drawn output pixels, (rows, taps, channels); 0 beyond the edges."""
+def _taps(graph: Graph, layer: Layer, data: AnyArray, zero_point: int, drawn: NDArray[np.intp]) -> AnyArray:
+    """Returns the steps that the drawn output pixels read, (rows, taps, channels); the zero point beyond the edges."""
     depth = graph.tensors[layer.weights].shape[-1] if layer.op.kind == "FULLY_CONNECTED" else data.shape[-1]
     flat = data.reshape(len(data), -1, depth)
-    picture = np.arange(len(data))[:, None, None]
     if layer.op.kind == "FULLY_CONNECTED":
         places, inside = drawn[:, :, None], None
     else:
         places, inside = _places(graph, layer, data.shape[1:3], drawn)
-    real = flat[picture, places].astype(np.float32)
+    picture = np.arange(len(data))[:, None, None] * flat.shape[1]
+    steps = np.take(flat.reshape(-1, depth), picture + places, axis=0)
+    if inside is not None:
+        steps[~inside] = zero_point
+    return steps.reshape(-1, *steps.shape[2:])
+
+
+def _real(steps: AnyArray, quantization: Quantization) -> NDArray[np.float32]:
+    """Real values of steps of any shape."""
+    real = steps.astype(np.float32)
     real -= np.float32(quantization.zero_point[0])
     real *= quantization.scale[0]
-    if inside is not None:
-        real *= inside[..., None]
-    return np.asarray(real.reshape(-1, *real.shape[2:]))
+    return real
 
 
 def _places(

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from mnedge.errors import InputError
 from mnedge.graph.heads import head_of
-from mnedge.heap import give_back
+from mnedge.heap import give_back, large_blocks_apart
 from mnedge.quantization.bias_correction import correct_biases
 from mnedge.quantization.calibrate import check_finite, observe
 from mnedge.quantization.equalize import equalize
@@ -134,7 +134,7 @@ def post_training_parameters(
     log = Log(graph, images, progress, chosen.head)
     # Threads of BLAS spin while they wait for each other, which takes the cores from all others, and what they add up
     # in which order depends on how many they are.
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"), large_blocks_apart():
         if chosen.effort == "fast" and chosen.ranges == "min-max":
             scheme, parameters = _calibrated(graph, images, chosen, log)
             log.done("ranges: min-max", scheme, parameters)

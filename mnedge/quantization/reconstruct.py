@@ -79,18 +79,18 @@ def reconstruct(
 
 def _fit(scheme: Scheme, layer: Layer, problem: Problem, refit: float, pool: ThreadPoolExecutor) -> Settled:
     """Weights on their grid, and the bias and the weight scales that go with them."""
-    centred = problem.inputs - problem.inputs.mean(axis=1, keepdims=True)
-    hessian = mean_products(centred, centred)
+    parts = _parts(problem)
+    blocks = [at[0] for at in (parts if len(problem.bias) > 1 else parts[:1])]
+    hessian = np.concatenate(list(pool.map(lambda part: _covariance(problem.inputs[part]), blocks)))
     # Fewer pixels than unknowns say little about the weights: their correlations are mostly chance.
-    scarcity = hessian.shape[1] / centred.shape[1]
+    scarcity = hessian.shape[1] / problem.inputs.shape[1]
     hessian = _shrunk(hessian, scarcity / (1 + scarcity))
     power = np.maximum(np.trace(hessian, axis1=1, axis2=2) / hessian.shape[1], 1e-12)[:, None, None]
-    parts = _parts(problem)
     fitted, bias = problem.weights, problem.bias
     if np.isfinite(refit):
         ridge = refit * (_RIDGE + _SCARCE_RIDGE * scarcity) * power
         inverse = np.linalg.inv(_raised(hessian, ridge))
-        found = pool.map(lambda at: _refitted(problem.part(*at), centred[at[0]], inverse[at[0]], ridge[at[0]]), parts)
+        found = pool.map(lambda at: _refitted(problem.part(*at), inverse[at[0]], ridge[at[0]]), parts)
         fitted, bias = _joined(found, problem)
     shaped = in_layout(layer, fitted, scheme.graph.tensors[layer.weights].shape)
     scales = largest_weight_scale(scheme, layer, shaped)
@@ -129,6 +129,12 @@ def _joined(
     return np.concatenate(weights, axis), np.concatenate(biases, axis)
 
 
+def _covariance(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(blocks, taps, taps) mean products of inputs (blocks, rows, taps) without their mean."""
+    centred = inputs - inputs.mean(axis=1, keepdims=True)
+    return mean_products(centred, centred)
+
+
 def _shrunk(hessian: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """Moves a share of the way to the diagonal. Ledoit and Wolf 2004, doi:10.1016/S0047-259X(03)00096-4."""
     return _raised((1 - share) * hessian, share * np.einsum("btt->bt", hessian)[:, :, None])
@@ -142,13 +148,12 @@ def _raised(hessian: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np
 
 
 def _refitted(
-    problem: Problem, centred: NDArray[np.float32], inverse: NDArray[np.float64], ridge: NDArray[np.float64]
+    problem: Problem, inverse: NDArray[np.float64], ridge: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights and bias whose clipped outputs come close to the targets: Gauss-Newton steps on the ridge problem.
 
     Args:
         problem: The layer's.
-        centred: (blocks, rows, taps) its inputs without their mean.
         inverse: (blocks, taps, taps) of the mean products of the inputs, the ridge added.
         ridge: (blocks, 1, 1) what holds weights at their float values.
     """
@@ -159,7 +164,8 @@ def _refitted(
             bias = bias + _residual(problem, made, bias).mean(axis=1, dtype=np.float64)
         residual = _residual(problem, made, bias)
         residual -= residual.mean(axis=1, keepdims=True)
-        slope = mean_products(residual, centred)
+        # Residuals without their mean have the same products with inputs as with inputs without theirs.
+        slope = mean_products(residual, problem.inputs)
         fitted = fitted + (slope + (problem.weights - fitted) * ridge) @ inverse
     return fitted, bias
 

@@ -11,6 +11,7 @@ from mnedge import cache
 from mnedge.artifact import Artifact, Format, Io, Precision
 from mnedge.data.origin import METADATA as ORIGIN
 from mnedge.files import sha256, write_bytes, write_text
+from mnedge.heap import large_blocks_apart
 from mnedge.pixels import SYMMETRIC
 from mnedge.results.details import QuantizationAccount
 from mnedge.results.stored import read, to_json
@@ -121,11 +122,12 @@ def float_model(job: Job, progress: Progress) -> Model:
         from mnedge.passes._pass import run_passes
 
         progress("build the Keras model", 0.0)
-        start_tensorflow()
-        model = build_model(variant, source, job.recipe.seed)
-        progress("build the Keras model", 1.0)
-        progress("convert to float .tflite", 0.0)
-        graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
+        with large_blocks_apart():
+            start_tensorflow()
+            model = build_model(variant, source, job.recipe.seed)
+            progress("build the Keras model", 1.0)
+            progress("convert to float .tflite", 0.0)
+            graph = run_passes(keras_to_graph(model), _FLOAT_PASSES)
         graph = replace(
             graph,
             metadata={
