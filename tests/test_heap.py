@@ -43,7 +43,7 @@ def test_freed_large_blocks_go_back_though_small_ones_above_them_stay() -> None:
     # Freed once, a block raises the size from which glibc gives pages of their own.
     libc.free(libc.malloc(31 << 20))
     with heap.large_blocks_apart():
-        large, small = zip(*((libc.malloc(size), libc.malloc(1000)) for _ in range(count)), strict=True)
+        large, small = zip(*((libc.malloc(size), libc.malloc(_SMALL)) for _ in range(count)), strict=True)
         for block in large:
             ctypes.memset(block, 1, size)
         before = psutil.Process().memory_info().rss
