@@ -59,7 +59,7 @@ def make_step(
 
     scheme = student.scheme
     cuts = cut_points(scheme)
-    heads = output_heads(scheme.graph)
+    heads = output_heads(scheme.graph, first_tells_classes=losses.labels > 0)
     kinds = list(student.variables)
     moments = {kind: [tf.Variable(tf.zeros_like(student.variables[kind])) for _ in range(2)] for kind in kinds}
     count = tf.Variable(0.0)
@@ -138,7 +138,9 @@ def _label_loss(logits: TensorLike, labels: TensorLike) -> TensorLike:
     import tensorflow as tf
 
     known = tf.cast(labels >= 0, tf.float32)
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), logits)
+    # Exported networks may have them as maps of one pixel.
+    by_picture = tf.reshape(logits, (-1, logits.shape[-1]))
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), by_picture)
     return tf.reduce_sum(entropy * known) / tf.maximum(tf.reduce_sum(known), 1.0)
 
 

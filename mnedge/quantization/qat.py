@@ -200,8 +200,9 @@ def _train(
     losses = Losses(blocks=0.5, outputs=1.0, labels=0.1 if has_labels else 0.0)
     step, state = make_step(student, losses, _RATES)
     variables = [*student.variables.values(), *state]
-    reference = first_output(scheme.graph.replaced(outputs=[output_heads(scheme.graph)[0][0]]), pictures.held_out)
-    best, best_score, first, stale = _snapshot(student), _score(scheme, student, reference, pictures.held_out), 0, 0
+    head = output_heads(scheme.graph, first_tells_classes=has_labels)[0]
+    reference = first_output(scheme.graph.replaced(outputs=[head[0]]), pictures.held_out)
+    best, best_score, first, stale = _snapshot(student), _score(student, head, reference, pictures.held_out), 0, 0
     if (kept := _restore(path, variables, list(student.variables))) is not None:
         first, stale, best_score, best = kept
     per_epoch = -(-len(pictures.train) // _BATCH)
@@ -218,7 +219,7 @@ def _train(
             rate = cosine_rate(done / epochs, warm_up=0.1)
             step(tf.constant(batch), tf.constant(pictures.labels[picked]), tf.constant(rate, tf.float32))
             notify("train with fake quantization", (done + 1 / per_epoch) / epochs)
-        score = _score(scheme, student, reference, pictures.held_out)
+        score = _score(student, head, reference, pictures.held_out)
         stale += 1
         if score < best_score:
             best, best_score, stale = _snapshot(student), score, 0
@@ -242,18 +243,17 @@ def augment(images: NDArray[np.float32], random: np.random.Generator) -> NDArray
     return result
 
 
-def _score(scheme: Scheme, student: Student, reference: AnyArray, images: NDArray[np.float32]) -> float:
+def _score(student: Student, head: tuple[str, bool], reference: AnyArray, images: NDArray[np.float32]) -> float:
     """Returns the distance of the int8 network from float on some pictures, as the loss measures it; lower is better.
 
     Args:
-        scheme: Quantization scheme of the graph.
         student: The network so far.
-        reference: The first head (see `output_heads`) of the float network for these pictures.
+        head: Its first head, see `output_heads`.
+        reference: The head's values in the float network for these pictures.
         images: float32 (N, H, W, C).
     """
-    head, classes = output_heads(scheme.graph)[0]
-    made = first_output(to_int8(scheme, student.parameters()).replaced(outputs=[head]), images)
-    return float(head_loss(reference, made, classes=classes))
+    made = first_output(to_int8(student.scheme, student.parameters()).replaced(outputs=[head[0]]), images)
+    return float(head_loss(reference, made, classes=head[1]))
 
 
 def _snapshot(student: Student) -> dict[str, NDArray[np.float32]]:

@@ -249,7 +249,13 @@ def litert_fixture() -> Any:
 def _ended(end: str) -> Graph:
     """A small network with an output of a kind."""
     columns = 1 if end == "sigmoid" else 4
-    net = Net().conv("conv", 6, stride=2).mean().dense("values", columns)
+    net = Net().conv("conv", 6, stride=2)
+    if end == "logits of one pixel":
+        # As exporters write a classifier that is a convolution.
+        net.conv("far", 6, stride=4).conv("pixel", columns, kernel=1, activation="NONE")
+        return net.op("RESHAPE", "values", ("pixel", net.constant("shape", np.array([1, columns], np.int32))),
+                      (1, columns)).graph()  # fmt: skip
+    net.mean().dense("values", columns)
     if end == "softmax":
         net.softmax()
     elif end in ("sigmoid", "multi-label"):

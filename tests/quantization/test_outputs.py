@@ -10,3 +10,4 @@ from mnedge.quantization.outputs import output_heads
 def test_heads_are_the_logits_before_a_softmax(separable: Any) -> None:
     assert output_heads(separable().graph()) == [("logits", True)]
     assert output_heads(separable().graph("logits")) == [("logits", False)]
+    assert output_heads(separable().graph("logits"), first_tells_classes=True) == [("logits", True)]

@@ -139,7 +139,8 @@ def test_other_settings_do_not_take_a_checkpoint_up(net: Any, images: Any, tmp_p
 
 
 @pytest.mark.parametrize(
-    "end", rest_is_slow(["softmax", "two outputs", "logits", "sigmoid", "multi-label", "numbers"], 2)
+    "end",
+    rest_is_slow(["softmax", "two outputs", "logits of one pixel", "logits", "sigmoid", "multi-label", "numbers"], 3),
 )
 def test_every_kind_of_output_is_trained(
     end: str, ended: Callable[[str], Graph], pictures: Any, others: Any, tmp_path: Path
