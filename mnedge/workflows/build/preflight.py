@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from mnedge import artifact, bundles, cache
@@ -14,7 +15,11 @@ from mnedge.workflows.release import described_release
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnedge.recipe import Recipe
     from mnedge.workflows.build.job import Job
+
+# Fields of a recipe that say nothing of float artifacts; a sweep's axes of effort may meet both.
+_INT8_ALONE = ("method", "granularity", "activations", "max_slowdown", "onnx_activations")
 
 
 def check(job: Job, out: Path) -> None:
@@ -32,6 +37,8 @@ def check(job: Job, out: Path) -> None:
     """
     _check_ops(job)
     _check_bundles(job)
+    if not job.recipe.int8:
+        _check_plain(job.recipe)
     if job.recipe.int8:
         recipe = job.recipe
         check_activations(recipe.activations, recipe.max_slowdown, recipe.method, job.targets)
@@ -44,6 +51,15 @@ def check(job: Job, out: Path) -> None:
         program()
     cache.check()
     artifact.check_space(out, job.least_bytes)
+
+
+def _check_plain(recipe: Recipe) -> None:
+    """Makes sure that a build of float artifacts alone was asked for nothing that only int8 ones have."""
+    for entry in fields(recipe):
+        if entry.name in _INT8_ALONE and (value := getattr(recipe, entry.name)) != entry.default:
+            raise InputError(
+                f"{entry.name} {value} is for int8 artifacts, and none are built; give --int8 (int8: true)"
+            )
 
 
 def _first_head(job: Job) -> str:

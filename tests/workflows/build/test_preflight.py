@@ -24,6 +24,18 @@ def test_what_can_be_built_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("method", "qat"), ("granularity", "per-tensor"), ("activations", "int16"), ("max_slowdown", 1.2),
+        ("onnx_activations", "int8"),
+    ],
+)  # fmt: skip
+def test_what_only_int8_artifacts_have_asks_for_them(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"{name} {value} is for int8 artifacts, and none are built; give --int8"):
+        preflight.check(_job(**{name: value}), tmp_path)
+
+
 @pytest.mark.parametrize("kind", registry.names("mnedge.bundles"))
 @pytest.mark.usefixtures("private_cache")
 def test_a_bundle_is_asked_for_its_artifact(tmp_path: Path, kind: str) -> None:
