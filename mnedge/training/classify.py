@@ -11,6 +11,7 @@ from mnedge.data.balance import balanced_accuracy, counted, is_uneven
 from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
+from mnedge.training.forward import forward_of
 from mnedge.training.learner import split_at_head
 from mnedge.training.phases import Frozen, Objective
 from mnedge.training.settings import Augmentation
@@ -171,60 +172,34 @@ def extract_copies(
     Returns:
         float32, (n, …) each: a list of `schedule.feature_copies`, the first of the pictures as they are; and one.
     """
-    generator = np.random.default_rng((schedule.seed, *b"features"))
-    passes = schedule.feature_copies + 1
-
-    def features(pictures: Labelled, augmentation: Augmentation | None, before: int) -> NDArray[np.float32]:
-        return extract(
-            backbone, pictures, augmentation, held.size, generator, lambda done: progress((before + done) / passes)
-        )
-
-    augmentations = [None, *[schedule.augmentation] * (schedule.feature_copies - 1)]
-    copies = [features(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
-    return copies, features(held, None, passes - 1)
-
-
-def extract(
-    backbone: keras.Model,
-    pictures: Labelled,
-    augmentation: Augmentation | None,
-    size: tuple[int, int],
-    generator: np.random.Generator,
-    progress: Callable[[float], None],
-) -> NDArray[np.float32]:
-    """Features of pictures by a frozen backbone.
-
-    Args:
-        backbone: Takes float32 (n, height, width, 3).
-        pictures: Larger than the input or as large.
-        augmentation: None for pictures as they are.
-        size: Height and width of the network's input, pixels.
-        generator: Generator of the augmentation.
-        progress: Called with the done fraction.
-
-    Returns:
-        float32, (n, …).
-    """
     import tensorflow as tf
+
+    size, generator = held.size, np.random.default_rng((schedule.seed, *b"features"))
+    passes = schedule.feature_copies + 1
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
     def features(pixels: tf.Tensor, warps: tf.Tensor, tints: tf.Tensor) -> tf.Tensor:
         return tf.cast(backbone(tint(warp(pixels, warps, size), tints), training=False), tf.float32)
 
-    parts, count, drawn = [], pictures.labels.size, augmentation or Augmentation.of("none")
-    for start in range(0, count, _BATCH):
-        places = np.arange(start, min(start + _BATCH, count))
-        warps = draw_warps(drawn, places.size, (pictures.size, size), generator)
-        parts.append(features(pictures.take(places), warps, draw_tints(drawn, places.size, generator)).numpy())
-        progress((start + places.size) / count)
-    return np.concatenate(parts)
+    def extract(pictures: Labelled, augmentation: Augmentation, before: int) -> NDArray[np.float32]:
+        parts, count = [], pictures.labels.size
+        for start in range(0, count, _BATCH):
+            places = np.arange(start, min(start + _BATCH, count))
+            warps = draw_warps(augmentation, places.size, (pictures.size, size), generator)
+            tints = draw_tints(augmentation, places.size, generator)
+            parts.append(features(pictures.take(places), warps, tints).numpy())
+            progress((before + (start + places.size) / count) / passes)
+        return np.concatenate(parts)
+
+    plain = Augmentation.of("none")
+    augmentations = [plain, *[schedule.augmentation] * (schedule.feature_copies - 1)]
+    copies = [extract(train, augmentation, place) for place, augmentation in enumerate(augmentations)]
+    return copies, extract(held, plain, passes - 1)
 
 
 def predictor(model: keras.Model) -> Callable[[AnyArray], NDArray[np.float32]]:
     """Makes the function from pictures (uint8) or features (float32), batch first, to probabilities, float32."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    forward = forward_of(model)
 
     def predict(inputs: AnyArray) -> NDArray[np.float32]:
         parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))

@@ -12,6 +12,7 @@ from mnedge.data.detections import detect as decode_objects
 from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
+from mnedge.training.forward import forward_of
 from mnedge.training.learner import freeze_backbone
 from mnedge.training.phases import Frozen, Objective
 
@@ -365,7 +366,5 @@ def with_joined_outputs(learner: keras.Model) -> keras.Model:
 
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Makes the function from pictures, uint8 (n, S, S, 3), to what the joined outputs say of them."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    forward = forward_of(model)
     return lambda pixels: np.asarray(forward(SYMMETRIC.real(pixels)), np.float32)

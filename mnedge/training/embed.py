@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,8 +50,11 @@ def embed(
     if schedule.class_weights == "balanced":
         counts = class_weights(train.labels, classes)
 
+    # One model each time it is scored, so that it is traced once.
+    without_centres = cache(_without_centres)
+
     def embeddings(model: keras.Model) -> NDArray[np.float32]:
-        return predictor(_without_centres(model))(held.pixels)
+        return predictor(without_centres(model))(held.pixels)
 
     def score(model: keras.Model) -> dict[str, float]:
         found = figures(embeddings(model), held.labels)

@@ -11,6 +11,7 @@ from mnedge.data.masks import IGNORE
 from mnedge.pixels import SYMMETRIC
 from mnedge.training.augment import draw_tints, draw_warps, tint, warp, warp_masks
 from mnedge.training.fit import Feed
+from mnedge.training.forward import forward_of
 from mnedge.training.learner import freeze_backbone
 from mnedge.training.phases import Frozen, Objective
 
@@ -151,7 +152,5 @@ def cross_entropy(masks: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 def predictor(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Makes the function from pictures, uint8 (n, S, S, 3), to logits, float32 (n, S, S, classes)."""
-    import tensorflow as tf
-
-    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    forward = forward_of(model)
     return lambda pixels: np.asarray(forward(SYMMETRIC.real(pixels)), np.float32)
