@@ -24,6 +24,8 @@ DTYPES = {
     schema.TensorType.INT16: "int16",
     schema.TensorType.INT8: "int8",
 }
+# int4 is a way to store int8 constants, which a graph holds unpacked.
+INT4 = schema.TensorType.INT4
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 

@@ -8,6 +8,7 @@ import flatbuffers
 import numpy as np
 
 from mnedge.errors import UnsupportedError
+from mnedge.formats._tflite_int4 import pack_int4
 from mnedge.formats.archive import zip_bytes
 from mnedge.graph.ops import bias_of
 
@@ -174,7 +175,7 @@ class _Writer:
         return int(schema.SubGraphEnd(self.builder))
 
     def _tensor(self, tensor: Tensor) -> int:
-        from mnedge.formats.tflite_schema import DTYPE_CODES, schema
+        from mnedge.formats.tflite_schema import DTYPE_CODES, INT4, schema
 
         shape = self._vector(tensor.shape, "int32")
         open_shape = self._vector(tensor.open_shape, "int32") if tensor.open_shape else None
@@ -182,10 +183,11 @@ class _Writer:
         quantization = None if tensor.quantization is None else self._quantization(tensor.quantization)
         schema.TensorStart(self.builder)
         schema.TensorAddShape(self.builder, shape)
-        schema.TensorAddType(self.builder, DTYPE_CODES[tensor.dtype])
+        schema.TensorAddType(self.builder, INT4 if tensor.is_int4 else DTYPE_CODES[tensor.dtype])
         if tensor.data is not None:
             data = np.ascontiguousarray(tensor.data).astype(np.dtype(tensor.dtype).newbyteorder("<"))
-            schema.TensorAddBuffer(self.builder, self._buffer_of(data.tobytes()) if data.size else 0)
+            stored = pack_int4(data) if tensor.is_int4 else data.tobytes()
+            schema.TensorAddBuffer(self.builder, self._buffer_of(stored) if data.size else 0)
         schema.TensorAddName(self.builder, name)
         if quantization is not None:
             schema.TensorAddQuantization(self.builder, quantization)

@@ -76,6 +76,7 @@ class Tensor:
         quantization: Scale and zero point of the integers; None for real or index tensors.
         data: The values of a constant, of `shape` and `dtype`; None for an activation.
         open_shape: `shape` with -1 for every extent that the file leaves open; () where it leaves none.
+        is_int4: The values of an int8 constant lie in -8 … 7, and a .tflite holds two of them in a byte.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Tensor:
     quantization: Quantization | None = None
     data: AnyArray | None = None
     open_shape: tuple[int, ...] = ()
+    is_int4: bool = False
 
     @property
     def is_constant(self) -> bool:
