@@ -216,7 +216,8 @@ class _Writer:
         from mnedge.formats.tflite_schema import OPTIONS, op_version, options_union_code, schema, table_from_options
 
         builtin = op.kind in OPTIONS
-        weights = self.graph.tensors[op.inputs[1]].dtype if len(op.inputs) > 1 and op.inputs[1] else ""
+        second = self.graph.tensors[op.inputs[1]] if len(op.inputs) > 1 and op.inputs[1] else None
+        weights = "" if second is None else second.stored_dtype
         data = self.graph.tensors[op.inputs[0] if op.kind == "DEQUANTIZE" else op.outputs[0]].dtype  # type: ignore[index]
         version = op_version(op.kind, data, weights, has_bias_type=bool(self._bias_type(op))) if builtin else 1
         code = (op.kind, max(version, op.version))

@@ -93,6 +93,11 @@ class Tensor:
         return self.data is not None
 
     @property
+    def stored_dtype(self) -> str:
+        """The dtype in a .tflite: `dtype`, or int4."""
+        return "int4" if self.is_int4 else self.dtype
+
+    @property
     def is_open(self) -> bool:
         """Returns whether an extent beside the batch is unknown; `shape` has 1 there."""
         return -1 in self.open_shape[1:]
@@ -294,3 +299,4 @@ class Graph:
             if tensor.data is not None:
                 assert tensor.data.shape == tensor.shape, tensor.name
                 assert str(tensor.data.dtype) == tensor.dtype, tensor.name
+            assert not tensor.is_int4 or (tensor.dtype == "int8" and tensor.is_constant), tensor.name
