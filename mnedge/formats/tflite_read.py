@@ -10,6 +10,7 @@ import numpy as np
 
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.foreign import MODEL_BYTES, read_file
+from mnedge.formats._tflite_int4 import unpack_int4
 from mnedge.formats._tflite_variables import RESOURCE, VARIABLE_OPS, Variables
 from mnedge.formats.archive import read_associated
 from mnedge.graph.check import check_graph
@@ -154,7 +155,7 @@ class _Reader:
         return self.names[index]
 
     def _tensor(self, index: int, taken: dict[str, Tensor]) -> Tensor:
-        from mnedge.formats.tflite_schema import DTYPES
+        from mnedge.formats.tflite_schema import DTYPES, INT4
 
         entry = self.subgraph.Tensors(index)
         wish = self._text(entry.Name(), f"tensor {index}") or f"tensor_{index}"
@@ -163,12 +164,13 @@ class _Reader:
             return Tensor(name, (), "resource")
         if self.variables is not None and entry.IsVariable():
             self.variables.owned.append(name)
-        if entry.Type() not in DTYPES:
+        is_int4 = entry.Type() == INT4 and entry.Buffer() > 0
+        if entry.Type() not in DTYPES and not is_int4:
             raise UnsupportedError(
                 f"{self.source}: tensor {name} has a dtype (code {entry.Type()}) outside "
                 f"{', '.join(sorted(DTYPES.values()))}"
             )
-        dtype = DTYPES[entry.Type()]
+        dtype = "int8" if is_int4 else DTYPES[entry.Type()]
         shape = tuple(self._indices(entry.ShapeAsNumpy()))
         if any(extent < 0 for extent in shape) or np.prod(shape, dtype=float) > _MAX_ELEMENTS:
             raise ValueError(f"tensor {name} has the shape {shape}")
@@ -178,7 +180,13 @@ class _Reader:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
         values = self._values(entry, name, shape, dtype)
         return Tensor(
-            name, shape, dtype, self._quantization(entry, name, shape), values, self._open_shape(entry, name, shape)
+            name,
+            shape,
+            dtype,
+            self._quantization(entry, name, shape),
+            values,
+            self._open_shape(entry, name, shape),
+            is_int4 and values is not None,
         )
 
     def _open_shape(self, entry: schema.Tensor, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -190,6 +198,8 @@ class _Reader:
         return told
 
     def _values(self, entry: schema.Tensor, name: str, shape: tuple[int, ...], dtype: str) -> AnyArray | None:
+        from mnedge.formats.tflite_schema import INT4
+
         if entry.IsVariable() or entry.Buffer() == 0:
             return None
         if not 0 < entry.Buffer() < self.model.BuffersLength():
@@ -204,6 +214,8 @@ class _Reader:
             return None if np.prod(shape) else np.zeros(shape, dtype)
         else:
             raw = buffer.DataAsNumpy()
+        if entry.Type() == INT4:
+            return unpack_int4(raw.tobytes(), int(np.prod(shape))).reshape(shape)
         expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if raw.size != expected:
             raise ValueError(f"tensor {name} has {raw.size} bytes of data, and its shape needs {expected}")

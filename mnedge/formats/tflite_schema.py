@@ -24,6 +24,8 @@ DTYPES = {
     schema.TensorType.INT16: "int16",
     schema.TensorType.INT8: "int8",
 }
+# int4 is a way to store int8 constants, which a graph holds unpacked.
+INT4 = schema.TensorType.INT4
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
@@ -148,6 +150,10 @@ _INT8_FROM_THE_FIRST = (
     "DEPTH_TO_SPACE", "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE",
 )  # fmt: skip
 
+# The version of a layer that takes int8 data with int8 weights, and with int4 ones.
+_INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
+_INT4_VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
+
 # The version of an op that takes int16, and of a 16x8 layer with an int32 bias; the first one for all others.
 _INT16_VERSIONS = {
     "ADD": 3, "AVERAGE_POOL_2D": 3, "CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3,
@@ -224,17 +230,15 @@ def op_version(kind: str, data: str, weights: str, *, has_bias_type: bool = Fals
     Args:
         kind: The op.
         data: dtype of the first output (of the input for DEQUANTIZE).
-        weights: dtype of the second input; "" where there is none.
+        weights: dtype of the second input, "int4" where the file packs it; "" where there is none.
         has_bias_type: Whether the options tell the dtype of a 16x8 layer's bias.
     """
     if data == "int16":
         return (_BIAS_TYPE_VERSIONS if has_bias_type else _INT16_VERSIONS).get(kind, 1)
     if data != "int8":
         return 1
-    if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-        return 3
-    if kind == "FULLY_CONNECTED":
-        return 4
+    if kind in _INT4_VERSIONS:
+        return (_INT4_VERSIONS if weights == "int4" else _INT8_VERSIONS)[kind]
     if kind == "TRANSPOSE_CONV":
         return 3 if weights else 2
     return 1 if kind in _INT8_FROM_THE_FIRST else 2

@@ -8,6 +8,7 @@ import flatbuffers
 import numpy as np
 
 from mnedge.errors import UnsupportedError
+from mnedge.formats._tflite_int4 import pack_int4
 from mnedge.formats.archive import zip_bytes
 from mnedge.graph.ops import bias_of
 
@@ -174,7 +175,7 @@ class _Writer:
         return int(schema.SubGraphEnd(self.builder))
 
     def _tensor(self, tensor: Tensor) -> int:
-        from mnedge.formats.tflite_schema import DTYPE_CODES, schema
+        from mnedge.formats.tflite_schema import DTYPE_CODES, INT4, schema
 
         shape = self._vector(tensor.shape, "int32")
         open_shape = self._vector(tensor.open_shape, "int32") if tensor.open_shape else None
@@ -182,10 +183,11 @@ class _Writer:
         quantization = None if tensor.quantization is None else self._quantization(tensor.quantization)
         schema.TensorStart(self.builder)
         schema.TensorAddShape(self.builder, shape)
-        schema.TensorAddType(self.builder, DTYPE_CODES[tensor.dtype])
+        schema.TensorAddType(self.builder, INT4 if tensor.is_int4 else DTYPE_CODES[tensor.dtype])
         if tensor.data is not None:
             data = np.ascontiguousarray(tensor.data).astype(np.dtype(tensor.dtype).newbyteorder("<"))
-            schema.TensorAddBuffer(self.builder, self._buffer_of(data.tobytes()) if data.size else 0)
+            stored = pack_int4(data) if tensor.is_int4 else data.tobytes()
+            schema.TensorAddBuffer(self.builder, self._buffer_of(stored) if data.size else 0)
         schema.TensorAddName(self.builder, name)
         if quantization is not None:
             schema.TensorAddQuantization(self.builder, quantization)
@@ -214,7 +216,8 @@ class _Writer:
         from mnedge.formats.tflite_schema import OPTIONS, op_version, options_union_code, schema, table_from_options
 
         builtin = op.kind in OPTIONS
-        weights = self.graph.tensors[op.inputs[1]].dtype if len(op.inputs) > 1 and op.inputs[1] else ""
+        second = self.graph.tensors[op.inputs[1]] if len(op.inputs) > 1 and op.inputs[1] else None
+        weights = "" if second is None else second.stored_dtype
         data = self.graph.tensors[op.inputs[0] if op.kind == "DEQUANTIZE" else op.outputs[0]].dtype  # type: ignore[index]
         version = op_version(op.kind, data, weights, has_bias_type=bool(self._bias_type(op))) if builtin else 1
         code = (op.kind, max(version, op.version))

@@ -76,6 +76,7 @@ class Tensor:
         quantization: Scale and zero point of the integers; None for real or index tensors.
         data: The values of a constant, of `shape` and `dtype`; None for an activation.
         open_shape: `shape` with -1 for every extent that the file leaves open; () where it leaves none.
+        is_int4: The values of an int8 constant lie in -8 … 7, and a .tflite holds two of them in a byte.
     """
 
     name: str
@@ -84,11 +85,17 @@ class Tensor:
     quantization: Quantization | None = None
     data: AnyArray | None = None
     open_shape: tuple[int, ...] = ()
+    is_int4: bool = False
 
     @property
     def is_constant(self) -> bool:
         """Returns whether the values are known."""
         return self.data is not None
+
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype in a .tflite: `dtype`, or int4."""
+        return "int4" if self.is_int4 else self.dtype
 
     @property
     def is_open(self) -> bool:
@@ -292,3 +299,4 @@ class Graph:
             if tensor.data is not None:
                 assert tensor.data.shape == tensor.shape, tensor.name
                 assert str(tensor.data.dtype) == tensor.dtype, tensor.name
+            assert not tensor.is_int4 or (tensor.dtype == "int8" and tensor.is_constant), tensor.name

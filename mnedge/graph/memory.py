@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's values."""
+    """Bytes of a tensor's values as a file holds them."""
+    if tensor.is_int4:
+        return (math.prod(tensor.shape) + 1) // 2
     return math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
 
 

@@ -24,7 +24,7 @@ def inspect_graph(graph: Graph) -> Contents:
     activations = [tensor for tensor in graph.tensors.values() if not tensor.is_constant]
     by_dtype: Counter[str] = Counter()
     for tensor in weights:
-        by_dtype[tensor.dtype] += tensor_bytes(tensor)
+        by_dtype[tensor.stored_dtype] += tensor_bytes(tensor)
     rows = _op_rows(graph)
     custom = [op for op in graph.ops if "custom_options" in op.options]
     shapes = {name: shape for op in custom for name, shape in _shapes_when_run(op).items()}
@@ -104,7 +104,7 @@ def _end(tensor: Tensor, when_run: Mapping[str, tuple[int, ...] | None]) -> EndR
 
 def _largest(tensors: Iterable[Tensor]) -> tuple[TensorRow, ...]:
     ranked = sorted(tensors, key=lambda tensor: (-tensor_bytes(tensor), tensor.name))[:_LARGEST]
-    return tuple(TensorRow(tensor.name, tensor.shape, tensor.dtype, tensor_bytes(tensor)) for tensor in ranked)
+    return tuple(TensorRow(tensor.name, tensor.shape, tensor.stored_dtype, tensor_bytes(tensor)) for tensor in ranked)
 
 
 def _metadata_text(data: bytes) -> str | int:
