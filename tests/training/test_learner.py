@@ -80,7 +80,7 @@ from pathlib import Path
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from mnedge.models import Variant
-from mnedge.models.build import build_model
+from mnedge.models.transfer import transfer_model
 from mnedge.training.classify import Labelled, classify
 from mnedge.training.learner import make_learner
 from mnedge.training.phases import train_in_phases
@@ -96,11 +96,11 @@ for name, strategy in (
     ("one", tf.distribute.get_strategy()),
     ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
 ):
-    model = build_model(Variant("v1", 0.25, 32, classes=2), "random")
+    model, new_layers = transfer_model(Variant("v1", 0.25, 32, classes=2), "random")
     with strategy.scope():
-        learner = make_learner(model, "float32", frozenset())
-        lesson = classify(pictures, pictures, 2, schedule, lambda *_: None)
-        courses = train_in_phases(learner, lesson, schedule, from_scratch=False, new_layers=(),
+        learner = make_learner(model, "float32", new_layers)
+        lesson = classify(pictures, pictures, 2, schedule, lambda *_: None, new_layers)
+        courses = train_in_phases(learner, lesson, schedule, from_scratch=False, new_layers=new_layers,
                                   work=Path(sys.argv[1]) / name, progress=lambda *_: None, on_epoch=lambda _: None)
     result[name] = [[epoch.loss for epoch in course.history] for course in courses]
     result[name + " replicas"] = strategy.num_replicas_in_sync
