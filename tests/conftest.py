@@ -54,11 +54,13 @@ def web_modules() -> Path:
 def _short_latency() -> Iterator[None]:
     """Builds of tests time their artifacts for a tenth of a second: no test looks at how fast this machine is."""
     from mnedge.validation import latency
+    from mnedge.workflows.build import measure
 
     defaults = latency.time_in_turns.__kwdefaults__
     assert defaults is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(defaults, "seconds", 0.1)
+        patch.setattr(measure, "_SECONDS", 0.1)
         patch.setattr(latency, "_WARMUP_S", 0.02)
         patch.setattr(latency, "_LONGEST_WARMUP_S", 0.2)
         yield

@@ -164,7 +164,7 @@ class _Reader:
             return Tensor(name, (), "resource")
         if self.variables is not None and entry.IsVariable():
             self.variables.owned.append(name)
-        is_int4 = entry.Type() == INT4 and entry.Buffer() > 0
+        is_int4 = entry.Type() == INT4
         if entry.Type() not in DTYPES and not is_int4:
             raise UnsupportedError(
                 f"{self.source}: tensor {name} has a dtype (code {entry.Type()}) outside "
@@ -179,6 +179,8 @@ class _Reader:
         if entry.Sparsity() is not None:
             raise UnsupportedError(f"{self.source}: tensor {name} is sparse; convert the model without sparsity")
         values = self._values(entry, name, shape, dtype)
+        if is_int4 and values is None:
+            raise UnsupportedError(f"{self.source}: {name} is an activation in int4, for which no runtime has kernels")
         return Tensor(
             name,
             shape,
@@ -186,7 +188,7 @@ class _Reader:
             self._quantization(entry, name, shape),
             values,
             self._open_shape(entry, name, shape),
-            is_int4 and values is not None,
+            is_int4,
         )
 
     def _open_shape(self, entry: schema.Tensor, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -50,7 +50,7 @@ def embed(
     if schedule.class_weights == "balanced":
         counts = class_weights(train.labels, classes)
 
-    # One model each time it is scored, so that it is traced once.
+    # The same model each time one is scored, so that it is traced once.
     without_centres = cache(_without_centres)
 
     def embeddings(model: keras.Model) -> NDArray[np.float32]:

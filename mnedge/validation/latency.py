@@ -90,7 +90,7 @@ def time_in_turns(
     paths: Sequence[Path],
     *,
     threads: int = 1,
-    seconds: float = 0.75,
+    seconds: float = 1.5,
     enough: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Timing]:

@@ -6,11 +6,14 @@ import ast
 import subprocess
 import sys
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from mnedge.errors import UnsupportedError
 from mnedge.formats._tflite_int4 import pack_int4, unpack_int4
+from mnedge.formats.onnx_write import write_onnx
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
 from mnedge.graph.graph import Graph, Op, Quantization, Tensor
@@ -117,3 +120,22 @@ def _run_micro(model: bytes) -> np.ndarray:
     )
     done = subprocess.run([sys.executable, "-c", code, model.hex()], capture_output=True, text=True, check=True)
     return np.array(ast.literal_eval(done.stdout.splitlines()[-1]), np.int8)
+
+
+def test_onnx_holds_the_same_steps_in_8_bits() -> None:
+    packed, plain = (write_onnx(_graph("CONV_2D", is_int4=is_int4)) for is_int4 in (True, False))
+    assert packed == plain
+
+
+def test_an_activation_of_int4_is_no_int8() -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(write_tflite(_graph("CONV_2D", is_int4=True))))
+    activation = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"x")
+    # As the converter writes them: a buffer of its own, without data.
+    model.buffers.append(schema.BufferT())
+    activation.type, activation.buffer = schema.TensorType.INT4, len(model.buffers) - 1
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    with pytest.raises(UnsupportedError, match="x is an activation in int4"):
+        parse_tflite(bytes(builder.Output()), "x.tflite")

@@ -39,6 +39,8 @@ _ARM = ("aarch64", "arm64")
 _PARITY_IMAGES = 200
 # Where medians are known to a hundredth, no gate and no reader gains from more runs.
 _ENOUGH_OF_A_MEDIAN = 0.01
+# Seconds of runs of an artifact: a build says whether int8 gains; `bench` says how much.
+_SECONDS = 0.75
 _WIDE_SPREAD = 1.5
 _MEASURED = "measured.json"
 
@@ -117,7 +119,10 @@ def _measured(job: Job, artifacts: Sequence[Artifact], progress: Progress) -> Me
     # How long this machine takes for the C of another says nothing.
     files = [artifact for artifact in runnable if artifact.format != "c"]
     timings = time_in_turns(
-        [artifact.path for artifact in files], threads=job.recipe.threads, enough=_ENOUGH_OF_A_MEDIAN
+        [artifact.path for artifact in files],
+        threads=job.recipe.threads,
+        seconds=_SECONDS,
+        enough=_ENOUGH_OF_A_MEDIAN,
     )
     progress("measure latency", 1.0)
     latency = tuple(timing.row() for timing in timings)

@@ -37,11 +37,11 @@ def check(job: Job, out: Path) -> None:
     """
     _check_ops(job)
     _check_bundles(job)
-    if not job.recipe.int8:
-        _check_plain(job.recipe)
-    if job.recipe.int8:
-        recipe = job.recipe
+    recipe = job.recipe
+    if recipe.int8:
         check_activations(recipe.activations, recipe.max_slowdown, recipe.method, job.targets)
+    else:
+        _check_plain(recipe)
     if job.recipe.int8 and job.variant is not None:
         for name in job.targets:
             check_compiles(job.variant, name)
