@@ -141,6 +141,7 @@ class BrowserDevice:
             cores=cores if isinstance(cores, int) else None,
             simd=told.get("simd") is True,
             relaxed_simd=told.get("relaxed_simd") is True,
+            int8_dot=_dot(told),
             cross_origin_isolated=told.get("isolated") is True,
         )
 
@@ -319,10 +320,17 @@ def _notes(told: Mapping[str, object], engine: WebEngine, threads: int) -> dict[
         "wasm": ", ".join(wasm),
         "simd": told.get("simd") is True,
         "relaxed_simd": told.get("relaxed_simd") is True and any(name in engine.relaxed for name in wasm),
+        "int8_dot": _dot(told),
         "threads": threads,
         "cross_origin_isolated": told.get("isolated") is True,
         "cores": told.get("cores"),
     }
+
+
+def _dot(told: Mapping[str, object]) -> str | None:
+    """Dot products of 8 bits that the page found, "signed" or "unsigned"; None if there are none."""
+    found = told.get("int8_dot")
+    return found if isinstance(found, str) and found in ("signed", "unsigned") else None
 
 
 def _product(agent: str) -> str:
@@ -334,7 +342,8 @@ def _product(agent: str) -> str:
 def _words(notes: Mapping[str, object]) -> list[str]:
     """Facts that change outputs or times, for the runtime's version."""
     vectors = "relaxed SIMD" if notes["relaxed_simd"] else "SIMD" if notes["simd"] else "no SIMD"
-    return [f"wasm, {vectors}", str(notes["browser"])]
+    dot = "int8 dot product" if notes["int8_dot"] else "no int8 dot product"
+    return [f"wasm, {vectors}, {dot}", str(notes["browser"])]
 
 
 def _order(outputs: Sequence[TensorSpec], told: object, path: Path) -> list[int]:

@@ -212,6 +212,8 @@ class BrowserFacts:
         cores: Logical cores that the browser tells of.
         simd: Whether wasm has 128-bit vectors there.
         relaxed_simd: Whether wasm has relaxed vectors there.
+        int8_dot: Dot products of 8 bits that wasm has there, "signed" or "unsigned" by their second factor; None
+            where it has none that keeps all bits, and XNNPACK multiplies int8 by 16 bits.
         cross_origin_isolated: Whether the page has memory that threads share.
     """
 
@@ -222,6 +224,7 @@ class BrowserFacts:
     cores: int | None = None
     simd: bool
     relaxed_simd: bool
+    int8_dot: str | None
     cross_origin_isolated: bool
 
 
@@ -250,10 +253,11 @@ class BrowserCheck:
         """The check in lines of two cells: a name, and what there is to say."""
         facts = self.facts
         vectors = "relaxed SIMD" if facts.relaxed_simd else "SIMD" if facts.simd else "no SIMD"
+        dot = f"{facts.int8_dot} int8 dot product" if facts.int8_dot else "no int8 dot product"
         shared = "threads share memory" if facts.cross_origin_isolated else "1 thread: no memory is shared"
         return (
             ("browser", f"{facts.browser} ({facts.program})"),
-            ("wasm", f"{vectors}, {shared}, {facts.cores} cores"),
+            ("wasm", f"{vectors}, {dot}, {shared}, {facts.cores} cores"),
             ("modules", facts.modules),
             ("packages", ", ".join(f"{name} {version}" for name, version in facts.packages.items() if version)),
             *((f"{name} works", tried.says) for name, tried in self.runtimes.items()),

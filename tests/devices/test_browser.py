@@ -139,6 +139,14 @@ def test_latency_names_threads_and_vectors(browser: BrowserDevice, tmp_path: Pat
     assert (timing.notes["simd"], timing.notes["relaxed_simd"], timing.notes["cross_origin_isolated"]) == (True,) * 3
 
 
+def test_the_int8_dot_product_is_the_processors(browser: BrowserDevice) -> None:
+    processor = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    if "flags" not in processor:
+        pytest.skip("only x86 says which dot products it has in words known here")
+    # The browser compiles wasm's dot product to AVX-VNNI, and elsewhere on x86 to one that saturates at 16 bits.
+    assert browser.facts().int8_dot == ("unsigned" if "avx_vnni" in processor else None)
+
+
 def test_a_browser_that_is_killed(browser: BrowserDevice, tmp_path: Path) -> None:
     path = tmp_path / "net.tflite"
     path.write_bytes(write_tflite(_float_graph()))
