@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnedge.training.fit import Feed, Phase, finished, fit
+from mnedge.training.folded import folded
 from mnedge.training.learner import set_norm_momentum, unfreeze
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def train_in_phases(
         phase = _phase(FINE_TUNE, schedule, objective, schedule.epochs, schedule.until)
         states.append(
             fit(
-                objective.as_trained(learner),
+                objective.as_trained(folded(learner)),
                 phase,
                 objective.feed,
                 objective.loss,
