@@ -12,6 +12,8 @@ Method = Literal["ptq", "qat"]
 Effort = Literal["fast", "default", "max"]
 # int16 activations with int8 weights (16x8) everywhere, or where they bring most within a latency budget.
 Activations = Literal["int8", "int16", "mixed"]
+# Bits of the weights of dense layers; mixed has 4 where they hardly add to the noise.
+WeightBits = Literal["8", "4", "mixed"]
 IoDtype = Literal["int8", "uint8", "float32"]
 Granularity = Literal["per-channel", "per-tensor"]
 PostProcessing = Literal["inside", "outside"]

@@ -23,6 +23,7 @@ from mnedge.choices import (
     OnnxActivations,
     PostProcessing,
     Task,
+    WeightBits,
 )
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_there, read_mapping
@@ -95,6 +96,8 @@ class Recipe:
         activations: dtype of the activations in int8 artifacts: int8, int16 with int8 weights (16x8), or mixed, int16
             where it takes most of the error away within `max_slowdown`.
         max_slowdown: Highest ratio of a mixed file's latency to the int8 file's; None for 1.1.
+        weights_bits: Bits of the weights of dense layers: 8, 4, or mixed, 4 in as many as together add no more noise
+            than int8 has.
         io: dtype of the int8 artifacts' input and output.
         post_processing: Place of the steps after the raw outputs of a detector or segmenter: "inside" the files, or
             "outside", in the app.
@@ -136,6 +139,7 @@ class Recipe:
     granularity: Granularity | None = None
     activations: Activations = "int8"
     max_slowdown: Ratio | None = None
+    weights_bits: WeightBits = "8"
     io: IoDtype = "int8"
     post_processing: PostProcessing = "outside"
     onnx_activations: OnnxActivations | None = None
@@ -223,12 +227,19 @@ def checked(name: str, value: object, kind: object) -> object:
     try:
         if isinstance(value, float) and not math.isfinite(value):
             raise msgspec.ValidationError("it is not finite")  # noqa: TRY301 - told like any other wrong number
+        if isinstance(value, int) and _is_choice(kind):
+            # YAML's 4 is the choice "4".
+            value = str(value)
         return msgspec.convert(value, type=kind)
     except msgspec.ValidationError as exc:
         wanted = _wanted(msgspec.inspect.type_info(kind))
         if isinstance(wanted, msgspec.inspect.LiteralType):
             raise InputError.unknown(name, str(value), map(str, wanted.values)) from exc
         raise InputError(f"{name} is {value!r}; it is {_in_words(wanted)}") from exc
+
+
+def _is_choice(kind: object) -> bool:
+    return isinstance(_wanted(msgspec.inspect.type_info(kind)), msgspec.inspect.LiteralType)
 
 
 def _wanted(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:

@@ -142,6 +142,15 @@ Activations = Annotated[
         show_default=False,
     ),
 ]
+WeightBits = Annotated[
+    Value,
+    typer.Option(
+        "--weights-bits",
+        help="Bits of the weights of dense layers: 8, 4, or mixed, 4 in as many as together add no more noise than "
+        "int8 has. [default: 8]",
+        show_default=False,
+    ),
+]
 MaxSlowdown = Annotated[
     float | None,
     typer.Option(

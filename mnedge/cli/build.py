@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method, OnnxActivations, PostProcessing, Task
+from mnedge.choices import (
+    Activations,
+    Effort,
+    Granularity,
+    IoDtype,
+    Method,
+    OnnxActivations,
+    PostProcessing,
+    Task,
+    WeightBits,
+)
 from mnedge.cli import _options as options
 from mnedge.cli._options import (
     AllowFloat,
@@ -65,6 +75,7 @@ def command(
     granularity: options.Granularity[Granularity | None] = None,
     activations: options.Activations[Activations | None] = None,
     max_slowdown: options.MaxSlowdown = None,
+    weights_bits: options.WeightBits[WeightBits | None] = None,
     io: Io[IoDtype | None] = None,
     post_processing: Annotated[
         PostProcessing | None,
@@ -181,6 +192,7 @@ def command(
             "granularity": granularity,
             "activations": activations,
             "max_slowdown": max_slowdown,
+            "weights_bits": weights_bits,
             "io": io,
             "post_processing": post_processing,
             "onnx_activations": onnx_activations,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method
+from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method, WeightBits
 from mnedge.cli import _options as options
 from mnedge.cli._options import AllowFloat, Calibration, Force, HeadName, Io, Json, Positive, Seed, Target
 from mnedge.cli._output import print_json, print_table, progress, say
@@ -33,6 +33,7 @@ def command(
     granularity: options.Granularity[Granularity | None] = None,
     activations: options.Activations[Activations] = "int8",
     max_slowdown: options.MaxSlowdown = None,
+    weights_bits: options.WeightBits[WeightBits] = "8",
     ranges: Annotated[
         Literal["min-max", "percentile", "mse", "output"] | None,
         typer.Option(help="Method that chooses the ranges of activations. [default: output]"),
@@ -80,6 +81,7 @@ def command(
             ranges=ranges,
             activations=activations,
             max_slowdown=max_slowdown,
+            weights_bits=weights_bits,
             epochs=epochs,
             io=io,
             target=target,

@@ -42,7 +42,8 @@ def correct_biases(scheme: Scheme, parameters: Parameters, images: Samples, seed
     """
 
     def corrected(layer: Layer, problem: Problem, now: Settled) -> Settled:
-        weights, _ = layer_tensors(scheme, layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        data, output = (float(scales[scheme.group[name]].scale[0]) for name in (layer.data, layer.output))
+        weights, _ = layer_tensors(scheme, layer, parameters, (data, output))
         bias = now.bias.reshape(problem.bias.shape)[:, None, :]
         made = outputs_of(problem, in_blocks(layer, weights.real())) + bias
         return now._replace(bias=now.bias + _shift(problem, np.clip(made, *problem.interval)))

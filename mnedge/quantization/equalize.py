@@ -11,7 +11,7 @@ import numpy as np
 
 from mnedge.errors import UnsupportedError
 from mnedge.quantization.channels import ChannelMeasurements, channel_statistics, sensitivities
-from mnedge.quantization.scheme import layers_of, with_own_constants
+from mnedge.quantization.scheme import MOST_STEPS, MOST_STEPS_OF_4_BITS, layers_of, with_own_constants
 from mnedge.quantization.streams import Stream, find_streams, input_axis, scale_stream
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Equalized(NamedTuple):
     sensitivity: dict[str, NDArray[np.float64]]
 
 
-def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equalized:
+def equalize(graph: Graph, images: Samples, granularity: Granularity, int4: frozenset[str] = frozenset()) -> Equalized:
     """Scales the channels between layers so that the noise of int8 becomes least; the function stays the same.
 
     A positive factor on a channel passes through ReLU, pooling, sums and gates, and can be taken back in the
@@ -58,6 +58,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equaliz
         graph: Float graph.
         images: float32 (N, H, W, C), or a `Batch`.
         granularity: Granularity of the weight scales that will follow.
+        int4: Outputs of the layers whose weights will have 4 bits.
 
     Returns:
         The graph, and what noise costs in it.
@@ -74,7 +75,7 @@ def equalize(graph: Graph, images: Samples, granularity: Granularity) -> Equaliz
     # Per tensor, the factors of one stream change the weight range that the next one sees.
     for _ in range(1 if per_channel else 3):
         for stream in streams:
-            factors = _best_factors(graph, stream, measured, weights, granularity)
+            factors = _best_factors(graph, stream, measured, weights, granularity, int4)
             scale_stream(stream, factors, measured, weights, biases)
     changed = {**weights, **biases}
     tensors = [replace(graph.tensors[name], data=value.astype(np.float32)) for name, value in changed.items()]
@@ -136,6 +137,7 @@ def _best_factors(
     measured: ChannelMeasurements,
     weights: dict[str, NDArray[np.float64]],
     granularity: Granularity,
+    int4: frozenset[str] = frozenset(),
 ) -> NDArray[np.float64]:
     """Factors (channels,) of least noise: powers of the channels' sizes, and how much each end counts in a size.
 
@@ -146,7 +148,7 @@ def _best_factors(
     made = np.max([_per_output(layer, weights[layer.weights]) for layer in stream.makers], axis=0)
     read = np.max([_per_input(layer, weights[layer.weights]) for layer in stream.readers], axis=0)
     limit = _upper_limit(graph, stream, measured.statistics)
-    readings = [_reading(layer, weights[layer.weights], measured) for layer in stream.readers]
+    readings = [_reading(layer, weights[layer.weights], measured, int4) for layer in stream.readers]
 
     def search(share: NDArray[np.float64], exponents: Iterable[tuple[float, float, float]]) -> _Choice:
         size = np.max(ends * share[:, None], axis=0)
@@ -228,6 +230,7 @@ class _Reading:
         taps: Weights for each pair.
         power: (channels,) of the layer's input.
         sensitivity: (outputs,) of the layer's output.
+        most: The largest weight in steps.
     """
 
     depthwise: bool
@@ -235,9 +238,15 @@ class _Reading:
     taps: int
     power: NDArray[np.float64]
     sensitivity: NDArray[np.float64]
+    most: int = MOST_STEPS
 
 
-def _reading(layer: Layer, weights: NDArray[np.float64], measured: ChannelMeasurements) -> _Reading:
+def _reading(
+    layer: Layer,
+    weights: NDArray[np.float64],
+    measured: ChannelMeasurements,
+    int4: frozenset[str] = frozenset(),
+) -> _Reading:
     channels = input_axis(layer)
     first = np.moveaxis(np.abs(weights), channels, -1)
     depthwise = layer.op.kind == "DEPTHWISE_CONV_2D"
@@ -247,7 +256,8 @@ def _reading(layer: Layer, weights: NDArray[np.float64], measured: ChannelMeasur
         outputs = layer.axis if layer.axis < channels else layer.axis - 1
         pairs = np.moveaxis(first, outputs, 0).reshape(weights.shape[layer.axis], -1, first.shape[-1])
     power, sensitivity = measured.statistics[layer.data].power, measured.sensitivity[layer.output]
-    return _Reading(depthwise, pairs.max(axis=1), pairs.shape[1], power, sensitivity)
+    most = MOST_STEPS_OF_4_BITS if layer.output in int4 else MOST_STEPS
+    return _Reading(depthwise, pairs.max(axis=1), pairs.shape[1], power, sensitivity, most)
 
 
 def _noise(
@@ -280,7 +290,7 @@ def _noise(
         steps, arriving = (scaled[0], power) if reading.depthwise else (scaled.max(axis=1), power.sum())
         if granularity == "per-tensor":
             steps = np.full(steps.shape, steps.max())
-        total += float(((steps / 127) ** 2 / 12 * arriving * reading.sensitivity).sum())
+        total += float(((steps / reading.most) ** 2 / 12 * arriving * reading.sensitivity).sum())
     return total
 
 

@@ -24,6 +24,8 @@ _LARGEST_RATIO = 255.0
 _SMALLEST_ADD_RATIO = 2.0**-9
 # A bias of 2^30 steps leaves the int32 accumulator room for the products.
 _LARGEST_BIAS_STEPS = 2.0**30
+# XNNPACK's kernels of 4-bit weights sum sixteenfold, and wrap around from 2^27 on.
+_LARGEST_BIAS_STEPS_OF_4_BITS = 2.0**26
 _SMALLEST_SCALE = 1e-10
 # A 16x8 layer whose sums surely stay below this takes an int32 bias: LiteRT sums in 64 bits many times slower. Its
 # depthwise kernel knows no other way.
@@ -61,13 +63,13 @@ def initial_parameters(scheme: Scheme, ranges: Mapping[str, Interval]) -> Parame
 
 
 def largest_weight_scale(scheme: Scheme, layer: Layer, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Symmetric scales that reach to the largest weight: max |w| / 127, (channels,) or (1,).
+    """Symmetric scales that reach to the largest weight: max |w| / 127, or 7 of 4 bits, (channels,) or (1,).
 
     A channel without weights gets a thousandth of the layer's largest scale, so that its bias still fits int32.
     """
     axes = tuple(axis for axis in range(weights.ndim) if axis != layer.axis)
     largest = np.abs(weights).max(axis=axes if scheme.granularity == "per-channel" else None)
-    scales = np.atleast_1d(largest).astype(np.float64) / 127
+    scales = np.atleast_1d(largest).astype(np.float64) / scheme.most_steps(layer)
     floor = max(float(scales.max()) * 1e-3, _SMALLEST_SCALE)
     return np.maximum(scales, floor).astype(np.float32)
 
@@ -113,6 +115,9 @@ def _scale_floors(
         return float(scales[scheme.group[name]].scale[0])
 
     for layer in scheme.layers:
+        if layer.output in scheme.int4:
+            # There a channel's largest weights are cut off instead, see `bounded_weight_scale`.
+            continue
         yield layer.output, scale(layer.data) * float(parameters.weight_scales[layer.weights].max()) / _LARGEST_RATIO
         if scheme.dtype(layer.output) == "int16":
             yield layer.output, _reach(layer, parameters, scale(layer.data)) / _LARGEST_SCALED
@@ -135,38 +140,67 @@ def _reach(layer: Layer, parameters: Parameters, data_scale: float) -> float:
     return float((products + np.abs(parameters.biases[layer.bias])).max())
 
 
-def legal_weight_scale(layer: Layer, parameters: Parameters, data_scale: float) -> NDArray[np.float32]:
-    """A layer's weight scales, raised where its bias would leave int32, or round to nothing in 64 bits."""
+def legal_weight_scale(
+    layer: Layer, parameters: Parameters, data_scale: float, most_steps: float = _LARGEST_BIAS_STEPS
+) -> NDArray[np.float32]:
+    """A layer's weight scales, raised where its bias would leave `most_steps`, or round to nothing in 64 bits."""
     scales = parameters.weight_scales[layer.weights].astype(np.float64)
-    floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (_LARGEST_BIAS_STEPS * data_scale)
+    floor = np.abs(parameters.biases[layer.bias].astype(np.float64)) / (most_steps * data_scale)
     return np.maximum(scales, floor if scales.size > 1 else floor.max()).astype(np.float32)
+
+
+def bounded_weight_scale(scales: NDArray[np.float32], data_scale: float, made_scale: float) -> NDArray[np.float32]:
+    """Weight scales at which one step of the weights is at most what runtimes take, 255 steps of the output.
+
+    Steps of 4 bits are so large that a channel may come to it where all others do not: raising the output's range
+    would take their steps. Weights and a bias cut off there still bring the output from end to end.
+    """
+    return np.minimum(scales, np.float32(_LARGEST_RATIO * made_scale / data_scale))
 
 
 def to_int8(scheme: Scheme, parameters: Parameters) -> Graph:
     """Builds the int8 Graph: TFLite's int8 scheme, int8 in and out, tensor names kept.
 
-    Weights are symmetric in -127..127, biases int32 with scale input_scale * weight_scale and zero point 0,
-    activations asymmetric int8. Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342. Where the
-    scheme has int16, activations are symmetric, and biases int64 unless sums surely fit 32 bits.
+    Weights are symmetric in -127..127, or -7..7 of 4 bits, biases int32 with scale input_scale * weight_scale and zero
+    point 0, activations asymmetric int8. Jacob et al. 2018, arXiv:1712.05877; Krishnamoorthi 2018, arXiv:1806.08342.
+    Where the scheme has int16, activations are symmetric, and biases int64 unless sums surely fit 32 bits.
     """
     scales = activation_quantizations(scheme, parameters)
     tensors: dict[str, Tensor] = {}
     for name, group in scheme.group.items():
         tensors[name] = _activation(scheme.graph.tensors[name], scales[group], scheme.dtype(name))
     for layer in scheme.layers:
-        made = layer_tensors(scheme, layer, parameters, float(scales[scheme.group[layer.data]].scale[0]))
+        data, output = (float(scales[scheme.group[name]].scale[0]) for name in (layer.data, layer.output))
+        made = layer_tensors(scheme, layer, parameters, (data, output))
         tensors.update({tensor.name: tensor for tensor in made})
     return _with_float_islands(scheme, tensors)
 
 
-def layer_tensors(scheme: Scheme, layer: Layer, parameters: Parameters, data_scale: float) -> tuple[Tensor, Tensor]:
-    """The int8 weights and the bias of a layer whose data has this scale: int32, or int64 where int16 needs it."""
-    is_wide = scheme.dtype(layer.data) == "int16"
-    channel = legal_weight_scale(layer, parameters, data_scale)
+def layer_tensors(
+    scheme: Scheme, layer: Layer, parameters: Parameters, ends: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """The int8 weights and the bias of a layer: int32, or int64 where int16 needs it.
+
+    Args:
+        scheme: Quantization scheme of the graph.
+        layer: The layer.
+        parameters: Its weights, weight scales and bias among others.
+        ends: Scales of its data and of its output.
+    """
+    is_int4, data_scale = layer.output in scheme.int4, ends[0]
+    bias_steps = _LARGEST_BIAS_STEPS_OF_4_BITS if is_int4 else _LARGEST_BIAS_STEPS
+    channel = legal_weight_scale(layer, parameters, data_scale, bias_steps)
+    if is_int4:
+        channel = bounded_weight_scale(channel, *ends)
     quantization = weight_quantization(layer, channel)
-    steps = np.maximum(quantization.quantize(parameters.weights[layer.weights], "int8"), -127)
-    weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps)
+    most = scheme.most_steps(layer)
+    steps = np.clip(quantization.quantize(parameters.weights[layer.weights], "int8"), -most, most)
+    weights = Tensor(layer.weights, steps.shape, "int8", quantization, steps, is_int4=is_int4)
     bias = _bias(layer.bias, parameters.biases[layer.bias], np.float32(data_scale) * channel)
+    if is_int4:
+        assert bias.data is not None
+        bias = replace(bias, data=np.clip(bias.data, -bias_steps, bias_steps).astype(np.int64))
+    is_wide = scheme.dtype(layer.data) == "int16"
     is_narrow = not is_wide or (layer.op.kind in _NARROW_KINDS and _largest_sum(layer, steps, bias) <= _INT32_SUMS)
     assert bias.data is not None
     return weights, replace(bias, dtype="int32", data=bias.data.astype(np.int32)) if is_narrow else bias

@@ -70,6 +70,7 @@ class PostTraining:
         seed: Seed of everything random.
         allow_float: Op kinds that may stay float.
         wide: First outputs of the ops in int16 (16x8), see `int16_ops`.
+        int4: Outputs of the layers whose weights have 4 bits, see `int4_layers`.
     """
 
     pixels: Pixels | None = None
@@ -81,6 +82,7 @@ class PostTraining:
     seed: int = 0
     allow_float: frozenset[str] = frozenset()
     wide: frozenset[str] = frozenset()
+    int4: frozenset[str] = frozenset()
 
 
 DEFAULT = PostTraining()
@@ -154,7 +156,7 @@ def _calibrated(
 ) -> tuple[Scheme, Parameters]:
     """Ranges; weights rounded to nearest."""
     log.begin("calibrate", 0.0 if sensitivity is None else 0.2)
-    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels, chosen.wide)
+    scheme = scheme_of(graph, images, chosen.granularity, chosen.allow_float, chosen.pixels, chosen.wide, chosen.int4)
     ranges = choose_ranges(scheme, observe(scheme, images, chosen.seed), chosen.ranges or _RANGES, sensitivity)
     return scheme, initial_parameters(scheme, ranges)
 
@@ -165,7 +167,7 @@ def _equalized(graph: Graph, images: Samples, chosen: PostTraining, log: Log) ->
     graph = shrink_saturated(graph, images)
     if chosen.effort == "max" if chosen.scalable_gates is None else chosen.scalable_gates:
         graph = with_scalable_gates(graph, worthwhile_gates(graph, images, _LEAST_GATE_GAIN))
-    equal = equalize(graph, images, chosen.granularity)
+    equal = equalize(graph, images, chosen.granularity, chosen.int4)
     scheme, parameters = _calibrated(equal.graph, images, chosen, log, equal.sensitivity)
     log.done(f"equalized channels, ranges: {chosen.ranges or _RANGES}", scheme, parameters)
     return scheme, parameters

@@ -35,6 +35,8 @@ _TAPS_AT_ONCE = 64
 # Layers with so many taps for each output try several grids for it, up to a third coarser.
 _FEW_TAPS = 32
 _GRIDS = np.linspace(1.0, 1.3, 31)
+# Grids of 4 bits are so coarse that cutting off the largest weights may pay.
+_GRIDS_OF_4_BITS = np.linspace(0.5, 1.0, 11)
 
 
 def reconstruct(
@@ -97,14 +99,20 @@ def _fit(scheme: Scheme, layer: Layer, problem: Problem, refit: float, pool: Thr
     per_output = np.broadcast_to(scales, (scales.size if scales.size > 1 else shaped.shape[layer.axis],))
     step = per_output.reshape(problem.bias.shape).astype(np.float64)
     damped = _raised(hessian, _DAMPING * power)
-    if scales.size > 1 and hessian.shape[1] <= _FEW_TAPS:
-        best = pool.map(lambda at: best_step(fitted[at], step[at], damped[at[0]], hessian[at[0]]), parts)
+    most, grids = scheme.most_steps(layer), None
+    if layer.output in scheme.int4:
+        grids = _GRIDS_OF_4_BITS
+    elif hessian.shape[1] <= _FEW_TAPS:
+        grids = _GRIDS
+    if scales.size > 1 and grids is not None:
+        tried = grids
+        best = pool.map(lambda at: best_step(fitted[at], step[at], damped[at[0]], hessian[at[0]], tried, most), parts)
         # As the file holds them.
         scales = np.concatenate([part.ravel() for part in best]).astype(np.float32)
         step = scales.astype(np.float64).reshape(step.shape)
 
     def rounded(at: tuple[slice, slice]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        part, weights = problem.part(*at), round_with_feedback(fitted[at], step[at], damped[at[0]])
+        part, weights = problem.part(*at), round_with_feedback(fitted[at], step[at], damped[at[0]], most)
         rest = _residual(part, outputs_of(part, weights), bias[at])
         return weights, bias[at] + rest.mean(axis=1, dtype=np.float64)
 
@@ -188,8 +196,10 @@ def best_step(
     step: NDArray[np.float64],
     damped: NDArray[np.float64],
     hessian: NDArray[np.float64],
+    grids: NDArray[np.float64] = _GRIDS,
+    most: int = 127,
 ) -> NDArray[np.float64]:
-    """Chooses the scale of each output whose grid lies best for its weights, among slightly coarser ones.
+    """Chooses the scale of each output whose grid lies best for its weights, among slightly different ones.
 
     With nine taps the error of rounding is a matter of luck, and a filter whose taps nearly cancel turns it into a
     share of its input's level: among grids that differ by a little one is much luckier than the others, and where the
@@ -200,20 +210,22 @@ def best_step(
         step: (blocks, outputs) scales that reach exactly to the largest weight.
         damped: (blocks, taps, taps) see `round_with_feedback`.
         hessian: (blocks, taps, taps) mean products of the inputs.
+        grids: Factors on the scales, one after the other.
+        most: The largest weight in steps.
 
     Returns:
         (blocks, outputs) scales.
     """
     count = weights.shape[1]
-    steps = (step[:, None, :] * _GRIDS[:, None]).reshape(len(step), -1)
-    wanted = np.tile(weights, (1, len(_GRIDS), 1))
-    missed = round_with_feedback(wanted, steps, damped) - wanted
-    error = np.einsum("bot,bot->bo", missed @ hessian, missed).reshape(len(step), len(_GRIDS), count)
-    return np.asarray(step * _GRIDS[error.argmin(axis=1)])
+    steps = (step[:, None, :] * grids[:, None]).reshape(len(step), -1)
+    wanted = np.tile(weights, (1, len(grids), 1))
+    missed = round_with_feedback(wanted, steps, damped, most) - wanted
+    error = np.einsum("bot,bot->bo", missed @ hessian, missed).reshape(len(step), len(grids), count)
+    return np.asarray(step * grids[error.argmin(axis=1)])
 
 
 def round_with_feedback(
-    weights: NDArray[np.float64], step: NDArray[np.float64], hessian: NDArray[np.float64]
+    weights: NDArray[np.float64], step: NDArray[np.float64], hessian: NDArray[np.float64], most: int = 127
 ) -> NDArray[np.float64]:
     """Rounds weights one tap after the other; the taps that follow take up the error.
 
@@ -226,9 +238,10 @@ def round_with_feedback(
         weights: (blocks, outputs, taps).
         step: (blocks, outputs) weight scales.
         hessian: (blocks, taps, taps) mean products of the inputs, positive definite.
+        most: The largest weight in steps.
 
     Returns:
-        Weights on the grid of -127..127 steps.
+        Weights on the grid of -most..most steps.
     """
     order = np.argsort(-np.einsum("btt->bt", hessian), axis=1, kind="stable")[:, None, :]
     exact = np.take_along_axis(weights, order, axis=2)
@@ -243,7 +256,7 @@ def round_with_feedback(
         for tap in range(first, min(first + _TAPS_AT_ONCE, exact.shape[2])):
             error = exact[:, :, first:tap] - made[:, :, first:tap]
             value = wanted[:, :, tap] + np.einsum("bot,bt->bo", error, factor[:, first:tap, tap])
-            made[:, :, tap] = np.clip(np.round(value / step), -127, 127) * step
+            made[:, :, tap] = np.clip(np.round(value / step), -most, most) * step
     rounded = np.empty_like(weights)
     np.put_along_axis(rounded, order, made, axis=2)
     return rounded

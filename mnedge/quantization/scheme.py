@@ -42,6 +42,8 @@ INT8_KINDS = frozenset((
 ))  # fmt: skip
 _PICTURE_RANK = 4
 
+# Weights are symmetric: the lowest step is not used.
+MOST_STEPS, MOST_STEPS_OF_4_BITS = 127, 7
 # Steps of an activation.
 Steps = Literal["int8", "int16"]
 
@@ -81,6 +83,7 @@ class Scheme:
         granularity: Granularity of the weight scales.
         float_kinds: Op kinds that stay float.
         wide: The groups in int16; all others are int8.
+        int4: Outputs of the layers whose weights have 4 bits; all others have 8.
     """
 
     graph: Graph
@@ -91,6 +94,7 @@ class Scheme:
     granularity: Granularity
     float_kinds: frozenset[str] = frozenset()
     wide: frozenset[str] = frozenset()
+    int4: frozenset[str] = frozenset()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -106,6 +110,10 @@ class Scheme:
         """The dtype that an activation becomes."""
         return "int16" if self.group[name] in self.wide else "int8"
 
+    def most_steps(self, layer: Layer) -> int:
+        """The largest weight of a layer, in steps to either side of 0."""
+        return MOST_STEPS_OF_4_BITS if layer.output in self.int4 else MOST_STEPS
+
     def is_float(self, op: Op) -> bool:
         """Returns whether an op stays float."""
         return op.kind in self.float_kinds
@@ -118,6 +126,7 @@ def scheme_of(
     allow_float: frozenset[str] = frozenset(),
     pixels: Pixels | None = None,
     wide: frozenset[str] = frozenset(),
+    int4: frozenset[str] = frozenset(),
 ) -> Scheme:
     """Works out what int8 asks of a float graph.
 
@@ -131,6 +140,7 @@ def scheme_of(
         pixels: Pixels of the graph, which fixes the scale of the inputs that are pictures; None where none
             is. The interval of their samples fixes that of the others.
         wide: Outputs of the ops in int16; see `int16_ops`.
+        int4: Outputs of the layers whose weights have 4 bits; see `int4_layers`.
 
     Raises:
         UnsupportedError: An op has no int8 form and is not allowed to stay float, or the graph is not float.
@@ -143,7 +153,7 @@ def scheme_of(
     group, fixed = _groups(graph, inputs, allow_float, in_16)
     wide_groups = frozenset(group[name] for name in in_16 if name in group)
     layers = layers_of(graph, allow_float)
-    return Scheme(graph, group, fixed, _bounds(graph, group), layers, granularity, allow_float, wide_groups)
+    return Scheme(graph, group, fixed, _bounds(graph, group), layers, granularity, allow_float, wide_groups, int4)
 
 
 def check_float(graph: Graph, allow_float: frozenset[str] = frozenset()) -> None:

@@ -74,7 +74,10 @@ def settle_layers(
         layer = layer_of.get(ops[0].outputs[0])
         if layer is not None:
             quantization = int8.tensors[layer.data].quantization
+            made_by = int8.tensors[layer.output].quantization
             assert quantization is not None, layer.data
+            assert made_by is not None, layer.output
+            ends = (float(quantization.scale[0]), float(made_by.scale[0]))
             now = Settled(weights[layer.weights], scales[layer.weights], biases[layer.bias])
             if layer.output in skips:
                 targets[layer.output] -= _drawn(int8, steps, skips[layer.output][1], drawn[layer.output])
@@ -87,7 +90,7 @@ def settle_layers(
                 now = now._replace(bias=now.bias + _shift(int8, layer, made, drawn[layer.output], targets))
             weights[layer.weights], scales[layer.weights], biases[layer.bias] = now
             settled = replace(parameters, weights=weights, weight_scales=scales, biases=biases)
-            int8 = int8.replaced(tensors=layer_tensors(scheme, layer, settled, float(quantization.scale[0])))
+            int8 = int8.replaced(tensors=layer_tensors(scheme, layer, settled, ends))
         read_later = {name for piece in pieces[number + 1 :] for op in piece for name in op.inputs}
         wanted = tuple(name for op in ops for name in op.outputs if name in read_later)
         if wanted:

@@ -49,6 +49,7 @@ _STAGE_OF_KEY = {
     "granularity": "quantization",
     "activations": "quantization",
     "max_slowdown": "quantization",
+    "weights_bits": "quantization",
     "io": "quantization",
     "allow_float": "quantization",
     "post_processing": "formats",

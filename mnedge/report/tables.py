@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CLASSES = 30
 # Share of the int8 error from which a layer at 8 bits has a row.
 _LEAST_ERROR = 0.01
-WIDE_BITS = 16
+WIDE_BITS, NARROW_BITS = 16, 4
 _FIGURES = {"mae": "mean error", "best_threshold": "best threshold", "best_top1": "top-1 there", "map": "mAP"}
 
 Tone = Literal["", "good", "bad", "fp32", "int8", "code"]
@@ -140,6 +140,8 @@ def layers(rows: Sequence[LayerBits]) -> Table:
 
     Where shares are known, layers at 8 bits that hardly err are only counted.
     """
+    if any(row.weights_bits is not None for row in rows):
+        return _weights(rows)
     is_measured = any(row.cost_fraction is not None for row in rows)
     told = [row for row in rows if not is_measured or row.bits == WIDE_BITS or _errs(row)]
     columns = ("layer", "op", ">bits", ">share of the error %", ">cost %")
@@ -161,6 +163,27 @@ def layers(rows: Sequence[LayerBits]) -> Table:
         "latency that this layer alone at 16 bits adds to the int8 model, its conversions included, on this machine."
     )
     return Table("Bits of activations", columns, tuple(cells), (others, meaning) if is_measured else ())
+
+
+def _weights(rows: Sequence[LayerBits]) -> Table:
+    """Returns the bits of the layers' weights, the bytes that they save, and the noise of 4 bits where measured."""
+    is_measured = any(row.weights_noise is not None for row in rows)
+    columns = ("layer", "op", ">bits of weights", ">bytes saved", *((">noise of 4 bits %",) if is_measured else ()))
+    told = [row for row in rows if row.weights_bits == NARROW_BITS or row.weights_noise is not None]
+    cells = (
+        (
+            Cell(row.layer),
+            Cell(row.op),
+            Cell(str(row.weights_bits), "good" if row.weights_bits == NARROW_BITS else ""),
+            Cell(str(row.weights_bytes_saved or "")),
+            *((Cell(_share(row.weights_noise)),) if is_measured else ()),
+        )
+        for row in told
+    )
+    others = (f"{len(rows) - len(told)} other layers have weights of 8 bits.",) if len(told) < len(rows) else ()
+    saved = f"4 bits save {sum(row.weights_bytes_saved or 0 for row in rows)} bytes."
+    meaning = "Noise: power that rounding these weights to 4 bits brings to the scores, over the noise that int8 has."
+    return Table("Bits of weights", columns, tuple(cells), (saved, *others, *((meaning,) if is_measured else ())))
 
 
 def _errs(row: LayerBits) -> bool:

@@ -110,6 +110,10 @@ class LayerBits:
             measured, or the tensor has the steps of another.
         cost_fraction: Latency that 16 bits in this layer alone add, its conversions included, over the int8 model's;
             None where it was not measured, or LiteRT has no 16-bit kernel.
+        weights_bits: Bits of its weights, 4 or 8; None where every layer has 8.
+        weights_noise: Power of the noise that rounding its weights to 4 bits brings to the scores, over that of the
+            int8 model; None where it was not measured.
+        weights_bytes_saved: Bytes that its weights take less in 4 bits; None where they have 8.
     """
 
     layer: str
@@ -117,6 +121,9 @@ class LayerBits:
     bits: int
     error_fraction: float | None = None
     cost_fraction: float | None = None
+    weights_bits: int | None = None
+    weights_noise: float | None = None
+    weights_bytes_saved: int | None = None
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def quantize_activations(
 def _mixed(
     graph: Graph, images: Samples, chosen: PostTraining, int8: Quantized, max_slowdown: float, told: Progress
 ) -> Quantized:
-    shares = noise_shares(_scores(int8.graph), images[:_NOISE_IMAGES], told)
+    shares = noise_shares(scores_of(int8.graph), images[:_NOISE_IMAGES], told)
     with tempfile.TemporaryDirectory() as name:
         files = _Files(graph, images[:_TIMING_IMAGES], chosen, Path(name))
         told("time of layers at 16 bits", 0.0)
@@ -185,7 +185,7 @@ class _Files:
         return mixed_ms / int8_ms
 
 
-def _scores(graph: Graph) -> Graph:
+def scores_of(graph: Graph) -> Graph:
     """The graph up to what its first output's SOFTMAX or LOGISTIC reads, whose steps say more than those of shares."""
     op = graph.producers().get(graph.outputs[0])
     if op is None or op.kind not in ("LOGISTIC", "SOFTMAX"):

@@ -32,14 +32,15 @@ from mnedge.results.quantization import OutputFidelity, QuantizedModel
 from mnedge.runtimes import naming
 from mnedge.silence import start_tensorflow
 from mnedge.sources import open_source
-from mnedge.workflows.activations import check_activations, quantize_activations
+from mnedge.workflows.activations import check_activations
 from mnedge.workflows.settle_pixels import settle_pixels
+from mnedge.workflows.weight_bits import Bits, check_weight_bits, quantize_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnedge.batch import Samples
-    from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method
+    from mnedge.choices import Activations, Effort, Granularity, IoDtype, Method, WeightBits
     from mnedge.data.dataset import Dataset
     from mnedge.graph.graph import Graph, Signature
     from mnedge.graph.heads import Head
@@ -69,6 +70,7 @@ def quantize(
     ranges: str | None = None,
     activations: Activations = "int8",
     max_slowdown: float | None = None,
+    weights_bits: WeightBits = "8",
     epochs: int | None = None,
     io: IoDtype = "int8",
     target: str = "cpu",
@@ -101,6 +103,8 @@ def quantize(
         activations: dtype of activations: int8, int16 with int8 weights (16x8), or mixed, int16 where it takes most of
             the error away within `max_slowdown`.
         max_slowdown: Highest ratio of a mixed file's latency to the int8 file's; None for 1.1.
+        weights_bits: Bits of the weights of dense layers: 8, 4, or mixed, 4 in as many as together add no more noise
+            than int8 has.
         epochs: Most epochs of qat; None for 20.
         io: dtype of the input and the outputs.
         target: Target whose passes lower the graph first.
@@ -119,6 +123,8 @@ def quantize(
     check_file(place, force=force)
     chosen = targets.get(target)
     check_activations(activations, max_slowdown, method, {target: chosen})
+    bits = Bits(activations, max_slowdown, weights_bits)
+    check_weight_bits(bits, method, granularity, {target: chosen})
     network = open_source(source, size, signature)
     asked = Pixels.parse(pixels) if isinstance(pixels, str) else pixels
     settings = PostTraining(
@@ -144,7 +150,7 @@ def quantize(
         graph, images = _arrays_lowered(network, Path(data), asked, chosen.passes)
         known, settings = asked, replace(settings, pixels=asked)
         with naming(source):
-            quantized = quantize_activations(graph, images, settings, activations, max_slowdown, progress=stage)
+            quantized = quantize_bits(graph, images, settings, bits, progress=stage)
     else:
         dataset = open_dataset(data)
         yes = None if positive is None else dataset.class_index(positive)
@@ -154,7 +160,7 @@ def quantize(
         images = _calibration_images(graph, known, dataset, calibration)
         with naming(source):
             if method == "ptq":
-                quantized = quantize_activations(graph, images, settings, activations, max_slowdown, progress=stage)
+                quantized = quantize_bits(graph, images, settings, bits, progress=stage)
             else:
                 quantized = _in_training(graph, known, images, dataset, settings, epochs or _EPOCHS, told)
     allowed = check_int8(quantized.graph, allow_float)

@@ -16,6 +16,7 @@ from mnedge.pixels import SYMMETRIC
 from mnedge.quantization.calibrate import observe
 from mnedge.quantization.parameters import (
     activation_quantizations,
+    bounded_weight_scale,
     initial_parameters,
     largest_weight_scale,
     legal_weight_scale,
@@ -174,3 +175,10 @@ def test_allowed_float_ops_get_conversions_around_them(net: Any, images: Any, li
     assert [op.kind for op in float_ops(int8)] == ["DEQUANTIZE", "EXP", "QUANTIZE"]
     exact = predict(odd.graph(), images(2, 3))
     assert np.abs(litert(int8, images(2, 3)) - exact).mean() < 0.05 * np.abs(exact).mean()
+
+
+def test_a_step_of_4_bit_weights_stays_below_what_xnnpack_refuses() -> None:
+    scales = np.array([0.01, 56.6], np.float32)
+    bounded = bounded_weight_scale(scales, 0.0956, 0.00525)
+    assert bounded[0] == scales[0]
+    assert 0.0956 * float(bounded[1]) / 0.00525 == pytest.approx(255.0)

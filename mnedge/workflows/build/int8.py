@@ -57,7 +57,7 @@ def _lowered(job: Job, graph: Graph, lowering: Lowering) -> tuple[Graph, Pixels 
 
 def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering, progress: Progress) -> Quantized:
     from mnedge.quantization.ptq import PostTraining
-    from mnedge.workflows.activations import quantize_activations
+    from mnedge.workflows.weight_bits import Bits, quantize_bits
 
     recipe = job.recipe
     start_tensorflow()
@@ -85,12 +85,11 @@ def _quantize(job: Job, graph: Graph, pixels: Pixels | None, lowering: Lowering,
             checkpoint_dir=cache.checkpoints("qat"),
             progress=lambda stage, fraction: progress(f"train int8: {stage}", fraction),
         )
-    quantized = quantize_activations(
+    quantized = quantize_bits(
         graph,
         images,
         chosen,
-        recipe.activations,
-        recipe.max_slowdown,
+        Bits(recipe.activations, recipe.max_slowdown, recipe.weights_bits),
         progress=lambda _, fraction: progress("quantize to int8", min(fraction, 0.99)),
     )
     progress("quantize to int8", 1.0)

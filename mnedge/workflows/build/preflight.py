@@ -11,6 +11,7 @@ from mnedge.errors import InputError
 from mnedge.models.variant import CLASSIFIER, check_compiles
 from mnedge.workflows.activations import check_activations
 from mnedge.workflows.release import described_release
+from mnedge.workflows.weight_bits import Bits, check_weight_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mnedge.workflows.build.job import Job
 
 # Fields of a recipe that say nothing of float artifacts; a sweep's axes of effort may meet both.
-_INT8_ALONE = ("method", "granularity", "activations", "max_slowdown", "onnx_activations")
+_INT8_ALONE = ("method", "granularity", "activations", "max_slowdown", "weights_bits", "onnx_activations")
 
 
 def check(job: Job, out: Path) -> None:
@@ -40,6 +41,8 @@ def check(job: Job, out: Path) -> None:
     recipe = job.recipe
     if recipe.int8:
         check_activations(recipe.activations, recipe.max_slowdown, recipe.method, job.targets)
+        bits = Bits(recipe.activations, recipe.max_slowdown, recipe.weights_bits)
+        check_weight_bits(bits, recipe.method, recipe.granularity, job.targets)
     else:
         _check_plain(recipe)
     if job.recipe.int8 and job.variant is not None:

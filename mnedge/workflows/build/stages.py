@@ -205,6 +205,7 @@ def int8_model(job: Job, source: Model, lowering: Lowering, progress: Progress) 
         "effort": recipe.effort,
         "activations": recipe.activations,
         "max_slowdown": recipe.max_slowdown,
+        "weights_bits": recipe.weights_bits,
         # What fits a latency budget is this machine's.
         "machine": asdict(machine()) if recipe.activations == "mixed" else None,
         "io": recipe.io,
