@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 METRIC = "roc_auc"
 _SCALE, _MARGIN = 24.0, 0.25
-_CENTRES = "class_centres"
+_BEFORE_CENTRES, _CENTRES = "before_centres", "class_centres"
 
 
 def embed(
@@ -64,8 +64,10 @@ def embed(
     feed = picture_feed(train, counts, schedule.augmentation, held.size)
 
     def with_centres(learner: keras.Model) -> keras.Model:
+        # Layers with weights are shared by all forms of the learner; this one is each form's own.
+        found = keras.layers.Identity(name=_BEFORE_CENTRES)(learner.outputs[0])
         layer = keras.layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm", name=_CENTRES)
-        return keras.Model(learner.inputs[0], layer(learner.outputs[0]))
+        return keras.Model(learner.inputs[0], layer(found))
 
     def freeze(learner: keras.Model, progress: Callable[[float], None]) -> Frozen:
         del progress
@@ -88,7 +90,7 @@ def _without_centres(model: keras.Model) -> keras.Model:
     import keras
 
     names = [layer.name for layer in model.layers]
-    return keras.Model(model.inputs[0], model.get_layer(_CENTRES).input) if _CENTRES in names else model
+    return keras.Model(model.inputs[0], model.get_layer(_BEFORE_CENTRES).output) if _BEFORE_CENTRES in names else model
 
 
 def margin_loss(labels: tf.Tensor, cosines: tf.Tensor) -> tf.Tensor:

@@ -39,8 +39,10 @@ def folded(learner: keras.Model) -> keras.Model:
         is_shared = not isinstance(layer, keras.layers.Layer) or layer.variables
         return layer if is_shared else layer.__class__.from_config(layer.get_config())
 
+    # A model that was compiled would have its loss looked up by name in the clone.
+    uncompiled = keras.Model(learner.input, learner.output, name=learner.name)
     with strategy().scope():
-        return keras.models.clone_model(learner, clone_function=form)
+        return keras.models.clone_model(uncompiled, clone_function=form)
 
 
 def _frozen_norms(learner: keras.Model) -> dict[str, keras.Layer]:

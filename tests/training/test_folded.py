@@ -98,3 +98,15 @@ def test_what_the_folded_form_learns_the_learner_knows() -> None:
     after = np.asarray(learner(images))
     assert np.abs(after - before).max() > 1e-4
     np.testing.assert_allclose(np.asarray(twin(images)), after, rtol=1e-4, atol=1e-4)
+
+
+def test_a_learner_may_be_compiled_with_a_loss_of_ones_own() -> None:
+    """The head's phase compiles it before the fine-tuning folds it."""
+
+    def squares(wanted: Any, found: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(wanted - found))
+
+    learner = _own()
+    learner.compile("adam", squares)
+    unfreeze(learner, None, batch_norm=False, new_layers=["top"])
+    assert not folded(learner).compiled
