@@ -80,10 +80,10 @@ def check_weight_bits(
             f"training with fake quantization has weights of 8 bits, and --weights-bits {weights} is asked for; give "
             "--method ptq, or leave --weights-bits out"
         )
-    elsewhere = next((name for name, target in targets.items() if target.kernels or target.accelerator), None)
-    if elsewhere is not None:
+    accelerated = next((name for name, target in targets.items() if target.accelerator), None)
+    if accelerated is not None:
         raise UnsupportedError(
-            f"C and NPUs hold weights in 8 bits, so --weights-bits {weights} saves nothing on the target {elsewhere}; "
+            f"NPUs hold weights in 8 bits, so --weights-bits {weights} saves nothing on the target {accelerated}; "
             "leave it out there"
         )
 

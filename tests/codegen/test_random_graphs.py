@@ -96,6 +96,13 @@ class Builder:
         )
         return self.constant(data.astype(np.int8), quantization), self.constant(bias, bias_quantization)
 
+    def store_as_int4(self, name: str) -> None:
+        """Gives the weights of a dense layer 4 bits."""
+        place = next(place for place, tensor in enumerate(self.tensors) if tensor.name == name)
+        tensor = self.tensors[place]
+        assert tensor.data is not None
+        self.tensors[place] = replace(tensor, data=tensor.data // 16, is_int4=True)
+
     def conv(
         self, x: Tensor, *, kernel: tuple[int, int] | None = None, depthwise: bool = False, padding: str | None = None
     ) -> Tensor:
@@ -132,6 +139,8 @@ class Builder:
         depth, out = int(x.shape[-1] if form == "pixels" else np.prod(x.shape)), int(self.rng.integers(1, 14))
         y = self.value((*x.shape[:-1], out) if form == "pixels" else (1, out))
         weights, bias = self.weights((out, depth), 0, x, y, depth)
+        if self.rng.random() < 0.4:
+            self.store_as_int4(weights)
         if form == "pixels":
             return self.op("FULLY_CONNECTED", (x.name, weights, bias), y, activation="NONE", keep_num_dims=True)
         if form == "flat" and x.shape != (1, depth):
@@ -484,7 +493,9 @@ def unsigned(graph: Graph, rng: np.random.Generator) -> Graph:
         if tensor.name in shared:
             zero_point = int(rng.integers(60, 200))
         tensors.append(
-            replace(tensor, dtype="uint8", quantization=Quantization.per_tensor(scale, zero_point), data=data)
+            replace(
+                tensor, dtype="uint8", quantization=Quantization.per_tensor(scale, zero_point), data=data, is_int4=False
+            )
         )
     return graph.replaced(tensors=tensors)
 

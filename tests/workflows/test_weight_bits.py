@@ -10,6 +10,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from mnedge import targets
+from mnedge.codegen.compile import compile_c
+from mnedge.devices import _boards
 from mnedge.errors import InputError, UnsupportedError
 from mnedge.formats.tflite_read import parse_tflite
 from mnedge.formats.tflite_write import write_tflite
@@ -24,6 +26,8 @@ from mnedge.workflows.weight_bits import Bits, check_weight_bits, int4_layers, q
 from tests.quantization.conftest import Net, smooth_pictures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from mnedge.choices import Effort
@@ -148,12 +152,33 @@ def test_what_has_no_kernel_or_no_layer_is_refused(pictures: NDArray[np.float32]
         check_weight_bits(Bits(weights="mixed"), "ptq", "per-tensor", cpu)
     with pytest.raises(UnsupportedError, match="give --method ptq, or leave --weights-bits out"):
         check_weight_bits(Bits(weights="4"), "qat", None, cpu)
-    with pytest.raises(UnsupportedError, match="saves nothing on the target cortex-m4"):
-        check_weight_bits(Bits(weights="4"), "ptq", None, {**cpu, "cortex-m4": targets.get("cortex-m4")})
+    check_weight_bits(Bits(weights="4"), "ptq", None, {**cpu, "cortex-m4": targets.get("cortex-m4")})
+    with pytest.raises(UnsupportedError, match="saves nothing on the target ethos-u55-128"):
+        check_weight_bits(Bits(weights="4"), "ptq", None, {**cpu, "ethos-u55-128": targets.get("ethos-u55-128")})
     bare = Net((1, 16, 16, 3)).conv("conv", 4).graph()
     assert int4_layers(bare) == []
     with pytest.raises(UnsupportedError, match="no dense layer with an even number of inputs"):
         quantize_bits(bare, pictures, PostTraining(), Bits(weights="4"))
+
+
+@pytest.mark.toolchain
+@pytest.mark.skipif(bool(_boards.missing_tools()), reason=f"missing {_boards.missing_tools()}; {_boards.ADVICE}")
+def test_a_microcontroller_gives_the_answers_of_the_file(
+    network: Graph, pictures: NDArray[np.float32], tmp_path: Path
+) -> None:
+    made = {
+        bits: write_tflite(quantize_bits(network, pictures, PostTraining(effort="fast"), Bits(weights=bits)).graph)
+        for bits in ("4", "8")
+    }
+    compiled = {
+        bits: compile_c(
+            parse_tflite(model, "net.tflite"), name="net", target="cortex-m4", out=tmp_path / bits, model=model
+        )
+        for bits, model in made.items()
+    }
+    assert compiled["4"].verified.startswith("emulated cortex-m4")
+    narrow = {bits: ["int4" in layer.kernel for layer in each.layers].count(True) for bits, each in compiled.items()}
+    assert narrow == {"4": 2, "8": 0}
 
 
 def test_a_recipe_may_give_a_number() -> None:

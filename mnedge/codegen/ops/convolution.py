@@ -177,26 +177,29 @@ class Convolution(Windowed):
         dense = self._dense_for(kernels)
         if dense is not None:
             return dense.constants(symbol, kernels)
-        variant = self.variant(kernels)
         fast, beside, apart = self, "", self._apart(kernels)
         if apart.any():
             fast, beside = self._without(apart), self._slow_constants(symbol, apart)
+        return beside + fast._constants(symbol, kernels, self.variant(kernels))  # noqa: SLF001 - the same layer
+
+    def _constants(self, symbol: str, kernels: KernelSet, variant: str) -> str:
+        """C definitions of the descriptor of the layer's own kernel."""
         if variant.startswith("portable"):
-            return beside + fast._portable_constants(symbol)  # noqa: SLF001 - the same layer
+            return self._portable_constants(symbol)
         if variant == "shallow":
-            arrays, fields = packing.shallow(fast.weights, fast.rescale, symbol)
+            arrays, fields = packing.shallow(self.weights, self.rescale, symbol)
         elif variant == "depthwise":
-            arrays, fields = packing.depthwise(fast.weights, fast.rescale, kernels, symbol)
+            arrays, fields = packing.depthwise(self.weights, self.rescale, kernels, symbol)
         else:
             pixels = self.pixels if self.may_widen else 1
-            arrays, fields = packing.pointwise(fast.weights, fast.rescale, kernels, symbol, pixels)
+            arrays, fields = packing.pointwise(self.weights, self.rescale, kernels, symbol, pixels)
         if variant not in ("pointwise", "shallow"):
             if variant == "patches":
                 # What a patch holds beyond its last byte meets weights of 0.
                 fields["input_channels"] = fields.get("depth", fields["input_channels"])
                 fields = {"pointwise": braced(fields)}
             fields = {"geometry": braced(self._geometry(variant)), **fields}
-        return beside + arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
+        return arrays + descriptor(f"{kernels}_{variant}", symbol, fields)
 
     def call(self, site: CallSite, kernels: KernelSet) -> str:
         """See `Kernel`."""

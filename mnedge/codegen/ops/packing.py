@@ -76,11 +76,26 @@ def rounds_up(rescale: Rescale) -> bool:
 
 
 def pointwise(
-    weights: NDArray[np.int64], rescale: Rescale, kernels: KernelSet, symbol: str, pixels: int
+    weights: NDArray[np.int64],
+    rescale: Rescale,
+    kernels: KernelSet,
+    symbol: str,
+    pixels: int = 1,
+    *,
+    is_int4: bool = False,
 ) -> tuple[str, dict[str, object]]:
-    """Arrays and descriptor fields of a dense kernel; weights OHWI, for so many output pixels."""
+    """Arrays and descriptor fields of a dense kernel.
+
+    Args:
+        weights: OHWI.
+        rescale: From sums to steps; of 4-bit weights one that rounds once.
+        kernels: "dsp" or "mve".
+        symbol: Name of the descriptor.
+        pixels: Output pixels; of many, weights are packed for speed.
+        is_int4: Whether two weights are packed into a byte.
+    """
     if kernels == "mve":
-        return _mve_pointwise(weights, rescale, symbol)
+        return _mve_pointwise(weights, rescale, symbol, is_int4=is_int4)
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
     depth, even = _dsp_depth(matrix.shape[1], round_once=rescale.round_once), _up(channels, 2)
@@ -95,7 +110,9 @@ def pointwise(
     lanes = fours[..., ((1, 3), (0, 2))].transpose(0, 2, 3, 1, 4) if is_wide else fours.transpose(0, 2, 1, 3)
     records = [
         np.pad(2 * rescale.bias, extra).reshape(-1, 2),
-        words(2 * lanes.reshape(even // 2, -1), 16) if is_wide else words(lanes.reshape(even // 2, -1), 8),
+        words(2 * lanes.reshape(even // 2, -1), 16)
+        if is_wide
+        else _weight_words(lanes.reshape(even // 2, -1), 1, is_int4),
         np.pad(rescale.multiplier, extra).reshape(-1, 2),
         *([np.pad(_halves(rescale, shifts), extra).reshape(-1, 2)] if up else []),
         np.pad(shifts, extra, constant_values=1).reshape(-1, 2),
@@ -166,7 +183,9 @@ def _blocks(channels: int, lanes: int) -> NDArray[np.int64]:
     return firsts[:, None] + np.arange(lanes)
 
 
-def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) -> tuple[str, dict[str, object]]:
+def _mve_pointwise(
+    weights: NDArray[np.int64], rescale: Rescale, symbol: str, *, is_int4: bool
+) -> tuple[str, dict[str, object]]:
     channels = weights.shape[0]
     matrix = weights.reshape(channels, -1)
     depth, whole = matrix.shape[1], _up(channels, 4)
@@ -176,7 +195,7 @@ def _mve_pointwise(weights: NDArray[np.int64], rescale: Rescale, symbol: str) ->
     lanes = fours.transpose(0, 2, 1, 3).reshape(whole // 4, -1)
     records = [
         np.pad(rescale.bias, extra).reshape(-1, 4),
-        words(lanes, 8),
+        _weight_words(lanes, 4, is_int4),
         np.pad(rescale.multiplier, extra).reshape(-1, 4),
         words(-np.pad(right_shifts(rescale), extra, constant_values=1).reshape(-1, 4), 8),
     ]
@@ -277,6 +296,24 @@ def words(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     lanes = 32 // bits
     grouped = (values & ((1 << bits) - 1)).reshape(*values.shape[:-1], -1, lanes)
     packed: NDArray[np.int64] = (grouped << (np.arange(lanes) * bits)).sum(axis=-1)
+    return packed
+
+
+def _weight_words(weights: NDArray[np.int64], group: int, is_int4: bool) -> NDArray[np.int64]:
+    """Weights as words of bytes; or plus 8 in their halves, those of a group of words low, those of the next high."""
+    if not is_int4:
+        return words(weights, 8)
+    pairs = words(weights + 8, 8).reshape(len(weights), -1, 2, group)
+    packed: NDArray[np.int64] = (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(len(weights), -1)
+    return packed
+
+
+def int4_fours(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Dense weights OHWI plus 8, two in a byte: of each four output channels side by side, filled up with zeros."""
+    matrix = weights.reshape(weights.shape[0], -1)
+    padded = np.pad(matrix, ((0, -len(matrix) % 4), (0, 0))) + 8
+    pairs = padded.reshape(-1, 2, 2, matrix.shape[1])
+    packed: NDArray[np.int64] = (pairs[:, :, 0] | pairs[:, :, 1] << 4).transpose(0, 2, 1)
     return packed
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mnedge.codegen.ops.convolution import Convolution
+from mnedge.codegen.ops.int4_dense import Int4Dense
 from mnedge.codegen.ops.int16_convolution import ACCUMULATOR_LIMIT, Convolution16, Rescale16
 from mnedge.codegen.ops.rescale import Rescale, settled
 from mnedge.codegen.ops.window import Window, window_of
@@ -69,7 +70,8 @@ def lower_fully_connected(source: Source, op: Op) -> Convolution | Convolution16
         rescale_16 = _rescale_16(source, op, x, y, kernel_weights, channel_axis=0)
         return Convolution16(False, kernel_weights, Window(), rescale_16, x, y, depth, is_flat=True)  # noqa: FBT003
     rescale = _rescale(source, op, x, y, kernel_weights, channel_axis=0)
-    return Convolution(False, kernel_weights, Window(), rescale, x, y, depth, is_flat=True)  # noqa: FBT003
+    layer = Int4Dense if source.graph.tensors[str(op.inputs[1])].is_int4 else Convolution
+    return layer(False, kernel_weights, Window(), rescale, x, y, depth, is_flat=True)  # noqa: FBT003
 
 
 def _reals(source: Source, op: Op, x: Value, y: Value, channels: int) -> NDArray[np.float64]:
