@@ -64,7 +64,7 @@ def command(
     ] = None,
     output_stride: OutputStride = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. [default: the task's; to classify 36]")
+        int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. [default: the task's; to classify 24]")
     ] = None,
     head_epochs: Annotated[
         int | None,
@@ -74,7 +74,7 @@ def command(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="Peak rate of fine-tuning. [default: the task's; to classify 0.001]"),
+        typer.Option(metavar="RATE", help="Peak rate of fine-tuning. [default: the task's; to classify 0.0005]"),
     ] = None,
     from_layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Fine-tune from this Keras layer on. [default: all layers]")

@@ -18,7 +18,6 @@ from mnedge.results.findings import Suspect
 from mnedge.results.metric import Metric
 from mnedge.results.outcome import Confusion, Outcome
 from mnedge.tasks._task import Task
-from mnedge.training.settings import Schedule
 from mnedge.validation.accuracy import accuracy_figures, confusion
 from mnedge.validation.answers import class_answers
 from mnedge.validation.heads import head_figures
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from mnedge.validation.predict import Predictions
 
 _SUSPECTS = 40
-# Share of a class in a blended picture from which it is named.
-_LEAST_SHOWN = 0.01
 _SHOWN_SIDE = 120
 _TWO = 2
 
@@ -130,11 +127,8 @@ def _draw(pixels: NDArray[np.uint8], answer: Answer, _said: Predictions, _place:
 
 
 def show_class(pixels: NDArray[np.uint8], target: AnyArray, data: TrainingData) -> NDArray[np.uint8]:
-    """Writes the class of a target into a picture, or those of a blend and their shares."""
-    shown = [(name, share) for name, share in zip(data.dataset.classes, target, strict=True) if share >= _LEAST_SHOWN]
-    if len(shown) == 1:
-        return with_words(pixels, [shown[0][0]])
-    return with_words(pixels, [f"{name} {share:.0%}" for name, share in shown])
+    """Writes the class of a one-hot target into a picture."""
+    return with_words(pixels, [data.dataset.classes[int(target.argmax())]])
 
 
 def _limits(report: Report) -> tuple[str, ...]:
@@ -167,7 +161,6 @@ TASK = Task(
     draw=_draw,
     accuracy=_accuracy,
     mistakes=_mistakes,
-    schedule=Schedule(epochs=36, learning_rate=1e-3),
     learns_labels=True,
     adds_up=True,
     takes_models=True,

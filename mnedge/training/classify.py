@@ -13,7 +13,6 @@ from mnedge.training.augment import draw_tints, draw_warps, tint, warp
 from mnedge.training.fit import Feed
 from mnedge.training.forward import forward_of
 from mnedge.training.learner import split_at_head
-from mnedge.training.mix import mixed
 from mnedge.training.phases import Frozen, Objective
 from mnedge.training.settings import Augmentation
 
@@ -94,7 +93,7 @@ def classify(
         # Where some classes have few pictures, accuracy would choose an epoch that gives them up.
         metric=BALANCED if is_uneven(train.labels) else METRIC,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=schedule.label_smoothing),
-        feed=mixed(picture_feed(train, counts, schedule.augmentation, size), schedule.augmentation.mixup),
+        feed=picture_feed(train, counts, schedule.augmentation, size),
         score=score,
         head=lambda learner: split_at_head(learner, new_layers)[1],
         freeze=freeze,

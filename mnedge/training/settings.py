@@ -24,7 +24,7 @@ _SHARES = (
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation strengths; each is the bound of a uniform range, unless it says otherwise.
+    """Augmentation strengths; each is the bound of a uniform range.
 
     Attributes:
         zoom: Shares of the picture's side that a crop keeps; 1.0 is all of it.
@@ -34,7 +34,6 @@ class Augmentation:
         brightness: Shift as a share of the pixels' range.
         contrast: Change of the distance from the picture's mean.
         saturation: Change of the distance from grey.
-        mixup: Concentration of the shares of two pictures in a blend (see `mix`), for classifiers; 0 for no blends.
     """
 
     zoom: tuple[float, float] = (0.65, 1.0)
@@ -44,15 +43,14 @@ class Augmentation:
     brightness: float = 0.1
     contrast: float = 0.25
     saturation: float = 0.4
-    mixup: float = 0.2
 
     @classmethod
     def of(cls, strength: Strength, *, flip: bool = True) -> Augmentation:
         """The augmentation of a name: "none", "light" (small objects, fine print) or "default"."""
         if strength == "none":
-            return cls((1.0, 1.0), 1.0, 0.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0, mixup=0.0)
+            return cls((1.0, 1.0), 1.0, 0.0, flip=False, brightness=0.0, contrast=0.0, saturation=0.0)
         if strength == "light":
-            return cls((0.85, 1.0), 1.1, 5.0, flip=flip, brightness=0.05, contrast=0.1, saturation=0.1, mixup=0.1)
+            return cls((0.85, 1.0), 1.1, 5.0, flip=flip, brightness=0.05, contrast=0.1, saturation=0.1)
         return cls(flip=flip)
 
 
