@@ -40,7 +40,7 @@ PREPROCESSING = ("crop_fraction", "interpolation", "fit", "white")
 def look(path: Path, draw: Draw) -> Listing:
     """Looks what lies in a folder, beside a file or in an archive, before anything of it is read.
 
-    A folder with nothing but one folder in it stands for that folder, as archives have it.
+    A folder with nothing but one folder or one archive in it stands for that one, as archives have it.
 
     Raises:
         InputError: There is no such thing, the archive cannot be unpacked, or two of its folders are one split.
@@ -51,6 +51,8 @@ def look(path: Path, draw: Draw) -> Listing:
     if is_file(path) and is_archive(path):
         root = unpacked(path)
     found = listing_of(root, is_grouped=bool(draw.group_by))
+    if found.is_folder and len(found.files) == 1 and is_archive(found.files[0]):
+        return look(found.files[0], draw)
     while found.is_folder and len(top := {path.relative_to(found.root).parts[0] for path in found.files}) == 1:
         inner = found.root / next(iter(top))
         if not inner.is_dir():

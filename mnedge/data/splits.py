@@ -36,6 +36,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+# What people call them.
+SPOKEN = {"train": "train", "calibration": "calibration", "eval": "val", "test": "test"}
 _CALIBRATION_FRACTION = 0.1
 _CALIBRATION_IMAGES = 256
 
@@ -88,10 +90,9 @@ def refuse_two_of_a_split(listing: Listing) -> None:
         split = SPLIT_NAMES.get(folder.name.lower(), "")
         other = known.setdefault((folder.parent, split), folder) if split else folder
         if other != folder:
-            called = {"eval": "validation"}.get(split, split)
             raise InputError(
-                f"{listing.relative(other)}/ and {listing.relative(folder)}/ of {listing.given} are both {called} "
-                "pictures; move one of them away, or put the pictures of both into one"
+                f"{listing.relative(other)}/ and {listing.relative(folder)}/ of {listing.given} are both "
+                f"{SPOKEN[split]} pictures; move one of them away, or put the pictures of both into one"
             )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from mnedge.data.splits import SPOKEN
+
 if TYPE_CHECKING:
     from mnedge.data.dataset import Dataset
 
@@ -29,15 +31,13 @@ def summary(dataset: Dataset) -> str:
     shown = ", ".join(named[:_MOST_CLASSES]) + (", …" if len(named) > _MOST_CLASSES else "")
     parts.append(f"classes {len(dataset.classes)}: {shown}")
     sizes = {name: numbers.size for name, numbers in dataset.splits.items()}
-    splits = [
-        f"{called} {sizes.get(name, 0):,}" for name, called in (("train", "train"), ("eval", "val"), ("test", "test"))
-    ]
+    splits = [f"{SPOKEN[name]} {sizes.get(name, 0):,}" for name in ("train", "eval", "test")]
     # Calibration pictures that are training pictures, too, are no split of their own.
     if sizes.get("calibration") and not set(dataset.splits["calibration"].tolist()) <= set(
         dataset.splits["train"].tolist()
     ):
         splits.append(f"calibration {sizes['calibration']:,}")
-    drawn = [{"eval": "val"}.get(name, name) for name in dataset.drawn if name != "calibration"]
+    drawn = [SPOKEN[name] for name in dataset.drawn if name != "calibration"]
     parts.append(", ".join(splits) + (f" ({' and '.join(drawn)} drawn)" if drawn else ""))
     if found is not None and found.boxes:
         parts.append(f"boxes {sum(found.counts):,}")

@@ -179,7 +179,8 @@ def test_masks_of_0_and_255_have_one_class(tmp_path: Path, names: str) -> None:
     assert found.truths is not None
     assert int((found.truths(0, 0) == 1).sum()) == 15 * 20
     assert not (found.truths(0, 0) == IGNORE).any()
-    assert any("255 is the class, not what is ignored" in finding.what for finding in found.findings)
+    (told,) = (finding for finding in found.findings if "255 is the class, not what is ignored" in finding.what)
+    assert told.where == ("0.png", "1.png", "2.png", "3.png")
 
 
 def test_255_beside_classes_is_still_ignored(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_three_splits_are_three(tmp_path: Path) -> None:
 
 def test_val_and_valid_are_not_merged(tmp_path: Path) -> None:
     root = _split(tmp_path, "train", "val", "valid")
-    with pytest.raises(InputError, match=r"val/ and valid/ of .* are both validation pictures; move one of them away"):
+    with pytest.raises(InputError, match=r"val/ and valid/ of .* are both val pictures; move one of them away"):
         open_dataset(str(root))
 
 

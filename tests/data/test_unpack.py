@@ -84,3 +84,12 @@ def test_a_broken_zip(tmp_path: Path) -> None:
         (tmp_path / "d.zip").write_bytes(data)
         with pytest.raises(InputError, match=r"no \.zip that can be unpacked"):
             open_dataset(str(tmp_path / "d.zip"))
+
+
+@pytest.mark.usefixtures("private_cache")
+def test_an_archive_alone_in_a_folder_or_an_archive_stands_for_it(tmp_path: Path) -> None:
+    (tmp_path / "downloads").mkdir()
+    inner = _zip(tmp_path / "downloads" / "inner.zip", _folder(tmp_path / "d"))
+    outer = _zip(tmp_path / "outer.zip", inner.parent)
+    for given in (inner.parent, outer):
+        assert open_dataset(str(given)).classes == ("cat", "dog")

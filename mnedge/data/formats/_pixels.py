@@ -134,7 +134,8 @@ def encoding_of(root: Path, masks: Sequence[Path], told: tuple[str, ...]) -> Enc
     _refuse_contradictions(masks, [palette for _, palette in shown], values)
     foreground = values - {0}
     if foreground == {IGNORE} and 0 in values and len(told) in (0, 2):
-        note = Finding("masks have pixels of 0 and 255 only: 255 is the class, not what is ignored", (str(root),))
+        names = tuple(mask.name for mask in masks)
+        note = Finding("masks have pixels of 0 and 255 only: 255 is the class, not what is ignored", names)
         return Encoding(told or ("background", "foreground"), values={0: 0, IGNORE: 1}, notes=(note,))
     if told:
         return Encoding(told)

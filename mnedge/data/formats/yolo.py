@@ -17,7 +17,7 @@ import yaml
 from mnedge.data.annotation import Annotated, Annotations, Marked, Outline, bounds
 from mnedge.data.formats._format import Format
 from mnedge.data.names import MOST_CLASSES, checked_name, read_names
-from mnedge.data.splits import split_of
+from mnedge.data.splits import SPOKEN, split_of
 from mnedge.errors import InputError
 from mnedge.foreign import is_file, is_folder, open_regular
 from mnedge.results.findings import Finding
@@ -186,8 +186,8 @@ def _pictures(listing: Listing, told: _Set, notes: list[Finding]) -> list[tuple[
                 known = found.setdefault(path, split)
                 if known != split:
                     raise InputError(
-                        f"{told.named_in}: {listing.relative(path)} is in {known} and in {split}; a picture is in one "
-                        "split: give each its own folder, or leave one of them out"
+                        f"{told.named_in}: {listing.relative(path)} is in {SPOKEN[known]} and in {SPOKEN[split]}; a "
+                        "picture is in one split: give each its own folder, or leave one of them out"
                     )
     if missing and not found:
         raise InputError(

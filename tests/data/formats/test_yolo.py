@@ -129,7 +129,7 @@ def test_what_a_label_may_not_say(tmp_path: Path, text: str, said: str) -> None:
         ("train: images/train\nnames: {0: cup, 2: dog}\n", r"names are numbered \[0, 2\]"),
         ("train: images/train\nnames: [cup, cup]\n", "'cup' stands there twice"),
         ("train: nowhere\nnames: [cup, dog]\n", r"none of its folders is there \(train: nowhere\)"),
-        ("train: images/train\nval: images/train\nnames: [cup, dog]\n", "is in train and in eval"),
+        ("train: images/train\nval: images/train\nnames: [cup, dog]\n", "is in train and in val"),
         ("names: [[1]]\n", "Expected"),
         ("names: [\n", "is not YAML"),
     ],
