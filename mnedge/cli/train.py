@@ -102,7 +102,7 @@ def command(
     seed: Seed[int | None] = None,
     keep_shared: Annotated[
         bool,
-        typer.Option("--keep-shared", help="Learn from training pictures that the validation split has too."),
+        typer.Option("--keep-shared", help="Learn from training pictures that the val or test split has too."),
     ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(file_okay=False, metavar="DIR", help="Write TensorBoard logs into this folder.")
@@ -215,7 +215,7 @@ def _print(report: TrainingReport, out: Path) -> None:
     account, outcome, task = report.account, report.outcome, tasks.get(report.task)
     for shared in account.findings.shared:
         contradiction = "" if len(set(shared.labels)) == 1 else f", filed under {' and '.join(shared.labels)}"
-        say(f"in train and validation both: {shared.train} and {shared.held}{contradiction}", err=True)
+        say(f"in {' and '.join(shared.splits)} both: {' and '.join(shared.sources)}{contradiction}", err=True)
     for kind, sources in (("broken", account.findings.broken), ("blank", account.findings.blank)):
         for source in sources:
             say(f"{kind}: {source}", err=True)

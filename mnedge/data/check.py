@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnedge.data.content import digests
 from mnedge.data.preprocess import picture_size
-from mnedge.data.twins import is_flat, thumbnails, twins
+from mnedge.data.splits import SPOKEN
+from mnedge.data.twins import Twins, is_flat, thumbnails, twins
 from mnedge.errors import InputError
 from mnedge.results.findings import Findings, Shared, Tiny
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from mnedge.data.dataset import Dataset
@@ -69,8 +74,8 @@ def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
     """
     if numbers.size == 0:
         raise InputError(
-            f"{dataset.name}: every training picture is in the validation split too, so nothing is left to learn from; "
-            "give other validation pictures, or --keep-shared to learn from them, which makes the figure a lie"
+            f"{dataset.name}: every training picture is in the val or test split too, so nothing is left to learn "
+            "from; give other pictures to measure on, or --keep-shared to learn from them, which makes the figure a lie"
         )
     if dataset.truths is not None:
         return
@@ -78,59 +83,83 @@ def check_left(dataset: Dataset, numbers: NDArray[np.int64]) -> None:
     if lacking := [repr(dataset.classes[index]) for index in np.flatnonzero(left == 0)]:
         raise InputError(
             f"{dataset.name}: no training picture is left of {_listed(lacking)}: those that there were are broken, or "
-            "in the validation split too; add pictures, take the class out, or give --group-by or other splits"
+            "in the val or test split too; add pictures, take the class out, or give --group-by or other splits"
         )
 
 
 def check_pictures(
-    dataset: Dataset,
-    resolution: int,
-    train: tuple[NDArray[np.uint8], NDArray[np.int64]],
-    held: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    dataset: Dataset, resolution: int, parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
 ) -> tuple[Findings, NDArray[np.bool_]]:
-    """Looks through the pictures of the train and validation splits.
+    """Looks through the pictures of all splits.
 
     Args:
         dataset: Data set of the pictures.
         resolution: Resolution of the network's input, pixels.
-        train: Pixels, uint8 (n, side, side, 3), and picture numbers, int64 (n,).
-        held: The same of the validation split; the side may be another one.
+        parts: Pixels, uint8 (n, side, side, 3), and picture numbers, int64 (n,), of "train", "eval" and, where there
+            is one, "test"; the sides may differ.
 
     Returns:
-        The findings, and which training pictures the validation split does not have: bool, (n,).
+        The findings, and which training pictures no other split has: bool, (n,).
     """
-    thumbs = [thumbnails(pixels) for pixels, _ in (train, held)]
-    numbers = [places for _, places in (train, held)]
-    pairs = twins(*thumbs)
-    fresh = np.ones(len(numbers[0]), bool)
-    fresh[[pair.first for pair in pairs]] = False
+    thumbs = {split: thumbnails(pixels) for split, (pixels, _) in parts.items()}
+    numbers = {split: places for split, (_, places) in parts.items()}
+    fresh = np.ones(len(numbers["train"]), bool)
+    copies = _copies(dataset, numbers)
+    found: list[tuple[str, str, Twins]] = []
+    for one, other in itertools.combinations(parts, 2):
+        pairs = {(pair.first, pair.second): pair for pair in twins(thumbs[one], thumbs[other])}
+        flat = is_flat(thumbs[one])
+        for first, second in copies(one, other):
+            if not flat[first]:
+                pairs.setdefault((first, second), Twins(first, second, 1.0, is_mirrored=False))
+        found += [(one, other, pairs[place]) for place in sorted(pairs)]
+    fresh[[pair.first for one, _, pair in found if one == "train"]] = False
     sources, classes, labels = dataset.sources, dataset.classes, dataset.labels
     # An annotation in a picture is not its class.
     has_class = dataset.truths is None
     shared = tuple(
         Shared(
-            sources[first],
-            sources[second],
+            (SPOKEN[one], SPOKEN[other]),
+            (sources[first], sources[second]),
             round(pair.correlation, 3),
             pair.is_mirrored,
             (classes[labels[first]], classes[labels[second]]) if has_class else ("", ""),
         )
-        for pair in pairs
-        for first, second in [(numbers[0][pair.first], numbers[1][pair.second])]
+        for one, other, pair in found
+        for first, second in [(numbers[one][pair.first], numbers[other][pair.second])]
     )
-    asked = np.concatenate([dataset.split("train"), dataset.split("eval")])
-    seen = np.bincount(labels[numbers[1]], minlength=len(classes))
+    asked = np.concatenate([dataset.split(split) for split in parts])
+    read = np.concatenate([*numbers.values()])
+    seen = np.bincount(labels[numbers["eval"]], minlength=len(classes))
     findings = Findings(
-        broken=tuple(sources[number] for number in np.setdiff1d(asked, np.concatenate(numbers))),
-        tiny=_tiny(dataset, np.concatenate(numbers), resolution),
-        blank=tuple(
-            sources[number] for places, small in zip(numbers, thumbs, strict=True) for number in places[is_flat(small)]
-        ),
+        broken=tuple(sources[number] for number in np.setdiff1d(asked, read)),
+        tiny=_tiny(dataset, read, resolution),
+        blank=tuple(sources[number] for split, small in thumbs.items() for number in numbers[split][is_flat(small)]),
         shared=shared,
         without_validation=tuple(classes[index] for index in np.flatnonzero(seen == 0) if has_class),
         annotations=dataset.findings,
     )
     return findings, fresh
+
+
+def _copies(dataset: Dataset, numbers: Mapping[str, NDArray[np.int64]]) -> Callable[[str, str], list[tuple[int, int]]]:
+    """Finds files of the same bytes in two splits: their places in either."""
+    content = dataset.content
+    told = digests(content.files, content.root, is_trusted=content.is_trusted)
+    places: dict[str, dict[str, list[int]]] = {split: {} for split in numbers}
+    for split, own in numbers.items():
+        for place, number in enumerate(own.tolist() if told else ()):
+            places[split].setdefault(told[number], []).append(place)
+
+    def pairs(one: str, other: str) -> list[tuple[int, int]]:
+        return [
+            (first, second)
+            for digest in places[one].keys() & places[other].keys()
+            for first in places[one][digest]
+            for second in places[other][digest]
+        ]
+
+    return pairs
 
 
 def _tiny(dataset: Dataset, numbers: NDArray[np.int64], resolution: int) -> tuple[Tiny, ...]:

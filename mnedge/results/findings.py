@@ -36,18 +36,18 @@ class Tiny:
 
 @dataclass(frozen=True)
 class Shared:
-    """A training picture that the validation split has too.
+    """A picture that two splits have.
 
     Attributes:
-        train: Its source in the training split.
-        held: Its source in the validation split.
+        splits: The two, as people call them: "train", "val" or "test", in this order.
+        sources: Its source in either.
         correlation: Correlation of their grey thumbnails; 1 for a copy.
         is_mirrored: Whether one picture mirrors the other.
         labels: Their class names; two different ones contradict each other.
     """
 
-    train: str
-    held: str
+    splits: tuple[str, str]
+    sources: tuple[str, str]
     correlation: float
     is_mirrored: bool
     labels: tuple[str, str]
@@ -85,7 +85,7 @@ class Findings:
         broken: Pictures that were left out because they cannot be read.
         tiny: Pictures that are smaller than half the input.
         blank: Pictures of one colour.
-        shared: Pictures in train and validation both.
+        shared: Pictures in two splits.
         without_validation: Classes that no validation picture shows.
         annotations: Problems found while reading boxes or masks.
     """

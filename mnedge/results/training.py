@@ -123,7 +123,7 @@ class Settings:
         draw: Draw of the splits: seed, val_fraction, test_fraction, group_by, keeps_twins; None where the data came
             with its own.
         weights: Weights that the backbone started from.
-        keep_shared: Whether the training used pictures that the validation split has too.
+        keep_shared: Whether the training used pictures that the val or test split has too.
         model: A model of the user's; None for a variant.
         schedule: Epochs, rates, augmentation and so on, by name.
     """

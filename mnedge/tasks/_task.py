@@ -60,7 +60,7 @@ class TrainingData:
         variant: The network; None for a model of the user's.
         schedule: Settings of the training.
         train: Training pictures, larger than the network's input by `augment.MARGIN`.
-        rows: Rows of the pictures that count, int64: without pictures that the validation split has too.
+        rows: Rows of the pictures that count, int64: without pictures that the val or test split has too.
         held: Validation pictures at the network's resolution; all count.
         new_layers: Names of the head's layers.
         keep_suspects: Keeps pictures that look mislabelled for the report.

@@ -122,7 +122,7 @@ def train(
         class_weights: balanced, so that every class counts alike, or none.
         precision: dtype policy of Keras: float32, mixed_float16 or mixed_bfloat16.
         seed: Seed of everything random.
-        keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
+        keep_shared: Learn from pictures that the val or test split has too, which makes its accuracy a lie.
         tensorboard: Folder of TensorBoard logs to write.
         split_seed: Seed that draws the validation pictures, of data without splits of its own.
         val_fraction: Share of the pictures that is drawn for validation; None for a fifth.

@@ -105,7 +105,7 @@ def train_network(
         weights: Weights that the backbone starts from: "imagenet", "random", or a file with or without classifier.
         progress: Called with the name of a stage and the share of it that is done, 0..1.
         on_epoch: Called with each epoch as it ends.
-        keep_shared: Learn from pictures that the validation split has too, which makes its accuracy a lie.
+        keep_shared: Learn from pictures that the val or test split has too, which makes its accuracy a lie.
 
     Raises:
         InputError: The data or the weights cannot be used; the message says why.
@@ -269,7 +269,11 @@ def _training_data(run: _Run, new_layers: frozenset[str], work: Path) -> tuple[T
     # Crops need more detail than the input shows.
     train = _decoded(run, "train", (math.ceil(MARGIN * height), math.ceil(MARGIN * width)))
     held = _decoded(run, "eval", run.size)
-    findings, fresh = check_pictures(dataset, min(run.size), (train.pixels, train.numbers), (held.pixels, held.numbers))
+    read = {"train": train, "eval": held}
+    if dataset.measured == "test":
+        read["test"] = _decoded(run, "test", run.size)
+    parts = {split: (part.pixels, part.numbers) for split, part in read.items()}
+    findings, fresh = check_pictures(dataset, min(run.size), parts)
     rows = np.arange(train.numbers.size) if run.keep_shared else np.flatnonzero(fresh)
     check_left(dataset, train.numbers[rows])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
@@ -37,11 +38,12 @@ def _split_folder(root: Path) -> Path:
 
 def _checked(root: Path, *, skip_broken: bool = False) -> tuple[Dataset, Findings, np.ndarray]:
     dataset = open_dataset(str(root), skip_broken=skip_broken)
-    parts = []
-    for split, side in (("train", 40), ("eval", 32)):
-        read = list(dataset.stream(dataset.split(split), side))
-        parts.append((np.stack([pixels for _, pixels in read]), np.array([number for number, _ in read])))
-    return dataset, *check_pictures(dataset, 32, *parts)
+    parts = {}
+    for split, side in (("train", 40), ("eval", 32), ("test", 32)):
+        if split in dataset.splits:
+            read = list(dataset.stream(dataset.split(split), side))
+            parts[split] = np.stack([pixels for _, pixels in read]), np.array([number for number, _ in read])
+    return dataset, *check_pictures(dataset, 32, parts)
 
 
 def test_a_good_folder_has_nothing_to_find(tmp_path: Path) -> None:
@@ -58,11 +60,37 @@ def test_what_is_in_train_and_validation_both_is_named(tmp_path: Path) -> None:
         image.resize((90, 90)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/ant/copy.jpg")
     dataset, findings, fresh = _checked(root)
     (shared,) = findings.shared
-    assert (shared.train, shared.held, shared.is_mirrored) == ("train/ant/copy.jpg", "val/bee/1.png", True)
+    assert (shared.splits, shared.sources) == (("train", "val"), ("train/ant/copy.jpg", "val/bee/1.png"))
+    assert shared.is_mirrored
     # The two folders contradict each other.
     assert shared.labels == ("ant", "bee")
     numbers = dataset.split("train")
     assert [dataset.sources[number] for number in numbers[~fresh]] == ["train/ant/copy.jpg"]
+
+
+def test_what_the_test_split_has_too_is_not_learned(tmp_path: Path) -> None:
+    root = _split_folder(tmp_path / "d")
+    for index, name in enumerate(("ant", "bee")):
+        _picture(root / "test" / name / "0.png", seed=7000 + index)
+    for source, copy in (("train/bee/2.png", "test/bee/t.png"), ("val/ant/1.png", "test/ant/v.png")):
+        shutil.copy(root / source, root / copy)
+    dataset, findings, fresh = _checked(root)
+    assert [(shared.splits, shared.sources) for shared in findings.shared] == [
+        (("train", "test"), ("train/bee/2.png", "test/bee/t.png")),
+        (("val", "test"), ("val/ant/1.png", "test/ant/v.png")),
+    ]
+    # What val and test share was not learned, and has only to be told.
+    assert [dataset.sources[number] for number in dataset.split("train")[~fresh]] == ["train/bee/2.png"]
+
+
+def test_a_copy_is_found_where_resampling_hides_it(tmp_path: Path) -> None:
+    """Noise of single pixels is another one at another side."""
+    root = _split_folder(tmp_path / "d")
+    noise = np.random.default_rng(0).integers(0, 256, (47, 47, 3), np.uint8)
+    for split in ("train", "val"):
+        Image.fromarray(noise).save(root / split / "ant" / "noise.png")
+    _, findings, _ = _checked(root)
+    assert [shared.sources for shared in findings.shared] == [("train/ant/noise.png", "val/ant/noise.png")]
 
 
 def test_tiny_blank_and_broken_pictures_are_named(tmp_path: Path) -> None:

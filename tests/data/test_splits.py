@@ -120,11 +120,11 @@ def test_frames_of_a_burst_stay_on_one_side(tmp_path: Path) -> None:
     ]
     assert not scenes[0] & scenes[1]
     assert found.splits["eval"].size >= 9
-    parts = [
-        (found.pixels(found.splits[split], side)[0], found.splits[split])
+    parts = {
+        split: (found.pixels(found.splits[split], side)[0], found.splits[split])
         for split, side in (("train", 40), ("eval", 32))
-    ]
-    _, fresh = check_pictures(found, 32, *parts)
+    }
+    _, fresh = check_pictures(found, 32, parts)
     # Nothing has to be thrown out of training any more.
     assert fresh.all()
     apart = open_dataset(str(root), draw=Draw(keeps_twins=False))

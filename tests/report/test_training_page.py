@@ -64,7 +64,15 @@ def report() -> TrainingReport:
             findings=Findings(
                 broken=("train/x.png",),
                 tiny=(Tiny("train/t.png", 5, 7),),
-                shared=(Shared("train/s.png", "val/s.png", 1.0, is_mirrored=True, labels=("daisy", "тюльпан")),),
+                shared=(
+                    Shared(
+                        ("train", "val"),
+                        ("train/s.png", "val/s.png"),
+                        1.0,
+                        is_mirrored=True,
+                        labels=("daisy", "тюльпан"),
+                    ),
+                ),
                 without_validation=("тюльпан",),
                 annotations=(Finding("boxes were cut", tuple(f"a.xml, object {place}" for place in range(50))),),
             ),
@@ -92,7 +100,7 @@ def test_the_page_shows_everything(report: TrainingReport) -> None:
         "5 x 7",
     ):
         assert expected in text, expected
-    assert "1 training pictures are in the validation split too; they were left out of training" in text
+    assert "1 training pictures are in the val or test split too; they were left out of training" in text
     assert "filed under daisy and тюльпан" in text
     assert "no validation picture shows тюльпан" in text
     assert "50 boxes were cut." in text

@@ -68,7 +68,7 @@ def test_a_test_split_is_reported_and_chooses_nothing(tmp_path: Path) -> None:
 def test_equal_folders_of_train_and_validation_are_refused(tmp_path: Path) -> None:
     for split in ("train", "val"):
         _folder(tmp_path / "d" / split, (4, 4, 4))
-    with pytest.raises(InputError, match="every training picture is in the validation split too"):
+    with pytest.raises(InputError, match="every training picture is in the val or test split too"):
         train_network(_VARIANT, open_dataset(str(tmp_path / "d")), _SCHEDULE, weights="random")
     _picture(tmp_path / "d" / "train" / "red" / "new.png", 0, 999)
     with pytest.raises(InputError, match="no training picture is left of 'blue', 'green'"):
