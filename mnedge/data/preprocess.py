@@ -226,7 +226,11 @@ def _decode(image: Image.Image) -> None:
 
 
 def _broken(path: Path, exc: Exception) -> InputError:
-    return InputError(f"{path} is broken or not a picture ({exc}); remove it{SKIP}")
+    from PIL import UnidentifiedImageError
+
+    # Pillow names the stream that it was given.
+    why = "no format that is read" if isinstance(exc, UnidentifiedImageError) else exc
+    return InputError(f"{path} is broken or not a picture ({why}); remove it{SKIP}")
 
 
 def _foreign_format(start: bytes) -> str:

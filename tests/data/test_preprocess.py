@@ -295,3 +295,9 @@ def test_pictures_are_opened_in_one_place() -> None:
     }
     # The programs of boards run without mnedge; a mask inside a JSON is no file.
     assert found == {"data/preprocess.py", "bundles/_pictures.py", "data/formats/labelme.py"}
+
+
+def test_no_picture_is_named_without_pillows_stream(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.txt is broken or not a picture \(no format that is read\)"):
+        read_pixels(tmp_path / "notes.txt", 8, Preprocessing())
