@@ -215,7 +215,7 @@ def _print(report: TrainingReport, out: Path) -> None:
     account, outcome, task = report.account, report.outcome, tasks.get(report.task)
     for shared in account.findings.shared:
         contradiction = "" if len(set(shared.labels)) == 1 else f", filed under {' and '.join(shared.labels)}"
-        say(f"in {' and '.join(shared.splits)} both: {' and '.join(shared.sources)}{contradiction}", err=True)
+        say(f"in {' and '.join(shared.splits)} both: {shared.train} and {shared.held}{contradiction}", err=True)
     for kind, sources in (("broken", account.findings.broken), ("blank", account.findings.blank)):
         for source in sources:
             say(f"{kind}: {source}", err=True)

@@ -119,11 +119,12 @@ def check_pictures(
     has_class = dataset.truths is None
     shared = tuple(
         Shared(
-            (SPOKEN[one], SPOKEN[other]),
-            (sources[first], sources[second]),
+            sources[first],
+            sources[second],
             round(pair.correlation, 3),
             pair.is_mirrored,
             (classes[labels[first]], classes[labels[second]]) if has_class else ("", ""),
+            (SPOKEN[one], SPOKEN[other]),
         )
         for one, other, pair in found
         for first, second in [(numbers[one][pair.first], numbers[other][pair.second])]

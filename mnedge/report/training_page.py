@@ -136,7 +136,10 @@ def render_training(
             suspects=[(suspect, _image(show(suspect.source))) for suspect in (suspects or ())[:_WORST]],
             # Only labels of whole pictures can be told from the features of a backbone.
             looked_for_suspects=suspects is not None or outcome.confusion is None,
-            shared=[(pair, [_image(show(source)) for source in pair.sources]) for pair in findings.shared[:_WORST]],
+            shared=[
+                (pair, [_image(show(source)) for source in (pair.train, pair.held)])
+                for pair in findings.shared[:_WORST]
+            ],
             tables=[_classes(outcome.classes, metrics), *_listed(findings), _settings(account.settings)],
         )
     )
@@ -237,10 +240,10 @@ def _warnings(report: TrainingReport) -> list[str]:
     findings, found = report.account.findings, []
     if findings.shared:
         dealt = "accuracy is too high" if report.account.settings.keep_shared else "they were left out of training"
-        learned = {pair.sources[0] for pair in findings.shared if pair.splits[0] == "train"}
+        learned = {pair.train for pair in findings.shared if pair.splits[0] == "train"}
         if learned:
             found.append(f"{len(learned)} training pictures are in the val or test split too; {dealt}.")
-        chosen_by = {pair.sources[0] for pair in findings.shared if pair.splits[0] != "train"}
+        chosen_by = {pair.train for pair in findings.shared if pair.splits[0] != "train"}
         if chosen_by:
             found.append(
                 f"{len(chosen_by)} pictures of the val split, which chose the epoch, are in the test split too."

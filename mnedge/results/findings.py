@@ -39,18 +39,20 @@ class Shared:
     """A picture that two splits have.
 
     Attributes:
-        splits: The two, as people call them: "train", "val" or "test", in this order.
-        sources: Its source in either.
+        train: Its source in the training split, or else in the validation split.
+        held: Its source in the other one.
         correlation: Correlation of their grey thumbnails; 1 for a copy.
         is_mirrored: Whether one picture mirrors the other.
         labels: Their class names; two different ones contradict each other.
+        splits: The two, as people call them: "train", "val" or "test", in this order.
     """
 
-    splits: tuple[str, str]
-    sources: tuple[str, str]
+    train: str
+    held: str
     correlation: float
     is_mirrored: bool
     labels: tuple[str, str]
+    splits: tuple[str, str] = ("train", "val")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_what_is_in_train_and_validation_both_is_named(tmp_path: Path) -> None:
         image.resize((90, 90)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/ant/copy.jpg")
     dataset, findings, fresh = _checked(root)
     (shared,) = findings.shared
-    assert (shared.splits, shared.sources) == (("train", "val"), ("train/ant/copy.jpg", "val/bee/1.png"))
+    assert (shared.splits, shared.train, shared.held) == (("train", "val"), "train/ant/copy.jpg", "val/bee/1.png")
     assert shared.is_mirrored
     # The two folders contradict each other.
     assert shared.labels == ("ant", "bee")
@@ -75,9 +75,9 @@ def test_what_the_test_split_has_too_is_not_learned(tmp_path: Path) -> None:
     for source, copy in (("train/bee/2.png", "test/bee/t.png"), ("val/ant/1.png", "test/ant/v.png")):
         shutil.copy(root / source, root / copy)
     dataset, findings, fresh = _checked(root)
-    assert [(shared.splits, shared.sources) for shared in findings.shared] == [
-        (("train", "test"), ("train/bee/2.png", "test/bee/t.png")),
-        (("val", "test"), ("val/ant/1.png", "test/ant/v.png")),
+    assert [(shared.splits, shared.train, shared.held) for shared in findings.shared] == [
+        (("train", "test"), "train/bee/2.png", "test/bee/t.png"),
+        (("val", "test"), "val/ant/1.png", "test/ant/v.png"),
     ]
     # What val and test share was not learned, and has only to be told.
     assert [dataset.sources[number] for number in dataset.split("train")[~fresh]] == ["train/bee/2.png"]
@@ -90,7 +90,7 @@ def test_a_copy_is_found_where_resampling_hides_it(tmp_path: Path) -> None:
     for split in ("train", "val"):
         Image.fromarray(noise).save(root / split / "ant" / "noise.png")
     _, findings, _ = _checked(root)
-    assert [shared.sources for shared in findings.shared] == [("train/ant/noise.png", "val/ant/noise.png")]
+    assert [(shared.train, shared.held) for shared in findings.shared] == [("train/ant/noise.png", "val/ant/noise.png")]
 
 
 def test_tiny_blank_and_broken_pictures_are_named(tmp_path: Path) -> None:

@@ -64,15 +64,7 @@ def report() -> TrainingReport:
             findings=Findings(
                 broken=("train/x.png",),
                 tiny=(Tiny("train/t.png", 5, 7),),
-                shared=(
-                    Shared(
-                        ("train", "val"),
-                        ("train/s.png", "val/s.png"),
-                        1.0,
-                        is_mirrored=True,
-                        labels=("daisy", "тюльпан"),
-                    ),
-                ),
+                shared=(Shared("train/s.png", "val/s.png", 1.0, is_mirrored=True, labels=("daisy", "тюльпан")),),
                 without_validation=("тюльпан",),
                 annotations=(Finding("boxes were cut", tuple(f"a.xml, object {place}" for place in range(50))),),
             ),

@@ -111,7 +111,7 @@ def test_the_file_itself_scores_what_was_said(trained: Trained, folder: Path) ->
 @pytest.mark.slow
 def test_what_validation_has_too_is_left_out_of_training(trained: Trained) -> None:
     (shared,) = trained.account.findings.shared
-    assert shared.sources == (f"train/{CLASSES[0]}/copy.png", f"val/{CLASSES[0]}/0.png")
+    assert (shared.train, shared.held) == (f"train/{CLASSES[0]}/copy.png", f"val/{CLASSES[0]}/0.png")
     assert trained.account.images == Images(36, 18)
 
 
