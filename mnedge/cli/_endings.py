@@ -25,6 +25,7 @@ BUG = 70
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _SAME_S = 2.0
+_AGAIN_S = 0.02
 _STDOUT = 1
 
 
@@ -60,6 +61,23 @@ def catch_signals() -> None:
         # `nohup` ignores SIGHUP for its child, and that is to stay.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _receive)
+    if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:
+        sys.unraisablehook = _raise_later
+
+
+def _raise_later(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raises once more what a signal raised within a finalizer, which Python passes over, when that has ended."""
+    swallowed = unraisable.exc_value
+    if not isinstance(swallowed, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+
+    def again(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise swallowed
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

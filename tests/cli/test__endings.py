@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,3 +102,30 @@ def test_a_signal_that_comes_twice_within_two_seconds_is_one(monkeypatch: pytest
     assert caught.value.exit_code == 143
     assert str(_endings.received()) == "SIGTERM"
     _endings._receive(15, None)
+
+
+_IN_A_FINALIZER = """
+import os, signal, sys, time
+from mnedge.cli import _endings
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            pass
+
+_endings.catch_signals()
+try:
+    Finalized()
+    time.sleep(20)
+except KeyboardInterrupt as exc:
+    print(type(exc).__name__)
+"""
+
+
+@pytest.mark.parametrize(("name", "caught"), [("SIGTERM", "Terminated"), ("SIGINT", "KeyboardInterrupt")])
+def test_a_signal_that_meets_a_finalizer_is_not_lost(name: str, caught: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_FINALIZER.format(name=name)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr, done.returncode) == (caught, "", 0)
